@@ -1,0 +1,235 @@
+//! What a webhook's body says.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+/// A point in time: milliseconds since the Unix epoch.
+pub type Millis = u64;
+
+/// The end of the year 9999 in UTC, the last moment that RFC 3339 can write. What is later than
+/// this is a number in the wrong unit or no time at all.
+pub const LAST_MILLIS: Millis = 253_402_300_799_999;
+
+/// One message of a topic, as a webhook delivers it.
+///
+/// Reading it is generous with what Momento may add later (unknown members are skipped) and strict
+/// with what is there: a missing member, a wrong type, a member given twice, a number that is no
+/// timestamp, an empty cache or topic are errors. The fields are those of Momento's documentation
+/// as last published (`docs/topics/webhooks/overview.mdx`).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The cache, which is the namespace of the topic.
+    #[serde(deserialize_with = "named")]
+    pub cache: String,
+    /// The topic that the message was published to.
+    #[serde(deserialize_with = "named")]
+    pub topic: String,
+    /// When the message was published.
+    #[serde(deserialize_with = "timestamp")]
+    pub event_timestamp: Millis,
+    /// When this webhook was sent; it changes from attempt to attempt.
+    #[serde(deserialize_with = "timestamp")]
+    pub publish_timestamp: Millis,
+    /// Counts up per topic, and starts again when the topic is reset.
+    pub topic_sequence_number: u64,
+    /// Which run of sequence numbers `topic_sequence_number` belongs to. Momento's hosted webhooks
+    /// do not send it, the relay does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_sequence_page: Option<u64>,
+    /// The identifier inside the publisher's token. Absent, null and empty all mean that there is
+    /// none; it is written as Momento writes it, as an empty string.
+    #[serde(default, deserialize_with = "token_id", serialize_with = "write_token_id")]
+    pub token_id: Option<String>,
+    /// The message.
+    pub text: String,
+}
+
+/// A genuine body that is not an event.
+#[derive(Debug, thiserror::Error)]
+#[error("not an event: {0}")]
+pub struct EventError(#[from] serde_json::Error);
+
+impl Event {
+    /// Reads the bytes of a body.
+    ///
+    /// Read only what was verified: [`Verified::event`](crate::Verified::event) does.
+    ///
+    /// # Errors
+    /// When `body` is not JSON in UTF-8, or not an event.
+    pub fn from_json(body: &[u8]) -> Result<Self, EventError> {
+        Ok(serde_json::from_slice(body)?)
+    }
+
+    /// Writes the body: compact JSON, members in the order of Momento's documentation.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Strings and integers under string keys: there is nothing in an event that JSON cannot say.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// Everything but the text, which is somebody's message and has no place in a log.
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("cache", &self.cache)
+            .field("topic", &self.topic)
+            .field("event_timestamp", &self.event_timestamp)
+            .field("publish_timestamp", &self.publish_timestamp)
+            .field("topic_sequence_number", &self.topic_sequence_number)
+            .field("topic_sequence_page", &self.topic_sequence_page)
+            .field("token_id", &self.token_id)
+            .field("text", &format_args!("<{} bytes>", self.text.len()))
+            .finish()
+    }
+}
+
+fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    if name.is_empty() { Err(de::Error::custom("an empty name")) } else { Ok(name) }
+}
+
+fn timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Millis, D::Error> {
+    let millis = Millis::deserialize(deserializer)?;
+    if millis > LAST_MILLIS {
+        return Err(de::Error::custom(format_args!(
+            "{millis} is not a timestamp in milliseconds since the Unix epoch"
+        )));
+    }
+    Ok(millis)
+}
+
+fn token_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let id = Option::<Cow<'de, str>>::deserialize(deserializer)?;
+    Ok(id.filter(|id| !id.is_empty()).map(Cow::into_owned))
+}
+
+#[expect(clippy::ref_option, reason = "the signature that serde calls")]
+fn write_token_id<S: serde::Serializer>(id: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(id.as_deref().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENTED: &str = r#"{"cache":"chat","topic":"room-281","event_timestamp":1704296470564,"publish_timestamp":1704296470565,"topic_sequence_number":1,"token_id":"mo-the-squirrel","text":"Here I am!!"}"#;
+
+    /// The documented body with one member replaced (or, for `""`, left out).
+    fn with(member: &str, value: &str) -> String {
+        let mut body: serde_json::Map<String, serde_json::Value> = serde_json::from_str(DOCUMENTED).unwrap();
+        body.remove(member);
+        let rest = serde_json::to_string(&body).unwrap();
+        match value {
+            "" => rest,
+            value => format!(r#"{{"{member}":{value},{}"#, rest.strip_prefix('{').unwrap()),
+        }
+    }
+
+    fn error(body: &str) -> String {
+        Event::from_json(body.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_documented_example_is_read_and_written_back() {
+        let event = Event::from_json(DOCUMENTED.as_bytes()).unwrap();
+        assert_eq!(
+            event,
+            Event {
+                cache: "chat".into(),
+                topic: "room-281".into(),
+                event_timestamp: 1_704_296_470_564,
+                publish_timestamp: 1_704_296_470_565,
+                topic_sequence_number: 1,
+                topic_sequence_page: None,
+                token_id: Some("mo-the-squirrel".into()),
+                text: "Here I am!!".into(),
+            }
+        );
+        assert_eq!(event.to_json(), DOCUMENTED);
+    }
+
+    #[test]
+    fn no_token_id_absent_null_and_empty_are_the_same() {
+        for value in ["", "null", r#""""#] {
+            let event = Event::from_json(with("token_id", value).as_bytes()).unwrap();
+            assert_eq!(event.token_id, None, "{value:?}");
+            assert!(event.to_json().contains(r#""token_id":"""#));
+        }
+    }
+
+    #[test]
+    fn unknown_members_are_skipped_however_deep() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let event = Event::from_json(with("added_later", &deep).as_bytes()).unwrap();
+        assert_eq!(event.text, "Here I am!!");
+    }
+
+    #[test]
+    fn a_sequence_page_is_kept() {
+        let event = Event::from_json(with("topic_sequence_page", "7").as_bytes()).unwrap();
+        assert_eq!(event.topic_sequence_page, Some(7));
+        assert!(event.to_json().contains(r#""topic_sequence_page":7"#));
+    }
+
+    #[test]
+    fn what_is_missing_or_given_twice_is_named() {
+        for member in
+            ["cache", "topic", "event_timestamp", "publish_timestamp", "topic_sequence_number", "text"]
+        {
+            let missing = error(&with(member, ""));
+            assert!(missing.contains(&format!("missing field `{member}`")), "{missing}");
+        }
+        let twice = DOCUMENTED.replace(r#""text":"#, r#""text":"first","text":"#);
+        assert!(error(&twice).contains("duplicate field `text`"));
+    }
+
+    #[test]
+    fn a_number_that_is_no_timestamp_is_an_error() {
+        for number in [
+            "-1",
+            "1.5",
+            "1e300",
+            "1704296470565.0",
+            "18446744073709551616",
+            "18446744073709551615",
+            "253402300800000",
+            r#""1704296470565""#,
+            "null",
+            "true",
+        ] {
+            for member in ["event_timestamp", "publish_timestamp"] {
+                let error = error(&with(member, number));
+                assert!(error.starts_with("not an event: "), "{number}: {error}");
+            }
+        }
+        assert!(
+            error(&with("publish_timestamp", "253402300800000"))
+                .contains("is not a timestamp in milliseconds since the Unix epoch")
+        );
+    }
+
+    #[test]
+    fn names_are_not_empty_and_texts_may_be() {
+        assert!(error(&with("cache", r#""""#)).contains("an empty name"));
+        assert!(error(&with("topic", r#""""#)).contains("an empty name"));
+        assert_eq!(Event::from_json(with("text", r#""""#).as_bytes()).unwrap().text, "");
+    }
+
+    #[test]
+    fn what_is_not_json_text_is_an_error() {
+        for body in [&b""[..], b"null", b"[]", b"{", b"\xff", b"{\"cache\":\"\xff\"}"] {
+            assert!(Event::from_json(body).is_err(), "{body:?}");
+        }
+        assert!(error(&with("text", r#""\ud800""#)).contains("hex escape"));
+        assert_eq!(Event::from_json(with("text", r#""\u0000""#).as_bytes()).unwrap().text, "\0");
+    }
+
+    #[test]
+    fn debug_shows_no_text() {
+        let shown = format!("{:?}", Event::from_json(DOCUMENTED.as_bytes()).unwrap());
+        assert!(shown.contains("room-281") && !shown.contains("Here I am"), "{shown}");
+    }
+}

@@ -1,0 +1,45 @@
+//! Momento's webhook: the event, and the proof that it is genuine.
+//!
+//! A webhook is a `POST` of one topic message as JSON, signed over the raw bytes of its body. This
+//! crate knows that body and two ways of signing it, and does no I/O: the function that receives
+//! webhooks, the relay that sends them and the command line that tries them out share it.
+//!
+//! | module | what it is for |
+//! | --- | --- |
+//! | [`event`] | [`Event`], what a body says; reading and writing it |
+//! | [`momento`] | Momento's own signature: lower-case hex of HMAC-SHA3-256 |
+//! | [`standard`] | the signature of [Standard Webhooks](https://www.standardwebhooks.com): HMAC-SHA256 |
+//! | [`freshness`] | how old an event may be, against replays |
+//! | [`verified`] | [`Verified`], the type that only a good signature makes |
+//!
+//! The order is always: verify the raw bytes, then read them, then look at their age.
+//!
+//! ```
+//! use std::time::Duration;
+//! use momento_webhook::{Event, SigningSecret, freshness, momento};
+//!
+//! let secret = SigningSecret::new("a secret")?;
+//! let body = br#"{"cache":"chat","topic":"room-281","event_timestamp":1704296470564,
+//!     "publish_timestamp":1704296470565,"topic_sequence_number":1,
+//!     "token_id":"mo-the-squirrel","text":"Here I am!!"}"#;
+//! let signature = momento::sign(&secret, body);
+//!
+//! let proven = momento::verify(&[secret], body, [signature.as_bytes()])?;
+//! let event = proven.event()?;
+//! assert_eq!(event.token_id.as_deref(), Some("mo-the-squirrel"));
+//!
+//! let now = 1_704_296_471_000; // milliseconds since the Unix epoch
+//! let age = freshness::Window::new(Duration::from_secs(60)).check(event.publish_timestamp, now)?;
+//! assert_eq!(age, Duration::from_millis(435));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod event;
+pub mod freshness;
+pub mod momento;
+pub mod standard;
+pub mod verified;
+
+pub use event::{Event, EventError, Millis};
+pub use momento::{SigningSecret, SigningSecretError};
+pub use verified::Verified;

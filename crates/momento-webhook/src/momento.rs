@@ -1,0 +1,156 @@
+//! Momento's own signature: the header `momento-signature`, lower-case hex of HMAC-SHA3-256 over
+//! the raw bytes of the body, keyed with the UTF-8 bytes of the signing secret.
+//!
+//! It is SHA-3, not SHA-2, and the body is never re-serialised before it is hashed: the order of
+//! keys, white space and escapes differ from writer to writer.
+
+use std::fmt;
+
+use hmac::{KeyInit, Mac, SimpleHmac};
+use sha3::Sha3_256;
+
+use crate::verified::Verified;
+
+/// The header that carries the signature.
+pub const SIGNATURE_HEADER: &str = "momento-signature";
+
+/// The `user-agent` of Momento's hosted webhooks.
+pub const USER_AGENT: &str = "Momento/1.0 (Webhooks; +https://docs.momentohq.com/topics/webhooks)";
+
+/// Bytes of a signature before they are written as hex.
+const SIGNATURE_LEN: usize = 32;
+
+/// A signing secret, ready to sign: its key is hashed in once, not for every body.
+#[derive(Clone)]
+pub struct SigningSecret(SimpleHmac<Sha3_256>);
+
+/// A text that cannot be a signing secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SigningSecretError {
+    /// Anybody can sign with the empty secret.
+    #[error("the signing secret is empty")]
+    Empty,
+}
+
+/// Why a request is not genuine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureError {
+    /// There is no signature.
+    #[error("the signature is missing")]
+    Missing,
+    /// There is more than one, and no telling which of them the sender meant.
+    #[error("there is more than one signature")]
+    Several,
+    /// It is not 64 hexadecimal digits.
+    #[error("the signature is not {} hexadecimal digits", 2 * SIGNATURE_LEN)]
+    Malformed,
+    /// It is not the signature of this body with any of the secrets.
+    #[error("the signature does not match the body")]
+    Mismatch,
+}
+
+impl SigningSecret {
+    /// Takes the secret as Momento shows it: its UTF-8 bytes are the key.
+    ///
+    /// # Errors
+    /// When the secret is empty.
+    pub fn new(secret: &str) -> Result<Self, SigningSecretError> {
+        if secret.is_empty() {
+            return Err(SigningSecretError::Empty);
+        }
+        // An HMAC key may be of any length, so the only error of `new_from_slice` cannot happen.
+        SimpleHmac::new_from_slice(secret.as_bytes()).map(Self).map_err(|_| SigningSecretError::Empty)
+    }
+
+    fn mac(&self, body: &[u8]) -> SimpleHmac<Sha3_256> {
+        self.0.clone().chain_update(body)
+    }
+}
+
+/// Never shows the secret.
+impl fmt::Debug for SigningSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningSecret(<redacted>)")
+    }
+}
+
+/// The signature of `body`: 64 lower-case hexadecimal digits.
+#[must_use]
+pub fn sign(secret: &SigningSecret, body: &[u8]) -> String {
+    hex::encode(secret.mac(body).finalize().into_bytes())
+}
+
+/// Proves that `body` was signed with one of `secrets` (more than one while a secret is being
+/// rotated), given the values of all [`SIGNATURE_HEADER`]s of the request. Each comparison takes
+/// the same time wherever the first difference is.
+///
+/// # Errors
+/// When the body is not proven genuine; see [`SignatureError`].
+pub fn verify<'s, B: AsRef<[u8]>>(
+    secrets: &[SigningSecret],
+    body: B,
+    signatures: impl IntoIterator<Item = &'s [u8]>,
+) -> Result<Verified<B>, SignatureError> {
+    let mut signatures = signatures.into_iter();
+    let signature = signatures.next().ok_or(SignatureError::Missing)?;
+    if signatures.next().is_some() {
+        return Err(SignatureError::Several);
+    }
+    let mut expected = [0; SIGNATURE_LEN];
+    hex::decode_to_slice(signature, &mut expected).map_err(|_| SignatureError::Malformed)?;
+    let genuine = secrets.iter().any(|secret| secret.mac(body.as_ref()).verify_slice(&expected).is_ok());
+    if genuine { Ok(Verified::new(body)) } else { Err(SignatureError::Mismatch) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> SigningSecret {
+        SigningSecret::new(text).unwrap()
+    }
+
+    #[test]
+    fn any_of_several_secrets_will_do() {
+        let body = b"body";
+        let secrets = [secret("current"), secret("previous")];
+        for signer in &secrets {
+            let signature = sign(signer, body);
+            assert!(verify(&secrets, body, [signature.as_bytes()]).is_ok());
+        }
+        let other = sign(&secret("another"), body);
+        assert_eq!(verify(&secrets, body, [other.as_bytes()]), Err(SignatureError::Mismatch));
+        assert_eq!(verify(&[], body, [other.as_bytes()]), Err(SignatureError::Mismatch));
+    }
+
+    #[test]
+    fn no_signature_and_two_signatures_are_refused() {
+        let secret = secret("k");
+        let signature = sign(&secret, b"body");
+        let secrets = [secret];
+        assert_eq!(verify(&secrets, b"body", []), Err(SignatureError::Missing));
+        let twice = [signature.as_bytes(), signature.as_bytes()];
+        assert_eq!(verify(&secrets, b"body", twice), Err(SignatureError::Several));
+    }
+
+    #[test]
+    fn what_is_not_64_hexadecimal_digits_is_malformed() {
+        let secret = secret("k");
+        let signature = sign(&secret, b"");
+        let secrets = [secret];
+        let long = format!("{signature}00");
+        for wrong in [&b""[..], b"0", b"zz", &signature.as_bytes()[1..], long.as_bytes(), &[0xff; 64]] {
+            assert_eq!(verify(&secrets, b"", [wrong]), Err(SignatureError::Malformed), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_secret_is_no_secret() {
+        assert_eq!(SigningSecret::new("").unwrap_err(), SigningSecretError::Empty);
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        assert_eq!(format!("{:?}", secret("hunter2")), "SigningSecret(<redacted>)");
+    }
+}

@@ -1,0 +1,1 @@
+//! A signed webhook comes in, is proven genuine, transformed, and fanned out to Momento topics.
