@@ -1,0 +1,315 @@
+//! What the caller is told.
+//!
+//! This is the one place that knows HTTP statuses. Bodies say what the caller did wrong and what
+//! became of each destination, and nothing about the inside. Errors are problem documents
+//! ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use momento_webhook::EventError;
+use momento_webhook::freshness::FreshnessError;
+use momento_webhook::momento::SignatureError;
+use serde::Serialize;
+
+use crate::destination::Reason;
+use crate::fan_out::Delivery;
+use crate::route::FeedsItself;
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Outcome<'d> {
+    /// The event was genuine, and this became of its destinations.
+    Delivered(Vec<Delivery<'d>>),
+    /// No route is for this topic.
+    Ignored,
+    /// A transform dropped it, for this reason.
+    Dropped(String),
+    /// Every destination took it at an earlier delivery.
+    Duplicate,
+    /// The request was not accepted.
+    Refused(Refusal),
+    /// The time was up while an earlier delivery of the same event was still being handled.
+    Busy,
+}
+
+/// Why a request was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Webhooks are sent by `POST`.
+    #[error("webhooks are sent by POST")]
+    Method,
+    /// The body is longer than any event.
+    #[error("the body is longer than {limit} bytes")]
+    BodyTooLarge {
+        /// The most that is read.
+        limit: usize,
+    },
+    /// The body stopped coming.
+    #[error("the body did not arrive in time")]
+    BodyTimeout,
+    /// The invocation of the Lambda function is not an HTTP request.
+    #[error("the invocation is not an HTTP request")]
+    NotHttp,
+    /// It is not proven genuine.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// It is genuine, and was sent too long ago or in the future.
+    #[error(transparent)]
+    Freshness(#[from] FreshnessError),
+    /// It is genuine, and not an event.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// It would come back for ever.
+    #[error(transparent)]
+    FeedsItself(#[from] FeedsItself),
+}
+
+/// When a sender that tries again should do so, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
+
+impl Outcome<'_> {
+    /// The status: the caller's faults are 4xx, ours and upstream's 5xx.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Ignored | Self::Dropped(_) | Self::Duplicate => StatusCode::OK,
+            Self::Delivered(deliveries) => {
+                let mut failures =
+                    deliveries.iter().filter_map(|delivery| delivery.outcome.failure()).peekable();
+                if failures.peek().is_none() {
+                    StatusCode::OK
+                } else if failures.any(Reason::is_passing) {
+                    StatusCode::SERVICE_UNAVAILABLE
+                } else {
+                    StatusCode::UNPROCESSABLE_ENTITY
+                }
+            }
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Refused(refusal) => match refusal {
+                Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
+                Refusal::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+                Refusal::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+                Refusal::Signature(_) | Refusal::Freshness(_) => StatusCode::FORBIDDEN,
+                Refusal::Event(_) | Refusal::NotHttp => StatusCode::BAD_REQUEST,
+                // The fault is in the settings, but what matters to the caller is that sending it
+                // again will not help.
+                Refusal::FeedsItself(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            },
+        }
+    }
+
+    /// One word for it: the `status` of a good answer, the `code` of a problem, the `outcome` of the
+    /// log and the `Reason` of the metrics.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Delivered(_) => match self.status() {
+                StatusCode::OK => "success",
+                StatusCode::UNPROCESSABLE_ENTITY => "destination_refused",
+                _ => "destination_failed",
+            },
+            Self::Ignored => "ignored",
+            Self::Dropped(_) => "dropped",
+            Self::Duplicate => "duplicate",
+            Self::Busy => "busy",
+            Self::Refused(refusal) => match refusal {
+                Refusal::Method => "method_not_allowed",
+                Refusal::BodyTooLarge { .. } => "body_too_large",
+                Refusal::BodyTimeout => "body_timeout",
+                Refusal::NotHttp => "not_http",
+                Refusal::Signature(SignatureError::Missing) => "signature_missing",
+                Refusal::Signature(_) => "signature_wrong",
+                Refusal::Freshness(FreshnessError::TooOld { .. }) => "event_too_old",
+                Refusal::Freshness(FreshnessError::FromTheFuture { .. }) => "event_from_the_future",
+                Refusal::Event(_) => "not_an_event",
+                Refusal::FeedsItself(_) => "feeds_itself",
+            },
+        }
+    }
+
+    /// What became of each destination.
+    #[must_use]
+    pub fn deliveries(&self) -> &[Delivery<'_>] {
+        match self {
+            Self::Delivered(deliveries) => deliveries,
+            _ => &[],
+        }
+    }
+
+    /// The whole answer.
+    #[must_use]
+    pub fn response(&self) -> Response<Bytes> {
+        let status = self.status();
+        let (content_type, body) = if status.is_success() {
+            let reason = match self {
+                Self::Dropped(reason) => Some(reason.as_str()),
+                _ => None,
+            };
+            let good = Good { status: self.name(), reason, destinations: self.deliveries() };
+            ("application/json", serde_json::to_vec(&good))
+        } else {
+            let problem = Problem {
+                r#type: "about:blank",
+                title: status.canonical_reason().unwrap_or_default(),
+                status: status.as_u16(),
+                detail: self.detail(),
+                code: self.name(),
+                destinations: self.deliveries(),
+            };
+            ("application/problem+json", serde_json::to_vec(&problem))
+        };
+        // Strings and integers under string keys: there is nothing in these that JSON cannot say.
+        let mut response = Response::new(Bytes::from(body.unwrap_or_default()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        match status {
+            StatusCode::METHOD_NOT_ALLOWED => {
+                headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+            }
+            _ => {}
+        }
+        response
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::Refused(refusal) => refusal.to_string(),
+            Self::Busy => "an earlier delivery of the same event is still being handled".to_owned(),
+            _ if self.status() == StatusCode::UNPROCESSABLE_ENTITY => {
+                "a destination refused the message: sending it again will not help".to_owned()
+            }
+            _ => "a destination did not take the message for now: send it again".to_owned(),
+        }
+    }
+}
+
+/// The body of a good answer.
+#[derive(Serialize)]
+struct Good<'a> {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    destinations: &'a [Delivery<'a>],
+}
+
+/// The body of any other answer.
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    code: &'static str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    destinations: &'a [Delivery<'a>],
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::destination::{DeliveryError, Topic};
+    use crate::fan_out;
+
+    fn failed(reason: Reason) -> fan_out::Outcome {
+        fan_out::Outcome::Failed { attempts: 1, error: DeliveryError { reason, source: None } }
+    }
+
+    fn published() -> fan_out::Outcome {
+        fan_out::Outcome::Published { attempts: 1 }
+    }
+
+    fn delivered(outcomes: Vec<fan_out::Outcome>) -> Outcome<'static> {
+        let topic = Topic { cache: "c", topic: "t" };
+        Outcome::Delivered(outcomes.into_iter().map(|outcome| Delivery { topic, outcome }).collect())
+    }
+
+    fn not_an_event() -> EventError {
+        momento_webhook::Event::from_json(b"{}").unwrap_err()
+    }
+
+    #[test]
+    fn every_outcome_has_its_status_and_its_name() {
+        let age = Duration::from_secs(61);
+        for (outcome, status, name) in [
+            (delivered(vec![published()]), 200, "success"),
+            (delivered(vec![fan_out::Outcome::AlreadyPublished, published()]), 200, "success"),
+            (Outcome::Ignored, 200, "ignored"),
+            (Outcome::Dropped("why".into()), 200, "dropped"),
+            (Outcome::Duplicate, 200, "duplicate"),
+            (Outcome::Busy, 503, "busy"),
+            (Outcome::Refused(Refusal::Method), 405, "method_not_allowed"),
+            (Outcome::Refused(Refusal::BodyTooLarge { limit: 1 }), 413, "body_too_large"),
+            (Outcome::Refused(Refusal::BodyTimeout), 408, "body_timeout"),
+            (Outcome::Refused(Refusal::NotHttp), 400, "not_http"),
+            (Outcome::Refused(SignatureError::Missing.into()), 403, "signature_missing"),
+            (Outcome::Refused(SignatureError::Several.into()), 403, "signature_wrong"),
+            (Outcome::Refused(SignatureError::Malformed.into()), 403, "signature_wrong"),
+            (Outcome::Refused(SignatureError::Mismatch.into()), 403, "signature_wrong"),
+            (Outcome::Refused(FreshnessError::TooOld { age, max_age: age }.into()), 403, "event_too_old"),
+            (
+                Outcome::Refused(FreshnessError::FromTheFuture { ahead: age }.into()),
+                403,
+                "event_from_the_future",
+            ),
+            (Outcome::Refused(not_an_event().into()), 400, "not_an_event"),
+            (Outcome::Refused(FeedsItself.into()), 422, "feeds_itself"),
+        ] {
+            assert_eq!((outcome.status().as_u16(), outcome.name()), (status, name), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn the_worst_that_may_pass_decides() {
+        for (reason, status) in [
+            (Reason::Unavailable, 503),
+            (Reason::TimedOut, 503),
+            (Reason::RateLimited, 503),
+            (Reason::Internal, 503),
+            (Reason::InvalidArgument, 422),
+            (Reason::TooLarge, 422),
+            (Reason::NotFound, 422),
+            (Reason::PermissionDenied, 422),
+            (Reason::Unauthenticated, 422),
+        ] {
+            assert_eq!(delivered(vec![published(), failed(reason)]).status().as_u16(), status, "{reason}");
+            let mixed = delivered(vec![failed(reason), failed(Reason::Unavailable)]);
+            assert_eq!(mixed.status().as_u16(), 503, "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_good_answer_lists_every_destination() {
+        let response = delivered(vec![published()]).response();
+        assert_eq!(response.headers()["content-type"], "application/json");
+        assert_eq!(
+            response.body(),
+            r#"{"status":"success","destinations":[{"cache":"c","topic":"t","status":"published","attempts":1}]}"#
+        );
+        assert_eq!(Outcome::Ignored.response().body(), r#"{"status":"ignored"}"#);
+        assert_eq!(
+            Outcome::Dropped("why".into()).response().body(),
+            r#"{"status":"dropped","reason":"why"}"#
+        );
+    }
+
+    #[test]
+    fn any_other_answer_is_a_problem_document() {
+        let response = delivered(vec![failed(Reason::Unavailable)]).response();
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(response.headers()["retry-after"], "2");
+        assert_eq!(
+            response.body(),
+            r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"a destination did not take the message for now: send it again","code":"destination_failed","destinations":[{"cache":"c","topic":"t","status":"failed","reason":"unavailable","attempts":1}]}"#
+        );
+        let response = Outcome::Refused(Refusal::Method).response();
+        assert_eq!(response.headers()["allow"], "POST");
+        assert!(!response.headers().contains_key("retry-after"));
+    }
+}

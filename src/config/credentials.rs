@@ -1,0 +1,176 @@
+//! How Momento is reached.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE as BASE64_URL;
+use momento::CredentialProvider;
+
+use super::Settings;
+
+const KEY: &str = "MOMENTO_API_KEY";
+const ENDPOINT: &str = "MOMENTO_ENDPOINT";
+
+/// `MOMENTO_API_KEY` and `MOMENTO_ENDPOINT`.
+#[derive(Clone, Debug)]
+pub struct MomentoConfig {
+    /// The key and the endpoint, as the SDK wants them; its `Debug` shows no key.
+    pub credentials: CredentialProvider,
+}
+
+impl MomentoConfig {
+    pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
+        let endpoint = settings.get(ENDPOINT);
+        let Some(key) = settings.get(KEY) else {
+            return settings.fault(KEY, "is not set: an API key or a token of Momento");
+        };
+        // It is sent as a header: a line end that came along from a file would fail every call.
+        if !key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+            return settings.fault(KEY, "has characters that no key has, perhaps a line end");
+        }
+        match endpoint {
+            Some(endpoint) if is_url(&endpoint, "http") => match local(&key, &endpoint) {
+                Some(credentials) => Some(Self { credentials }),
+                None => settings
+                    .fault(ENDPOINT, "is not http://host:port, which is what a local server is reached by"),
+            },
+            Some(endpoint) if !is_host(&endpoint) => settings.fault(
+                ENDPOINT,
+                "is not the host name of a Momento endpoint, nor http://host:port of a local server",
+            ),
+            endpoint => hosted(settings, &key, endpoint.as_deref()),
+        }
+    }
+}
+
+/// A plaintext server of development and tests, for which any key does.
+fn local(key: &str, endpoint: &str) -> Option<CredentialProvider> {
+    let uri: http::Uri = endpoint.parse().ok()?;
+    let authority = uri.authority()?;
+    let host_and_port = match uri.port_u16() {
+        Some(port) => format!("{}:{port}", authority.host()),
+        None => authority.host().to_owned(),
+    };
+    let has_path = uri.path_and_query().is_some_and(|path| !matches!(path.as_str(), "" | "/"));
+    if authority.host().is_empty() || authority.as_str() != host_and_port || has_path {
+        return None;
+    }
+    // A key that holds its endpoint is sent without it; any other is wrapped in the form that the
+    // SDK unwraps, so that it is sent as it is.
+    let credentials = CredentialProvider::from_disposable_token(key).or_else(|_| {
+        let wrapped = serde_json::json!({ "api_key": key, "endpoint": authority.as_str() });
+        CredentialProvider::from_disposable_token(BASE64_URL.encode(wrapped.to_string()))
+    });
+    Some(credentials.ok()?.insecure_endpoint_override(&format!("http://{authority}")))
+}
+
+/// The service. Keys are told apart by their form: a v1 key and a disposable token are base64 JSON
+/// that holds its endpoint, a v2 key is a JWT.
+fn hosted(settings: &mut Settings<'_>, key: &str, endpoint: Option<&str>) -> Option<MomentoConfig> {
+    if let Ok(credentials) = CredentialProvider::from_disposable_token(key) {
+        // Somebody who sets an endpoint beside a key that has one wants the one that they set.
+        let credentials = match endpoint {
+            Some(endpoint) => credentials.base_endpoint(endpoint),
+            None => credentials,
+        };
+        return Some(MomentoConfig { credentials });
+    }
+    if key.split('.').count() != 3 {
+        return settings.fault(
+            KEY,
+            format!("is neither an API key nor a token of Momento; for a local server set {ENDPOINT} to http://host:port"),
+        );
+    }
+    let Some(endpoint) = endpoint else {
+        return settings.fault(ENDPOINT, format!("is not set, and the v2 key in {KEY} needs it"));
+    };
+    match CredentialProvider::from_api_key_v2(key, endpoint) {
+        Ok(credentials) => Some(MomentoConfig { credentials }),
+        Err(_) => settings.fault(KEY, "looks like a v2 API key of Momento, but is not one"),
+    }
+}
+
+fn is_url(endpoint: &str, scheme: &str) -> bool {
+    endpoint.split_once("://").is_some_and(|(given, _)| given.eq_ignore_ascii_case(scheme))
+}
+
+fn is_host(endpoint: &str) -> bool {
+    endpoint.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    use super::*;
+    use crate::config::tests::{LEAST, faults, vars};
+    use crate::config::{Config, ConfigErrors};
+
+    fn v1() -> String {
+        BASE64_URL.encode(r#"{"endpoint":"cell-1.prod.example.com","api_key":"inner"}"#)
+    }
+
+    fn v2() -> String {
+        let segment = |json: &str| URL_SAFE_NO_PAD.encode(json);
+        format!("{}.{}.signature", segment(r#"{"alg":"none"}"#), segment(r#"{"t":"g","id":"x"}"#))
+    }
+
+    fn credentials(key: &str, endpoint: &str) -> Result<CredentialProvider, ConfigErrors> {
+        let with = [&[("MOMENTO_API_KEY", key), ("MOMENTO_ENDPOINT", endpoint)][..], &LEAST].concat();
+        Config::read(&vars(&with)).map(|config| config.momento.credentials)
+    }
+
+    #[test]
+    fn a_v1_key_brings_its_endpoint() {
+        let credentials = credentials(&v1(), "").unwrap();
+        assert_eq!(credentials.auth_token(), "inner");
+        assert!(credentials.to_string().contains("https://cache.cell-1.prod.example.com"));
+    }
+
+    #[test]
+    fn an_endpoint_beside_a_v1_key_is_used() {
+        let credentials = credentials(&v1(), "cell-2.example.com").unwrap();
+        assert!(credentials.to_string().contains("cache_endpoint: https://cache.cell-2.example.com"));
+    }
+
+    #[test]
+    fn a_v2_key_needs_its_endpoint() {
+        let credentials = credentials(&v2(), "cell-1.example.com").unwrap();
+        assert_eq!(credentials.auth_token(), v2());
+        assert!(credentials.to_string().contains("https://cache.cell-1.example.com"));
+        assert_eq!(
+            faults(&[("MOMENTO_API_KEY", &v2()), ("MOMENTO_ENDPOINT", "")]),
+            [(
+                "MOMENTO_ENDPOINT".to_owned(),
+                "is not set, and the v2 key in MOMENTO_API_KEY needs it".to_owned()
+            )]
+        );
+    }
+
+    #[test]
+    fn a_local_server_takes_any_key() {
+        for (key, sent) in [("any key", "any key"), (&v1(), "inner"), (&v2(), &v2())] {
+            let credentials = credentials(key, "http://localhost:8080/").unwrap();
+            assert_eq!(credentials.auth_token(), sent);
+            assert!(credentials.to_string().contains("cache_endpoint: http://localhost:8080,"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_or_no_endpoint_is_said() {
+        for (key, endpoint, wrong, says) in [
+            ("", "", "MOMENTO_API_KEY", "is not set"),
+            ("any key", "", "MOMENTO_API_KEY", "is neither"),
+            ("a.b.c", "cell-1.example.com", "MOMENTO_API_KEY", "looks like a v2"),
+            ("key\n", "http://localhost:8080", "MOMENTO_API_KEY", "perhaps a line end"),
+            ("k", "https://cell-1.example.com", "MOMENTO_ENDPOINT", "is not the host name"),
+            ("k", "cell 1", "MOMENTO_ENDPOINT", "is not the host name"),
+            ("k", "http://", "MOMENTO_ENDPOINT", "is not http://host:port"),
+            ("k", "http://localhost:8080/path", "MOMENTO_ENDPOINT", "is not http://host:port"),
+            ("k", "http://user@localhost:80", "MOMENTO_ENDPOINT", "is not http://host:port"),
+            ("k", "http://localhost:99999", "MOMENTO_ENDPOINT", "is not http://host:port"),
+        ] {
+            let faults = faults(&[("MOMENTO_API_KEY", key), ("MOMENTO_ENDPOINT", endpoint)]);
+            let [(name, fault)] = &faults[..] else { panic!("{key:?} {endpoint:?}: {faults:?}") };
+            assert!(name == wrong && fault.contains(says), "{key:?} {endpoint:?}: {faults:?}");
+        }
+    }
+}

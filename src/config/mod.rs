@@ -1,0 +1,226 @@
+//! The settings, read once at start.
+//!
+//! One struct for each concern, one file for each struct. Settings are read through a
+//! [`Source`], so that no test needs to change its own environment, and all faults are collected and
+//! reported in one go: each names its variable, none shows a value.
+
+use std::fmt;
+
+mod credentials;
+mod listen;
+mod routes;
+mod signing;
+
+pub use credentials::MomentoConfig;
+pub use listen::ListenConfig;
+pub use routes::RoutesConfig;
+pub use signing::SigningConfig;
+
+/// Where settings come from: the name of a variable to its value.
+pub trait Source {
+    /// The value of `name`, where it is set.
+    ///
+    /// # Errors
+    /// When the value is not UTF-8.
+    fn get(&self, name: &str) -> Result<Option<String>, NotUtf8>;
+}
+
+/// A value that is not UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotUtf8;
+
+/// The environment of this process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Environment;
+
+impl Source for Environment {
+    fn get(&self, name: &str) -> Result<Option<String>, NotUtf8> {
+        std::env::var_os(name).map(|value| value.into_string().map_err(|_| NotUtf8)).transpose()
+    }
+}
+
+impl<F: Fn(&str) -> Option<String>> Source for F {
+    fn get(&self, name: &str) -> Result<Option<String>, NotUtf8> {
+        Ok(self(name))
+    }
+}
+
+/// All the settings of the function `webhook`.
+#[derive(Debug)]
+pub struct Config {
+    /// How Momento is reached.
+    pub momento: MomentoConfig,
+    /// How a request proves to be genuine.
+    pub signing: SigningConfig,
+    /// Where events go.
+    pub routes: RoutesConfig,
+    /// Where plain HTTP is served, outside Lambda.
+    pub listen: ListenConfig,
+}
+
+impl Config {
+    /// Reads every setting.
+    ///
+    /// # Errors
+    /// All that is wrong, not only the first.
+    pub fn read(source: &dyn Source) -> Result<Self, ConfigErrors> {
+        let mut settings = Settings { source, faults: Vec::new() };
+        let momento = MomentoConfig::read(&mut settings);
+        let signing = SigningConfig::read(&mut settings);
+        let routes = RoutesConfig::read(&mut settings);
+        let listen = ListenConfig::read(&mut settings);
+        match (momento, signing, routes, listen) {
+            (Some(momento), Some(signing), Some(routes), Some(listen)) if settings.faults.is_empty() => {
+                Ok(Self { momento, signing, routes, listen })
+            }
+            _ => Err(ConfigErrors(settings.faults)),
+        }
+    }
+}
+
+/// One unusable setting.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: {fault}")]
+pub struct ConfigError {
+    /// The variable.
+    pub name: String,
+    /// What is wrong with it, and what would be right; never its value.
+    pub fault: String,
+}
+
+/// All unusable settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl std::error::Error for ConfigErrors {}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the settings cannot be used:")?;
+        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
+    }
+}
+
+/// A source, and the faults found in it so far.
+struct Settings<'s> {
+    source: &'s dyn Source,
+    faults: Vec<ConfigError>,
+}
+
+impl Settings<'_> {
+    /// The value of `name`. A variable that is set and empty counts as not set: templates and
+    /// compose files pass optional settings on that way.
+    fn get(&mut self, name: &str) -> Option<String> {
+        match self.source.get(name) {
+            Ok(value) => value.filter(|value| !value.is_empty()),
+            Err(NotUtf8) => self.fault(name, "is not valid UTF-8"),
+        }
+    }
+
+    /// The value of `name` as `T`, or `default` where it is not set; `wanted` says what is right.
+    fn parse<T: std::str::FromStr>(&mut self, name: &str, default: T, wanted: &str) -> Option<T> {
+        match self.get(name) {
+            None => Some(default),
+            Some(value) => match value.trim().parse() {
+                Ok(value) => Some(value),
+                Err(_) => self.fault(name, format!("is not {wanted}")),
+            },
+        }
+    }
+
+    /// Notes a fault. Gives nothing, so that it can stand for a value.
+    fn fault<T>(&mut self, name: &str, fault: impl Into<String>) -> Option<T> {
+        self.faults.push(ConfigError { name: name.to_owned(), fault: fault.into() });
+        None
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A source with these variables.
+    pub(crate) fn vars<'v>(vars: &'v [(&'v str, &'v str)]) -> impl Fn(&str) -> Option<String> + 'v {
+        |name| vars.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+    }
+
+    /// The least that is needed.
+    pub(crate) const LEAST: [(&str, &str); 4] = [
+        ("MOMENTO_API_KEY", "any key"),
+        ("MOMENTO_ENDPOINT", "http://127.0.0.1:8080"),
+        ("WEBHOOK_SIGNING_SECRET", "secret"),
+        ("OUTBOUND_TOPIC", "topic 2"),
+    ];
+
+    /// What is reported for the least that is needed and these.
+    pub(crate) fn faults(changes: &[(&str, &str)]) -> Vec<(String, String)> {
+        match Config::read(&vars(&[changes, &LEAST].concat())) {
+            Ok(_) => Vec::new(),
+            Err(ConfigErrors(errors)) => errors.into_iter().map(|error| (error.name, error.fault)).collect(),
+        }
+    }
+
+    #[test]
+    fn the_least_is_enough() {
+        let config = Config::read(&vars(&LEAST)).unwrap();
+        assert_eq!(config.listen.port, 8000);
+        assert_eq!(config.signing.max_age.as_secs(), 60);
+        assert_eq!(config.routes.outbound.len(), 1);
+        assert!(config.routes.outbound_cache.is_none());
+    }
+
+    #[test]
+    fn every_fault_is_reported_and_no_value_shown() {
+        let source = vars(&[
+            ("MOMENTO_API_KEY", "s3cr3t"),
+            ("OUTBOUND_TOPIC", "s3cr3t"),
+            ("OUTBOUND_TOPICS", "s3cr3t,b"),
+            ("TRANSFORM", "s3cr3t"),
+            ("MAX_EVENT_AGE_SECONDS", "s3cr3t"),
+            ("PORT", "s3cr3t"),
+        ]);
+        let error = Config::read(&source).unwrap_err();
+        let names: Vec<_> = error.0.iter().map(|error| error.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "MOMENTO_API_KEY",
+                "WEBHOOK_SIGNING_SECRET",
+                "MAX_EVENT_AGE_SECONDS",
+                "OUTBOUND_TOPICS",
+                "TRANSFORM",
+                "PORT"
+            ]
+        );
+        assert!(!error.to_string().contains("s3cr3t"), "{error}");
+    }
+
+    #[test]
+    fn set_and_empty_is_not_set() {
+        assert_eq!(faults(&[("OUTBOUND_TOPICS", ""), ("PORT", ""), ("OUTBOUND_CACHE", "")]), []);
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_named() {
+        struct Broken;
+        impl Source for Broken {
+            fn get(&self, name: &str) -> Result<Option<String>, NotUtf8> {
+                if name == "PORT" { Err(NotUtf8) } else { vars(&LEAST).get(name) }
+            }
+        }
+        let ConfigErrors(errors) = Config::read(&Broken).unwrap_err();
+        assert_eq!(errors, [ConfigError { name: "PORT".into(), fault: "is not valid UTF-8".into() }]);
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let config = Config::read(&vars(&[
+            ("MOMENTO_API_KEY", "s3cr3t"),
+            ("MOMENTO_ENDPOINT", "http://127.0.0.1:8080"),
+            ("WEBHOOK_SIGNING_SECRET", "s3cr3t"),
+            ("WEBHOOK_SIGNING_SECRET_PREVIOUS", "s3cr3t"),
+            ("OUTBOUND_TOPIC", "topic 2"),
+        ]));
+        assert!(!format!("{:?}", config.unwrap()).contains("s3cr3t"));
+    }
+}

@@ -1,0 +1,171 @@
+//! A topic of Momento.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use momento::config::grpc_configuration::GrpcConfiguration;
+use momento::config::transport_strategy::TransportStrategy;
+use momento::topics::Configuration;
+use momento::{CredentialProvider, ErrorSource, MomentoError, MomentoErrorCode, TopicClient};
+use tonic::Code;
+
+use super::{DeliveryError, Reason};
+
+/// One topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Topic<'n> {
+    /// Its cache.
+    pub cache: &'n str,
+    /// Its name.
+    pub topic: &'n str,
+}
+
+/// Publishes texts to topics: the edge to Momento.
+pub trait Publisher: Send + Sync + 'static {
+    /// Publishes once; trying again is for the caller.
+    fn publish(&self, topic: Topic<'_>, text: &str)
+    -> impl Future<Output = Result<(), DeliveryError>> + Send;
+}
+
+impl<P: Publisher> Publisher for Arc<P> {
+    fn publish(
+        &self,
+        topic: Topic<'_>,
+        text: &str,
+    ) -> impl Future<Output = Result<(), DeliveryError>> + Send {
+        P::publish(self, topic, text)
+    }
+}
+
+/// The one shared client of Momento.
+#[derive(Clone, Debug)]
+pub struct MomentoPublisher(TopicClient);
+
+impl MomentoPublisher {
+    /// Builds the client. It connects when it is first used.
+    ///
+    /// # Errors
+    /// When the endpoint in `credentials` cannot be one.
+    pub fn new(
+        credentials: CredentialProvider,
+        attempt_timeout: Duration,
+    ) -> Result<Self, Box<MomentoError>> {
+        let grpc = GrpcConfiguration::builder().deadline(attempt_timeout);
+        let configuration = Configuration::builder()
+            .transport_strategy(TransportStrategy::builder().grpc_configuration(grpc));
+        let client = TopicClient::builder()
+            .configuration(configuration)
+            .credential_provider(credentials)
+            .build()
+            .map_err(Box::new)?;
+        Ok(Self(client))
+    }
+}
+
+impl Publisher for MomentoPublisher {
+    async fn publish(&self, topic: Topic<'_>, text: &str) -> Result<(), DeliveryError> {
+        match self.0.publish(topic.cache, topic.topic, text).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(DeliveryError { reason: reason(&error), source: Some(Box::new(error)) }),
+        }
+    }
+}
+
+/// Reads an error of the SDK.
+///
+/// Its own codes do not tell a rate limit from a text that is too large, and take some broken
+/// connections for a limit: the status underneath decides, where there is one.
+fn reason(error: &MomentoError) -> Reason {
+    let Some(ErrorSource::TonicStatus(status)) = &error.inner_error else {
+        return match error.error_code {
+            MomentoErrorCode::InvalidArgumentError => Reason::InvalidArgument,
+            _ => Reason::Internal,
+        };
+    };
+    match status.code() {
+        Code::Unavailable => Reason::Unavailable,
+        // A client whose own deadline passes cancels the call.
+        Code::DeadlineExceeded | Code::Cancelled => Reason::TimedOut,
+        Code::ResourceExhausted => exhausted(status),
+        Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition | Code::Unimplemented => {
+            Reason::InvalidArgument
+        }
+        Code::NotFound => Reason::NotFound,
+        Code::PermissionDenied => Reason::PermissionDenied,
+        Code::Unauthenticated => Reason::Unauthenticated,
+        // A connection that is cut in the middle of a call is one of these too.
+        Code::Unknown | Code::Internal | Code::Aborted | Code::DataLoss | Code::AlreadyExists | Code::Ok => {
+            Reason::Internal
+        }
+    }
+}
+
+/// Which limit: the service names it in the metadata `err`, and older ones in the message, as the
+/// SDK's `errors.rs` reads them.
+fn exhausted(status: &tonic::Status) -> Reason {
+    let too_large = if let Some(limit) = status.metadata().get("err") {
+        let sizes =
+            ["request_size_limit_exceeded", "item_size_limit_exceeded", "element_size_limit_exceeded"];
+        sizes.iter().any(|size| limit == size)
+    } else {
+        let message = status.message().to_lowercase();
+        ["request limit", "item size", "element size"].iter().any(|size| message.contains(size))
+    };
+    if too_large { Reason::TooLarge } else { Reason::RateLimited }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tonic::Status;
+
+    fn of(status: Status) -> Reason {
+        reason(&MomentoError::from(status))
+    }
+
+    #[test]
+    fn every_status_has_its_reason() {
+        for (code, expected) in [
+            (Code::Cancelled, Reason::TimedOut),
+            (Code::Unknown, Reason::Internal),
+            (Code::InvalidArgument, Reason::InvalidArgument),
+            (Code::DeadlineExceeded, Reason::TimedOut),
+            (Code::NotFound, Reason::NotFound),
+            (Code::AlreadyExists, Reason::Internal),
+            (Code::PermissionDenied, Reason::PermissionDenied),
+            (Code::ResourceExhausted, Reason::RateLimited),
+            (Code::FailedPrecondition, Reason::InvalidArgument),
+            (Code::Aborted, Reason::Internal),
+            (Code::OutOfRange, Reason::InvalidArgument),
+            (Code::Unimplemented, Reason::InvalidArgument),
+            (Code::Internal, Reason::Internal),
+            (Code::Unavailable, Reason::Unavailable),
+            (Code::DataLoss, Reason::Internal),
+            (Code::Unauthenticated, Reason::Unauthenticated),
+        ] {
+            assert_eq!(of(Status::new(code, "")), expected, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_too_large_is_told_from_a_rate_limit() {
+        let with = |err: &'static str| {
+            let mut status = Status::resource_exhausted("");
+            status.metadata_mut().insert("err", err.parse().unwrap());
+            of(status)
+        };
+        assert_eq!(with("request_size_limit_exceeded"), Reason::TooLarge);
+        assert_eq!(with("item_size_limit_exceeded"), Reason::TooLarge);
+        assert_eq!(with("operations_rate_limit_exceeded"), Reason::RateLimited);
+        assert_eq!(with("throughput_rate_limit_exceeded"), Reason::RateLimited);
+        assert_eq!(of(Status::resource_exhausted("Request limit exceeded")), Reason::TooLarge);
+        assert_eq!(of(Status::resource_exhausted("too many operations")), Reason::RateLimited);
+    }
+
+    #[test]
+    fn a_broken_connection_is_passing_though_the_sdk_calls_it_a_limit() {
+        let reason = of(Status::internal("h2 protocol error: error reading a body from connection"));
+        assert!(reason.is_passing(), "{reason:?}");
+    }
+}

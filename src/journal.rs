@@ -1,0 +1,371 @@
+//! What the operator is told: one line for each invocation.
+//!
+//! In Lambda, and wherever nobody is looking at a terminal, the line is JSON that carries its own
+//! metrics in CloudWatch's
+//! [embedded metric format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html):
+//! one write tells both, and every point of a graph has its line. In a terminal it is a sentence.
+//! Neither ever shows a text, a signature or a secret.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use momento_webhook::{Event, Millis};
+use serde::Serialize;
+use serde_json::json;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+
+use crate::answer::{Outcome, Refusal};
+use crate::fan_out::Delivery;
+
+/// The namespace of the metrics.
+pub const NAMESPACE: &str = "TopicFanout";
+
+/// Where the lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Journal {
+    /// To standard output as JSON, with metrics for the function of this name.
+    Json {
+        /// The dimension `FunctionName` of the metrics.
+        function: String,
+    },
+    /// To the log, for people.
+    Human,
+    /// Nowhere.
+    Off,
+}
+
+/// One invocation, as far as it has come.
+#[derive(Debug, Serialize)]
+pub struct Entry {
+    #[serde(skip)]
+    at: Millis,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    #[serde(flatten)]
+    event: Option<EventEntry>,
+}
+
+#[derive(Debug, Serialize)]
+struct EventEntry {
+    cache: String,
+    topic: String,
+    topic_sequence_number: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic_sequence_page: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_id: Option<String>,
+    /// Milliseconds since the message was published.
+    age_ms: u64,
+}
+
+/// One invocation that has ended.
+#[derive(Debug)]
+pub struct Ended<'o> {
+    entry: Entry,
+    outcome: &'o Outcome<'o>,
+    took: Duration,
+}
+
+impl Entry {
+    /// An invocation that begins now.
+    #[must_use]
+    pub const fn new(now: Millis, request_id: Option<String>) -> Self {
+        Self { at: now, request_id, event: None }
+    }
+
+    /// It turned out to be about this event.
+    pub fn of(&mut self, event: &Event, now: Millis) {
+        self.event = Some(EventEntry {
+            cache: event.cache.clone(),
+            topic: event.topic.clone(),
+            topic_sequence_number: event.topic_sequence_number,
+            topic_sequence_page: event.topic_sequence_page,
+            token_id: event.token_id.clone(),
+            age_ms: now.saturating_sub(event.event_timestamp),
+        });
+    }
+
+    /// It came to this.
+    #[must_use]
+    pub const fn ended<'o>(self, outcome: &'o Outcome<'o>, took: Duration) -> Ended<'o> {
+        Ended { entry: self, outcome, took }
+    }
+}
+
+impl Journal {
+    /// Writes the line of one invocation.
+    pub fn write(&self, ended: &Ended<'_>) {
+        match self {
+            Self::Off => {}
+            Self::Human => ended.tell(),
+            Self::Json { function } => {
+                let mut line = ended.line(function, &timestamp());
+                line.push(b'\n');
+                // Nobody can be told that the log is gone.
+                let _ = std::io::stdout().lock().write_all(&line);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Level {
+    Info,
+    Warn,
+    Error,
+}
+
+/// The members of a line, and below them the metrics, whose values stand at the root.
+#[derive(Serialize)]
+#[expect(non_snake_case, reason = "the names of metrics and dimensions, as CloudWatch shows them")]
+struct Line<'l> {
+    timestamp: &'l str,
+    level: Level,
+    message: &'static str,
+    #[serde(flatten)]
+    entry: &'l Entry,
+    outcome: &'static str,
+    status: u16,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    destinations: &'l [Delivery<'l>],
+    _aws: serde_json::Value,
+    FunctionName: &'l str,
+    Received: u8,
+    Published: usize,
+    Failed: usize,
+    Latency: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    EventAge: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    Refused: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    Reason: Option<&'static str>,
+}
+
+/// The time, written as all other lines of the log have it.
+fn timestamp() -> String {
+    let mut timestamp = String::new();
+    // Writing to a string cannot fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+    timestamp
+}
+
+impl Ended<'_> {
+    fn published(&self) -> usize {
+        let published =
+            |delivery: &&Delivery<'_>| matches!(delivery.outcome, crate::fan_out::Outcome::Published { .. });
+        self.outcome.deliveries().iter().filter(published).count()
+    }
+
+    fn failed(&self) -> usize {
+        self.outcome.deliveries().iter().filter(|delivery| !delivery.outcome.is_taken()).count()
+    }
+
+    fn level(&self) -> Level {
+        match self.outcome {
+            Outcome::Refused(Refusal::FeedsItself(_)) => Level::Error,
+            Outcome::Refused(_) | Outcome::Busy => Level::Warn,
+            Outcome::Delivered(_) if self.failed() > 0 => Level::Error,
+            Outcome::Delivered(_) | Outcome::Ignored | Outcome::Dropped(_) | Outcome::Duplicate => {
+                Level::Info
+            }
+        }
+    }
+
+    fn message(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Refused(Refusal::FeedsItself(_)) => {
+                "event refused: its own topic is an outbound topic, and the function would feed itself for ever"
+            }
+            Outcome::Refused(_) => "request refused",
+            _ => "event handled",
+        }
+    }
+
+    fn line(&self, function: &str, timestamp: &str) -> Vec<u8> {
+        let refused = matches!(self.outcome, Outcome::Refused(_));
+        let age = self.entry.event.as_ref().map(|event| event.age_ms);
+        let count = |name: &str| json!({"Name": name, "Unit": "Count"});
+        let millis = |name: &str| json!({"Name": name, "Unit": "Milliseconds"});
+        let mut metrics = vec![count("Received"), count("Published"), count("Failed"), millis("Latency")];
+        metrics.extend(age.map(|_| millis("EventAge")));
+        let mut directives =
+            vec![json!({"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": metrics})];
+        if refused {
+            directives.push(json!({
+                "Namespace": NAMESPACE,
+                "Dimensions": [["FunctionName"], ["FunctionName", "Reason"]],
+                "Metrics": [count("Refused")],
+            }));
+        }
+        let line = Line {
+            timestamp,
+            level: self.level(),
+            message: self.message(),
+            entry: &self.entry,
+            outcome: self.outcome.name(),
+            status: self.outcome.status().as_u16(),
+            destinations: self.outcome.deliveries(),
+            _aws: json!({"Timestamp": self.entry.at, "CloudWatchMetrics": directives}),
+            FunctionName: function,
+            Received: 1,
+            Published: self.published(),
+            Failed: self.failed(),
+            Latency: self.took.as_secs_f64() * 1_000.0,
+            EventAge: age,
+            Refused: refused.then_some(1),
+            Reason: refused.then(|| self.outcome.name()),
+        };
+        // Strings and numbers under string keys: there is nothing in a line that JSON cannot say.
+        serde_json::to_vec(&line).unwrap_or_default()
+    }
+
+    fn tell(&self) {
+        let outcome = self.outcome.name();
+        let status = self.outcome.status().as_u16();
+        let message = self.message();
+        let took_ms = self.took.as_millis();
+        let (published, failed) = (self.published(), self.failed());
+        let event = self.entry.event.as_ref();
+        let topic = event.map(|event| event.topic.as_str());
+        let number = event.map(|event| event.topic_sequence_number);
+        let age_ms = event.map(|event| event.age_ms);
+        let failures: Vec<_> = self
+            .outcome
+            .deliveries()
+            .iter()
+            .filter_map(|one| one.outcome.failure().map(|reason| format!("{}: {reason}", one.topic.topic)))
+            .collect();
+        let failures = (!failures.is_empty()).then(|| failures.join(", "));
+        // The level of an event is part of its place in the code, hence three places.
+        match self.level() {
+            Level::Info => {
+                tracing::info!(outcome, status, topic, number, age_ms, published, took_ms, "{message}");
+            }
+            Level::Warn => tracing::warn!(outcome, status, topic, number, age_ms, took_ms, "{message}"),
+            Level::Error => {
+                tracing::error!(
+                    outcome,
+                    status,
+                    topic,
+                    number,
+                    age_ms,
+                    published,
+                    failed,
+                    failures,
+                    took_ms,
+                    "{message}"
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use momento_webhook::momento::SignatureError;
+
+    use super::*;
+    use crate::destination::{DeliveryError, Reason, Topic};
+    use crate::fan_out;
+    use crate::route::FeedsItself;
+    use crate::webhook::tests::{NOW, event_with};
+
+    fn line(outcome: &Outcome<'_>, with_event: bool) -> serde_json::Value {
+        let mut entry = Entry::new(NOW, Some("id-1".into()));
+        if with_event {
+            let event = event_with("chat", "in", 7, |event| {
+                event.token_id = Some("mo".into());
+                event.text = "a private text".into();
+            });
+            entry.of(&event, NOW);
+        }
+        let line = entry.ended(outcome, Duration::from_micros(1_500)).line("webhook", "now");
+        serde_json::from_slice(&line).unwrap()
+    }
+
+    #[test]
+    fn one_line_tells_the_outcome_the_destinations_and_the_metrics() {
+        let failed = DeliveryError { reason: Reason::TimedOut, source: None };
+        let deliveries = vec![
+            Delivery {
+                topic: Topic { cache: "chat", topic: "a" },
+                outcome: fan_out::Outcome::Published { attempts: 1 },
+            },
+            Delivery {
+                topic: Topic { cache: "chat", topic: "b" },
+                outcome: fan_out::Outcome::Failed { attempts: 4, error: failed },
+            },
+        ];
+        assert_eq!(
+            line(&Outcome::Delivered(deliveries), true),
+            json!({
+                "timestamp": "now", "level": "ERROR", "message": "event handled", "request_id": "id-1",
+                "cache": "chat", "topic": "in", "topic_sequence_number": 7, "token_id": "mo", "age_ms": 1,
+                "outcome": "destination_failed", "status": 503,
+                "destinations": [
+                    {"cache": "chat", "topic": "a", "status": "published", "attempts": 1},
+                    {"cache": "chat", "topic": "b", "status": "failed", "reason": "timed_out", "attempts": 4},
+                ],
+                "_aws": {"Timestamp": NOW, "CloudWatchMetrics": [{
+                    "Namespace": "TopicFanout", "Dimensions": [["FunctionName"]],
+                    "Metrics": [
+                        {"Name": "Received", "Unit": "Count"},
+                        {"Name": "Published", "Unit": "Count"},
+                        {"Name": "Failed", "Unit": "Count"},
+                        {"Name": "Latency", "Unit": "Milliseconds"},
+                        {"Name": "EventAge", "Unit": "Milliseconds"},
+                    ],
+                }]},
+                "FunctionName": "webhook", "Received": 1, "Published": 1, "Failed": 1, "Latency": 1.5, "EventAge": 1,
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_refused_is_counted_by_its_reason() {
+        let line = line(&Outcome::Refused(SignatureError::Mismatch.into()), false);
+        assert_eq!(line["Refused"], 1);
+        assert_eq!(line["Reason"], "signature_wrong");
+        assert_eq!(line["level"], "WARN");
+        assert_eq!(line["_aws"]["CloudWatchMetrics"][1]["Dimensions"][1], json!(["FunctionName", "Reason"]));
+        assert_eq!(line["_aws"]["CloudWatchMetrics"][1]["Metrics"][0]["Name"], "Refused");
+    }
+
+    #[test]
+    fn a_function_that_would_feed_itself_says_so_loudly() {
+        let line = line(&Outcome::Refused(FeedsItself.into()), true);
+        assert_eq!(line["level"], "ERROR");
+        assert!(line["message"].as_str().unwrap().contains("feed itself for ever"));
+    }
+
+    #[test]
+    fn every_metric_that_is_declared_has_its_value() {
+        for (outcome, with_event) in [
+            (Outcome::Ignored, true),
+            (Outcome::Duplicate, true),
+            (Outcome::Delivered(Vec::new()), true),
+            (Outcome::Refused(Refusal::Method), false),
+        ] {
+            let line = line(&outcome, with_event);
+            for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
+                for metric in directive["Metrics"].as_array().unwrap() {
+                    let name = metric["Name"].as_str().unwrap();
+                    assert!(line[name].is_number(), "{name} in {line}");
+                }
+                for dimension in
+                    directive["Dimensions"].as_array().unwrap().iter().flat_map(|set| set.as_array().unwrap())
+                {
+                    assert!(line[dimension.as_str().unwrap()].is_string(), "{dimension} in {line}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_line_shows_a_text() {
+        assert!(!line(&Outcome::Duplicate, true).to_string().contains("private"));
+    }
+}

@@ -1,0 +1,62 @@
+//! Types for names that could be swapped with one another.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// The name of a cache, which is the namespace of topics.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct CacheName(String);
+
+/// The name of a topic: any text, spaces, commas and slashes included.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct TopicName(String);
+
+/// A name that is no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is empty")]
+pub struct EmptyName;
+
+impl CacheName {
+    /// # Errors
+    /// When the name is empty or blank, which no cache's name may be.
+    pub fn new(name: impl Into<String>) -> Result<Self, EmptyName> {
+        let name = name.into();
+        if name.trim().is_empty() { Err(EmptyName) } else { Ok(Self(name)) }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TopicName {
+    /// # Errors
+    /// When the name is empty.
+    pub fn new(name: impl Into<String>) -> Result<Self, EmptyName> {
+        let name = name.into();
+        if name.is_empty() { Err(EmptyName) } else { Ok(Self(name)) }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CacheName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for TopicName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,114 @@
+//! Puts everything together: what the binaries start.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::config::{Config, Environment, Source};
+use crate::destination::MomentoPublisher;
+use crate::fan_out::FanOut;
+use crate::journal::Journal;
+use crate::retry::RetryPolicy;
+use crate::serve::{self, lambda};
+use crate::telemetry::{self, LogFormat};
+use crate::webhook::Webhook;
+
+/// Why a function did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The settings cannot be used.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigErrors),
+    /// The client of Momento cannot be built.
+    #[error("the client of Momento cannot be built")]
+    Client(#[source] Box<momento::MomentoError>),
+    /// The operating system does not give what is needed.
+    #[error("{0}")]
+    Io(String, #[source] std::io::Error),
+    /// The Lambda runtime ended.
+    #[error(transparent)]
+    Lambda(#[from] lambda::LambdaError),
+}
+
+/// The function `webhook`, with the settings of this process's environment, until it is told to end.
+#[must_use]
+pub fn webhook() -> ExitCode {
+    let source = Environment;
+    let format = LogFormat::detect(&source);
+    telemetry::init(&source, format);
+    match run(&source, format.journal(&source)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // What did not start says so where a shell, a container and Lambda all look for it.
+            let _ = writeln!(std::io::stderr(), "{}", with_sources(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Builds the function from its settings. It has to be called within a Tokio runtime.
+///
+/// # Errors
+/// When the client of Momento cannot be built.
+pub fn build(config: Config, journal: Journal) -> Result<Webhook<MomentoPublisher>, RunError> {
+    let retry = RetryPolicy::PUBLISH;
+    let publisher =
+        MomentoPublisher::new(config.momento.credentials, retry.attempt_timeout).map_err(RunError::Client)?;
+    let fan_out = FanOut::new(publisher, retry);
+    Ok(Webhook::new(config.signing, config.routes.into(), fan_out, journal))
+}
+
+fn run(source: &dyn Source, journal: Journal) -> Result<(), RunError> {
+    let config = Config::read(source)?;
+    let is_lambda = lambda::is_environment(source);
+    runtime(is_lambda && lambda::concurrency(source) <= 1)?.block_on(async {
+        let shutdown = serve::shutdown_signal()
+            .map_err(|error| RunError::Io("signals cannot be listened to".to_owned(), error))?;
+        let port = config.listen.port;
+        let webhook = Arc::new(build(config, journal)?);
+        if is_lambda {
+            lambda::serve(source, webhook, shutdown).await?;
+        } else {
+            let listener = listen(port)
+                .await
+                .map_err(|error| RunError::Io(format!("port {port} cannot be listened to"), error))?;
+            if let Ok(address) = listener.local_addr() {
+                tracing::info!(%address, "listening for webhooks");
+            }
+            serve::http::serve(listener, webhook, shutdown).await;
+        }
+        tracing::info!("ended");
+        Ok(())
+    })
+}
+
+/// One invocation at a time has no use for more threads than one, and starts faster and smaller so.
+fn runtime(one_at_a_time: bool) -> Result<Runtime, RunError> {
+    let mut builder = if one_at_a_time { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    builder.enable_all().build().map_err(|error| RunError::Io("no runtime can be built".to_owned(), error))
+}
+
+/// All interfaces: IPv6 and IPv4 where there is IPv6, else IPv4.
+async fn listen(port: u16) -> std::io::Result<TcpListener> {
+    match TcpListener::bind(("::", port)).await {
+        Err(error) if error.kind() != std::io::ErrorKind::AddrInUse => {
+            TcpListener::bind(("0.0.0.0", port)).await
+        }
+        listener => listener,
+    }
+}
+
+/// An error and what it came from, on one line.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        said.push_str(": ");
+        said.push_str(&error.to_string());
+        source = error.source();
+    }
+    said
+}

@@ -1,0 +1,317 @@
+//! AWS Lambda, behind a function URL, an HTTP API, a REST API or an Application Load Balancer.
+//!
+//! The runtime is that of `lambda_http`. Its conversion of invocations to requests is not used: it
+//! panics on a body that is not base64 though it is said to be and on a `host` header that makes no
+//! URL, gives up on an invocation with one header value that is not ASCII, and keeps only one of two
+//! headers of the same name. Anybody can send those to a public URL; here they are requests like any
+//! other, and are refused.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use lambda_http::lambda_runtime::{LambdaInvocation, Runtime};
+use lambda_http::tower::{Layer, Service};
+use lambda_http::{LambdaEvent, service_fn};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::DRAIN;
+use crate::answer::Refusal;
+use crate::config::Source;
+use crate::destination::Publisher;
+use crate::fan_out::TIME_TO_ANSWER;
+use crate::webhook::{Clock, Inbound, Webhook};
+
+/// What an answer takes on its way out, kept free before the invocation's own deadline.
+const MARGIN: Duration = Duration::from_millis(200);
+
+/// What the runtime wants to know of its environment beside its address.
+const NEEDED: [&str; 3] =
+    ["AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION"];
+
+/// Why the runtime ended.
+#[derive(Debug, thiserror::Error)]
+pub enum LambdaError {
+    /// Lambda sets all of these, an emulator may not.
+    #[error("{0} is not set, though AWS_LAMBDA_RUNTIME_API is")]
+    Environment(&'static str),
+    /// The Runtime API did not do its part.
+    #[error("the runtime ended")]
+    Runtime(#[source] lambda_http::Error),
+}
+
+/// Whether this is a Lambda environment.
+#[must_use]
+pub fn is_environment(source: &dyn Source) -> bool {
+    is_set(source, "AWS_LAMBDA_RUNTIME_API")
+}
+
+/// How many invocations run in this environment at once.
+#[must_use]
+pub fn concurrency(source: &dyn Source) -> usize {
+    let value = source.get("AWS_LAMBDA_MAX_CONCURRENCY").ok().flatten();
+    value.and_then(|value| value.parse().ok()).unwrap_or(1)
+}
+
+fn is_set(source: &dyn Source, name: &str) -> bool {
+    !matches!(source.get(name), Ok(None))
+}
+
+/// Serves `webhook` to the Runtime API until `shutdown`, then ends what has begun.
+///
+/// # Errors
+/// When the environment is not Lambda's, or the Runtime API cannot be reached.
+pub async fn serve<P: Publisher, C: Clock>(
+    source: &dyn Source,
+    webhook: Arc<Webhook<P, C>>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), LambdaError> {
+    if let Some(missing) = NEEDED.into_iter().find(|name| !is_set(source, name)) {
+        return Err(LambdaError::Environment(missing));
+    }
+    let handler = service_fn(move |event: LambdaEvent<Invocation>| {
+        let webhook = Arc::clone(&webhook);
+        async move { Ok::<_, Infallible>(handle(&webhook, event).await) }
+    });
+    let (begun, mut in_flight) = watch::channel(0_usize);
+    let running = Runtime::new(handler).layer(CountInFlight(begun)).run_concurrent();
+    tokio::pin!(running, shutdown);
+    tokio::select! {
+        ended = &mut running => return ended.map_err(LambdaError::Runtime),
+        () = &mut shutdown => {}
+    }
+    // The runtime goes on until what it has begun is answered; only waiting for the next is cut off.
+    let drained = async {
+        tokio::select! {
+            _ = &mut running => {}
+            _ = in_flight.wait_for(|count| *count == 0) => {}
+        }
+    };
+    if timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!("invocations still running at the end");
+    }
+    Ok(())
+}
+
+async fn handle<P: Publisher, C: Clock>(
+    webhook: &Webhook<P, C>,
+    event: LambdaEvent<Invocation>,
+) -> GatewayResponse {
+    let LambdaEvent { payload, context } = event;
+    let time_left = context.deadline().duration_since(std::time::SystemTime::now()).unwrap_or_default();
+    let gateway = payload.gateway;
+    let inbound = Inbound {
+        request: payload.request,
+        fault: payload.fault,
+        id: Some(context.request_id),
+        time_left: time_left.saturating_sub(MARGIN).min(TIME_TO_ANSWER),
+    };
+    GatewayResponse::new(gateway, webhook.handle(inbound).await)
+}
+
+/// Who invokes the function, by the shape of what they send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gateway {
+    /// A REST API: payload format 1.0.
+    RestApi,
+    /// An HTTP API or a function URL: payload format 2.0.
+    HttpApi,
+    /// An Application Load Balancer.
+    LoadBalancer,
+}
+
+/// An invocation, read as a request.
+#[derive(Debug)]
+struct Invocation {
+    gateway: Gateway,
+    request: Request<Bytes>,
+    fault: Option<Refusal>,
+}
+
+/// What is read of an invocation, of all three shapes. Whatever else is in it is skipped.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Payload {
+    request_context: RequestContext,
+    #[serde(default)]
+    http_method: Option<String>,
+    #[serde(default)]
+    headers: Option<HashMap<String, String>>,
+    #[serde(default)]
+    multi_value_headers: Option<HashMap<String, Vec<String>>>,
+    #[serde(default)]
+    body: Option<String>,
+    #[serde(default)]
+    is_base64_encoded: bool,
+}
+
+#[derive(Deserialize)]
+struct RequestContext {
+    #[serde(default)]
+    http: Option<HttpContext>,
+    #[serde(default)]
+    elb: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct HttpContext {
+    method: String,
+}
+
+/// Reads anything: what is no request has a fault instead of being an error, which the runtime would
+/// report as a failure of the function.
+impl<'de> Deserialize<'de> for Invocation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(serde_json::from_str(raw.get()).ok().and_then(Self::read).unwrap_or_else(Self::not_http))
+    }
+}
+
+impl Invocation {
+    fn read(payload: Payload) -> Option<Self> {
+        let (gateway, method) = match payload.request_context {
+            RequestContext { http: Some(http), .. } => (Gateway::HttpApi, http.method),
+            RequestContext { elb: Some(_), .. } => (Gateway::LoadBalancer, payload.http_method?),
+            RequestContext { .. } => (Gateway::RestApi, payload.http_method?),
+        };
+        let body = payload.body.unwrap_or_default();
+        // A body that is not what it is said to be is taken as it is: its signature will be wrong.
+        let decoded = if payload.is_base64_encoded { BASE64.decode(&body).ok() } else { None };
+        let mut request = Request::new(decoded.map_or_else(|| Bytes::from(body), Bytes::from));
+        *request.headers_mut() = headers(payload.multi_value_headers, payload.headers);
+        // A method that cannot be one is at least not POST.
+        *request.method_mut() = method.parse().unwrap_or(Method::TRACE);
+        Some(Self { gateway, request, fault: None })
+    }
+
+    fn not_http() -> Self {
+        Self { gateway: Gateway::RestApi, request: Request::default(), fault: Some(Refusal::NotHttp) }
+    }
+}
+
+/// The headers of an invocation: the ones with all their values, where it has those. What cannot be
+/// a header is left out.
+fn headers(all: Option<HashMap<String, Vec<String>>>, single: Option<HashMap<String, String>>) -> HeaderMap {
+    let all = all.unwrap_or_default();
+    let single = if all.is_empty() { single.unwrap_or_default() } else { HashMap::new() };
+    let all =
+        all.into_iter().flat_map(|(name, values)| values.into_iter().map(move |value| (name.clone(), value)));
+    let valid = all.chain(single).filter_map(|(name, value)| {
+        Some((name.parse::<HeaderName>().ok()?, HeaderValue::from_bytes(value.as_bytes()).ok()?))
+    });
+    let mut headers = HeaderMap::new();
+    for (name, value) in valid {
+        headers.append(name, value);
+    }
+    headers
+}
+
+/// A response, in the shape that the gateway wants.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GatewayResponse {
+    status_code: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_description: Option<String>,
+    #[serde(skip_serializing_if = "HashMap::is_empty")]
+    headers: HashMap<String, String>,
+    #[serde(skip_serializing_if = "HashMap::is_empty")]
+    multi_value_headers: HashMap<String, [String; 1]>,
+    body: String,
+    is_base64_encoded: bool,
+}
+
+impl GatewayResponse {
+    fn new(gateway: Gateway, response: Response<Bytes>) -> Self {
+        let (parts, body) = response.into_parts();
+        // Every header and every body of ours is UTF-8, and no header is there twice.
+        let headers = parts.headers.iter().filter_map(|(name, value)| {
+            value.to_str().ok().map(|value| (name.as_str().to_owned(), value.to_owned()))
+        });
+        let headers: HashMap<_, _> = headers.collect();
+        let multi_value_headers = match gateway {
+            // A load balancer reads one of the two, by its configuration; the others read `headers`.
+            Gateway::LoadBalancer => {
+                headers.iter().map(|(name, value)| (name.clone(), [value.clone()])).collect()
+            }
+            Gateway::RestApi | Gateway::HttpApi => HashMap::new(),
+        };
+        Self {
+            status_code: parts.status.as_u16(),
+            status_description: (gateway == Gateway::LoadBalancer).then(|| parts.status.to_string()),
+            headers,
+            multi_value_headers,
+            body: String::from_utf8_lossy(&body).into_owned(),
+            is_base64_encoded: false,
+        }
+    }
+}
+
+/// Counts the invocations whose answer is not out yet.
+#[derive(Clone)]
+struct CountInFlight(watch::Sender<usize>);
+
+impl<S> Layer<S> for CountInFlight {
+    type Service = Counted<S>;
+
+    fn layer(&self, inner: S) -> Counted<S> {
+        Counted { inner, count: self.0.clone() }
+    }
+}
+
+#[derive(Clone)]
+struct Counted<S> {
+    inner: S,
+    count: watch::Sender<usize>,
+}
+
+impl<S> Service<LambdaInvocation> for Counted<S>
+where
+    S: Service<LambdaInvocation>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, invocation: LambdaInvocation) -> Self::Future {
+        let one = InFlight::new(self.count.clone());
+        let answered = self.inner.call(invocation);
+        Box::pin(async move {
+            let result = answered.await;
+            drop(one);
+            result
+        })
+    }
+}
+
+/// One invocation, counted while it lives.
+struct InFlight(watch::Sender<usize>);
+
+impl InFlight {
+    fn new(count: watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}

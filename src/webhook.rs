@@ -1,0 +1,364 @@
+//! The HTTP edge: a request in, an answer out, and a line in the journal.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use momento_webhook::freshness::Window;
+use momento_webhook::{Event, Millis, SigningSecret, Verified, momento};
+use tokio::time::{Instant, timeout_at};
+
+use crate::answer::{Outcome, Refusal};
+use crate::config::SigningConfig;
+use crate::dedupe::{Dedupe, Progress};
+use crate::destination::{Publisher, Topic};
+use crate::fan_out::{self, Delivery, FanOut, TIME_TO_ANSWER};
+use crate::journal::{Entry, Journal};
+use crate::route::{Plan, Routes};
+use crate::transform::{self, Transformed};
+
+/// The most bytes of a body that are read. A message has at most 4 KB, which JSON escapes make six
+/// times as long at worst; ten times that leaves room for accounts with a raised limit.
+pub const MAX_BODY: usize = 256 * 1024;
+
+/// What time it is: milliseconds since the Unix epoch.
+pub trait Clock: Send + Sync + 'static {
+    /// Now.
+    fn now(&self) -> Millis;
+}
+
+/// The clock of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Millis {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+    }
+}
+
+/// The function: everything between a request and its answer.
+#[derive(Debug)]
+pub struct Webhook<P, C = SystemClock> {
+    secrets: Vec<SigningSecret>,
+    window: Window,
+    routes: Routes,
+    dedupe: Dedupe,
+    fan_out: FanOut<P>,
+    journal: Journal,
+    clock: C,
+}
+
+/// A request, as any of the listeners hands it over.
+#[derive(Debug)]
+pub struct Inbound {
+    /// The request itself; the body as it was sent, and empty where `fault` says why there is none.
+    pub request: Request<Bytes>,
+    /// Why there is no whole request.
+    pub fault: Option<Refusal>,
+    /// What the platform calls it.
+    pub id: Option<String>,
+    /// How long the answer may take. It is never given more than [`TIME_TO_ANSWER`].
+    pub time_left: Duration,
+}
+
+impl From<Request<Bytes>> for Inbound {
+    fn from(request: Request<Bytes>) -> Self {
+        Self { request, fault: None, id: None, time_left: TIME_TO_ANSWER }
+    }
+}
+
+impl<P: Publisher> Webhook<P> {
+    /// A function that accepts what `signing` proves, and sends it on by `routes` through `fan_out`.
+    pub fn new(signing: SigningConfig, routes: Routes, fan_out: FanOut<P>, journal: Journal) -> Self {
+        Self {
+            secrets: signing.secrets,
+            window: Window::new(signing.max_age),
+            routes,
+            dedupe: Dedupe::default(),
+            fan_out,
+            journal,
+            clock: SystemClock,
+        }
+    }
+
+    /// The same with another clock.
+    pub fn with_clock<C: Clock>(self, clock: C) -> Webhook<P, C> {
+        let Self { secrets, window, routes, dedupe, fan_out, journal, clock: SystemClock } = self;
+        Webhook { secrets, window, routes, dedupe, fan_out, journal, clock }
+    }
+}
+
+impl<P: Publisher, C: Clock> Webhook<P, C> {
+    /// Answers one request.
+    pub async fn handle(&self, inbound: impl Into<Inbound>) -> Response<Bytes> {
+        let inbound = inbound.into();
+        let started = Instant::now();
+        let now = self.clock.now();
+        let deadline = started + inbound.time_left.min(TIME_TO_ANSWER);
+        let mut entry = Entry::new(now, inbound.id);
+
+        let admitted = match inbound.fault {
+            Some(fault) => Err(fault),
+            None => self.admit(&inbound.request, now),
+        };
+        match admitted {
+            Ok(event) => {
+                entry.of(&event, now);
+                let outcome = self.process(&event, deadline).await;
+                self.end(entry, &outcome, started)
+            }
+            Err(refusal) => self.end(entry, &Outcome::Refused(refusal), started),
+        }
+    }
+
+    fn end(&self, entry: Entry, outcome: &Outcome<'_>, started: Instant) -> Response<Bytes> {
+        self.journal.write(&entry.ended(outcome, started.elapsed()));
+        outcome.response()
+    }
+
+    /// Proves a request genuine, reads it, and looks at its age.
+    fn admit(&self, request: &Request<Bytes>, now: Millis) -> Result<Verified<Event>, Refusal> {
+        if request.method() != Method::POST {
+            return Err(Refusal::Method);
+        }
+        if request.body().len() > MAX_BODY {
+            return Err(Refusal::BodyTooLarge { limit: MAX_BODY });
+        }
+        let signatures = request.headers().get_all(momento::SIGNATURE_HEADER);
+        let signatures = signatures.iter().map(http::HeaderValue::as_bytes);
+        let event = momento::verify(&self.secrets, request.body(), signatures)?.event()?;
+        self.window.check(event.publish_timestamp, now)?;
+        Ok(event)
+    }
+
+    /// Sends an event to the destinations that do not have it.
+    async fn process<'e>(&'e self, event: &'e Verified<Event>, deadline: Instant) -> Outcome<'e> {
+        let Plan { transforms, destinations } = match self.routes.plan(event) {
+            Ok(Some(plan)) => plan,
+            Ok(None) => return Outcome::Ignored,
+            Err(feeds_itself) => return Outcome::Refused(feeds_itself.into()),
+        };
+        let text = match transform::chain(transforms, &event.text) {
+            Transformed::Text(text) => text,
+            Transformed::Dropped(reason) => return Outcome::Dropped(reason),
+        };
+        let Ok(mut progress) = timeout_at(deadline, self.dedupe.claim(event)).await else {
+            return Outcome::Busy;
+        };
+        let deliveries = match &*progress {
+            Progress::Done => return Outcome::Duplicate,
+            Progress::New => self.fan_out.publish(destinations, &text, deadline).await,
+            Progress::Pending(pending) => {
+                let missing: Vec<_> =
+                    pending.iter().filter_map(|place| destinations.get(*place).copied()).collect();
+                let served = self.fan_out.publish(missing, &text, deadline).await;
+                merge(destinations, pending, served)
+            }
+        };
+        *progress = progress_of(&deliveries);
+        Outcome::Delivered(deliveries)
+    }
+}
+
+/// The outcomes of all destinations in their order: those just `served`, at the places in `pending`,
+/// and the others, which had the event already.
+fn merge<'d>(
+    destinations: Vec<Topic<'d>>,
+    pending: &[usize],
+    served: Vec<Delivery<'d>>,
+) -> Vec<Delivery<'d>> {
+    let mut served = pending.iter().zip(served).peekable();
+    let each = destinations.into_iter().enumerate().map(|(place, topic)| {
+        match served.next_if(|(pending, _)| **pending == place) {
+            Some((_, delivery)) => delivery,
+            None => Delivery { topic, outcome: fan_out::Outcome::AlreadyPublished },
+        }
+    });
+    each.collect()
+}
+
+fn progress_of(deliveries: &[Delivery<'_>]) -> Progress {
+    let pending: Vec<_> = deliveries
+        .iter()
+        .enumerate()
+        .filter(|(_, delivery)| !delivery.outcome.is_taken())
+        .map(|(place, _)| place)
+        .collect();
+    if pending.is_empty() { Progress::Done } else { Progress::Pending(pending) }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::RoutesConfig;
+    use crate::destination::Reason;
+    use crate::fan_out::tests::{Failure, FakePublisher};
+    use crate::names::TopicName;
+    use crate::retry::RetryPolicy;
+    use crate::transform::Transform;
+
+    pub(crate) const NOW: Millis = 1_704_296_470_565;
+
+    struct FixedClock;
+    impl Clock for FixedClock {
+        fn now(&self) -> Millis {
+            NOW
+        }
+    }
+
+    fn secret() -> SigningSecret {
+        SigningSecret::new("secret").unwrap()
+    }
+
+    /// An event, changed, signed and verified.
+    pub(crate) fn event_with(
+        cache: &str,
+        topic: &str,
+        number: u64,
+        change: impl FnOnce(&mut Event),
+    ) -> Verified<Event> {
+        let body = body(cache, topic, number, change);
+        let signature = momento::sign(&secret(), body.as_bytes());
+        momento::verify(&[secret()], body, [signature.as_bytes()]).unwrap().event().unwrap()
+    }
+
+    pub(crate) fn event(cache: &str, topic: &str, number: u64) -> Verified<Event> {
+        event_with(cache, topic, number, |_| ())
+    }
+
+    fn body(cache: &str, topic: &str, number: u64, change: impl FnOnce(&mut Event)) -> String {
+        let mut event = Event {
+            cache: cache.into(),
+            topic: topic.into(),
+            event_timestamp: NOW - 1,
+            publish_timestamp: NOW,
+            topic_sequence_number: number,
+            topic_sequence_page: None,
+            token_id: None,
+            text: "Hello".into(),
+        };
+        change(&mut event);
+        event.to_json()
+    }
+
+    fn signed(body: String) -> Request<Bytes> {
+        let signature = momento::sign(&secret(), body.as_bytes());
+        Request::post("/").header(momento::SIGNATURE_HEADER, signature).body(body.into()).unwrap()
+    }
+
+    fn webhook(
+        publisher: FakePublisher,
+        topics: &[&str],
+    ) -> (Webhook<Arc<FakePublisher>, FixedClock>, Arc<FakePublisher>) {
+        let publisher = Arc::new(publisher);
+        let signing = SigningConfig { secrets: vec![secret()], max_age: Duration::from_secs(60) };
+        let routes = RoutesConfig {
+            outbound: topics.iter().map(|topic| TopicName::new(*topic).unwrap()).collect(),
+            outbound_cache: None,
+            transforms: vec![Transform::Uppercase],
+        };
+        let fan_out = FanOut::new(Arc::clone(&publisher), RetryPolicy::PUBLISH);
+        let webhook = Webhook::new(signing, routes.into(), fan_out, Journal::Off).with_clock(FixedClock);
+        (webhook, publisher)
+    }
+
+    async fn answer(
+        webhook: &Webhook<Arc<FakePublisher>, FixedClock>,
+        request: Request<Bytes>,
+    ) -> (u16, serde_json::Value) {
+        let response = webhook.handle(request).await;
+        (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_delivery_serves_only_those_that_did_not_take_it() {
+        let unavailable = Failure::Because(Reason::Unavailable);
+        let failing = FakePublisher::default().fail("b", unavailable, 5).fail("d", unavailable, 5);
+        let (webhook, publisher) = webhook(failing, &["a", "b", "c", "d"]);
+        let statuses = |body: &serde_json::Value| -> Vec<String> {
+            let destinations = body["destinations"].as_array().unwrap();
+            destinations.iter().map(|one| one["status"].as_str().unwrap().to_owned()).collect()
+        };
+
+        let (status, first) = answer(&webhook, signed(body("demo", "in", 1, |_| ()))).await;
+        assert_eq!(
+            (status, statuses(&first)),
+            (503, ["published", "failed", "published", "failed"].map(str::to_owned).to_vec())
+        );
+
+        let again = || signed(body("demo", "in", 1, |event| event.publish_timestamp += 1_000));
+        let (status, second) = answer(&webhook, again()).await;
+        assert_eq!(status, 200);
+        assert_eq!(statuses(&second), ["already_published", "published", "already_published", "published"]);
+
+        let (status, third) = answer(&webhook, again()).await;
+        assert_eq!((status, third), (200, serde_json::json!({"status": "duplicate"})));
+
+        let mut topics: Vec<_> = publisher.published().into_iter().map(|(_, topic, _)| topic).collect();
+        topics.sort_unstable();
+        assert_eq!(topics, ["a", "b", "c", "d"]);
+        assert_eq!(publisher.published()[0], ("demo".into(), "a".into(), "HELLO".into()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_deliveries_at_once_publish_once() {
+        let (webhook, publisher) = webhook(FakePublisher::default(), &["a"]);
+        let request = || signed(body("demo", "in", 1, |_| ()));
+        let ((_, first), (_, second)) =
+            tokio::join!(answer(&webhook, request()), answer(&webhook, request()));
+        assert_eq!(
+            (first["status"].as_str(), second["status"].as_str()),
+            (Some("success"), Some("duplicate"))
+        );
+        assert_eq!(publisher.calls(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_delivery_does_not_wait_for_the_first_beyond_its_deadline() {
+        let hanging = FakePublisher::default().fail("a", Failure::Hangs, 100);
+        let (webhook, _) = webhook(hanging, &["a"]);
+        let first = webhook.handle(signed(body("demo", "in", 1, |_| ())));
+        let mut second = Inbound::from(signed(body("demo", "in", 1, |_| ())));
+        second.time_left = Duration::from_secs(1);
+        let (_, second) = tokio::join!(first, webhook.handle(second));
+        assert_eq!(second.status(), 503);
+        assert_eq!(second.headers()["retry-after"], "2");
+    }
+
+    #[tokio::test]
+    async fn no_destination_is_called_for_what_is_refused() {
+        let (webhook, publisher) = webhook(FakePublisher::default(), &["a", "b"]);
+        let stale = signed(body("demo", "in", 1, |event| event.publish_timestamp = NOW - 60_001));
+        let future = signed(body("demo", "in", 1, |event| event.publish_timestamp = NOW + 60_001));
+        let mut get = signed(body("demo", "in", 1, |_| ()));
+        *get.method_mut() = Method::GET;
+        let mut forged = signed(body("demo", "in", 1, |_| ()));
+        *forged.body_mut() = Bytes::from(body("demo", "in", 2, |_| ()));
+        for (request, status, code) in [
+            (stale, 403, "event_too_old"),
+            (future, 403, "event_from_the_future"),
+            (get, 405, "method_not_allowed"),
+            (forged, 403, "signature_wrong"),
+            (signed("{}".into()), 400, "not_an_event"),
+            (signed(body("demo", "b", 1, |_| ())), 422, "feeds_itself"),
+            (signed(" ".repeat(MAX_BODY + 1)), 413, "body_too_large"),
+        ] {
+            let (answered, body) = answer(&webhook, request).await;
+            assert_eq!((answered, body["code"].as_str()), (status, Some(code)));
+        }
+        assert_eq!(publisher.calls(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_event_without_a_route_is_ignored() {
+        let (mut webhook, publisher) = webhook(FakePublisher::default(), &["a"]);
+        webhook.routes = Routes::new(Vec::new());
+        let (status, body) = answer(&webhook, signed(body("demo", "in", 1, |_| ()))).await;
+        assert_eq!((status, body), (200, serde_json::json!({"status": "ignored"})));
+        assert_eq!(publisher.calls(), 0);
+    }
+}
