@@ -1,0 +1,216 @@
+//! The admin port: plain HTTP/1.1, for scripts outside the process.
+//!
+//! | request | effect |
+//! | --- | --- |
+//! | `GET /health` | says whether connections are blocked |
+//! | `GET /block`, `GET /unblock` | cuts all connections and turns new ones away; lets them in again |
+//! | `POST /cut` | cuts all connections; clients may connect again at once |
+//! | `POST /reset` with `{"cache", "topic"}` | begins a new sequence page on a topic |
+//! | `GET /subscribers?cache=C&topic=T` | how many are subscribed; names percent-encoded |
+//! | `POST /faults` with a [fault](crate::faults::json) | injects it, and answers with its `id` |
+//! | `GET /faults`, `DELETE /faults`, `DELETE /faults/ID` | lists them with their hits; removes all; one |
+//!
+//! `block` and `unblock` change something on GET because that is how the suites of the SDKs call them;
+//! POST does as well.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::call::Shared;
+use crate::faults::Fault;
+use crate::faults::json::{Listed, Written};
+
+/// A fault takes a few hundred bytes.
+const MAX_BODY_BYTES: usize = 64 * 1_024;
+
+/// How long a client may take to send a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long accepting pauses when the system will not hand out sockets.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Answers until the server shuts down. Requests under way then are dropped: they are over in no time,
+/// and a client that keeps its connection open must not keep the server.
+pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+            () = shared.shutdown.cancelled() => break,
+        };
+        let socket = match accepted {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection on the admin port");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let shared = Arc::clone(&shared);
+        connections.spawn(async move {
+            let service = service_fn(move |request| {
+                let shared = Arc::clone(&shared);
+                async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+            });
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .serve_connection(TokioIo::new(socket), service)
+                .await;
+            if let Err(error) = served {
+                tracing::debug!(%error, "admin connection ended early");
+            }
+        });
+    }
+    connections.shutdown().await;
+}
+
+type Refusal = (StatusCode, String);
+
+async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let (status, body) = match route(shared, request).await {
+        Ok(answered) => answered,
+        Err((status, error)) => (status, json!({ "error": error })),
+    };
+    let mut response = Response::new(Full::from(format!("{body}\n")));
+    *response.status_mut() = status;
+    let json = header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+async fn route(shared: &Shared, request: Request<Incoming>) -> Result<(StatusCode, Value), Refusal> {
+    let method = request.method().clone();
+    let uri = request.uri().clone();
+    let path = uri.path();
+    tracing::debug!(%method, path, "admin request");
+    match (method, path) {
+        (Method::GET, "/health") => Ok(state(shared)),
+        (Method::GET | Method::POST, "/block") => {
+            shared.gate.block();
+            Ok(state(shared))
+        }
+        (Method::GET | Method::POST, "/unblock") => {
+            shared.gate.unblock();
+            Ok(state(shared))
+        }
+        (Method::POST, "/cut") => {
+            shared.gate.cut();
+            Ok(state(shared))
+        }
+        (Method::POST, "/reset") => {
+            let Place { cache, topic } = read(request).await?;
+            shared
+                .hub
+                .reset_topic(&cache, &topic)
+                .map_err(|refused| (StatusCode::UNPROCESSABLE_ENTITY, refused.to_string()))?;
+            Ok((StatusCode::OK, json!({ "reset": true })))
+        }
+        (Method::GET, "/subscribers") => {
+            let Place { cache, topic } = Place::from_query(uri.query().unwrap_or_default())?;
+            Ok((StatusCode::OK, json!({ "subscribers": shared.hub.subscriber_count(&cache, &topic) })))
+        }
+        (Method::POST, "/faults") => {
+            let written: Written = read(request).await?;
+            let fault = Fault::try_from(written).map_err(|error| (StatusCode::BAD_REQUEST, error))?;
+            let handle = shared.faults.inject(fault);
+            Ok((StatusCode::CREATED, json!({ "id": handle.id() })))
+        }
+        (Method::GET, "/faults") => {
+            let faults: Vec<_> = shared.faults.all().iter().map(|armed| Listed::from(&**armed)).collect();
+            Ok((StatusCode::OK, json!({ "faults": faults })))
+        }
+        (Method::DELETE, "/faults") => {
+            shared.faults.clear();
+            Ok((StatusCode::OK, json!({ "faults": [] })))
+        }
+        (Method::DELETE, path) if path.starts_with("/faults/") => {
+            let id = path.strip_prefix("/faults/").and_then(|id| id.parse().ok());
+            if id.is_some_and(|id| shared.faults.remove(id)) {
+                Ok((StatusCode::OK, json!({ "removed": true })))
+            } else {
+                Err((StatusCode::NOT_FOUND, "no such fault".to_owned()))
+            }
+        }
+        (_, "/health" | "/block" | "/unblock" | "/cut" | "/reset" | "/subscribers" | "/faults") => {
+            Err((StatusCode::METHOD_NOT_ALLOWED, "not this method".to_owned()))
+        }
+        _ => Err((StatusCode::NOT_FOUND, "no such path".to_owned())),
+    }
+}
+
+fn state(shared: &Shared) -> (StatusCode, Value) {
+    (StatusCode::OK, json!({ "status": "ok", "blocked": shared.gate.is_blocked() }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    cache: String,
+    topic: String,
+}
+
+impl Place {
+    fn from_query(query: &str) -> Result<Self, Refusal> {
+        let value = |name: &str| {
+            query
+                .split('&')
+                .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+                .and_then(percent_decode)
+                .ok_or_else(|| (StatusCode::BAD_REQUEST, format!("the query needs '{name}'")))
+        };
+        Ok(Self { cache: value("cache")?, topic: value("topic")? })
+    }
+}
+
+/// `None` for what is not properly encoded.
+fn percent_decode(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        let (code, rest) = part.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(code, 16).ok()?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).ok()
+}
+
+async fn read<T: for<'de> Deserialize<'de>>(request: Request<Incoming>) -> Result<T, Refusal> {
+    let body = Limited::new(request.into_body(), MAX_BODY_BYTES);
+    let bytes = body
+        .collect()
+        .await
+        .map_err(|error| (StatusCode::BAD_REQUEST, format!("cannot read the body: {error}")))?
+        .to_bytes();
+    serde_json::from_slice(&bytes).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read_from_queries() {
+        let place = Place::from_query("cache=a%20b&topic=c%2Fd%3D").unwrap();
+        assert_eq!((place.cache.as_str(), place.topic.as_str()), ("a b", "c/d="));
+        for bad in
+            ["", "cache=a", "topic=a&caches=b", "cache=%zz&topic=a", "cache=%f&topic=a", "cache=%ff&topic=a"]
+        {
+            assert!(Place::from_query(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Settings, and starting with them.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Authenticator;
+use crate::call::Shared;
+use crate::connection::Gate;
+use crate::error::StartError;
+use crate::faults::Registry;
+use crate::faults::metadata::Counts;
+use crate::hub::Hub;
+use crate::hub::log::Limits;
+use crate::server::MomentoLocal;
+
+/// The documented limit of a message, in bytes (4 KB; soft on the service).
+pub(crate) const DEFAULT_MAX_MESSAGE_BYTES: usize = 4_096;
+/// Messages of a topic that a resuming subscriber can have replayed. The service does not say how many
+/// it keeps ("unspecified and subject to change").
+pub(crate) const DEFAULT_HISTORY: usize = 1_000;
+/// A second lets a suite that waits for a few heartbeats end soon, as the SDKs' own suites expect of
+/// the server that they run against.
+pub(crate) const DEFAULT_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// Messages that a subscriber may be behind.
+const DEFAULT_SUBSCRIBER_LAG: usize = 1_000;
+/// Bytes that one topic keeps, for replay and for slow subscribers together.
+const DEFAULT_TOPIC_BYTES: usize = 8 * 1_024 * 1_024;
+/// How long an orderly shutdown may take.
+const DEFAULT_DRAIN: Duration = Duration::from_secs(2);
+
+/// How local Momento is to be. Begin with [`MomentoLocal::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing happens until it is started"]
+pub struct Builder {
+    listen: SocketAddr,
+    admin: Option<SocketAddr>,
+    caches: Vec<String>,
+    create_caches: bool,
+    api_key: Option<Secret>,
+    max_message_bytes: usize,
+    heartbeat_interval: Duration,
+    limits: Limits,
+    drain: Duration,
+}
+
+/// Keeps the key out of debug output.
+#[derive(Clone)]
+struct Secret(String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("[redacted]")
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            admin: None,
+            caches: Vec::new(),
+            create_caches: false,
+            api_key: None,
+            max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
+            heartbeat_interval: DEFAULT_HEARTBEAT_INTERVAL,
+            limits: Limits {
+                history: DEFAULT_HISTORY,
+                lag: DEFAULT_SUBSCRIBER_LAG,
+                bytes: DEFAULT_TOPIC_BYTES,
+            },
+            drain: DEFAULT_DRAIN,
+        }
+    }
+}
+
+impl Builder {
+    /// Where to listen for gRPC. Default: a free port on the loopback interface.
+    pub fn listen(mut self, addr: impl Into<SocketAddr>) -> Self {
+        self.listen = addr.into();
+        self
+    }
+
+    /// Opens the admin port here. Default: there is none.
+    pub fn admin(mut self, addr: impl Into<SocketAddr>) -> Self {
+        self.admin = Some(addr.into());
+        self
+    }
+
+    /// A cache that exists from the start. Can be called several times.
+    pub fn cache(mut self, name: impl Into<String>) -> Self {
+        self.caches.push(name.into());
+        self
+    }
+
+    /// Whether a cache that does not exist is created when a topic in it is used. Default: it is not, as
+    /// on the service.
+    pub fn create_caches(mut self, create: bool) -> Self {
+        self.create_caches = create;
+        self
+    }
+
+    /// The one key that is accepted, as Momento hands it out or as SDKs send it. Default: any, or none.
+    pub fn api_key(mut self, key: impl Into<String>) -> Self {
+        self.api_key = Some(Secret(key.into()));
+        self
+    }
+
+    /// The largest message, in bytes. Default: 4096.
+    pub fn max_message_bytes(mut self, bytes: usize) -> Self {
+        self.max_message_bytes = bytes;
+        self
+    }
+
+    /// How many messages of a topic a resuming subscriber can have replayed. Default: 1000; with 0 there
+    /// is no replay.
+    pub fn history(mut self, messages: usize) -> Self {
+        self.limits.history = messages;
+        self
+    }
+
+    /// How many messages a subscriber may be behind before it loses some and is told so. Default: 1000,
+    /// or the history, if that is more; at least 1.
+    pub fn subscriber_lag(mut self, messages: usize) -> Self {
+        self.limits.lag = messages;
+        self
+    }
+
+    /// How many bytes of messages a topic keeps, for replay and for slow subscribers together. Default:
+    /// 8 MiB; the newest message is kept whatever its size.
+    pub fn topic_bytes(mut self, bytes: usize) -> Self {
+        self.limits.bytes = bytes;
+        self
+    }
+
+    /// The time between two heartbeats of a subscription. Default: one second.
+    pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
+        self.heartbeat_interval = interval;
+        self
+    }
+
+    /// How long [`MomentoLocal::shutdown`] waits for clients before it cuts their connections. Default:
+    /// two seconds.
+    pub fn drain(mut self, deadline: Duration) -> Self {
+        self.drain = deadline;
+        self
+    }
+
+    /// Starts to listen and to serve.
+    ///
+    /// # Errors
+    ///
+    /// A port is in use, or a setting makes no sense.
+    pub async fn start(self) -> Result<MomentoLocal, StartError> {
+        let addr = self.listen;
+        let listener = TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
+        self.start_with(listener).await
+    }
+
+    /// Starts to serve on a listener that is there already; [`listen`](Self::listen) is of no account.
+    ///
+    /// # Errors
+    ///
+    /// The admin port is in use, or a setting makes no sense.
+    pub async fn start_with(self, listener: TcpListener) -> Result<MomentoLocal, StartError> {
+        if self.heartbeat_interval.is_zero() {
+            return Err(StartError::HeartbeatInterval);
+        }
+        let admin = match self.admin {
+            None => None,
+            Some(addr) => {
+                Some(TcpListener::bind(addr).await.map_err(|source| StartError::Admin { addr, source })?)
+            }
+        };
+        let hub = Hub::new(self.limits, self.create_caches);
+        for name in &self.caches {
+            hub.create_cache(name).map_err(|source| StartError::Cache { name: name.clone(), source })?;
+        }
+        let shared = Arc::new(Shared {
+            hub,
+            gate: Arc::new(Gate::default()),
+            faults: Arc::new(Registry::default()),
+            counts: Counts::default(),
+            authenticator: self
+                .api_key
+                .map_or_else(Authenticator::default, |key| Authenticator::only(&key.0)),
+            max_message_bytes: self.max_message_bytes,
+            heartbeat_interval: self.heartbeat_interval,
+            shutdown: CancellationToken::new(),
+        });
+        MomentoLocal::serve(shared, listener, admin, self.drain).map_err(StartError::Listener)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_stays_out_of_debug_output() {
+        let builder = Builder::default().api_key("secret");
+        assert!(!format!("{builder:?}").contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn what_makes_no_sense_is_refused() {
+        let no_time = Builder::default().heartbeat_interval(Duration::ZERO).start().await;
+        assert!(matches!(no_time, Err(StartError::HeartbeatInterval)));
+        let twice = Builder::default().cache("a").cache("a").start().await;
+        assert!(matches!(twice, Err(StartError::Cache { name, .. }) if name == "a"));
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let taken = taken.local_addr().map(|addr| (addr, taken)).unwrap();
+        let listen = Builder::default().listen(taken.0).start().await;
+        assert!(matches!(listen, Err(StartError::Listen { addr, .. }) if addr == taken.0));
+        let admin = Builder::default().admin(taken.0).start().await;
+        assert!(matches!(admin, Err(StartError::Admin { addr, .. }) if addr == taken.0));
+    }
+}

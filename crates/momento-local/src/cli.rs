@@ -1,0 +1,150 @@
+//! The flags of the binary, and running with them.
+
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::level_filters::LevelFilter;
+
+use crate::builder::{Builder, DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_HISTORY, DEFAULT_MAX_MESSAGE_BYTES};
+use crate::{MomentoLocal, StartError};
+
+/// The ports are those that the official SDKs expect of a local Momento.
+const DEFAULT_PORT: u16 = 8080;
+const DEFAULT_ADMIN_PORT: u16 = 9090;
+
+/// A local Momento: topics and cache control over real gRPC, for development and tests.
+#[derive(Clone, Debug, Parser)]
+#[command(version, about)]
+pub struct Args {
+    /// Where to serve gRPC, without TLS; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value_t = (Ipv4Addr::LOCALHOST, DEFAULT_PORT).into())]
+    pub listen: SocketAddr,
+
+    /// Where to open the admin port (block, cut, faults); port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value_t = (Ipv4Addr::LOCALHOST, DEFAULT_ADMIN_PORT).into())]
+    pub admin: SocketAddr,
+
+    /// No admin port
+    #[arg(long, conflicts_with = "admin")]
+    pub no_admin: bool,
+
+    /// A cache that exists from the start; can be given several times
+    #[arg(long = "cache", value_name = "NAME")]
+    pub caches: Vec<String>,
+
+    /// Create a cache that does not exist when a topic in it is used
+    #[arg(long)]
+    pub create_caches: bool,
+
+    /// Accept only this API key; without it any is accepted, or none
+    #[arg(long, value_name = "KEY", env = "MOMENTO_LOCAL_API_KEY", hide_env_values = true)]
+    pub api_key: Option<String>,
+
+    /// The largest message
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MAX_MESSAGE_BYTES)]
+    pub max_message_bytes: usize,
+
+    /// Messages of a topic that are kept for subscribers that resume
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_HISTORY)]
+    pub history: usize,
+
+    /// Seconds between two heartbeats of a subscription
+    #[arg(long, value_name = "SECONDS", default_value_t = default_heartbeat_seconds())]
+    pub heartbeat_seconds: NonZeroU32,
+
+    /// What is logged to standard error: off, error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value_t = LevelFilter::WARN)]
+    pub log: LevelFilter,
+}
+
+fn default_heartbeat_seconds() -> NonZeroU32 {
+    u32::try_from(DEFAULT_HEARTBEAT_INTERVAL.as_secs())
+        .ok()
+        .and_then(NonZeroU32::new)
+        .unwrap_or(NonZeroU32::MIN)
+}
+
+impl From<Args> for Builder {
+    fn from(args: Args) -> Self {
+        let mut builder = MomentoLocal::builder()
+            .listen(args.listen)
+            .create_caches(args.create_caches)
+            .max_message_bytes(args.max_message_bytes)
+            .history(args.history)
+            .heartbeat_interval(Duration::from_secs(args.heartbeat_seconds.get().into()));
+        if !args.no_admin {
+            builder = builder.admin(args.admin);
+        }
+        // Empty is what an environment variable is that somebody wanted to unset.
+        if let Some(key) = args.api_key.filter(|key| !key.is_empty()) {
+            builder = builder.api_key(key);
+        }
+        args.caches.into_iter().fold(builder, Builder::cache)
+    }
+}
+
+/// Starts, says on standard output what listens where, and serves until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// It cannot start; see [`StartError`].
+pub async fn run(args: Args) -> Result<(), RunError> {
+    // Before anything is announced: whoever reads the announcement may send a signal at once.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let momento = Builder::from(args).start().await?;
+    announce(&momento);
+    momento
+        .run_until(async {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            tracing::info!(signal = name, "shutting down");
+        })
+        .await;
+    Ok(())
+}
+
+/// Why the binary ends with an error.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// It would not notice being told to stop.
+    #[error("cannot listen for signals")]
+    Signals(#[from] std::io::Error),
+}
+
+/// Nobody needs to be there to read it.
+fn announce(momento: &MomentoLocal) {
+    let admin = momento.admin_addr().map_or_else(String::new, |addr| format!(", admin on http://{addr}"));
+    let _ = writeln!(std::io::stdout(), "momento-local: gRPC on {}{admin}", momento.endpoint());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn flags_hang_together() {
+        Args::command().debug_assert();
+        let args = Args::parse_from(["momento-local"]);
+        assert_eq!(args.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(args.admin.to_string(), "127.0.0.1:9090");
+        assert_eq!(args.heartbeat_seconds.get(), 1);
+        for bad in [
+            &["--listen", "localhost"][..],
+            &["--heartbeat-seconds", "0"],
+            &["--no-admin", "--admin", "127.0.0.1:1"],
+            &["--history", "-1"],
+        ] {
+            assert!(Args::try_parse_from([&["momento-local"], bad].concat()).is_err(), "{bad:?}");
+        }
+    }
+}

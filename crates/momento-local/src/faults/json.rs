@@ -1,0 +1,248 @@
+//! Faults as JSON, for scripts outside the process.
+//!
+//! ```json
+//! {"kind": "error", "code": "unavailable", "message": "try later", "metadata": {"err": "server_is_busy"},
+//!  "rpc": "topic-publish", "cache": "demo", "topic": "orders", "times": 2, "when": "after-apply"}
+//! ```
+//!
+//! Only `kind` is needed, and what it needs itself: `code` for `error`, `delay_ms` for `delay`; the other
+//! kinds are `hang` and `cut`. `when` is `before-apply` (the default) or `after-apply`; `after_messages`
+//! makes it a fault in the middle of a subscription instead.
+
+use std::collections::BTreeMap;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tonic::Code;
+use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue};
+
+use super::metadata::Spelled;
+use super::{Action, Armed, Fault, Rpc, When};
+
+/// A fault as it is written.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Written {
+    kind: Kind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    delay_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rpc: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cache: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    topic: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    times: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    when: Option<Moment>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after_messages: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    #[default]
+    Error,
+    Delay,
+    Hang,
+    Cut,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Moment {
+    BeforeApply,
+    AfterApply,
+}
+
+/// A fault in place, as it is listed.
+#[derive(Debug, Serialize)]
+pub(crate) struct Listed {
+    pub(crate) id: u64,
+    hits: usize,
+    #[serde(flatten)]
+    fault: Written,
+}
+
+impl TryFrom<Written> for Fault {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let action = written.action()?;
+        let when = match (written.when, written.after_messages) {
+            (Some(_), Some(_)) => return Err("'when' and 'after_messages' exclude each other".to_owned()),
+            (_, Some(messages)) => When::AfterMessages(messages),
+            (Some(Moment::AfterApply), None) => When::AfterApply,
+            (Some(Moment::BeforeApply) | None, None) => When::BeforeApply,
+        };
+        let mut rpc = written.rpc.as_deref().map(Rpc::from_str).transpose()?;
+        if let When::AfterMessages(_) = when
+            && rpc.replace(Rpc::Subscribe).is_some_and(|rpc| rpc != Rpc::Subscribe)
+        {
+            return Err("'after_messages' is for the rpc 'topic-subscribe'".to_owned());
+        }
+        Ok(Self { action, when, rpc, cache: written.cache, topic: written.topic, times: written.times })
+    }
+}
+
+impl Written {
+    fn action(&self) -> Result<Action, String> {
+        let error_only = self.code.is_some() || self.message.is_some() || !self.metadata.is_empty();
+        if self.kind != Kind::Error && error_only {
+            return Err("'code', 'message' and 'metadata' are for the kind 'error'".to_owned());
+        }
+        if self.kind != Kind::Delay && self.delay_ms.is_some() {
+            return Err("'delay_ms' is for the kind 'delay'".to_owned());
+        }
+        match self.kind {
+            Kind::Hang => Ok(Action::Hang),
+            Kind::Cut => Ok(Action::Cut),
+            Kind::Delay => {
+                let millis = self.delay_ms.ok_or("the kind 'delay' needs 'delay_ms'")?;
+                Ok(Action::Delay(Duration::from_millis(millis)))
+            }
+            Kind::Error => {
+                let Spelled(code) = self.code.as_deref().ok_or("the kind 'error' needs 'code'")?.parse()?;
+                for (key, value) in &self.metadata {
+                    if AsciiMetadataKey::from_str(key).is_err()
+                        || AsciiMetadataValue::try_from(value).is_err()
+                    {
+                        return Err(format!("'{key}' is not valid metadata"));
+                    }
+                }
+                let metadata = self.metadata.clone().into_iter().collect();
+                Ok(Action::Error { code, message: self.message.clone(), metadata })
+            }
+        }
+    }
+}
+
+impl From<&Fault> for Written {
+    fn from(fault: &Fault) -> Self {
+        let mut written = Self {
+            rpc: fault.rpc.map(|rpc| rpc.to_string()),
+            cache: fault.cache.clone(),
+            topic: fault.topic.clone(),
+            times: fault.times,
+            ..Self::default()
+        };
+        match &fault.action {
+            Action::Hang => written.kind = Kind::Hang,
+            Action::Cut => written.kind = Kind::Cut,
+            Action::Delay(delay) => {
+                written.kind = Kind::Delay;
+                written.delay_ms = Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
+            }
+            Action::Error { code, message, metadata } => {
+                written.code = Some(spell(*code).to_owned());
+                written.message.clone_from(message);
+                written.metadata = metadata.iter().cloned().collect();
+            }
+        }
+        match fault.when {
+            When::BeforeApply => {}
+            When::AfterApply => written.when = Some(Moment::AfterApply),
+            When::AfterMessages(messages) => written.after_messages = Some(messages),
+        }
+        written
+    }
+}
+
+impl From<&Armed> for Listed {
+    fn from(armed: &Armed) -> Self {
+        Self { id: armed.id, hits: *armed.hits.borrow(), fault: Written::from(&armed.fault) }
+    }
+}
+
+fn spell(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "ok",
+        Code::Cancelled => "cancelled",
+        Code::Unknown => "unknown",
+        Code::InvalidArgument => "invalid-argument",
+        Code::DeadlineExceeded => "deadline-exceeded",
+        Code::NotFound => "not-found",
+        Code::AlreadyExists => "already-exists",
+        Code::PermissionDenied => "permission-denied",
+        Code::ResourceExhausted => "resource-exhausted",
+        Code::FailedPrecondition => "failed-precondition",
+        Code::Aborted => "aborted",
+        Code::OutOfRange => "out-of-range",
+        Code::Unimplemented => "unimplemented",
+        Code::Internal => "internal",
+        Code::Unavailable => "unavailable",
+        Code::DataLoss => "data-loss",
+        Code::Unauthenticated => "unauthenticated",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Fault, String> {
+        serde_json::from_str::<Written>(json).map_err(|error| error.to_string())?.try_into()
+    }
+
+    #[test]
+    fn every_kind_is_read_and_written_back() {
+        let faults = [
+            Fault::error(Code::PermissionDenied).message("no").metadata("err", "why").on(Rpc::Publish),
+            Fault::delay(Duration::from_millis(250)).cache("c").topic("t").times(3),
+            Fault::hang().after_apply(),
+            Fault::cut().after_messages(2),
+        ];
+        for fault in faults {
+            let json = serde_json::to_string(&Written::from(&fault)).unwrap();
+            assert_eq!(read(&json), Ok(fault), "{json}");
+        }
+        for code in (1..=16).map(Code::from_i32) {
+            assert_eq!(spell(code).parse(), Ok(Spelled(code)));
+        }
+    }
+
+    #[test]
+    fn the_documented_example_is_read() {
+        let example = r#"{"kind": "error", "code": "unavailable", "message": "try later",
+            "metadata": {"err": "server_is_busy"}, "rpc": "topic-publish", "cache": "demo",
+            "topic": "orders", "times": 2, "when": "after-apply"}"#;
+        let fault = Fault::error(Code::Unavailable)
+            .message("try later")
+            .metadata("err", "server_is_busy")
+            .on(Rpc::Publish)
+            .cache("demo")
+            .topic("orders")
+            .times(2)
+            .after_apply();
+        assert_eq!(read(example), Ok(fault));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for (json, complaint) in [
+            (r#"{"code":"unavailable"}"#, "missing field `kind`"),
+            (r#"{"kind":"error"}"#, "needs 'code'"),
+            (r#"{"kind":"error","code":"odd"}"#, "unknown code 'odd'"),
+            (r#"{"kind":"delay"}"#, "needs 'delay_ms'"),
+            (r#"{"kind":"cut","delay_ms":1}"#, "for the kind 'delay'"),
+            (r#"{"kind":"hang","code":"internal"}"#, "for the kind 'error'"),
+            (r#"{"kind":"hang","rpc":"get"}"#, "unknown rpc 'get'"),
+            (r#"{"kind":"cut","rpc":"ping","after_messages":1}"#, "topic-subscribe"),
+            (r#"{"kind":"cut","when":"after-apply","after_messages":1}"#, "exclude"),
+            (r#"{"kind":"error","code":"internal","metadata":{"no key":"x"}}"#, "not valid metadata"),
+            (r#"{"kind":"cut","often":true}"#, "unknown field `often`"),
+        ] {
+            let refused = read(json).unwrap_err();
+            assert!(refused.contains(complaint), "{json}: {refused}");
+        }
+    }
+}

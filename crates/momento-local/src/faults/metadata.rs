@@ -1,0 +1,286 @@
+//! Faults that a request asks for in its own metadata, as the retry suites of Momento's SDKs do.
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `request-id` | ties the counts of several requests together; without it nothing is counted |
+//! | `error-rpcs` | names of the calls that fail, separated by spaces: `topic-publish topic-subscribe` |
+//! | `return-error` | how they fail: `unavailable`, `deadline-exceeded`, `not-found` and so on |
+//! | `error-count` | how many of the calls with this request id fail; without it all do |
+//! | `delay-rpcs`, `delay-ms`, `delay-count` | the same for calls that are late |
+//! | `stream-error-rpcs`, `stream-error` | subscriptions that end with an error |
+//! | `stream-error-message-limit` | items that they carry first, heartbeats included; without it none |
+//!
+//! Errors may also be spelled as the SDKs' own constants, such as `SERVER_UNAVAILABLE`: the JavaScript
+//! SDK's middleware sends `stream-error` that way.
+
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use lru::LruCache;
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
+
+use super::stream::StreamError;
+use super::{Circumstances, Rpc};
+use crate::status;
+
+/// Request ids that are remembered; the one unused for the longest is forgotten first.
+const MAX_REQUEST_IDS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4_095);
+
+/// The longest request id that is remembered; the suites send UUIDs.
+const MAX_REQUEST_ID_BYTES: usize = 256;
+
+/// How often each request id has had its way.
+#[derive(Debug)]
+pub(crate) struct Counts(Mutex<LruCache<String, Count>>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    errors: u64,
+    delays: u64,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(MAX_REQUEST_IDS)))
+    }
+}
+
+impl Counts {
+    /// Whether one more of at most `most` is left, and takes it.
+    fn claim(&self, id: Option<&str>, most: Option<u64>, count: impl Fn(&mut Count) -> &mut u64) -> bool {
+        let (Some(id), Some(most)) = (id, most) else { return true };
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = count(counts.get_or_insert_mut_ref(id, Count::default));
+        let left = *taken < most;
+        *taken += u64::from(left);
+        left
+    }
+}
+
+/// What a request asks for.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Wishes {
+    request_id: Option<String>,
+    delay: Option<(Duration, Option<u64>)>,
+    error: Option<(Code, Option<u64>)>,
+    /// For subscriptions: the error to end with.
+    pub(crate) stream_error: Option<StreamError>,
+}
+
+impl Wishes {
+    /// Reads what is asked for this call.
+    pub(crate) fn read(rpc: Rpc, metadata: &MetadataMap) -> Result<Self, Status> {
+        let request_id = text(metadata, "request-id");
+        if request_id.is_some_and(|id| id.len() > MAX_REQUEST_ID_BYTES) {
+            return Err(invalid("request-id"));
+        }
+        let mut wishes = Self { request_id: request_id.map(str::to_owned), ..Self::default() };
+        if names(metadata, "delay-rpcs", rpc)
+            && let Some(millis) = parse(metadata, "delay-ms")?
+        {
+            wishes.delay = Some((Duration::from_millis(millis), parse(metadata, "delay-count")?));
+        }
+        if names(metadata, "error-rpcs", rpc)
+            && let Some(Spelled(code)) = parse(metadata, "return-error")?
+        {
+            wishes.error = Some((code, parse(metadata, "error-count")?));
+        }
+        if names(metadata, "stream-error-rpcs", rpc)
+            && let Some(Spelled(code)) = parse(metadata, "stream-error")?
+        {
+            let limit = parse(metadata, "stream-error-message-limit")?.unwrap_or(0);
+            wishes.stream_error = Some(StreamError { code, limit });
+        }
+        Ok(wishes)
+    }
+
+    /// Delays the call, and fails it, where that is asked for and not yet used up.
+    pub(crate) async fn grant(&self, counts: &Counts, circumstances: &Circumstances) -> Result<(), Status> {
+        let id = self.request_id.as_deref();
+        if let Some((delay, most)) = self.delay
+            && counts.claim(id, most, |count| &mut count.delays)
+        {
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = circumstances.shutdown.cancelled() => return Err(status::shutting_down()),
+            }
+        }
+        match self.error {
+            Some((code, most)) if counts.claim(id, most, |count| &mut count.errors) => {
+                Err(status::error(code, "error asked for by the request"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn text<'a>(metadata: &'a MetadataMap, key: &str) -> Option<&'a str> {
+    metadata.get(key).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty())
+}
+
+/// Whether a list names the call. The lists also hold names of calls that are not served here.
+fn names(metadata: &MetadataMap, key: &str, rpc: Rpc) -> bool {
+    text(metadata, key).is_some_and(|list| list.split([' ', ',']).any(|name| name == rpc.name()))
+}
+
+fn parse<T: FromStr>(metadata: &MetadataMap, key: &str) -> Result<Option<T>, Status> {
+    text(metadata, key).map(|value| value.trim().parse().map_err(|_| invalid(key))).transpose()
+}
+
+/// A test that misspells its fault must not pass as one that had it.
+fn invalid(key: &str) -> Status {
+    status::error(Code::InvalidArgument, format!("metadata '{key}' is not valid"))
+}
+
+/// A status code as tests spell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spelled(pub(crate) Code);
+
+impl FromStr for Spelled {
+    type Err = String;
+
+    fn from_str(spelled: &str) -> Result<Self, String> {
+        let code = match spelled.to_ascii_lowercase().replace('_', "-").as_str() {
+            "cancelled" | "cancelled-error" => Code::Cancelled,
+            "unknown" | "unknown-error" | "unknown-service-error" => Code::Unknown,
+            "invalid-argument" | "invalid-argument-error" | "bad-request-error" => Code::InvalidArgument,
+            "deadline-exceeded" | "timeout-error" => Code::DeadlineExceeded,
+            "not-found"
+            | "not-found-error"
+            | "cache-not-found-error"
+            | "store-not-found-error"
+            | "item-not-found-error" => Code::NotFound,
+            "already-exists"
+            | "already-exists-error"
+            | "cache-already-exists-error"
+            | "store-already-exists-error" => Code::AlreadyExists,
+            "permission-denied" | "permission-error" => Code::PermissionDenied,
+            "resource-exhausted" | "limit-exceeded-error" | "client-resource-exhausted" => {
+                Code::ResourceExhausted
+            }
+            "failed-precondition" | "failed-precondition-error" => Code::FailedPrecondition,
+            "aborted" => Code::Aborted,
+            "out-of-range" => Code::OutOfRange,
+            "unimplemented" => Code::Unimplemented,
+            "internal" | "internal-server-error" => Code::Internal,
+            "unavailable" | "server-unavailable" | "connection-error" => Code::Unavailable,
+            "data-loss" => Code::DataLoss,
+            "unauthenticated" | "authentication-error" => Code::Unauthenticated,
+            _ => return Err(format!("unknown code '{spelled}'")),
+        };
+        Ok(Self(code))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio_util::sync::CancellationToken;
+    use tonic::metadata::AsciiMetadataKey;
+
+    fn metadata(pairs: &[(&str, &str)]) -> MetadataMap {
+        let mut metadata = MetadataMap::new();
+        for (key, value) in pairs {
+            metadata.insert(AsciiMetadataKey::from_str(key).unwrap(), value.parse().unwrap());
+        }
+        metadata
+    }
+
+    fn circumstances() -> Circumstances {
+        Circumstances { switch: None, shutdown: CancellationToken::new() }
+    }
+
+    #[test]
+    fn a_request_without_wishes_has_none() {
+        assert_eq!(Wishes::read(Rpc::Publish, &metadata(&[])).unwrap(), Wishes::default());
+        let other_calls = metadata(&[("error-rpcs", "get set-if"), ("return-error", "unavailable")]);
+        assert_eq!(Wishes::read(Rpc::Publish, &other_calls).unwrap(), Wishes::default());
+        let no_calls = metadata(&[("return-error", "unavailable")]);
+        assert_eq!(Wishes::read(Rpc::Publish, &no_calls).unwrap(), Wishes::default());
+    }
+
+    #[tokio::test]
+    async fn errors_are_counted_for_each_request_id() {
+        let counts = Counts::default();
+        let ask = async |id: &str, count: &str| {
+            let metadata = metadata(&[
+                ("request-id", id),
+                ("error-rpcs", "get topic-publish"),
+                ("return-error", "unavailable"),
+                ("error-count", count),
+            ]);
+            let wishes = Wishes::read(Rpc::Publish, &metadata).unwrap();
+            wishes.grant(&counts, &circumstances()).await.map_err(|status| status.code())
+        };
+        assert_eq!(ask("one", "2").await, Err(Code::Unavailable));
+        assert_eq!(ask("one", "2").await, Err(Code::Unavailable));
+        assert_eq!(ask("one", "2").await, Ok(()));
+        assert_eq!(ask("two", "2").await, Err(Code::Unavailable));
+        assert_eq!(ask("one", "").await, Err(Code::Unavailable), "without a count there is no end to it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delay_comes_before_the_error() {
+        let metadata = metadata(&[
+            ("request-id", "one"),
+            ("delay-rpcs", "topic-publish"),
+            ("delay-ms", "1500"),
+            ("delay-count", "1"),
+            ("error-rpcs", "topic-publish"),
+            ("return-error", "internal"),
+        ]);
+        let (counts, start) = (Counts::default(), tokio::time::Instant::now());
+        let wishes = Wishes::read(Rpc::Publish, &metadata).unwrap();
+        for _ in 0..2 {
+            let status = wishes.grant(&counts, &circumstances()).await.unwrap_err();
+            assert_eq!(status.code(), Code::Internal);
+            assert_eq!(start.elapsed().as_millis(), 1500, "the second call is not delayed");
+        }
+    }
+
+    #[test]
+    fn a_stream_error_has_a_limit_and_either_spelling() {
+        for spelled in ["unavailable", "SERVER_UNAVAILABLE"] {
+            let metadata = metadata(&[
+                ("stream-error-rpcs", "topic-subscribe"),
+                ("stream-error", spelled),
+                ("stream-error-message-limit", "3"),
+            ]);
+            let wishes = Wishes::read(Rpc::Subscribe, &metadata).unwrap();
+            assert_eq!(wishes.stream_error, Some(StreamError { code: Code::Unavailable, limit: 3 }));
+        }
+    }
+
+    #[test]
+    fn misspelled_wishes_are_refused() {
+        for (key, value) in [
+            ("return-error", "sometimes"),
+            ("error-count", "many"),
+            ("delay-ms", "-1"),
+            ("request-id", &"x".repeat(257)),
+        ] {
+            let mut asked = metadata(&[
+                ("error-rpcs", "topic-publish"),
+                ("return-error", "unavailable"),
+                ("delay-rpcs", "topic-publish"),
+                ("delay-ms", "1"),
+            ]);
+            asked.insert(AsciiMetadataKey::from_str(key).unwrap(), value.parse().unwrap());
+            let refused = Wishes::read(Rpc::Publish, &asked).unwrap_err();
+            assert_eq!(refused.code(), Code::InvalidArgument, "{key}");
+            assert!(refused.message().contains(key));
+        }
+    }
+
+    #[test]
+    fn request_ids_do_not_pile_up() {
+        let counts = Counts::default();
+        for id in 0..2 * MAX_REQUEST_IDS.get() {
+            assert!(counts.claim(Some(&id.to_string()), Some(1), |count| &mut count.errors));
+        }
+        assert_eq!(counts.0.lock().unwrap().len(), MAX_REQUEST_IDS.get());
+    }
+}

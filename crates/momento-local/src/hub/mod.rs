@@ -1,0 +1,391 @@
+//! The caches and their topics: who may read and write what, and who is listening.
+//!
+//! [`log`] holds what one topic does, without locks or time; this module shares it between calls and
+//! wakes those that wait. No lock is held across an `await`, and a publisher never waits for a reader.
+
+pub(crate) mod log;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+use crate::error::{CacheError, MAX_NAME_BYTES};
+use log::{Cursor, Event, Limits, Log, Published, Value};
+
+/// Topics of one cache that are remembered. Past that, the one unused for the longest is forgotten, as
+/// the service forgets topics after a quiet period; topics with subscribers stay.
+const MAX_TOPICS_PER_CACHE: usize = 10_000;
+
+/// All caches.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    limits: Limits,
+    create_caches: bool,
+    caches: Mutex<HashMap<String, Cache>>,
+    last_page: AtomicU64,
+    clock: AtomicU64,
+    /// Bumped whenever somebody who waits for subscribers or messages should look again.
+    activity: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Cache {
+    topics: HashMap<String, Arc<Topic>>,
+}
+
+#[derive(Debug)]
+struct Topic {
+    log: Mutex<Log>,
+    /// Bumped when there is something new to read. Closed with the cache.
+    news: watch::Sender<()>,
+    closed: watch::Sender<bool>,
+    subscribers: AtomicUsize,
+    last_used: AtomicU64,
+}
+
+impl Hub {
+    pub(crate) fn new(limits: Limits, create_caches: bool) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            create_caches,
+            caches: Mutex::default(),
+            last_page: AtomicU64::new(0),
+            clock: AtomicU64::new(0),
+            activity: watch::Sender::new(()),
+        })
+    }
+
+    pub(crate) fn create_cache(&self, name: &str) -> Result<(), CacheError> {
+        check_cache_name(name)?;
+        let mut caches = lock(&self.caches);
+        if caches.contains_key(name) {
+            return Err(CacheError::CacheAlreadyExists(name.to_owned()));
+        }
+        caches.insert(name.to_owned(), Cache::default());
+        Ok(())
+    }
+
+    /// Deletes a cache with its topics; subscriptions to them end.
+    pub(crate) fn delete_cache(&self, name: &str) -> Result<(), CacheError> {
+        check_cache_name(name)?;
+        let cache = lock(&self.caches).remove(name).ok_or_else(|| not_found(name))?;
+        cache.close();
+        Ok(())
+    }
+
+    /// Whether the cache is there.
+    pub(crate) fn check_cache(&self, name: &str) -> Result<(), CacheError> {
+        check_cache_name(name)?;
+        if lock(&self.caches).contains_key(name) { Ok(()) } else { Err(not_found(name)) }
+    }
+
+    /// The names of all caches, in alphabetical order.
+    pub(crate) fn cache_names(&self) -> Vec<String> {
+        let mut names: Vec<_> = lock(&self.caches).keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
+    pub(crate) fn publish(
+        &self,
+        cache: &str,
+        topic: &str,
+        publisher_id: String,
+        value: Value,
+    ) -> Result<Arc<Published>, CacheError> {
+        let topic = self.topic(cache, topic)?;
+        let published = lock(&topic.log).publish(publisher_id, value);
+        topic.news.send_replace(());
+        self.activity.send_replace(());
+        Ok(published)
+    }
+
+    /// Begins a new sequence page on a topic.
+    pub(crate) fn reset_topic(&self, cache: &str, topic: &str) -> Result<(), CacheError> {
+        self.topic(cache, topic)?.reset(self.next_page());
+        Ok(())
+    }
+
+    /// Subscribes: at the latest message, or where `resume_at` (a number and its page) says.
+    pub(crate) fn subscribe(
+        self: &Arc<Self>,
+        cache: &str,
+        topic: &str,
+        resume_at: (u64, u64),
+    ) -> Result<Subscription, CacheError> {
+        let topic = self.topic(cache, topic)?;
+        topic.subscribers.fetch_add(1, Ordering::AcqRel);
+        // Watched before the cursor is taken: a message in between is read twice as news, never missed.
+        let (news, closed) = (topic.news.subscribe(), topic.closed.subscribe());
+        let cursor = lock(&topic.log).resume_at(resume_at.0, resume_at.1);
+        self.activity.send_replace(());
+        Ok(Subscription { hub: Arc::clone(self), topic, cursor, news, closed })
+    }
+
+    /// How many are subscribed to a topic right now.
+    pub(crate) fn subscriber_count(&self, cache: &str, topic: &str) -> usize {
+        self.existing_topic(cache, topic).map_or(0, |topic| topic.subscribers.load(Ordering::Acquire))
+    }
+
+    /// What a resuming subscriber could have replayed, oldest first.
+    pub(crate) fn history(&self, cache: &str, topic: &str) -> Vec<Arc<Published>> {
+        self.existing_topic(cache, topic).map_or_else(Vec::new, |topic| lock(&topic.log).history())
+    }
+
+    /// Waits until `done` holds, looking again after every publish, subscribe and unsubscribe.
+    pub(crate) async fn wait_until(&self, mut done: impl FnMut(&Self) -> bool) {
+        let mut activity = self.activity.subscribe();
+        while !done(self) {
+            // The sender lives in `self`, so this cannot fail.
+            if activity.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn topic(&self, cache: &str, name: &str) -> Result<Arc<Topic>, CacheError> {
+        check_cache_name(cache)?;
+        if name.is_empty() || name.len() > MAX_NAME_BYTES {
+            return Err(CacheError::InvalidTopicName);
+        }
+        let now = self.clock.fetch_add(1, Ordering::Relaxed);
+        let mut caches = lock(&self.caches);
+        if self.create_caches && !caches.contains_key(cache) {
+            caches.insert(cache.to_owned(), Cache::default());
+        }
+        let cache = caches.get_mut(cache).ok_or_else(|| not_found(cache))?;
+        if let Some(topic) = cache.topics.get(name) {
+            topic.last_used.store(now, Ordering::Relaxed);
+            return Ok(Arc::clone(topic));
+        }
+        cache.make_room();
+        let topic = Arc::new(Topic {
+            log: Mutex::new(Log::new(self.limits, self.next_page())),
+            news: watch::Sender::new(()),
+            closed: watch::Sender::new(false),
+            subscribers: AtomicUsize::new(0),
+            last_used: AtomicU64::new(now),
+        });
+        cache.topics.insert(name.to_owned(), Arc::clone(&topic));
+        Ok(topic)
+    }
+
+    fn existing_topic(&self, cache: &str, topic: &str) -> Option<Arc<Topic>> {
+        lock(&self.caches).get(cache)?.topics.get(topic).cloned()
+    }
+
+    /// Later pages are greater, but do not go one by one, as the definition of the service has it. The
+    /// clock is in it so that a server started anew is not mistaken for the one before it; in microseconds
+    /// it tells apart even those that a test starts one right after the other, and still is an integer
+    /// that JavaScript can hold.
+    fn next_page(&self) -> u64 {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .ok()
+            .and_then(|since| u64::try_from(since.as_micros()).ok())
+            .unwrap_or(0);
+        let next = |last: u64| now.max(last + 1);
+        let last = self.last_page.fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| Some(next(last)));
+        next(last.unwrap_or_else(|last| last))
+    }
+}
+
+impl Cache {
+    fn close(&self) {
+        for topic in self.topics.values() {
+            topic.closed.send_replace(true);
+        }
+    }
+
+    /// Forgets the tenth of the topics that were unused for the longest, once there are too many.
+    fn make_room(&mut self) {
+        if self.topics.len() < MAX_TOPICS_PER_CACHE {
+            return;
+        }
+        let mut idle: Vec<_> = self
+            .topics
+            .iter()
+            // Whoever holds the topic (a subscriber, a publisher about to write) keeps it; new holders
+            // need the lock that the caller has.
+            .filter(|(_, topic)| Arc::strong_count(topic) == 1)
+            .map(|(name, topic)| (topic.last_used.load(Ordering::Relaxed), name.clone()))
+            .collect();
+        idle.sort_unstable();
+        for (_, name) in idle.into_iter().take(MAX_TOPICS_PER_CACHE / 10) {
+            self.topics.remove(&name);
+        }
+    }
+}
+
+impl Topic {
+    fn reset(&self, page: u64) {
+        lock(&self.log).reset(page);
+        self.news.send_replace(());
+    }
+}
+
+/// One subscriber's place in a topic. Dropping it unsubscribes.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    hub: Arc<Hub>,
+    topic: Arc<Topic>,
+    cursor: Cursor,
+    news: watch::Receiver<()>,
+    closed: watch::Receiver<bool>,
+}
+
+impl Subscription {
+    /// Waits for the next event; `None` once the cache is deleted. Can be dropped at any time without
+    /// losing an event.
+    pub(crate) async fn next(&mut self) -> Option<Event> {
+        loop {
+            if *self.closed.borrow() {
+                return None;
+            }
+            if let Some(event) = lock(&self.topic.log).next(&mut self.cursor) {
+                return Some(event);
+            }
+            tokio::select! {
+                changed = self.news.changed() => changed.ok()?,
+                changed = self.closed.changed() => changed.ok()?,
+            }
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.topic.subscribers.fetch_sub(1, Ordering::AcqRel);
+        self.hub.activity.send_replace(());
+    }
+}
+
+fn check_cache_name(name: &str) -> Result<(), CacheError> {
+    if name.trim().is_empty() || name.len() > MAX_NAME_BYTES {
+        return Err(CacheError::InvalidCacheName);
+    }
+    Ok(())
+}
+
+fn not_found(cache: &str) -> CacheError {
+    CacheError::CacheNotFound(cache.to_owned())
+}
+
+/// Nothing in this crate panics while it holds a lock, so that a poisoned one is as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { history: 10, lag: 10, bytes: 1_000 };
+
+    fn hub() -> Arc<Hub> {
+        let hub = Hub::new(LIMITS, false);
+        hub.create_cache("cache").unwrap();
+        hub
+    }
+
+    fn text(event: Option<Event>) -> String {
+        match event {
+            Some(Event::Message(message)) => message.text().unwrap().to_owned(),
+            other => panic!("not a message: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn caches_are_created_once_listed_and_deleted() {
+        let hub = hub();
+        assert_eq!(hub.create_cache("cache"), Err(CacheError::CacheAlreadyExists("cache".to_owned())));
+        hub.create_cache("a").unwrap();
+        assert_eq!(hub.cache_names(), ["a", "cache"]);
+        hub.delete_cache("a").unwrap();
+        assert_eq!(hub.delete_cache("a"), Err(CacheError::CacheNotFound("a".to_owned())));
+    }
+
+    #[test]
+    fn names_are_checked() {
+        let hub = hub();
+        for name in ["", " ", &"x".repeat(513)] {
+            assert_eq!(hub.create_cache(name), Err(CacheError::InvalidCacheName), "{name}");
+        }
+        let publish = |topic: &str| hub.publish("cache", topic, String::new(), "x".into()).map(|_| ());
+        assert_eq!(publish(""), Err(CacheError::InvalidTopicName));
+        assert_eq!(publish("a topic/with anything"), Ok(()));
+    }
+
+    #[test]
+    fn a_missing_cache_is_an_error_unless_caches_are_created_on_use() {
+        let publish = |hub: &Hub| hub.publish("new", "topic", String::new(), "x".into()).map(|_| ());
+        assert_eq!(publish(&hub()), Err(CacheError::CacheNotFound("new".to_owned())));
+        let creating = Hub::new(LIMITS, true);
+        assert_eq!(publish(&creating), Ok(()));
+        assert_eq!(creating.cache_names(), ["new"]);
+    }
+
+    #[test]
+    fn every_topic_and_every_reset_has_a_greater_page() {
+        let hub = hub();
+        let page = |topic: &str| {
+            hub.publish("cache", topic, String::new(), "x".into())
+                .map(|message| message.sequence_page)
+                .unwrap()
+        };
+        let (first, second) = (page("one"), page("two"));
+        assert!(first < second);
+        hub.reset_topic("cache", "one").unwrap();
+        assert!(second < page("one"));
+    }
+
+    #[tokio::test]
+    async fn a_waiting_subscriber_wakes_for_a_message_and_for_the_end_of_the_cache() {
+        let hub = hub();
+        let mut subscription = hub.subscribe("cache", "topic", (0, 0)).unwrap();
+        let reader = tokio::spawn(async move {
+            let first = text(subscription.next().await);
+            (first, subscription.next().await)
+        });
+        tokio::task::yield_now().await;
+        hub.publish("cache", "topic", String::new(), "hello".into()).unwrap();
+        tokio::task::yield_now().await;
+        hub.delete_cache("cache").unwrap();
+        // The message may or may not have been read before the cache went.
+        let (first, end) = reader.await.unwrap();
+        assert_eq!((first.as_str(), end), ("hello", None));
+    }
+
+    #[tokio::test]
+    async fn subscribers_are_counted_and_can_be_waited_for() {
+        let hub = hub();
+        assert_eq!(hub.subscriber_count("cache", "topic"), 0);
+        let first = hub.subscribe("cache", "topic", (0, 0)).unwrap();
+        let second = hub.subscribe("cache", "topic", (0, 0)).unwrap();
+        hub.wait_until(|hub| hub.subscriber_count("cache", "topic") == 2).await;
+        drop(first);
+        let waiting = tokio::spawn({
+            let hub = Arc::clone(&hub);
+            async move { hub.wait_until(|hub| hub.subscriber_count("cache", "topic") == 0).await }
+        });
+        tokio::task::yield_now().await;
+        drop(second);
+        waiting.await.unwrap();
+    }
+
+    #[test]
+    fn topics_unused_for_the_longest_are_forgotten_but_not_those_in_use() {
+        let hub = hub();
+        let _subscription = hub.subscribe("cache", "watched", (0, 0)).unwrap();
+        for number in 0..MAX_TOPICS_PER_CACHE {
+            hub.publish("cache", &number.to_string(), String::new(), "x".into()).unwrap();
+        }
+        assert_eq!(hub.history("cache", "0").len(), 0, "the oldest is forgotten");
+        let newest = (MAX_TOPICS_PER_CACHE - 1).to_string();
+        assert_eq!(hub.history("cache", &newest).len(), 1);
+        assert_eq!(hub.subscriber_count("cache", "watched"), 1);
+    }
+}
