@@ -7,11 +7,13 @@
 //! Neither ever shows a text, a signature or a secret.
 
 use std::io::Write as _;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use momento_webhook::{Event, Millis};
 use serde::Serialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
@@ -130,7 +132,7 @@ struct Line<'l> {
     status: u16,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     destinations: &'l [Delivery<'l>],
-    _aws: serde_json::Value,
+    _aws: Metadata<'l>,
     FunctionName: &'l str,
     Received: u8,
     Published: usize,
@@ -142,6 +144,57 @@ struct Line<'l> {
     Refused: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     Reason: Option<&'static str>,
+}
+
+/// What makes a line carry metrics.
+#[derive(Serialize)]
+#[expect(non_snake_case, reason = "the names that the format gives")]
+struct Metadata<'d> {
+    Timestamp: Millis,
+    CloudWatchMetrics: &'d RawValue,
+}
+
+/// Which members of a line are metrics. That is the same for every line of a kind, and written once.
+struct Directives([[Box<RawValue>; 2]; 2]);
+
+static DIRECTIVES: LazyLock<Directives> = LazyLock::new(Directives::new);
+
+impl Directives {
+    fn new() -> Self {
+        Self([false, true].map(|has_event| [false, true].map(|refused| directives(has_event, refused))))
+    }
+
+    fn of(&self, has_event: bool, refused: bool) -> &RawValue {
+        let [[neither, refusal], [event, both]] = &self.0;
+        match (has_event, refused) {
+            (false, false) => neither,
+            (false, true) => refusal,
+            (true, false) => event,
+            (true, true) => both,
+        }
+    }
+}
+
+fn directives(has_event: bool, refused: bool) -> Box<RawValue> {
+    let metric = |name: &str, unit: &str| json!({"Name": name, "Unit": unit});
+    let mut metrics = vec![
+        metric("Received", "Count"),
+        metric("Published", "Count"),
+        metric("Failed", "Count"),
+        metric("Latency", "Milliseconds"),
+    ];
+    metrics.extend(has_event.then(|| metric("EventAge", "Milliseconds")));
+    let mut directives =
+        vec![json!({"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": metrics})];
+    directives.extend(refused.then(|| {
+        json!({
+            "Namespace": NAMESPACE,
+            "Dimensions": [["FunctionName"], ["FunctionName", "Reason"]],
+            "Metrics": [metric("Refused", "Count")],
+        })
+    }));
+    // Strings under string keys: there is nothing in these that JSON cannot say.
+    serde_json::value::to_raw_value(&directives).unwrap_or_default()
 }
 
 /// The time, written as all other lines of the log have it.
@@ -187,19 +240,6 @@ impl Ended<'_> {
     fn line(&self, function: &str, timestamp: &str) -> Vec<u8> {
         let refused = matches!(self.outcome, Outcome::Refused(_));
         let age = self.entry.event.as_ref().map(|event| event.age_ms);
-        let count = |name: &str| json!({"Name": name, "Unit": "Count"});
-        let millis = |name: &str| json!({"Name": name, "Unit": "Milliseconds"});
-        let mut metrics = vec![count("Received"), count("Published"), count("Failed"), millis("Latency")];
-        metrics.extend(age.map(|_| millis("EventAge")));
-        let mut directives =
-            vec![json!({"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": metrics})];
-        if refused {
-            directives.push(json!({
-                "Namespace": NAMESPACE,
-                "Dimensions": [["FunctionName"], ["FunctionName", "Reason"]],
-                "Metrics": [count("Refused")],
-            }));
-        }
         let line = Line {
             timestamp,
             level: self.level(),
@@ -208,7 +248,10 @@ impl Ended<'_> {
             outcome: self.outcome.name(),
             status: self.outcome.status().as_u16(),
             destinations: self.outcome.deliveries(),
-            _aws: json!({"Timestamp": self.entry.at, "CloudWatchMetrics": directives}),
+            _aws: Metadata {
+                Timestamp: self.entry.at,
+                CloudWatchMetrics: DIRECTIVES.of(age.is_some(), refused),
+            },
             FunctionName: function,
             Received: 1,
             Published: self.published(),

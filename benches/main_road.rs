@@ -1,0 +1,264 @@
+//! The main road, measured: the function `webhook` beside the least that a function on the same runtime
+//! can be and beside the bare SDK, all in one run, in turns, against one local Momento.
+//!
+//! `scripts/bench` builds what is measured and runs this. Times are of this machine on this day; the
+//! ratios are what can be compared.
+#![expect(clippy::print_stdout, reason = "it prints what it measured")]
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use momento_local::MomentoLocal;
+use test_support::gateway::Gateway;
+use test_support::process::Process;
+use test_support::runtime_api::{Invoked, RuntimeApi};
+use test_support::signed;
+
+const SECRET: &str = "a secret of the benchmark";
+const LAMBDA_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Rounds of each measurement.
+struct Rounds {
+    cold: usize,
+    warm: usize,
+    wide: usize,
+}
+
+fn main() -> anyhow::Result<()> {
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let rounds = if quick {
+        Rounds { cold: 5, warm: 100, wide: 20 }
+    } else {
+        Rounds { cold: 60, warm: 4_000, wide: 400 }
+    };
+    let binaries = Binaries::find()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(measure(&binaries, &rounds))
+}
+
+struct Binaries {
+    webhook: PathBuf,
+    baseline: PathBuf,
+}
+
+impl Binaries {
+    fn find() -> anyhow::Result<Self> {
+        // This is target/release/deps/main_road-….
+        let here = std::env::current_exe()?;
+        let release = here.parent().and_then(Path::parent).context("no target folder")?;
+        let binaries =
+            Self { webhook: release.join("webhook"), baseline: release.join("examples").join("baseline") };
+        for binary in [&binaries.webhook, &binaries.baseline] {
+            ensure!(binary.exists(), "{} is not there: run scripts/bench", binary.display());
+        }
+        Ok(binaries)
+    }
+}
+
+async fn measure(binaries: &Binaries, rounds: &Rounds) -> anyhow::Result<()> {
+    let momento = MomentoLocal::builder().cache("demo").start().await?;
+    println!("| what | hello world | bare SDK | webhook | ratio | budget |");
+    println!("| --- | --- | --- | --- | --- | --- |");
+    cold_start(binaries, &momento, rounds.cold).await?;
+    warm(binaries, &momento, 1, rounds.warm).await?;
+    warm(binaries, &momento, 10, rounds.wide).await?;
+    warm(binaries, &momento, 100, rounds.wide).await?;
+    memory(binaries, &momento, rounds.warm).await?;
+    size(binaries)?;
+    momento.shutdown().await;
+    Ok(())
+}
+
+/// Rounds that are not counted: the client connects its four channels one after the other, and that is
+/// not what is measured.
+const CONNECTING: usize = 20;
+
+/// One function under its own Runtime API.
+struct Function {
+    process: Process,
+    runtime_api: RuntimeApi,
+}
+
+impl Function {
+    async fn start(program: &Path, momento: &MomentoLocal, topics: Option<usize>) -> anyhow::Result<Self> {
+        let runtime_api = RuntimeApi::start().await?;
+        let process = start(program, &runtime_api, momento, topics)?;
+        Ok(Self { process, runtime_api })
+    }
+
+    /// Invokes it; gives the body of the answer, and the time from invocation to answer.
+    async fn invoke(&self, payload: &Bytes) -> anyhow::Result<(String, Duration)> {
+        let (invoked, took) = self.runtime_api.invoke_timed(payload.clone(), LAMBDA_TIMEOUT).await?;
+        Ok((body(invoked)?, took))
+    }
+}
+
+fn start(
+    program: &Path,
+    runtime_api: &RuntimeApi,
+    momento: &MomentoLocal,
+    topics: Option<usize>,
+) -> anyhow::Result<Process> {
+    let names: Vec<_> = (0..topics.unwrap_or(1)).map(|number| format!("topic {number}")).collect();
+    let mut environment = runtime_api.environment();
+    let mut set = |name: &str, value: String| environment.push((name.to_owned(), value));
+    set("MOMENTO_API_KEY", "local".to_owned());
+    set("MOMENTO_ENDPOINT", momento.endpoint());
+    set("WEBHOOK_SIGNING_SECRET", SECRET.to_owned());
+    set("OUTBOUND_TOPICS", names.join(","));
+    set("TRANSFORM", "uppercase".to_owned());
+    if let Some(topics) = topics {
+        set("BASELINE_TOPICS", topics.to_string());
+    }
+    Process::start(program, environment)
+}
+
+fn body(invoked: Invoked) -> anyhow::Result<String> {
+    match invoked {
+        Invoked::Response(response) => {
+            let response: serde_json::Value = serde_json::from_slice(&response)?;
+            let member = |name| response.get(name).cloned().unwrap_or_default();
+            ensure!(member("statusCode") == 200, "{response}");
+            Ok(member("body").as_str().unwrap_or_default().to_owned())
+        }
+        Invoked::Error(error) => bail!("the function failed: {}", String::from_utf8_lossy(&error)),
+    }
+}
+
+fn payload(number: u64) -> anyhow::Result<Bytes> {
+    let event = signed::event("demo", "inbound", number, "Hello, is anybody there?");
+    let request = signed::post(SECRET, event.to_json())?;
+    Ok(Gateway::FunctionUrl.payload(&request, false)?.to_string().into())
+}
+
+/// From the start of a process until its first answer; that of `webhook` has published its message.
+async fn cold_start(binaries: &Binaries, momento: &MomentoLocal, rounds: usize) -> anyhow::Result<()> {
+    let (mut hello, mut webhook) = (Times::default(), Times::default());
+    for number in 0..rounds {
+        for (program, times) in [(&binaries.baseline, &mut hello), (&binaries.webhook, &mut webhook)] {
+            let runtime_api = RuntimeApi::start().await?;
+            let payload = payload(u64::try_from(number)?)?;
+            let started = Instant::now();
+            let _process = start(program, &runtime_api, momento, None)?;
+            let invoked = runtime_api.invoke(payload, LAMBDA_TIMEOUT).await?;
+            times.push(started.elapsed());
+            body(invoked)?;
+        }
+    }
+    row("process start to first answer", &mut hello, None, &mut webhook, "1.50");
+    Ok(())
+}
+
+/// A warm invocation that publishes to `topics` at once.
+async fn warm(
+    binaries: &Binaries,
+    momento: &MomentoLocal,
+    topics: usize,
+    rounds: usize,
+) -> anyhow::Result<()> {
+    let hello_world = Function::start(&binaries.baseline, momento, None).await?;
+    let bare_sdk = Function::start(&binaries.baseline, momento, Some(topics)).await?;
+    let function = Function::start(&binaries.webhook, momento, Some(topics)).await?;
+    let (mut hello, mut bare, mut webhook) = (Times::default(), Times::default(), Times::default());
+    for number in 0..rounds + CONNECTING {
+        let payload = payload(u64::try_from(number)?)?;
+        let (_, took_hello) = hello_world.invoke(&payload).await?;
+        let (published, _) = bare_sdk.invoke(&payload).await?;
+        let (_, took_webhook) = function.invoke(&payload).await?;
+        if number >= CONNECTING {
+            hello.push(took_hello);
+            bare.push(Duration::from_micros(published.parse()?));
+            webhook.push(took_webhook);
+        }
+    }
+    let (what, budget) = match topics {
+        1 => ("warm, 1 topic".to_owned(), "1.05"),
+        100 => ("warm, 100 topics".to_owned(), "1.00"),
+        _ => (format!("warm, {topics} topics"), "-"),
+    };
+    row(&what, &mut hello, Some(&mut bare), &mut webhook, budget);
+    Ok(())
+}
+
+async fn memory(binaries: &Binaries, momento: &MomentoLocal, rounds: usize) -> anyhow::Result<()> {
+    let hello_world = Function::start(&binaries.baseline, momento, None).await?;
+    let function = Function::start(&binaries.webhook, momento, Some(10)).await?;
+    for number in 0..rounds {
+        let payload = payload(u64::try_from(number)?)?;
+        hello_world.invoke(&payload).await?;
+        function.invoke(&payload).await?;
+    }
+    let (hello, webhook) = (resident(&hello_world.process)?, resident(&function.process)?);
+    println!(
+        "| resident memory after {rounds} invocations | {hello:.1} MiB | | {webhook:.1} MiB | {:.2} | 10 MiB |",
+        webhook / hello
+    );
+    Ok(())
+}
+
+/// The most that a process ever held in memory, in MiB.
+fn resident(process: &Process) -> anyhow::Result<f64> {
+    let id = process.id().context("it has ended")?;
+    let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    let kib: f64 = peak.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib / 1024.0)
+}
+
+fn size(binaries: &Binaries) -> anyhow::Result<()> {
+    let megabytes = |path: &Path| -> anyhow::Result<(f64, f64)> {
+        let zipped = std::process::Command::new("gzip").args(["-9", "-c"]).arg(path).output()?;
+        ensure!(zipped.status.success(), "gzip failed");
+        #[expect(clippy::cast_precision_loss, reason = "sizes of a few megabytes")]
+        let mb = |bytes: u64| bytes as f64 / 1e6;
+        Ok((mb(std::fs::metadata(path)?.len()), mb(u64::try_from(zipped.stdout.len())?)))
+    };
+    let (hello, hello_zipped) = megabytes(&binaries.baseline)?;
+    let (webhook, webhook_zipped) = megabytes(&binaries.webhook)?;
+    println!("| binary | {hello:.2} MB | | {webhook:.2} MB | {:.2} | - |", webhook / hello);
+    println!(
+        "| binary, zipped | {hello_zipped:.2} MB | | {webhook_zipped:.2} MB | {:.2} | 3 MB |",
+        webhook_zipped / hello_zipped
+    );
+    Ok(())
+}
+
+/// The times of one thing, in the order in which they were measured.
+#[derive(Default)]
+struct Times(Vec<Duration>);
+
+impl Times {
+    fn push(&mut self, time: Duration) {
+        self.0.push(time);
+    }
+
+    fn percentile(&mut self, percent: usize) -> Duration {
+        self.0.sort_unstable();
+        let place = (self.0.len().saturating_sub(1)) * percent / 100;
+        self.0.get(place).copied().unwrap_or_default()
+    }
+}
+
+/// Prints medians, with the 99th percentile in brackets, and the ratio of the medians.
+fn row(what: &str, hello: &mut Times, bare: Option<&mut Times>, webhook: &mut Times, budget: &str) {
+    let shown =
+        |times: &mut Times| format!("{} ({})", micros(times.percentile(50)), micros(times.percentile(99)));
+    let mut against = hello.percentile(50);
+    let bare = bare.map(|bare| {
+        against += bare.percentile(50);
+        shown(bare)
+    });
+    let ratio = webhook.percentile(50).as_secs_f64() / against.as_secs_f64();
+    println!(
+        "| {what} | {} | {} | {} | {ratio:.2} | {budget} |",
+        shown(hello),
+        bare.unwrap_or_default(),
+        shown(webhook)
+    );
+}
+
+fn micros(time: Duration) -> String {
+    format!("{} µs", time.as_micros())
+}

@@ -1,0 +1,35 @@
+//! What the tests and the benchmarks of the functions stand on. The functions are black boxes to both:
+//! real processes, spoken to over real sockets.
+//!
+//! | module | what it is for |
+//! | --- | --- |
+//! | [`runtime_api`] | a small Lambda Runtime API, which hands invocations to a function |
+//! | [`gateway`] | requests in the payloads of a function URL, an HTTP API, a REST API and a load balancer |
+//! | [`process`] | a function as a process, with its output |
+//! | [`http_client`] | requests over plain HTTP |
+//! | [`signed`] | signed events |
+
+pub mod gateway;
+pub mod http_client;
+pub mod process;
+pub mod runtime_api;
+pub mod signed;
+
+/// What was answered, by whichever way it came.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers, names in lower case.
+    pub headers: std::collections::HashMap<String, String>,
+    /// The body.
+    pub body: String,
+}
+
+impl Answer {
+    /// The body as JSON; null where it is none.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+}

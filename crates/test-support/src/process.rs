@@ -1,0 +1,130 @@
+//! A function as a process, with its output.
+
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// How long anything that a test waits for may take: far longer than it does.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running process. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    lines: Arc<Lines>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    all: Mutex<Vec<String>>,
+    count: watch::Sender<usize>,
+}
+
+impl Process {
+    /// Starts `program` with this environment and no other.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start<N: AsRef<str>, V: AsRef<str>>(
+        program: &Path,
+        environment: impl IntoIterator<Item = (N, V)>,
+    ) -> anyhow::Result<Self> {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        for (name, value) in environment {
+            command.env(name.as_ref(), value.as_ref());
+        }
+        let mut child = command.spawn().with_context(|| format!("{} does not start", program.display()))?;
+        let lines = Arc::new(Lines::default());
+        let out = child.stdout.take().context("no standard output")?;
+        let err = child.stderr.take().context("no standard error")?;
+        let readers = vec![read(out, Arc::clone(&lines)), read(err, Arc::clone(&lines))];
+        Ok(Self { child, lines, readers })
+    }
+
+    /// Its process id, while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// All lines that it wrote so far.
+    #[must_use]
+    pub fn output(&self) -> Vec<String> {
+        self.lines.all.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for a line that `wanted` gives something for, from the first line on.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub async fn wait_for_line<T>(&self, mut wanted: impl FnMut(&str) -> Option<T>) -> anyhow::Result<T> {
+        let mut count = self.lines.count.subscribe();
+        let mut seen = 0;
+        let found = timeout(PATIENCE, async {
+            loop {
+                let lines = self.output();
+                for line in lines.iter().skip(seen) {
+                    if let Some(found) = wanted(line) {
+                        return Some(found);
+                    }
+                }
+                seen = lines.len();
+                count.wait_for(|count| *count > seen).await.ok()?;
+            }
+        });
+        match found.await {
+            Ok(Some(found)) => Ok(found),
+            _ => bail!("the line did not come; these did:\n{}", self.output().join("\n")),
+        }
+    }
+
+    /// Asks it to end, as platforms do.
+    ///
+    /// # Errors
+    /// When it has ended already.
+    pub async fn terminate(&self) -> anyhow::Result<()> {
+        let id = self.id().context("it has ended already")?;
+        // The shell's own `kill`: the program of that name is not on every machine.
+        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {id}")]).status().await?;
+        if sent.success() { Ok(()) } else { bail!("SIGTERM was not sent") }
+    }
+
+    /// Waits until it has ended and all its output is there.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
+        let Ok(status) = timeout(PATIENCE, self.child.wait()).await else {
+            bail!("it does not end; its output:\n{}", self.output().join("\n"));
+        };
+        for reader in self.readers.drain(..) {
+            reader.await?;
+        }
+        Ok(status?)
+    }
+}
+
+fn read(stream: impl AsyncRead + Send + Unpin + 'static, lines: Arc<Lines>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut stream = BufReader::new(stream).lines();
+        while let Ok(Some(line)) = stream.next_line().await {
+            lines.all.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            lines.count.send_modify(|count| *count += 1);
+        }
+    })
+}

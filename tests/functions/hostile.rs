@@ -1,0 +1,253 @@
+//! What anybody may send to a public URL: never a panic, never a 500, never a failed invocation, and the
+//! function goes on.
+
+use serde_json::json;
+use test_support::gateway::Gateway;
+use test_support::signed::{self, RawRequest};
+
+use crate::support::{CACHE, Function, INBOUND, OUTBOUND, SECRET, Way, genuine};
+
+fn raw(body: &str) -> String {
+    body.replace("NOW", &signed::now().to_string())
+}
+
+/// Bodies signed by a genuine sender, with the status that each comes to.
+fn bodies() -> Vec<(&'static str, Vec<u8>, u16)> {
+    let event = |text: &str| {
+        raw(&format!(
+            r#"{{"cache":"demo","topic":"topic 1","event_timestamp":NOW,"publish_timestamp":NOW,"topic_sequence_number":SEQ,"token_id":"","text":{text}}}"#
+        ))
+    };
+    let good = |number: u64, text: &str| event(text).replace("SEQ", &number.to_string()).into_bytes();
+    let deep = format!("{}1{}", "[".repeat(50_000), "]".repeat(50_000));
+    vec![
+        ("invalid UTF-8", b"{\"cache\":\"demo\xff\xfe\"}".to_vec(), 400),
+        ("only bytes", vec![0xff; 100], 400),
+        ("no bytes", Vec::new(), 400),
+        ("deep nesting", deep.clone().into_bytes(), 400),
+        ("deep nesting for a text", good(1, &deep), 400),
+        (
+            "deep nesting beside the event",
+            raw(&format!(
+                r#"{{"x":{deep},"cache":"demo","topic":"topic 1","event_timestamp":NOW,"publish_timestamp":NOW,"topic_sequence_number":2,"text":"a"}}"#
+            ))
+            .into_bytes(),
+            200,
+        ),
+        ("a text given twice", good(3, r#""a","text":"b""#), 400),
+        ("a topic given twice", good(4, r#""a","topic":"b""#), 400),
+        ("a lone surrogate", good(5, r#""\ud800""#), 400),
+        ("surrogates the wrong way round", good(6, r#""\udc00\ud800""#), 400),
+        ("NUL", good(7, r#""\u0000""#), 200),
+        ("a raw NUL", good(8, "\"\0\""), 400),
+        ("an empty text", good(9, r#""""#), 200),
+        ("every kind of white space", good(10, r#""\t\r\n\u00a0\u2028""#), 200),
+        ("a text that is a number", good(11, "1"), 400),
+        ("a huge number", event(r#""a""#).replace("SEQ", "1e400").into_bytes(), 400),
+        ("a long number", event(r#""a""#).replace("SEQ", &"9".repeat(10_000)).into_bytes(), 400),
+        ("a negative number", event(r#""a""#).replace("SEQ", "-1").into_bytes(), 400),
+        ("the largest number", good(u64::MAX, r#""a""#), 200),
+        ("a time without end", event(r#""a""#).replace("SEQ", "12").replace("\"event_timestamp\":", "\"event_timestamp\":9").into_bytes(), 200),
+        ("a time past all times", raw(r#"{"cache":"demo","topic":"topic 1","event_timestamp":18446744073709551615,"publish_timestamp":NOW,"topic_sequence_number":1,"text":"a"}"#).into_bytes(), 400),
+        ("a topic of control characters", raw(r#"{"cache":"demo","topic":"\u0000\n\u001b[31m","event_timestamp":NOW,"publish_timestamp":NOW,"topic_sequence_number":13,"text":"a"}"#).into_bytes(), 200),
+        ("a cache that makes no header", raw(r#"{"cache":"\n","topic":"t","event_timestamp":NOW,"publish_timestamp":NOW,"topic_sequence_number":1,"text":"a"}"#).into_bytes(), 422),
+        ("a cache that is not ASCII", raw(r#"{"cache":"é","topic":"t","event_timestamp":NOW,"publish_timestamp":NOW,"topic_sequence_number":1,"text":"a"}"#).into_bytes(), 422),
+        ("the longest topic", raw(&format!(r#"{{"cache":"demo","topic":"{}","event_timestamp":NOW,"publish_timestamp":NOW,"topic_sequence_number":1,"text":"a"}}"#, "t".repeat(200_000))).into_bytes(), 200),
+        ("trailing text", [good(14, r#""a""#), b"x".to_vec()].concat(), 400),
+        ("a byte order mark", ["\u{feff}".as_bytes(), &good(15, r#""a""#)].concat(), 400),
+    ]
+}
+
+/// The function still does its work.
+async fn still_works(function: &Function, way: Way, number: u64) {
+    let answer = function.deliver(way, number, "still here").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(function.published(OUTBOUND).last().map(String::as_str), Some("STILL HERE"));
+    let panicked = function.process.output().into_iter().find(|line| line.contains("panicked"));
+    assert_eq!(panicked, None);
+}
+
+#[tokio::test]
+async fn genuine_bodies_of_every_kind() {
+    for way in [Way::Lambda(Gateway::FunctionUrl, true), Way::Http1, Way::Http2] {
+        let function = Function::start(way, &[]).await;
+        for (name, body, status) in bodies() {
+            let answer = function.send(way, &signed::post(SECRET, body).unwrap()).await;
+            assert_eq!(answer.status, status, "{way:?}, {name}: {answer:?}");
+        }
+        still_works(&function, way, 1_000).await;
+    }
+}
+
+#[tokio::test]
+async fn bodies_of_every_kind_that_are_not_genuine() {
+    for way in [Way::Lambda(Gateway::RestApi, true), Way::Http1] {
+        let function = Function::start(way, &[]).await;
+        for (name, body, _) in bodies() {
+            let answer = function.send(way, &signed::post("another secret", body).unwrap()).await;
+            assert_eq!(answer.status, 403, "{way:?}, {name}: {answer:?}");
+        }
+        assert!(function.published(OUTBOUND).is_empty());
+        still_works(&function, way, 1_000).await;
+    }
+}
+
+#[tokio::test]
+async fn signatures_of_every_kind() {
+    let good = genuine(1, "hello");
+    let signature = good.headers.iter().find(|(name, _)| name == "momento-signature").unwrap().1.clone();
+    let with = |values: &[&[u8]]| {
+        let mut headers: Vec<_> =
+            good.headers.iter().filter(|(name, _)| name != "momento-signature").cloned().collect();
+        headers.extend(values.iter().map(|value| ("momento-signature".to_owned(), value.to_vec())));
+        RawRequest { headers, ..good.clone() }
+    };
+    for way in Way::all() {
+        let function = Function::start(way, &[]).await;
+        for (name, values) in [
+            ("empty", vec![&b""[..]]),
+            ("short", vec![&signature[..63]]),
+            ("long", vec![&[&signature[..], b"0"].concat()[..]]),
+            ("not hexadecimal", vec![&[b'z'; 64]]),
+            ("not ASCII", vec!["é".as_bytes()]),
+            ("64 bytes that are not ASCII", vec!["é".repeat(32).as_bytes()]),
+            ("very long", vec![&[b'a'; 8_000]]),
+            ("with its algorithm", vec![&[b"sha3=", &signature[..]].concat()[..]]),
+        ] {
+            let answer = function.send(way, &with(&values)).await;
+            assert_eq!(answer.status, 403, "{way:?}, {name}: {answer:?}");
+        }
+        // The payload of a load balancer without multi-value headers has only the last of two: there
+        // they cannot be told apart from one.
+        if !matches!(way, Way::Lambda(Gateway::LoadBalancer, _)) {
+            for two in [[&signature[..], &signature[..]], [&signature[..], b"00"], [b"00", &signature[..]]] {
+                let answer = function.send(way, &with(&two)).await;
+                assert_eq!(answer.status, 403, "{way:?}, two: {answer:?}");
+            }
+        }
+        assert!(function.published(OUTBOUND).is_empty());
+        still_works(&function, way, 1_000).await;
+    }
+}
+
+#[tokio::test]
+async fn other_headers_do_not_matter() {
+    for way in Way::all() {
+        let function = Function::start(way, &[]).await;
+        let mut request = genuine(1, "hello");
+        request.headers.push(("x-name".into(), "José".into()));
+        request.headers.push(("x-name".into(), b"twice".to_vec()));
+        request.headers.push(("x-empty".into(), Vec::new()));
+        request.headers.push(("x-forwarded-proto".into(), b"%%%".to_vec()));
+        if matches!(way, Way::Lambda(..)) {
+            request.headers.push(("host".into(), b"no host[ at all".to_vec()));
+            request.headers.push(("not a header name".into(), b"\n".to_vec()));
+        }
+        let answer = function.send(way, &request).await;
+        assert_eq!(answer.status, 200, "{way:?}: {answer:?}");
+        assert_eq!(function.published(OUTBOUND), ["HELLO"], "{way:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_said_to_be_base64_and_is_not() {
+    let function = Function::lambda(&[]).await;
+    for gateway in Gateway::ALL {
+        for body in ["!", "YQ", "YQ==YQ==", "é", "{\"cache\":\"demo\"}"] {
+            let mut payload = gateway.payload(&genuine(1, "hello"), true).unwrap();
+            payload["body"] = json!(body);
+            let response = function.invoke(payload.to_string().into_bytes()).await;
+            assert_eq!(response["statusCode"], 403, "{gateway:?} {body:?}: {response}");
+        }
+    }
+    still_works(&function, Way::Lambda(Gateway::FunctionUrl, false), 1_000).await;
+}
+
+#[tokio::test]
+async fn paths_and_methods_of_every_kind() {
+    let function = Function::lambda(&[]).await;
+    for gateway in Gateway::ALL {
+        for (number, path) in (1..).zip(["", "/é", "/ /<>\"", "/%zz", "//", "no slash", "/\u{0}"]) {
+            let mut payload = gateway.payload(&genuine(number, path), false).unwrap();
+            for member in ["rawPath", "path"] {
+                if payload.get(member).is_some() {
+                    payload[member] = json!(path);
+                }
+            }
+            let response = function.invoke(payload.to_string().into_bytes()).await;
+            assert_eq!(response["statusCode"], 200, "{gateway:?} {path:?}: {response}");
+        }
+        for method in ["", "get", "post", "P ST", "\u{e9}"] {
+            let request = RawRequest { method: method.into(), ..genuine(1, "hello") };
+            let payload = gateway.payload(&request, false).unwrap();
+            let response = function.invoke(payload.to_string().into_bytes()).await;
+            assert_eq!(response["statusCode"], 405, "{gateway:?} {method:?}: {response}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_invocation_that_is_no_request() {
+    let function = Function::lambda(&[]).await;
+    for payload in [
+        "{}",
+        "null",
+        "[]",
+        "1",
+        "\"text\"",
+        r#"{"requestContext":null}"#,
+        r#"{"requestContext":{"http":{}}}"#,
+        r#"{"requestContext":{"http":{"method":7}}}"#,
+        r#"{"requestContext":{},"httpMethod":null}"#,
+        r#"{"source":"aws.events","detail-type":"Scheduled Event","detail":{}}"#,
+        r#"{"Records":[{"eventSource":"aws:sqs","body":"{}"}]}"#,
+    ] {
+        let response = function.invoke(payload.as_bytes().to_vec()).await;
+        assert_eq!(response["statusCode"], 400, "{payload}: {response}");
+        let body: serde_json::Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
+        assert_eq!(body["code"], "not_http", "{payload}");
+    }
+    still_works(&function, Way::Lambda(Gateway::FunctionUrl, false), 1_000).await;
+}
+
+#[tokio::test]
+async fn a_payload_without_headers_or_body() {
+    let function = Function::lambda(&[]).await;
+    for gateway in Gateway::ALL {
+        for absent in [json!(null), json!({})] {
+            let mut payload = gateway.payload(&genuine(1, "hello"), false).unwrap();
+            for member in ["headers", "multiValueHeaders"] {
+                if payload.get(member).is_some() {
+                    payload[member] = absent.clone();
+                }
+            }
+            payload["body"] = json!(null);
+            let response = function.invoke(payload.to_string().into_bytes()).await;
+            assert_eq!(response["statusCode"], 403, "{gateway:?}: {response}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_line_of_the_log_shows_a_text_a_signature_or_a_secret() {
+    for way in [Way::Lambda(Gateway::FunctionUrl, false), Way::Http1] {
+        let function = Function::start(
+            way,
+            &[("RUST_LOG", "debug"), ("WEBHOOK_SIGNING_SECRET_PREVIOUS", "older-s3cr3t")],
+        )
+        .await;
+        let mut event = signed::event(CACHE, INBOUND, 1, "a pr1vate text");
+        event.token_id = Some("mo".into());
+        let good = signed::post(SECRET, event.to_json()).unwrap();
+        let signature = String::from_utf8(good.headers[2].1.clone()).unwrap();
+        function.send(way, &good).await;
+        let not_an_event = r#"{"cache":"demo","topic":"a pr1vate text","event_timestamp":"a pr1vate text"}"#;
+        function.send(way, &signed::post(SECRET, not_an_event).unwrap()).await;
+        function.send(way, &signed::post("older-s3cr3t", "a pr1vate text").unwrap()).await;
+        function.journal(|line| line["outcome"] == "not_an_event").await;
+        let output = function.process.output().join("\n");
+        for hidden in ["pr1vate", "PR1VATE", SECRET, "older-s3cr3t", &signature] {
+            assert!(!output.contains(hidden), "{hidden} in {output}");
+        }
+    }
+}

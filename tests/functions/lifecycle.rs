@@ -1,0 +1,212 @@
+//! How the function starts, runs and ends.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use momento_local::{Fault, MomentoLocal, Rpc};
+use serde_json::json;
+use test_support::gateway::Gateway;
+use test_support::process::{PATIENCE, Process};
+use test_support::runtime_api::RuntimeApi;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::support::{BOTH, CACHE, Function, OUTBOUND, Way, genuine, listening, program, settings};
+
+/// How a function with these settings ends.
+async fn ends(environment: Vec<(String, String)>) -> (Option<i32>, String) {
+    let mut process = Process::start(program(), environment).unwrap();
+    let status = process.ended().await.unwrap();
+    (status.code(), process.output().join("\n"))
+}
+
+#[tokio::test]
+async fn unusable_settings_end_it_at_once_with_all_faults() {
+    let runtime_api = RuntimeApi::start().await.unwrap();
+    for environment in [Vec::new(), runtime_api.environment()] {
+        let (code, output) = ends(environment).await;
+        assert_eq!(code, Some(1), "{output}");
+        for name in ["MOMENTO_API_KEY", "WEBHOOK_SIGNING_SECRET", "OUTBOUND_TOPIC"] {
+            assert!(output.contains(&format!("{name}: is not set")), "{name} in {output}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_value_of_a_setting_is_shown() {
+    let wrong =
+        ["MAX_EVENT_AGE_SECONDS", "TRANSFORM", "PORT", "OUTBOUND_TOPICS"].map(|name| (name, "s3cr3t"));
+    let (code, output) = ends(settings("s3cr3t s3cr3t", &wrong)).await;
+    assert_eq!(code, Some(1));
+    for (name, _) in wrong {
+        assert!(output.contains(name), "{name} in {output}");
+    }
+    assert!(!output.contains("s3cr3t"), "{output}");
+}
+
+#[tokio::test]
+async fn half_an_environment_of_lambda_is_said() {
+    let mut environment = settings("http://127.0.0.1:1", &[]);
+    environment.push(("AWS_LAMBDA_RUNTIME_API".into(), "127.0.0.1:1".into()));
+    let (code, output) = ends(environment).await;
+    assert_eq!(code, Some(1));
+    assert!(output.contains("AWS_LAMBDA_FUNCTION_NAME is not set"), "{output}");
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_said() {
+    let function = Function::http(&[]).await;
+    let port = function.address().port().to_string();
+    let (code, output) = ends(settings("http://127.0.0.1:1", &[("PORT", &port)])).await;
+    assert_eq!(code, Some(1));
+    assert!(output.contains(&format!("port {port} cannot be listened to")), "{output}");
+}
+
+#[tokio::test]
+async fn idle_it_ends_on_sigterm() {
+    for way in BOTH {
+        let mut function = Function::start(way, &[]).await;
+        assert_eq!(function.deliver(way, 1, "hello").await.status, 200);
+        if let Some(runtime_api) = &function.runtime_api {
+            runtime_api.wait_for_pollers(1).await;
+        }
+        function.process.terminate().await.unwrap();
+        let status = function.process.ended().await.unwrap();
+        assert_eq!(status.code(), Some(0), "{way:?}: {:?}", function.process.output());
+    }
+}
+
+#[tokio::test]
+async fn what_has_begun_is_answered_before_it_ends() {
+    for way in BOTH {
+        let mut function = Function::start(way, &[]).await;
+        let fault = function.momento.inject(Fault::delay(Duration::from_millis(700)).on(Rpc::Publish));
+        let request = genuine(1, "hello");
+        let (answer, ()) = tokio::join!(function.send(way, &request), async {
+            timeout(PATIENCE, fault.wait_for_hits(1)).await.expect("a publish");
+            function.process.terminate().await.unwrap();
+        });
+        assert_eq!(answer.status, 200, "{way:?}: {answer:?}");
+        assert_eq!(function.process.ended().await.unwrap().code(), Some(0), "{way:?}");
+        assert_eq!(function.published(OUTBOUND), ["HELLO"]);
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_does_not_keep_it() {
+    let mut function = Function::http(&[]).await;
+    let _idle = TcpStream::connect(function.address()).await.unwrap();
+    assert_eq!(function.deliver(Way::Http1, 1, "hello").await.status, 200);
+    function.process.terminate().await.unwrap();
+    assert_eq!(function.process.ended().await.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn invocations_run_at_once_where_the_environment_allows_it() {
+    let function = Function::lambda(&[("AWS_LAMBDA_MAX_CONCURRENCY", "4")]).await;
+    let runtime_api = function.runtime_api.as_ref().unwrap();
+    timeout(PATIENCE, runtime_api.wait_for_pollers(4)).await.expect("four ask for work");
+    let fault = function.momento.inject(Fault::hang().on(Rpc::Publish));
+    let way = BOTH[0];
+    let requests: Vec<_> = (1..=4).map(|number| genuine(number, "hello")).collect();
+    let all = join_all(requests.iter().map(|request| function.send(way, request)));
+    let (answers, ()) = tokio::join!(all, async {
+        // All four hang at once, or this would not come.
+        timeout(PATIENCE, fault.wait_for_hits(4)).await.expect("four at once");
+        fault.remove();
+    });
+    assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [200; 4]);
+    assert_eq!(function.published(OUTBOUND).len(), 4);
+}
+
+#[tokio::test]
+async fn many_senders_at_once_over_http() {
+    let function = Function::http(&[]).await;
+    let requests: Vec<_> = (1..=200).map(|number| genuine(number, "hello")).collect();
+    let answers = join_all(requests.iter().map(|request| function.send(Way::Http1, request))).await;
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    assert_eq!(function.published(OUTBOUND).len(), 200);
+}
+
+#[tokio::test]
+async fn a_sender_that_goes_away_leaves_nothing_half_done() {
+    let function = Function::http(&[("OUTBOUND_TOPIC", ""), ("OUTBOUND_TOPICS", "a,b")]).await;
+    let fault = function.momento.inject(Fault::delay(Duration::from_millis(300)).on(Rpc::Publish).topic("b"));
+    let request = genuine(1, "hello");
+    {
+        let mut stream = TcpStream::connect(function.address()).await.unwrap();
+        let signature = String::from_utf8(request.headers[2].1.clone()).unwrap();
+        let head = format!(
+            "POST / HTTP/1.1\r\nhost: x\r\nmomento-signature: {signature}\r\ncontent-length: {}\r\n\r\n",
+            request.body.len()
+        );
+        stream.write_all(&[head.as_bytes(), &request.body].concat()).await.unwrap();
+        timeout(PATIENCE, fault.wait_for_hits(1)).await.expect("a publish");
+    }
+    let line = function.journal(|line| line["outcome"] == "success").await;
+    assert_eq!(line["Published"], 2);
+    assert_eq!(function.published("b"), ["HELLO"]);
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_408() {
+    let function = Function::http(&[]).await;
+    let mut stream = TcpStream::connect(function.address()).await.unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nonly this").await.unwrap();
+    let mut answer = vec![0; 64];
+    let length = timeout(PATIENCE, stream.read(&mut answer)).await.expect("an answer").unwrap();
+    assert!(String::from_utf8_lossy(&answer[..length]).starts_with("HTTP/1.1 408 "));
+}
+
+#[tokio::test]
+async fn one_line_for_each_invocation_with_its_metrics() {
+    for way in BOTH {
+        let function = Function::start(way, &[("OUTBOUND_TOPIC", ""), ("OUTBOUND_TOPICS", "a,b")]).await;
+        function.momento.inject(Fault::error(tonic::Code::PermissionDenied).on(Rpc::Publish).topic("b"));
+        assert_eq!(function.deliver(way, 7, "hello").await.status, 422);
+        let line = function.journal(|_| true).await;
+        assert_eq!(line["outcome"], "destination_refused");
+        assert_eq!(
+            (&line["cache"], &line["topic"], &line["topic_sequence_number"]),
+            (&json!("demo"), &json!("topic 1"), &json!(7))
+        );
+        assert!(line["age_ms"].as_u64().unwrap() < 10_000);
+        assert_eq!(line["destinations"][1]["reason"], "permission_denied");
+        assert_eq!(
+            (&line["Received"], &line["Published"], &line["Failed"]),
+            (&json!(1), &json!(1), &json!(1))
+        );
+        assert!(line["Latency"].as_f64().unwrap() > 0.0);
+        let metrics = &line["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(metrics["Namespace"], "TopicFanout");
+        assert_eq!(line["request_id"].is_string(), matches!(way, Way::Lambda(..)));
+        let lines = function.process.output();
+        assert_eq!(lines.iter().filter(|line| line.contains("\"outcome\"")).count(), 1, "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_environment_remembers_for_itself() {
+    // A second environment of the same function knows nothing of the first: it publishes again.
+    let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
+    let request = genuine(1, "hello");
+    for _ in 0..2 {
+        let process = Process::start(program(), settings(&momento.endpoint(), &[])).unwrap();
+        let port = listening(&process).await;
+        let client = test_support::http_client::HttpClient::http1();
+        let answer = client.send(([127, 0, 0, 1], port).into(), &request).await.unwrap();
+        assert_eq!(answer.json()["status"], "success");
+    }
+    assert_eq!(momento.published(CACHE, OUTBOUND).len(), 2);
+}
+
+#[tokio::test]
+async fn the_gateways_payload_may_be_of_any_size() {
+    // 6 MB is what Lambda accepts: the payload of a body of 4.5 MB in base64.
+    let function = Function::lambda(&[]).await;
+    let request = test_support::signed::post(crate::support::SECRET, vec![b'x'; 4_500_000]).unwrap();
+    let payload = Gateway::HttpApi.payload(&request, true).unwrap();
+    let response = function.invoke(payload.to_string().into_bytes()).await;
+    assert_eq!(response["statusCode"], 413);
+}

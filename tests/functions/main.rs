@@ -1,0 +1,16 @@
+//! The functions as black boxes: the real binary, spoken to through a Lambda Runtime API or over plain
+//! HTTP, publishing through the real SDK to a local Momento, whose faults are on a real wire.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test asserts by panicking"
+)]
+
+mod answers;
+mod faults;
+mod hostile;
+mod lifecycle;
+mod support;
+mod ways;
