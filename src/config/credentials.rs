@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE as BASE64_URL;
 use momento::CredentialProvider;
 
-use super::Settings;
+use super::{ConfigErrors, Settings, Source};
 
 const KEY: &str = "MOMENTO_API_KEY";
 const ENDPOINT: &str = "MOMENTO_ENDPOINT";
@@ -17,6 +17,14 @@ pub struct MomentoConfig {
 }
 
 impl MomentoConfig {
+    /// Reads these settings and no others.
+    ///
+    /// # Errors
+    /// All that is wrong with them.
+    pub fn from_source(source: &dyn Source) -> Result<Self, ConfigErrors> {
+        Settings::read(source, Self::read)
+    }
+
     pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let endpoint = settings.get(ENDPOINT);
         let Some(key) = settings.get(KEY) else {

@@ -64,17 +64,14 @@ impl Config {
     /// # Errors
     /// All that is wrong, not only the first.
     pub fn read(source: &dyn Source) -> Result<Self, ConfigErrors> {
-        let mut settings = Settings { source, faults: Vec::new() };
-        let momento = MomentoConfig::read(&mut settings);
-        let signing = SigningConfig::read(&mut settings);
-        let routes = RoutesConfig::read(&mut settings);
-        let listen = ListenConfig::read(&mut settings);
-        match (momento, signing, routes, listen) {
-            (Some(momento), Some(signing), Some(routes), Some(listen)) if settings.faults.is_empty() => {
-                Ok(Self { momento, signing, routes, listen })
-            }
-            _ => Err(ConfigErrors(settings.faults)),
-        }
+        Settings::read(source, |settings| {
+            // All of them are read before the first that is missing ends it.
+            let momento = MomentoConfig::read(settings);
+            let signing = SigningConfig::read(settings);
+            let routes = RoutesConfig::read(settings);
+            let listen = ListenConfig::read(settings);
+            Some(Self { momento: momento?, signing: signing?, routes: routes?, listen: listen? })
+        })
     }
 }
 
@@ -107,7 +104,16 @@ struct Settings<'s> {
     faults: Vec<ConfigError>,
 }
 
-impl Settings<'_> {
+impl<'s> Settings<'s> {
+    /// What `read` makes of `source`, unless it finds a fault.
+    fn read<T>(source: &'s dyn Source, read: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, ConfigErrors> {
+        let mut settings = Self { source, faults: Vec::new() };
+        match read(&mut settings) {
+            Some(config) if settings.faults.is_empty() => Ok(config),
+            _ => Err(ConfigErrors(settings.faults)),
+        }
+    }
+
     /// The value of `name`. A variable that is set and empty counts as not set: templates and
     /// compose files pass optional settings on that way.
     fn get(&mut self, name: &str) -> Option<String> {

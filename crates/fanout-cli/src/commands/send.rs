@@ -1,0 +1,144 @@
+//! `fanout send`: one signed webhook to any URL.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use momento_webhook::{Event, Millis};
+use reqwest::Url;
+use topic_fanout::webhook::{Clock as _, SystemClock};
+
+use super::{message_id, read, text};
+use crate::cli::{Error, SecretArgs};
+use crate::output::{Output, Printable};
+use crate::post::{self, Poster};
+use crate::signer::{Scheme, Signer};
+use crate::{deliver, duration};
+
+/// Sign one event and send it to a URL, as Momento would
+///
+/// Prints the status and the body of the answer. Ends with 0 when the status is 2xx, else with 1.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  export WEBHOOK_SIGNING_SECRET=...
+  fanout send --url https://abc.lambda-url.eu-west-1.on.aws/ --cache demo --topic 'topic 1' --text hello
+  fanout send --url http://127.0.0.1:8000/ --body event.json --scheme both
+  fanout send --url http://127.0.0.1:8000/ --header 'momento-signature: 00'    # is it refused?
+  fanout send --url http://127.0.0.1:8000/ --publish-timestamp 1704296470565   # too old?")]
+pub(crate) struct Args {
+    /// Where to send it
+    #[arg(long, value_name = "URL", value_parser = post::url)]
+    url: Url,
+
+    #[command(flatten)]
+    secret: SecretArgs,
+
+    /// How to sign
+    #[arg(long, value_enum, default_value_t)]
+    scheme: Scheme,
+
+    #[command(flatten)]
+    event: EventArgs,
+
+    /// Send this file as it is instead of an event made of flags; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["EventArgs"])]
+    body: Option<String>,
+
+    /// Id of the message, for Standard Webhooks [default: a new one]
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+
+    /// Another header, or another value for one of those that are sent; can be given several times
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+
+    /// How long to wait for the answer; Momento waits 5 s
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
+    timeout: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(id = "EventArgs", multiple = true)]
+struct EventArgs {
+    /// The event's cache
+    #[arg(long, value_name = "NAME", default_value = "demo")]
+    cache: String,
+
+    /// The event's topic
+    #[arg(long, value_name = "NAME", default_value = "topic 1")]
+    topic: String,
+
+    /// The event's text; - is standard input, without its last line end
+    #[arg(long, value_name = "TEXT", default_value = "hello", allow_hyphen_values = true)]
+    text: String,
+
+    /// The id inside the publisher's token
+    #[arg(long, value_name = "ID")]
+    token_id: Option<String>,
+
+    /// The event's number in its topic
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    sequence_number: u64,
+
+    /// The page of that number; Momento sends none
+    #[arg(long, value_name = "PAGE")]
+    sequence_page: Option<u64>,
+
+    /// When the message was published: milliseconds since the Unix epoch [default: now]
+    #[arg(long, value_name = "MILLIS")]
+    event_timestamp: Option<Millis>,
+
+    /// When the webhook is sent: milliseconds since the Unix epoch [default: now]
+    #[arg(long, value_name = "MILLIS")]
+    publish_timestamp: Option<Millis>,
+}
+
+pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
+    let signer = Signer::new(args.scheme, args.secret.needed()?.reveal())?;
+    let now = SystemClock.now();
+    let sent = args.event.publish_timestamp.unwrap_or(now);
+    let body = match args.body {
+        Some(file) => read(&file)?,
+        None => args.event.event(now)?.to_json().into_bytes(),
+    };
+    let id = args.id.unwrap_or_else(message_id);
+    let mut headers = deliver::headers(signer.headers(&id, sent / 1_000, &body)?);
+    for (name, value) in args.headers {
+        headers.insert(name, value);
+    }
+    let answer = Poster::new(args.url, args.timeout)?.post(headers, Bytes::from(body)).await?;
+    output.result(answer.status)?;
+    if !answer.body.is_empty() {
+        // An answer may have lines, and nothing else that a terminal obeys.
+        for line in answer.body.lines() {
+            output.result(Printable(line))?;
+        }
+    }
+    if answer.status.is_success() {
+        Ok(())
+    } else {
+        Err(Error::Failed(format!("the webhook was not accepted: {}", answer.status)))
+    }
+}
+
+impl EventArgs {
+    fn event(self, now: Millis) -> Result<Event, Error> {
+        Ok(Event {
+            cache: self.cache,
+            topic: self.topic,
+            event_timestamp: self.event_timestamp.unwrap_or(now),
+            publish_timestamp: self.publish_timestamp.unwrap_or(now),
+            topic_sequence_number: self.sequence_number,
+            topic_sequence_page: self.sequence_page,
+            token_id: self.token_id.filter(|id| !id.is_empty()),
+            text: text(self.text)?,
+        })
+    }
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("not of the form `name: value`")?;
+    let name = name.trim().parse().map_err(|_| "not the name of a header before the colon")?;
+    let value = value.trim().parse().map_err(|_| "not the value of a header after the colon")?;
+    Ok((name, value))
+}

@@ -1,0 +1,194 @@
+//! `fanout topic`: one topic, from the shell.
+
+use std::num::NonZeroU64;
+
+use serde_json::json;
+use topic_fanout::destination::{Publisher as _, Topic};
+use topic_fanout::serve::shutdown_signal;
+
+use super::text;
+use crate::cli::{Error, ServiceArgs};
+use crate::output::{Output, Printable, Quoted, Took, millis};
+use crate::service::{Service, describe_failure};
+use crate::subscriber::{Event, Item, Place, Subscription, Value};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    Publish(PublishArgs),
+    Subscribe(SubscribeArgs),
+}
+
+/// Publish a text to a topic
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  fanout topic publish demo 'topic 1' hello
+  date | fanout topic publish demo 'topic 1' -
+  MOMENTO_API_KEY=... MOMENTO_ENDPOINT=... fanout topic publish demo 'topic 1' hello")]
+pub(crate) struct PublishArgs {
+    /// The cache
+    cache: String,
+
+    /// The topic
+    topic: String,
+
+    /// The text; - is standard input, without its last line end
+    #[arg(allow_hyphen_values = true)]
+    text: String,
+
+    #[command(flatten)]
+    service: ServiceArgs,
+}
+
+/// Print what a topic brings, until Ctrl-C
+///
+/// An interruption is got over: it comes back after a pause and resumes after the last message.
+/// It ends by itself where that cannot help, as with a cache that does not exist.
+#[derive(Debug, clap::Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "Examples:
+  fanout topic subscribe demo 'topic 2'
+  fanout topic subscribe demo 'topic 2' --json --count 1 | jq -r .text
+  fanout topic subscribe demo 'topic 2' --resume-at 12 --page 1704296470564"
+)]
+pub(crate) struct SubscribeArgs {
+    /// The cache
+    cache: String,
+
+    /// The topic
+    topic: String,
+
+    /// Begin with this sequence number, as far as the service still has it
+    #[arg(long, value_name = "N")]
+    resume_at: Option<u64>,
+
+    /// The page of that sequence number
+    #[arg(long, value_name = "PAGE", requires = "resume_at")]
+    page: Option<u64>,
+
+    /// End after so many messages
+    #[arg(long, value_name = "N")]
+    count: Option<NonZeroU64>,
+
+    /// Print messages only
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    service: ServiceArgs,
+}
+
+pub(crate) async fn run(command: Command, output: &mut Output) -> Result<(), Error> {
+    match command {
+        Command::Publish(args) => publish(args, output).await,
+        Command::Subscribe(args) => subscribe(args, output).await,
+    }
+}
+
+async fn publish(args: PublishArgs, output: &mut Output) -> Result<(), Error> {
+    let service = args.service.service(output)?;
+    let text = text(args.text)?;
+    let topic = Topic { cache: &args.cache, topic: &args.topic };
+    match service.publisher()?.publish(topic, &text).await {
+        Ok(()) => Ok(output.result(format_args!(
+            "published {} bytes to {} in the cache {}",
+            text.len(),
+            Quoted(&args.topic),
+            Quoted(&args.cache)
+        ))?),
+        Err(error) => {
+            let at = service.endpoint();
+            Err(Error::Failed(format!("not published, Momento at {at}: {}", describe_failure(&error))))
+        }
+    }
+}
+
+async fn subscribe(args: SubscribeArgs, output: &mut Output) -> Result<(), Error> {
+    let shutdown = shutdown_signal()
+        .map_err(|error| Error::System("signals cannot be listened to".to_owned(), error))?;
+    tokio::pin!(shutdown);
+    let service = args.service.service(output)?;
+    let place = args.resume_at.map(|number| Place { number, page: args.page.unwrap_or_default() });
+    let mut subscription = Subscription::new(&service, &args.cache, &args.topic, place)?;
+    let mut wanted = args.count.map(NonZeroU64::get);
+    while wanted != Some(0) {
+        let event = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            event = subscription.next() => event?,
+        };
+        if let (Event::Item(_), Some(wanted)) = (&event, &mut wanted) {
+            *wanted -= 1;
+        }
+        if args.quiet && !matches!(event, Event::Item(_)) {
+            continue;
+        }
+        if args.json { output.json(&as_json(&event))? } else { tell(&event, &args, &service, output)? }
+    }
+    Ok(())
+}
+
+fn tell(event: &Event, args: &SubscribeArgs, service: &Service, output: &mut Output) -> Result<(), Error> {
+    match event {
+        Event::Opened => output.result(format_args!(
+            "subscribed    {} in the cache {} at {}",
+            Quoted(&args.topic),
+            Quoted(&args.cache),
+            service.endpoint()
+        ))?,
+        Event::Heartbeat => output.result("heartbeat")?,
+        Event::Item(Item { number, page, publisher_id, value }) => {
+            let from = match publisher_id {
+                Some(id) => format!("  from {}", Printable(id)),
+                None => String::new(),
+            };
+            let value = match value {
+                Value::Text(text) => Quoted(text).to_string(),
+                Value::Binary(bytes) => format!("{} bytes", bytes.len()),
+                Value::Unknown => "of an unknown kind".to_owned(),
+            };
+            output.result(format_args!("message       {number} of page {page}{from}  {value}"))?;
+        }
+        Event::Discontinuity(gap) => output.result(format_args!(
+            "discontinuity after {}: it goes on after {} of page {}",
+            gap.last, gap.new, gap.page
+        ))?,
+        Event::Interrupted { cause, pause } => {
+            output.result(format_args!("interrupted   {cause}; again in {}", Took(*pause)))?;
+        }
+    }
+    Ok(())
+}
+
+fn as_json(event: &Event) -> serde_json::Value {
+    match event {
+        Event::Opened => json!({"event": "subscribed"}),
+        Event::Heartbeat => json!({"event": "heartbeat"}),
+        Event::Item(Item { number, page, publisher_id, value }) => {
+            let mut line = json!({
+                "event": "message", "sequence_number": number, "sequence_page": page,
+                "publisher_id": publisher_id,
+            });
+            let (member, value) = match value {
+                Value::Text(text) => ("text", json!(text)),
+                Value::Binary(bytes) => ("binary_bytes", json!(bytes.len())),
+                Value::Unknown => ("unknown", json!(true)),
+            };
+            if let Some(line) = line.as_object_mut() {
+                line.insert(member.to_owned(), value);
+            }
+            line
+        }
+        Event::Discontinuity(gap) => json!({
+            "event": "discontinuity", "last_sequence_number": gap.last,
+            "new_sequence_number": gap.new, "new_sequence_page": gap.page,
+        }),
+        Event::Interrupted { cause, pause } => json!({
+            "event": "interrupted", "cause": cause.to_string(), "retry_in_ms": millis(*pause),
+        }),
+    }
+}

@@ -1,0 +1,31 @@
+//! The command `fanout`: what it takes to write, try out and look into a function that is fed by topics.
+//!
+//! `fanout dev` is the whole way of a message in one process: local Momento, the function, and the
+//! delivery of one topic as signed webhooks to it. The other commands are the parts of that by hand:
+//! `fanout send` and `fanout sign` make signed webhooks, `fanout topic` publishes and subscribes.
+//!
+//! | module | what it is for |
+//! | --- | --- |
+//! | [`cli`] | the commands and flags, errors and exit codes |
+//! | `commands` | one module for each command |
+//! | [`subscriber`] | one topic's messages, over every interruption |
+//! | [`deliver`] | one event to one URL, signed, tried again while that can help |
+//! | [`post`] | one `POST`, and what came of it |
+//! | [`signer`] | the headers that prove a webhook genuine |
+//! | [`service`] | Momento itself: credentials, endpoints, clients |
+//! | [`output`] | what is printed, and how texts and times look |
+//! | [`duration`] | times on the command line |
+//!
+//! [`subscriber`] and [`deliver`] know nothing of the commands.
+
+pub mod cli;
+mod commands;
+pub mod deliver;
+pub mod duration;
+pub mod output;
+pub mod post;
+pub mod service;
+pub mod signer;
+pub mod subscriber;
+
+pub use cli::main;

@@ -1,0 +1,340 @@
+//! `fanout dev`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Response;
+use momento_local::MomentoLocal;
+use momento_webhook::{SigningSecret, momento as signature};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::harness::{Ended, Nobody, Running, SECRET, end, end_with, fanout, momento};
+use crate::stub::{RealFunction, Stub, answer};
+
+/// Topic and text of every arrival, by the id of what was sent, sorted by id and topic.
+fn arrivals(ended: &Ended) -> Vec<(u64, String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let mut arrivals: Vec<_> = ended
+        .events("arrived")
+        .iter()
+        .map(|line| {
+            assert!(line["latency_ms"].as_f64().unwrap() > 0.0, "{line}");
+            (line["id"].as_u64().expect("of what was sent"), text(&line["topic"]), text(&line["text"]))
+        })
+        .collect();
+    arrivals.sort();
+    arrivals
+}
+
+fn arrival(id: u64, topic: &str, text: &str) -> (u64, String, String) {
+    (id, topic.to_owned(), text.to_owned())
+}
+
+#[tokio::test]
+async fn every_text_arrives_and_is_shown() {
+    let texts = ["hello", "hello", "", "Straße 😀", "-dash"];
+    let mut args = vec!["dev", "--json"];
+    args.extend(texts.iter().flat_map(|text| ["--send", text]));
+    let ended = end(fanout(&args)).await.assert_code(0);
+    let expected = ["HELLO", "HELLO", "", "STRASSE 😀", "-DASH"];
+    let expected: Vec<_> = (1..).zip(expected).map(|(id, text)| arrival(id, "topic 2", text)).collect();
+    assert_eq!(arrivals(&ended), expected);
+    let sent: Vec<_> = ended.events("sent").iter().map(|line| line["text"].clone()).collect();
+    assert_eq!(sent, texts);
+    for delivered in ended.events("delivered") {
+        assert_eq!((&delivered["status"], &delivered["attempts"]), (&json!(200), &json!(1)));
+        assert_eq!(delivered["answer"]["status"], "success");
+    }
+    assert_eq!(ended.err, "");
+}
+
+#[tokio::test]
+async fn every_outbound_topic_is_waited_for() {
+    let ended = end(fanout(&[
+        "dev",
+        "--json",
+        "--outbound",
+        "b",
+        "--outbound",
+        "a, with a comma",
+        "--outbound",
+        " c ",
+        "--transform",
+        "trim,lowercase",
+        "--send",
+        " ONE ",
+        "--send",
+        "TWO",
+    ]))
+    .await
+    .assert_code(0);
+    let topics = [" c ", "a, with a comma", "b"];
+    let expected: Vec<_> = [(1, "one"), (2, "two")]
+        .into_iter()
+        .flat_map(|(id, text)| topics.map(|topic| arrival(id, topic, text)))
+        .collect();
+    assert_eq!(arrivals(&ended), expected);
+}
+
+#[tokio::test]
+async fn people_are_told_what_runs_where_and_what_arrives() {
+    let ended = end(fanout(&["dev", "--secret", SECRET, "--send", "a\u{1b}[2Jb"])).await.assert_code(0);
+    for part in [
+        "http://127.0.0.1:",
+        SECRET,
+        "as given",
+        r#""topic 1" -> "topic 2""#,
+        r#""A\u{1b}[2JB"  on "topic 2"  after "#,
+    ] {
+        assert!(ended.out.contains(part), "{part} in {ended:#?}");
+    }
+    let quiet = end(fanout(&["dev", "-q", "--send", "x"])).await.assert_code(0);
+    let lines: Vec<_> = quiet.out.lines().collect();
+    assert!(matches!(&lines[..], [line] if line.contains(r#""X"  on "topic 2"  after"#)), "{quiet:#?}");
+}
+
+#[tokio::test]
+async fn a_function_and_a_momento_elsewhere_do_as_well() {
+    let momento = MomentoLocal::start().await.unwrap();
+    let function = RealFunction::start(&momento, "x,y", "uppercase").await;
+    let endpoint = momento.endpoint();
+    let ended = end(fanout(&[
+        "dev",
+        "--json",
+        "--momento-endpoint",
+        &endpoint,
+        "--function-url",
+        &function.url,
+        "--secret",
+        SECRET,
+        "--cache",
+        "new one",
+        "--inbound",
+        "in",
+        "--outbound",
+        "x",
+        "--outbound",
+        "y",
+        "--send",
+        "a",
+        "--send",
+        "a",
+    ]))
+    .await
+    .assert_code(0);
+    let expected = [(1, "x"), (1, "y"), (2, "x"), (2, "y")].map(|(id, topic)| arrival(id, topic, "A"));
+    assert_eq!(arrivals(&ended), expected);
+    assert_eq!(momento.published("new one", "in").len(), 2);
+    let ready = &ended.events("ready")[0];
+    assert_eq!(ready["momento"], endpoint);
+    let environment = [
+        format!("export MOMENTO_ENDPOINT={endpoint}"),
+        "export MOMENTO_API_KEY=local".to_owned(),
+        format!("export WEBHOOK_SIGNING_SECRET={SECRET}"),
+        "export OUTBOUND_TOPICS=x,y".to_owned(),
+        "export TRANSFORM=uppercase".to_owned(),
+    ];
+    assert_eq!(ready["environment"], json!(environment));
+}
+
+#[tokio::test]
+async fn a_function_that_is_down_is_tried_again_and_then_given_up() {
+    let nobody = Nobody::new();
+    let ended = end(fanout(&["dev", "--function-url", &nobody.url, "--send", "hi"])).await.assert_code(1);
+    for part in [
+        "retry     attempt 3 of 4: cannot connect to 127.0.0.1:",
+        "failed    \"hi\": cannot connect to 127.0.0.1:",
+        "given up after 4 attempts",
+        "fanout: 1 of 1 texts did not arrive on all outbound topics",
+    ] {
+        assert!(ended.err.contains(part), "{part} in {ended:#?}");
+    }
+    assert!(ended.out.contains("export OUTBOUND_TOPIC='topic 2'"), "{ended:#?}");
+}
+
+#[tokio::test]
+async fn a_refusal_is_shown_and_not_tried_again() {
+    let stub = Stub::start(|_, _| answer(403, "{\"detail\":\n\"no\"}")).await;
+    let ended = end(fanout(&["dev", "--function-url", &stub.url, "--send", "a", "--send", "b"])).await;
+    let ended =
+        ended.assert_code(1).assert_err(r#""a": the function answered 403 Forbidden: {"detail":\n"no"}"#);
+    assert!(ended.err.contains("2 of 2 texts did not arrive"), "{ended:#?}");
+    assert_eq!(stub.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_passing_failure_is_tried_again_when_the_answer_says_and_signed_anew() {
+    let momento = Arc::new(momento().await);
+    let outbound = Arc::clone(&momento);
+    let stub = Stub::start(move |number, _| {
+        if number == 1 {
+            return Response::builder().status(503).header("retry-after", "1").body(String::new()).unwrap();
+        }
+        outbound.publish("demo", "topic 2", "whatever").unwrap();
+        answer(200, "fine")
+    })
+    .await;
+    let started = Instant::now();
+    let endpoint = momento.endpoint();
+    let ended = end(fanout(&[
+        "dev",
+        "--json",
+        "--momento-endpoint",
+        &endpoint,
+        "--function-url",
+        &stub.url,
+        "--secret",
+        SECRET,
+        "--send",
+        "é\"\n",
+    ]))
+    .await
+    .assert_code(0);
+    assert!(started.elapsed() >= Duration::from_secs(1), "it waited as asked");
+    assert_eq!(arrivals(&ended), [arrival(1, "topic 2", "whatever")]);
+    let delivered = &ended.events("delivered")[0];
+    assert_eq!((&delivered["attempts"], &delivered["answer"]), (&json!(2), &json!("fine")));
+    assert_eq!(ended.events("attempt_failed")[0]["reason"], "the function answered 503 Service Unavailable");
+
+    let requests = stub.requests();
+    let [first, second] = &requests[..] else { panic!("two, not {requests:?}") };
+    let secret = SigningSecret::new(SECRET).unwrap();
+    for request in [first, second] {
+        let signed = request.header("momento-signature").as_bytes();
+        assert!(signature::verify(std::slice::from_ref(&secret), &request.body, [signed]).is_ok());
+        assert_eq!(request.header("user-agent"), signature::USER_AGENT);
+        assert_eq!(request.header("content-type"), "application/json");
+        let body = request.json();
+        assert_eq!((&body["cache"], &body["topic"]), (&json!("demo"), &json!("topic 1")));
+        assert_eq!((&body["text"], &body["token_id"]), (&json!("é\"\n"), &json!("")));
+        let published = &momento.published("demo", "topic 1")[0];
+        assert_eq!(body["topic_sequence_number"], published.sequence_number);
+        assert_eq!(body["topic_sequence_page"], published.sequence_page);
+    }
+    let time = |body: Value, name: &str| body[name].as_u64().unwrap();
+    assert_eq!(time(first.json(), "event_timestamp"), time(second.json(), "event_timestamp"));
+    assert!(time(second.json(), "publish_timestamp") >= time(first.json(), "publish_timestamp") + 1_000);
+}
+
+#[tokio::test]
+async fn what_does_not_arrive_is_said() {
+    let stub = Stub::start(|_, _| answer(200, r#"{"status":"success"}"#)).await;
+    let args = ["dev", "--function-url", &stub.url, "--timeout", "300ms", "--send", "a", "--outbound", "x"];
+    end(fanout(&args))
+        .await
+        .assert_code(1)
+        .assert_err(r#""a": not arrived on "x" within 300.0 ms; the function has taken it"#);
+}
+
+#[tokio::test]
+async fn what_is_dropped_is_not_waited_for() {
+    let stub = Stub::start(|_, _| answer(200, r#"{"status":"dropped","reason":"too rude"}"#)).await;
+    end(fanout(&["dev", "--function-url", &stub.url, "--timeout", "10m", "--send", "a"]))
+        .await
+        .assert_code(1)
+        .assert_err(r#""a": the function dropped it: too rude"#);
+}
+
+#[tokio::test]
+async fn a_text_that_momento_refuses_is_said() {
+    let long = "x".repeat(5_000);
+    end(fanout(&["dev", "-q", "--send", &long]))
+        .await
+        .assert_code(1)
+        .assert_err("not published: limit exceeded: message of 5000 bytes");
+}
+
+#[tokio::test]
+async fn what_would_feed_itself_is_refused_before_anything_runs() {
+    let ended =
+        end(fanout(&["dev", "--inbound", "t", "--outbound", "t", "--send", "a"])).await.assert_code(2);
+    assert!(ended.out.is_empty() && ended.err.contains("both inbound and outbound"), "{ended:#?}");
+    let ended = end(fanout(&["dev", "--transform", "shout"])).await.assert_code(2);
+    assert!(ended.err.contains("none of echo,"), "{ended:#?}");
+}
+
+#[tokio::test]
+async fn what_is_typed_arrives_until_the_input_ends() {
+    let ended = end_with(fanout(&["dev"]), "one\n\nStraße\n\u{fffd}last".as_bytes()).await.assert_code(0);
+    for text in ["\"ONE\"", "\"\"", "\"STRASSE\"", "\"\u{fffd}LAST\""] {
+        assert!(ended.out.contains(&format!("arrived   {text}  on \"topic 2\"")), "{text} in {ended:#?}");
+    }
+    let ended = end_with(fanout(&["dev", "-q"]), b"\xff\nok\n").await.assert_code(0).assert_err("not UTF-8");
+    assert!(ended.out.contains("\"OK\""), "{ended:#?}");
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_in_good_order() {
+    for signal in ["INT", "TERM"] {
+        let mut running = Running::start(fanout(&["dev"]));
+        running.out("Type a line").await;
+        running.type_line("hello").await;
+        running.out("\"HELLO\"").await;
+        running.signal(signal).await;
+        assert_eq!(running.code().await, Some(0), "{signal}");
+    }
+}
+
+#[tokio::test]
+async fn a_signal_that_comes_before_everything_has_arrived_is_no_success() {
+    let stub = Stub::start(|_, _| answer(200, "")).await;
+    let mut running =
+        Running::start(fanout(&["dev", "--function-url", &stub.url, "--send", "a", "--send", "b"]));
+    running.out("webhook").await;
+    running.signal("INT").await;
+    running.err("ended early: 2 texts had not arrived").await;
+    assert_eq!(running.code().await, Some(1));
+}
+
+#[tokio::test]
+async fn others_may_publish_to_the_inbound_topic_too() {
+    let momento = momento().await;
+    let endpoint = momento.endpoint();
+    let mut running = Running::start(fanout(&["dev", "--momento-endpoint", &endpoint]));
+    running.out("Type a line").await;
+    momento.publish("demo", "topic 1", "from elsewhere").unwrap();
+    assert!(running.out("\"FROM ELSEWHERE\"").await.contains("after"));
+    momento.publish("demo", "topic 1", vec![0, 1, 2]).unwrap();
+    running.err("3 bytes that are no text").await;
+    momento.publish("demo", "topic 2", "out of nowhere").unwrap();
+    assert!(running.out("\"out of nowhere\"").await.contains("of nothing sent here"));
+    running.end_input();
+    assert_eq!(running.code().await, Some(0));
+}
+
+#[tokio::test]
+async fn an_interruption_is_told_and_got_over() {
+    let momento = momento().await;
+    let endpoint = momento.endpoint();
+    let mut running = Running::start(fanout(&["dev", "--momento-endpoint", &endpoint]));
+    running.out("Type a line").await;
+    running.type_line("one").await;
+    running.out("\"ONE\"").await;
+    momento.block();
+    for _ in 0..2 {
+        running.err("is interrupted").await;
+    }
+    momento.unblock();
+    for _ in 0..2 {
+        running.err("is open again").await;
+    }
+    running.type_line("two").await;
+    running.out("\"TWO\"").await;
+    running.signal("TERM").await;
+    assert_eq!(running.code().await, Some(0));
+}
+
+#[tokio::test]
+async fn what_cannot_start_is_one_clear_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for flag in ["--momento-port", "--function-port"] {
+        end(fanout(&["dev", flag, &port, "--send", "a"])).await.assert_code(1).assert_one_error(&port);
+    }
+    let nobody = Nobody::new();
+    end(fanout(&["dev", "--momento-endpoint", &nobody.url, "--send", "a"]))
+        .await
+        .assert_code(1)
+        .assert_one_error("does not answer: unavailable: ");
+}

@@ -1,0 +1,9 @@
+//! The binary `fanout` as a black box: real processes, real sockets, local Momento.
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test asserts by panicking")]
+
+mod dev;
+mod harness;
+mod send;
+mod sign;
+mod stub;
+mod topic;

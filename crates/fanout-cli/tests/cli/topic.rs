@@ -1,0 +1,190 @@
+//! `fanout topic`.
+
+use momento_local::{Fault, MomentoLocal, Rpc};
+use serde_json::{Value, json};
+use tokio::process::Command;
+use tonic::Code;
+
+use crate::harness::{Running, end, end_with, fanout, momento};
+
+fn on(momento: &MomentoLocal, args: &[&str]) -> Command {
+    let mut command = fanout(args);
+    command.env("MOMENTO_ENDPOINT", momento.endpoint());
+    command
+}
+
+fn json(line: &str) -> Value {
+    serde_json::from_str(line).unwrap()
+}
+
+#[tokio::test]
+async fn a_text_is_published_as_it_is() {
+    let momento = momento().await;
+    end(on(&momento, &["topic", "publish", "demo", "a topic/1", "-é\n"])).await.assert_code(0);
+    end_with(on(&momento, &["topic", "publish", "demo", "a topic/1", "-"]), b"in\nput\n")
+        .await
+        .assert_code(0);
+    end(on(&momento, &["topic", "publish", "demo", "a topic/1", ""])).await.assert_code(0);
+    let published = momento.published("demo", "a topic/1");
+    let texts: Vec<_> = published.iter().map(|message| message.text().unwrap()).collect();
+    assert_eq!(texts, ["-é\n", "in\nput", ""]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_published_is_one_clear_line() {
+    let momento = momento().await;
+    end(on(&momento, &["topic", "publish", "elsewhere", "t", "x"]))
+        .await
+        .assert_code(1)
+        .assert_one_error("not found: cache with name 'elsewhere' does not exist");
+    let long = "x".repeat(5_000);
+    end(on(&momento, &["topic", "publish", "demo", "t", &long]))
+        .await
+        .assert_code(1)
+        .assert_one_error("limit exceeded");
+}
+
+#[tokio::test]
+async fn where_momento_is_can_be_said_in_flags_and_a_wrong_key_is_told() {
+    let momento = MomentoLocal::builder().cache("demo").api_key("right").start().await.unwrap();
+    let endpoint = momento.endpoint();
+    let publish = |key: &str| {
+        fanout(&["topic", "publish", "demo", "t", "x", "--endpoint", &endpoint, "--api-key", key])
+    };
+    end(publish("right")).await.assert_code(0);
+    end(publish("wr0ng")).await.assert_code(1).assert_one_error("not authenticated");
+    end(fanout(&["topic", "subscribe", "demo", "t", "--endpoint", &endpoint, "--api-key", "wr0ng"]))
+        .await
+        .assert_code(1)
+        .assert_one_error("cannot subscribe to t in the cache demo: not authenticated");
+    let mut no_key = fanout(&["topic", "publish", "demo", "t", "x"]);
+    no_key.env("MOMENTO_API_KEY", "wr0ng");
+    let ended = end(no_key).await.assert_code(1).assert_one_error("MOMENTO_API_KEY: is neither");
+    assert!(!ended.err.contains("wr0ng"), "{ended:#?}");
+}
+
+#[tokio::test]
+async fn without_settings_it_says_which_momento_it_uses() {
+    // Whether anything listens there is no matter of this test: the names are none that anything has.
+    let mut command = fanout(&["topic", "publish", " ", "t", "x"]);
+    command.env("MOMENTO_ENDPOINT", "");
+    end(command).await.assert_code(1).assert_err("using the local Momento at http://127.0.0.1:8080");
+}
+
+#[tokio::test]
+async fn a_subscription_shows_everything() {
+    let momento = momento().await;
+    let mut running = Running::start(on(&momento, &["topic", "subscribe", "demo", "t"]));
+    running.out("subscribed").await;
+    running.out("heartbeat").await;
+    let page = momento.publish("demo", "t", "he\u{7}llo").unwrap().sequence_page;
+    running.out(&format!(r#"1 of page {page}  "he\u{{7}}llo""#)).await;
+    momento.publish("demo", "t", vec![0; 3]).unwrap();
+    running.out(&format!("2 of page {page}  3 bytes")).await;
+    momento.reset_topic("demo", "t").unwrap();
+    running.out("discontinuity after 2: it goes on after 0 of page").await;
+    running.signal("INT").await;
+    assert_eq!(running.code().await, Some(0));
+}
+
+#[tokio::test]
+async fn messages_resume_at_a_place_and_end_after_a_count() {
+    let momento = momento().await;
+    let page = ["one", "two", "three", "four"]
+        .map(|text| momento.publish("demo", "t", text).unwrap().sequence_page)[0]
+        .to_string();
+    let args =
+        ["topic", "subscribe", "demo", "t", "--resume-at", "2", "--page", &page, "--count", "2", "--json"];
+    let ended = end(on(&momento, &args)).await.assert_code(0);
+    let message = |number: u64, text: &str| {
+        json!({
+            "event": "message", "sequence_number": number, "sequence_page": page.parse::<u64>().unwrap(),
+            "publisher_id": null, "text": text,
+        })
+    };
+    assert_eq!(ended.events("message"), [message(2, "two"), message(3, "three")]);
+    assert_eq!(ended.events("subscribed").len(), 1);
+    momento.reset_topic("demo", "t").unwrap();
+    momento.publish("demo", "t", "anew").unwrap();
+    let ended = end(on(&momento, &[&args[..8], &["--count", "1", "--json"]].concat())).await.assert_code(0);
+    let gap = &ended.events("discontinuity")[0];
+    assert_eq!((&gap["last_sequence_number"], &gap["new_sequence_number"]), (&json!(1), &json!(0)));
+    assert_eq!(ended.events("message")[0]["text"], "anew");
+}
+
+#[tokio::test]
+async fn the_id_of_a_publishers_token_is_shown() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let momento = momento().await;
+    let mut running = Running::start(on(&momento, &["topic", "subscribe", "demo", "t", "-q"]));
+    momento.wait_for_subscribers("demo", "t", 1).await;
+    let token =
+        format!("{}.{}.c2ln", URL_SAFE_NO_PAD.encode("{}"), URL_SAFE_NO_PAD.encode(r#"{"tid":"mo"}"#));
+    let mut publish = on(&momento, &["topic", "publish", "demo", "t", "x"]);
+    publish.env("MOMENTO_API_KEY", token);
+    end(publish).await.assert_code(0);
+    assert!(running.out("message").await.ends_with("from mo  \"x\""));
+}
+
+#[tokio::test]
+async fn it_comes_back_and_loses_nothing() {
+    let momento = momento().await;
+    let mut running =
+        Running::start(on(&momento, &["topic", "subscribe", "demo", "t", "--json", "--count", "3"]));
+    running.out("subscribed").await;
+    momento.publish("demo", "t", "one").unwrap();
+    assert_eq!(json(&running.out("message").await)["text"], "one");
+    momento.block();
+    momento.publish("demo", "t", "two").unwrap();
+    assert!(json(&running.out("interrupted").await)["retry_in_ms"].is_number());
+    momento.unblock();
+    assert_eq!(json(&running.out("message").await)["text"], "two");
+    momento.publish("demo", "t", "three").unwrap();
+    assert_eq!(json(&running.out("message").await)["text"], "three");
+    assert_eq!(running.code().await, Some(0));
+}
+
+#[tokio::test]
+async fn what_no_try_can_help_ends_it_with_one_clear_line() {
+    let momento = momento().await;
+    end(on(&momento, &["topic", "subscribe", "elsewhere", "t"]))
+        .await
+        .assert_code(1)
+        .assert_one_error("cannot subscribe to t in the cache elsewhere: not found");
+    momento.inject(Fault::error(Code::PermissionDenied).on(Rpc::Subscribe).times(1));
+    end(on(&momento, &["topic", "subscribe", "demo", "t"]))
+        .await
+        .assert_code(1)
+        .assert_one_error("permission denied");
+}
+
+#[tokio::test]
+async fn a_momento_that_is_not_there_yet_is_waited_for() {
+    let momento = momento().await;
+    momento.block();
+    let mut running = Running::start(on(&momento, &["topic", "subscribe", "demo", "t", "--count", "1"]));
+    running.out("interrupted   ").await;
+    momento.unblock();
+    running.out("subscribed").await;
+    momento.publish("demo", "t", "x").unwrap();
+    assert_eq!(running.code().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_is_no_error() {
+    let momento = momento().await;
+    let mut shell = Command::new("sh");
+    let script = format!(
+        "{} topic subscribe demo t --endpoint {} 2>&1 | head -n 1",
+        env!("CARGO_BIN_EXE_fanout"),
+        momento.endpoint()
+    );
+    let ended = end({
+        shell.args(["-c", &script]).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        shell
+    })
+    .await
+    .assert_code(0);
+    assert_eq!((ended.out.lines().count(), ended.err.as_str()), (1, ""));
+}
