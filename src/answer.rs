@@ -30,6 +30,8 @@ pub enum Outcome<'d> {
     Refused(Refusal),
     /// The time was up while an earlier delivery of the same event was still being handled.
     Busy,
+    /// Handling it panicked. Nothing here does, but what is built upon this may.
+    Crashed,
 }
 
 /// Why a request was not accepted.
@@ -47,6 +49,9 @@ pub enum Refusal {
     /// The body stopped coming.
     #[error("the body did not arrive in time")]
     BodyTimeout,
+    /// The body broke off, or was not framed as HTTP frames it.
+    #[error("the body did not arrive whole")]
+    BodyBroken,
     /// The invocation of the Lambda function is not an HTTP request.
     #[error("the invocation is not an HTTP request")]
     NotHttp,
@@ -85,12 +90,13 @@ impl Outcome<'_> {
                 }
             }
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Crashed => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Refused(refusal) => match refusal {
                 Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
                 Refusal::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
                 Refusal::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
                 Refusal::Signature(_) | Refusal::Freshness(_) => StatusCode::FORBIDDEN,
-                Refusal::Event(_) | Refusal::NotHttp => StatusCode::BAD_REQUEST,
+                Refusal::Event(_) | Refusal::NotHttp | Refusal::BodyBroken => StatusCode::BAD_REQUEST,
                 // The fault is in the settings, but what matters to the caller is that sending it
                 // again will not help.
                 Refusal::FeedsItself(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -112,10 +118,12 @@ impl Outcome<'_> {
             Self::Dropped(_) => "dropped",
             Self::Duplicate => "duplicate",
             Self::Busy => "busy",
+            Self::Crashed => "crashed",
             Self::Refused(refusal) => match refusal {
                 Refusal::Method => "method_not_allowed",
                 Refusal::BodyTooLarge { .. } => "body_too_large",
                 Refusal::BodyTimeout => "body_timeout",
+                Refusal::BodyBroken => "body_broken",
                 Refusal::NotHttp => "not_http",
                 Refusal::Signature(SignatureError::Missing) => "signature_missing",
                 Refusal::Signature(_) => "signature_wrong",
@@ -179,6 +187,7 @@ impl Outcome<'_> {
         match self {
             Self::Refused(refusal) => refusal.to_string(),
             Self::Busy => "an earlier delivery of the same event is still being handled".to_owned(),
+            Self::Crashed => "the request could not be handled".to_owned(),
             _ if self.status() == StatusCode::UNPROCESSABLE_ENTITY => {
                 "a destination refused the message: sending it again will not help".to_owned()
             }
@@ -247,6 +256,8 @@ mod tests {
             (Outcome::Refused(Refusal::Method), 405, "method_not_allowed"),
             (Outcome::Refused(Refusal::BodyTooLarge { limit: 1 }), 413, "body_too_large"),
             (Outcome::Refused(Refusal::BodyTimeout), 408, "body_timeout"),
+            (Outcome::Refused(Refusal::BodyBroken), 400, "body_broken"),
+            (Outcome::Crashed, 500, "crashed"),
             (Outcome::Refused(Refusal::NotHttp), 400, "not_http"),
             (Outcome::Refused(SignatureError::Missing.into()), 403, "signature_missing"),
             (Outcome::Refused(SignatureError::Several.into()), 403, "signature_wrong"),

@@ -12,8 +12,9 @@ use lru::LruCache;
 use momento_webhook::{Event, Verified};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-/// How many events are remembered. One takes about 150 bytes, so that all of them stay well under a
-/// megabyte, and at 5 messages a second (what a hosted webhook carries) they span a quarter of an hour.
+/// How many events are remembered. One takes about 150 bytes, and 8 more for each destination that has yet
+/// to take it: a megabyte at most, unless very many fail at very many destinations. At 5 messages a second
+/// (what a hosted webhook carries) they span a quarter of an hour.
 pub const REMEMBERED: NonZeroUsize = match NonZeroUsize::new(4_096) {
     Some(remembered) => remembered,
     None => NonZeroUsize::MIN,

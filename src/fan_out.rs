@@ -12,6 +12,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::destination::{DeliveryError, Publisher, Reason, Topic};
 use crate::retry::RetryPolicy;
 
+/// A try that could not take at least this long is not begun: nobody would learn what came of it.
+const LEAST_ATTEMPT: Duration = Duration::from_millis(20);
+
 /// Publishes to many topics at once.
 #[derive(Debug)]
 pub struct FanOut<P> {
@@ -65,6 +68,11 @@ impl<P: Publisher> FanOut<P> {
     }
 
     async fn publish_one<'d>(&self, topic: Topic<'d>, text: &str, deadline: Instant) -> Delivery<'d> {
+        let last_start = deadline.checked_sub(LEAST_ATTEMPT).unwrap_or(deadline);
+        if Instant::now() > last_start {
+            let error = DeliveryError { reason: Reason::TimedOut, source: None };
+            return Delivery { topic, outcome: Outcome::Failed { attempts: 0, error } };
+        }
         let mut attempts = 0;
         let outcome = loop {
             attempts += 1;
@@ -73,7 +81,7 @@ impl<P: Publisher> FanOut<P> {
                 Err(error) => error,
             };
             let pause = self.retry.pause(attempts, &mut rand::rng());
-            let is_last = attempts >= self.retry.max_attempts || Instant::now() + pause >= deadline;
+            let is_last = attempts >= self.retry.max_attempts || Instant::now() + pause > last_start;
             if is_last || !error.reason.is_passing() {
                 break Outcome::Failed { attempts, error };
             }
@@ -134,17 +142,14 @@ impl Serialize for Delivery<'_> {
     }
 }
 
-/// How long a request may take until its answer is out: senders stop waiting at 5 s, and their
-/// connection, the gateway and the start of an environment take their part of that.
-pub const TIME_TO_ANSWER: Duration = Duration::from_secs(4);
-
 #[cfg(test)]
 pub(crate) mod tests {
     use std::collections::HashMap;
-    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::webhook::TIME_TO_ANSWER;
 
     /// Records what is published, and fails as told.
     #[derive(Default)]
@@ -189,6 +194,16 @@ pub(crate) mod tests {
                     Ok(())
                 }
             }
+        }
+    }
+
+    impl<P: Publisher> Publisher for Arc<P> {
+        fn publish(
+            &self,
+            topic: Topic<'_>,
+            text: &str,
+        ) -> impl Future<Output = Result<(), DeliveryError>> + Send {
+            P::publish(self, topic, text)
         }
     }
 
@@ -259,6 +274,18 @@ pub(crate) mod tests {
         let (deliveries, took, _) = publish(publisher, &["a"]).await;
         assert!(matches!(deliveries[0].outcome, Outcome::Published { attempts: 2 }));
         assert!(took < Duration::from_millis(1_200), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_time_nothing_is_begun() {
+        for left in [0, 19] {
+            let fan_out = FanOut::new(FakePublisher::default(), RetryPolicy::PUBLISH);
+            let deadline = Instant::now() + Duration::from_millis(left);
+            let deliveries = fan_out.publish(topics(&["a"]), "text", deadline).await;
+            assert!(matches!(deliveries[0].outcome, Outcome::Failed { attempts: 0, .. }), "{left} ms");
+            assert_eq!(deliveries[0].outcome.failure(), Some(Reason::TimedOut));
+            assert_eq!(fan_out.publisher.calls(), 0, "{left} ms");
+        }
     }
 
     #[test]

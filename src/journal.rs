@@ -6,7 +6,6 @@
 //! one write tells both, and every point of a graph has its line. In a terminal it is a sentence.
 //! Neither ever shows a text, a signature or a secret.
 
-use std::io::Write as _;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -19,17 +18,20 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
 use crate::answer::{Outcome, Refusal};
 use crate::fan_out::Delivery;
+use crate::output::Output;
 
 /// The namespace of the metrics.
 pub const NAMESPACE: &str = "TopicFanout";
 
 /// Where the lines go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Journal {
-    /// To standard output as JSON, with metrics for the function of this name.
+    /// As JSON, with metrics for the function of this name.
     Json {
         /// The dimension `FunctionName` of the metrics.
         function: String,
+        /// Where to.
+        output: Output,
     },
     /// To the log, for people.
     Human,
@@ -101,11 +103,10 @@ impl Journal {
         match self {
             Self::Off => {}
             Self::Human => ended.tell(),
-            Self::Json { function } => {
+            Self::Json { function, output } => {
                 let mut line = ended.line(function, &timestamp());
                 line.push(b'\n');
-                // Nobody can be told that the log is gone.
-                let _ = std::io::stdout().lock().write_all(&line);
+                output.write(&line);
             }
         }
     }
@@ -218,7 +219,7 @@ impl Ended<'_> {
 
     fn level(&self) -> Level {
         match self.outcome {
-            Outcome::Refused(Refusal::FeedsItself(_)) => Level::Error,
+            Outcome::Refused(Refusal::FeedsItself(_)) | Outcome::Crashed => Level::Error,
             Outcome::Refused(_) | Outcome::Busy => Level::Warn,
             Outcome::Delivered(_) if self.failed() > 0 => Level::Error,
             Outcome::Delivered(_) | Outcome::Ignored | Outcome::Dropped(_) | Outcome::Duplicate => {

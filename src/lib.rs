@@ -18,7 +18,8 @@
 //! | [`journal`] | what the operator is told: one line for each invocation, with its metrics |
 //!
 //! Beside the way stand [`config`] (the settings), [`retry`] (how failures are tried again, as data),
-//! [`names`] (types for names that could be swapped), [`telemetry`] (everything else that is logged) and
+//! [`names`] (types for names that could be swapped), [`telemetry`] (everything else that is logged),
+//! [`output`] (where lines go) and
 //! [`run`] (which puts it all together).
 
 pub mod answer;
@@ -28,6 +29,7 @@ pub mod destination;
 pub mod fan_out;
 pub mod journal;
 pub mod names;
+pub mod output;
 pub mod retry;
 pub mod route;
 pub mod run;

@@ -16,15 +16,27 @@ pub struct TopicName(String);
 
 /// A name that is no name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is empty")]
-pub struct EmptyName;
+pub enum NameError {
+    /// There is nothing in it.
+    #[error("is blank")]
+    Blank,
+    /// The name of a cache is sent as a header too.
+    #[error("has a character that is not visible ASCII")]
+    NotAscii,
+}
 
 impl CacheName {
     /// # Errors
-    /// When the name is empty or blank, which no cache's name may be.
-    pub fn new(name: impl Into<String>) -> Result<Self, EmptyName> {
+    /// When no cache can have the name.
+    pub fn new(name: impl Into<String>) -> Result<Self, NameError> {
         let name = name.into();
-        if name.trim().is_empty() { Err(EmptyName) } else { Ok(Self(name)) }
+        if name.trim().is_empty() {
+            Err(NameError::Blank)
+        } else if name.bytes().any(|byte| byte != b' ' && !byte.is_ascii_graphic()) {
+            Err(NameError::NotAscii)
+        } else {
+            Ok(Self(name))
+        }
     }
 
     /// The name.
@@ -37,9 +49,9 @@ impl CacheName {
 impl TopicName {
     /// # Errors
     /// When the name is empty.
-    pub fn new(name: impl Into<String>) -> Result<Self, EmptyName> {
+    pub fn new(name: impl Into<String>) -> Result<Self, NameError> {
         let name = name.into();
-        if name.is_empty() { Err(EmptyName) } else { Ok(Self(name)) }
+        if name.is_empty() { Err(NameError::Blank) } else { Ok(Self(name)) }
     }
 
     /// The name.

@@ -20,7 +20,7 @@ pub struct RetryPolicy {
 impl RetryPolicy {
     /// Publishing from a function that must answer within 4.5 s: one try takes a few milliseconds
     /// within a region, so that 1.1 s (the deadline of the SDK's own `Lambda` configuration) means
-    /// that it hangs, and four of those still fit.
+    /// that it hangs; three of those and a part of a fourth fit.
     pub const PUBLISH: Self = Self {
         max_attempts: 5,
         attempt_timeout: Duration::from_millis(1_100),

@@ -13,7 +13,7 @@ use crate::fan_out::FanOut;
 use crate::journal::Journal;
 use crate::retry::RetryPolicy;
 use crate::serve::{self, lambda};
-use crate::telemetry::{self, LogFormat};
+use crate::telemetry::Telemetry;
 use crate::webhook::Webhook;
 
 /// Why a function did not start, or ended.
@@ -37,9 +37,10 @@ pub enum RunError {
 #[must_use]
 pub fn webhook() -> ExitCode {
     let source = Environment;
-    let format = LogFormat::detect(&source);
-    telemetry::init(&source, format);
-    match run(&source, format.journal(&source)) {
+    let telemetry = Telemetry::detect(&source);
+    let ended = run(&source, &telemetry);
+    telemetry.end();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // What did not start says so where a shell, a container and Lambda all look for it.
@@ -61,10 +62,13 @@ pub fn build(config: Config, journal: Journal) -> Result<Webhook<MomentoPublishe
     Ok(Webhook::new(config.signing, config.routes.into(), fan_out, journal))
 }
 
-fn run(source: &dyn Source, journal: Journal) -> Result<(), RunError> {
+fn run(source: &dyn Source, telemetry: &Telemetry) -> Result<(), RunError> {
     let config = Config::read(source)?;
+    telemetry.start(&config.log);
+    let journal = telemetry.journal(source);
     let is_lambda = lambda::is_environment(source);
-    runtime(is_lambda && lambda::concurrency(source) <= 1)?.block_on(async {
+    let runtime = runtime(is_lambda && lambda::concurrency(source) <= 1)?;
+    let ended = runtime.block_on(async {
         let shutdown = serve::shutdown_signal()
             .map_err(|error| RunError::Io("signals cannot be listened to".to_owned(), error))?;
         let port = config.listen.port;
@@ -82,7 +86,10 @@ fn run(source: &dyn Source, journal: Journal) -> Result<(), RunError> {
         }
         tracing::info!("ended");
         Ok(())
-    })
+    });
+    // A name being looked up cannot be called off, and must not keep the process.
+    runtime.shutdown_background();
+    ended
 }
 
 /// One invocation at a time has no use for more threads than one, and starts faster and smaller so.

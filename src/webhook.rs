@@ -12,7 +12,7 @@ use crate::answer::{Outcome, Refusal};
 use crate::config::SigningConfig;
 use crate::dedupe::{Dedupe, Progress};
 use crate::destination::{Publisher, Topic};
-use crate::fan_out::{self, Delivery, FanOut, TIME_TO_ANSWER};
+use crate::fan_out::{self, Delivery, FanOut};
 use crate::journal::{Entry, Journal};
 use crate::route::{Plan, Routes};
 use crate::transform::{self, Transformed};
@@ -20,6 +20,10 @@ use crate::transform::{self, Transformed};
 /// The most bytes of a body that are read. A message has at most 4 KB, which JSON escapes make six
 /// times as long at worst; ten times that leaves room for accounts with a raised limit.
 pub const MAX_BODY: usize = 256 * 1024;
+
+/// How long a request may take until its answer is out: senders stop waiting at 5 s, and their
+/// connection, the gateway and the start of an environment take their part of that.
+pub const TIME_TO_ANSWER: Duration = Duration::from_secs(4);
 
 /// What time it is: milliseconds since the Unix epoch.
 pub trait Clock: Send + Sync + 'static {

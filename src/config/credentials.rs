@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE as BASE64_URL;
 use momento::CredentialProvider;
 
-use super::{ConfigErrors, Settings, Source};
+use super::{ConfigErrors, Read, Settings, Source};
 
 const KEY: &str = "MOMENTO_API_KEY";
 const ENDPOINT: &str = "MOMENTO_ENDPOINT";
@@ -25,9 +25,9 @@ impl MomentoConfig {
         Settings::read(source, Self::read)
     }
 
-    pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
-        let endpoint = settings.get(ENDPOINT);
-        let Some(key) = settings.get(KEY) else {
+    pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
+        let (endpoint, key) = (settings.get(ENDPOINT), settings.get(KEY));
+        let (endpoint, Some(key)) = (endpoint?, key?) else {
             return settings.fault(KEY, "is not set: an API key or a token of Momento");
         };
         // It is sent as a header: a line end that came along from a file would fail every call.
@@ -36,7 +36,7 @@ impl MomentoConfig {
         }
         match endpoint {
             Some(endpoint) if is_url(&endpoint, "http") => match local(&key, &endpoint) {
-                Some(credentials) => Some(Self { credentials }),
+                Some(credentials) => Ok(Self { credentials }),
                 None => settings
                     .fault(ENDPOINT, "is not http://host:port, which is what a local server is reached by"),
             },
@@ -72,14 +72,14 @@ fn local(key: &str, endpoint: &str) -> Option<CredentialProvider> {
 
 /// The service. Keys are told apart by their form: a v1 key and a disposable token are base64 JSON
 /// that holds its endpoint, a v2 key is a JWT.
-fn hosted(settings: &mut Settings<'_>, key: &str, endpoint: Option<&str>) -> Option<MomentoConfig> {
+fn hosted(settings: &mut Settings<'_>, key: &str, endpoint: Option<&str>) -> Read<MomentoConfig> {
     if let Ok(credentials) = CredentialProvider::from_disposable_token(key) {
         // Somebody who sets an endpoint beside a key that has one wants the one that they set.
         let credentials = match endpoint {
             Some(endpoint) => credentials.base_endpoint(endpoint),
             None => credentials,
         };
-        return Some(MomentoConfig { credentials });
+        return Ok(MomentoConfig { credentials });
     }
     if key.split('.').count() != 3 {
         return settings.fault(
@@ -91,7 +91,7 @@ fn hosted(settings: &mut Settings<'_>, key: &str, endpoint: Option<&str>) -> Opt
         return settings.fault(ENDPOINT, format!("is not set, and the v2 key in {KEY} needs it"));
     };
     match CredentialProvider::from_api_key_v2(key, endpoint) {
-        Ok(credentials) => Some(MomentoConfig { credentials }),
+        Ok(credentials) => Ok(MomentoConfig { credentials }),
         Err(_) => settings.fault(KEY, "looks like a v2 API key of Momento, but is not one"),
     }
 }
@@ -100,8 +100,20 @@ fn is_url(endpoint: &str, scheme: &str) -> bool {
     endpoint.split_once("://").is_some_and(|(given, _)| given.eq_ignore_ascii_case(scheme))
 }
 
+/// A host name as TLS wants it: labels of letters, digits and hyphens, the last of them no number.
 fn is_host(endpoint: &str) -> bool {
-    endpoint.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
+    // The SDK puts a label or two in front.
+    const LONGEST: usize = 240;
+    let is_label = |label: &str| {
+        let inner = label.trim_matches('-');
+        (1..=63).contains(&label.len())
+            && inner.len() == label.len()
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let last = endpoint.rsplit('.').next().unwrap_or_default();
+    endpoint.len() <= LONGEST
+        && endpoint.split('.').all(is_label)
+        && !last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -171,6 +183,11 @@ mod tests {
             ("key\n", "http://localhost:8080", "MOMENTO_API_KEY", "perhaps a line end"),
             ("k", "https://cell-1.example.com", "MOMENTO_ENDPOINT", "is not the host name"),
             ("k", "cell 1", "MOMENTO_ENDPOINT", "is not the host name"),
+            ("a.b.c", ".", "MOMENTO_ENDPOINT", "is not the host name"),
+            ("a.b.c", "a..b", "MOMENTO_ENDPOINT", "is not the host name"),
+            ("a.b.c", "127.0.0.1", "MOMENTO_ENDPOINT", "is not the host name"),
+            ("a.b.c", "-a.example.com", "MOMENTO_ENDPOINT", "is not the host name"),
+            ("a.b.c", &"a".repeat(300), "MOMENTO_ENDPOINT", "is not the host name"),
             ("k", "http://", "MOMENTO_ENDPOINT", "is not http://host:port"),
             ("k", "http://localhost:8080/path", "MOMENTO_ENDPOINT", "is not http://host:port"),
             ("k", "http://user@localhost:80", "MOMENTO_ENDPOINT", "is not http://host:port"),

@@ -1,6 +1,6 @@
 //! Where plain HTTP is served, outside Lambda.
 
-use super::Settings;
+use super::{Read, Settings};
 
 /// `PORT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct ListenConfig {
 }
 
 impl ListenConfig {
-    pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
+    pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
         settings.parse("PORT", 8000, "a port number, 0 to 65535").map(|port| Self { port })
     }
 }

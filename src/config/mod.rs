@@ -8,11 +8,13 @@ use std::fmt;
 
 mod credentials;
 mod listen;
+mod log;
 mod routes;
 mod signing;
 
 pub use credentials::MomentoConfig;
 pub use listen::ListenConfig;
+pub use log::LogConfig;
 pub use routes::RoutesConfig;
 pub use signing::SigningConfig;
 
@@ -56,6 +58,8 @@ pub struct Config {
     pub routes: RoutesConfig,
     /// Where plain HTTP is served, outside Lambda.
     pub listen: ListenConfig,
+    /// How much is logged.
+    pub log: LogConfig,
 }
 
 impl Config {
@@ -70,7 +74,8 @@ impl Config {
             let signing = SigningConfig::read(settings);
             let routes = RoutesConfig::read(settings);
             let listen = ListenConfig::read(settings);
-            Some(Self { momento: momento?, signing: signing?, routes: routes?, listen: listen? })
+            let log = LogConfig::read(settings);
+            Ok(Self { momento: momento?, signing: signing?, routes: routes?, listen: listen?, log: log? })
         })
     }
 }
@@ -98,6 +103,12 @@ impl fmt::Display for ConfigErrors {
     }
 }
 
+/// A setting, or the sign that there is none because of a fault, which is noted already.
+type Read<T> = Result<T, Noted>;
+
+/// See [`Read`].
+struct Noted;
+
 /// A source, and the faults found in it so far.
 struct Settings<'s> {
     source: &'s dyn Source,
@@ -106,38 +117,38 @@ struct Settings<'s> {
 
 impl<'s> Settings<'s> {
     /// What `read` makes of `source`, unless it finds a fault.
-    fn read<T>(source: &'s dyn Source, read: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, ConfigErrors> {
+    fn read<T>(source: &'s dyn Source, read: impl FnOnce(&mut Self) -> Read<T>) -> Result<T, ConfigErrors> {
         let mut settings = Self { source, faults: Vec::new() };
         match read(&mut settings) {
-            Some(config) if settings.faults.is_empty() => Ok(config),
+            Ok(config) if settings.faults.is_empty() => Ok(config),
             _ => Err(ConfigErrors(settings.faults)),
         }
     }
 
-    /// The value of `name`. A variable that is set and empty counts as not set: templates and
-    /// compose files pass optional settings on that way.
-    fn get(&mut self, name: &str) -> Option<String> {
+    /// The value of `name`, where it is set. A variable that is set and empty counts as not set: templates
+    /// and compose files pass optional settings on that way.
+    fn get(&mut self, name: &str) -> Read<Option<String>> {
         match self.source.get(name) {
-            Ok(value) => value.filter(|value| !value.is_empty()),
+            Ok(value) => Ok(value.filter(|value| !value.is_empty())),
             Err(NotUtf8) => self.fault(name, "is not valid UTF-8"),
         }
     }
 
     /// The value of `name` as `T`, or `default` where it is not set; `wanted` says what is right.
-    fn parse<T: std::str::FromStr>(&mut self, name: &str, default: T, wanted: &str) -> Option<T> {
-        match self.get(name) {
-            None => Some(default),
+    fn parse<T: std::str::FromStr>(&mut self, name: &str, default: T, wanted: &str) -> Read<T> {
+        match self.get(name)? {
+            None => Ok(default),
             Some(value) => match value.trim().parse() {
-                Ok(value) => Some(value),
+                Ok(value) => Ok(value),
                 Err(_) => self.fault(name, format!("is not {wanted}")),
             },
         }
     }
 
-    /// Notes a fault. Gives nothing, so that it can stand for a value.
-    fn fault<T>(&mut self, name: &str, fault: impl Into<String>) -> Option<T> {
+    /// Notes a fault.
+    fn fault<T>(&mut self, name: &str, fault: impl Into<String>) -> Read<T> {
         self.faults.push(ConfigError { name: name.to_owned(), fault: fault.into() });
-        None
+        Err(Noted)
     }
 }
 
@@ -207,15 +218,29 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_not_utf8_is_named() {
-        struct Broken;
+    fn what_is_not_utf8_is_named_and_nothing_else_is() {
+        struct Broken(&'static str);
         impl Source for Broken {
             fn get(&self, name: &str) -> Result<Option<String>, NotUtf8> {
-                if name == "PORT" { Err(NotUtf8) } else { vars(&LEAST).get(name) }
+                if name == self.0 { Err(NotUtf8) } else { vars(&LEAST).get(name) }
             }
         }
-        let ConfigErrors(errors) = Config::read(&Broken).unwrap_err();
-        assert_eq!(errors, [ConfigError { name: "PORT".into(), fault: "is not valid UTF-8".into() }]);
+        for name in [
+            "MOMENTO_API_KEY",
+            "MOMENTO_ENDPOINT",
+            "WEBHOOK_SIGNING_SECRET",
+            "WEBHOOK_SIGNING_SECRET_PREVIOUS",
+            "OUTBOUND_TOPIC",
+            "OUTBOUND_TOPICS",
+            "OUTBOUND_CACHE",
+            "TRANSFORM",
+            "MAX_EVENT_AGE_SECONDS",
+            "PORT",
+            "RUST_LOG",
+        ] {
+            let ConfigErrors(errors) = Config::read(&Broken(name)).unwrap_err();
+            assert_eq!(errors, [ConfigError { name: name.into(), fault: "is not valid UTF-8".into() }]);
+        }
     }
 
     #[test]

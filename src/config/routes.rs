@@ -3,7 +3,7 @@
 use crate::names::{CacheName, TopicName};
 use crate::transform::Transform;
 
-use super::Settings;
+use super::{Read, Settings};
 
 const ONE: &str = "OUTBOUND_TOPIC";
 const SEVERAL: &str = "OUTBOUND_TOPICS";
@@ -20,20 +20,25 @@ pub struct RoutesConfig {
 }
 
 impl RoutesConfig {
-    pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
+    pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
         let outbound = outbound(settings);
-        let outbound_cache = match settings.get("OUTBOUND_CACHE").map(CacheName::new) {
-            None => Some(None),
-            Some(Ok(cache)) => Some(Some(cache)),
-            Some(Err(_)) => settings.fault("OUTBOUND_CACHE", "is blank, which no cache's name may be"),
-        };
+        let outbound_cache = outbound_cache(settings);
         let transforms = transforms(settings);
-        Some(Self { outbound: outbound?, outbound_cache: outbound_cache?, transforms: transforms? })
+        Ok(Self { outbound: outbound?, outbound_cache: outbound_cache?, transforms: transforms? })
     }
 }
 
-fn outbound(settings: &mut Settings<'_>) -> Option<Vec<TopicName>> {
-    let names = match (settings.get(ONE), settings.get(SEVERAL)) {
+fn outbound_cache(settings: &mut Settings<'_>) -> Read<Option<CacheName>> {
+    const NAME: &str = "OUTBOUND_CACHE";
+    match settings.get(NAME)?.map(CacheName::new).transpose() {
+        Ok(cache) => Ok(cache),
+        Err(error) => settings.fault(NAME, error.to_string()),
+    }
+}
+
+fn outbound(settings: &mut Settings<'_>) -> Read<Vec<TopicName>> {
+    let (one, several) = (settings.get(ONE), settings.get(SEVERAL));
+    let names = match (one?, several?) {
         (Some(name), None) => vec![name],
         (None, Some(names)) => names.split(',').map(|name| name.trim().to_owned()).collect(),
         (Some(_), Some(_)) => {
@@ -53,15 +58,15 @@ fn outbound(settings: &mut Settings<'_>) -> Option<Vec<TopicName>> {
         Some((place, _)) => {
             settings.fault(SEVERAL, format!("names a topic twice; its name number {}", place + 1))
         }
-        None => Some(topics),
+        None => Ok(topics),
     }
 }
 
-fn transforms(settings: &mut Settings<'_>) -> Option<Vec<Transform>> {
-    let Some(names) = settings.get("TRANSFORM") else { return Some(vec![Transform::Echo]) };
+fn transforms(settings: &mut Settings<'_>) -> Read<Vec<Transform>> {
+    let Some(names) = settings.get("TRANSFORM")? else { return Ok(vec![Transform::Echo]) };
     let transforms: Option<Vec<_>> = names.split(',').map(|name| Transform::named(name.trim())).collect();
     match transforms {
-        Some(transforms) => Some(transforms),
+        Some(transforms) => Ok(transforms),
         None => settings.fault(
             "TRANSFORM",
             format!(
@@ -147,10 +152,13 @@ mod tests {
     }
 
     #[test]
-    fn a_blank_cache_is_no_cache() {
-        assert_eq!(
-            fault(&[("OUTBOUND_CACHE", "  ")]),
-            ("OUTBOUND_CACHE".into(), "is blank, which no cache's name may be".into())
-        );
+    fn what_cannot_be_a_cache_is_no_cache() {
+        assert_eq!(fault(&[("OUTBOUND_CACHE", "  ")]), ("OUTBOUND_CACHE".into(), "is blank".into()));
+        for wrong in ["x\n", "é"] {
+            assert_eq!(
+                fault(&[("OUTBOUND_CACHE", wrong)]),
+                ("OUTBOUND_CACHE".into(), "has a character that is not visible ASCII".into())
+            );
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use momento_webhook::SigningSecret;
 
-use super::Settings;
+use super::{Read, Settings};
 
 const SECRET: &str = "WEBHOOK_SIGNING_SECRET";
 
@@ -18,19 +18,31 @@ pub struct SigningConfig {
 }
 
 impl SigningConfig {
-    pub(super) fn read(settings: &mut Settings<'_>) -> Option<Self> {
-        let current = match settings.get(SECRET) {
-            Some(secret) => Some(secret),
-            None => settings.fault(SECRET, "is not set: it is the secret that the sender signs with"),
+    pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
+        let current = match secret(settings, SECRET) {
+            Ok(None) => settings.fault(SECRET, "is not set: it is the secret that the sender signs with"),
+            current => current,
         };
-        let previous = settings.get("WEBHOOK_SIGNING_SECRET_PREVIOUS");
+        let previous = secret(settings, "WEBHOOK_SIGNING_SECRET_PREVIOUS");
         let seconds = settings.parse("MAX_EVENT_AGE_SECONDS", 60, "a number of seconds, 0 or more");
-        let secrets = [current?].into_iter().chain(previous);
-        Some(Self {
+        let secrets = [current?, previous?].into_iter().flatten();
+        Ok(Self {
             // An empty variable counts as not set, so no secret is empty.
             secrets: secrets.filter_map(|secret| SigningSecret::new(&secret).ok()).collect(),
             max_age: Duration::from_secs(seconds?),
         })
+    }
+}
+
+/// A secret, taken verbatim. What came along from a file or a form would make every signature wrong, and
+/// nobody would see why.
+fn secret(settings: &mut Settings<'_>, name: &str) -> Read<Option<String>> {
+    match settings.get(name)? {
+        Some(secret) if secret.trim() != secret || secret.contains(char::is_control) => settings.fault(
+            name,
+            "has white space at an end or a control character in it, perhaps a line end of a file",
+        ),
+        secret => Ok(secret),
     }
 }
 
@@ -48,6 +60,17 @@ mod tests {
                 "is not set: it is the secret that the sender signs with".to_owned()
             )]
         );
+    }
+
+    #[test]
+    fn a_secret_has_no_line_end_and_is_not_blank() {
+        for name in ["WEBHOOK_SIGNING_SECRET", "WEBHOOK_SIGNING_SECRET_PREVIOUS"] {
+            for wrong in ["secret\n", " ", " secret", "sec\tret"] {
+                let faults = faults(&[(name, wrong)]);
+                assert!(matches!(&faults[..], [(at, _)] if at == name), "{wrong:?}: {faults:?}");
+            }
+            assert_eq!(faults(&[(name, "clé secrète-秘密")]), []);
+        }
     }
 
     #[test]

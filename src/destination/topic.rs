@@ -1,7 +1,7 @@
 //! A topic of Momento.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use momento::config::grpc_configuration::GrpcConfiguration;
@@ -28,19 +28,27 @@ pub trait Publisher: Send + Sync + 'static {
     -> impl Future<Output = Result<(), DeliveryError>> + Send;
 }
 
-impl<P: Publisher> Publisher for Arc<P> {
-    fn publish(
-        &self,
-        topic: Topic<'_>,
-        text: &str,
-    ) -> impl Future<Output = Result<(), DeliveryError>> + Send {
-        P::publish(self, topic, text)
-    }
+/// The one shared client of Momento.
+///
+/// It is replaced when it seems to be cut off. A connection that the network has forgotten gives no error:
+/// what is sent on it is simply never answered, and the SDK notices after most of a minute. So when
+/// [`SILENCE`] tries in a row were never answered, with no answer of any kind in between, a new client
+/// takes over, with new connections.
+#[derive(Debug)]
+pub struct MomentoPublisher {
+    credentials: CredentialProvider,
+    configuration: Configuration,
+    current: Mutex<Current>,
 }
 
-/// The one shared client of Momento.
-#[derive(Clone, Debug)]
-pub struct MomentoPublisher(TopicClient);
+/// Tries in a row that were never answered, until the client is replaced.
+const SILENCE: u32 = 2;
+
+#[derive(Debug)]
+struct Current {
+    client: Arc<TopicClient>,
+    unanswered: u32,
+}
 
 impl MomentoPublisher {
     /// Builds the client. It connects when it is first used.
@@ -54,20 +62,72 @@ impl MomentoPublisher {
         let grpc = GrpcConfiguration::builder().deadline(attempt_timeout);
         let configuration = Configuration::builder()
             .transport_strategy(TransportStrategy::builder().grpc_configuration(grpc));
-        let client = TopicClient::builder()
-            .configuration(configuration)
-            .credential_provider(credentials)
-            .build()
-            .map_err(Box::new)?;
-        Ok(Self(client))
+        let configuration = configuration.build();
+        let client = connect(&credentials, &configuration)?;
+        Ok(Self { credentials, configuration, current: Mutex::new(Current { client, unanswered: 0 }) })
     }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a try on `client` was never answered.
+    fn unanswered(&self, client: &Arc<TopicClient>) {
+        let mut current = self.current();
+        // Others may have noticed before.
+        if !Arc::ptr_eq(&current.client, client) {
+            return;
+        }
+        current.unanswered += 1;
+        if current.unanswered < SILENCE {
+            return;
+        }
+        match connect(&self.credentials, &self.configuration) {
+            Ok(client) => {
+                tracing::warn!(unanswered = current.unanswered, "connections to Momento replaced");
+                *current = Current { client, unanswered: 0 };
+            }
+            // It was built from the same before.
+            Err(error) => tracing::error!(%error, "connections to Momento not replaced"),
+        }
+    }
+}
+
+fn connect(
+    credentials: &CredentialProvider,
+    configuration: &Configuration,
+) -> Result<Arc<TopicClient>, Box<MomentoError>> {
+    let builder =
+        TopicClient::builder().configuration(configuration.clone()).credential_provider(credentials.clone());
+    builder.build().map(Arc::new).map_err(Box::new)
 }
 
 impl Publisher for MomentoPublisher {
     async fn publish(&self, topic: Topic<'_>, text: &str) -> Result<(), DeliveryError> {
-        match self.0.publish(topic.cache, topic.topic, text).await {
+        let client = Arc::clone(&self.current().client);
+        let mut attempt = Attempt { publisher: self, client: &client, is_answered: false };
+        let published = match client.publish(topic.cache, topic.topic, text).await {
             Ok(_) => Ok(()),
             Err(error) => Err(DeliveryError { reason: reason(&error), source: Some(Box::new(error)) }),
+        };
+        attempt.is_answered = !matches!(&published, Err(error) if error.reason == Reason::TimedOut);
+        published
+    }
+}
+
+/// One try, which may be given up on at any time by being dropped.
+struct Attempt<'a> {
+    publisher: &'a MomentoPublisher,
+    client: &'a Arc<TopicClient>,
+    is_answered: bool,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if self.is_answered {
+            self.publisher.current().unanswered = 0;
+        } else {
+            self.publisher.unanswered(self.client);
         }
     }
 }
@@ -85,6 +145,8 @@ fn reason(error: &MomentoError) -> Reason {
     };
     match status.code() {
         Code::Unavailable => Reason::Unavailable,
+        // A connection that is refused, or cut in the middle of a call, comes as any of these.
+        Code::Cancelled | Code::Unknown | Code::Internal if is_connection(status) => Reason::Unavailable,
         // A client whose own deadline passes cancels the call.
         Code::DeadlineExceeded | Code::Cancelled => Reason::TimedOut,
         Code::ResourceExhausted => exhausted(status),
@@ -94,11 +156,22 @@ fn reason(error: &MomentoError) -> Reason {
         Code::NotFound => Reason::NotFound,
         Code::PermissionDenied => Reason::PermissionDenied,
         Code::Unauthenticated => Reason::Unauthenticated,
-        // A connection that is cut in the middle of a call is one of these too.
         Code::Unknown | Code::Internal | Code::Aborted | Code::DataLoss | Code::AlreadyExists | Code::Ok => {
             Reason::Internal
         }
     }
+}
+
+/// Whether it is the connection that failed, and not the service that answered.
+fn is_connection(status: &tonic::Status) -> bool {
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        if error.is::<std::io::Error>() || error.is::<hyper::Error>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 /// Which limit: the service names it in the metadata `err`, and older ones in the message, as the

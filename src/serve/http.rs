@@ -2,32 +2,43 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
 
 use super::DRAIN;
-use crate::answer::Refusal;
+use crate::answer::{Outcome, Refusal};
 use crate::destination::Publisher;
-use crate::fan_out::TIME_TO_ANSWER;
-use crate::webhook::{Clock, Inbound, MAX_BODY, Webhook};
+use crate::webhook::{Clock, Inbound, MAX_BODY, TIME_TO_ANSWER, Webhook};
 
 /// How much of a body that is too large is still read, so that its sender gets to see the answer
 /// instead of a broken connection.
 const MAX_DRAINED: usize = 16 * 1024 * 1024;
 
-/// How long the headers of a request may take.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may take to its first request. The time to answer begins when the headers of a
+/// request are there.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
+
+/// How long a connection may be without a request after that. Load balancers keep theirs for a minute, and
+/// expect that it is not the server who gives them up first.
+const IDLE: Duration = Duration::from_secs(75);
+
+/// Connections at once; more wait until one of these ends. Each holds a file descriptor, of which a process
+/// mostly has 1,024.
+const MAX_CONNECTIONS: usize = 900;
 
 /// How long to wait after a connection could not be accepted, which is mostly because there are too
 /// many open files: at once it would fail again.
@@ -39,44 +50,149 @@ pub async fn serve<P: Publisher, C: Clock>(
     webhook: Arc<Webhook<P, C>>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    builder.http2().timer(TokioTimer::new());
-    let connections = GracefulShutdown::new();
-    tokio::pin!(shutdown);
-    loop {
-        let accepted = tokio::select! {
-            () = &mut shutdown => break,
-            accepted = listener.accept() => accepted,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "connection not accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        // Answers are small and wait for nothing: they go out at once.
-        let _ = stream.set_nodelay(true);
-        let webhook = Arc::clone(&webhook);
-        let service = service_fn(move |request| answer(Arc::clone(&webhook), request));
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = connections.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error, "connection ended early");
-            }
-        });
+    let server = Server {
+        builder: builder(),
+        webhook,
+        connections: GracefulShutdown::new(),
+        handlers: TaskTracker::new(),
+        free: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+    };
+    tokio::select! {
+        () = shutdown => {}
+        () = server.accept(&listener) => {}
     }
     drop(listener);
-    if timeout(DRAIN, connections.shutdown()).await.is_err() {
-        tracing::warn!("connections still open at the end");
+    server.drain().await;
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // A sender that has said everything may close its half, and still wants its answer.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE).half_close(true);
+    builder.http2().timer(TokioTimer::new());
+    builder
+}
+
+struct Server<P, C> {
+    builder: auto::Builder<TokioExecutor>,
+    webhook: Arc<Webhook<P, C>>,
+    connections: GracefulShutdown,
+    /// Requests being handled, whether or not somebody still waits for the answer.
+    handlers: TaskTracker,
+    free: Arc<Semaphore>,
+}
+
+impl<P: Publisher, C: Clock> Server<P, C> {
+    async fn accept(&self, listener: &TcpListener) {
+        // The semaphore is never closed.
+        while let Ok(place) = Arc::clone(&self.free).acquire_owned().await {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let connection = self.connection(stream);
+                    tokio::spawn(async move {
+                        connection.await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "connection not accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// One connection, until it ends or nothing comes of it.
+    fn connection(&self, stream: TcpStream) -> impl Future<Output = ()> + use<P, C> {
+        // Answers are small and wait for nothing: they go out at once.
+        let _ = stream.set_nodelay(true);
+        let (activity, seen) = watch::channel(Activity::default());
+        let webhook = Arc::clone(&self.webhook);
+        let handlers = self.handlers.clone();
+        let service = service_fn(move |request| {
+            let (webhook, handlers, busy) = (Arc::clone(&webhook), handlers.clone(), Busy::new(&activity));
+            async move {
+                let answer = answer(webhook, handlers, request).await;
+                drop(busy);
+                answer
+            }
+        });
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = self.connections.watch(connection);
+        async move {
+            tokio::select! {
+                ended = connection => {
+                    if let Err(error) = ended {
+                        tracing::debug!(error, "connection ended early");
+                    }
+                }
+                () = idle(seen) => tracing::debug!("idle connection closed"),
+            }
+        }
+    }
+
+    /// Waits for what has begun: first for its answers to go out, then for what nobody waits for.
+    async fn drain(self) {
+        let Self { connections, handlers, .. } = self;
+        handlers.close();
+        let drained = async {
+            connections.shutdown().await;
+            handlers.wait().await;
+        };
+        if timeout(DRAIN, drained).await.is_err() {
+            tracing::warn!("requests or connections still open at the end");
+        }
+    }
+}
+
+/// What a connection has been used for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Activity {
+    /// Requests being answered.
+    running: usize,
+    /// Whether there ever was one.
+    any: bool,
+}
+
+/// One request of a connection, counted while it lives.
+struct Busy(watch::Sender<Activity>);
+
+impl Busy {
+    fn new(activity: &watch::Sender<Activity>) -> Self {
+        activity.send_modify(|activity| *activity = Activity { running: activity.running + 1, any: true });
+        Self(activity.clone())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.send_modify(|activity| activity.running -= 1);
+    }
+}
+
+/// Completes when a connection has had no request for too long: it says nothing, or stopped in the middle
+/// of its headers or of the preface by which its version is told.
+async fn idle(mut seen: watch::Receiver<Activity>) {
+    loop {
+        let activity = *seen.borrow_and_update();
+        let changed = seen.changed();
+        if activity.running > 0 {
+            if changed.await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let patience = if activity.any { IDLE } else { FIRST_REQUEST };
+        // Its other end goes only with the connection.
+        if !matches!(timeout(patience, changed).await, Ok(Ok(()))) {
+            return;
+        }
     }
 }
 
 async fn answer<P: Publisher, C: Clock>(
     webhook: Arc<Webhook<P, C>>,
+    handlers: TaskTracker,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let started = Instant::now();
@@ -89,19 +205,17 @@ async fn answer<P: Publisher, C: Clock>(
     let inbound = Inbound { request: Request::from_parts(parts, body), fault, id: None, time_left };
     // In a task of its own, so that a sender who goes away does not leave an event half published
     // and nothing remembered of it.
-    let handled = tokio::spawn(async move { webhook.handle(inbound).await });
+    let handled = handlers.spawn(async move { webhook.handle(inbound).await });
     let response = handled.await.unwrap_or_else(|error| {
-        // Nothing here panics, but what is built upon it may: it is an answer, not a broken connection.
         tracing::error!(%error, "request not handled");
-        let mut response = Response::new(Bytes::new());
-        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-        response
+        Outcome::Crashed.response()
     });
     Ok(response.map(Full::new))
 }
 
 /// Reads a whole body, of [`MAX_BODY`] bytes at most.
-async fn read(mut body: Incoming, deadline: Instant) -> Result<Bytes, Refusal> {
+async fn read(body: Incoming, deadline: Instant) -> Result<Bytes, Refusal> {
+    let mut body = pin!(body);
     let too_large = || Refusal::BodyTooLarge { limit: MAX_BODY };
     if body.size_hint().lower() > MAX_DRAINED as u64 {
         return Err(too_large());
@@ -112,8 +226,8 @@ async fn read(mut body: Incoming, deadline: Instant) -> Result<Bytes, Refusal> {
         let frame = match timeout_at(deadline, body.frame()).await {
             Ok(Some(Ok(frame))) => frame,
             Ok(None) => break,
-            // Whoever breaks off in the middle of a body does not wait for an answer.
-            Ok(Some(Err(_))) | Err(_) => return Err(Refusal::BodyTimeout),
+            Ok(Some(Err(_))) => return Err(Refusal::BodyBroken),
+            Err(_) => return Err(Refusal::BodyTimeout),
         };
         let Ok(data) = frame.into_data() else { continue };
         length += data.len();

@@ -30,8 +30,7 @@ use super::DRAIN;
 use crate::answer::Refusal;
 use crate::config::Source;
 use crate::destination::Publisher;
-use crate::fan_out::TIME_TO_ANSWER;
-use crate::webhook::{Clock, Inbound, Webhook};
+use crate::webhook::{Clock, Inbound, TIME_TO_ANSWER, Webhook};
 
 /// What an answer takes on its way out, kept free before the invocation's own deadline.
 const MARGIN: Duration = Duration::from_millis(200);
@@ -44,8 +43,8 @@ const NEEDED: [&str; 3] =
 #[derive(Debug, thiserror::Error)]
 pub enum LambdaError {
     /// Lambda sets all of these, an emulator may not.
-    #[error("{0} is not set, though AWS_LAMBDA_RUNTIME_API is")]
-    Environment(&'static str),
+    #[error("not set, though AWS_LAMBDA_RUNTIME_API is: {}", .0.join(", "))]
+    Environment(Vec<&'static str>),
     /// The Runtime API did not do its part.
     #[error("the runtime ended")]
     Runtime(#[source] lambda_http::Error),
@@ -57,15 +56,15 @@ pub fn is_environment(source: &dyn Source) -> bool {
     is_set(source, "AWS_LAMBDA_RUNTIME_API")
 }
 
-/// How many invocations run in this environment at once.
+/// How many invocations run in this environment at once, as the runtime reads it.
 #[must_use]
-pub fn concurrency(source: &dyn Source) -> usize {
+pub fn concurrency(source: &dyn Source) -> u32 {
     let value = source.get("AWS_LAMBDA_MAX_CONCURRENCY").ok().flatten();
     value.and_then(|value| value.parse().ok()).unwrap_or(1)
 }
 
 fn is_set(source: &dyn Source, name: &str) -> bool {
-    !matches!(source.get(name), Ok(None))
+    source.get(name).is_ok_and(|value| value.is_some_and(|value| !value.is_empty()))
 }
 
 /// Serves `webhook` to the Runtime API until `shutdown`, then ends what has begun.
@@ -77,7 +76,8 @@ pub async fn serve<P: Publisher, C: Clock>(
     webhook: Arc<Webhook<P, C>>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), LambdaError> {
-    if let Some(missing) = NEEDED.into_iter().find(|name| !is_set(source, name)) {
+    let missing: Vec<_> = NEEDED.into_iter().filter(|name| !is_set(source, name)).collect();
+    if !missing.is_empty() {
         return Err(LambdaError::Environment(missing));
     }
     let handler = service_fn(move |event: LambdaEvent<Invocation>| {
@@ -109,13 +109,15 @@ async fn handle<P: Publisher, C: Clock>(
     event: LambdaEvent<Invocation>,
 ) -> GatewayResponse {
     let LambdaEvent { payload, context } = event;
-    let time_left = context.deadline().duration_since(std::time::SystemTime::now()).unwrap_or_default();
+    // One that has passed is none: Lambda ends a function at its deadline and begins nothing after it, but
+    // emulators make theirs up.
+    let time_left = context.deadline().duration_since(std::time::SystemTime::now()).ok();
     let gateway = payload.gateway;
     let inbound = Inbound {
         request: payload.request,
         fault: payload.fault,
         id: Some(context.request_id),
-        time_left: time_left.saturating_sub(MARGIN).min(TIME_TO_ANSWER),
+        time_left: time_left.map_or(TIME_TO_ANSWER, |left| left.saturating_sub(MARGIN)),
     };
     GatewayResponse::new(gateway, webhook.handle(inbound).await)
 }
@@ -228,6 +230,9 @@ struct GatewayResponse {
     headers: HashMap<String, String>,
     #[serde(skip_serializing_if = "HashMap::is_empty")]
     multi_value_headers: HashMap<String, [String; 1]>,
+    /// There are none, but `cargo lambda watch` insists on being told so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cookies: Option<[String; 0]>,
     body: String,
     is_base64_encoded: bool,
 }
@@ -252,6 +257,7 @@ impl GatewayResponse {
             status_description: (gateway == Gateway::LoadBalancer).then(|| parts.status.to_string()),
             headers,
             multi_value_headers,
+            cookies: (gateway == Gateway::HttpApi).then_some([]),
             body: String::from_utf8_lossy(&body).into_owned(),
             is_base64_encoded: false,
         }

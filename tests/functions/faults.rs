@@ -2,12 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use momento_local::{Fault, Rpc};
+use momento_local::{Fault, MomentoLocal, Rpc};
 use test_support::Answer;
+use test_support::process::Process;
+use test_support::runtime_api::RuntimeApi;
 use test_support::signed;
 use tonic::Code;
 
-use crate::support::{BOTH, CACHE, Function, INBOUND, OUTBOUND, SECRET, Way, genuine};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::support::{BOTH, CACHE, Function, INBOUND, OUTBOUND, SECRET, Way, genuine, program, settings};
 
 /// The sender stops waiting at 5 s; the answer is out before this.
 const ANSWER_TIME: Duration = Duration::from_millis(4_500);
@@ -207,4 +212,75 @@ async fn the_answer_is_out_before_lambda_ends_the_function() {
     let runtime_api = function.runtime_api.as_ref().unwrap();
     let (_, took) = runtime_api.invoke_timed(payload.to_string().into(), timeout).await.unwrap();
     assert!(took < timeout, "{took:?}");
+}
+
+/// Passes connections on to `to`, until it is told to forget those that there are: they stay open, and
+/// nothing comes through them any more, as when the network has lost its state.
+struct Proxy {
+    endpoint: String,
+    forgotten: watch::Sender<u64>,
+}
+
+impl Proxy {
+    async fn start(to: std::net::SocketAddr) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let (forgotten, generation) = watch::channel(0);
+        tokio::spawn(async move {
+            loop {
+                let (mut near, _) = listener.accept().await.unwrap();
+                let mut far = TcpStream::connect(to).await.unwrap();
+                let mut generation = generation.clone();
+                generation.mark_unchanged();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                        _ = generation.changed() => std::future::pending::<()>().await,
+                    }
+                });
+            }
+        });
+        Self { endpoint, forgotten }
+    }
+
+    fn forget_connections(&self) {
+        self.forgotten.send_modify(|generation| *generation += 1);
+    }
+}
+
+#[tokio::test]
+async fn connections_that_the_network_forgot_are_replaced() {
+    let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
+    let proxy = Proxy::start(momento.addr()).await;
+    let runtime_api = RuntimeApi::start().await.unwrap();
+    let environment = settings(&proxy.endpoint, &[]).into_iter().chain(runtime_api.environment());
+    let process = Process::start(program(), environment).unwrap();
+    let function = Function::over(momento, process, Some(runtime_api), 0);
+    for number in 1..=4 {
+        assert_eq!(function.deliver(LAMBDA, number, "connect").await.status, 200);
+    }
+    proxy.forget_connections();
+    let (answer, took) = timed(&function, LAMBDA).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(took < ANSWER_TIME, "{took:?}");
+    let started = Instant::now();
+    assert_eq!(function.deliver(LAMBDA, 6, "again").await.status, 200);
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn without_time_left_nothing_is_published() {
+    let function = Function::lambda(&[]).await;
+    let runtime_api = function.runtime_api.as_ref().unwrap();
+    let event = signed::event(CACHE, INBOUND, 1, "hello");
+    let request = signed::post(SECRET, event.to_json()).unwrap();
+    let payload = test_support::gateway::Gateway::FunctionUrl.payload(&request, false).unwrap().to_string();
+    let invoked = runtime_api.invoke(payload.into(), Duration::from_millis(150)).await.unwrap();
+    let test_support::runtime_api::Invoked::Response(response) = invoked else { panic!("a response") };
+    let response: serde_json::Value = serde_json::from_slice(&response).unwrap();
+    assert_eq!(response["statusCode"], 503, "{response}");
+    assert!(function.published(OUTBOUND).is_empty());
+    // What was not begun is not remembered as begun.
+    assert_eq!(function.send(LAMBDA, &request).await.status, 200);
+    assert_eq!(function.published(OUTBOUND), ["HELLO"]);
 }

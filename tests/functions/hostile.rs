@@ -52,7 +52,7 @@ fn bodies() -> Vec<(&'static str, Vec<u8>, u16)> {
         ("a topic of control characters", raw(r#"{"cache":"demo","topic":"\u0000\n\u001b[31m","event_timestamp":NOW,"publish_timestamp":NOW,"topic_sequence_number":13,"text":"a"}"#).into_bytes(), 200),
         ("a cache that makes no header", raw(r#"{"cache":"\n","topic":"t","event_timestamp":NOW,"publish_timestamp":NOW,"topic_sequence_number":1,"text":"a"}"#).into_bytes(), 422),
         ("a cache that is not ASCII", raw(r#"{"cache":"é","topic":"t","event_timestamp":NOW,"publish_timestamp":NOW,"topic_sequence_number":1,"text":"a"}"#).into_bytes(), 422),
-        ("the longest topic", raw(&format!(r#"{{"cache":"demo","topic":"{}","event_timestamp":NOW,"publish_timestamp":NOW,"topic_sequence_number":1,"text":"a"}}"#, "t".repeat(200_000))).into_bytes(), 200),
+        ("a topic without end", raw(&format!(r#"{{"cache":"demo","topic":"{}","event_timestamp":NOW,"publish_timestamp":NOW,"topic_sequence_number":1,"text":"a"}}"#, "t".repeat(200_000))).into_bytes(), 400),
         ("trailing text", [good(14, r#""a""#), b"x".to_vec()].concat(), 400),
         ("a byte order mark", ["\u{feff}".as_bytes(), &good(15, r#""a""#)].concat(), 400),
     ]
@@ -233,7 +233,7 @@ async fn no_line_of_the_log_shows_a_text_a_signature_or_a_secret() {
     for way in [Way::Lambda(Gateway::FunctionUrl, false), Way::Http1] {
         let function = Function::start(
             way,
-            &[("RUST_LOG", "debug"), ("WEBHOOK_SIGNING_SECRET_PREVIOUS", "older-s3cr3t")],
+            &[("RUST_LOG", "trace"), ("WEBHOOK_SIGNING_SECRET_PREVIOUS", "older-s3cr3t")],
         )
         .await;
         let mut event = signed::event(CACHE, INBOUND, 1, "a pr1vate text");

@@ -8,7 +8,8 @@ use serde_json::json;
 use test_support::gateway::Gateway;
 use test_support::process::{PATIENCE, Process};
 use test_support::runtime_api::RuntimeApi;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use test_support::signed::RawRequest;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -51,7 +52,10 @@ async fn half_an_environment_of_lambda_is_said() {
     environment.push(("AWS_LAMBDA_RUNTIME_API".into(), "127.0.0.1:1".into()));
     let (code, output) = ends(environment).await;
     assert_eq!(code, Some(1));
-    assert!(output.contains("AWS_LAMBDA_FUNCTION_NAME is not set"), "{output}");
+    for name in ["AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION"]
+    {
+        assert!(output.contains(name), "{output}");
+    }
 }
 
 #[tokio::test]
@@ -129,19 +133,30 @@ async fn many_senders_at_once_over_http() {
     assert_eq!(function.published(OUTBOUND).len(), 200);
 }
 
+/// A genuine request as it looks on the wire, with its length or in chunks.
+fn on_the_wire(request: &RawRequest) -> Vec<u8> {
+    let signature = String::from_utf8(request.headers[2].1.clone()).unwrap();
+    let length = request.body.len();
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: x\r\nmomento-signature: {signature}\r\ncontent-length: {length}\r\n\r\n"
+    );
+    [head.as_bytes(), &request.body].concat()
+}
+
+/// The beginning of what comes back; nothing, where the connection is closed.
+async fn read_some(stream: &mut TcpStream) -> String {
+    let mut answer = vec![0; 64];
+    let length = timeout(PATIENCE, stream.read(&mut answer)).await.expect("an answer").unwrap_or(0);
+    String::from_utf8_lossy(&answer[..length]).into_owned()
+}
+
 #[tokio::test]
 async fn a_sender_that_goes_away_leaves_nothing_half_done() {
     let function = Function::http(&[("OUTBOUND_TOPIC", ""), ("OUTBOUND_TOPICS", "a,b")]).await;
     let fault = function.momento.inject(Fault::delay(Duration::from_millis(300)).on(Rpc::Publish).topic("b"));
-    let request = genuine(1, "hello");
     {
         let mut stream = TcpStream::connect(function.address()).await.unwrap();
-        let signature = String::from_utf8(request.headers[2].1.clone()).unwrap();
-        let head = format!(
-            "POST / HTTP/1.1\r\nhost: x\r\nmomento-signature: {signature}\r\ncontent-length: {}\r\n\r\n",
-            request.body.len()
-        );
-        stream.write_all(&[head.as_bytes(), &request.body].concat()).await.unwrap();
+        stream.write_all(&on_the_wire(&genuine(1, "hello"))).await.unwrap();
         timeout(PATIENCE, fault.wait_for_hits(1)).await.expect("a publish");
     }
     let line = function.journal(|line| line["outcome"] == "success").await;
@@ -150,13 +165,90 @@ async fn a_sender_that_goes_away_leaves_nothing_half_done() {
 }
 
 #[tokio::test]
-async fn a_body_that_never_ends_is_408() {
+async fn what_a_sender_that_went_away_has_begun_is_done_before_it_ends() {
+    let mut function = Function::http(&[]).await;
+    let fault = function.momento.inject(Fault::delay(Duration::from_millis(500)).on(Rpc::Publish));
+    {
+        let mut stream = TcpStream::connect(function.address()).await.unwrap();
+        stream.write_all(&on_the_wire(&genuine(1, "hello"))).await.unwrap();
+        timeout(PATIENCE, fault.wait_for_hits(1)).await.expect("a publish");
+    }
+    function.process.terminate().await.unwrap();
+    assert_eq!(function.process.ended().await.unwrap().code(), Some(0));
+    assert_eq!(function.published(OUTBOUND), ["HELLO"]);
+    let output = function.process.output().join("\n");
+    assert!(output.contains(r#""outcome":"success""#), "{output}");
+}
+
+#[tokio::test]
+async fn a_sender_that_closes_its_half_gets_its_answer() {
     let function = Function::http(&[]).await;
-    let mut stream = TcpStream::connect(function.address()).await.unwrap();
-    stream.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nonly this").await.unwrap();
-    let mut answer = vec![0; 64];
-    let length = timeout(PATIENCE, stream.read(&mut answer)).await.expect("an answer").unwrap();
-    assert!(String::from_utf8_lossy(&answer[..length]).starts_with("HTTP/1.1 408 "));
+    for number in 1..=20 {
+        let mut stream = TcpStream::connect(function.address()).await.unwrap();
+        stream.write_all(&on_the_wire(&genuine(number, "hello"))).await.unwrap();
+        stream.shutdown().await.unwrap();
+        assert!(read_some(&mut stream).await.starts_with("HTTP/1.1 200 "), "{number}");
+    }
+    assert_eq!(function.published(OUTBOUND).len(), 20);
+}
+
+#[tokio::test]
+async fn connections_on_which_nothing_comes_are_closed() {
+    let function = Function::http(&[]).await;
+    let beginnings: [&[u8]; 4] =
+        [b"", b"POST / HT", b"PRI * HTTP/2.0\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"];
+    let closed = beginnings.map(|beginning| async {
+        let mut stream = TcpStream::connect(function.address()).await.unwrap();
+        stream.write_all(beginning).await.unwrap();
+        let mut rest = Vec::new();
+        timeout(PATIENCE, stream.read_to_end(&mut rest)).await.is_ok()
+    });
+    assert_eq!(join_all(closed).await, [true; 4]);
+    assert_eq!(function.deliver(Way::Http1, 1, "hello").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_keeps_no_sender_waiting() {
+    let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
+    let mut child = tokio::process::Command::new(program())
+        .env_clear()
+        .envs(settings(&momento.endpoint(), &[]))
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    // Its first line says where it listens. No other is read, and a pipe holds 64 KiB.
+    let mut stdout = tokio::io::BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    timeout(PATIENCE, stdout.read_line(&mut line)).await.expect("a line").unwrap();
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let port: u16 = line["address"].as_str().unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
+    let client = test_support::http_client::HttpClient::http1();
+    for number in 1..=300 {
+        let request = genuine(number, "hello");
+        let answered = client.send(([127, 0, 0, 1], port).into(), &request);
+        let answer = timeout(PATIENCE, answered).await.expect("an answer").unwrap();
+        assert_eq!(answer.status, 200, "{number}");
+    }
+    let terminate = format!("kill -TERM {}", child.id().unwrap());
+    tokio::process::Command::new("sh").args(["-c", &terminate]).status().await.unwrap();
+    let status = timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap();
+    assert_eq!(status.code(), Some(0));
+    drop(stdout);
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_408_and_one_that_breaks_is_400() {
+    let function = Function::http(&[]).await;
+    for (request, expected) in [
+        ("content-length: 100\r\n\r\nonly this", "HTTP/1.1 408 "),
+        ("transfer-encoding: chunked\r\n\r\nZZ\r\n", "HTTP/1.1 400 "),
+    ] {
+        let mut stream = TcpStream::connect(function.address()).await.unwrap();
+        stream.write_all(format!("POST / HTTP/1.1\r\nhost: x\r\n{request}").as_bytes()).await.unwrap();
+        let answer = read_some(&mut stream).await;
+        assert!(answer.starts_with(expected), "{answer}");
+    }
 }
 
 #[tokio::test]

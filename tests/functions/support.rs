@@ -88,6 +88,16 @@ impl Function {
         Self { momento, process, runtime_api: Some(runtime_api), port: 0 }
     }
 
+    /// Of parts that a test has put together itself.
+    pub(crate) fn over(
+        momento: MomentoLocal,
+        process: Process,
+        runtime_api: Option<RuntimeApi>,
+        port: u16,
+    ) -> Self {
+        Self { momento, process, runtime_api, port }
+    }
+
     pub(crate) async fn http(with: &[(&str, &str)]) -> Self {
         let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
         let process = Process::start(program(), settings(&momento.endpoint(), with)).unwrap();

@@ -12,11 +12,16 @@ pub type Millis = u64;
 /// this is a number in the wrong unit or no time at all.
 pub const LAST_MILLIS: Millis = 253_402_300_799_999;
 
+/// The most bytes of a cache's or a topic's name and of a token id. Momento gives no number for names, and
+/// 64 characters for token ids; this is far from both, and keeps a log line and an answer from growing
+/// without bound.
+pub const MAX_NAME: usize = 1_024;
+
 /// One message of a topic, as a webhook delivers it.
 ///
 /// Reading it is generous with what Momento may add later (unknown members are skipped) and strict
 /// with what is there: a missing member, a wrong type, a member given twice, a number that is no
-/// timestamp, an empty cache or topic are errors. The fields are those of Momento's documentation
+/// timestamp, an empty or endless cache or topic are errors. The fields are those of Momento's documentation
 /// as last published (`docs/topics/webhooks/overview.mdx`).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -88,7 +93,14 @@ impl fmt::Debug for Event {
 
 fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let name = String::deserialize(deserializer)?;
-    if name.is_empty() { Err(de::Error::custom("an empty name")) } else { Ok(name) }
+    if name.is_empty() { Err(de::Error::custom("an empty name")) } else { bounded(name) }
+}
+
+fn bounded<E: de::Error>(name: String) -> Result<String, E> {
+    if name.len() > MAX_NAME {
+        return Err(E::custom(format_args!("a name of more than {MAX_NAME} bytes")));
+    }
+    Ok(name)
 }
 
 fn timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Millis, D::Error> {
@@ -103,7 +115,7 @@ fn timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Millis, D::Er
 
 fn token_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let id = Option::<Cow<'de, str>>::deserialize(deserializer)?;
-    Ok(id.filter(|id| !id.is_empty()).map(Cow::into_owned))
+    id.filter(|id| !id.is_empty()).map(|id| bounded(id.into_owned())).transpose()
 }
 
 #[expect(clippy::ref_option, reason = "the signature that serde calls")]
@@ -216,6 +228,17 @@ mod tests {
         assert!(error(&with("cache", r#""""#)).contains("an empty name"));
         assert!(error(&with("topic", r#""""#)).contains("an empty name"));
         assert_eq!(Event::from_json(with("text", r#""""#).as_bytes()).unwrap().text, "");
+    }
+
+    #[test]
+    fn names_have_an_end_and_texts_have_none() {
+        let name = |bytes| format!(r#""{}""#, "n".repeat(bytes));
+        for member in ["cache", "topic", "token_id"] {
+            assert!(Event::from_json(with(member, &name(MAX_NAME)).as_bytes()).is_ok(), "{member}");
+            let longer = error(&with(member, &name(MAX_NAME + 1)));
+            assert!(longer.contains("a name of more than 1024 bytes"), "{member}: {longer}");
+        }
+        assert!(Event::from_json(with("text", &name(100_000)).as_bytes()).is_ok());
     }
 
     #[test]

@@ -1,0 +1,119 @@
+//! How much is logged.
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+use super::{Read, Settings};
+
+/// Lambda's own setting, which its console writes; then everybody's.
+const LEVELS: [&str; 2] = ["AWS_LAMBDA_LOG_LEVEL", "RUST_LOG"];
+
+/// `AWS_LAMBDA_LOG_LEVEL` or `RUST_LOG`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogConfig {
+    /// Which lines are written.
+    pub filter: Targets,
+}
+
+impl LogConfig {
+    pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
+        for name in LEVELS {
+            let Some(value) = settings.get(name)? else { continue };
+            return match parse(&value) {
+                Some(filter) => Ok(Self { filter: quiet(filter) }),
+                None => settings.fault(
+                    name,
+                    "is not a level (error, warn, info, debug, trace, off), nor target=level separated by commas",
+                ),
+            };
+        }
+        Ok(Self::default())
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { filter: quiet(Targets::new().with_default(LevelFilter::INFO)) }
+    }
+}
+
+/// A word by itself is a level here, and never, as in [`Targets`], a target: with a misspelt level that
+/// would switch everything off.
+fn parse(value: &str) -> Option<Targets> {
+    let mut filter = Targets::new();
+    for directive in value.split(',').filter(|directive| !directive.trim().is_empty()) {
+        filter = match directive.split_once('=') {
+            None => filter.with_default(level(directive)?),
+            Some((target, wanted)) => filter.with_target(target.trim(), level(wanted)?),
+        };
+    }
+    Some(filter)
+}
+
+fn level(word: &str) -> Option<LevelFilter> {
+    match word.trim().to_lowercase().as_str() {
+        // Nothing is a level to the parser below, and a strange one.
+        "" => None,
+        // Lambda offers it, and knows nothing between it and an error.
+        "fatal" => Some(LevelFilter::ERROR),
+        word => word.parse().ok(),
+    }
+}
+
+/// At `trace` the Lambda runtime writes whole invocations, with text and signature.
+fn quiet(filter: Targets) -> Targets {
+    let wanted = filter.iter().find(|(target, _)| *target == "lambda_runtime").map(|(_, level)| level);
+    let wanted = wanted.or(filter.default_level()).unwrap_or(LevelFilter::OFF);
+    filter.with_target("lambda_runtime", wanted.min(LevelFilter::DEBUG))
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use crate::config::Config;
+    use crate::config::tests::{LEAST, faults, vars};
+
+    fn enabled(changes: &[(&str, &str)], target: &str, level: Level) -> bool {
+        let config = Config::read(&vars(&[changes, &LEAST].concat())).unwrap();
+        config.log.filter.would_enable(target, &level)
+    }
+
+    #[test]
+    fn info_is_the_default_and_lambdas_setting_goes_first() {
+        for unset in [&[][..], &[("RUST_LOG", "")], &[("AWS_LAMBDA_LOG_LEVEL", "")]] {
+            assert!(enabled(unset, "any", Level::INFO) && !enabled(unset, "any", Level::DEBUG));
+        }
+        let both = [("AWS_LAMBDA_LOG_LEVEL", "ERROR"), ("RUST_LOG", "debug")];
+        assert!(enabled(&both, "any", Level::ERROR) && !enabled(&both, "any", Level::WARN));
+        let empty = [("AWS_LAMBDA_LOG_LEVEL", ""), ("RUST_LOG", " debug ")];
+        assert!(enabled(&empty, "any", Level::DEBUG));
+    }
+
+    #[test]
+    fn levels_and_targets() {
+        let mixed = [("RUST_LOG", "warn, topic_fanout = debug")];
+        assert!(enabled(&mixed, "topic_fanout::fan_out", Level::DEBUG));
+        assert!(enabled(&mixed, "h2", Level::WARN) && !enabled(&mixed, "h2", Level::INFO));
+        assert!(enabled(&[("AWS_LAMBDA_LOG_LEVEL", "FATAL")], "any", Level::ERROR));
+        assert!(!enabled(&[("RUST_LOG", "off")], "any", Level::ERROR));
+        assert!(enabled(&[("RUST_LOG", "info,")], "any", Level::INFO));
+    }
+
+    #[test]
+    fn what_is_no_level_is_said() {
+        for wrong in ["verbose", "a=verbose", "a=", "topic_fanout"] {
+            let faults = faults(&[("RUST_LOG", wrong)]);
+            assert!(matches!(&faults[..], [(name, _)] if name == "RUST_LOG"), "{wrong}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn the_runtime_never_writes_whole_invocations() {
+        for all in ["trace", "lambda_runtime=trace", "info,lambda_runtime=trace"] {
+            assert!(!enabled(&[("RUST_LOG", all)], "lambda_runtime::layers", Level::TRACE), "{all}");
+        }
+        assert!(enabled(&[("RUST_LOG", "trace")], "topic_fanout", Level::TRACE));
+        assert!(enabled(&[("RUST_LOG", "trace")], "lambda_runtime", Level::DEBUG));
+        assert!(!enabled(&[("RUST_LOG", "error")], "lambda_runtime", Level::WARN));
+    }
+}

@@ -1,0 +1,192 @@
+//! Where the lines of the log and the journal go: standard output.
+//!
+//! In Lambda a line is written at once: what is not out when the answer is may be out minutes later, or
+//! never. Elsewhere standard output is somebody's pipe, and somebody may stop reading it. A thread of its
+//! own writes there, and when it is stuck lines are lost and counted, but no request waits.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Lines that wait to be written, at most.
+const WAITING: usize = 1_024;
+
+/// How long the lines that wait may take to be written at the end.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Where lines go.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Straight to standard output.
+    Direct,
+    /// To a thread that writes them.
+    Queued(Queue),
+}
+
+/// Lines on their way to the thread that writes them.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    sender: SyncSender<Item>,
+    lost: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Item {
+    Line(Vec<u8>),
+    /// Everything before this was written.
+    Flush(SyncSender<()>),
+}
+
+impl Output {
+    /// With a thread that writes to standard output. Where there can be none, lines are written straight.
+    #[must_use]
+    pub fn queued() -> Self {
+        Self::queued_to(io::stdout(), WAITING)
+    }
+
+    fn queued_to(writer: impl Write + Send + 'static, waiting: usize) -> Self {
+        let (sender, items) = mpsc::sync_channel(waiting);
+        let lost = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&lost);
+        let thread = thread::Builder::new().name("output".to_owned());
+        match thread.spawn(move || write_all(writer, &items, &counted)) {
+            Ok(_) => Self::Queued(Queue { sender, lost }),
+            Err(_) => Self::Direct,
+        }
+    }
+
+    /// Writes one line, which ends in a line end. Nobody can be told when that fails.
+    pub fn write(&self, line: &[u8]) {
+        match self {
+            Self::Direct => {
+                let _ = io::stdout().lock().write_all(line);
+            }
+            Self::Queued(Queue { sender, lost }) => {
+                if let Err(TrySendError::Full(_)) = sender.try_send(Item::Line(line.to_vec())) {
+                    lost.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Waits until all lines are written, but not for long.
+    pub fn flush(&self) {
+        let Self::Queued(Queue { sender, .. }) = self else { return };
+        let until = Instant::now() + FLUSH;
+        let (done, written) = mpsc::sync_channel(1);
+        while let Err(TrySendError::Full(_)) = sender.try_send(Item::Flush(done.clone())) {
+            if Instant::now() >= until {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        let _ = written.recv_timeout(until.saturating_duration_since(Instant::now()));
+    }
+}
+
+fn write_all(mut writer: impl Write, items: &Receiver<Item>, lost: &AtomicU64) {
+    for item in items {
+        match item {
+            Item::Line(line) => {
+                let _ = writer.write_all(&line);
+            }
+            Item::Flush(done) => {
+                let _ = writer.flush();
+                let _ = done.send(());
+            }
+        }
+        let lost = lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let _ = writeln!(
+                writer,
+                r#"{{"level":"WARN","message":"lines of the log lost: nobody read them in time","lost":{lost}}}"#
+            );
+        }
+    }
+}
+
+/// For everything that logs: each `write` is one line.
+impl Write for Output {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        Self::write(self, line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'w> MakeWriter<'w> for Output {
+    type Writer = Self;
+
+    fn make_writer(&'w self) -> Self {
+        self.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Writes when it is let through.
+    #[derive(Clone, Default)]
+    struct Gate {
+        closed: Arc<Mutex<()>>,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Gate {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _open = self.closed.lock().unwrap();
+            self.written.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_come_out_in_their_order_and_whole() {
+        let gate = Gate::default();
+        let output = Output::queued_to(gate.clone(), 100);
+        for number in 0..100 {
+            output.write(format!("line {number}\n").as_bytes());
+        }
+        output.flush();
+        let written = String::from_utf8(gate.written.lock().unwrap().clone()).unwrap();
+        assert!(written.lines().eq((0..100).map(|number| format!("line {number}"))), "{written}");
+    }
+
+    #[test]
+    fn where_nobody_reads_nobody_waits_and_what_is_lost_is_counted() {
+        let gate = Gate::default();
+        let closed = gate.closed.lock().unwrap();
+        let output = Output::queued_to(gate.clone(), 2);
+        // One may be with the writer, and two wait.
+        for _ in 0..50 {
+            output.write(b"line\n");
+        }
+        let started = Instant::now();
+        output.flush();
+        assert!(started.elapsed() < 2 * FLUSH);
+        drop(closed);
+        output.flush();
+        let written = String::from_utf8(gate.written.lock().unwrap().clone()).unwrap();
+        let lines = written.lines().filter(|line| *line == "line").count();
+        let lost: Vec<serde_json::Value> =
+            written.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let lost: u64 = lost.iter().map(|line| line["lost"].as_u64().unwrap()).sum();
+        assert!((2..=3).contains(&lines), "{written}");
+        assert_eq!(u64::try_from(lines).unwrap() + lost, 50, "{written}");
+    }
+}
