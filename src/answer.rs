@@ -10,6 +10,7 @@ use momento_webhook::EventError;
 use momento_webhook::freshness::FreshnessError;
 use momento_webhook::momento::SignatureError;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::destination::Reason;
 use crate::fan_out::Delivery;
@@ -144,16 +145,25 @@ impl Outcome<'_> {
         }
     }
 
-    /// The whole answer.
+    /// What became of each destination, as the answer and the journal show it. With many destinations this
+    /// is most of both, and written once.
     #[must_use]
-    pub fn response(&self) -> Response<Bytes> {
+    pub fn destinations(&self) -> Option<Box<RawValue>> {
+        let deliveries = self.deliveries();
+        // Strings and integers under string keys: there is nothing in these that JSON cannot say.
+        if deliveries.is_empty() { None } else { serde_json::value::to_raw_value(deliveries).ok() }
+    }
+
+    /// The whole answer, with its [`destinations`](Self::destinations).
+    #[must_use]
+    pub fn response(&self, destinations: Option<&RawValue>) -> Response<Bytes> {
         let status = self.status();
         let (content_type, body) = if status.is_success() {
             let reason = match self {
                 Self::Dropped(reason) => Some(reason.as_str()),
                 _ => None,
             };
-            let good = Good { status: self.name(), reason, destinations: self.deliveries() };
+            let good = Good { status: self.name(), reason, destinations };
             ("application/json", serde_json::to_vec(&good))
         } else {
             let problem = Problem {
@@ -162,7 +172,7 @@ impl Outcome<'_> {
                 status: status.as_u16(),
                 detail: self.detail(),
                 code: self.name(),
-                destinations: self.deliveries(),
+                destinations,
             };
             ("application/problem+json", serde_json::to_vec(&problem))
         };
@@ -202,8 +212,8 @@ struct Good<'a> {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    destinations: &'a [Delivery<'a>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destinations: Option<&'a RawValue>,
 }
 
 /// The body of any other answer.
@@ -214,8 +224,8 @@ struct Problem<'a> {
     status: u16,
     detail: String,
     code: &'static str,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    destinations: &'a [Delivery<'a>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destinations: Option<&'a RawValue>,
 }
 
 #[cfg(test)]
@@ -237,6 +247,12 @@ mod tests {
     fn delivered(outcomes: Vec<fan_out::Outcome>) -> Outcome<'static> {
         let topic = Topic { cache: "c", topic: "t" };
         Outcome::Delivered(outcomes.into_iter().map(|outcome| Delivery { topic, outcome }).collect())
+    }
+
+    impl Outcome<'_> {
+        fn answered(&self) -> Response<Bytes> {
+            self.response(self.destinations().as_deref())
+        }
     }
 
     fn not_an_event() -> EventError {
@@ -297,29 +313,29 @@ mod tests {
 
     #[test]
     fn a_good_answer_lists_every_destination() {
-        let response = delivered(vec![published()]).response();
+        let response = delivered(vec![published()]).answered();
         assert_eq!(response.headers()["content-type"], "application/json");
         assert_eq!(
             response.body(),
             r#"{"status":"success","destinations":[{"cache":"c","topic":"t","status":"published","attempts":1}]}"#
         );
-        assert_eq!(Outcome::Ignored.response().body(), r#"{"status":"ignored"}"#);
+        assert_eq!(Outcome::Ignored.answered().body(), r#"{"status":"ignored"}"#);
         assert_eq!(
-            Outcome::Dropped("why".into()).response().body(),
+            Outcome::Dropped("why".into()).answered().body(),
             r#"{"status":"dropped","reason":"why"}"#
         );
     }
 
     #[test]
     fn any_other_answer_is_a_problem_document() {
-        let response = delivered(vec![failed(Reason::Unavailable)]).response();
+        let response = delivered(vec![failed(Reason::Unavailable)]).answered();
         assert_eq!(response.headers()["content-type"], "application/problem+json");
         assert_eq!(response.headers()["retry-after"], "2");
         assert_eq!(
             response.body(),
             r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"a destination did not take the message for now: send it again","code":"destination_failed","destinations":[{"cache":"c","topic":"t","status":"failed","reason":"unavailable","attempts":1}]}"#
         );
-        let response = Outcome::Refused(Refusal::Method).response();
+        let response = Outcome::Refused(Refusal::Method).answered();
         assert_eq!(response.headers()["allow"], "POST");
         assert!(!response.headers().contains_key("retry-after"));
     }

@@ -68,6 +68,7 @@ struct EventEntry {
 pub struct Ended<'o> {
     entry: Entry,
     outcome: &'o Outcome<'o>,
+    destinations: Option<&'o RawValue>,
     took: Duration,
 }
 
@@ -92,8 +93,13 @@ impl Entry {
 
     /// It came to this.
     #[must_use]
-    pub const fn ended<'o>(self, outcome: &'o Outcome<'o>, took: Duration) -> Ended<'o> {
-        Ended { entry: self, outcome, took }
+    pub const fn ended<'o>(
+        self,
+        outcome: &'o Outcome<'o>,
+        destinations: Option<&'o RawValue>,
+        took: Duration,
+    ) -> Ended<'o> {
+        Ended { entry: self, outcome, destinations, took }
     }
 }
 
@@ -131,8 +137,8 @@ struct Line<'l> {
     entry: &'l Entry,
     outcome: &'static str,
     status: u16,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    destinations: &'l [Delivery<'l>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destinations: Option<&'l RawValue>,
     _aws: Metadata<'l>,
     FunctionName: &'l str,
     Received: u8,
@@ -248,7 +254,7 @@ impl Ended<'_> {
             entry: &self.entry,
             outcome: self.outcome.name(),
             status: self.outcome.status().as_u16(),
-            destinations: self.outcome.deliveries(),
+            destinations: self.destinations,
             _aws: Metadata {
                 Timestamp: self.entry.at,
                 CloudWatchMetrics: DIRECTIVES.of(age.is_some(), refused),
@@ -326,7 +332,9 @@ mod tests {
             });
             entry.of(&event, NOW);
         }
-        let line = entry.ended(outcome, Duration::from_micros(1_500)).line("webhook", "now");
+        let destinations = outcome.destinations();
+        let ended = entry.ended(outcome, destinations.as_deref(), Duration::from_micros(1_500));
+        let line = ended.line("webhook", "now");
         serde_json::from_slice(&line).unwrap()
     }
 

@@ -118,8 +118,10 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
     }
 
     fn end(&self, entry: Entry, outcome: &Outcome<'_>, started: Instant) -> Response<Bytes> {
-        self.journal.write(&entry.ended(outcome, started.elapsed()));
-        outcome.response()
+        let took = started.elapsed();
+        let destinations = outcome.destinations();
+        self.journal.write(&entry.ended(outcome, destinations.as_deref(), took));
+        outcome.response(destinations.as_deref())
     }
 
     /// Proves a request genuine, reads it, and looks at its age.

@@ -208,7 +208,7 @@ async fn answer<P: Publisher, C: Clock>(
     let handled = handlers.spawn(async move { webhook.handle(inbound).await });
     let response = handled.await.unwrap_or_else(|error| {
         tracing::error!(%error, "request not handled");
-        Outcome::Crashed.response()
+        Outcome::Crashed.response(None)
     });
     Ok(response.map(Full::new))
 }
