@@ -32,7 +32,7 @@ pub trait Publisher: Send + Sync + 'static {
 ///
 /// It is replaced when it seems to be cut off. A connection that the network has forgotten gives no error:
 /// what is sent on it is simply never answered, and the SDK notices after most of a minute. So when
-/// [`SILENCE`] tries in a row were never answered, with no answer of any kind in between, a new client
+/// two tries in a row were never answered, with no answer of any kind in between, a new client
 /// takes over, with new connections.
 #[derive(Debug)]
 pub struct MomentoPublisher {
