@@ -18,6 +18,9 @@ pub struct TopicName(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// There is nothing in it.
+    #[error("is empty")]
+    Empty,
+    /// There is only white space in it.
     #[error("is blank")]
     Blank,
     /// The name of a cache is sent as a header too.
@@ -51,7 +54,7 @@ impl TopicName {
     /// When the name is empty.
     pub fn new(name: impl Into<String>) -> Result<Self, NameError> {
         let name = name.into();
-        if name.is_empty() { Err(NameError::Blank) } else { Ok(Self(name)) }
+        if name.is_empty() { Err(NameError::Empty) } else { Ok(Self(name)) }
     }
 
     /// The name.

@@ -134,9 +134,9 @@ impl Plan {
     }
 }
 
-/// The only setting that comes from a flag unchecked is the transform.
+/// The settings that come from flags unchecked are the transform and the secret.
 fn in_flags(errors: &ConfigErrors) -> String {
-    on_one_line(errors).replace("TRANSFORM:", "--transform")
+    on_one_line(errors).replace("TRANSFORM:", "--transform").replace("WEBHOOK_SIGNING_SECRET:", "--secret")
 }
 
 /// Good for Momento's own signature and for Standard Webhooks.
@@ -159,7 +159,8 @@ mod tests {
 
     fn plan(flags: &[&str]) -> Result<Plan, Error> {
         // A secret in the environment of whoever runs the tests is of no account.
-        let flags = [&["dev", "--secret", "it's"], flags].concat();
+        let secret = if flags.contains(&"--secret") { &[][..] } else { &["--secret", "it's"] };
+        let flags = [&["dev"], secret, flags].concat();
         Plan::new(Dev::try_parse_from(flags).unwrap().args)
     }
 
@@ -173,6 +174,7 @@ mod tests {
             (&["--inbound", ""], "--inbound is empty"),
             (&["--outbound", ""], "--outbound is empty"),
             (&["--transform", "shout"], "--transform names a transform that is none of"),
+            (&["--secret", "it's "], "--secret has white space"),
         ] {
             match plan(flags) {
                 Err(Error::Usage(said)) => assert!(said.contains(says), "{flags:?}: {said}"),
