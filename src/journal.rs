@@ -204,6 +204,12 @@ fn directives(has_event: bool, refused: bool) -> Box<RawValue> {
     serde_json::value::to_raw_value(&directives).unwrap_or_default()
 }
 
+/// Milliseconds, to the microsecond.
+fn millis(time: Duration) -> f64 {
+    let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+    f64::from(micros) / 1e3
+}
+
 /// The time, written as all other lines of the log have it.
 fn timestamp() -> String {
     let mut timestamp = String::new();
@@ -263,7 +269,7 @@ impl Ended<'_> {
             Received: 1,
             Published: self.published(),
             Failed: self.failed(),
-            Latency: self.took.as_secs_f64() * 1_000.0,
+            Latency: millis(self.took),
             EventAge: age,
             Refused: refused.then_some(1),
             Reason: refused.then(|| self.outcome.name()),

@@ -18,7 +18,7 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Publishing from a function that must answer within 4.5 s: one try takes a few milliseconds
+    /// Publishing from a function that answers within 4 s: one try takes a few milliseconds
     /// within a region, so that 1.1 s (the deadline of the SDK's own `Lambda` configuration) means
     /// that it hangs; three of those and a part of a fourth fit.
     pub const PUBLISH: Self = Self {

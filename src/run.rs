@@ -70,7 +70,7 @@ fn run(source: &dyn Source, telemetry: &Telemetry) -> Result<(), RunError> {
     let runtime = runtime(is_lambda && lambda::concurrency(source) <= 1)?;
     let ended = runtime.block_on(async {
         let shutdown = serve::shutdown_signal()
-            .map_err(|error| RunError::Io("signals cannot be listened to".to_owned(), error))?;
+            .map_err(|error| RunError::Io("cannot listen for signals".to_owned(), error))?;
         let port = config.listen.port;
         let webhook = Arc::new(build(config, journal)?);
         if is_lambda {
@@ -78,7 +78,7 @@ fn run(source: &dyn Source, telemetry: &Telemetry) -> Result<(), RunError> {
         } else {
             let listener = listen(port)
                 .await
-                .map_err(|error| RunError::Io(format!("port {port} cannot be listened to"), error))?;
+                .map_err(|error| RunError::Io(format!("cannot listen on port {port}"), error))?;
             if let Ok(address) = listener.local_addr() {
                 tracing::info!(%address, "listening for webhooks");
             }

@@ -103,18 +103,20 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         let deadline = started + inbound.time_left.min(TIME_TO_ANSWER);
         let mut entry = Entry::new(now, inbound.id);
 
-        let admitted = match inbound.fault {
+        let proven = match inbound.fault {
             Some(fault) => Err(fault),
-            None => self.admit(&inbound.request, now),
+            None => self.prove(&inbound.request),
         };
-        match admitted {
-            Ok(event) => {
-                entry.of(&event, now);
-                let outcome = self.process(&event, deadline).await;
-                self.end(entry, &outcome, started)
-            }
-            Err(refusal) => self.end(entry, &Outcome::Refused(refusal), started),
-        }
+        let event = match proven {
+            Ok(event) => event,
+            Err(refusal) => return self.end(entry, &Outcome::Refused(refusal), started),
+        };
+        entry.of(&event, now);
+        let outcome = match self.window.check(event.publish_timestamp, now) {
+            Ok(_) => self.process(&event, deadline).await,
+            Err(error) => Outcome::Refused(error.into()),
+        };
+        self.end(entry, &outcome, started)
     }
 
     fn end(&self, entry: Entry, outcome: &Outcome<'_>, started: Instant) -> Response<Bytes> {
@@ -124,8 +126,8 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         outcome.response(destinations.as_deref())
     }
 
-    /// Proves a request genuine, reads it, and looks at its age.
-    fn admit(&self, request: &Request<Bytes>, now: Millis) -> Result<Verified<Event>, Refusal> {
+    /// Proves a request genuine, and reads it.
+    fn prove(&self, request: &Request<Bytes>) -> Result<Verified<Event>, Refusal> {
         if request.method() != Method::POST {
             return Err(Refusal::Method);
         }
@@ -134,9 +136,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         }
         let signatures = request.headers().get_all(momento::SIGNATURE_HEADER);
         let signatures = signatures.iter().map(http::HeaderValue::as_bytes);
-        let event = momento::verify(&self.secrets, request.body(), signatures)?.event()?;
-        self.window.check(event.publish_timestamp, now)?;
-        Ok(event)
+        Ok(momento::verify(&self.secrets, request.body(), signatures)?.event()?)
     }
 
     /// Sends an event to the destinations that do not have it.

@@ -26,48 +26,78 @@ impl MomentoConfig {
     }
 
     pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
-        let (endpoint, key) = (settings.get(ENDPOINT), settings.get(KEY));
-        let (endpoint, Some(key)) = (endpoint?, key?) else {
-            return settings.fault(KEY, "is not set: an API key or a token of Momento");
-        };
-        // It is sent as a header: a line end that came along from a file would fail every call.
-        if !key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
-            return settings.fault(KEY, "has characters that no key has, perhaps a line end");
-        }
-        match endpoint {
-            Some(endpoint) if is_url(&endpoint, "http") => match local(&key, &endpoint) {
-                Some(credentials) => Ok(Self { credentials }),
-                None => settings
-                    .fault(ENDPOINT, "is not http://host:port, which is what a local server is reached by"),
-            },
-            Some(endpoint) if !is_host(&endpoint) => settings.fault(
-                ENDPOINT,
-                "is not the host name of a Momento endpoint, nor http://host:port of a local server",
-            ),
-            endpoint => hosted(settings, &key, endpoint.as_deref()),
+        let (key, endpoint) = (key(settings), Endpoint::read(settings));
+        match (key?, endpoint?) {
+            (key, Some(Endpoint::Local(authority))) => local(settings, &key, &authority),
+            (key, Some(Endpoint::Hosted(host))) => hosted(settings, &key, Some(&host)),
+            (key, None) => hosted(settings, &key, None),
         }
     }
 }
 
-/// A plaintext server of development and tests, for which any key does.
-fn local(key: &str, endpoint: &str) -> Option<CredentialProvider> {
-    let uri: http::Uri = endpoint.parse().ok()?;
+fn key(settings: &mut Settings<'_>) -> Read<String> {
+    match settings.get(KEY)? {
+        None => settings.fault(KEY, "is not set: an API key or a token of Momento"),
+        // It is sent as a header: a line end that came along from a file would fail every call.
+        Some(key) if key.bytes().any(|byte| !byte.is_ascii_graphic() && byte != b' ') => {
+            settings.fault(KEY, "has characters that no key has, perhaps a line end")
+        }
+        Some(key) => Ok(key),
+    }
+}
+
+enum Endpoint {
+    /// `http://host:port` of a plaintext server of development and tests; here without its scheme.
+    Local(String),
+    /// A host name of the service.
+    Hosted(String),
+}
+
+impl Endpoint {
+    fn read(settings: &mut Settings<'_>) -> Read<Option<Self>> {
+        match settings.get(ENDPOINT)? {
+            None => Ok(None),
+            Some(url) if is_url(&url, "http") => match authority(&url) {
+                Some(authority) => Ok(Some(Self::Local(authority))),
+                None => settings
+                    .fault(ENDPOINT, "is not http://host:port, which is what a local server is reached by"),
+            },
+            Some(host) if is_host(&host) => Ok(Some(Self::Hosted(host))),
+            Some(_) => settings.fault(
+                ENDPOINT,
+                "is not the host name of a Momento endpoint, nor http://host:port of a local server",
+            ),
+        }
+    }
+}
+
+/// The host and the port of a URL that has nothing else.
+fn authority(url: &str) -> Option<String> {
+    let uri: http::Uri = url.parse().ok()?;
     let authority = uri.authority()?;
     let host_and_port = match uri.port_u16() {
         Some(port) => format!("{}:{port}", authority.host()),
         None => authority.host().to_owned(),
     };
     let has_path = uri.path_and_query().is_some_and(|path| !matches!(path.as_str(), "" | "/"));
-    if authority.host().is_empty() || authority.as_str() != host_and_port || has_path {
-        return None;
-    }
-    // A key that holds its endpoint is sent without it; any other is wrapped in the form that the
-    // SDK unwraps, so that it is sent as it is.
+    let is_bare = !authority.host().is_empty() && authority.as_str() == host_and_port && !has_path;
+    is_bare.then_some(host_and_port)
+}
+
+/// A local server, for which any key does. A key that holds its endpoint is sent without it; any other is
+/// wrapped in the form that the SDK unwraps, so that it is sent as it is.
+fn local(settings: &mut Settings<'_>, key: &str, authority: &str) -> Read<MomentoConfig> {
     let credentials = CredentialProvider::from_disposable_token(key).or_else(|_| {
-        let wrapped = serde_json::json!({ "api_key": key, "endpoint": authority.as_str() });
+        let wrapped = serde_json::json!({ "api_key": key, "endpoint": authority });
         CredentialProvider::from_disposable_token(BASE64_URL.encode(wrapped.to_string()))
     });
-    Some(credentials.ok()?.insecure_endpoint_override(&format!("http://{authority}")))
+    match credentials {
+        Ok(credentials) => {
+            let credentials = credentials.insecure_endpoint_override(&format!("http://{authority}"));
+            Ok(MomentoConfig { credentials })
+        }
+        Err(_) => settings.fault(KEY, "is not accepted by the SDK"),
+    }
 }
 
 /// The service. Keys are told apart by their form: a v1 key and a disposable token are base64 JSON
@@ -172,6 +202,13 @@ mod tests {
             assert_eq!(credentials.auth_token(), sent);
             assert!(credentials.to_string().contains("cache_endpoint: http://localhost:8080,"));
         }
+    }
+
+    #[test]
+    fn the_key_and_the_endpoint_are_looked_at_both() {
+        let faults = faults(&[("MOMENTO_API_KEY", ""), ("MOMENTO_ENDPOINT", "https://wrong")]);
+        let names: Vec<_> = faults.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["MOMENTO_API_KEY", "MOMENTO_ENDPOINT"]);
     }
 
     #[test]

@@ -56,7 +56,7 @@ fn outbound(settings: &mut Settings<'_>) -> Read<Vec<TopicName>> {
         topics.iter().enumerate().find(|(place, topic)| topics.iter().take(*place).any(|t| t == *topic));
     match twice {
         Some((place, _)) => {
-            settings.fault(SEVERAL, format!("names a topic twice; its name number {}", place + 1))
+            settings.fault(SEVERAL, format!("names a topic twice: name number {}", place + 1))
         }
         None => Ok(topics),
     }
@@ -130,7 +130,7 @@ mod tests {
         }
         assert_eq!(
             fault(&[("OUTBOUND_TOPIC", ""), ("OUTBOUND_TOPICS", "a,b,a")]),
-            ("OUTBOUND_TOPICS".into(), "names a topic twice; its name number 3".into())
+            ("OUTBOUND_TOPICS".into(), "names a topic twice: name number 3".into())
         );
     }
 

@@ -77,7 +77,8 @@ async fn a_signature_that_is_missing_or_wrong_is_403() {
 #[tokio::test]
 async fn too_old_or_from_the_future_is_403_and_publishes_nothing() {
     for way in BOTH {
-        refused(way, &[], sent(-61_000), 403, "event_too_old").await;
+        let problem = refused(way, &[], sent(-61_000), 403, "event_too_old").await;
+        assert!(problem["detail"].as_str().unwrap().starts_with("sent 61"), "{problem}");
         refused(way, &[], sent(61_000), 403, "event_from_the_future").await;
         refused(way, &[("MAX_EVENT_AGE_SECONDS", "5")], sent(-6_000), 403, "event_too_old").await;
     }

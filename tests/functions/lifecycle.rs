@@ -64,7 +64,7 @@ async fn a_port_that_is_taken_is_said() {
     let port = function.address().port().to_string();
     let (code, output) = ends(settings("http://127.0.0.1:1", &[("PORT", &port)])).await;
     assert_eq!(code, Some(1));
-    assert!(output.contains(&format!("port {port} cannot be listened to")), "{output}");
+    assert!(output.contains(&format!("cannot listen on port {port}")), "{output}");
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ pub enum SignerError {
     #[error(transparent)]
     Momento(#[from] SigningSecretError),
     /// Standard Webhooks.
-    #[error("the signing secret is none of Standard Webhooks")]
+    #[error("Standard Webhooks needs a secret of the form whsec_ and base64")]
     Standard(#[from] StandardSecretError),
 }
 

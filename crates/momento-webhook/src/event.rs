@@ -40,7 +40,7 @@ pub struct Event {
     /// Counts up per topic, and starts again when the topic is reset.
     pub topic_sequence_number: u64,
     /// Which run of sequence numbers `topic_sequence_number` belongs to. Momento's hosted webhooks
-    /// do not send it, the relay does.
+    /// do not send it; whoever reads the topic itself knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic_sequence_page: Option<u64>,
     /// The identifier inside the publisher's token. Absent, null and empty all mean that there is

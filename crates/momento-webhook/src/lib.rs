@@ -2,7 +2,7 @@
 //!
 //! A webhook is a `POST` of one topic message as JSON, signed over the raw bytes of its body. This
 //! crate knows that body and two ways of signing it, and does no I/O: the function that receives
-//! webhooks, the relay that sends them and the command line that tries them out share it.
+//! webhooks and the command line that sends them share it.
 //!
 //! | module | what it is for |
 //! | --- | --- |

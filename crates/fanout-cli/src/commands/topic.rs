@@ -41,14 +41,14 @@ pub(crate) struct PublishArgs {
 
 /// Print what a topic brings, until Ctrl-C
 ///
-/// An interruption is got over: it comes back after a pause and resumes after the last message.
+/// It survives interruptions: it comes back after a pause and resumes after the last message.
 /// It ends by itself where that cannot help, as with a cache that does not exist.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
     after_help = "Examples:
   fanout topic subscribe demo 'topic 2'
-  fanout topic subscribe demo 'topic 2' --json --count 1 | jq -r .text
+  fanout topic subscribe demo 'topic 2' --json --quiet --count 1 | jq -r .text
   fanout topic subscribe demo 'topic 2' --resume-at 12 --page 1704296470564"
 )]
 pub(crate) struct SubscribeArgs {
@@ -108,8 +108,8 @@ async fn publish(args: PublishArgs, output: &mut Output) -> Result<(), Error> {
 }
 
 async fn subscribe(args: SubscribeArgs, output: &mut Output) -> Result<(), Error> {
-    let shutdown = shutdown_signal()
-        .map_err(|error| Error::System("signals cannot be listened to".to_owned(), error))?;
+    let shutdown =
+        shutdown_signal().map_err(|error| Error::System("cannot listen for signals".to_owned(), error))?;
     tokio::pin!(shutdown);
     let service = args.service.service(output)?;
     let place = args.resume_at.map(|number| Place { number, page: args.page.unwrap_or_default() });

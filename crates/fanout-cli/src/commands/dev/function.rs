@@ -37,7 +37,7 @@ impl Function {
         let webhook = Arc::new(topic_fanout::run::build(config, Journal::Off)?);
 
         let port = plan.function.function_port;
-        let taken = |error| Error::System(format!("port {port} cannot be listened to"), error);
+        let taken = |error| Error::System(format!("cannot listen on port {port}"), error);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(taken)?;
         let url = url(listener.local_addr().map_err(taken)?)?;
         let stop = CancellationToken::new();

@@ -45,7 +45,7 @@ use crate::{duration, post};
   fanout dev
   fanout dev --send hello --send 'once more'         # no terminal: ends with 0 when all has arrived
   fanout dev --outbound a --outbound b --transform trim,lowercase
-  fanout dev --momento-port 8080 --function-url http://127.0.0.1:9000/lambda-url/webhook
+  fanout dev --momento-port 8080 --function-url http://127.0.0.1:9000/lambda-url/webhook/
                                                      # the function is `cargo lambda watch`"
 )]
 pub(crate) struct Args {
@@ -127,8 +127,8 @@ pub(crate) async fn run(mut args: Args, output: &mut Output) -> Result<(), Error
     let input = if texts.is_empty() { Input::Typed } else { Input::Texts(texts.into()) };
     let plan = Plan::new(args)?;
     // From here on, being told to end is an orderly end.
-    let shutdown = shutdown_signal()
-        .map_err(|error| Error::System("signals cannot be listened to".to_owned(), error))?;
+    let shutdown =
+        shutdown_signal().map_err(|error| Error::System("cannot listen for signals".to_owned(), error))?;
 
     let mut shutdown = pin!(shutdown);
     let (service, local) = tokio::select! {
