@@ -9,7 +9,8 @@ pub enum Scheme {
     /// As Momento does: hex of HMAC-SHA3-256 over the body
     #[default]
     Momento,
-    /// As Standard Webhooks has it: HMAC-SHA256 over the id, the time and the body
+    /// As Standard Webhooks has it: HMAC-SHA256 over the id, the time and the body, with a secret of the
+    /// form `whsec_` and base64; the function `webhook` does not take it
     Standard,
     /// Both, side by side
     Both,
