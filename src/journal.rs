@@ -23,6 +23,9 @@ use crate::output::Output;
 /// The namespace of the metrics.
 pub const NAMESPACE: &str = "TopicFanout";
 
+/// Bytes of a line that has a few destinations.
+const USUAL_LINE: usize = 1_024;
+
 /// Where the lines go.
 #[derive(Clone, Debug)]
 pub enum Journal {
@@ -275,7 +278,9 @@ impl Ended<'_> {
             Reason: refused.then(|| self.outcome.name()),
         };
         // Strings and numbers under string keys: there is nothing in a line that JSON cannot say.
-        serde_json::to_vec(&line).unwrap_or_default()
+        let mut written = Vec::with_capacity(USUAL_LINE);
+        let _ = serde_json::to_writer(&mut written, &line);
+        written
     }
 
     fn tell(&self) {

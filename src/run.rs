@@ -71,6 +71,9 @@ fn run(source: &dyn Source, telemetry: &Telemetry) -> Result<(), RunError> {
     let ended = runtime.block_on(async {
         let shutdown = serve::shutdown_signal()
             .map_err(|error| RunError::Io("cannot listen for signals".to_owned(), error))?;
+        // In a task of its own, it is not asked again at every turn of what is being served.
+        let shutdown = tokio::spawn(shutdown);
+        let shutdown = async { drop(shutdown.await) };
         let port = config.listen.port;
         let webhook = Arc::new(build(config, journal)?);
         if is_lambda {
