@@ -4,7 +4,7 @@
 //! before. What is remembered lives in this process and is bounded; an environment that never saw the
 //! event handles it anew.
 
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -71,7 +71,7 @@ impl Dedupe {
             None => (false, event.event_timestamp),
         };
         let identity = (&event.cache, &event.topic, event.topic_sequence_number, run);
-        self.hashers.each_ref().map(|hasher| hash(hasher, &identity))
+        self.hashers.each_ref().map(|hasher| hasher.hash_one(identity))
     }
 }
 
@@ -79,10 +79,6 @@ impl Default for Dedupe {
     fn default() -> Self {
         Self::new(REMEMBERED)
     }
-}
-
-fn hash(hasher: &RandomState, identity: &impl Hash) -> u64 {
-    hasher.hash_one(identity)
 }
 
 #[cfg(test)]

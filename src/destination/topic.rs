@@ -13,7 +13,7 @@ use tonic::Code;
 use super::{DeliveryError, Reason};
 
 /// One topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Topic<'n> {
     /// Its cache.
     pub cache: &'n str,
