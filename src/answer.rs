@@ -12,8 +12,8 @@ use momento_webhook::momento::SignatureError;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::destination::Reason;
 use crate::fan_out::Delivery;
+use crate::reason::Reason;
 use crate::route::FeedsItself;
 
 /// What became of a request.
@@ -23,8 +23,6 @@ pub enum Outcome<'d> {
     Delivered(Vec<Delivery<'d>>),
     /// No route is for this topic.
     Ignored,
-    /// A transform dropped it, for this reason.
-    Dropped(String),
     /// Every destination took it at an earlier delivery.
     Duplicate,
     /// The request was not accepted.
@@ -78,7 +76,7 @@ impl Outcome<'_> {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Ignored | Self::Dropped(_) | Self::Duplicate => StatusCode::OK,
+            Self::Ignored | Self::Duplicate => StatusCode::OK,
             Self::Delivered(deliveries) => {
                 let mut failures =
                     deliveries.iter().filter_map(|delivery| delivery.outcome.failure()).peekable();
@@ -111,12 +109,12 @@ impl Outcome<'_> {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Delivered(_) => match self.status() {
+                StatusCode::OK if self.is_dropped() => "dropped",
                 StatusCode::OK => "success",
                 StatusCode::UNPROCESSABLE_ENTITY => "destination_refused",
                 _ => "destination_failed",
             },
             Self::Ignored => "ignored",
-            Self::Dropped(_) => "dropped",
             Self::Duplicate => "duplicate",
             Self::Busy => "busy",
             Self::Crashed => "crashed",
@@ -134,6 +132,13 @@ impl Outcome<'_> {
                 Refusal::FeedsItself(_) => "feeds_itself",
             },
         }
+    }
+
+    /// Whether no destination was to have it.
+    fn is_dropped(&self) -> bool {
+        let is_dropped =
+            |delivery: &Delivery<'_>| matches!(delivery.outcome, crate::fan_out::Outcome::Dropped { .. });
+        !self.deliveries().is_empty() && self.deliveries().iter().all(is_dropped)
     }
 
     /// What became of each destination.
@@ -159,11 +164,7 @@ impl Outcome<'_> {
     pub fn response(&self, destinations: Option<&RawValue>) -> Response<Bytes> {
         let status = self.status();
         let (content_type, body) = if status.is_success() {
-            let reason = match self {
-                Self::Dropped(reason) => Some(reason.as_str()),
-                _ => None,
-            };
-            let good = Good { status: self.name(), reason, destinations };
+            let good = Good { status: self.name(), destinations };
             ("application/json", serde_json::to_vec(&good))
         } else {
             let problem = Problem {
@@ -211,8 +212,6 @@ impl Outcome<'_> {
 struct Good<'a> {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     destinations: Option<&'a RawValue>,
 }
 
@@ -233,20 +232,28 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::destination::{DeliveryError, Topic};
+    use crate::destination::Topic;
     use crate::fan_out;
 
     fn failed(reason: Reason) -> fan_out::Outcome {
-        fan_out::Outcome::Failed { attempts: 1, error: DeliveryError { reason, source: None } }
+        fan_out::Outcome::Failed { attempts: 1, reason }
     }
 
     fn published() -> fan_out::Outcome {
         fan_out::Outcome::Published { attempts: 1 }
     }
 
+    fn dropped() -> fan_out::Outcome {
+        fan_out::Outcome::Dropped { transform: "filter".into(), reason: "why".into() }
+    }
+
+    fn not_transformed(reason: Reason) -> fan_out::Outcome {
+        fan_out::Outcome::NotTransformed { transform: "translate".into(), reason, detail: "why".into() }
+    }
+
     fn delivered(outcomes: Vec<fan_out::Outcome>) -> Outcome<'static> {
-        let topic = Topic { cache: "c", topic: "t" };
-        Outcome::Delivered(outcomes.into_iter().map(|outcome| Delivery { topic, outcome }).collect())
+        let topic = || Topic::new("c", "t");
+        Outcome::Delivered(outcomes.into_iter().map(|outcome| Delivery { topic: topic(), outcome }).collect())
     }
 
     impl Outcome<'_> {
@@ -266,7 +273,13 @@ mod tests {
             (delivered(vec![published()]), 200, "success"),
             (delivered(vec![fan_out::Outcome::AlreadyPublished, published()]), 200, "success"),
             (Outcome::Ignored, 200, "ignored"),
-            (Outcome::Dropped("why".into()), 200, "dropped"),
+            (delivered(vec![dropped(), dropped()]), 200, "dropped"),
+            (delivered(vec![dropped(), published()]), 200, "success"),
+            (
+                delivered(vec![fan_out::Outcome::Unnamed { missing: "token_id".into() }]),
+                422,
+                "destination_refused",
+            ),
             (Outcome::Duplicate, 200, "duplicate"),
             (Outcome::Busy, 503, "busy"),
             (Outcome::Refused(Refusal::Method), 405, "method_not_allowed"),
@@ -306,6 +319,11 @@ mod tests {
             (Reason::Unauthenticated, 422),
         ] {
             assert_eq!(delivered(vec![published(), failed(reason)]).status().as_u16(), status, "{reason}");
+            assert_eq!(
+                delivered(vec![published(), not_transformed(reason)]).status().as_u16(),
+                status,
+                "{reason}"
+            );
             let mixed = delivered(vec![failed(reason), failed(Reason::Unavailable)]);
             assert_eq!(mixed.status().as_u16(), 503, "{reason}");
         }
@@ -321,8 +339,8 @@ mod tests {
         );
         assert_eq!(Outcome::Ignored.answered().body(), r#"{"status":"ignored"}"#);
         assert_eq!(
-            Outcome::Dropped("why".into()).answered().body(),
-            r#"{"status":"dropped","reason":"why"}"#
+            delivered(vec![dropped()]).answered().body(),
+            r#"{"status":"dropped","destinations":[{"cache":"c","topic":"t","status":"dropped","reason":"why","transform":"filter"}]}"#
         );
     }
 

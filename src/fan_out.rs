@@ -1,21 +1,26 @@
-//! One text to all its destinations at once, with an outcome for each.
+//! One event to all its destinations at once, with an outcome for each.
 //!
-//! Failures that may pass are tried again, each destination by itself: one that hangs keeps no other
-//! from being served, and none is waited for beyond the deadline.
+//! Transforms and publishes go hand in hand: what chains have in common is done once, and a text is published
+//! as soon as its own chain has come to its end. Failures that may pass are tried again, each destination by
+//! itself: one that hangs keeps no other from being served, and none is waited for beyond the deadline.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join, join_all};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::destination::{DeliveryError, Publisher, Reason, Topic};
+use crate::destination::{DeliveryError, Publisher, Topic};
+use crate::reason::Reason;
 use crate::retry::RetryPolicy;
+use crate::route::Plan;
+use crate::transform::{Branch, Context, Message, OnFailure, TransformError, Transformed, Tree};
 
 /// A try that could not take at least this long is not begun: nobody would learn what came of it.
 const LEAST_ATTEMPT: Duration = Duration::from_millis(20);
 
-/// Publishes to many topics at once.
+/// Serves many destinations at once.
 #[derive(Debug)]
 pub struct FanOut<P> {
     publisher: P,
@@ -32,23 +37,55 @@ pub struct Delivery<'d> {
 }
 
 /// What became of one destination.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Outcome {
     /// It took the text, after this many tries.
     Published {
         /// Tries, the good one included.
         attempts: u32,
     },
-    /// It had taken the text at an earlier delivery of the same event.
+    /// It had what is its share at an earlier delivery of the same event.
     AlreadyPublished,
+    /// A transform decided that it gets no text.
+    Dropped {
+        /// Which one.
+        transform: String,
+        /// Why.
+        reason: String,
+    },
+    /// A transform could not do its work.
+    NotTransformed {
+        /// Which one.
+        transform: String,
+        /// What went wrong.
+        reason: Reason,
+        /// The same in words.
+        detail: Cow<'static, str>,
+    },
+    /// Its name cannot be made: the event has no such field.
+    Unnamed {
+        /// The field.
+        missing: String,
+    },
     /// It did not take the text, in this many tries.
     Failed {
         /// Tries in all; none where the deadline had come before.
         attempts: u32,
         /// What the last of them came to.
-        error: DeliveryError,
+        reason: Reason,
     },
 }
+
+/// An event on its way.
+#[derive(Clone, Copy, Debug)]
+struct Job<'j> {
+    plan: &'j Plan<'j>,
+    context: &'j Context<'j>,
+    deadline: Instant,
+}
+
+/// A destination, by its place, and what became of it.
+type Served = (usize, Outcome);
 
 impl<P: Publisher> FanOut<P> {
     /// Publishes through `publisher`, and tries again as `retry` says.
@@ -56,42 +93,129 @@ impl<P: Publisher> FanOut<P> {
         Self { publisher, retry }
     }
 
-    /// Publishes `text` to every one of `topics` at once. Every outcome is known when `deadline`
-    /// comes, and they are in the order of the topics.
-    pub async fn publish<'d>(
-        &self,
-        topics: impl IntoIterator<Item = Topic<'d>>,
-        text: &str,
-        deadline: Instant,
-    ) -> Vec<Delivery<'d>> {
-        join_all(topics.into_iter().map(|topic| self.publish_one(topic, text, deadline))).await
+    /// Serves the destinations of `plan`: all of them, or those at the places in `pending`, where the others have
+    /// been served before. Every outcome is known when `deadline` comes, and they are in the order
+    /// of the destinations.
+    pub async fn serve(&self, plan: &Plan<'_>, pending: Option<&[usize]>, deadline: Instant) -> Vec<Outcome> {
+        let now = Instant::now();
+        // A quarter of the time is left to publish what a transform passes on after it has hung.
+        let context = plan.context(now + deadline.saturating_duration_since(now) / 4 * 3);
+        let job = Job { plan, context: &context, deadline };
+        let tree = plan.tree(pending);
+        let served = self.tree(job, &tree, Message::new(plan.text())).await;
+        let mut outcomes: Vec<_> = plan.destinations().iter().map(|_| Outcome::AlreadyPublished).collect();
+        for (place, outcome) in served {
+            if let Some(unset) = outcomes.get_mut(place) {
+                *unset = outcome;
+            }
+        }
+        outcomes
     }
 
-    async fn publish_one<'d>(&self, topic: Topic<'d>, text: &str, deadline: Instant) -> Delivery<'d> {
+    /// Serves all destinations of `tree`.
+    async fn tree(&self, job: Job<'_>, tree: &Tree, message: Message<'_>) -> Vec<Served> {
+        let text: &str = &message.text;
+        let publishes = join_all(tree.destinations.iter().map(|place| self.destination(job, *place, text)));
+        if tree.branches.is_empty() {
+            return publishes.await;
+        }
+        let branches = join_all(tree.branches.iter().map(|branch| self.branch(job, branch, &message)));
+        let (mut served, behind) = join(publishes, branches).await;
+        served.extend(behind.into_iter().flatten());
+        served
+    }
+
+    /// Applies one transform, and serves all destinations behind it.
+    fn branch<'b>(
+        &'b self,
+        job: Job<'b>,
+        branch: &'b Branch,
+        message: &'b Message<'b>,
+    ) -> BoxFuture<'b, Vec<Served>> {
+        Box::pin(async move {
+            let applying = branch.stage.transform().apply(message.borrowed(), job.context);
+            let applied = match timeout_at(job.context.deadline, applying).await {
+                Ok(applied) => applied,
+                Err(_) => Err(TransformError::new(Reason::TimedOut, "it did not end in time")),
+            };
+            let name = branch.stage.name();
+            match applied {
+                Ok(Transformed::Message(next)) => {
+                    let behind = branch.behind.iter().map(|(_, tree)| self.tree(job, tree, next.borrowed()));
+                    join_all(behind).await.into_iter().flatten().collect()
+                }
+                Ok(Transformed::Dropped(reason)) => {
+                    let dropped =
+                        Outcome::Dropped { transform: name.to_owned(), reason: reason.into_owned() };
+                    branch.places().into_iter().map(|place| (place, dropped.clone())).collect()
+                }
+                Err(error) => {
+                    tracing::debug!(transform = name, %error, source = ?error.source, "transform failed");
+                    let behind = branch.behind.iter().map(|(on_failure, tree)| {
+                        self.not_transformed(job, (name, *on_failure), &error, tree, message)
+                    });
+                    join_all(behind).await.into_iter().flatten().collect()
+                }
+            }
+        })
+    }
+
+    /// What becomes of the destinations behind a transform that failed.
+    async fn not_transformed(
+        &self,
+        job: Job<'_>,
+        (name, on_failure): (&str, OnFailure),
+        error: &TransformError,
+        tree: &Tree,
+        message: &Message<'_>,
+    ) -> Vec<Served> {
+        let transform = name.to_owned();
+        let outcome = match on_failure {
+            OnFailure::Pass => return self.tree(job, tree, message.borrowed()).await,
+            OnFailure::Drop => Outcome::Dropped { transform, reason: format!("failed: {error}") },
+            OnFailure::Fail => {
+                Outcome::NotTransformed { transform, reason: error.reason, detail: error.detail.clone() }
+            }
+        };
+        tree.places().into_iter().map(|place| (place, outcome.clone())).collect()
+    }
+
+    async fn destination(&self, job: Job<'_>, place: usize, text: &str) -> Served {
+        let outcome = match job.plan.destinations().get(place) {
+            // Places come from the same plan.
+            None => Outcome::AlreadyPublished,
+            Some(destination) => match &destination.missing {
+                Some(missing) => Outcome::Unnamed { missing: missing.clone() },
+                None => self.publish(&destination.topic, text, job.deadline).await,
+            },
+        };
+        (place, outcome)
+    }
+
+    async fn publish(&self, topic: &Topic<'_>, text: &str, deadline: Instant) -> Outcome {
         let last_start = deadline.checked_sub(LEAST_ATTEMPT).unwrap_or(deadline);
         if Instant::now() > last_start {
-            let error = DeliveryError { reason: Reason::TimedOut, source: None };
-            return Delivery { topic, outcome: Outcome::Failed { attempts: 0, error } };
+            return Outcome::Failed { attempts: 0, reason: Reason::TimedOut };
         }
         let mut attempts = 0;
-        let outcome = loop {
+        loop {
             attempts += 1;
             let error = match self.attempt(topic, text, deadline).await {
-                Ok(()) => break Outcome::Published { attempts },
+                Ok(()) => return Outcome::Published { attempts },
                 Err(error) => error,
             };
             let pause = self.retry.pause(attempts, &mut rand::rng());
             let is_last = attempts >= self.retry.max_attempts || Instant::now() + pause > last_start;
-            if is_last || !error.reason.is_passing() {
-                break Outcome::Failed { attempts, error };
+            let reason = error.reason;
+            if is_last || !reason.is_passing() {
+                return Outcome::Failed { attempts, reason };
             }
-            tracing::debug!(cache = topic.cache, topic = topic.topic, attempts, reason = %error.reason, "publish tried again");
+            tracing::debug!(cache = %topic.cache, topic = %topic.topic, attempts, %reason, "publish tried again");
             sleep(pause).await;
-        };
-        Delivery { topic, outcome }
+        }
     }
 
-    async fn attempt(&self, topic: Topic<'_>, text: &str, deadline: Instant) -> Result<(), DeliveryError> {
+    async fn attempt(&self, topic: &Topic<'_>, text: &str, deadline: Instant) -> Result<(), DeliveryError> {
         let end = deadline.min(Instant::now() + self.retry.attempt_timeout);
         match timeout_at(end, self.publisher.publish(topic, text)).await {
             Ok(result) => result,
@@ -101,18 +225,34 @@ impl<P: Publisher> FanOut<P> {
 }
 
 impl Outcome {
-    /// Whether the destination has the text, from this delivery or an earlier one.
+    /// Whether nothing is left to do for the destination: it has the text, from this delivery or an earlier
+    /// one, or is to have none.
     #[must_use]
-    pub const fn is_taken(&self) -> bool {
-        matches!(self, Self::Published { .. } | Self::AlreadyPublished)
+    pub const fn is_done(&self) -> bool {
+        self.failure().is_none()
     }
 
-    /// Why the destination does not have the text.
+    /// Why the destination does not have the text that it should have.
     #[must_use]
     pub const fn failure(&self) -> Option<Reason> {
         match self {
-            Self::Published { .. } | Self::AlreadyPublished => None,
-            Self::Failed { error, .. } => Some(error.reason),
+            Self::Published { .. } | Self::AlreadyPublished | Self::Dropped { .. } => None,
+            Self::NotTransformed { reason, .. } | Self::Failed { reason, .. } => Some(*reason),
+            Self::Unnamed { .. } => Some(Reason::InvalidArgument),
+        }
+    }
+
+    /// One word for it.
+    #[must_use]
+    pub const fn status(&self) -> &'static str {
+        match self {
+            Self::Published { .. } => "published",
+            Self::AlreadyPublished => "already_published",
+            Self::Dropped { .. } => "dropped",
+            Self::NotTransformed { reason, .. } | Self::Failed { reason, .. } if reason.is_passing() => {
+                "failed"
+            }
+            Self::NotTransformed { .. } | Self::Failed { .. } | Self::Unnamed { .. } => "refused",
         }
     }
 }
@@ -120,23 +260,29 @@ impl Outcome {
 /// As the answer and the log show it.
 impl Serialize for Delivery<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (status, attempts) = match &self.outcome {
-            Outcome::Published { attempts } => ("published", Some(attempts)),
-            Outcome::AlreadyPublished => ("already_published", None),
-            Outcome::Failed { attempts, error } if error.reason.is_passing() => ("failed", Some(attempts)),
-            Outcome::Failed { attempts, .. } => ("refused", Some(attempts)),
-        };
-        let reason = self.outcome.failure();
-        let fields = 3 + usize::from(attempts.is_some()) + usize::from(reason.is_some());
-        let mut delivery = serializer.serialize_struct("Delivery", fields)?;
-        delivery.serialize_field("cache", self.topic.cache)?;
-        delivery.serialize_field("topic", self.topic.topic)?;
-        delivery.serialize_field("status", status)?;
-        if let Some(reason) = reason {
+        let mut delivery = serializer.serialize_struct("Delivery", 6)?;
+        delivery.serialize_field("cache", &self.topic.cache)?;
+        delivery.serialize_field("topic", &self.topic.topic)?;
+        delivery.serialize_field("status", self.outcome.status())?;
+        if let Some(reason) = self.outcome.failure() {
             delivery.serialize_field("reason", &reason)?;
         }
-        if let Some(attempts) = attempts {
-            delivery.serialize_field("attempts", attempts)?;
+        match &self.outcome {
+            Outcome::AlreadyPublished => {}
+            Outcome::Published { attempts } | Outcome::Failed { attempts, .. } => {
+                delivery.serialize_field("attempts", attempts)?;
+            }
+            Outcome::Dropped { transform, reason } => {
+                delivery.serialize_field("reason", reason)?;
+                delivery.serialize_field("transform", transform)?;
+            }
+            Outcome::NotTransformed { transform, detail, .. } => {
+                delivery.serialize_field("transform", transform)?;
+                delivery.serialize_field("detail", detail)?;
+            }
+            Outcome::Unnamed { missing } => {
+                delivery.serialize_field("detail", &format!("the event has no {missing}"))?;
+            }
         }
         delivery.end()
     }
@@ -148,8 +294,14 @@ pub(crate) mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex};
 
+    use futures_util::future::ready;
+
     use super::*;
+    use crate::names::TopicName;
+    use crate::route::{Destination, Routes};
+    use crate::transform::{Applying, Stage, Transform};
     use crate::webhook::TIME_TO_ANSWER;
+    use crate::webhook::tests::event;
 
     /// Records what is published, and fails as told.
     #[derive(Default)]
@@ -182,14 +334,14 @@ pub(crate) mod tests {
     }
 
     impl Publisher for FakePublisher {
-        async fn publish(&self, topic: Topic<'_>, text: &str) -> Result<(), DeliveryError> {
+        async fn publish(&self, topic: &Topic<'_>, text: &str) -> Result<(), DeliveryError> {
             self.calls.fetch_add(1, Ordering::Relaxed);
-            let failure = self.failures.lock().unwrap().get_mut(topic.topic).and_then(Vec::pop);
+            let failure = self.failures.lock().unwrap().get_mut(&*topic.topic).and_then(Vec::pop);
             match failure {
                 Some(Failure::Because(reason)) => Err(DeliveryError { reason, source: None }),
                 Some(Failure::Hangs) => std::future::pending().await,
                 None => {
-                    let published = (topic.cache.to_owned(), topic.topic.to_owned(), text.to_owned());
+                    let published = (topic.cache.to_string(), topic.topic.to_string(), text.to_owned());
                     self.published.lock().unwrap().push(published);
                     Ok(())
                 }
@@ -200,7 +352,7 @@ pub(crate) mod tests {
     impl<P: Publisher> Publisher for Arc<P> {
         fn publish(
             &self,
-            topic: Topic<'_>,
+            topic: &Topic<'_>,
             text: &str,
         ) -> impl Future<Output = Result<(), DeliveryError>> + Send {
             P::publish(self, topic, text)
@@ -209,26 +361,65 @@ pub(crate) mod tests {
 
     const EVER: usize = 1_000;
 
-    fn topics(names: &[&'static str]) -> Vec<Topic<'static>> {
-        names.iter().map(|topic| Topic { cache: "c", topic }).collect()
+    /// Counts how often it is applied, and does as it is told.
+    #[derive(Clone, Debug, Default)]
+    pub(crate) struct Probe {
+        calls: Arc<AtomicUsize>,
+        fails: bool,
+        hangs: bool,
     }
 
-    async fn publish(
-        publisher: FakePublisher,
-        names: &[&'static str],
-    ) -> (Vec<Delivery<'static>>, Duration, usize) {
+    impl Transform for Probe {
+        fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+            self.calls.fetch_add(1, Ordering::Relaxed);
+            if self.hangs {
+                return Box::pin(std::future::pending());
+            }
+            if self.fails {
+                return Box::pin(ready(Err(TransformError::new(Reason::RateLimited, "too much"))));
+            }
+            let text = format!("{}!", message.text);
+            message.with_text(text).done()
+        }
+    }
+
+    fn probe(name: &'static str, probe: &Probe, on_failure: OnFailure) -> Stage {
+        Stage::new(name.into(), "{}".into(), on_failure, true, Arc::new(probe.clone()))
+    }
+
+    /// Serves the topics with these chains.
+    async fn serve(fan_out: &FanOut<FakePublisher>, chains: &[(&str, Vec<Stage>)]) -> Vec<Outcome> {
+        serve_within(fan_out, chains, TIME_TO_ANSWER).await
+    }
+
+    async fn serve_within(
+        fan_out: &FanOut<FakePublisher>,
+        chains: &[(&str, Vec<Stage>)],
+        time: Duration,
+    ) -> Vec<Outcome> {
+        let destination = |(name, chain): &(&str, Vec<Stage>)| {
+            Destination::verbatim(None, &TopicName::new(*name).unwrap(), chain.clone())
+        };
+        let routes = Routes::one(chains.iter().map(destination).collect());
+        let event = event("c", "in", 1);
+        let plan = routes.plan(&event).unwrap().unwrap();
+        fan_out.serve(&plan, None, Instant::now() + time).await
+    }
+
+    async fn publish(publisher: FakePublisher, names: &[&str]) -> (Vec<Outcome>, Duration, usize) {
         let fan_out = FanOut::new(publisher, RetryPolicy::PUBLISH);
         let start = Instant::now();
-        let deliveries = fan_out.publish(topics(names), "text", start + TIME_TO_ANSWER).await;
-        (deliveries, start.elapsed(), fan_out.publisher.calls())
+        let chains: Vec<_> = names.iter().map(|name| (*name, Vec::new())).collect();
+        let outcomes = serve(&fan_out, &chains).await;
+        (outcomes, start.elapsed(), fan_out.publisher.calls())
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_may_pass_is_tried_again() {
         for reason in [Reason::Unavailable, Reason::TimedOut, Reason::RateLimited, Reason::Internal] {
             let publisher = FakePublisher::default().fail("a", Failure::Because(reason), 2);
-            let (deliveries, _, calls) = publish(publisher, &["a"]).await;
-            assert!(matches!(deliveries[0].outcome, Outcome::Published { attempts: 3 }), "{reason}");
+            let (outcomes, _, calls) = publish(publisher, &["a"]).await;
+            assert!(matches!(outcomes[0], Outcome::Published { attempts: 3 }), "{reason}");
             assert_eq!(calls, 3);
         }
     }
@@ -243,8 +434,8 @@ pub(crate) mod tests {
             Reason::Unauthenticated,
         ] {
             let publisher = FakePublisher::default().fail("a", Failure::Because(reason), EVER);
-            let (deliveries, took, calls) = publish(publisher, &["a"]).await;
-            assert_eq!(deliveries[0].outcome.failure(), Some(reason));
+            let (outcomes, took, calls) = publish(publisher, &["a"]).await;
+            assert_eq!(outcomes[0].failure(), Some(reason));
             assert_eq!((calls, took), (1, Duration::ZERO));
         }
     }
@@ -252,8 +443,8 @@ pub(crate) mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_gives_up_after_the_last_try() {
         let publisher = FakePublisher::default().fail("a", Failure::Because(Reason::Unavailable), EVER);
-        let (deliveries, took, calls) = publish(publisher, &["a"]).await;
-        assert!(matches!(deliveries[0].outcome, Outcome::Failed { attempts: 5, .. }));
+        let (outcomes, took, calls) = publish(publisher, &["a"]).await;
+        assert!(matches!(outcomes[0], Outcome::Failed { attempts: 5, .. }));
         assert_eq!(calls, 5);
         assert!(took < Duration::from_secs(1), "{took:?}");
     }
@@ -261,18 +452,18 @@ pub(crate) mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_that_hangs_keeps_no_other_and_ends_at_the_deadline() {
         let publisher = FakePublisher::default().fail("b", Failure::Hangs, EVER);
-        let (deliveries, took, _) = publish(publisher, &["a", "b", "c"]).await;
-        let taken: Vec<_> = deliveries.iter().map(|delivery| delivery.outcome.is_taken()).collect();
-        assert_eq!(taken, [true, false, true]);
-        assert_eq!(deliveries[1].outcome.failure(), Some(Reason::TimedOut));
+        let (outcomes, took, _) = publish(publisher, &["a", "b", "c"]).await;
+        let done: Vec<_> = outcomes.iter().map(Outcome::is_done).collect();
+        assert_eq!(done, [true, false, true]);
+        assert_eq!(outcomes[1].failure(), Some(Reason::TimedOut));
         assert!(took <= TIME_TO_ANSWER, "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_hang_is_got_over_within_the_deadline() {
         let publisher = FakePublisher::default().fail("a", Failure::Hangs, 1);
-        let (deliveries, took, _) = publish(publisher, &["a"]).await;
-        assert!(matches!(deliveries[0].outcome, Outcome::Published { attempts: 2 }));
+        let (outcomes, took, _) = publish(publisher, &["a"]).await;
+        assert!(matches!(outcomes[0], Outcome::Published { attempts: 2 }));
         assert!(took < Duration::from_millis(1_200), "{took:?}");
     }
 
@@ -280,35 +471,90 @@ pub(crate) mod tests {
     async fn without_time_nothing_is_begun() {
         for left in [0, 19] {
             let fan_out = FanOut::new(FakePublisher::default(), RetryPolicy::PUBLISH);
-            let deadline = Instant::now() + Duration::from_millis(left);
-            let deliveries = fan_out.publish(topics(&["a"]), "text", deadline).await;
-            assert!(matches!(deliveries[0].outcome, Outcome::Failed { attempts: 0, .. }), "{left} ms");
-            assert_eq!(deliveries[0].outcome.failure(), Some(Reason::TimedOut));
+            let time = Duration::from_millis(left);
+            let outcomes = serve_within(&fan_out, &[("a", Vec::new())], time).await;
+            assert!(matches!(outcomes[0], Outcome::Failed { attempts: 0, .. }), "{left} ms");
+            assert_eq!(outcomes[0].failure(), Some(Reason::TimedOut));
             assert_eq!(fan_out.publisher.calls(), 0, "{left} ms");
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_chains_have_in_common_is_done_once() {
+        let fan_out = FanOut::new(FakePublisher::default(), RetryPolicy::PUBLISH);
+        let [common, own] = [(); 2].map(|()| Probe::default());
+        let first = || probe("common", &common, OnFailure::Fail);
+        let then = |name| vec![first(), probe(name, &own, OnFailure::Fail)];
+        let chains = [("a", then("x")), ("b", then("y")), ("c", vec![first()]), ("d", then("x"))];
+        serve(&fan_out, &chains).await;
+        assert_eq!((common.calls.load(Ordering::Relaxed), own.calls.load(Ordering::Relaxed)), (1, 2));
+        let mut texts = fan_out.publisher.published();
+        texts.sort_unstable();
+        let texts: Vec<_> = texts.iter().map(|(_, topic, text)| (topic.as_str(), text.as_str())).collect();
+        assert_eq!(texts, [("a", "Hello!!"), ("b", "Hello!!"), ("c", "Hello!"), ("d", "Hello!!")]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_transform_that_fails_does_to_each_destination_what_was_asked_for() {
+        let fan_out = FanOut::new(FakePublisher::default(), RetryPolicy::PUBLISH);
+        let failing = Probe { fails: true, ..Probe::default() };
+        let chain = |on_failure| vec![probe("failing", &failing, on_failure)];
+        let chains = [
+            ("a", chain(OnFailure::Fail)),
+            ("b", chain(OnFailure::Drop)),
+            ("c", chain(OnFailure::Pass)),
+            ("d", Vec::new()),
+        ];
+        let outcomes = serve(&fan_out, &chains).await;
+        let statuses: Vec<_> = outcomes.iter().map(Outcome::status).collect();
+        assert_eq!(statuses, ["failed", "dropped", "published", "published"]);
+        assert_eq!(outcomes[0].failure(), Some(Reason::RateLimited));
+        assert_eq!(failing.calls.load(Ordering::Relaxed), 1);
+        assert!(fan_out.publisher.published().iter().all(|(_, _, text)| text == "Hello"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_transform_that_hangs_leaves_time_to_publish_what_passes() {
+        let fan_out = FanOut::new(FakePublisher::default(), RetryPolicy::PUBLISH);
+        let hanging = Probe { hangs: true, ..Probe::default() };
+        let chain = |on_failure| vec![probe("hanging", &hanging, on_failure)];
+        let chains = [("a", chain(OnFailure::Fail)), ("b", chain(OnFailure::Pass)), ("c", Vec::new())];
+        let start = Instant::now();
+        let outcomes = serve(&fan_out, &chains).await;
+        let statuses: Vec<_> = outcomes.iter().map(Outcome::status).collect();
+        assert_eq!(statuses, ["failed", "published", "published"]);
+        assert_eq!(outcomes[0].failure(), Some(Reason::TimedOut));
+        assert_eq!(start.elapsed(), TIME_TO_ANSWER / 4 * 3);
+    }
+
     #[test]
     fn a_delivery_says_what_became_of_it() {
-        let shown = |outcome| {
-            serde_json::to_string(&Delivery { topic: Topic { cache: "c", topic: "t" }, outcome }).unwrap()
-        };
-        let failed = |reason| Outcome::Failed { attempts: 2, error: DeliveryError { reason, source: None } };
-        assert_eq!(
-            shown(Outcome::Published { attempts: 1 }),
-            r#"{"cache":"c","topic":"t","status":"published","attempts":1}"#
-        );
-        assert_eq!(
-            shown(Outcome::AlreadyPublished),
-            r#"{"cache":"c","topic":"t","status":"already_published"}"#
-        );
-        assert_eq!(
-            shown(failed(Reason::TimedOut)),
-            r#"{"cache":"c","topic":"t","status":"failed","reason":"timed_out","attempts":2}"#
-        );
-        assert_eq!(
-            shown(failed(Reason::TooLarge)),
-            r#"{"cache":"c","topic":"t","status":"refused","reason":"too_large","attempts":2}"#
-        );
+        let shown =
+            |outcome| serde_json::to_string(&Delivery { topic: Topic::new("c", "t"), outcome }).unwrap();
+        let failed = |reason| Outcome::Failed { attempts: 2, reason };
+        for (outcome, expected) in [
+            (Outcome::Published { attempts: 1 }, r#""status":"published","attempts":1"#),
+            (Outcome::AlreadyPublished, r#""status":"already_published""#),
+            (failed(Reason::TimedOut), r#""status":"failed","reason":"timed_out","attempts":2"#),
+            (failed(Reason::TooLarge), r#""status":"refused","reason":"too_large","attempts":2"#),
+            (
+                Outcome::Dropped { transform: "filter".into(), reason: "why".into() },
+                r#""status":"dropped","reason":"why","transform":"filter""#,
+            ),
+            (
+                Outcome::NotTransformed {
+                    transform: "translate".into(),
+                    reason: Reason::RateLimited,
+                    detail: "why".into(),
+                },
+                r#""status":"failed","reason":"rate_limited","transform":"translate","detail":"why""#,
+            ),
+            (
+                Outcome::Unnamed { missing: "token_id".into() },
+                r#""status":"refused","reason":"invalid_argument","detail":"the event has no token_id""#,
+            ),
+        ] {
+            assert_eq!(shown(outcome), format!(r#"{{"cache":"c","topic":"t",{expected}}}"#));
+        }
     }
 }

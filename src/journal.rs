@@ -229,7 +229,7 @@ impl Ended<'_> {
     }
 
     fn failed(&self) -> usize {
-        self.outcome.deliveries().iter().filter(|delivery| !delivery.outcome.is_taken()).count()
+        self.outcome.deliveries().iter().filter(|delivery| !delivery.outcome.is_done()).count()
     }
 
     fn level(&self) -> Level {
@@ -237,9 +237,7 @@ impl Ended<'_> {
             Outcome::Refused(Refusal::FeedsItself(_)) | Outcome::Crashed => Level::Error,
             Outcome::Refused(_) | Outcome::Busy => Level::Warn,
             Outcome::Delivered(_) if self.failed() > 0 => Level::Error,
-            Outcome::Delivered(_) | Outcome::Ignored | Outcome::Dropped(_) | Outcome::Duplicate => {
-                Level::Info
-            }
+            Outcome::Delivered(_) | Outcome::Ignored | Outcome::Duplicate => Level::Info,
         }
     }
 
@@ -329,8 +327,9 @@ mod tests {
     use momento_webhook::momento::SignatureError;
 
     use super::*;
-    use crate::destination::{DeliveryError, Reason, Topic};
+    use crate::destination::Topic;
     use crate::fan_out;
+    use crate::reason::Reason;
     use crate::route::FeedsItself;
     use crate::webhook::tests::{NOW, event_with};
 
@@ -351,15 +350,11 @@ mod tests {
 
     #[test]
     fn one_line_tells_the_outcome_the_destinations_and_the_metrics() {
-        let failed = DeliveryError { reason: Reason::TimedOut, source: None };
         let deliveries = vec![
+            Delivery { topic: Topic::new("chat", "a"), outcome: fan_out::Outcome::Published { attempts: 1 } },
             Delivery {
-                topic: Topic { cache: "chat", topic: "a" },
-                outcome: fan_out::Outcome::Published { attempts: 1 },
-            },
-            Delivery {
-                topic: Topic { cache: "chat", topic: "b" },
-                outcome: fan_out::Outcome::Failed { attempts: 4, error: failed },
+                topic: Topic::new("chat", "b"),
+                outcome: fan_out::Outcome::Failed { attempts: 4, reason: Reason::TimedOut },
             },
         ];
         assert_eq!(

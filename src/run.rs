@@ -7,13 +7,15 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::config::{Config, Environment, Source};
+use crate::config::{Config, Environment, RoutesConfig, Source};
 use crate::destination::MomentoPublisher;
 use crate::fan_out::FanOut;
 use crate::journal::Journal;
 use crate::retry::RetryPolicy;
+use crate::route::Routes;
 use crate::serve::{self, lambda};
 use crate::telemetry::Telemetry;
+use crate::transform::Transforms;
 use crate::webhook::Webhook;
 
 /// Why a function did not start, or ended.
@@ -25,6 +27,9 @@ pub enum RunError {
     /// The client of Momento cannot be built.
     #[error("the client of Momento cannot be built")]
     Client(#[source] Box<momento::MomentoError>),
+    /// There is no way to a parameter.
+    #[error("the parameter {0} cannot be fetched: this build has no AWS in it")]
+    Parameter(String),
     /// The operating system does not give what is needed.
     #[error("{0}")]
     Io(String, #[source] std::io::Error),
@@ -36,9 +41,15 @@ pub enum RunError {
 /// The function `webhook`, with the settings of this process's environment, until it is told to end.
 #[must_use]
 pub fn webhook() -> ExitCode {
+    webhook_with(&Transforms::standard())
+}
+
+/// The same with transforms of one's own.
+#[must_use]
+pub fn webhook_with(transforms: &Transforms) -> ExitCode {
     let source = Environment;
     let telemetry = Telemetry::detect(&source);
-    let ended = run(&source, &telemetry);
+    let ended = run(&source, &telemetry, transforms);
     telemetry.end();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -59,11 +70,11 @@ pub fn build(config: Config, journal: Journal) -> Result<Webhook<MomentoPublishe
     let publisher =
         MomentoPublisher::new(config.momento.credentials, retry.attempt_timeout).map_err(RunError::Client)?;
     let fan_out = FanOut::new(publisher, retry);
-    Ok(Webhook::new(config.signing, config.routes.into(), fan_out, journal))
+    Ok(Webhook::new(config.signing, routes(config.routes)?, fan_out, journal))
 }
 
-fn run(source: &dyn Source, telemetry: &Telemetry) -> Result<(), RunError> {
-    let config = Config::read(source)?;
+fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> Result<(), RunError> {
+    let config = Config::read(source, transforms)?;
     telemetry.start(&config.log);
     let journal = telemetry.journal(source);
     let is_lambda = lambda::is_environment(source);
@@ -93,6 +104,14 @@ fn run(source: &dyn Source, telemetry: &Telemetry) -> Result<(), RunError> {
     // A name being looked up cannot be called off, and must not keep the process.
     runtime.shutdown_background();
     ended
+}
+
+/// The routes, wherever they are.
+fn routes(config: RoutesConfig) -> Result<Routes, RunError> {
+    match config {
+        RoutesConfig::Routes(routes) => Ok(routes),
+        RoutesConfig::Parameter(name) => Err(RunError::Parameter(name)),
+    }
 }
 
 /// One invocation at a time has no use for more threads than one, and starts faster and smaller so.

@@ -11,11 +11,10 @@ use tokio::time::{Instant, timeout_at};
 use crate::answer::{Outcome, Refusal};
 use crate::config::SigningConfig;
 use crate::dedupe::{Dedupe, Progress};
-use crate::destination::{Publisher, Topic};
+use crate::destination::Publisher;
 use crate::fan_out::{self, Delivery, FanOut};
 use crate::journal::{Entry, Journal};
-use crate::route::{Plan, Routes};
-use crate::transform::{self, Transformed};
+use crate::route::Routes;
 
 /// The most bytes of a body that are read. A message has at most 4 KB, which JSON escapes make six
 /// times as long at worst; ten times that leaves room for accounts with a raised limit.
@@ -141,57 +140,29 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
 
     /// Sends an event to the destinations that do not have it.
     async fn process<'e>(&'e self, event: &'e Verified<Event>, deadline: Instant) -> Outcome<'e> {
-        let Plan { transforms, destinations } = match self.routes.plan(event) {
+        let plan = match self.routes.plan(event) {
             Ok(Some(plan)) => plan,
             Ok(None) => return Outcome::Ignored,
             Err(feeds_itself) => return Outcome::Refused(feeds_itself.into()),
         };
-        let text = match transform::chain(transforms, &event.text) {
-            Transformed::Text(text) => text,
-            Transformed::Dropped(reason) => return Outcome::Dropped(reason),
-        };
         let Ok(mut progress) = timeout_at(deadline, self.dedupe.claim(event)).await else {
             return Outcome::Busy;
         };
-        let deliveries = match &*progress {
+        let pending = match &*progress {
             Progress::Done => return Outcome::Duplicate,
-            Progress::New => self.fan_out.publish(destinations, &text, deadline).await,
-            Progress::Pending(pending) => {
-                let missing: Vec<_> =
-                    pending.iter().filter_map(|place| destinations.get(*place).copied()).collect();
-                let served = self.fan_out.publish(missing, &text, deadline).await;
-                merge(destinations, pending, served)
-            }
+            Progress::New => None,
+            Progress::Pending(pending) => Some(pending.as_slice()),
         };
-        *progress = progress_of(&deliveries);
-        Outcome::Delivered(deliveries)
+        let outcomes = self.fan_out.serve(&plan, pending, deadline).await;
+        *progress = progress_of(&outcomes);
+        let deliveries = plan.into_topics().zip(outcomes).map(|(topic, outcome)| Delivery { topic, outcome });
+        Outcome::Delivered(deliveries.collect())
     }
 }
 
-/// The outcomes of all destinations in their order: those just `served`, at the places in `pending`,
-/// and the others, which had the event already.
-fn merge<'d>(
-    destinations: Vec<Topic<'d>>,
-    pending: &[usize],
-    served: Vec<Delivery<'d>>,
-) -> Vec<Delivery<'d>> {
-    let mut served = pending.iter().zip(served).peekable();
-    let each = destinations.into_iter().enumerate().map(|(place, topic)| {
-        match served.next_if(|(pending, _)| **pending == place) {
-            Some((_, delivery)) => delivery,
-            None => Delivery { topic, outcome: fan_out::Outcome::AlreadyPublished },
-        }
-    });
-    each.collect()
-}
-
-fn progress_of(deliveries: &[Delivery<'_>]) -> Progress {
-    let pending: Vec<_> = deliveries
-        .iter()
-        .enumerate()
-        .filter(|(_, delivery)| !delivery.outcome.is_taken())
-        .map(|(place, _)| place)
-        .collect();
+fn progress_of(outcomes: &[fan_out::Outcome]) -> Progress {
+    let places = outcomes.iter().enumerate();
+    let pending: Vec<_> = places.filter(|(_, outcome)| !outcome.is_done()).map(|(place, _)| place).collect();
     if pending.is_empty() { Progress::Done } else { Progress::Pending(pending) }
 }
 
@@ -200,12 +171,12 @@ pub(crate) mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::config::RoutesConfig;
-    use crate::destination::Reason;
     use crate::fan_out::tests::{Failure, FakePublisher};
     use crate::names::TopicName;
+    use crate::reason::Reason;
     use crate::retry::RetryPolicy;
-    use crate::transform::Transform;
+    use crate::route::Destination;
+    use crate::transform::tests::stages;
 
     pub(crate) const NOW: Millis = 1_704_296_470_565;
 
@@ -262,13 +233,12 @@ pub(crate) mod tests {
     ) -> (Webhook<Arc<FakePublisher>, FixedClock>, Arc<FakePublisher>) {
         let publisher = Arc::new(publisher);
         let signing = SigningConfig { secrets: vec![secret()], max_age: Duration::from_secs(60) };
-        let routes = RoutesConfig {
-            outbound: topics.iter().map(|topic| TopicName::new(*topic).unwrap()).collect(),
-            outbound_cache: None,
-            transforms: vec![Transform::Uppercase],
+        let destination = |topic: &&str| {
+            Destination::verbatim(None, &TopicName::new(*topic).unwrap(), stages("['uppercase']"))
         };
+        let routes = Routes::one(topics.iter().map(destination).collect());
         let fan_out = FanOut::new(Arc::clone(&publisher), RetryPolicy::PUBLISH);
-        let webhook = Webhook::new(signing, routes.into(), fan_out, Journal::Off).with_clock(FixedClock);
+        let webhook = Webhook::new(signing, routes, fan_out, Journal::Off).with_clock(FixedClock);
         (webhook, publisher)
     }
 
@@ -362,7 +332,7 @@ pub(crate) mod tests {
     #[tokio::test]
     async fn an_event_without_a_route_is_ignored() {
         let (mut webhook, publisher) = webhook(FakePublisher::default(), &["a"]);
-        webhook.routes = Routes::new(Vec::new());
+        webhook.routes = Routes::default();
         let (status, body) = answer(&webhook, signed(body("demo", "in", 1, |_| ()))).await;
         assert_eq!((status, body), (200, serde_json::json!({"status": "ignored"})));
         assert_eq!(publisher.calls(), 0);

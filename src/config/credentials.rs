@@ -151,8 +151,8 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     use super::*;
-    use crate::config::tests::{LEAST, faults, vars};
-    use crate::config::{Config, ConfigErrors};
+    use crate::config::ConfigErrors;
+    use crate::config::tests::{LEAST, faults, read, vars};
 
     fn v1() -> String {
         BASE64_URL.encode(r#"{"endpoint":"cell-1.prod.example.com","api_key":"inner"}"#)
@@ -165,7 +165,7 @@ mod tests {
 
     fn credentials(key: &str, endpoint: &str) -> Result<CredentialProvider, ConfigErrors> {
         let with = [&[("MOMENTO_API_KEY", key), ("MOMENTO_ENDPOINT", endpoint)][..], &LEAST].concat();
-        Config::read(&vars(&with)).map(|config| config.momento.credentials)
+        read(&vars(&with)).map(|config| config.momento.credentials)
     }
 
     #[test]

@@ -70,11 +70,10 @@ fn quiet(filter: Targets) -> Targets {
 mod tests {
     use tracing::Level;
 
-    use crate::config::Config;
-    use crate::config::tests::{LEAST, faults, vars};
+    use crate::config::tests::{LEAST, faults, read, vars};
 
     fn enabled(changes: &[(&str, &str)], target: &str, level: Level) -> bool {
-        let config = Config::read(&vars(&[changes, &LEAST].concat())).unwrap();
+        let config = read(&vars(&[changes, &LEAST].concat())).unwrap();
         config.log.filter.would_enable(target, &level)
     }
 

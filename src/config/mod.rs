@@ -7,6 +7,7 @@
 use std::fmt;
 
 mod credentials;
+pub mod file;
 mod listen;
 mod log;
 mod routes;
@@ -15,8 +16,10 @@ mod signing;
 pub use credentials::MomentoConfig;
 pub use listen::ListenConfig;
 pub use log::LogConfig;
-pub use routes::RoutesConfig;
+pub use routes::{RoutesConfig, from_parameter};
 pub use signing::SigningConfig;
+
+use crate::transform::Transforms;
 
 /// Where settings come from: the name of a variable to its value.
 pub trait Source {
@@ -67,12 +70,12 @@ impl Config {
     ///
     /// # Errors
     /// All that is wrong, not only the first.
-    pub fn read(source: &dyn Source) -> Result<Self, ConfigErrors> {
+    pub fn read(source: &dyn Source, transforms: &Transforms) -> Result<Self, ConfigErrors> {
         Settings::read(source, |settings| {
             // All of them are read before the first that is missing ends it.
             let momento = MomentoConfig::read(settings);
             let signing = SigningConfig::read(settings);
-            let routes = RoutesConfig::read(settings);
+            let routes = RoutesConfig::read(settings, transforms);
             let listen = ListenConfig::read(settings);
             let log = LogConfig::read(settings);
             Ok(Self { momento: momento?, signing: signing?, routes: routes?, listen: listen?, log: log? })
@@ -169,9 +172,14 @@ pub(crate) mod tests {
         ("OUTBOUND_TOPIC", "topic 2"),
     ];
 
+    /// The settings of `source`.
+    pub(crate) fn read(source: &dyn Source) -> Result<Config, ConfigErrors> {
+        Config::read(source, &Transforms::standard())
+    }
+
     /// What is reported for the least that is needed and these.
     pub(crate) fn faults(changes: &[(&str, &str)]) -> Vec<(String, String)> {
-        match Config::read(&vars(&[changes, &LEAST].concat())) {
+        match read(&vars(&[changes, &LEAST].concat())) {
             Ok(_) => Vec::new(),
             Err(ConfigErrors(errors)) => errors.into_iter().map(|error| (error.name, error.fault)).collect(),
         }
@@ -179,11 +187,10 @@ pub(crate) mod tests {
 
     #[test]
     fn the_least_is_enough() {
-        let config = Config::read(&vars(&LEAST)).unwrap();
+        let config = read(&vars(&LEAST)).unwrap();
         assert_eq!(config.listen.port, 8000);
         assert_eq!(config.signing.max_age.as_secs(), 60);
-        assert_eq!(config.routes.outbound.len(), 1);
-        assert!(config.routes.outbound_cache.is_none());
+        assert!(matches!(config.routes, RoutesConfig::Routes(_)));
     }
 
     #[test]
@@ -196,7 +203,7 @@ pub(crate) mod tests {
             ("MAX_EVENT_AGE_SECONDS", "s3cr3t"),
             ("PORT", "s3cr3t"),
         ]);
-        let error = Config::read(&source).unwrap_err();
+        let error = read(&source).unwrap_err();
         let names: Vec<_> = error.0.iter().map(|error| error.name.as_str()).collect();
         assert_eq!(
             names,
@@ -234,18 +241,19 @@ pub(crate) mod tests {
             "OUTBOUND_TOPICS",
             "OUTBOUND_CACHE",
             "TRANSFORM",
+            "FANOUT_CONFIG",
             "MAX_EVENT_AGE_SECONDS",
             "PORT",
             "RUST_LOG",
         ] {
-            let ConfigErrors(errors) = Config::read(&Broken(name)).unwrap_err();
+            let ConfigErrors(errors) = read(&Broken(name)).unwrap_err();
             assert_eq!(errors, [ConfigError { name: name.into(), fault: "is not valid UTF-8".into() }]);
         }
     }
 
     #[test]
     fn debug_shows_no_secret() {
-        let config = Config::read(&vars(&[
+        let config = read(&vars(&[
             ("MOMENTO_API_KEY", "s3cr3t"),
             ("MOMENTO_ENDPOINT", "http://127.0.0.1:8080"),
             ("WEBHOOK_SIGNING_SECRET", "s3cr3t"),

@@ -1,38 +1,95 @@
 //! Where events go, and what is done to them on the way.
 
 use crate::names::{CacheName, TopicName};
-use crate::transform::Transform;
+use crate::route::{Destination, Routes};
+use crate::transform::{Stage, Transforms};
 
-use super::{Read, Settings};
+use super::{ConfigError, ConfigErrors, Noted, Read, Settings, file};
 
+const FILE: &str = "FANOUT_CONFIG";
 const ONE: &str = "OUTBOUND_TOPIC";
 const SEVERAL: &str = "OUTBOUND_TOPICS";
+const CACHE: &str = "OUTBOUND_CACHE";
+const TRANSFORM: &str = "TRANSFORM";
 
-/// `OUTBOUND_TOPIC` or `OUTBOUND_TOPICS`, `OUTBOUND_CACHE` and `TRANSFORM`.
+/// `FANOUT_CONFIG`, or `OUTBOUND_TOPIC` or `OUTBOUND_TOPICS`, `OUTBOUND_CACHE` and `TRANSFORM`.
 #[derive(Clone, Debug)]
-pub struct RoutesConfig {
-    /// The topics to publish to: one or more, no two the same.
-    pub outbound: Vec<TopicName>,
-    /// The cache to publish in; else the event's own.
-    pub outbound_cache: Option<CacheName>,
-    /// What is done to a text, in order.
-    pub transforms: Vec<Transform>,
+pub enum RoutesConfig {
+    /// These are the routes.
+    Routes(Routes),
+    /// They are in a parameter of AWS Systems Manager, which is fetched at start.
+    Parameter(String),
 }
 
 impl RoutesConfig {
-    pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
-        let outbound = outbound(settings);
-        let outbound_cache = outbound_cache(settings);
-        let transforms = transforms(settings);
-        Ok(Self { outbound: outbound?, outbound_cache: outbound_cache?, transforms: transforms? })
+    pub(super) fn read(settings: &mut Settings<'_>, transforms: &Transforms) -> Read<Self> {
+        match settings.get(FILE)? {
+            None => outbound_routes(settings, transforms).map(Self::Routes),
+            Some(given) => {
+                for name in [ONE, SEVERAL, CACHE, TRANSFORM] {
+                    if settings.get(name)?.is_some() {
+                        let _: Read<()> =
+                            settings.fault(name, format!("is set beside {FILE}, which has the routes"));
+                    }
+                }
+                from_file(settings, &given, transforms)
+            }
+        }
     }
 }
 
+/// The routes in the text of a parameter.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub fn from_parameter(name: &str, text: &str, transforms: &Transforms) -> Result<Routes, ConfigErrors> {
+    file::read(text, transforms).map_err(|errors| {
+        let fault = |error: file::FileError| ConfigError {
+            name: FILE.to_owned(),
+            fault: format!("ssm:{name}:{error}"),
+        };
+        ConfigErrors(errors.into_iter().map(fault).collect())
+    })
+}
+
+fn from_file(settings: &mut Settings<'_>, given: &str, transforms: &Transforms) -> Read<RoutesConfig> {
+    if let Some(parameter) = given.strip_prefix("ssm:") {
+        return match parameter {
+            "" => settings.fault(FILE, "names no parameter behind ssm:"),
+            name => Ok(RoutesConfig::Parameter(name.to_owned())),
+        };
+    }
+    // No TOML with a route in it is without, and no usual path has one.
+    let (place, text) = if given.contains('=') {
+        (String::new(), Ok(given.to_owned()))
+    } else {
+        (format!("{given}:"), std::fs::read_to_string(given))
+    };
+    let text = match text {
+        Ok(text) => text,
+        Err(error) => return settings.fault(FILE, format!("{given}: {error}")),
+    };
+    file::read(&text, transforms).map(RoutesConfig::Routes).map_err(|errors| {
+        for error in errors {
+            let _: Read<()> = settings.fault(FILE, format!("{place}{error}"));
+        }
+        Noted
+    })
+}
+
+fn outbound_routes(settings: &mut Settings<'_>, transforms: &Transforms) -> Read<Routes> {
+    let topics = outbound(settings);
+    let cache = outbound_cache(settings);
+    let chain = chain(settings, transforms);
+    let (topics, cache, chain) = (topics?, cache?, chain?);
+    let destination = |topic| Destination::verbatim(cache.as_ref(), topic, chain.clone());
+    Ok(Routes::one(topics.iter().map(destination).collect()))
+}
+
 fn outbound_cache(settings: &mut Settings<'_>) -> Read<Option<CacheName>> {
-    const NAME: &str = "OUTBOUND_CACHE";
-    match settings.get(NAME)?.map(CacheName::new).transpose() {
+    match settings.get(CACHE)?.map(CacheName::new).transpose() {
         Ok(cache) => Ok(cache),
-        Err(error) => settings.fault(NAME, error.to_string()),
+        Err(error) => settings.fault(CACHE, error.to_string()),
     }
 }
 
@@ -62,30 +119,46 @@ fn outbound(settings: &mut Settings<'_>) -> Read<Vec<TopicName>> {
     }
 }
 
-fn transforms(settings: &mut Settings<'_>) -> Read<Vec<Transform>> {
-    let Some(names) = settings.get("TRANSFORM")? else { return Ok(vec![Transform::Echo]) };
-    let transforms: Option<Vec<_>> = names.split(',').map(|name| Transform::named(name.trim())).collect();
-    match transforms {
-        Some(transforms) => Ok(transforms),
-        None => settings.fault(
-            "TRANSFORM",
-            format!(
-                "names a transform that is none of {}, or is empty between its commas",
-                Transform::names()
-            ),
-        ),
+fn chain(settings: &mut Settings<'_>, transforms: &Transforms) -> Read<Vec<Stage>> {
+    let Some(names) = settings.get(TRANSFORM)? else { return Ok(Vec::new()) };
+    let mut stages = Vec::new();
+    for (place, name) in names.split(',').map(str::trim).enumerate() {
+        let number = place + 1;
+        if !transforms.has(name) {
+            let known = transforms.names();
+            return settings.fault(TRANSFORM, format!("transform number {number} is none of {known}"));
+        }
+        match transforms.named(name) {
+            Ok(stage) => stages.push(stage),
+            Err(error) => {
+                let fault =
+                    format!("transform number {number}, {name}: {error}; its settings go into {FILE}");
+                return settings.fault(TRANSFORM, fault);
+            }
+        }
     }
+    Ok(stages)
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::config::Config;
-    use crate::config::tests::{LEAST, faults, vars};
-    use crate::transform::Transform;
+    use super::*;
+    use crate::config::tests::{LEAST, faults, read, vars};
+
+    fn routes(changes: &[(&str, &str)]) -> Routes {
+        match read(&vars(&[changes, &LEAST].concat())).unwrap().routes {
+            RoutesConfig::Routes(routes) => routes,
+            RoutesConfig::Parameter(name) => panic!("the parameter {name}"),
+        }
+    }
+
+    fn destinations(changes: &[(&str, &str)]) -> Vec<Destination> {
+        routes(changes).all()[0].destinations().to_vec()
+    }
 
     fn topics(changes: &[(&str, &str)]) -> Vec<String> {
-        let config = Config::read(&vars(&[changes, &LEAST].concat())).unwrap();
-        config.routes.outbound.iter().map(ToString::to_string).collect()
+        let literal = |one: &Destination| one.topic.literal().unwrap().to_owned();
+        destinations(changes).iter().map(literal).collect()
     }
 
     fn fault(changes: &[(&str, &str)]) -> (String, String) {
@@ -136,19 +209,46 @@ mod tests {
 
     #[test]
     fn transforms_are_named_in_order() {
-        let config = Config::read(&vars(&[&[("TRANSFORM", "trim, uppercase")][..], &LEAST].concat()));
-        assert_eq!(config.unwrap().routes.transforms, [Transform::Trim, Transform::Uppercase]);
-        let config = Config::read(&vars(&LEAST)).unwrap();
-        assert_eq!(config.routes.transforms, [Transform::Echo]);
-        for wrong in ["shout", "trim,,trim", "Uppercase"] {
-            assert_eq!(
-                fault(&[("TRANSFORM", wrong)]),
-                (
-                    "TRANSFORM".into(),
-                    "names a transform that is none of echo, lowercase, trim, uppercase, or is empty between its commas".into()
-                )
-            );
+        let chain = |changes: &[(&str, &str)]| -> Vec<_> {
+            destinations(changes)[0].chain.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(chain(&[("TRANSFORM", "trim, uppercase")]), ["trim", "uppercase"]);
+        assert_eq!(chain(&[]), [""; 0]);
+        for (wrong, says) in [
+            ("shout", "transform number 1 is none of echo, "),
+            ("trim,,trim", "transform number 2 is none of echo, "),
+            ("Uppercase", "transform number 1 is none of echo, "),
+        ] {
+            let (name, fault) = fault(&[("TRANSFORM", wrong)]);
+            assert!(name == "TRANSFORM" && fault.starts_with(says), "{fault}");
         }
+    }
+
+    #[test]
+    fn a_file_is_text_or_a_path_or_a_parameter() {
+        const NONE: [(&str, &str); 1] = [("OUTBOUND_TOPIC", "")];
+        let with = |file| [&NONE[..], &[("FANOUT_CONFIG", file)]].concat();
+        let text = "[[routes]]\ntopic = 'in'\ndestinations = ['out']";
+        assert_eq!(topics(&with(text)), ["out"]);
+
+        let (name, said) = fault(&with("[[routes]]\ntopic = 'in'\ndestinations = ['in']"));
+        assert!(name == "FANOUT_CONFIG" && said.starts_with("3:17: the route would feed itself"), "{said}");
+        let (_, said) = fault(&with("no/such/fanout.toml"));
+        assert!(said.starts_with("no/such/fanout.toml: No such file"), "{said}");
+        let told = faults(&with("Cargo.lock"));
+        assert!(told.iter().all(|(_, fault)| fault.starts_with("Cargo.lock:")), "{told:?}");
+
+        let config = read(&vars(&[&with("ssm:/fanout/routes")[..], &LEAST].concat())).unwrap();
+        assert!(matches!(config.routes, RoutesConfig::Parameter(name) if name == "/fanout/routes"));
+        assert_eq!(fault(&with("ssm:")).1, "names no parameter behind ssm:");
+    }
+
+    #[test]
+    fn a_file_has_all_the_routes() {
+        let text = "[[routes]]\ntopic = 'in'\ndestinations = ['out']";
+        let beside = faults(&[("FANOUT_CONFIG", text), ("TRANSFORM", "trim")]);
+        let names: Vec<_> = beside.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["OUTBOUND_TOPIC", "TRANSFORM"]);
     }
 
     #[test]

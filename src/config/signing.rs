@@ -48,8 +48,7 @@ fn secret(settings: &mut Settings<'_>, name: &str) -> Read<Option<String>> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::Config;
-    use crate::config::tests::{LEAST, faults, vars};
+    use crate::config::tests::{LEAST, faults, read, vars};
 
     #[test]
     fn the_secret_must_be_there() {
@@ -76,7 +75,7 @@ mod tests {
     #[test]
     fn the_previous_secret_is_one_more() {
         let with = [&[("WEBHOOK_SIGNING_SECRET_PREVIOUS", "old")][..], &LEAST].concat();
-        assert_eq!(Config::read(&vars(&with)).unwrap().signing.secrets.len(), 2);
+        assert_eq!(read(&vars(&with)).unwrap().signing.secrets.len(), 2);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A topic of Momento.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,22 +11,39 @@ use momento::topics::Configuration;
 use momento::{CredentialProvider, ErrorSource, MomentoError, MomentoErrorCode, TopicClient};
 use tonic::Code;
 
-use super::{DeliveryError, Reason};
+use super::DeliveryError;
+use crate::reason::Reason;
 
 /// One topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic<'n> {
     /// Its cache.
-    pub cache: &'n str,
+    pub cache: Cow<'n, str>,
     /// Its name.
-    pub topic: &'n str,
+    pub topic: Cow<'n, str>,
+}
+
+impl<'n> Topic<'n> {
+    /// The topic of these names.
+    pub fn new(cache: impl Into<Cow<'n, str>>, topic: impl Into<Cow<'n, str>>) -> Self {
+        Self { cache: cache.into(), topic: topic.into() }
+    }
+
+    /// The same, borrowed from this one.
+    #[must_use]
+    pub fn borrowed(&self) -> Topic<'_> {
+        Topic::new(&*self.cache, &*self.topic)
+    }
 }
 
 /// Publishes texts to topics: the edge to Momento.
 pub trait Publisher: Send + Sync + 'static {
     /// Publishes once; trying again is for the caller.
-    fn publish(&self, topic: Topic<'_>, text: &str)
-    -> impl Future<Output = Result<(), DeliveryError>> + Send;
+    fn publish(
+        &self,
+        topic: &Topic<'_>,
+        text: &str,
+    ) -> impl Future<Output = Result<(), DeliveryError>> + Send;
 }
 
 /// The one shared client of Momento.
@@ -103,10 +121,10 @@ fn connect(
 }
 
 impl Publisher for MomentoPublisher {
-    async fn publish(&self, topic: Topic<'_>, text: &str) -> Result<(), DeliveryError> {
+    async fn publish(&self, topic: &Topic<'_>, text: &str) -> Result<(), DeliveryError> {
         let client = Arc::clone(&self.current().client);
         let mut attempt = Attempt { publisher: self, client: &client, is_answered: false };
-        let published = match client.publish(topic.cache, topic.topic, text).await {
+        let published = match client.publish(&*topic.cache, &*topic.topic, text).await {
             Ok(_) => Ok(()),
             Err(error) => Err(DeliveryError { reason: reason(&error), source: Some(Box::new(error)) }),
         };

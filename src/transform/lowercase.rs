@@ -1,8 +1,33 @@
-//! `lowercase`: every letter lower-case, by Unicode's rules; a sigma at the end of a word becomes `ς`.
+//! `lowercase`: every letter lower-case, by Unicode's rules.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-pub(super) fn apply(text: Cow<'_, str>) -> Cow<'_, str> {
+use serde::{Deserialize, Serialize};
+
+use super::{Applying, Build, Context, Message, Settings, Transform};
+
+/// It has no settings.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lowercase {}
+
+impl Settings for Lowercase {
+    const NAME: &'static str = "lowercase";
+
+    fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {
+        Ok(Arc::new(self))
+    }
+}
+
+impl Transform for Lowercase {
+    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+        let Message { text, language } = message;
+        Message { text: lowercase(text), language }.done()
+    }
+}
+
+fn lowercase(text: Cow<'_, str>) -> Cow<'_, str> {
     // Only ASCII is looked through in advance: texts with other letters are written anew.
     if text.is_ascii() && !text.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return text;

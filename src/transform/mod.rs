@@ -1,112 +1,231 @@
 //! What is done to a text on the way to a destination.
 //!
-//! Transforms are verbs, one per file. Each takes a text and gives a new one, or drops the event
-//! with a reason.
+//! Transforms are verbs, one per file, and all of one anatomy: the [`Settings`] that a file may give, what
+//! is built of them, a [`Transform`] that is applied to each message, and the tests.
+//!
+//! | module | what it is for |
+//! | --- | --- |
+//! | [`registry`] | which transforms there are, by name, and how a configuration gives one |
+//! | [`stage`] | a transform in its place: with its settings, and what happens when it fails |
+//! | [`tree`] | the chains of a route, so that what they begin with in common is done once |
+//!
+//! One of your own is a type with these two traits, registered under its name.
 
 use std::borrow::Cow;
+use std::fmt;
 
-mod lowercase;
-mod trim;
-mod uppercase;
+use futures_util::future::{BoxFuture, ready};
+use momento_webhook::Event;
+use serde_json::Value;
+use tokio::time::Instant;
 
-/// One transform.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transform {
-    /// Leaves the text as it is.
-    Echo,
-    /// Every letter lower-case, by Unicode's rules.
-    Lowercase,
-    /// No white space at either end.
-    Trim,
-    /// Every letter upper-case, by Unicode's rules.
-    Uppercase,
+use crate::reason::Reason;
+
+pub mod echo;
+pub mod lowercase;
+pub mod registry;
+pub mod stage;
+pub mod tree;
+pub mod trim;
+pub mod uppercase;
+
+pub use registry::{Build, Settings, Transforms};
+pub use stage::{OnFailure, Stage};
+pub use tree::{Branch, Tree};
+
+/// What a template can name beside the captures of its route: no capture has one of these names.
+pub const FIELDS: [&str; 12] = [
+    "cache",
+    "document",
+    "event_timestamp",
+    "json",
+    "language",
+    "original",
+    "publish_timestamp",
+    "text",
+    "token_id",
+    "topic",
+    "topic_sequence_number",
+    "topic_sequence_page",
+];
+
+/// One transform, ready to be applied to any number of messages at once.
+pub trait Transform: fmt::Debug + Send + Sync {
+    /// What becomes of a message. It is given up on when the time is up.
+    fn apply<'t>(&'t self, message: Message<'t>, context: &'t Context<'t>) -> Applying<'t>;
 }
 
-/// What a transform, or a chain of them, made of a text.
+/// What becomes of a message, in time.
+pub type Applying<'t> = BoxFuture<'t, Result<Transformed<'t>, TransformError>>;
+
+/// A text on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message<'t> {
+    /// The text.
+    pub text: Cow<'t, str>,
+    /// The language that the text was written in, once a transform has found out: a code such as `en`.
+    /// It stays the same when the text is translated.
+    pub language: Option<Cow<'t, str>>,
+}
+
+/// What a transform may know beside the message.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'c> {
+    /// The event that the message came from, with its text as it was sent.
+    pub event: &'c Event,
+    /// What the holes of the route's pattern stand for: names and texts.
+    pub captures: &'c [(&'c str, &'c str)],
+    /// The JSON document that the message is a member of, inside the transform `json`.
+    pub document: Option<&'c Value>,
+    /// When nobody waits for the transform any more.
+    pub deadline: Instant,
+}
+
+/// What a transform made of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transformed<'t> {
-    /// A text, to go on.
-    Text(Cow<'t, str>),
-    /// The event goes no further, for this reason.
-    Dropped(String),
+    /// A message, to go on.
+    Message(Message<'t>),
+    /// It goes no further, for this reason. Reasons are shown to the sender and in the log: none has a part
+    /// of the text in it.
+    Dropped(Cow<'t, str>),
 }
 
-impl Transform {
-    const NAMED: [(&'static str, Self); 4] = [
-        ("echo", Self::Echo),
-        ("lowercase", Self::Lowercase),
-        ("trim", Self::Trim),
-        ("uppercase", Self::Uppercase),
-    ];
+/// Why a transform could not do its work.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub struct TransformError {
+    /// What went wrong: whether it is worth trying again depends on it.
+    pub reason: Reason,
+    /// The same in words; never a part of the text.
+    pub detail: Cow<'static, str>,
+    /// What was underneath.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
 
-    /// The transform of this name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::NAMED.iter().find(|(known, _)| *known == name).map(|(_, transform)| *transform)
+impl<'t> Message<'t> {
+    /// A text of which nothing else is known.
+    pub fn new(text: impl Into<Cow<'t, str>>) -> Self {
+        Self { text: text.into(), language: None }
     }
 
-    /// All names, for a message.
+    /// The same message with another text.
     #[must_use]
-    pub fn names() -> String {
-        Self::NAMED.map(|(name, _)| name).join(", ")
+    pub fn with_text(self, text: impl Into<Cow<'t, str>>) -> Self {
+        Self { text: text.into(), ..self }
     }
 
-    fn apply(self, text: Cow<'_, str>) -> Transformed<'_> {
-        Transformed::Text(match self {
-            Self::Echo => text,
-            Self::Lowercase => lowercase::apply(text),
-            Self::Trim => trim::apply(text),
-            Self::Uppercase => uppercase::apply(text),
-        })
+    /// The same message, borrowed from this one.
+    #[must_use]
+    pub fn borrowed(&self) -> Message<'_> {
+        Message { text: Cow::Borrowed(&self.text), language: self.language.as_deref().map(Cow::Borrowed) }
+    }
+
+    /// The message as what a transform has made: for those that need not wait for anything.
+    #[must_use]
+    pub fn done(self) -> Applying<'t> {
+        Box::pin(ready(Ok(Transformed::Message(self))))
     }
 }
 
-/// Applies transforms one after the other. A text that comes through unchanged is not copied.
-#[must_use]
-pub fn chain<'t>(transforms: &[Transform], text: &'t str) -> Transformed<'t> {
-    let mut text = Cow::Borrowed(text);
-    for transform in transforms {
-        match transform.apply(text) {
-            Transformed::Text(next) => text = next,
-            dropped @ Transformed::Dropped(_) => return dropped,
-        }
+impl TransformError {
+    /// An error with nothing underneath.
+    pub fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason, detail: detail.into(), source: None }
     }
-    Transformed::Text(text)
+
+    /// The text cannot be transformed, now or later.
+    pub fn unfit(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Reason::InvalidArgument, detail)
+    }
+
+    /// The same with what was underneath.
+    #[must_use]
+    pub fn because(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::webhook::tests::event;
 
-    fn through(names: &str, text: &str) -> String {
-        let transforms: Vec<_> = names.split(',').map(|name| Transform::named(name).unwrap()).collect();
-        match chain(&transforms, text) {
-            Transformed::Text(text) => text.into_owned(),
+    /// What `stages` make of `text`, one after the other.
+    pub(crate) async fn through(
+        stages: &[Stage],
+        text: &str,
+    ) -> Result<Transformed<'static>, TransformError> {
+        through_in(stages, text, &[], None).await
+    }
+
+    /// The same with captures and a document around it.
+    pub(crate) async fn through_in(
+        stages: &[Stage],
+        text: &str,
+        captures: &[(&str, &str)],
+        document: Option<&Value>,
+    ) -> Result<Transformed<'static>, TransformError> {
+        let event = event("cache", "topic", 1);
+        let deadline = Instant::now() + std::time::Duration::from_secs(4);
+        let context = Context { event: &event, captures, document, deadline };
+        let mut message = Message::new(text.to_owned());
+        for stage in stages {
+            match stage.transform().apply(message.borrowed(), &context).await? {
+                Transformed::Message(next) => message = owned(next),
+                Transformed::Dropped(reason) => return Ok(Transformed::Dropped(reason.into_owned().into())),
+            }
+        }
+        Ok(Transformed::Message(message))
+    }
+
+    fn owned(message: Message<'_>) -> Message<'static> {
+        Message {
+            text: message.text.into_owned().into(),
+            language: message.language.map(|code| code.into_owned().into()),
+        }
+    }
+
+    /// The stages that a TOML list describes, as a file gives them in a route with the captures `room` and
+    /// `language_code`.
+    pub(crate) fn stages(list: &str) -> Vec<Stage> {
+        faulty(list).unwrap()
+    }
+
+    /// The same, or what is wrong with it: the place and the message.
+    pub(crate) fn faulty(list: &str) -> Result<Vec<Stage>, Vec<(String, String)>> {
+        let text = format!("transforms = {list}");
+        let mut given = crate::spanned::Given::document(&text).unwrap();
+        let value = given.take("transforms").unwrap();
+        let transforms = Transforms::standard();
+        let stages = transforms.stages(value, &["room", "language_code"]);
+        let told = |fault: crate::spanned::Fault| (text.get(fault.span).unwrap().to_owned(), fault.message);
+        stages.map_err(|faults| faults.into_iter().map(told).collect())
+    }
+
+    /// The text that is left when `stages` (a TOML list) are applied.
+    pub(crate) async fn text(list: &str, text: &str) -> String {
+        match through(&stages(list), text).await.unwrap() {
+            Transformed::Message(message) => message.text.into_owned(),
             Transformed::Dropped(reason) => panic!("dropped: {reason}"),
         }
     }
 
-    #[test]
-    fn each_does_what_its_name_says() {
-        assert_eq!(through("echo", " Straße \0 "), " Straße \0 ");
-        assert_eq!(through("uppercase", "Straße 😀 ǆ"), "STRASSE 😀 Ǆ");
-        assert_eq!(through("lowercase", "ΟΔΟΣ İ"), "οδος i\u{307}");
-        assert_eq!(through("trim", "\u{a0}\t a b \n\u{3000}"), "a b");
+    #[tokio::test]
+    async fn each_does_what_its_name_says() {
+        assert_eq!(text("['echo']", " Straße \0 ").await, " Straße \0 ");
+        assert_eq!(text("['uppercase']", "Straße 😀 ǆ").await, "STRASSE 😀 Ǆ");
+        assert_eq!(text("['lowercase']", "ΟΔΟΣ İ").await, "οδος i\u{307}");
+        assert_eq!(text("['trim']", "\u{a0}\t a b \n\u{3000}").await, "a b");
         for name in ["echo", "uppercase", "lowercase", "trim"] {
-            assert_eq!(through(name, ""), "");
+            assert_eq!(text(&format!("['{name}']"), "").await, "");
         }
     }
 
-    #[test]
-    fn a_chain_goes_from_left_to_right() {
-        assert_eq!(through("trim,uppercase", "  hello "), "HELLO");
-        assert_eq!(through("uppercase,lowercase", "Hello"), "hello");
-    }
-
-    #[test]
-    fn what_is_unchanged_is_not_copied() {
-        let text = "HELLO";
-        let transforms = [Transform::Echo, Transform::Trim, Transform::Uppercase];
-        assert!(matches!(chain(&transforms, text), Transformed::Text(Cow::Borrowed(same)) if same == text));
+    #[tokio::test]
+    async fn they_go_from_left_to_right() {
+        assert_eq!(text("['trim', 'uppercase']", "  hello ").await, "HELLO");
+        assert_eq!(text("['uppercase', { lowercase = {} }]", "Hello").await, "hello");
     }
 }

@@ -1,8 +1,33 @@
 //! `trim`: no white space, as Unicode knows it, at either end.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-pub(super) fn apply(text: Cow<'_, str>) -> Cow<'_, str> {
+use serde::{Deserialize, Serialize};
+
+use super::{Applying, Build, Context, Message, Settings, Transform};
+
+/// It has no settings.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trim {}
+
+impl Settings for Trim {
+    const NAME: &'static str = "trim";
+
+    fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {
+        Ok(Arc::new(self))
+    }
+}
+
+impl Transform for Trim {
+    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+        let Message { text, language } = message;
+        Message { text: trim(text), language }.done()
+    }
+}
+
+fn trim(text: Cow<'_, str>) -> Cow<'_, str> {
     match text {
         Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
         Cow::Owned(text) if text.trim().len() == text.len() => Cow::Owned(text),

@@ -2,8 +2,33 @@
 //! `SS`.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-pub(super) fn apply(text: Cow<'_, str>) -> Cow<'_, str> {
+use serde::{Deserialize, Serialize};
+
+use super::{Applying, Build, Context, Message, Settings, Transform};
+
+/// It has no settings.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Uppercase {}
+
+impl Settings for Uppercase {
+    const NAME: &'static str = "uppercase";
+
+    fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {
+        Ok(Arc::new(self))
+    }
+}
+
+impl Transform for Uppercase {
+    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+        let Message { text, language } = message;
+        Message { text: uppercase(text), language }.done()
+    }
+}
+
+fn uppercase(text: Cow<'_, str>) -> Cow<'_, str> {
     // Only ASCII is looked through in advance: texts with other letters are written anew.
     if text.is_ascii() && !text.bytes().any(|byte| byte.is_ascii_lowercase()) {
         return text;

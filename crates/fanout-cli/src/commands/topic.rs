@@ -92,8 +92,8 @@ pub(crate) async fn run(command: Command, output: &mut Output) -> Result<(), Err
 async fn publish(args: PublishArgs, output: &mut Output) -> Result<(), Error> {
     let service = args.service.service(output)?;
     let text = text(args.text)?;
-    let topic = Topic { cache: &args.cache, topic: &args.topic };
-    match service.publisher()?.publish(topic, &text).await {
+    let topic = Topic::new(&*args.cache, &*args.topic);
+    match service.publisher()?.publish(&topic, &text).await {
         Ok(()) => Ok(output.result(format_args!(
             "published {} bytes to {} in the cache {}",
             text.len(),

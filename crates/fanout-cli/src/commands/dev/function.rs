@@ -9,7 +9,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use topic_fanout::journal::Journal;
 use topic_fanout::serve;
-use topic_fanout::transform::{self, Transform, Transformed};
 
 use super::plan::Plan;
 use crate::cli::Error;
@@ -18,7 +17,7 @@ use crate::service::Service;
 /// The function that events are delivered to.
 #[derive(Debug)]
 pub(super) enum Function {
-    InProcess { url: Url, transforms: Vec<Transform>, stop: CancellationToken, serving: JoinHandle<()> },
+    InProcess { url: Url, stop: CancellationToken, serving: JoinHandle<()> },
     Elsewhere(Url),
 }
 
@@ -33,7 +32,6 @@ impl Function {
         }
         let mut config = plan.config()?;
         config.momento.credentials = service.credentials().clone();
-        let transforms = config.routes.transforms.clone();
         let webhook = Arc::new(topic_fanout::run::build(config, Journal::Off)?);
 
         let port = plan.function.function_port;
@@ -42,7 +40,7 @@ impl Function {
         let url = url(listener.local_addr().map_err(taken)?)?;
         let stop = CancellationToken::new();
         let serving = tokio::spawn(serve::http::serve(listener, webhook, stop.clone().cancelled_owned()));
-        Ok(Self::InProcess { url, transforms, stop, serving })
+        Ok(Self::InProcess { url, stop, serving })
     }
 
     /// Where it is.
@@ -58,14 +56,8 @@ impl Function {
     }
 
     /// What becomes of `text`, where that is known.
-    pub(super) fn becomes(&self, text: &str) -> Option<String> {
-        match self {
-            Self::Elsewhere(_) => None,
-            Self::InProcess { transforms, .. } => match transform::chain(transforms, text) {
-                Transformed::Text(text) => Some(text.into_owned()),
-                Transformed::Dropped(_) => None,
-            },
-        }
+    pub(super) fn becomes(&self, _: &str) -> Option<String> {
+        None
     }
 
     /// Ends it: what it has begun is finished, within a few seconds.

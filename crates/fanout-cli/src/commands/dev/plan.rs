@@ -5,8 +5,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use rand::Rng as _;
-use topic_fanout::config::{Config, ConfigErrors};
+use topic_fanout::config::{Config, ConfigErrors, RoutesConfig};
 use topic_fanout::names::{CacheName, TopicName};
+use topic_fanout::route::{Destination, Route, Routes};
+use topic_fanout::transform::Transforms;
 
 use super::{Args, FunctionArgs, MomentoArgs};
 use crate::cli::{Error, Secret};
@@ -95,9 +97,18 @@ impl Plan {
             "TRANSFORM" => Some(self.transform.clone()),
             _ => None,
         };
-        let mut config = Config::read(&source).map_err(|errors| Error::Usage(in_flags(&errors)))?;
+        let transforms = Transforms::standard();
+        let mut config =
+            Config::read(&source, &transforms).map_err(|errors| Error::Usage(in_flags(&errors)))?;
+        let chain: Vec<_> = match &config.routes {
+            RoutesConfig::Routes(routes) => {
+                routes.all().iter().flat_map(Route::destinations).flat_map(|to| to.chain.clone()).collect()
+            }
+            RoutesConfig::Parameter(_) => Vec::new(),
+        };
         // As they are: a list in one variable could not hold a name with a comma.
-        config.routes.outbound.clone_from(&self.outbound);
+        let destination = |topic| Destination::verbatim(None, topic, chain.clone());
+        config.routes = RoutesConfig::Routes(Routes::one(self.outbound.iter().map(destination).collect()));
         Ok(config)
     }
 
@@ -173,7 +184,7 @@ mod tests {
             (&["--cache", " "], "--cache is blank"),
             (&["--inbound", ""], "--inbound is empty"),
             (&["--outbound", ""], "--outbound is empty"),
-            (&["--transform", "shout"], "--transform names a transform that is none of"),
+            (&["--transform", "shout"], "--transform transform number 1 is none of"),
             (&["--secret", "it's "], "--secret has white space"),
         ] {
             match plan(flags) {
@@ -191,7 +202,9 @@ mod tests {
     #[test]
     fn names_reach_the_function_as_they_are() {
         let config = plan(&["--outbound", "a, b", "--outbound", " c "]).unwrap().config().unwrap();
-        let topics: Vec<_> = config.routes.outbound.iter().map(TopicName::as_str).collect();
+        let RoutesConfig::Routes(routes) = config.routes else { panic!("{config:?}") };
+        let topics: Vec<_> =
+            routes.all()[0].destinations().iter().filter_map(|to| to.topic.literal()).collect();
         assert_eq!(topics, ["a, b", " c "]);
     }
 

@@ -58,9 +58,9 @@ pub(super) async fn publish(
     mut texts: UnboundedReceiver<(Id, String)>,
     happen: UnboundedSender<Happening>,
 ) {
-    let topic = Topic { cache: &cache, topic: &topic };
+    let topic = Topic::new(&*cache, &*topic);
     while let Some((id, text)) = texts.recv().await {
-        if let Err(error) = publisher.publish(topic, &text).await {
+        if let Err(error) = publisher.publish(&topic, &text).await {
             let _ = happen.send(Happening::NotPublished { id, reason: describe_failure(&error) });
         }
     }

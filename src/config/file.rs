@@ -1,0 +1,495 @@
+//! `fanout.toml`: routes, their destinations and transforms.
+//!
+//! ```toml
+//! [[routes]]
+//! topic = "{room}-publish"
+//! transforms = ["moderate"]
+//!
+//! [[routes.destinations]]
+//! topic = "{room}-subscribe-english"
+//!
+//! [[routes.destinations]]
+//! topic = "{room}-subscribe-spanish"
+//! then = [{ translate = { target = "es" } }]
+//! ```
+//!
+//! It is read by hand as far as routes and destinations go, so that every fault is found, however many there
+//! are, and each has its place.
+
+use std::fmt;
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use crate::names::CacheName;
+use crate::route::pattern::ParseError;
+use crate::route::{Destination, FIELDS, Inbound, Pattern, Route, RouteError, Routes, Template, Topics, Way};
+use crate::spanned::{self, Fault, Given, Span};
+use crate::transform::{self, Stage, Transforms};
+
+/// Something wrong in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileError {
+    /// The line, from 1.
+    pub line: usize,
+    /// The character in the line, from 1.
+    pub column: usize,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+/// The routes in the text of a file.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the file.
+pub fn read(text: &str, transforms: &Transforms) -> Result<Routes, Vec<FileError>> {
+    let mut reader = Reader { transforms, text, faults: Vec::new() };
+    let routes = Given::document(text).map_err(|faults| reader.faults.extend(faults)).ok();
+    let routes = routes.and_then(|document| reader.document(document));
+    let mut faults = reader.faults;
+    if let (Some(routes), true) = (routes, faults.is_empty()) {
+        return Ok(routes);
+    }
+    faults.sort_by_key(|fault| fault.span.start);
+    Err(faults.into_iter().map(|fault| FileError::new(text, fault)).collect())
+}
+
+struct Reader<'r> {
+    transforms: &'r Transforms,
+    text: &'r str,
+    faults: Vec<Fault>,
+}
+
+/// Where a route stands, and its destinations.
+struct Places {
+    route: Span,
+    destinations: Vec<Span>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RouteKeys {
+    topic: Spanned<String>,
+    cache: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DestinationKeys {
+    topic: Spanned<String>,
+    cache: Option<Spanned<String>>,
+}
+
+impl Reader<'_> {
+    fn document(&mut self, mut document: Given<'_>) -> Option<Routes> {
+        let span = document.span();
+        let routes = document.take("routes");
+        self.rest::<Nothing>(document, &["routes"]);
+        let Some(routes) = routes else {
+            return self.fault(span.start..span.start, "there are no routes; a route begins with [[routes]]");
+        };
+        let span = routes.span();
+        let routes = spanned::array(routes).map_err(|fault| self.faults.push(fault)).ok()?;
+        let routes: Vec<_> = routes.map(|route| self.route(route)).collect();
+        if routes.is_empty() {
+            return self.fault(span, "there are no routes; a route begins with [[routes]]");
+        }
+        // Only when each is right by itself does it mean something to look at them together.
+        let (routes, places): (Vec<_>, Vec<_>) =
+            routes.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
+        match Routes::new(routes.clone()) {
+            Ok(routes) => Some(routes),
+            Err(errors) => {
+                for error in errors {
+                    self.together(&error, &routes, &places);
+                }
+                None
+            }
+        }
+    }
+
+    fn route(&mut self, given: Spanned<DeValue<'_>>) -> Option<(Route, Places)> {
+        let mut given = self.kept(Given::table(given))?;
+        let span = given.span();
+        let (transforms, destinations) = (given.take("transforms"), given.take("destinations"));
+        let keys: Option<RouteKeys> = self.rest(given, &["topic", "cache", "transforms", "destinations"]);
+        let (topics, cache) = match keys {
+            None => (None, None),
+            Some(keys) => (self.pattern(&keys.topic), Some(self.inbound_cache(keys.cache))),
+        };
+        let captures: Vec<String> = topics.iter().flat_map(Pattern::names).map(ToOwned::to_owned).collect();
+        // Without its topic it is not known what captures a route has: what uses one is not looked at then.
+        let captures: Option<Vec<&str>> =
+            topics.as_ref().map(|_| captures.iter().map(String::as_str).collect());
+        let default = transforms.map(|list| self.stages(list, captures.as_deref()));
+        let default = default.unwrap_or_else(|| Some(Vec::new()));
+        let Some(destinations) = destinations else {
+            let message = "the route has no destinations; one begins with [[routes.destinations]], or write \
+                           destinations = [\"a topic\"]";
+            return self.fault(span, message);
+        };
+        let (destinations, places) =
+            self.destinations(destinations, default.as_deref(), captures.as_deref())?;
+        let inbound = Inbound { cache: cache??, topics: Topics::Like(topics?) };
+        default?;
+        Some((Route::new(inbound, destinations), Places { route: span, destinations: places }))
+    }
+
+    fn pattern(&mut self, topic: &Spanned<String>) -> Option<Pattern> {
+        let pattern = match Pattern::new(topic.get_ref().as_str()) {
+            Ok(pattern) => pattern,
+            Err(error) => return self.not_a_name("topic", topic.span(), &error),
+        };
+        let reserved = pattern.names().find(|name| transform::FIELDS.contains(name) || FIELDS.contains(name));
+        match reserved.map(ToOwned::to_owned) {
+            None => Some(pattern),
+            Some(name) => {
+                let message =
+                    format!("the capture {{{name}}} has the name of a field of the event; name it otherwise");
+                self.fault(topic.span(), message)
+            }
+        }
+    }
+
+    /// The cache that is given, or that none is.
+    #[expect(
+        clippy::option_option,
+        reason = "the outer one is whether there was a fault, as everywhere here"
+    )]
+    fn inbound_cache(&mut self, cache: Option<Spanned<String>>) -> Option<Option<CacheName>> {
+        let Some(cache) = cache else { return Some(None) };
+        match CacheName::new(cache.get_ref().as_str()) {
+            Ok(name) => Some(Some(name)),
+            Err(error) => self.fault(cache.span(), format!("the cache {error}")),
+        }
+    }
+
+    fn destinations(
+        &mut self,
+        list: Spanned<DeValue<'_>>,
+        default: Option<&[Stage]>,
+        captures: Option<&[&str]>,
+    ) -> Option<(Vec<Destination>, Vec<Span>)> {
+        let span = list.span();
+        let list = self.kept(spanned::array(list))?;
+        let mut destinations: Vec<(Option<Destination>, Span)> = Vec::new();
+        for given in list {
+            let span = given.span();
+            let destination = self.destination(given, default, captures);
+            let same =
+                |(known, _): &&(Option<Destination>, Span)| destination.is_some() && *known == destination;
+            if let Some((_, first)) = destinations.iter().find(same) {
+                let line = self.line(first);
+                self.note(span.clone(), format!("the same destination is there already, at line {line}"));
+            }
+            destinations.push((destination, span));
+        }
+        if destinations.is_empty() {
+            return self.fault(span, "the route has no destinations; write destinations = [\"a topic\"]");
+        }
+        let (destinations, spans): (Vec<_>, Vec<_>) = destinations.into_iter().unzip();
+        Some((destinations.into_iter().collect::<Option<Vec<_>>>()?, spans))
+    }
+
+    fn destination(
+        &mut self,
+        given: Spanned<DeValue<'_>>,
+        default: Option<&[Stage]>,
+        captures: Option<&[&str]>,
+    ) -> Option<Destination> {
+        if matches!(given.get_ref(), DeValue::String(_)) {
+            let topic = self.kept(spanned::text(given))?;
+            let topic = self.template("topic", &topic, captures)?;
+            return Some(Destination { cache: None, topic, chain: default?.to_vec() });
+        }
+        let span = given.span();
+        let Ok(mut given) = Given::table(given) else {
+            return self.fault(span, "a destination is the name of a topic, or a table with `topic`");
+        };
+        let (transforms, then) = (given.take("transforms"), given.take("then"));
+        if let (Some(_), Some(then)) = (&transforms, &then) {
+            self.note(
+                then.span(),
+                "`then` comes after the route's transforms, and `transforms` in place of them; give one of the two",
+            );
+        }
+        let own = transforms.map(|list| self.stages(list, captures));
+        let then = then.map(|list| self.stages(list, captures));
+        let keys: DestinationKeys = self.rest(given, &["topic", "cache", "transforms", "then"])?;
+        let cache = match &keys.cache {
+            None => Some(None),
+            Some(cache) => self.cache_template(cache, captures).map(Some),
+        };
+        let topic = self.template("topic", &keys.topic, captures);
+        let chain = match (own, then) {
+            (Some(own), _) => own,
+            (None, Some(then)) => Some([default?, then?.as_slice()].concat()),
+            (None, None) => default.map(<[Stage]>::to_vec),
+        };
+        Some(Destination { cache: cache?, topic: topic?, chain: chain? })
+    }
+
+    fn stages(&mut self, list: Spanned<DeValue<'_>>, captures: Option<&[&str]>) -> Option<Vec<Stage>> {
+        let stages = self.transforms.stages(list, captures?);
+        stages.map_err(|faults| self.faults.extend(faults)).ok()
+    }
+
+    fn cache_template(&mut self, text: &Spanned<String>, captures: Option<&[&str]>) -> Option<Template> {
+        let template = self.template("cache", text, captures)?;
+        match template.literal().map(CacheName::new) {
+            Some(Err(error)) => self.fault(text.span(), format!("the cache {error}")),
+            _ => Some(template),
+        }
+    }
+
+    fn template(
+        &mut self,
+        what: &str,
+        text: &Spanned<String>,
+        captures: Option<&[&str]>,
+    ) -> Option<Template> {
+        let template = match Template::new(text.get_ref().as_str()) {
+            Ok(template) => template,
+            Err(error) => return self.not_a_name(what, text.span(), &error),
+        };
+        let captures = captures?;
+        let unknown = template.names().find(|name| !captures.contains(name) && !FIELDS.contains(name));
+        let Some(unknown) = unknown else { return Some(template) };
+        let known: Vec<_> = captures.iter().chain(&FIELDS).map(|name| format!("{{{name}}}")).collect();
+        let message = format!("there is no {{{unknown}}}; there is {}", known.join(", "));
+        self.fault(text.span(), message)
+    }
+
+    /// Notes what is wrong with routes that are right one by one.
+    fn together(&mut self, error: &RouteError, routes: &[Route], places: &[Places]) {
+        let span =
+            |way: &Way| places.get(way.route).and_then(|place| place.destinations.get(way.destination));
+        let named = |way: &Way| {
+            let route = routes.get(way.route)?;
+            Some((route.inbound(), route.destinations().get(way.destination)?))
+        };
+        match error {
+            RouteError::Ambiguous { first, second } => {
+                let (Some(first), Some(second)) = (places.get(*first), places.get(*second)) else { return };
+                let message = format!(
+                    "the route at line {} is for the same topics, and neither is closer: give one of them a \
+                     cache of its own, or more text around its captures",
+                    self.line(&first.route)
+                );
+                self.note(second.route.clone(), message);
+            }
+            RouteError::Round(ways) => {
+                let Some(place) = ways.first().and_then(span) else { return };
+                let mut round: Vec<_> =
+                    ways.iter().filter_map(named).map(|(_, to)| format!("\"{}\"", to.topic)).collect();
+                let from = ways.first().and_then(named).map(|(from, _)| from.to_string());
+                round.insert(0, format!("\"{}\"", from.unwrap_or_default()));
+                let message = format!(
+                    "the route would feed itself for ever: {}; name a topic that leads elsewhere",
+                    round.join(" -> ")
+                );
+                self.note(place.clone(), message);
+            }
+        }
+    }
+
+    /// What is left of a table, as a `T`; `keys` are all that it may have.
+    fn rest<T: serde::de::DeserializeOwned>(&mut self, given: Given<'_>, keys: &[&str]) -> Option<T> {
+        let faults = match given.read() {
+            Ok(read) => return Some(read),
+            Err(faults) => faults,
+        };
+        let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
+        for fault in faults {
+            // Those that were read by hand are not known to serde.
+            let message = match fault.message.split_once("`, ") {
+                Some((unknown, _)) if unknown.starts_with("unknown field") => {
+                    format!("{unknown}`, expected one of {}", keys.join(", "))
+                }
+                _ => fault.message,
+            };
+            self.note(fault.span, message);
+        }
+        None
+    }
+
+    fn not_a_name<T>(&mut self, what: &str, span: Span, error: &ParseError) -> Option<T> {
+        self.fault(span, format!("the {what} {error}"))
+    }
+
+    fn kept<T>(&mut self, read: Result<T, Fault>) -> Option<T> {
+        read.map_err(|fault| self.faults.push(fault)).ok()
+    }
+
+    fn fault<T>(&mut self, span: Span, message: impl Into<String>) -> Option<T> {
+        self.note(span, message);
+        None
+    }
+
+    fn note(&mut self, span: Span, message: impl Into<String>) {
+        self.faults.push(Fault::new(span, message));
+    }
+
+    fn line(&self, span: &Span) -> usize {
+        position(self.text, span.start).0
+    }
+}
+
+impl FileError {
+    fn new(text: &str, fault: Fault) -> Self {
+        let (line, column) = position(text, fault.span.start);
+        Self { line, column, message: fault.message }
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.line, self.column, self.message)
+    }
+}
+
+/// The line and the character in it of a byte, both from 1.
+fn position(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.get(..byte).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    (line, column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHAT: &str = r#"
+[[routes]]
+cache = "chat"
+topic = "{room}-publish"
+transforms = ["trim"]
+destinations = ["{room}-a", { topic = "{room}-b", cache = "{cache}-2", then = ["uppercase"] }]
+
+[[routes.destinations]]
+topic = "nonsense"
+"#;
+
+    fn errors(text: &str) -> Vec<String> {
+        let errors = read(text, &Transforms::standard()).err().unwrap_or_default();
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    /// The one error of `text`.
+    fn error(text: &str) -> String {
+        let errors = errors(text);
+        let [error] = &errors[..] else { panic!("one error, not {errors:#?}") };
+        error.clone()
+    }
+
+    #[test]
+    fn a_destination_has_the_routes_transforms_or_its_own_or_more() {
+        let text = r#"
+[[routes]]
+topic = "in"
+transforms = ["trim"]
+destinations = ["a", { topic = "b" }, { topic = "c", then = ["uppercase"] }, { topic = "d", transforms = ["echo"] }]
+"#;
+        let routes = read(text, &Transforms::standard()).unwrap();
+        let chain = |destination: &Destination| -> Vec<_> {
+            destination.chain.iter().map(|stage| stage.name().to_owned()).collect()
+        };
+        let chains: Vec<_> = routes.all()[0].destinations().iter().map(chain).collect();
+        assert_eq!(chains, [vec!["trim"], vec!["trim"], vec!["trim", "uppercase"], vec!["echo"]]);
+    }
+
+    #[test]
+    fn what_is_not_toml_is_an_error_with_its_place() {
+        assert!(errors(CHAT)[0].starts_with("8:"), "{:?}", errors(CHAT));
+        assert!(error("[[routes]\n").starts_with("1:"));
+    }
+
+    #[test]
+    fn a_file_without_routes_or_destinations_says_what_to_write() {
+        assert_eq!(error(""), "1:1: there are no routes; a route begins with [[routes]]");
+        assert_eq!(error("routes = []"), "1:10: there are no routes; a route begins with [[routes]]");
+        assert!(error("[[routes]]\ntopic = 'a'").starts_with("1:1: the route has no destinations"));
+        assert!(
+            error("[[routes]]\ntopic = 'a'\ndestinations = []").starts_with("3:16: the route has no dest")
+        );
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once() {
+        let told = errors(
+            r#"
+speed = 3
+[[routes]]
+tpoic = "a"
+cache = " "
+transforms = ["shout"]
+destinations = ["{", { topic = "{x}", then = [] , transforms = [] }, { topics = "b" }, 3]
+[[routes]]
+topic = "{a}{b}"
+destinations = ["{c}"]
+[[routes]]
+topic = "{text}-{token_id}"
+destinations = ["b", "b", "{rom}"]
+"#,
+        );
+        let said = |line: &str, says: &str| {
+            assert!(
+                told.iter().any(|error| error.starts_with(line) && error.contains(says)),
+                "{says}: {told:#?}"
+            );
+        };
+        said("2:1", "unknown field `speed`, expected one of `routes`");
+        said("4:1", "unknown field `tpoic`, expected one of `topic`, `cache`, `transforms`, `destinations`");
+        said("7:17", "the topic opens a hole at byte 0 and never closes it");
+        said("7:46", "give one of the two");
+        said("7:72", "unknown field `topics`, expected one of `topic`, `cache`, `transforms`, `then`");
+        said("7:88", "a destination is the name of a topic");
+        said("9:9", "has two holes with nothing between them");
+        said("12:9", "the capture {text} has the name of a field");
+    }
+
+    #[test]
+    fn names_are_made_of_what_there_is() {
+        assert_eq!(
+            error("[[routes]]\ntopic = '{room}-in'\ndestinations = ['{rom}-out']"),
+            "3:17: there is no {rom}; there is {room}, {cache}, {topic}, {token_id}, {topic_sequence_number}"
+        );
+    }
+
+    #[test]
+    fn a_destination_is_there_once() {
+        let told = error("[[routes]]\ntopic = 'in'\ndestinations = ['a',\n'b', 'a']");
+        assert_eq!(told, "4:6: the same destination is there already, at line 3");
+    }
+
+    #[test]
+    fn what_is_wrong_between_routes_names_both() {
+        let told = error(
+            "[[routes]]\ntopic = '{a}-in'\ndestinations = ['x']\n[[routes]]\ntopic = '{b}-in'\ndestinations = ['x']",
+        );
+        assert!(told.starts_with("4:1: the route at line 1 is for the same topics"), "{told}");
+        let told = error(
+            "[[routes]]\ntopic = 'a'\ndestinations = ['b']\n[[routes]]\ntopic = 'b'\ndestinations = ['x', 'a']",
+        );
+        assert_eq!(
+            told,
+            "3:17: the route would feed itself for ever: \"a\" -> \"b\" -> \"a\"; name a topic that leads elsewhere"
+        );
+    }
+
+    #[test]
+    fn a_cache_can_be_one() {
+        let told =
+            errors("[[routes]]\ntopic = 'a'\ncache = ' '\ndestinations = [{ topic = 'b', cache = 'é' }]");
+        assert_eq!(
+            told,
+            ["3:9: the cache is blank", "4:40: the cache has a character that is not visible ASCII"]
+        );
+    }
+}

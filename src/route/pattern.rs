@@ -1,0 +1,859 @@
+//! Topics with holes in them.
+//!
+//! `{room}-publish` is such a text, and `{{` and `}}` stand for braces themselves. As a [`Pattern`] it is
+//! for every topic that it fits, and its holes take what they find there. As a [`Template`] it makes a
+//! topic of what its holes are given. The [`Shape`] of either says which texts it can be, which is what
+//! finds routes that lead back to where they came from.
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::collections::HashSet;
+use std::fmt;
+
+/// Bytes of a text in which looking at every place is the fastest way to find something.
+const SHORT: usize = 64;
+
+/// Which topics a route is for.
+///
+/// ```text
+/// {room}-publish     every topic that ends in -publish, with something before it
+/// lobby              that topic and no other
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern(Parsed);
+
+/// How the topic of a destination is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(Parsed);
+
+/// Which texts something can be: text that is known, and between it holes, each at least one character of
+/// any kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// The bytes that there are at least.
+    least: usize,
+    /// What comes before the first hole.
+    head: String,
+    /// What comes after each hole. It may be nothing.
+    afters: Vec<String>,
+}
+
+/// How specific a [`Pattern`] is: the greater of two has more characters of its own or, with as many, fewer
+/// holes. Of `{any}`, `{room}-publish`, `lobby-{kind}` and `lobby-publish` the last is the closest, and the
+/// first the least close.
+///
+/// Whatever else is for a topic, a pattern without holes is closer: holes take characters, and so leave
+/// fewer for the text around them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Closeness {
+    characters: usize,
+    holes: Reverse<usize>,
+}
+
+/// A text that is neither a pattern nor a template. Offsets are in bytes from its beginning.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// There is nothing in it.
+    #[error("is empty; write the name of a topic")]
+    Empty,
+    /// `{` without its `}`.
+    #[error("opens a hole at byte {at} and never closes it; add }}, or write {{{{ to mean a brace")]
+    Unclosed {
+        /// Where the brace is.
+        at: usize,
+    },
+    /// `}` without its `{`.
+    #[error("closes at byte {at} a hole that was never opened; add {{, or write }}}} to mean a brace")]
+    Unopened {
+        /// Where the brace is.
+        at: usize,
+    },
+    /// `{}`.
+    #[error("has a hole without a name at byte {at}; name it, or write {{{{}}}} to mean braces")]
+    NoName {
+        /// Where its brace is.
+        at: usize,
+    },
+    /// A name with something in it that names do not have.
+    #[error(
+        "has {found:?} in a name at byte {at}; use a-z, 0-9 and _, the first not a digit, or write {{{{ to mean a brace"
+    )]
+    BadName {
+        /// Where the character is.
+        at: usize,
+        /// The first character that is wrong.
+        found: char,
+    },
+    /// A pattern with `}{`: any of several splits would do.
+    #[error(
+        "has two holes with nothing between them at byte {at}; write text between them, or make them one"
+    )]
+    Touching {
+        /// Where the second hole is.
+        at: usize,
+    },
+    /// A pattern with two holes of one name, which could take different texts.
+    #[error("has a second hole with the name {name} at byte {at}; give it a name of its own")]
+    Twice {
+        /// Where the second hole is.
+        at: usize,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// A [`Template`] asks for what there is not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no {name} to fill {{{name}}} with")]
+pub struct MissingName {
+    /// The name of the hole.
+    pub name: String,
+}
+
+impl Pattern {
+    /// # Errors
+    /// When the text is no pattern.
+    pub fn new(source: impl Into<String>) -> Result<Self, ParseError> {
+        let parsed = Parsed::new(source.into())?;
+        parsed.check_unambiguous()?;
+        Ok(Self(parsed))
+    }
+
+    /// The one topic that it is for, when it has no holes.
+    #[must_use]
+    pub fn exact(&self) -> Option<&str> {
+        self.0.shape.literal()
+    }
+
+    /// The names of its holes, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.names()
+    }
+
+    /// What each hole takes of `topic`, in order; `None` when it is not for that topic.
+    ///
+    /// Where there is a choice, every hole takes as little as it can, the first before the second and so on:
+    /// of `a-b-c`, `{first}-{rest}` takes `a` and `b-c`.
+    #[must_use]
+    pub fn find<'t>(&self, topic: &'t str) -> Option<Vec<&'t str>> {
+        let shape = &self.0.shape;
+        // Most patterns are not for a topic, and no memory is asked for before that is known.
+        shape.fit(topic, |_| ())?;
+        let mut captures = Vec::with_capacity(shape.afters.len());
+        shape.fit(topic, |capture| captures.push(capture))?;
+        Some(captures)
+    }
+
+    /// How specific it is.
+    #[must_use]
+    pub fn closeness(&self) -> Closeness {
+        let Shape { head, afters, .. } = &self.0.shape;
+        let characters =
+            head.chars().count() + afters.iter().map(|after| after.chars().count()).sum::<usize>();
+        Closeness { characters, holes: Reverse(afters.len()) }
+    }
+
+    /// Which topics it is for.
+    #[must_use]
+    pub const fn shape(&self) -> &Shape {
+        &self.0.shape
+    }
+}
+
+impl Template {
+    /// # Errors
+    /// When the text is no template.
+    pub fn new(source: impl Into<String>) -> Result<Self, ParseError> {
+        Parsed::new(source.into()).map(Self)
+    }
+
+    /// This very text, braces and all.
+    #[must_use]
+    pub fn verbatim(text: &str) -> Self {
+        let source = text.replace('{', "{{").replace('}', "}}");
+        Self(Parsed { source, shape: Shape::exact(text), holes: Vec::new() })
+    }
+
+    /// The one topic that it makes, when it has no holes.
+    #[must_use]
+    pub fn literal(&self) -> Option<&str> {
+        self.0.shape.literal()
+    }
+
+    /// The names of its holes, in order; the same name as often as it is there.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.names()
+    }
+
+    /// The topic that it makes when each hole is filled with the `value` of its name.
+    ///
+    /// # Errors
+    /// When a hole has no value, or an empty one: topics that differ would become the same.
+    pub fn render<V: AsRef<str>>(
+        &self,
+        value: impl Fn(&str) -> Option<V>,
+    ) -> Result<Cow<'_, str>, MissingName> {
+        let Shape { head, afters, .. } = &self.0.shape;
+        let mut topic = Cow::Borrowed(head.as_str());
+        for (name, after) in self.names().zip(afters) {
+            let value = value(name).filter(|value| !value.as_ref().is_empty());
+            let value = value.ok_or_else(|| MissingName { name: name.to_owned() })?;
+            topic.to_mut().push_str(value.as_ref());
+            topic.to_mut().push_str(after);
+        }
+        Ok(topic)
+    }
+
+    /// Which topics it can make. A hole whose shape is `known` has that one, any other can be any text.
+    ///
+    /// Holes are taken each by itself: `{a}-{a}` has the shape of `{a}-{b}`. So it may have more texts
+    /// than can be made, and never fewer.
+    #[must_use]
+    pub fn shape(&self, known: impl Fn(&str) -> Option<Shape>) -> Shape {
+        let Shape { head, afters, .. } = &self.0.shape;
+        let mut shape = Shape::exact(head);
+        for (name, after) in self.names().zip(afters) {
+            match known(name) {
+                Some(known) => shape.push_shape(&known),
+                None => shape.push_hole(),
+            }
+            shape.push_text(after);
+        }
+        shape
+    }
+}
+
+impl Shape {
+    /// The shape of this text and no other.
+    #[must_use]
+    pub fn exact(text: &str) -> Self {
+        Self { least: text.len(), head: text.to_owned(), afters: Vec::new() }
+    }
+
+    /// The one text that it can be, when it has no holes.
+    #[must_use]
+    pub fn literal(&self) -> Option<&str> {
+        self.afters.is_empty().then_some(self.head.as_str())
+    }
+
+    /// Whether there is a text that both can be.
+    ///
+    /// With a hole in both, only the two ends decide. Where these agree there is such a text, whatever is
+    /// in the middle: let the first hole of the one take all that the other has before its last hole, and
+    /// that hole all that the one has after its first.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self.afters.last(), other.afters.last()) {
+            (None, _) => other.can_be(&self.head),
+            (_, None) => self.can_be(&other.head),
+            (Some(tail), Some(other_tail)) => {
+                let heads_agree = begins(&self.head, &other.head) || begins(&other.head, &self.head);
+                heads_agree && (ends(tail, other_tail) || ends(other_tail, tail))
+            }
+        }
+    }
+
+    fn can_be(&self, text: &str) -> bool {
+        self.fit(text, |_| ()).is_some()
+    }
+
+    /// Tells `taken` what each hole takes of `text`, in order, until it is known not to fit.
+    ///
+    /// Every hole takes as little as it can. No other choice leaves more to the holes that follow, so there
+    /// is nothing to go back to, and the time is that of reading the text once.
+    fn fit<'t>(&self, text: &'t str, mut taken: impl FnMut(&'t str)) -> Option<()> {
+        let Some((tail, between)) = self.afters.split_last() else {
+            return (text == self.head).then_some(());
+        };
+        if text.len() < self.least || !begins(text, &self.head) || !ends(text, tail) {
+            return None;
+        }
+        let mut rest = text.get(self.head.len()..text.len() - tail.len())?;
+        for literal in between {
+            let (taking, after) = split_at_first(rest, literal)?;
+            taken(taking);
+            rest = after;
+        }
+        (!rest.is_empty()).then(|| taken(rest))
+    }
+
+    fn push_text(&mut self, text: &str) {
+        self.least += text.len();
+        self.afters.last_mut().unwrap_or(&mut self.head).push_str(text);
+    }
+
+    fn push_hole(&mut self) {
+        self.least += 1;
+        self.afters.push(String::new());
+    }
+
+    fn push_shape(&mut self, shape: &Self) {
+        self.push_text(&shape.head);
+        for after in &shape.afters {
+            self.push_hole();
+            self.push_text(after);
+        }
+    }
+}
+
+/// What comes before and after the first `literal` that has a character before it.
+fn split_at_first<'t>(text: &'t str, literal: &str) -> Option<(&'t str, &'t str)> {
+    let first = text.chars().next()?.len_utf8();
+    let at = first + position(text.get(first..)?, literal)?;
+    let (before, from) = text.split_at_checked(at)?;
+    Some((before, from.strip_prefix(literal)?))
+}
+
+/// Where the first `literal` is.
+///
+/// `str::find` keeps its time linear by studying what it looks for. In a text as short as most topics that
+/// takes longer than looking, and with many patterns it would be done for each event and pattern.
+fn position(text: &str, literal: &str) -> Option<usize> {
+    let (Some(first), Some(last)) = (literal.as_bytes().first(), literal.as_bytes().last()) else {
+        return Some(0);
+    };
+    if text.len() > SHORT {
+        return text.find(literal);
+    }
+    let is_it = |window: &[u8]| {
+        window.first() == Some(first) && window.last() == Some(last) && window == literal.as_bytes()
+    };
+    text.as_bytes().windows(literal.len()).position(is_it)
+}
+
+/// Whether `text` begins with `head`, which is often empty.
+///
+/// An empty string points to no memory, and where comparing is done with masked loads, as glibc does with
+/// AVX-512, to compare the nothing that is there takes ten times as long as to compare something.
+fn begins(text: &str, head: &str) -> bool {
+    head.is_empty() || text.starts_with(head)
+}
+
+/// Whether `text` ends with `tail`. It is to [`begins`] what a tail is to a head.
+fn ends(text: &str, tail: &str) -> bool {
+    tail.is_empty() || text.ends_with(tail)
+}
+
+/// What patterns and templates have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Parsed {
+    /// As it was written.
+    source: String,
+    shape: Shape,
+    /// One for each hole of the shape.
+    holes: Vec<Hole>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Hole {
+    name: String,
+    /// Where its brace is.
+    at: usize,
+}
+
+impl Parsed {
+    fn new(source: String) -> Result<Self, ParseError> {
+        if source.is_empty() {
+            return Err(ParseError::Empty);
+        }
+        let (mut shape, mut holes) = (Shape::default(), Vec::new());
+        let mut rest = source.as_str();
+        while let Some((text, braced)) = rest.find(['{', '}']).and_then(|at| rest.split_at_checked(at)) {
+            shape.push_text(text);
+            let at = source.len() - braced.len();
+            rest = if let Some(after) = braced.strip_prefix("{{") {
+                shape.push_text("{");
+                after
+            } else if let Some(after) = braced.strip_prefix("}}") {
+                shape.push_text("}");
+                after
+            } else if let Some(named) = braced.strip_prefix('{') {
+                let (name, after) = named.split_once('}').ok_or(ParseError::Unclosed { at })?;
+                check_name(name, at)?;
+                shape.push_hole();
+                holes.push(Hole { name: name.to_owned(), at });
+                after
+            } else {
+                return Err(ParseError::Unopened { at });
+            };
+        }
+        shape.push_text(rest);
+        Ok(Self { source, shape, holes })
+    }
+
+    /// Whether what each name takes is clear.
+    fn check_unambiguous(&self) -> Result<(), ParseError> {
+        let mut names = HashSet::new();
+        for hole in &self.holes {
+            if !names.insert(&hole.name) {
+                return Err(ParseError::Twice { at: hole.at, name: hole.name.clone() });
+            }
+        }
+        let mut second_of_two = self.shape.afters.iter().zip(self.holes.iter().skip(1));
+        match second_of_two.find(|(between, _)| between.is_empty()) {
+            Some((_, hole)) => Err(ParseError::Touching { at: hole.at }),
+            None => Ok(()),
+        }
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.holes.iter().map(|hole| hole.name.as_str())
+    }
+}
+
+/// Checks the name of the hole whose brace is `at` there.
+fn check_name(name: &str, at: usize) -> Result<(), ParseError> {
+    if name.is_empty() {
+        return Err(ParseError::NoName { at });
+    }
+    let is_wrong = |(place, character): &(usize, char)| match character {
+        'a'..='z' | '_' => false,
+        '0'..='9' => *place == 0,
+        _ => true,
+    };
+    match name.char_indices().find(is_wrong) {
+        Some((place, found)) => Err(ParseError::BadName { at: at + "{".len() + place, found }),
+        None => Ok(()),
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.source)
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pattern(source: &str) -> Pattern {
+        Pattern::new(source).unwrap()
+    }
+
+    fn template(source: &str) -> Template {
+        Template::new(source).unwrap()
+    }
+
+    fn overlap(one: &str, other: &str) -> bool {
+        let (one, other) = (template(one).shape(|_| None), template(other).shape(|_| None));
+        assert_eq!(one.overlaps(&other), other.overlaps(&one));
+        one.overlaps(&other)
+    }
+
+    #[test]
+    fn what_is_no_text_with_holes_says_where_and_what_to_do() {
+        for (source, error, told) in [
+            ("", ParseError::Empty, "is empty; write the name of a topic"),
+            (
+                "a{room",
+                ParseError::Unclosed { at: 1 },
+                "opens a hole at byte 1 and never closes it; add }, or write {{ to mean a brace",
+            ),
+            (
+                "é-{",
+                ParseError::Unclosed { at: 3 },
+                "opens a hole at byte 3 and never closes it; add }, or write {{ to mean a brace",
+            ),
+            (
+                "{a}}",
+                ParseError::Unopened { at: 3 },
+                "closes at byte 3 a hole that was never opened; add {, or write }} to mean a brace",
+            ),
+            (
+                "{{a}",
+                ParseError::Unopened { at: 3 },
+                "closes at byte 3 a hole that was never opened; add {, or write }} to mean a brace",
+            ),
+            (
+                "a-{}",
+                ParseError::NoName { at: 2 },
+                "has a hole without a name at byte 2; name it, or write {{}} to mean braces",
+            ),
+            (
+                "a{Room}",
+                ParseError::BadName { at: 2, found: 'R' },
+                "has 'R' in a name at byte 2; use a-z, 0-9 and _, the first not a digit, or write {{ to mean a brace",
+            ),
+        ] {
+            assert_eq!(Pattern::new(source), Err(error.clone()), "{source}");
+            assert_eq!(Template::new(source), Err(error.clone()), "{source}");
+            assert_eq!(error.to_string(), told);
+        }
+    }
+
+    #[test]
+    fn names_are_small_letters_digits_and_underscores() {
+        for name in ["a", "_", "room_2", "_0"] {
+            assert_eq!(pattern(&format!("{{{name}}}")).names().collect::<Vec<_>>(), [name]);
+        }
+        for (name, at, found) in [
+            ("0a", 1, '0'),
+            ("aB", 2, 'B'),
+            ("é", 1, 'é'),
+            ("a b", 2, ' '),
+            ("a-{b", 2, '-'),
+            ("a\n", 2, '\n'),
+        ] {
+            let source = format!("{{{name}}}");
+            assert_eq!(Template::new(source), Err(ParseError::BadName { at, found }));
+        }
+    }
+
+    #[test]
+    fn a_pattern_must_say_what_each_name_takes_and_a_template_need_not() {
+        for (source, error, told) in [
+            (
+                "x{a}{b}",
+                ParseError::Touching { at: 4 },
+                "has two holes with nothing between them at byte 4; write text between them, or make them one",
+            ),
+            (
+                "{a}-{b}-{a}",
+                ParseError::Twice { at: 8, name: "a".into() },
+                "has a second hole with the name a at byte 8; give it a name of its own",
+            ),
+            (
+                "{a}{a}",
+                ParseError::Twice { at: 3, name: "a".into() },
+                "has a second hole with the name a at byte 3; give it a name of its own",
+            ),
+        ] {
+            assert_eq!(Pattern::new(source), Err(error.clone()), "{source}");
+            assert_eq!(error.to_string(), told);
+            assert!(Template::new(source).is_ok(), "{source}");
+        }
+    }
+
+    #[test]
+    fn without_holes_it_is_the_text_and_nothing_else() {
+        for (source, text) in [("lobby", "lobby"), ("{{a}}", "{a}"), ("a{{{{b", "a{{b"), (" a, b ", " a, b ")]
+        {
+            assert_eq!(pattern(source).exact(), Some(text));
+            assert_eq!(template(source).literal(), Some(text));
+            assert_eq!(pattern(source).shape().literal(), Some(text));
+            assert_eq!(pattern(source).find(text), Some(vec![]));
+            assert_eq!(pattern(source).find(&format!("{text}x")), None);
+        }
+        assert_eq!(pattern("{a}").exact(), None);
+        assert_eq!(template("{a}").literal(), None);
+        assert_eq!(pattern("{a}").shape().literal(), None);
+    }
+
+    #[test]
+    fn every_hole_takes_as_little_as_it_can_and_at_least_one_character() {
+        for (source, topic, captures) in [
+            ("{room}-publish", "lobby-publish", Some(vec!["lobby"])),
+            ("{room}-publish", "a-publish-publish", Some(vec!["a-publish"])),
+            ("{room}-publish", "-publish", None),
+            ("{room}-publish", "lobby-publish-es", None),
+            ("room-{n}", "room-", None),
+            ("room-{n}", "the-room-1", None),
+            ("{first}-{rest}", "a-b-c", Some(vec!["a", "b-c"])),
+            ("{first}-{rest}", "--c", Some(vec!["-", "c"])),
+            ("{first}-{rest}", "a-", None),
+            ("{first}aa{rest}", "aaaa", Some(vec!["a", "a"])),
+            ("{first}aa{rest}", "aaa", None),
+            ("aba{hole}aba", "ababa", None),
+            ("aba{hole}aba", "abacaba", Some(vec!["c"])),
+            ("{a}-{b}-{c}", "1-2-3", Some(vec!["1", "2", "3"])),
+            ("{a}-{b}-{c}", "1--3", None),
+            ("{any}", "é", Some(vec!["é"])),
+            ("{a}é{b}", "éééè", Some(vec!["é", "éè"])),
+            ("{{{a}}}", "{x}", Some(vec!["x"])),
+        ] {
+            assert_eq!(pattern(source).find(topic), captures, "{source} in {topic}");
+        }
+    }
+
+    #[test]
+    fn a_topic_made_to_be_slow_is_not() {
+        let source: String = (0..100).flat_map(|n| ["{n".into(), n.to_string(), "}aab".into()]).collect();
+        let topic = "a".repeat(100_000);
+        assert_eq!(pattern(&source).find(&topic), None);
+        assert_eq!(pattern(&format!("{source}c")).find(&"aaab".repeat(10_000)), None);
+        assert_eq!(pattern(&source).find(&"aaab".repeat(100)), Some(vec!["a"; 100]));
+    }
+
+    #[test]
+    fn the_closest_has_the_most_characters_then_the_fewest_holes() {
+        let sources = [
+            "{any}",
+            "{a}-{b}-{c}",
+            "éé{a}",
+            "lobby-{kind}",
+            "lobby-{kind}x{b}",
+            "lobby-{kind}x",
+            "{room}-publish",
+            "lobby-publish",
+        ];
+        let closeness = sources.map(|source| pattern(source).closeness());
+        assert!(closeness.is_sorted(), "{closeness:?}");
+        assert!(pattern("{a}-{b}").closeness() < pattern("-{a}").closeness());
+        assert_eq!(pattern("{a}{{").closeness(), pattern("é{b}").closeness());
+    }
+
+    #[test]
+    fn a_template_is_filled_by_name() {
+        let value = |name: &str| match name {
+            "room" => Some(Cow::Borrowed("lobby")),
+            "number" => Some(Cow::Owned(7.to_string())),
+            "nobody" => Some(Cow::Borrowed("")),
+            _ => None,
+        };
+        assert_eq!(template("{room}-subscribe-es").render(value).unwrap(), "lobby-subscribe-es");
+        assert_eq!(template("{{{room}{number}}}{room}").render(value).unwrap(), "{lobby7}lobby");
+        for (source, name) in [("{room}-{token_id}", "token_id"), ("{nobody}", "nobody")] {
+            let error = template(source).render(value).unwrap_err();
+            assert_eq!(error, MissingName { name: name.into() });
+            assert_eq!(error.to_string(), format!("there is no {name} to fill {{{name}}} with"));
+        }
+    }
+
+    #[test]
+    fn a_template_without_holes_is_lent() {
+        assert!(matches!(template("a{{").render(|_| None::<&str>), Ok(Cow::Borrowed("a{"))));
+    }
+
+    #[test]
+    fn a_hole_that_is_known_has_that_shape() {
+        let topic = pattern("{room}-publish");
+        let known = |name: &str| (name == "topic").then(|| topic.shape().clone());
+        assert_eq!(template("es-{topic}-{other}").shape(known), *pattern("es-{a}-publish-{b}").shape());
+        assert_eq!(template("{topic}{other}").shape(known), *pattern("{a}-publish{b}").shape());
+        let exact = template("{topic}-{topic}").shape(|_| Some(Shape::exact("lobby")));
+        assert_eq!(exact.literal(), Some("lobby-lobby"));
+    }
+
+    #[test]
+    fn shapes_overlap_when_a_text_can_be_both() {
+        for (one, other) in [
+            ("a", "a"),
+            ("a", "{x}"),
+            ("{x}", "{y}"),
+            ("room-{n}", "{room}-publish"),
+            ("room-{n}-publish", "room-{n}-publish-{k}-publish"),
+            // room-1-publish-2-subscribe-3 is both.
+            ("room-{n}-publish-{k}", "room-{n}-subscribe-{k}"),
+            ("aba{x}", "{y}aba"),
+            ("{x}{y}", "ab"),
+            ("{x}{y}", "é{z}"),
+        ] {
+            assert!(overlap(one, other), "{one} and {other}");
+        }
+        for (one, other) in [
+            ("a", "b"),
+            ("a", "a{x}"),
+            ("{x}-publish", "{x}-subscribe"),
+            ("{x}-publish", "-publish"),
+            ("room-{n}", "hall-{n}"),
+            ("aba{x}aba", "ababa"),
+            ("{x}{y}", "é"),
+            ("{a}-{b}-{c}", "1--3"),
+        ] {
+            assert!(!overlap(one, other), "{one} and {other}");
+        }
+    }
+
+    /// What a text with holes is made of, for the slow and obvious way to everything.
+    #[derive(Clone, Debug, PartialEq)]
+    enum Piece {
+        Char(char),
+        Hole,
+    }
+
+    fn source(pieces: &[Piece]) -> String {
+        let piece = |(place, piece): (usize, &Piece)| match piece {
+            Piece::Hole => format!("{{n{place}}}"),
+            Piece::Char('{') => "{{".into(),
+            Piece::Char('}') => "}}".into(),
+            Piece::Char(other) => other.to_string(),
+        };
+        pieces.iter().enumerate().map(piece).collect()
+    }
+
+    /// The first split of `text`, trying shorter ones first.
+    fn first_split(pieces: &[Piece], text: &[char]) -> Option<Vec<String>> {
+        match pieces.split_first() {
+            None => text.is_empty().then(Vec::new),
+            Some((Piece::Char(char), pieces)) => text
+                .split_first()
+                .filter(|(first, _)| *first == char)
+                .and_then(|(_, text)| first_split(pieces, text)),
+            Some((Piece::Hole, pieces)) => (1..=text.len()).find_map(|length| {
+                let mut captures = first_split(pieces, &text[length..])?;
+                captures.insert(0, text[..length].iter().collect());
+                Some(captures)
+            }),
+        }
+    }
+
+    /// Every text of these characters up to that length.
+    fn texts(alphabet: &[char], length: usize) -> Vec<Vec<char>> {
+        let mut texts = vec![vec![]];
+        let mut longest = texts.clone();
+        for _ in 0..length {
+            longest = longest
+                .iter()
+                .flat_map(|text| alphabet.iter().map(move |&char| [text.as_slice(), &[char]].concat()))
+                .collect();
+            texts.extend_from_slice(&longest);
+        }
+        texts
+    }
+
+    /// The other way to decide on an overlap: walking both at once, one character of a common text after
+    /// the other. Having passed a hole, one may stay there for any character.
+    fn walk_meets(one: &[Piece], other: &[Piece]) -> bool {
+        let stays = |pieces: &[Piece], at: usize| at > 0 && pieces[at - 1] == Piece::Hole;
+        let agree = |one: &Piece, other: &Piece| one == other || *one == Piece::Hole || *other == Piece::Hole;
+        let mut reached = vec![vec![false; other.len() + 1]; one.len() + 1];
+        for i in 0..=one.len() {
+            for j in 0..=other.len() {
+                reached[i][j] = (i, j) == (0, 0)
+                    || (i > 0 && j > 0 && reached[i - 1][j - 1] && agree(&one[i - 1], &other[j - 1]))
+                    || (i > 0 && reached[i - 1][j] && stays(other, j))
+                    || (j > 0 && reached[i][j - 1] && stays(one, i));
+            }
+        }
+        reached[one.len()][other.len()]
+    }
+
+    fn pieces(alphabet: &'static [char], most: usize) -> impl Strategy<Value = Vec<Piece>> {
+        let piece = prop_oneof![
+            2 => prop::sample::select(alphabet).prop_map(Piece::Char),
+            1 => Just(Piece::Hole),
+        ];
+        vec(piece, 1..=most)
+    }
+
+    /// The same without holes that touch.
+    fn pattern_pieces(alphabet: &'static [char], most: usize) -> impl Strategy<Value = Vec<Piece>> {
+        pieces(alphabet, most).prop_map(|mut pieces| {
+            pieces.dedup_by(|one, other| *one == Piece::Hole && *other == Piece::Hole);
+            pieces
+        })
+    }
+
+    /// A text that often fits: holes are filled with what the literals are made of.
+    fn text_for(pieces: &[Piece], fill: &[Vec<char>]) -> Vec<char> {
+        let mut fill = fill.iter().cycle();
+        let text = |piece: &Piece| match piece {
+            Piece::Char(char) => vec![*char],
+            Piece::Hole => fill.next().cloned().unwrap_or_default(),
+        };
+        pieces.iter().flat_map(text).collect()
+    }
+
+    const FEW: &[char] = &['a', 'b'];
+    const ODD: &[char] = &['a', 'b', 'é', '{', '}'];
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn found_is_the_first_of_all_splits(
+            pieces in pattern_pieces(FEW, 8),
+            fill in vec(vec(prop::sample::select(FEW), 0..4), 1..4),
+            other in vec(prop::sample::select(FEW), 0..8),
+        ) {
+            let pattern = pattern(&source(&pieces));
+            for text in [text_for(&pieces, &fill), other] {
+                let topic: String = text.iter().collect();
+                let captures = pattern.find(&topic).map(|c| c.into_iter().map(str::to_owned).collect());
+                prop_assert_eq!(captures, first_split(&pieces, &text), "{} in {}", pattern, topic);
+            }
+        }
+
+        #[test]
+        fn found_is_the_first_of_all_splits_of_odd_texts(
+            pieces in pattern_pieces(ODD, 6),
+            fill in vec(vec(prop::sample::select(ODD), 0..4), 1..4),
+        ) {
+            let pattern = pattern(&source(&pieces));
+            let text = text_for(&pieces, &fill);
+            let topic: String = text.iter().collect();
+            let captures = pattern.find(&topic).map(|c| c.into_iter().map(str::to_owned).collect());
+            prop_assert_eq!(captures, first_split(&pieces, &text), "{} in {}", pattern, topic);
+        }
+
+        #[test]
+        fn the_first_place_is_found_in_short_texts_and_long_ones(text in "[aé-]{0,80}", literal in "[aé-]{0,4}") {
+            prop_assert_eq!(position(&text, &literal), text.find(&literal));
+        }
+
+        #[test]
+        fn shapes_overlap_exactly_when_some_text_is_both(one in pieces(FEW, 4), other in pieces(FEW, 4)) {
+            // Where there is a common text, there is one that has no character but for a piece of either.
+            let texts = texts(FEW, one.len() + other.len());
+            let is_both = |text: &Vec<char>| {
+                first_split(&one, text).is_some() && first_split(&other, text).is_some()
+            };
+            prop_assert_eq!(overlap(&source(&one), &source(&other)), texts.iter().any(is_both));
+        }
+
+        #[test]
+        fn shapes_overlap_exactly_when_a_walk_of_both_ends_together(
+            one in pieces(ODD, 12),
+            other in pieces(ODD, 12),
+            fill in vec(vec(prop::sample::select(ODD), 0..4), 1..4),
+        ) {
+            prop_assert_eq!(overlap(&source(&one), &source(&other)), walk_meets(&one, &other));
+            let text: Vec<_> = text_for(&one, &fill).into_iter().map(Piece::Char).collect();
+            if !text.is_empty() {
+                prop_assert_eq!(overlap(&source(&one), &source(&text)), walk_meets(&one, &text));
+            }
+        }
+
+        #[test]
+        fn what_fills_a_template_is_found_again(
+            pieces in pattern_pieces(FEW, 8),
+            values in vec("[c-zé{}]{1,4}", 8),
+        ) {
+            // No value has a character of the literals, so there is only one way to split.
+            let source = source(&pieces);
+            let (pattern, template) = (pattern(&source), template(&source));
+            let values: Vec<_> = pattern.names().zip(&values).collect();
+            let topic = template.render(|name| {
+                values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+            });
+            let values: Vec<_> = values.iter().map(|(_, value)| value.as_str()).collect();
+            let topic = topic.unwrap();
+            prop_assert_eq!(pattern.find(&topic), Some(values));
+        }
+
+        #[test]
+        fn what_was_written_is_shown(pieces in pieces(ODD, 8)) {
+            let source = source(&pieces);
+            let template = template(&source);
+            prop_assert_eq!(template.to_string(), source.clone());
+            if let Ok(pattern) = Pattern::new(source.as_str()) {
+                prop_assert_eq!(pattern.to_string(), source);
+                prop_assert_eq!(pattern.shape(), &template.shape(|_| None));
+            }
+        }
+
+        #[test]
+        fn nothing_panics_whatever_is_written(any in "\\PC{0,12}", braces in "[{}a0é_-]{0,12}", topic in ".{0,8}") {
+            for source in [any, braces] {
+                let template = Template::new(source.as_str());
+                if let Ok(pattern) = Pattern::new(source.as_str()) {
+                    prop_assert!(template.is_ok());
+                    let _ = pattern.find(&topic);
+                }
+                if let Ok(template) = template {
+                    let _ = template.render(|_| Some(&topic));
+                }
+            }
+        }
+    }
+}

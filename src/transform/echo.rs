@@ -1,0 +1,26 @@
+//! `echo`: the text as it is.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Applying, Build, Context, Message, Settings, Transform};
+
+/// It has no settings.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Echo {}
+
+impl Settings for Echo {
+    const NAME: &'static str = "echo";
+
+    fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {
+        Ok(Arc::new(self))
+    }
+}
+
+impl Transform for Echo {
+    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+        message.done()
+    }
+}

@@ -1,0 +1,296 @@
+//! Which transforms there are, by name, and how a configuration gives one.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::echo::Echo;
+use super::lowercase::Lowercase;
+use super::stage::{OnFailure, Stage};
+use super::trim::Trim;
+use super::uppercase::Uppercase;
+use super::{Applying, Context, Message, Transform};
+use crate::spanned::{self, Fault, Given};
+
+/// What a configuration may say of one kind of transform. `Serialize` gives its canonical form: two with
+/// the same form do the same, and are applied once.
+pub trait Settings: DeserializeOwned + Serialize + 'static {
+    /// What it is called.
+    const NAME: &'static str;
+
+    /// Whether a text may go on as it was when this fails. What guards a topic must not let it.
+    const MAY_PASS: bool = true;
+
+    /// Whether it applies other transforms, which are given as its setting `transforms`.
+    const NESTS: bool = false;
+
+    /// What is applied to each message.
+    ///
+    /// # Errors
+    /// When settings do not go together, or something that they need is not there: what is wrong, and what
+    /// would be right.
+    fn build(self, with: Build<'_>) -> Result<Arc<dyn Transform>, String>;
+}
+
+/// What a transform may use beside its settings.
+#[derive(Debug)]
+pub struct Build<'b> {
+    /// The names of the captures that the route has.
+    pub captures: &'b [&'b str],
+    /// The transforms inside it, in order, where it [`NESTS`](Settings::NESTS).
+    pub transforms: Vec<Stage>,
+}
+
+/// All transforms that a configuration can name.
+#[derive(Clone, Debug)]
+pub struct Transforms {
+    kinds: BTreeMap<Cow<'static, str>, Kind>,
+}
+
+#[derive(Clone)]
+struct Kind {
+    may_pass: bool,
+    nests: bool,
+    build: Arc<Builder>,
+}
+
+type Builder = dyn Fn(Given<'_>, Build<'_>) -> Result<Built, Vec<Fault>> + Send + Sync;
+
+/// The canonical form of the settings, and what was built of them.
+type Built = (String, Arc<dyn Transform>);
+
+impl Transforms {
+    /// Those that are part of this library.
+    #[must_use]
+    pub fn standard() -> Self {
+        let none = Self { kinds: BTreeMap::new() };
+        none.with::<Echo>().with::<Lowercase>().with::<Trim>().with::<Uppercase>()
+    }
+
+    /// The same and one more, or another in place of one of the same name.
+    #[must_use]
+    pub fn with<S: Settings>(mut self) -> Self {
+        let kind = Kind { may_pass: S::MAY_PASS, nests: S::NESTS, build: Arc::new(build::<S>) };
+        self.kinds.insert(Cow::Borrowed(S::NAME), kind);
+        self
+    }
+
+    /// The same and one more that has no settings and needs nothing but the text.
+    #[must_use]
+    pub fn with_text(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        transform: impl Fn(&str) -> String + Send + Sync + 'static,
+    ) -> Self {
+        let transform: Arc<dyn Transform> = Arc::new(FromText(transform));
+        let build = move |given: Given<'_>, _: Build<'_>| {
+            given.read::<Nothing>()?;
+            Ok(("{}".to_owned(), Arc::clone(&transform)))
+        };
+        let kind = Kind { may_pass: true, nests: false, build: Arc::new(build) };
+        self.kinds.insert(name.into(), kind);
+        self
+    }
+
+    /// All names, for a message.
+    #[must_use]
+    pub fn names(&self) -> String {
+        let names: Vec<_> = self.kinds.keys().map(AsRef::as_ref).collect();
+        names.join(", ")
+    }
+
+    /// Whether there is a transform of this name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.kinds.contains_key(name)
+    }
+
+    /// The transform of this name, with no settings.
+    ///
+    /// # Errors
+    /// When there is none, or it needs settings.
+    pub fn named(&self, name: &str) -> Result<Stage, String> {
+        let span = 0..0;
+        let stage = self.stage(Spanned::new(span, DeValue::String(Cow::Borrowed(name))), &[]);
+        stage.map_err(|faults| {
+            let messages: Vec<_> = faults.into_iter().map(|fault| fault.message).collect();
+            messages.join("; ")
+        })
+    }
+
+    /// The transforms that a list gives, for a route with these captures.
+    ///
+    /// # Errors
+    /// All that is wrong, not only the first.
+    pub fn stages(&self, list: Spanned<DeValue<'_>>, captures: &[&str]) -> Result<Vec<Stage>, Vec<Fault>> {
+        let (mut stages, mut faults) = (Vec::new(), Vec::new());
+        for given in spanned::array(list).map_err(|fault| vec![fault])? {
+            match self.stage(given, captures) {
+                Ok(stage) => stages.push(stage),
+                Err(more) => faults.extend(more),
+            }
+        }
+        if faults.is_empty() { Ok(stages) } else { Err(faults) }
+    }
+
+    /// One transform: its name, or a table with its name as the only key and its settings as the value.
+    fn stage(&self, given: Spanned<DeValue<'_>>, captures: &[&str]) -> Result<Stage, Vec<Fault>> {
+        let (name, mut settings) = name_and_settings(given).map_err(|fault| vec![fault])?;
+        let Some((known, kind)) = self.kinds.get_key_value(name.get_ref().as_str()) else {
+            let message = format!("there is no transform {:?}; there are: {}", name.get_ref(), self.names());
+            return Err(vec![Fault::new(name.span(), message)]);
+        };
+        let mut faults = Vec::new();
+        let on_failure = match settings.take("on_failure").map(on_failure).transpose() {
+            Ok(on_failure) => on_failure,
+            Err(fault) => {
+                faults.push(fault);
+                None
+            }
+        };
+        let transforms = match settings.take("transforms").filter(|_| kind.nests) {
+            None => Vec::new(),
+            Some(list) => self.stages(list, captures).unwrap_or_else(|more| {
+                faults.extend(more);
+                Vec::new()
+            }),
+        };
+        let may_pass = kind.may_pass && transforms.iter().all(Stage::may_pass);
+        let form = |settings| canonical(settings, &transforms);
+        let built = (kind.build)(settings, Build { captures, transforms: transforms.clone() });
+        let on_failure = match on_failure {
+            Some(on_failure) if on_failure.get_ref() == &OnFailure::Pass && !may_pass => {
+                let message = format!(
+                    "{known} guards what comes behind it: its on_failure may be \"fail\" or \"drop\", not \"pass\""
+                );
+                faults.push(Fault::new(on_failure.span(), message));
+                OnFailure::Fail
+            }
+            on_failure => on_failure.map_or(OnFailure::Fail, Spanned::into_inner),
+        };
+        match built {
+            Ok((settings, transform)) if faults.is_empty() => {
+                Ok(Stage::new(known.clone(), form(settings), on_failure, may_pass, transform))
+            }
+            Ok(_) => Err(faults),
+            Err(more) => {
+                faults.extend(more);
+                Err(faults)
+            }
+        }
+    }
+}
+
+impl Default for Transforms {
+    fn default() -> Self {
+        Self::standard()
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kind")
+            .field("may_pass", &self.may_pass)
+            .field("nests", &self.nests)
+            .finish_non_exhaustive()
+    }
+}
+
+fn build<S: Settings>(given: Given<'_>, with: Build<'_>) -> Result<Built, Vec<Fault>> {
+    let span = given.span();
+    let settings: S = given.read()?;
+    let wrong = |message: String| vec![Fault::new(span.clone(), message)];
+    let form = serde_json::to_string(&settings).map_err(|error| wrong(error.to_string()))?;
+    Ok((form, settings.build(with).map_err(wrong)?))
+}
+
+/// The settings with the transforms inside.
+fn canonical(settings: String, transforms: &[Stage]) -> String {
+    if transforms.is_empty() {
+        return settings;
+    }
+    let inside: Vec<_> = transforms.iter().map(ToString::to_string).collect();
+    format!("{settings} [{}]", inside.join(", "))
+}
+
+fn name_and_settings(given: Spanned<DeValue<'_>>) -> Result<(Spanned<String>, Given<'_>), Fault> {
+    const WANTED: &str = "a transform is its name, as \"trim\", or its name and its settings, as \
+                          { translate = { target = \"es\" } }";
+    let span = given.span();
+    if matches!(given.get_ref(), DeValue::String(_)) {
+        return Ok((spanned::text(given)?, Given::nothing(span)));
+    }
+    let Ok(table) = Given::table(given) else { return Err(Fault::new(span, WANTED)) };
+    let mut entries = table.into_entries();
+    match (entries.next(), entries.next()) {
+        (Some((name, settings)), None) => Ok((name, Given::table(settings)?)),
+        _ => Err(Fault::new(span, WANTED)),
+    }
+}
+
+fn on_failure(given: Spanned<DeValue<'_>>) -> Result<Spanned<OnFailure>, Fault> {
+    let text = spanned::text(given)?;
+    let on_failure = match text.get_ref().as_str() {
+        "fail" => OnFailure::Fail,
+        "drop" => OnFailure::Drop,
+        "pass" => OnFailure::Pass,
+        _ => return Err(Fault::new(text.span(), "on_failure is \"fail\", \"drop\" or \"pass\"")),
+    };
+    Ok(Spanned::new(text.span(), on_failure))
+}
+
+/// No settings at all.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// See [`Transforms::with_text`].
+struct FromText<F>(F);
+
+impl<F> fmt::Debug for FromText<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FromText")
+    }
+}
+
+impl<F: Fn(&str) -> String + Send + Sync> Transform for FromText<F> {
+    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+        let text = (self.0)(&message.text);
+        message.with_text(text).done()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::transform::OnFailure;
+    use crate::transform::tests::{faulty, stages};
+
+    #[test]
+    fn a_transform_is_a_name_or_a_table_with_its_settings() {
+        let stages = stages("['trim', { trim = {} }, { trim = { on_failure = 'drop' } }]");
+        assert_eq!(stages[0], stages[1]);
+        assert!(stages[0].does_the_same(&stages[2]));
+        assert_ne!(stages[0], stages[2]);
+        assert_eq!(stages[2].on_failure(), OnFailure::Drop);
+    }
+
+    #[test]
+    fn every_fault_of_a_list_is_told_with_its_place() {
+        let faults = faulty("['shout', 3, {}, { trim = { size = 1, on_failure = 'ignore' } }, { trim = 1 }]");
+        let faults = faults.unwrap_err();
+        let places: Vec<_> = faults.iter().map(|(place, _)| place.as_str()).collect();
+        assert_eq!(places, ["'shout'", "3", "{}", "'ignore'", "size", "1"]);
+        let said = |place: usize, says: &str| assert!(faults[place].1.contains(says), "{faults:?}");
+        said(0, "there is no transform \"shout\"; there are: echo, ");
+        said(1, "a transform is its name");
+        said(3, "on_failure is \"fail\", \"drop\" or \"pass\"");
+        said(4, "unknown field `size`");
+        said(5, "should be a table");
+    }
+}

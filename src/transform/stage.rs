@@ -1,0 +1,102 @@
+//! A transform in its place: with its settings, and what happens when it fails.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Transform;
+
+/// One transform of a chain.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    name: Cow<'static, str>,
+    settings: String,
+    on_failure: OnFailure,
+    may_pass: bool,
+    transform: Arc<dyn Transform>,
+}
+
+/// What becomes of a message when a transform fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// The destination fails: the sender is told, and may send the event again.
+    #[default]
+    Fail,
+    /// The destination does without this message.
+    Drop,
+    /// The text goes on as it was.
+    Pass,
+}
+
+impl Stage {
+    pub(crate) const fn new(
+        name: Cow<'static, str>,
+        settings: String,
+        on_failure: OnFailure,
+        may_pass: bool,
+        transform: Arc<dyn Transform>,
+    ) -> Self {
+        Self { name, settings, on_failure, may_pass, transform }
+    }
+
+    /// What the transform is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All its settings as JSON, those that were not given included.
+    #[must_use]
+    pub fn settings(&self) -> &str {
+        &self.settings
+    }
+
+    /// What becomes of a message when it fails.
+    #[must_use]
+    pub const fn on_failure(&self) -> OnFailure {
+        self.on_failure
+    }
+
+    /// Whether a text may go on as it was when this fails. What guards a topic must not let it.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        self.may_pass
+    }
+
+    /// The transform itself.
+    #[must_use]
+    pub fn transform(&self) -> &dyn Transform {
+        &*self.transform
+    }
+
+    /// Whether both do the same to the same text, so that doing it once is enough. What happens when that
+    /// fails may differ.
+    #[must_use]
+    pub fn does_the_same(&self, other: &Self) -> bool {
+        (&self.name, &self.settings) == (&other.name, &other.settings)
+    }
+}
+
+impl PartialEq for Stage {
+    fn eq(&self, other: &Self) -> bool {
+        self.does_the_same(other) && self.on_failure == other.on_failure
+    }
+}
+
+/// As it is given in a file, without what is left to its default.
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        if self.settings != "{}" {
+            write!(f, " {}", self.settings)?;
+        }
+        match self.on_failure {
+            OnFailure::Fail => Ok(()),
+            OnFailure::Drop => f.write_str(", on failure: drop"),
+            OnFailure::Pass => f.write_str(", on failure: pass"),
+        }
+    }
+}
