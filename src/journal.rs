@@ -244,7 +244,7 @@ impl Ended<'_> {
     fn message(&self) -> &'static str {
         match self.outcome {
             Outcome::Refused(Refusal::FeedsItself(_)) => {
-                "event refused: its own topic is an outbound topic, and the function would feed itself for ever"
+                "event refused: a destination leads back to its own topic, and the function would feed itself for ever"
             }
             Outcome::Refused(_) => "request refused",
             _ => "event handled",

@@ -290,8 +290,12 @@ impl Reader<'_> {
                 let from = ways.first().and_then(named).map(|(from, _)| from.to_string());
                 round.insert(0, format!("\"{}\"", from.unwrap_or_default()));
                 let message = format!(
-                    "the route would feed itself for ever: {}; name a topic that leads elsewhere",
-                    round.join(" -> ")
+                    "the route would feed itself for ever: {}, which is for the route at line {} again; name a \
+                     topic that leads elsewhere",
+                    round.join(" -> "),
+                    ways.first()
+                        .and_then(|way| places.get(way.route))
+                        .map_or(0, |place| self.line(&place.route))
                 );
                 self.note(place.clone(), message);
             }
@@ -479,7 +483,7 @@ destinations = ["b", "b", "{rom}"]
         );
         assert_eq!(
             told,
-            "3:17: the route would feed itself for ever: \"a\" -> \"b\" -> \"a\"; name a topic that leads elsewhere"
+            "3:17: the route would feed itself for ever: \"a\" -> \"b\" -> \"a\", which is for the route at line 1 again; name a topic that leads elsewhere"
         );
     }
 

@@ -1,7 +1,11 @@
 //! Routes that cannot be used together.
 //!
-//! What cannot be known before there is an event is decided for the worse: a destination whose name has holes
-//! leads to every route whose topics it could name.
+//! A destination leads to a route when events published there would take it. Whether it does can depend on what
+//! an event has in its fields and captures: `for-{token_id}` leads to `{room}-publish` when somebody is called
+//! `mo-publish`. Routes that go round whatever events have in them are refused at load. Ways that close a
+//! round only for some events are remembered, and these events are refused when they come.
+
+use std::collections::HashMap;
 
 use super::pattern::Shape;
 use super::{Destination, Inbound, Route, Routes, Topics};
@@ -32,12 +36,27 @@ pub struct Way {
     pub destination: usize,
 }
 
+/// For each route, the destinations that must not lead to some other routes, and these routes.
+pub(super) type Guards = HashMap<usize, Vec<(usize, usize)>>;
+
+/// A text that no route names, for what an event has in a field: what it leads to, it leads to whatever
+/// there is.
+const ANYTHING: &str = "\u{10fffd}";
+
+/// The ways that have to be watched.
+///
+/// # Errors
 /// Everything that is wrong.
-pub(super) fn errors(routes: &Routes) -> Vec<RouteError> {
-    let mut errors = ambiguous(routes);
-    errors.sort_by_key(|(first, second)| (*second, *first));
-    let ambiguous = errors.into_iter().map(|(first, second)| RouteError::Ambiguous { first, second });
-    ambiguous.chain(Rounds::find(routes).into_iter().map(RouteError::Round)).collect()
+pub(super) fn check(routes: &Routes) -> Result<Guards, Vec<RouteError>> {
+    let mut ambiguous = ambiguous(routes);
+    ambiguous.sort_by_key(|(first, second)| (*second, *first));
+    let ambiguous = ambiguous.into_iter().map(|(first, second)| RouteError::Ambiguous { first, second });
+
+    let mut ways = Ways::new(routes);
+    let guards = ways.take_guarded();
+    let rounds = Rounds::find(&ways).into_iter().map(RouteError::Round);
+    let errors: Vec<_> = ambiguous.chain(rounds).collect();
+    if errors.is_empty() { Ok(guards) } else { Err(errors) }
 }
 
 /// The pairs of routes of which it is not clear which one an event takes, the first given one first.
@@ -73,94 +92,54 @@ fn may_be_alike(one: &Topics, other: &Topics) -> bool {
     }
 }
 
-/// Looks for destinations that lead back to their own route.
-struct Rounds<'r> {
+/// Where every destination leads.
+struct Ways<'r> {
     routes: &'r Routes,
-    /// How far each route has been looked at.
-    seen: Vec<Seen>,
-    /// The way to where it is looked.
-    path: Vec<Way>,
-    found: Vec<Vec<Way>>,
+    /// For each route, the ways out of it.
+    out: Vec<Vec<Step>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Seen {
-    Not,
-    OnTheWay,
-    Wholly,
+#[derive(Clone, Copy)]
+struct Step {
+    by: Way,
+    to: usize,
+    /// Whether it leads there whatever an event has in it.
+    always: bool,
 }
 
-impl<'r> Rounds<'r> {
-    fn find(routes: &'r Routes) -> Vec<Vec<Way>> {
-        let seen = vec![Seen::Not; routes.all.len()];
-        let mut rounds = Self { routes, seen, path: Vec::new(), found: Vec::new() };
-        for place in 0..routes.all.len() {
-            if rounds.seen.get(place) == Some(&Seen::Not) {
-                rounds.look_behind(place);
-            }
-        }
-        rounds.found
+impl<'r> Ways<'r> {
+    fn new(routes: &'r Routes) -> Self {
+        let mut ways = Self { routes, out: Vec::new() };
+        ways.out = routes.all.iter().enumerate().map(|(place, route)| ways.out_of(place, route)).collect();
+        ways
     }
 
-    /// Looks at all that can be reached from a route. It does not call itself: there may be very many
-    /// routes in a row.
-    fn look_behind(&mut self, start: usize) {
-        self.mark(start, Seen::OnTheWay);
-        let mut open = vec![(start, self.ways_out(start))];
-        while let Some((route, ways)) = open.last_mut() {
-            let route = *route;
-            let Some((way, next)) = ways.next() else {
-                self.mark(route, Seen::Wholly);
-                self.path.pop();
-                open.pop();
-                continue;
-            };
-            match self.seen.get(next) {
-                Some(Seen::OnTheWay) => self.note(way, next),
-                Some(Seen::Not) => {
-                    self.path.push(way);
-                    self.mark(next, Seen::OnTheWay);
-                    open.push((next, self.ways_out(next)));
-                }
-                Some(Seen::Wholly) | None => {}
-            }
-        }
-    }
-
-    fn mark(&mut self, route: usize, seen: Seen) {
-        if let Some(before) = self.seen.get_mut(route) {
-            *before = seen;
-        }
-    }
-
-    /// `last` leads back to `route`, which is on the way.
-    fn note(&mut self, last: Way, route: usize) {
-        let from = self.path.iter().position(|way| way.route == route).unwrap_or(self.path.len());
-        let round = self.path.iter().skip(from).copied().chain([last]).collect();
-        self.found.push(round);
-    }
-
-    /// The routes that events of a route may take next, and by which destination.
-    fn ways_out(&self, place: usize) -> std::vec::IntoIter<(Way, usize)> {
-        let Some(route) = self.routes.all.get(place) else { return Vec::new().into_iter() };
-        let mut ways = Vec::new();
+    fn out_of(&self, place: usize, route: &Route) -> Vec<Step> {
+        let mut steps = Vec::new();
         for (destination, to) in route.destinations.iter().enumerate() {
-            let way = Way { route: place, destination };
-            ways.extend(self.next(route, to).into_iter().map(|next| (way, next)));
+            let by = Way { route: place, destination };
+            let always = self.next(route, to, |_| Some(Shape::exact(ANYTHING)));
+            let sometimes = self.next(route, to, |_| None);
+            let only_sometimes = sometimes.into_iter().filter(|next| !always.contains(next));
+            steps.extend(only_sometimes.map(|to| Step { by, to, always: false }));
+            steps.extend(always.iter().map(|to| Step { by, to: *to, always: true }));
         }
-        ways.into_iter()
+        steps
     }
 
-    fn next(&self, route: &Route, to: &Destination) -> Vec<usize> {
-        let known = |name: &str| match (name, &route.inbound.topics) {
-            ("topic", Topics::Like(pattern)) => Some(pattern.shape().clone()),
-            ("cache", _) => route.inbound.cache.as_ref().map(|cache| Shape::exact(cache.as_str())),
-            _ => None,
+    /// The routes that events may take next, when nothing more is known of a field than `field` says.
+    fn next(&self, route: &Route, to: &Destination, field: impl Fn(&str) -> Option<Shape>) -> Vec<usize> {
+        let known = |name: &str| match (name, &route.inbound.topics, &route.inbound.cache) {
+            ("topic", Topics::Like(pattern), _) => Some(pattern.shape().clone()),
+            ("cache", _, Some(cache)) => Some(Shape::exact(cache.as_str())),
+            _ => field(name),
         };
         let topic = to.topic.shape(known);
         let cache = match &to.cache {
             Some(cache) => Some(cache.shape(known)),
-            None => known("cache"),
+            // The same as the event's own: for a route of any cache it is one more unknown, but the same on
+            // both sides of a round.
+            None => route.inbound.cache.as_ref().map(|cache| Shape::exact(cache.as_str())),
         };
         if let Some(topic) = topic.literal() {
             return self.takers(cache.as_ref(), topic);
@@ -186,6 +165,110 @@ impl<'r> Rounds<'r> {
             }
         }
         takers
+    }
+
+    /// Takes the steps away that close a round for some events only.
+    fn take_guarded(&mut self) -> Guards {
+        let sometimes = self.out.iter().flatten().filter(|step| !step.always);
+        let closing: Vec<_> = sometimes.filter(|step| self.leads(step.to, step.by.route)).copied().collect();
+        let mut guards = Guards::new();
+        for step in &closing {
+            guards.entry(step.by.route).or_default().push((step.by.destination, step.to));
+        }
+        let is_closing =
+            |step: &Step| closing.iter().any(|closing| (closing.by, closing.to) == (step.by, step.to));
+        for route in guards.keys() {
+            if let Some(steps) = self.out.get_mut(*route) {
+                steps.retain(|step| !is_closing(step));
+            }
+        }
+        guards
+    }
+
+    /// Whether there is a way from one route to another, or it is the same.
+    fn leads(&self, from: usize, to: usize) -> bool {
+        let mut seen = vec![false; self.out.len()];
+        let mut open = vec![from];
+        while let Some(route) = open.pop() {
+            if route == to {
+                return true;
+            }
+            if seen.get_mut(route).is_some_and(|seen| !std::mem::replace(seen, true)) {
+                open.extend(self.out.get(route).into_iter().flatten().map(|step| step.to));
+            }
+        }
+        false
+    }
+}
+
+/// Looks for destinations that lead back to their own route.
+struct Rounds<'w> {
+    ways: &'w Ways<'w>,
+    /// How far each route has been looked at.
+    seen: Vec<Seen>,
+    /// The way to where it is looked.
+    path: Vec<Way>,
+    found: Vec<Vec<Way>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Not,
+    OnTheWay,
+    Wholly,
+}
+
+impl<'w> Rounds<'w> {
+    fn find(ways: &'w Ways<'w>) -> Vec<Vec<Way>> {
+        let seen = vec![Seen::Not; ways.out.len()];
+        let mut rounds = Self { ways, seen, path: Vec::new(), found: Vec::new() };
+        for place in 0..ways.out.len() {
+            if rounds.seen.get(place) == Some(&Seen::Not) {
+                rounds.look_behind(place);
+            }
+        }
+        rounds.found
+    }
+
+    /// Looks at all that can be reached from a route. It does not call itself: there may be very many
+    /// routes in a row.
+    fn look_behind(&mut self, start: usize) {
+        self.mark(start, Seen::OnTheWay);
+        let mut open = vec![(start, self.out_of(start))];
+        while let Some((route, steps)) = open.last_mut() {
+            let route = *route;
+            let Some(step) = steps.next() else {
+                self.mark(route, Seen::Wholly);
+                self.path.pop();
+                open.pop();
+                continue;
+            };
+            match self.seen.get(step.to) {
+                Some(Seen::OnTheWay) => self.note(step),
+                Some(Seen::Not) => {
+                    self.path.push(step.by);
+                    self.mark(step.to, Seen::OnTheWay);
+                    open.push((step.to, self.out_of(step.to)));
+                }
+                Some(Seen::Wholly) | None => {}
+            }
+        }
+    }
+
+    fn out_of(&self, route: usize) -> std::slice::Iter<'w, Step> {
+        self.ways.out.get(route).map_or(&[][..], Vec::as_slice).iter()
+    }
+
+    fn mark(&mut self, route: usize, seen: Seen) {
+        if let Some(before) = self.seen.get_mut(route) {
+            *before = seen;
+        }
+    }
+
+    /// The step leads back to a route that is on the way.
+    fn note(&mut self, last: &Step) {
+        let from = self.path.iter().position(|way| way.route == last.to).unwrap_or(self.path.len());
+        self.found.push(self.path.iter().skip(from).copied().chain([last.by]).collect());
     }
 }
 
@@ -215,8 +298,12 @@ fn is_like(inbound: &Inbound, topic: &Shape) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::route::FeedsItself;
     use crate::route::tests::route;
+    use crate::webhook::tests::event_with;
 
     type Given<'g> = (&'g str, &'g str, &'g [(&'g str, &'g str)]);
 
@@ -260,13 +347,7 @@ mod tests {
 
     #[test]
     fn a_route_that_feeds_itself_is_found() {
-        for (topic, to) in [
-            ("in", "in"),
-            ("{a}", "{a}-2"),
-            ("a-{b}", "a-{topic}"),
-            ("in", "{token_id}"),
-            ("{a}-x", "{cache}-x"),
-        ] {
+        for (topic, to) in [("in", "in"), ("{a}", "{a}-2"), ("a-{b}", "a-{topic}"), ("{a}-x", "{cache}-x")] {
             assert_eq!(errors(&[("", topic, &[("", to)])]), [round(&[0])], "{topic} {to}");
         }
         for (topic, to) in [
@@ -277,6 +358,31 @@ mod tests {
         ] {
             assert_eq!(errors(&[("", topic, &[("", to)])]), [], "{topic} {to}");
         }
+    }
+
+    #[test]
+    fn what_would_go_round_for_some_events_is_refused_for_these() {
+        for (cache, topic, to, bad, good) in [
+            ("", "in", ("", "{token_id}"), "in", "mo"),
+            ("", "{room}-publish", ("", "for-{token_id}"), "a-publish", "a"),
+            ("c", "in", ("{token_id}", "in"), "c", "d"),
+        ] {
+            let routes = Routes::new(vec![route(cache, topic, &[to])]).unwrap();
+            let topic = topic.replace("{room}", "friends");
+            let plan = |token: &str| {
+                let event = event_with("c", &topic, 1, |event| event.token_id = Some(token.to_owned()));
+                routes.plan(&event).map(|plan| plan.is_some())
+            };
+            assert_eq!((plan(bad), plan(good)), (Err(FeedsItself), Ok(true)), "{topic} {to:?}");
+        }
+    }
+
+    #[test]
+    fn what_only_leads_on_for_some_events_is_let_through() {
+        let routes = vec![route("", "in", &[("", "{token_id}")]), route("", "user-{name}", &[("", "end")])];
+        let routes = Routes::new(routes).unwrap();
+        let event = event_with("c", "in", 1, |event| event.token_id = Some("user-7".to_owned()));
+        assert!(routes.plan(&event).unwrap().is_some());
     }
 
     #[test]
@@ -303,7 +409,6 @@ mod tests {
         assert_eq!(errors(&[("one", "a", &[("two", "a")])]), []);
         assert_eq!(errors(&[("one", "a", &[("two", "a")]), ("two", "a", &[("one", "a")])]), [round(&[0, 1])]);
         assert_eq!(errors(&[("one", "a", &[("", "a")])]), [round(&[0])]);
-        assert_eq!(errors(&[("one", "a", &[("{token_id}", "a")])]), [round(&[0])]);
     }
 
     #[test]
@@ -321,5 +426,48 @@ mod tests {
         let names: Vec<_> = (0..10_001).map(|number| format!("topic {number}")).collect();
         let routes = names.windows(2).map(|pair| route("", &pair[0], &[("", pair[1].as_str())])).collect();
         assert!(Routes::new(routes).is_ok());
+    }
+
+    /// Names that often have to do with one another.
+    fn name() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec!["a", "b", "a-b", "{x}", "{x}-b", "a-{x}", "{x}-{y}", "b-{x}-b"])
+    }
+
+    fn outbound() -> impl Strategy<Value = (&'static str, &'static str)> {
+        let topics = ["a", "b", "{topic}", "{topic}-b", "{token_id}", "c-{token_id}", "{cache}-b", "z"];
+        (prop::sample::select(vec!["", "", "c", "d"]), prop::sample::select(topics.to_vec()))
+    }
+
+    fn routes() -> impl Strategy<Value = Vec<Route>> {
+        let caches = prop::sample::select(vec!["", "", "c", "d"]);
+        let one = (caches, name(), prop::collection::vec(outbound(), 1..3));
+        prop::collection::vec(one.prop_map(|(cache, topic, to)| route(cache, topic, &to)), 1..5)
+    }
+
+    proptest! {
+        /// What is refused neither at load nor when it comes has an end, however it is chained.
+        #[test]
+        fn events_of_accepted_routes_never_go_round(
+            routes in routes(),
+            topic in "[ab-]{1,6}",
+            cache in "[cd]",
+            token in "[abc-]{0,3}",
+        ) {
+            let Ok(routes) = Routes::new(routes) else { return Ok(()) };
+            let hops = routes.all().len();
+            let mut topics = vec![(cache, topic)];
+            for _ in 0..=hops {
+                let mut next = Vec::new();
+                for (cache, topic) in &topics {
+                    let event = event_with(cache, topic, 1, |event| event.token_id = Some(token.clone()));
+                    let Ok(Some(plan)) = routes.plan(&event) else { continue };
+                    let named = plan.destinations().iter().filter(|planned| planned.missing.is_none());
+                    next.extend(named.map(|planned| (planned.topic.cache.to_string(), planned.topic.topic.to_string())));
+                }
+                topics = next;
+            }
+            // More hops than there are routes: else some route was taken twice.
+            prop_assert!(topics.is_empty(), "{topics:?}");
+        }
     }
 }

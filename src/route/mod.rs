@@ -34,6 +34,8 @@ pub struct Routes {
     exact: HashMap<String, Vec<usize>>,
     /// The others, the closest first.
     patterns: Vec<usize>,
+    /// The ways that events must not take.
+    guards: check::Guards,
 }
 
 /// Which events, what is done to them, and where they go.
@@ -76,7 +78,7 @@ pub struct Destination {
 
 /// A route that would lead an event back to where it came from, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the event's own topic is one of its destinations")]
+#[error("one of the event's destinations is its own topic, or leads back to it")]
 pub struct FeedsItself;
 
 /// What becomes of one event.
@@ -105,9 +107,9 @@ impl Routes {
     /// # Errors
     /// When it is not clear which of two routes an event would take, or events would go round for ever.
     pub fn new(routes: Vec<Route>) -> Result<Self, Vec<RouteError>> {
-        let routes = Self::unchecked(routes);
-        let errors = check::errors(&routes);
-        if errors.is_empty() { Ok(routes) } else { Err(errors) }
+        let mut routes = Self::unchecked(routes);
+        routes.guards = check::check(&routes)?;
+        Ok(routes)
     }
 
     /// The one route of a function whose webhook belongs to one topic.
@@ -133,7 +135,7 @@ impl Routes {
         }
         patterns.sort_by_key(|(closeness, place)| (Reverse(*closeness), is_for_all(place)));
         let patterns = patterns.into_iter().map(|(_, place)| place).collect();
-        Self { all: routes, exact, patterns }
+        Self { all: routes, exact, patterns, guards: check::Guards::new() }
     }
 
     /// All of them, in the order in which they were given.
@@ -148,23 +150,37 @@ impl Routes {
     /// When the event would come back as another event of the same topic.
     pub fn plan<'r>(&'r self, event: &'r Verified<Event>) -> Result<Option<Plan<'r>>, FeedsItself> {
         let event: &Event = event;
-        let Some((route, captures)) = self.find(&event.cache, &event.topic) else { return Ok(None) };
+        let Some((place, captures)) = self.find(&event.cache, &event.topic) else { return Ok(None) };
+        let Some(route) = self.all.get(place) else { return Ok(None) };
         let plan = Plan::new(route, event, captures);
-        if plan.destinations.iter().any(|destination| destination.is(&event.cache, &event.topic)) {
+        let comes_back =
+            plan.destinations.iter().any(|destination| destination.is(&event.cache, &event.topic));
+        if comes_back || self.goes_round(place, &plan) {
             return Err(FeedsItself);
         }
         Ok(Some(plan))
     }
 
-    /// The route that events of this topic take, and what its captures are for it.
-    fn find<'r>(&'r self, cache: &str, topic: &'r str) -> Option<(&'r Route, Vec<(&'r str, &'r str)>)> {
-        let routes = |places: &'r [usize]| places.iter().filter_map(|place| self.all.get(*place));
-        let mut exact = routes(self.exact.get(topic).map_or(&[], Vec::as_slice));
-        if let Some(route) = exact.find(|route| route.inbound.is_for_cache(cache)) {
-            return Some((route, Vec::new()));
+    /// Whether the event has something in it that leads to a route from where it would come back.
+    fn goes_round(&self, place: usize, plan: &Plan<'_>) -> bool {
+        let guards = self.guards.get(&place).map_or(&[][..], Vec::as_slice);
+        guards.iter().any(|(destination, route)| {
+            let planned = plan.destinations.get(*destination).filter(|planned| planned.missing.is_none());
+            let next = planned.and_then(|planned| self.find(&planned.topic.cache, &planned.topic.topic));
+            next.is_some_and(|(next, _)| next == *route)
+        })
+    }
+
+    /// The place of the route that events of this topic take, and what its captures are for it.
+    fn find<'t>(&'t self, cache: &str, topic: &'t str) -> Option<(usize, Vec<(&'t str, &'t str)>)> {
+        let inbound = |place: usize| {
+            self.all.get(place).map(|route| &route.inbound).filter(|inbound| inbound.is_for_cache(cache))
+        };
+        let exact = self.exact.get(topic).map_or(&[][..], Vec::as_slice);
+        if let Some(place) = exact.iter().find(|place| inbound(**place).is_some()) {
+            return Some((*place, Vec::new()));
         }
-        let mut others = routes(&self.patterns).filter(|route| route.inbound.is_for_cache(cache));
-        others.find_map(|route| Some((route, route.inbound.captures(topic)?)))
+        self.patterns.iter().find_map(|place| Some((*place, inbound(*place)?.captures(topic)?)))
     }
 }
 

@@ -12,5 +12,6 @@ mod answers;
 mod faults;
 mod hostile;
 mod lifecycle;
+mod routes;
 mod support;
 mod ways;

@@ -1,0 +1,118 @@
+//! Routes from a file.
+
+use momento_local::MomentoLocal;
+use serde_json::{Value, json};
+use test_support::process::Process;
+use test_support::signed;
+
+use crate::support::{BOTH, CACHE, Function, INBOUND, SECRET, Subscriber, Way, program, settings};
+
+/// The settings that a file takes the place of.
+const NO_ROUTES: [(&str, &str); 2] = [("OUTBOUND_TOPIC", ""), ("TRANSFORM", "")];
+
+const CHAT: &str = r#"
+[[routes]]
+topic = "{room}-publish"
+transforms = ["trim"]
+destinations = ["{room}-same", { topic = "{room}-loud", then = ["uppercase"] }, "for-{token_id}"]
+"#;
+
+async fn start(way: Way, file: &str) -> Function {
+    Function::start(way, &[&NO_ROUTES[..], &[("FANOUT_CONFIG", file)]].concat()).await
+}
+
+async fn send(
+    function: &Function,
+    way: Way,
+    topic: &str,
+    token_id: Option<&str>,
+    text: &str,
+) -> (u16, Value) {
+    let mut event = signed::event(CACHE, topic, 1, text);
+    event.token_id = token_id.map(ToOwned::to_owned);
+    let answer = function.send(way, &signed::post(SECRET, event.to_json()).unwrap()).await;
+    (answer.status, answer.json())
+}
+
+fn statuses(answer: &Value) -> Vec<(String, String)> {
+    let text = |destination: &Value, key: &str| destination[key].as_str().unwrap().to_owned();
+    let destinations = answer["destinations"].as_array().unwrap();
+    destinations.iter().map(|one| (text(one, "topic"), text(one, "status"))).collect()
+}
+
+#[tokio::test]
+async fn an_event_goes_where_its_route_says_with_what_was_done_to_it() {
+    for way in BOTH {
+        let function = start(way, CHAT).await;
+        let (status, answer) = send(&function, way, "friends-publish", Some("mo"), " Hello ").await;
+        assert_eq!((status, &answer["status"]), (200, &json!("success")), "{way:?}: {answer}");
+        let topics = ["friends-same", "friends-loud", "for-mo"];
+        assert_eq!(statuses(&answer), topics.map(|topic| (topic.to_owned(), "published".to_owned())));
+        for (topic, text) in topics.into_iter().zip(["Hello", "HELLO", "Hello"]) {
+            assert_eq!(function.published(topic), [text], "{way:?} {topic}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_topic_without_a_route_is_ignored() {
+    for way in BOTH {
+        let function = start(way, CHAT).await;
+        let (status, answer) = send(&function, way, INBOUND, None, "Hello").await;
+        assert_eq!((status, answer), (200, json!({"status": "ignored"})), "{way:?}");
+        let line = function.journal(|line| line["outcome"] == "ignored").await;
+        assert_eq!((&line["level"], &line["Published"]), (&json!("INFO"), &json!(0)));
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_made_keeps_no_other_destination_from_its_text() {
+    for way in BOTH {
+        let function = start(way, CHAT).await;
+        let (status, answer) = send(&function, way, "friends-publish", None, "Hello").await;
+        assert_eq!((status, &answer["code"]), (422, &json!("destination_refused")), "{way:?}: {answer}");
+        assert_eq!(
+            answer["destinations"][2],
+            json!({
+                "cache": CACHE, "topic": "for-{token_id}", "status": "refused",
+                "reason": "invalid_argument", "detail": "the event has no token_id",
+            })
+        );
+        assert_eq!(function.published("friends-loud"), ["HELLO"], "{way:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_is_read() {
+    let folder = std::env::temp_dir().join(format!("topic-fanout-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("fanout.toml");
+    std::fs::write(&file, CHAT).unwrap();
+    let function = start(Way::Http1, file.to_str().unwrap()).await;
+    std::fs::remove_dir_all(&folder).unwrap();
+    let mut loud = Subscriber::new(&function.momento, "friends-loud").await;
+    send(&function, Way::Http1, "friends-publish", Some("mo"), "Hello").await;
+    assert_eq!(loud.next().await, "HELLO");
+}
+
+#[tokio::test]
+async fn a_file_with_faults_ends_the_function_with_all_of_them() {
+    let file = r#"
+[[routes]]
+topic = "in"
+transforms = ["shout"]
+destinations = ["out", "{room}", { tpoic = "x" }]
+"#;
+    let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
+    let with = [&NO_ROUTES[..], &[("FANOUT_CONFIG", file)]].concat();
+    let mut process = Process::start(program(), settings(&momento.endpoint(), &with)).unwrap();
+    assert!(!process.ended().await.unwrap().success());
+    let output = process.output().join("\n");
+    for says in [
+        "FANOUT_CONFIG: 4:15: there is no transform \"shout\"",
+        "FANOUT_CONFIG: 5:24: there is no {room}; there is {cache}",
+        "FANOUT_CONFIG: 5:36: unknown field `tpoic`, expected one of `topic`",
+    ] {
+        assert!(output.contains(says), "{says:?} is not in:\n{output}");
+    }
+}
