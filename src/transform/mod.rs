@@ -7,6 +7,8 @@
 //! | --- | --- |
 //! | [`registry`] | which transforms there are, by name, and how a configuration gives one |
 //! | [`stage`] | a transform in its place: with its settings, and what happens when it fails |
+//! | [`translate`] | the seam behind which Amazon Translate is, beside the transform |
+//! | [`pseudo`] | what stands in for it where there is no Amazon |
 //! | [`tree`] | the chains of a route, so that what they begin with in common is done once |
 //!
 //! One of your own is a type with these two traits, registered under its name.
@@ -23,31 +25,21 @@ use crate::reason::Reason;
 
 pub mod echo;
 pub mod lowercase;
+pub mod pseudo;
 pub mod registry;
 pub mod stage;
+pub mod template;
+pub mod translate;
 pub mod tree;
 pub mod trim;
 pub mod uppercase;
 
+pub use pseudo::Pseudo;
 pub use registry::{Build, Settings, Transforms};
 pub use stage::{OnFailure, Stage};
+pub use template::FIELDS;
+pub use translate::Translator;
 pub use tree::{Branch, Tree};
-
-/// What a template can name beside the captures of its route: no capture has one of these names.
-pub const FIELDS: [&str; 12] = [
-    "cache",
-    "document",
-    "event_timestamp",
-    "json",
-    "language",
-    "original",
-    "publish_timestamp",
-    "text",
-    "token_id",
-    "topic",
-    "topic_sequence_number",
-    "topic_sequence_page",
-];
 
 /// One transform, ready to be applied to any number of messages at once.
 pub trait Transform: fmt::Debug + Send + Sync {
@@ -195,10 +187,17 @@ pub(crate) mod tests {
 
     /// The same, or what is wrong with it: the place and the message.
     pub(crate) fn faulty(list: &str) -> Result<Vec<Stage>, Vec<(String, String)>> {
+        faulty_of(&Transforms::standard(), list)
+    }
+
+    /// The same with other transforms than the standard ones.
+    pub(crate) fn faulty_of(
+        transforms: &Transforms,
+        list: &str,
+    ) -> Result<Vec<Stage>, Vec<(String, String)>> {
         let text = format!("transforms = {list}");
         let mut given = crate::spanned::Given::document(&text).unwrap();
         let value = given.take("transforms").unwrap();
-        let transforms = Transforms::standard();
         let stages = transforms.stages(value, &["room", "language_code"]);
         let told = |fault: crate::spanned::Fault| (text.get(fault.span).unwrap().to_owned(), fault.message);
         stages.map_err(|faults| faults.into_iter().map(told).collect())

@@ -12,7 +12,10 @@ use toml::de::DeValue;
 
 use super::echo::Echo;
 use super::lowercase::Lowercase;
+use super::pseudo::PseudoSettings;
 use super::stage::{OnFailure, Stage};
+use super::template::TemplateSettings;
+use super::translate::{TranslateSettings, Translator};
 use super::trim::Trim;
 use super::uppercase::Uppercase;
 use super::{Applying, Context, Message, Transform};
@@ -45,12 +48,15 @@ pub struct Build<'b> {
     pub captures: &'b [&'b str],
     /// The transforms inside it, in order, where it [`NESTS`](Settings::NESTS).
     pub transforms: Vec<Stage>,
+    /// What translates, where this build, or a test, has it.
+    pub translator: Option<Arc<dyn Translator>>,
 }
 
 /// All transforms that a configuration can name.
 #[derive(Clone, Debug)]
 pub struct Transforms {
     kinds: BTreeMap<Cow<'static, str>, Kind>,
+    translator: Option<Arc<dyn Translator>>,
 }
 
 #[derive(Clone)]
@@ -69,8 +75,21 @@ impl Transforms {
     /// Those that are part of this library.
     #[must_use]
     pub fn standard() -> Self {
-        let none = Self { kinds: BTreeMap::new() };
-        none.with::<Echo>().with::<Lowercase>().with::<Trim>().with::<Uppercase>()
+        let none = Self { kinds: BTreeMap::new(), translator: None };
+        none.with::<Echo>()
+            .with::<Lowercase>()
+            .with::<PseudoSettings>()
+            .with::<TemplateSettings>()
+            .with::<TranslateSettings>()
+            .with::<Trim>()
+            .with::<Uppercase>()
+    }
+
+    /// The same, and `translate` translates with this.
+    #[must_use]
+    pub fn with_translator(mut self, translator: Arc<dyn Translator>) -> Self {
+        self.translator = Some(translator);
+        self
     }
 
     /// The same and one more, or another in place of one of the same name.
@@ -163,7 +182,8 @@ impl Transforms {
         };
         let may_pass = kind.may_pass && transforms.iter().all(Stage::may_pass);
         let form = |settings| canonical(settings, &transforms);
-        let built = (kind.build)(settings, Build { captures, transforms: transforms.clone() });
+        let with = Build { captures, transforms: transforms.clone(), translator: self.translator.clone() };
+        let built = (kind.build)(settings, with);
         let on_failure = match on_failure {
             Some(on_failure) if on_failure.get_ref() == &OnFailure::Pass && !may_pass => {
                 let message = format!(

@@ -1,0 +1,20 @@
+//! Any bytes as `fanout.toml`: they are read or refused with places inside of them, and nothing else happens.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use topic_fanout::config::file;
+use topic_fanout::transform::Transforms;
+
+fuzz_target!(|text: &str| {
+    match file::read(text, &Transforms::standard()) {
+        Ok(routes) => assert!(routes.all().iter().all(|route| !route.destinations().is_empty())),
+        Err(errors) => {
+            assert!(!errors.is_empty());
+            let lines = text.matches('\n').count() + 1;
+            for error in &errors {
+                assert!((1..=lines).contains(&error.line) && error.column >= 1, "{error}");
+                assert!(!error.message.is_empty());
+            }
+        }
+    }
+});

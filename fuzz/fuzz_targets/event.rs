@@ -1,0 +1,65 @@
+//! Any event through any routes: the whole function, from the request to the answer, with a publisher that
+//! takes everything or nothing. The first line of the input says which; a line `---` parts the routes from the
+//! body, which is signed, so that what is behind the signature is reached.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use http::Request;
+use libfuzzer_sys::fuzz_target;
+use momento_webhook::{SigningSecret, momento};
+use topic_fanout::config::{SigningConfig, file};
+use topic_fanout::destination::{DeliveryError, Publisher, Topic};
+use topic_fanout::fan_out::FanOut;
+use topic_fanout::journal::Journal;
+use topic_fanout::reason::Reason;
+use topic_fanout::retry::RetryPolicy;
+use topic_fanout::transform::Transforms;
+use topic_fanout::webhook::Webhook;
+
+struct Fake {
+    takes: bool,
+}
+
+impl Publisher for Fake {
+    async fn publish(&self, _: &Topic<'_>, _: &str) -> Result<(), DeliveryError> {
+        if self.takes { Ok(()) } else { Err(DeliveryError { reason: Reason::TooLarge, source: None }) }
+    }
+}
+
+const ROUTES: &str = r#"
+[[routes]]
+topic = "{room}-in"
+transforms = ["trim", "moderate"]
+destinations = [
+    "{room}-out",
+    { topic = "{room}-{token_id}", then = [{ truncate = { characters = 10, bytes = 30 } }] },
+    { topic = "{room}-json", then = [{ json = { at = "/message", transforms = [{ pseudo = { target = "es" } }] } }] },
+    { topic = "{room}-page", then = [{ template = { text = "{{ room }} {{ text }} {{ json.message }}" } }] },
+    { topic = "{room}-some", then = [{ filter = { matches = "^[a-z]+$" } }] },
+]
+"#;
+
+static TRANSFORMS: LazyLock<Transforms> = LazyLock::new(Transforms::standard);
+
+fuzz_target!(|input: &str| {
+    let (takes, input) = input.split_once('\n').unwrap_or((input, ""));
+    let (routes, body) = input.split_once("\n---\n").unwrap_or((ROUTES, input));
+    let Ok(routes) = file::read(routes, &TRANSFORMS) else { return };
+    let Ok(secret) = SigningSecret::new("secret") else { return };
+    let signature = momento::sign(&secret, body.as_bytes());
+    let signing = SigningConfig { secrets: vec![secret], max_age: std::time::Duration::ZERO };
+    let fan_out = FanOut::new(Fake { takes: takes.is_empty() }, RetryPolicy::PUBLISH);
+    let webhook = Webhook::new(signing, routes, fan_out, Journal::Off);
+    let request = Request::post("/")
+        .header(momento::SIGNATURE_HEADER, signature)
+        .body(Bytes::copy_from_slice(body.as_bytes()));
+    let Ok(request) = request else { return };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return };
+    let answer = runtime.block_on(webhook.handle(request));
+    let status = answer.status().as_u16();
+    assert!([200, 400, 413, 422, 503].contains(&status), "{status}");
+    assert!(status != 503, "nothing here fails for now: {:?}", answer.body());
+    assert!(std::str::from_utf8(answer.body()).is_ok_and(|body| body.starts_with('{')));
+});

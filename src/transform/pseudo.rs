@@ -1,0 +1,204 @@
+//! `pseudo`: what stands in for `translate` where there is no Amazon: `⟦es⟧ Ĥéļļö, ŵöŕļð`.
+//!
+//! ```toml
+//! transforms = [{ pseudo = { target = "es" } }]
+//! ```
+//!
+//! It has the settings of `translate`, so that renaming it is all it takes to translate in earnest. What
+//! comes out can be read, and cannot be taken for a translation: the code of the target stands before it, and
+//! its Latin letters have accents. Words that look like addresses and `{placeholders}` stay as they are, as
+//! do digits, emoji and all other letters. The tone, the masking and the terminologies do nothing.
+//!
+//! Where the source is to be found out, a crude rule does: one Hiragana or Katakana makes it Japanese (`ja`);
+//! else the first letter decides: Hangul is Korean (`ko`), Cyrillic Russian (`ru`), Arabic `ar`, Devanagari
+//! Hindi (`hi`), Han Chinese (`zh`), and everything else English (`en`).
+
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, ready};
+use serde::{Deserialize, Serialize};
+
+use super::translate::{Request, TranslateSettings, Translating, Translation, Translator};
+use super::{Build, Settings, Transform, TransformError};
+
+/// It has the settings of `translate`.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(transparent)]
+pub(super) struct PseudoSettings(TranslateSettings);
+
+/// Marks a text in place of translating it: the same text in the same way every time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pseudo;
+
+impl Settings for PseudoSettings {
+    const NAME: &'static str = "pseudo";
+
+    fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {
+        Ok(Arc::new(Translating::new(self.0, Arc::new(Pseudo))?))
+    }
+}
+
+impl Translator for Pseudo {
+    fn translate<'t>(&'t self, request: Request<'t>) -> BoxFuture<'t, Result<Translation, TransformError>> {
+        let Request { text, source, target, .. } = request;
+        let source = source.unwrap_or_else(|| language(text)).to_owned();
+        Box::pin(ready(Ok(Translation { text: marked(text, target), source })))
+    }
+}
+
+fn marked(text: &str, target: &str) -> String {
+    // An accented letter is two bytes, sometimes three.
+    let mut marked = String::with_capacity(2 * text.len() + 16);
+    marked.extend(["⟦", target, "⟧ "]);
+    for word in text.split_inclusive(char::is_whitespace) {
+        if is_address(word) {
+            marked.push_str(word);
+            continue;
+        }
+        let mut depth = 0_usize;
+        for letter in word.chars() {
+            match letter {
+                '{' => depth += 1,
+                '}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            marked.push(if depth == 0 { accented(letter) } else { letter });
+        }
+    }
+    marked
+}
+
+fn is_address(word: &str) -> bool {
+    word.contains("://") || word.contains('@') || word.starts_with("www.")
+}
+
+const fn accented(letter: char) -> char {
+    match letter {
+        'A' => 'Á',
+        'B' => 'Ɓ',
+        'C' => 'Ç',
+        'D' => 'Ð',
+        'E' => 'É',
+        'F' => 'Ƒ',
+        'G' => 'Ĝ',
+        'H' => 'Ĥ',
+        'I' => 'Î',
+        'J' => 'Ĵ',
+        'K' => 'Ķ',
+        'L' => 'Ļ',
+        'M' => 'Ṁ',
+        'N' => 'Ñ',
+        'O' => 'Ö',
+        'P' => 'Ṕ',
+        'Q' => 'Ǫ',
+        'R' => 'Ŕ',
+        'S' => 'Š',
+        'T' => 'Ţ',
+        'U' => 'Û',
+        'V' => 'Ṽ',
+        'W' => 'Ŵ',
+        'X' => 'Ẋ',
+        'Y' => 'Ý',
+        'Z' => 'Ž',
+        'a' => 'á',
+        'b' => 'ƀ',
+        'c' => 'ç',
+        'd' => 'ð',
+        'e' => 'é',
+        'f' => 'ƒ',
+        'g' => 'ĝ',
+        'h' => 'ĥ',
+        'i' => 'î',
+        'j' => 'ĵ',
+        'k' => 'ķ',
+        'l' => 'ļ',
+        'm' => 'ṁ',
+        'n' => 'ñ',
+        'o' => 'ö',
+        'p' => 'ṕ',
+        'q' => 'ǫ',
+        'r' => 'ŕ',
+        's' => 'š',
+        't' => 'ţ',
+        'u' => 'û',
+        'v' => 'ṽ',
+        'w' => 'ŵ',
+        'x' => 'ẋ',
+        'y' => 'ý',
+        'z' => 'ž',
+        other => other,
+    }
+}
+
+/// The crude rule at the top.
+fn language(text: &str) -> &'static str {
+    let is_kana = |letter: char| matches!(letter, '\u{3041}'..='\u{309f}' | '\u{30a1}'..='\u{30fa}');
+    if text.chars().any(is_kana) {
+        return "ja";
+    }
+    match text.chars().find(|letter| letter.is_alphabetic()) {
+        Some('\u{1100}'..='\u{11ff}' | '\u{3131}'..='\u{318e}' | '\u{ac00}'..='\u{d7a3}') => "ko",
+        Some('\u{400}'..='\u{52f}') => "ru",
+        Some('\u{600}'..='\u{6ff}' | '\u{750}'..='\u{77f}') => "ar",
+        Some('\u{900}'..='\u{97f}') => "hi",
+        Some('\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{20000}'..='\u{323af}') => "zh",
+        _ => "en",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::transform::tests::{faulty, stages, text, through};
+    use crate::transform::{Message, Transformed};
+
+    #[tokio::test]
+    async fn what_comes_out_can_be_read_and_is_no_translation() {
+        let spanish = "[{ pseudo = { target = 'es' } }]";
+        assert_eq!(text(spanish, "Hello, world").await, "⟦es⟧ Ĥéļļö, ŵöŕļð");
+        assert_eq!(text(spanish, "Hi {first_name}, 3 new 😀\n").await, "⟦es⟧ Ĥî {first_name}, 3 ñéŵ 😀\n");
+        assert_eq!(
+            text(spanish, "see https://a.example/b?c=d or a@b.c").await,
+            "⟦es⟧ šéé https://a.example/b?c=d öŕ a@b.c"
+        );
+        assert_eq!(text(spanish, "こんにちは").await, "⟦es⟧ こんにちは");
+        assert_eq!(text(spanish, "12:30 😀").await, "12:30 😀");
+    }
+
+    #[tokio::test]
+    async fn the_source_is_guessed_from_the_script() {
+        let stages = stages("[{ pseudo = { target = 'es' } }]");
+        for (said, language) in [
+            ("hello", "en"),
+            ("Straße", "en"),
+            ("漢字かな", "ja"),
+            ("カタカナ", "ja"),
+            ("안녕", "ko"),
+            ("3 Привет", "ru"),
+            ("مرحبا", "ar"),
+            ("नमस्ते", "hi"),
+            ("你好", "zh"),
+        ] {
+            let Transformed::Message(Message { language: found, .. }) = through(&stages, said).await.unwrap()
+            else {
+                panic!("dropped");
+            };
+            assert_eq!(found.as_deref(), Some(language), "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_in_the_target_already_stays_as_it_is() {
+        assert_eq!(text("[{ pseudo = { target = 'en-US', source = 'en' } }]", "a").await, "⟦en-US⟧ á");
+        // Found out only with the text in hand: that is for the service to see.
+        assert_eq!(text("[{ pseudo = { target = 'en' } }]", "a").await, "⟦en⟧ á");
+    }
+
+    #[test]
+    fn it_has_the_settings_of_translate() {
+        let faults = faulty("[{ pseudo = { target = 'auto', sauce = 'en' } }]").unwrap_err();
+        let places: Vec<_> = faults.iter().map(|(place, _)| place.as_str()).collect();
+        assert_eq!(places, ["sauce", "'auto'"]);
+        let given = &stages("[{ pseudo = { target = 'es', source = 'auto', mask_profanity = false } }]")[0];
+        assert_eq!(given.settings(), r#"{"target":"es"}"#);
+    }
+}
