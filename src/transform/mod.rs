@@ -11,7 +11,8 @@
 //! | [`pseudo`] | what stands in for it where there is no Amazon |
 //! | [`tree`] | the chains of a route, so that what they begin with in common is done once |
 //!
-//! One of your own is a type with these two traits, registered under its name.
+//! One of your own is a type with these two traits, registered under its name: see
+//! `examples/own_transform.rs`.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use test_support::process::Process;
 use test_support::signed;
 
-use crate::support::{BOTH, CACHE, Function, INBOUND, SECRET, Subscriber, Way, program, settings};
+use crate::support::{
+    BOTH, CACHE, Function, INBOUND, OUTBOUND, SECRET, Subscriber, Way, listening, program, settings,
+};
 
 /// The settings that a file takes the place of.
 const NO_ROUTES: [(&str, &str); 2] = [("OUTBOUND_TOPIC", ""), ("TRANSFORM", "")];
@@ -115,4 +117,22 @@ destinations = ["out", "{room}", { tpoic = "x" }]
     ] {
         assert!(output.contains(says), "{says:?} is not in:\n{output}");
     }
+}
+
+#[tokio::test]
+async fn a_transform_of_ones_own_is_used_as_all_others_are() {
+    let file = r#"
+[[routes]]
+topic = "topic 1"
+destinations = [{ topic = "topic 2", transforms = ["reverse", { sign = { name = "the team" } }, "uppercase"] }]
+"#;
+    // Cargo builds the examples with the tests, beside the binaries.
+    let example = program().with_file_name("examples").join("own_transform");
+    let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
+    let with = [&NO_ROUTES[..], &[("FANOUT_CONFIG", file)]].concat();
+    let process = Process::start(&example, settings(&momento.endpoint(), &with)).unwrap();
+    let port = listening(&process).await;
+    let function = Function::over(momento, process, None, port);
+    assert_eq!(function.deliver(Way::Http1, 1, "Hello").await.status, 200);
+    assert_eq!(function.published(OUTBOUND), ["OLLEH, THE TEAM"]);
 }

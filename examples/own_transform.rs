@@ -1,0 +1,41 @@
+//! The function `webhook` with two transforms of one's own. In a file they are used as all others are:
+//!
+//! ```toml
+//! [[routes]]
+//! topic = "in"
+//! destinations = [{ topic = "out", transforms = ["reverse", { sign = { name = "the team" } }] }]
+//! ```
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use topic_fanout::run;
+use topic_fanout::transform::{Applying, Build, Context, Message, Settings, Transform, Transforms};
+
+/// Says who it is from.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Sign {
+    name: String,
+}
+
+impl Settings for Sign {
+    const NAME: &'static str = "sign";
+
+    fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {
+        Ok(Arc::new(self))
+    }
+}
+
+impl Transform for Sign {
+    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+        let text = format!("{}, {}", message.text, self.name);
+        message.with_text(text).done()
+    }
+}
+
+fn main() -> ExitCode {
+    let transforms = Transforms::standard().with::<Sign>();
+    run::webhook_with(&transforms.with_text("reverse", |text| text.chars().rev().collect()))
+}
