@@ -23,6 +23,9 @@
 //! [`run`] (which puts it all together).
 
 pub mod answer;
+#[cfg(feature = "aws")]
+pub mod aws;
+pub mod cloud;
 pub mod config;
 pub mod dedupe;
 pub mod destination;

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::cloud::{Cloud, CloudError};
 use crate::config::{Config, Environment, RoutesConfig, Source};
 use crate::destination::MomentoPublisher;
 use crate::fan_out::FanOut;
 use crate::journal::Journal;
 use crate::retry::RetryPolicy;
-use crate::route::Routes;
 use crate::serve::{self, lambda};
 use crate::telemetry::Telemetry;
 use crate::transform::Transforms;
@@ -27,9 +27,9 @@ pub enum RunError {
     /// The client of Momento cannot be built.
     #[error("the client of Momento cannot be built")]
     Client(#[source] Box<momento::MomentoError>),
-    /// There is no way to a parameter.
-    #[error("the parameter {0} cannot be fetched: this build has no AWS in it")]
-    Parameter(String),
+    /// What the settings name elsewhere cannot be had.
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
     /// The operating system does not give what is needed.
     #[error("{0}")]
     Io(String, #[source] std::io::Error),
@@ -61,20 +61,27 @@ pub fn webhook_with(transforms: &Transforms) -> ExitCode {
     }
 }
 
-/// Builds the function from its settings. It has to be called within a Tokio runtime.
+/// Builds the function from its settings, which are [complete](Cloud::complete). It has to be called within a
+/// Tokio runtime.
 ///
 /// # Errors
-/// When the client of Momento cannot be built.
+/// When the client of Momento cannot be built, or the routes have not been fetched.
 pub fn build(config: Config, journal: Journal) -> Result<Webhook<MomentoPublisher>, RunError> {
     let retry = RetryPolicy::PUBLISH;
     let publisher =
         MomentoPublisher::new(config.momento.credentials, retry.attempt_timeout).map_err(RunError::Client)?;
     let fan_out = FanOut::new(publisher, retry);
-    Ok(Webhook::new(config.signing, routes(config.routes)?, fan_out, journal))
+    let routes = match config.routes {
+        RoutesConfig::Routes(routes) => routes,
+        RoutesConfig::Parameter(name) => return Err(CloudError::NotFetched(name).into()),
+    };
+    Ok(Webhook::new(config.signing, routes, fan_out, journal))
 }
 
 fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> Result<(), RunError> {
-    let config = Config::read(source, transforms)?;
+    let cloud = Cloud::default();
+    let transforms = cloud.transforms(transforms);
+    let config = Config::read(source, &transforms)?;
     telemetry.start(&config.log);
     let journal = telemetry.journal(source);
     let is_lambda = lambda::is_environment(source);
@@ -86,6 +93,7 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
         let shutdown = tokio::spawn(shutdown);
         let shutdown = async { drop(shutdown.await) };
         let port = config.listen.port;
+        let config = cloud.complete(config, &transforms).await?;
         let webhook = Arc::new(build(config, journal)?);
         if is_lambda {
             lambda::serve(source, webhook, shutdown).await?;
@@ -104,14 +112,6 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
     // A name being looked up cannot be called off, and must not keep the process.
     runtime.shutdown_background();
     ended
-}
-
-/// The routes, wherever they are.
-fn routes(config: RoutesConfig) -> Result<Routes, RunError> {
-    match config {
-        RoutesConfig::Routes(routes) => Ok(routes),
-        RoutesConfig::Parameter(name) => Err(RunError::Parameter(name)),
-    }
 }
 
 /// One invocation at a time has no use for more threads than one, and starts faster and smaller so.

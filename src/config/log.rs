@@ -59,11 +59,24 @@ fn level(word: &str) -> Option<LevelFilter> {
     }
 }
 
-/// At `trace` the Lambda runtime writes whole invocations, with text and signature.
+/// At `trace` the Lambda runtime writes whole invocations, with text and signature. The AWS SDK writes whole
+/// requests.
+const QUIET: [(&str, LevelFilter); 4] = [
+    ("lambda_runtime", LevelFilter::DEBUG),
+    ("aws_runtime", LevelFilter::INFO),
+    ("aws_sdk", LevelFilter::INFO),
+    ("aws_smithy", LevelFilter::INFO),
+];
+
 fn quiet(filter: Targets) -> Targets {
-    let wanted = filter.iter().find(|(target, _)| *target == "lambda_runtime").map(|(_, level)| level);
-    let wanted = wanted.or(filter.default_level()).unwrap_or(LevelFilter::OFF);
-    filter.with_target("lambda_runtime", wanted.min(LevelFilter::DEBUG))
+    QUIET.into_iter().fold(filter, |filter, (loud, most)| {
+        // What is said of a part of it holds for that part, and no more of that is written either.
+        let parts: Vec<_> = filter.iter().filter(|(target, _)| target.starts_with(loud)).collect();
+        let parts: Vec<_> = parts.into_iter().map(|(target, level)| (target.to_owned(), level)).collect();
+        let whole = filter.default_level().unwrap_or(LevelFilter::OFF);
+        let filter = filter.with_target(loud, whole.min(most));
+        parts.into_iter().fold(filter, |filter, (part, level)| filter.with_target(part, level.min(most)))
+    })
 }
 
 #[cfg(test)]

@@ -24,8 +24,13 @@ use tokio::time::Instant;
 
 use crate::reason::Reason;
 
+mod document;
 pub mod echo;
+pub mod filter;
+pub mod json;
 pub mod lowercase;
+pub mod moderate;
+mod phrases;
 pub mod pseudo;
 pub mod registry;
 pub mod stage;
@@ -33,6 +38,7 @@ pub mod template;
 pub mod translate;
 pub mod tree;
 pub mod trim;
+pub mod truncate;
 pub mod uppercase;
 
 pub use pseudo::Pseudo;

@@ -11,12 +11,16 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::echo::Echo;
+use super::filter::Filter;
+use super::json::Json;
 use super::lowercase::Lowercase;
+use super::moderate::Moderate;
 use super::pseudo::PseudoSettings;
 use super::stage::{OnFailure, Stage};
 use super::template::TemplateSettings;
 use super::translate::{TranslateSettings, Translator};
 use super::trim::Trim;
+use super::truncate::Truncate;
 use super::uppercase::Uppercase;
 use super::{Applying, Context, Message, Transform};
 use crate::spanned::{self, Fault, Given};
@@ -77,11 +81,15 @@ impl Transforms {
     pub fn standard() -> Self {
         let none = Self { kinds: BTreeMap::new(), translator: None };
         none.with::<Echo>()
+            .with::<Filter>()
+            .with::<Json>()
             .with::<Lowercase>()
+            .with::<Moderate>()
             .with::<PseudoSettings>()
             .with::<TemplateSettings>()
             .with::<TranslateSettings>()
             .with::<Trim>()
+            .with::<Truncate>()
             .with::<Uppercase>()
     }
 
@@ -90,6 +98,12 @@ impl Transforms {
     pub fn with_translator(mut self, translator: Arc<dyn Translator>) -> Self {
         self.translator = Some(translator);
         self
+    }
+
+    /// Whether there is something that translates.
+    #[must_use]
+    pub const fn can_translate(&self) -> bool {
+        self.translator.is_some()
     }
 
     /// The same and one more, or another in place of one of the same name.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Transform;
+use super::{Context, Message, Transform, TransformError, Transformed};
 
 /// One transform of a chain.
 #[derive(Clone, Debug)]
@@ -70,6 +70,30 @@ impl Stage {
     #[must_use]
     pub fn transform(&self) -> &dyn Transform {
         &*self.transform
+    }
+
+    /// What becomes of a message, with what `on_failure` says of one that the transform fails on.
+    ///
+    /// # Errors
+    /// When it fails, and a failure is one of the whole chain. The detail begins with the transform's name.
+    pub async fn apply<'t>(
+        &'t self,
+        message: Message<'t>,
+        context: &'t Context<'t>,
+    ) -> Result<Transformed<'t>, TransformError> {
+        let before = (self.on_failure == OnFailure::Pass).then(|| message.clone());
+        let error = match self.transform.apply(message, context).await {
+            Ok(transformed) => return Ok(transformed),
+            Err(error) => error,
+        };
+        match (self.on_failure, before) {
+            (OnFailure::Pass, Some(before)) => Ok(Transformed::Message(before)),
+            (OnFailure::Drop, _) => Ok(Transformed::Dropped(format!("{} failed: {error}", self.name).into())),
+            (OnFailure::Fail | OnFailure::Pass, _) => {
+                let detail = format!("{}: {}", self.name, error.detail).into();
+                Err(TransformError { detail, ..error })
+            }
+        }
     }
 
     /// Whether both do the same to the same text, so that doing it once is enough. What happens when that

@@ -1,5 +1,6 @@
 //! The functions as black boxes: the real binary, spoken to through a Lambda Runtime API or over plain
-//! HTTP, publishing through the real SDK to a local Momento, whose faults are on a real wire.
+//! HTTP, publishing through the real SDK to a local Momento, whose faults are on a real wire. `amazon` is about one edge
+//! only, with the real SDK of AWS on a real wire.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -8,7 +9,11 @@
     reason = "a test asserts by panicking"
 )]
 
+#[cfg(feature = "aws")]
+mod amazon;
 mod answers;
+#[cfg(feature = "aws")]
+mod chat;
 mod faults;
 mod hostile;
 mod lifecycle;

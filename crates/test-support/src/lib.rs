@@ -8,12 +8,14 @@
 //! | [`process`] | a function as a process, with its output |
 //! | [`http_client`] | requests over plain HTTP |
 //! | [`signed`] | signed events |
+//! | [`translate_server`] | Amazon Translate, and parameters of the Systems Manager |
 
 pub mod gateway;
 pub mod http_client;
 pub mod process;
 pub mod runtime_api;
 pub mod signed;
+pub mod translate_server;
 
 /// What was answered, by whichever way it came.
 #[derive(Clone, Debug)]

@@ -129,7 +129,7 @@ impl Template {
         if source.len() > MAX_BYTES {
             return Err(format!("a template has at most {MAX_BYTES} bytes"));
         }
-        if ["{{", "{%", "{#"].iter().all(|start| !source.contains(start)) {
+        if !is_template(source) {
             if source.len() > max_bytes {
                 return Err(format!("the template alone is more than max_bytes, {max_bytes}"));
             }
@@ -263,6 +263,11 @@ impl Object for Names {
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         Enumerator::NonEnumerable
     }
+}
+
+/// Whether there is something to fill in.
+pub(crate) fn is_template(source: &str) -> bool {
+    ["{{", "{%", "{#"].iter().any(|start| source.contains(start))
 }
 
 #[cfg(test)]

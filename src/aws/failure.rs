@@ -1,0 +1,236 @@
+//! What went wrong with a call, read from the SDK's errors.
+
+use std::error::Error;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_translate::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_translate::operation::RequestId as _;
+
+use crate::reason::Reason;
+
+/// Why a call failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// What went wrong.
+    pub(super) reason: Reason,
+    /// The same in words, always these.
+    pub(super) detail: &'static str,
+    /// What the SDK said.
+    pub(super) source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// An answer of a service that is an error, without the words: in them, a service may quote the text that
+/// it was sent.
+#[derive(Debug, thiserror::Error)]
+#[error("{code} (status {status}, request {request_id})")]
+struct Refusal {
+    code: String,
+    status: u16,
+    request_id: String,
+}
+
+impl Failure {
+    /// A failure of our own.
+    pub(super) const fn new(reason: Reason, detail: &'static str) -> Self {
+        Self { reason, detail, source: None }
+    }
+
+    /// The caller's time is up.
+    pub(super) const fn timed_out() -> Self {
+        Self::new(Reason::TimedOut, "no answer in time")
+    }
+}
+
+impl<E> From<SdkError<E>> for Failure
+where
+    E: Error + ProvideErrorMetadata + Send + Sync + 'static,
+{
+    fn from(error: SdkError<E>) -> Self {
+        let (reason, detail) = match &error {
+            SdkError::ServiceError(answer) => {
+                let status = answer.raw().status().as_u16();
+                let meta = answer.err().meta();
+                let code = meta.code();
+                let (reason, detail) =
+                    code.and_then(by_code).or_else(|| by_status(status)).unwrap_or(UNREADABLE);
+                let refusal = Refusal {
+                    code: code.unwrap_or("no code").to_owned(),
+                    status,
+                    request_id: meta.request_id().unwrap_or("unknown").to_owned(),
+                };
+                return Self { reason, detail, source: Some(Box::new(refusal)) };
+            }
+            SdkError::TimeoutError(_) => (Reason::TimedOut, "no answer in time"),
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+                (Reason::TimedOut, "no connection in time")
+            }
+            SdkError::DispatchFailure(failure) if failure.is_io() => {
+                (Reason::Unavailable, "the service cannot be reached")
+            }
+            error => match credentials(error) {
+                Some(error) => by_credentials(error),
+                // The connection was closed where an answer was due, or in the middle of one.
+                None if is_cut(error) => (Reason::Unavailable, "the connection was cut"),
+                None if matches!(error, SdkError::ResponseError(_)) => UNREADABLE,
+                None => (Reason::Internal, "the request could not be sent"),
+            },
+        };
+        // What the SDK says itself has no part of the text in it.
+        Self { reason, detail, source: error.into_source().ok() }
+    }
+}
+
+const UNREADABLE: (Reason, &str) = (Reason::Internal, "the service's answer cannot be read");
+
+/// What the services call it. Those that one of them models and those that any may answer are told by the
+/// same codes.
+fn by_code(code: &str) -> Option<(Reason, &'static str)> {
+    Some(match code {
+        "TooManyRequestsException"
+        | "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "RequestThrottled"
+        | "RequestThrottledException"
+        | "RequestLimitExceeded"
+        | "BandwidthLimitExceeded"
+        | "LimitExceededException"
+        | "PriorRequestNotComplete"
+        | "SlowDown" => (Reason::RateLimited, "too many requests"),
+        "ServiceUnavailableException" | "ServiceUnavailable" => {
+            (Reason::Unavailable, "the service is not available")
+        }
+        "RequestTimeout" | "RequestTimeoutException" => (Reason::TimedOut, "the service took too long"),
+        "InternalServerException" | "InternalServerError" | "InternalFailure" | "InternalError" => {
+            (Reason::Internal, "the service failed")
+        }
+        "TextSizeLimitExceededException" => (Reason::TooLarge, "the text is too long"),
+        "UnsupportedLanguagePairException" => {
+            (Reason::InvalidArgument, "the service does not translate between these languages")
+        }
+        "DetectedLanguageLowConfidenceException" => {
+            (Reason::InvalidArgument, "the language of the text cannot be told: name it")
+        }
+        "InvalidRequestException"
+        | "InvalidParameterValueException"
+        | "InvalidParameterValue"
+        | "InvalidParameterException"
+        | "ValidationException"
+        | "ValidationError"
+        | "SerializationException"
+        | "UnknownOperationException" => (Reason::InvalidArgument, "the service does not take the request"),
+        "InvalidKeyId" => (Reason::InvalidArgument, "its key cannot be used"),
+        "ResourceNotFoundException" | "ParameterNotFound" | "ParameterVersionNotFound" => {
+            (Reason::NotFound, "not found")
+        }
+        "AccessDeniedException"
+        | "AccessDenied"
+        | "NotAuthorized"
+        | "OptInRequired"
+        | "KMSAccessDeniedException" => (Reason::PermissionDenied, "not allowed to these credentials"),
+        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
+            (Reason::Unauthenticated, "the AWS credentials have expired")
+        }
+        "UnrecognizedClientException"
+        | "UnrecognizedClient"
+        | "InvalidClientTokenId"
+        | "InvalidAccessKeyId"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignature"
+        | "IncompleteSignatureException"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException"
+        | "AuthFailure"
+        | "RequestTimeTooSkewed" => (Reason::Unauthenticated, "the AWS credentials are not accepted"),
+        _ => return None,
+    })
+}
+
+/// What the status says, where the code says nothing: the answer may be a gateway's.
+const fn by_status(status: u16) -> Option<(Reason, &'static str)> {
+    Some(match status {
+        401 => (Reason::Unauthenticated, "the AWS credentials are not accepted"),
+        403 => (Reason::PermissionDenied, "not allowed to these credentials"),
+        404 => (Reason::NotFound, "not found"),
+        408 | 504 => (Reason::TimedOut, "the service took too long"),
+        413 => (Reason::TooLarge, "the text is too long"),
+        429 => (Reason::RateLimited, "too many requests"),
+        502 | 503 => (Reason::Unavailable, "the service is not available"),
+        400..=499 => (Reason::InvalidArgument, "the service does not take the request"),
+        500..=599 => (Reason::Internal, "the service failed"),
+        _ => return None,
+    })
+}
+
+const fn by_credentials(error: &CredentialsError) -> (Reason, &'static str) {
+    match error {
+        CredentialsError::CredentialsNotLoaded(_) => {
+            (Reason::Unauthenticated, "no AWS credentials are found")
+        }
+        CredentialsError::InvalidConfiguration(_) => {
+            (Reason::Unauthenticated, "the AWS credentials are not set up right")
+        }
+        CredentialsError::ProviderTimedOut(_) => {
+            (Reason::TimedOut, "the AWS credentials were not there in time")
+        }
+        _ => (Reason::Unavailable, "the AWS credentials cannot be fetched"),
+    }
+}
+
+/// The error of the credentials underneath, if that is what it was.
+fn credentials<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e CredentialsError> {
+    sources(error).find_map(|error| error.downcast_ref())
+}
+
+fn is_cut(error: &(dyn Error + 'static)) -> bool {
+    sources(error).any(|error| {
+        error.is::<std::io::Error>()
+            || error.downcast_ref().is_some_and(|error: &hyper::Error| {
+                error.is_incomplete_message() || error.is_closed() || error.is_canceled()
+            })
+    })
+}
+
+fn sources<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_sdk_tries_again_is_passing_for_us_too() {
+        for code in [
+            "Throttling",
+            "ThrottlingException",
+            "ThrottledException",
+            "RequestThrottledException",
+            "TooManyRequestsException",
+            "RequestLimitExceeded",
+            "BandwidthLimitExceeded",
+            "LimitExceededException",
+            "RequestThrottled",
+            "SlowDown",
+            "PriorRequestNotComplete",
+        ] {
+            assert_eq!(by_code(code).map(|(reason, _)| reason), Some(Reason::RateLimited), "{code}");
+        }
+        for code in ["RequestTimeout", "RequestTimeoutException"] {
+            assert_eq!(by_code(code).map(|(reason, _)| reason), Some(Reason::TimedOut), "{code}");
+        }
+        for status in [500, 502, 503, 504] {
+            assert!(by_status(status).is_some_and(|(reason, _)| reason.is_passing()), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_for_good() {
+        for status in [400, 401, 403, 404, 405, 413, 415] {
+            assert!(by_status(status).is_some_and(|(reason, _)| !reason.is_passing()), "{status}");
+        }
+        assert_eq!(by_status(200), None);
+        assert_eq!(by_code("Unheard"), None);
+    }
+}

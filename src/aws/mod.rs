@@ -1,0 +1,177 @@
+//! Amazon Web Services: what is shared by everything that calls them.
+//!
+//! Most deployments call none of them, so that nothing is read or built before the first call: no
+//! environment, no profile, no certificates, no connection.
+
+mod failure;
+mod parameter;
+mod translate;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::imds::region::ImdsRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig, imds};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_translate::config::retry::{RetryPartition, TokenBucket};
+use aws_smithy_http_client::Builder as HttpClientBuilder;
+use aws_smithy_http_client::tls::Provider as Tls;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use tokio::sync::OnceCell;
+
+use failure::Failure;
+
+use crate::reason::Reason;
+
+pub use parameter::ParameterError;
+pub use translate::AmazonTranslator;
+
+/// Tries of one call, the first one included.
+const MAX_ATTEMPTS: u32 = 5;
+/// How long one try may take, credentials and a new connection included. A call within a region takes a
+/// tenth of that or a fifth; three hanging tries would use up an answer's 4 s.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// How long a connection may take: within a region it takes a few milliseconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest pause before the second try; it doubles from try to try. The SDK draws the pause evenly
+/// between nothing and that.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// What the longest pause doubles up to.
+const LONGEST_PAUSE: Duration = Duration::from_millis(800);
+/// How long the metadata service of a virtual machine may take. It is next door or not there at all, and
+/// where it is not, nobody refuses the connection: whoever has no credentials waits that long to hear so.
+const METADATA_TIMEOUT: Duration = Duration::from_millis(400);
+
+/// The configuration and the clients, built when they are first needed and kept from then on.
+#[derive(Debug, Default)]
+pub struct Aws {
+    settings: Settings,
+    config: OnceCell<SdkConfig>,
+    translate: OnceLock<aws_sdk_translate::Client>,
+    ssm: OnceLock<aws_sdk_ssm::Client>,
+}
+
+/// What is given instead of being looked up where the AWS tools look it up.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The region, or `AWS_REGION`, the profile's, the virtual machine's.
+    pub region: Option<String>,
+    /// The URL of every service, or `AWS_ENDPOINT_URL_<SERVICE>`, `AWS_ENDPOINT_URL`, the region's.
+    pub endpoint: Option<String>,
+    /// The credentials, or those of the environment, the profile, the container, the virtual machine.
+    pub credentials: Option<SharedCredentialsProvider>,
+}
+
+impl Aws {
+    /// As `settings` say, and for what they do not say as the environment does.
+    #[must_use]
+    pub fn with(settings: Settings) -> Self {
+        Self { settings, ..Self::default() }
+    }
+
+    async fn config(&self) -> Result<&SdkConfig, Failure> {
+        // A failure is not kept: the next call looks again.
+        self.config.get_or_try_init(|| self.settings.load()).await
+    }
+
+    async fn translate(&self) -> Result<&aws_sdk_translate::Client, Failure> {
+        let config = self.config().await?;
+        Ok(self.translate.get_or_init(|| {
+            // Where a message goes into eight languages, one throttled event takes a third of the SDK's
+            // own bucket, which only fills up again by the successes that are not to be had then: after
+            // three such events nothing would be tried again for as long as the process lives. The number
+            // of tries and the deadline are limit enough.
+            let partition = RetryPartition::custom("translate").token_bucket(TokenBucket::unlimited());
+            let config = aws_sdk_translate::config::Builder::from(config).retry_partition(partition.build());
+            aws_sdk_translate::Client::from_conf(config.build())
+        }))
+    }
+
+    async fn ssm(&self) -> Result<&aws_sdk_ssm::Client, Failure> {
+        let config = self.config().await?;
+        Ok(self.ssm.get_or_init(|| aws_sdk_ssm::Client::new(config)))
+    }
+}
+
+impl Settings {
+    async fn load(&self) -> Result<SdkConfig, Failure> {
+        // The SDK's own default would link a second library of cryptography.
+        let http = HttpClientBuilder::new().tls_provider(Tls::rustls(CryptoMode::Ring)).build_https();
+        let provider = ProviderConfig::without_region().with_http_client(http.clone());
+        let metadata = metadata(&provider);
+        let region = match &self.region {
+            Some(region) => Some(Region::new(region.clone())),
+            None => region(&provider, metadata.clone()).await,
+        };
+        let Some(region) = region else {
+            return Err(Failure::new(Reason::InvalidArgument, "no AWS region is set: set AWS_REGION"));
+        };
+        let credentials = match &self.credentials {
+            Some(credentials) => credentials.clone(),
+            None => SharedCredentialsProvider::new(
+                DefaultCredentialsChain::builder()
+                    .configure(provider)
+                    .region(region.clone())
+                    .imds_client(metadata)
+                    .build()
+                    .await,
+            ),
+        };
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .region(region)
+            .credentials_provider(credentials)
+            .http_client(http)
+            .retry_config(retries())
+            .timeout_config(timeouts())
+            // It watches long bodies. These are short, and the timeout of a try watches them.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if let Some(endpoint) = &self.endpoint {
+            loader = loader.endpoint_url(endpoint);
+        }
+        Ok(loader.load().await)
+    }
+}
+
+/// Where the AWS tools look for a region, in their order.
+async fn region(provider: &ProviderConfig, metadata: imds::Client) -> Option<Region> {
+    RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+        .or_else(ProfileFileRegionProvider::builder().configure(provider).build())
+        .or_else(ImdsRegionProvider::builder().configure(provider).imds_client(metadata).build())
+        .region()
+        .await
+}
+
+/// The metadata service of a virtual machine, asked once: by itself the SDK would ask it four times, a
+/// second each and the pauses, before it says that there are no credentials.
+fn metadata(provider: &ProviderConfig) -> imds::Client {
+    imds::Client::builder()
+        .configure(provider)
+        .max_attempts(1)
+        .connect_timeout(METADATA_TIMEOUT)
+        .read_timeout(METADATA_TIMEOUT)
+        .build()
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(MAX_ATTEMPTS)
+        .with_initial_backoff(FIRST_PAUSE)
+        .with_max_backoff(LONGEST_PAUSE)
+}
+
+/// The same for every call: the SDK keeps connections apart by these timeouts, so that one that went by the
+/// time left would begin with a new connection each time.
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .build()
+}

@@ -1,0 +1,66 @@
+//! What Amazon Web Services give to a function, where the build has them in it: the one place that knows
+//! whether it does.
+
+use crate::config::{Config, ConfigErrors, RoutesConfig, from_parameter};
+use crate::transform::Transforms;
+
+/// Why something could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum CloudError {
+    /// What was fetched cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// The parameter with the routes could not be read.
+    #[cfg(feature = "aws")]
+    #[error("FANOUT_CONFIG")]
+    Parameter(#[from] crate::aws::ParameterError),
+    /// Nobody has fetched it.
+    #[error("FANOUT_CONFIG: ssm:{0} is not fetched yet")]
+    NotFetched(String),
+    /// There is no AWS in this build.
+    #[cfg(not(feature = "aws"))]
+    #[error("FANOUT_CONFIG: ssm:{0} needs a build with the cargo feature `aws`")]
+    NoAws(String),
+}
+
+/// Everything that is called beside Momento. Nothing is built before it is needed.
+#[derive(Clone, Debug, Default)]
+pub struct Cloud {
+    #[cfg(feature = "aws")]
+    aws: std::sync::Arc<crate::aws::Aws>,
+}
+
+impl Cloud {
+    /// These transforms, with what they call: their own translator, or Amazon's.
+    #[must_use]
+    pub fn transforms(&self, transforms: &Transforms) -> Transforms {
+        #[cfg(feature = "aws")]
+        if !transforms.can_translate() {
+            let amazon = crate::aws::AmazonTranslator::new(std::sync::Arc::clone(&self.aws));
+            return transforms.clone().with_translator(std::sync::Arc::new(amazon));
+        }
+        transforms.clone()
+    }
+
+    /// The settings with what had to be fetched.
+    ///
+    /// # Errors
+    /// When something cannot be fetched, or not be used.
+    pub async fn complete(&self, config: Config, transforms: &Transforms) -> Result<Config, CloudError> {
+        let RoutesConfig::Parameter(name) = &config.routes else { return Ok(config) };
+        let text = self.parameter(name).await?;
+        let routes = RoutesConfig::Routes(from_parameter(name, &text, transforms)?);
+        Ok(Config { routes, ..config })
+    }
+
+    #[cfg(feature = "aws")]
+    async fn parameter(&self, name: &str) -> Result<String, CloudError> {
+        Ok(self.aws.parameter(name).await?)
+    }
+
+    #[cfg(not(feature = "aws"))]
+    #[expect(clippy::unused_async, reason = "with AWS it waits")]
+    async fn parameter(&self, name: &str) -> Result<String, CloudError> {
+        Err(CloudError::NoAws(name.to_owned()))
+    }
+}

@@ -1,0 +1,549 @@
+//! `json`: a text that is JSON, changed in places.
+//!
+//! ```toml
+//! [[transforms]]
+//! json.at = "/message"
+//! json.transforms = ["trim", "moderate"]
+//! json.move = { "/from" = "/sender/name" }
+//! json.drop = ["/internal"]
+//! json.set = { "/moderated" = true }
+//! ```
+//!
+//! First the string at `at` goes through the `transforms` and takes its own place again; then comes `move`,
+//! then `drop`, then `set`. Places are JSON Pointers (RFC 6901). Everything else stays as it was sent, to
+//! the digits of a number and the order of the members; only white space between members may be lost. In a
+//! list, the numbers in `move` and `drop` are those that the entries came with.
+//!
+//! Where a transform inside drops the string, the whole text is dropped. What it has found out about the
+//! language holds for the whole text. A member on the way that is given twice makes the text fail: whoever
+//! reads it might take the one that was not looked at.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::document::{Document, Pointer, json_string};
+use super::template::{Template, is_template};
+use super::{
+    Applying, Build, Context, Message, OnFailure, Settings, Stage, Transform, TransformError, Transformed,
+};
+
+/// At least one of `transforms`, `move`, `drop` and `set` is needed. The transforms inside are a list as any
+/// other, given as `transforms`.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Json {
+    /// Where the string is that the `transforms` are for: `"/message"`, or `""` for a text that is nothing
+    /// but a JSON string. Needed with `transforms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
+    /// What becomes of a text that is not JSON, or has no string at `at`: `"fail"`, `"drop"`, or `"pass"`,
+    /// which lets it go on as it was. Default: `"fail"`. It cannot be `"pass"` where something is kept back:
+    /// with `drop`, or with a transform such as `moderate` inside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unsuitable: Option<OnFailure>,
+    /// From where to where members are moved. All are taken out before the first is put in its new place,
+    /// which is made if it is not there. Where there is nothing to move, the text fails.
+    #[serde(default, rename = "move", skip_serializing_if = "BTreeMap::is_empty")]
+    moved: BTreeMap<String, String>,
+    /// What is taken out. It need not be there.
+    #[serde(default, rename = "drop", skip_serializing_if = "Vec::is_empty")]
+    dropped: Vec<String>,
+    /// What is put where, in place of what may be there: text, number, true or false, list or table. Objects
+    /// that are missing on the way are made; `-` is the place behind the last entry of a list.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    set: BTreeMap<String, Value>,
+}
+
+/// The settings, read.
+#[derive(Debug)]
+struct Edit {
+    inside: Option<Inside>,
+    unsuitable: OnFailure,
+    moved: Vec<(Pointer, Pointer)>,
+    dropped: Vec<Pointer>,
+    set: Vec<(Pointer, Content)>,
+}
+
+/// The transforms of one string.
+#[derive(Debug)]
+struct Inside {
+    at: Pointer,
+    transforms: Vec<Stage>,
+}
+
+/// What a member is set to.
+#[derive(Debug)]
+enum Content {
+    /// This JSON.
+    Literal(String),
+    /// A string that is made for each message.
+    Template(Template),
+}
+
+impl Settings for Json {
+    const NAME: &'static str = "json";
+    const NESTS: bool = true;
+
+    fn build(self, with: Build<'_>) -> Result<Arc<dyn Transform>, String> {
+        let Build { captures, transforms, .. } = with;
+        let unsuitable = self.unsuitable.unwrap_or_default();
+        if unsuitable == OnFailure::Pass {
+            may_pass(&self, &transforms)?;
+        }
+        let edits = !(self.moved.is_empty() && self.dropped.is_empty() && self.set.is_empty());
+        let inside = match (self.at, transforms) {
+            (Some(_), transforms) if transforms.is_empty() => {
+                return Err("at is the place of what the transforms are for, and there are none".to_owned());
+            }
+            (None, transforms) if !transforms.is_empty() => {
+                return Err("the transforms need at, the place of their string, as \"/message\"".to_owned());
+            }
+            (Some(at), transforms) => Some(Inside { at: Pointer::new(at)?, transforms }),
+            (None, _) if !edits => {
+                return Err("json needs at and transforms, or move, or drop, or set".to_owned());
+            }
+            (None, _) => None,
+        };
+        if edits && inside.as_ref().is_some_and(|inside| inside.at.is_root()) {
+            return Err("a text that is a string, as at = \"\" says, has no members to change".to_owned());
+        }
+        let moved = self.moved.into_iter().map(|(from, to)| Ok((place(from)?, place(to)?)));
+        let dropped = self.dropped.into_iter().map(place);
+        let set = self.set.into_iter().map(|(at, value)| Ok((place(at)?, Content::new(&value, captures)?)));
+        let edit = Edit {
+            inside,
+            unsuitable,
+            moved: moved.collect::<Result<_, String>>()?,
+            dropped: dropped.collect::<Result<_, _>>()?,
+            set: set.collect::<Result<_, String>>()?,
+        };
+        edit.check()?;
+        Ok(Arc::new(edit))
+    }
+}
+
+/// Whether an unsuitable text may go on as it was.
+fn may_pass(settings: &Json, transforms: &[Stage]) -> Result<(), String> {
+    if let Some(guard) = transforms.iter().find(|stage| !stage.may_pass()) {
+        return Err(format!(
+            "{} guards what comes behind it: with it inside, unsuitable may be \"fail\" or \"drop\", not \"pass\"",
+            guard.name()
+        ));
+    }
+    if !settings.dropped.is_empty() {
+        let message = "with drop, unsuitable may be \"fail\" or \"drop\", not \"pass\": a text would go on with \
+                       what is to be taken out of it";
+        return Err(message.to_owned());
+    }
+    Ok(())
+}
+
+/// A place inside a document.
+fn place(pointer: String) -> Result<Pointer, String> {
+    let pointer = Pointer::new(pointer)?;
+    if pointer.is_root() {
+        return Err("\"\" is the whole text: move, drop and set are for what is in it".to_owned());
+    }
+    Ok(pointer)
+}
+
+impl Content {
+    /// Reads what is given: a string may be a template.
+    fn new(value: &Value, captures: &[&str]) -> Result<Self, String> {
+        check_value(value)?;
+        match value.as_str().filter(|text| is_template(text)) {
+            Some(text) => Ok(Self::Template(Template::parse(text, captures)?)),
+            None => Ok(Self::Literal(value.to_string())),
+        }
+    }
+
+    /// The JSON to write for a message.
+    fn json(&self, message: &Message<'_>, context: &Context<'_>) -> Result<Cow<'_, str>, TransformError> {
+        match self {
+            Self::Literal(json) => Ok(Cow::Borrowed(json)),
+            Self::Template(template) => Ok(Cow::Owned(json_string(&template.render(message, context)?))),
+        }
+    }
+}
+
+/// TOML has values that JSON has not.
+fn check_value(value: &Value) -> Result<(), String> {
+    match value {
+        // There is no null in TOML: it is what is left of these.
+        Value::Null => Err("JSON has no inf and no nan".to_owned()),
+        Value::Array(entries) => entries.iter().try_for_each(check_value),
+        // How the TOML library hands a date on to serde.
+        Value::Object(members) if members.contains_key("$__toml_private_datetime") => {
+            Err("JSON has no dates: write it as text, in quotes".to_owned())
+        }
+        Value::Object(members) => members.values().try_for_each(check_value),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
+    }
+}
+
+impl Transform for Edit {
+    fn apply<'t>(&'t self, message: Message<'t>, context: &'t Context<'t>) -> Applying<'t> {
+        Box::pin(self.edit(message, context))
+    }
+}
+
+/// What became of the string inside.
+enum Became {
+    Message { text: Option<String>, language: Option<String> },
+    Dropped(String),
+}
+
+impl Edit {
+    /// Refuses what could only mean that something is a mistake.
+    fn check(&self) -> Result<(), String> {
+        for (from, to) in &self.moved {
+            if from.overlaps(to) {
+                return Err(format!("{:?} cannot be moved into {:?}", from.as_str(), to.as_str()));
+            }
+        }
+        let from: Vec<_> = self.moved.iter().map(|(from, _)| from).chain(&self.dropped).collect();
+        let to: Vec<_> =
+            self.moved.iter().map(|(_, to)| to).chain(self.set.iter().map(|(at, _)| at)).collect();
+        for places in [from, to] {
+            for (number, one) in places.iter().enumerate() {
+                let is_append = one.as_str().ends_with("/-");
+                let clash = places.iter().skip(number + 1).find(|other| one.overlaps(other) && !is_append);
+                if let Some(other) = clash {
+                    return Err(format!(
+                        "{:?} and {:?} are in each other's way",
+                        one.as_str(),
+                        other.as_str()
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn edit<'t>(
+        &'t self,
+        message: Message<'t>,
+        context: &'t Context<'t>,
+    ) -> Result<Transformed<'t>, TransformError> {
+        let Message { text, mut language } = message;
+        let Some(mut document) = Document::read(&text) else {
+            return self.unsuitable("the text is not JSON", Message { text, language });
+        };
+        let mut is_changed = false;
+        if let Some(inside) = &self.inside {
+            let Some(string) = document.string(&inside.at)? else {
+                let detail = format!("there is no string at {:?}", inside.at.as_str());
+                drop(document);
+                return self.unsuitable(detail, Message { text, language });
+            };
+            match inside.apply(&string, language.as_deref(), &text, context).await? {
+                Became::Dropped(reason) => return Ok(Transformed::Dropped(reason.into())),
+                Became::Message { text, language: found } => {
+                    language = found.map(Cow::Owned);
+                    if let Some(text) = text {
+                        document.replace(&inside.at, json_string(&text))?;
+                        is_changed = true;
+                    }
+                }
+            }
+        }
+        let message =
+            Message { text: Cow::Borrowed(text.as_ref()), language: language.as_deref().map(Cow::Borrowed) };
+        is_changed |= self.change(&mut document, &message, context)?;
+        let text = if is_changed { Cow::Owned(document.to_string()) } else { text };
+        Ok(Transformed::Message(Message { text, language }))
+    }
+
+    /// Moves, drops and sets. Says whether there was anything to do.
+    fn change(
+        &self,
+        document: &mut Document<'_>,
+        message: &Message<'_>,
+        context: &Context<'_>,
+    ) -> Result<bool, TransformError> {
+        let mut taken = Vec::new();
+        for (from, to) in &self.moved {
+            let nothing = || format!("there is nothing at {:?} to be moved", from.as_str());
+            let member = document.take(from)?.ok_or_else(|| TransformError::unfit(nothing()))?;
+            taken.push((to, member));
+        }
+        let mut is_changed = !taken.is_empty() || !self.set.is_empty();
+        for (to, member) in taken {
+            document.put(to, member)?;
+        }
+        for at in &self.dropped {
+            is_changed |= document.take(at)?.is_some();
+        }
+        for (at, content) in &self.set {
+            document.set(at, content.json(message, context)?.into_owned())?;
+        }
+        Ok(is_changed)
+    }
+
+    fn unsuitable<'t>(
+        &self,
+        detail: impl Into<Cow<'static, str>>,
+        message: Message<'t>,
+    ) -> Result<Transformed<'t>, TransformError> {
+        match self.unsuitable {
+            OnFailure::Fail => Err(TransformError::unfit(detail)),
+            OnFailure::Drop => Ok(Transformed::Dropped(format!("json: {}", detail.into()).into())),
+            OnFailure::Pass => Ok(Transformed::Message(message)),
+        }
+    }
+}
+
+impl Inside {
+    /// What the transforms make of `string`, a member of `text`: its new text, unless it stayed the same.
+    async fn apply(
+        &self,
+        string: &str,
+        language: Option<&str>,
+        text: &str,
+        context: &Context<'_>,
+    ) -> Result<Became, TransformError> {
+        // It is JSON, as is known by now; serde_json bounds what may become a tree of values.
+        let unfit = |_| TransformError::unfit("the JSON is nested too deeply, or has a number beyond 1e308");
+        let tree: Value = serde_json::from_str(text).map_err(unfit)?;
+        let context = Context { document: Some(&tree), ..*context };
+        let mut message = Message { text: Cow::Borrowed(string), language: language.map(Cow::Borrowed) };
+        for stage in &self.transforms {
+            match stage.apply(message, &context).await? {
+                Transformed::Message(next) => message = next,
+                Transformed::Dropped(reason) => return Ok(Became::Dropped(reason.into_owned())),
+            }
+        }
+        let Message { text, language } = message;
+        let text = (text != string).then(|| text.into_owned());
+        Ok(Became::Message { text, language: language.map(Cow::into_owned) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use futures_util::FutureExt as _;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::reason::Reason;
+    use crate::transform::tests::{faulty, stages, text, through};
+
+    fn said(list: &str, wanted: &str) {
+        let faults = faulty(list).unwrap_err();
+        assert!(faults.iter().any(|(_, message)| message.contains(wanted)), "{list}: {faults:?}");
+    }
+
+    async fn detail(list: &str, text: &str) -> String {
+        let error = through(&stages(list), text).await.unwrap_err();
+        assert_eq!(error.reason, Reason::InvalidArgument);
+        error.detail.into_owned()
+    }
+
+    async fn dropped(list: &str, text: &str) -> String {
+        match through(&stages(list), text).await.unwrap() {
+            Transformed::Dropped(reason) => reason.into_owned(),
+            other @ Transformed::Message(_) => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn one_string_is_transformed_and_the_rest_stays_as_it_was() {
+        let list = "[{ json = { at = '/a/1/message', transforms = ['trim', 'uppercase'] } }]";
+        let given = r#"{"id":12345678901234567890123,"x":1.10,"z":1e5,"a":[{ "k" : null },{"message":" h\u00e9\"\n ","b":"\u0041"}],"c":{"d":[ 1, 2 ]}}"#;
+        let wanted = r#"{"id":12345678901234567890123,"x":1.10,"z":1e5,"a":[{ "k" : null },{"message":"HÉ\"","b":"\u0041"}],"c":{"d":[ 1, 2 ]}}"#;
+        assert_eq!(text(list, given).await, wanted);
+        assert_eq!(text("[{ json = { at = '', transforms = ['trim'] } }]", "  \" a \" ").await, "\"a\"");
+        // What stays the same stays the same to the last blank.
+        let same = " { \"message\" : \"A\" } ";
+        assert_eq!(text("[{ json = { at = '/message', transforms = ['uppercase'] } }]", same).await, same);
+    }
+
+    #[tokio::test]
+    async fn members_are_moved_then_dropped_then_set() {
+        let list = "[{ json = { move = { '/from' = '/sender/name', '/list/0' = '/first' }, drop = ['/list/2', '/not/there'], \
+                    set = { '/count' = 3, '/tags/-' = 'x', '/n/e/w' = { a = [1, true, 2.5] }, '/list/1' = 'two' } } }]";
+        let given = r#"{"from":"me","list":[1,2,3,4],"tags":["a"],"last":null}"#;
+        let wanted = r#"{"list":["two",4],"tags":["a","x"],"last":null,"sender":{"name":"me"},"first":1,"count":3,"n":{"e":{"w":{"a":[1,true,2.5]}}}}"#;
+        assert_eq!(text(list, given).await, wanted);
+        let swap = "[{ json = { move = { '/a' = '/b', '/b' = '/a' } } }]";
+        assert_eq!(text(swap, r#"{"a":1,"b":2}"#).await, r#"{"a":2,"b":1}"#);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_done_fails() {
+        let set = "[{ json = { set = { '/a/b' = 1 } } }]";
+        assert_eq!(detail(set, r#"{"a":"text"}"#).await, "the JSON has no place \"/a/b\"");
+        assert_eq!(detail(set, r#"{"a":[]}"#).await, "the JSON has no place \"/a/b\"");
+        assert_eq!(detail(set, "3").await, "the JSON has no place \"/a/b\"");
+        assert_eq!(detail(set, r#"{"a":{},"a":{}}"#).await, "a member on the way to \"/a/b\" is given twice");
+        assert_eq!(detail(set, "{").await, "the text is not JSON");
+        let moved = "[{ json = { move = { '/a' = '/b' } } }]";
+        assert_eq!(detail(moved, "{}").await, "there is nothing at \"/a\" to be moved");
+        let at = "[{ json = { at = '/a', transforms = ['trim'] } }]";
+        for other in ["{}", "[1]", r#"{"a":1}"#, r#"{"a":"\ud800"}"#, "\"a\""] {
+            assert_eq!(detail(at, other).await, "there is no string at \"/a\"");
+        }
+        assert_eq!(
+            detail(at, r#"{"a":" x ","a":" y "}"#).await,
+            "a member on the way to \"/a\" is given twice"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_unsuitable_text_may_be_dropped_or_passed() {
+        let list = |what: &str| {
+            format!("[{{ json = {{ at = '/a', transforms = ['trim'], unsuitable = '{what}' }} }}]")
+        };
+        assert_eq!(dropped(&list("drop"), "secret").await, "json: the text is not JSON");
+        assert_eq!(dropped(&list("drop"), "{}").await, "json: there is no string at \"/a\"");
+        assert_eq!(text(&list("pass"), " as it was ").await, " as it was ");
+        assert_eq!(text(&list("pass"), " {} ").await, " {} ");
+        assert_eq!(detail(&list("fail"), "secret").await, "the text is not JSON");
+    }
+
+    #[tokio::test]
+    async fn a_failure_inside_is_told_or_is_what_it_is_set_to() {
+        let list = |more: &str| {
+            format!(
+                "[{{ json = {{ at = '/a', transforms = [{{ json = {{ drop = ['/x'] {more} }} }}, 'uppercase'] }} }}]"
+            )
+        };
+        assert_eq!(detail(&list(""), r#"{"a":"b"}"#).await, "json: the text is not JSON");
+        assert_eq!(
+            dropped(&list(", on_failure = 'drop'"), r#"{"a":"b"}"#).await,
+            "json failed: the text is not JSON"
+        );
+        assert_eq!(text(&list(", on_failure = 'pass'"), r#"{"a":"b"}"#).await, r#"{"a":"B"}"#);
+        let filter = "[{ json = { at = '/a', transforms = [{ filter = { equals = 'x' } }] } }]";
+        assert_eq!(
+            dropped(filter, r#"{"a":"b"}"#).await,
+            "filter: the text is not the one that is asked for"
+        );
+    }
+
+    /// Takes the language from the document around.
+    #[derive(Debug)]
+    struct Finds;
+
+    impl Transform for Finds {
+        fn apply<'t>(&'t self, message: Message<'t>, context: &'t Context<'t>) -> Applying<'t> {
+            let language = context.document.and_then(|it| it.pointer("/lang")?.as_str());
+            let language = language.map(|it| Cow::Owned(it.to_owned()));
+            Message { language, ..message }.done()
+        }
+    }
+
+    #[tokio::test]
+    async fn transforms_inside_see_the_document_around_them() {
+        let event = crate::webhook::tests::event("cache", "topic", 1);
+        let context =
+            Context { event: &event, captures: &[], document: None, deadline: tokio::time::Instant::now() };
+        let finds = Stage::new("finds".into(), "{}".into(), OnFailure::Fail, true, Arc::new(Finds));
+        let settings = Json { at: Some("/a".into()), ..Json::default() };
+        let json =
+            settings.build(Build { captures: &[], transforms: vec![finds], translator: None }).unwrap();
+        let given = r#"{"lang":"de","a":"x"}"#;
+        let done = json.apply(Message::new(given), &context).now_or_never().unwrap().unwrap();
+        let Transformed::Message(message) = done else { panic!("dropped") };
+        assert!(matches!(message.text, Cow::Borrowed(text) if text == given));
+        assert_eq!(message.language.as_deref(), Some("de"));
+    }
+
+    #[tokio::test]
+    async fn deep_nesting_is_bounded() {
+        let deep =
+            |levels: usize| format!(r#"{{"a":"b","deep":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
+        let at = "[{ json = { at = '/a', transforms = ['uppercase'] } }]";
+        assert_eq!(text(at, &deep(100)).await, deep(100).replace("\"b\"", "\"B\""));
+        assert!(detail(at, &deep(100_000)).await.contains("nested too deeply"));
+        assert!(detail(at, r#"{"a":"b","c":1e999}"#).await.contains("a number beyond"));
+        // What needs no tree of it does not mind, and does not go down into it.
+        let set = "[{ json = { set = { '/a' = 'B' } } }]";
+        assert_eq!(text(set, &deep(100_000)).await, deep(100_000).replace("\"b\"", "\"B\""));
+    }
+
+    #[test]
+    fn a_text_that_was_not_looked_at_cannot_pass_a_guard() {
+        said(
+            "[{ json = { at = '/a', transforms = ['moderate'], unsuitable = 'pass' } }]",
+            "moderate guards what comes behind it",
+        );
+        said(
+            "[{ json = { at = '/a', transforms = [{ json = { at = '/b', transforms = ['moderate'] } }], unsuitable = 'pass' } }]",
+            "json guards what comes behind it",
+        );
+        said("[{ json = { at = '/a', transforms = ['moderate'], on_failure = 'pass' } }]", "json guards");
+        said("[{ json = { drop = ['/a'], unsuitable = 'pass' } }]", "with drop, unsuitable may be");
+        stages("[{ json = { at = '/a', transforms = ['moderate'], unsuitable = 'drop' } }]");
+    }
+
+    #[test]
+    fn settings_that_cannot_be_meant_are_refused() {
+        said("['json']", "json needs at and transforms, or move");
+        said("[{ json = { at = '/a' } }]", "there are none");
+        said("[{ json = { transforms = ['trim'] } }]", "need at, the place");
+        said("[{ json = { at = 'a', transforms = ['trim'] } }]", "should begin with a slash");
+        said("[{ json = { at = '', transforms = ['trim'], drop = ['/a'] } }]", "has no members");
+        said("[{ json = { set = { '' = 1 } } }]", "is the whole text");
+        said("[{ json = { set = { '/a~' = 1 } } }]", "a tilde is written ~0");
+        said("[{ json = { set = { '/a' = 1, '/a/b' = 2 } } }]", "in each other's way");
+        said("[{ json = { move = { '/a' = '/c', '/b' = '/c' } } }]", "in each other's way");
+        said("[{ json = { move = { '/a' = '/a/b' } } }]", "cannot be moved into");
+        said("[{ json = { set = { '/a' = [nan] } } }]", "no inf and no nan");
+        said("[{ json = { set = { '/a' = 2024-01-01 } } }]", "no dates");
+        said("[{ json = { at = '/a', transforms = ['shout'] } }]", "there is no transform \"shout\"");
+        said("[{ json = { drop = ['/a'], unsuitable = 'ignore' } }]", "unknown variant");
+        stages("[{ json = { set = { '/a/-' = 1, '/b' = 2 }, move = { '/c' = '/a/-' } } }]");
+    }
+
+    proptest! {
+        #[test]
+        fn members_that_are_not_meant_are_not_touched(
+            members in prop::collection::btree_map("[b-y\"\\\\é/~ ]{1,4}", value(), 0..5),
+            text in ".*",
+            place in 0_usize..6,
+        ) {
+            let mut given: Vec<(String, String)> =
+                members.iter().map(|(key, value)| (json_string(key), value.clone())).collect();
+            let place = place.min(given.len());
+            given.insert(place, ("\"a\"".to_owned(), json_string(&text)));
+            let written = written(&given);
+            let list = "[{ json = { at = '/a', transforms = ['uppercase'], set = { '/zz' = 1 } } }]";
+            let done = through(&stages(list), &written).now_or_never().unwrap().unwrap();
+            given[place].1 = json_string(&text.to_uppercase());
+            given.push(("\"zz\"".to_owned(), "1".to_owned()));
+            prop_assert_eq!(done, Transformed::Message(Message::new(self::written(&given))));
+        }
+    }
+
+    fn value() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            "-?[1-9][0-9]{0,30}(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?",
+            prop::sample::select(vec!["null", "true", "0", "1.10", r#""\u0041\/\ud83d\ude00""#, "{}"])
+                .prop_map(str::to_owned),
+            ".*".prop_map(|text: String| json_string(&text)),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(|it| format!("[ {} ]", it.join(" ,\n"))),
+                prop::collection::vec(inner, 1..3)
+                    .prop_map(|it| format!("{{\"k\": {}}}", it.join(",\"k\" :"))),
+            ]
+        })
+    }
+
+    fn written(members: &[(String, String)]) -> String {
+        let mut text = String::from("{");
+        for (place, (key, value)) in members.iter().enumerate() {
+            let comma = if place == 0 { "" } else { "," };
+            write!(text, "{comma}{key}:{value}").unwrap();
+        }
+        text + "}"
+    }
+}

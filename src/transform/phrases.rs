@@ -1,0 +1,162 @@
+//! Words and phrases, and where they stand in a text.
+//!
+//! They are found as whole words, whatever the case and the shape of their letters: `Straße` is `STRASSE`, a
+//! full-width `Ａ` is an `a`, and an accent is the same as one letter or as two characters. In scripts that are
+//! written without spaces, where a word ends cannot be told: there a phrase is found anywhere.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_segmentation::UnicodeSegmentation;
+
+/// A list of words and phrases.
+#[derive(Debug, Default)]
+pub(super) struct Phrases {
+    /// What follows, by the first piece of a phrase.
+    begun: HashMap<String, Vec<Vec<String>>>,
+}
+
+impl Phrases {
+    /// Those of a list.
+    ///
+    /// # Errors
+    /// When one of them is blank.
+    pub(super) fn new(list: &[String]) -> Result<Self, String> {
+        let mut phrases = Self::default();
+        for phrase in list {
+            let mut pieces = pieces(phrase.trim()).map(|(piece, _)| piece);
+            let first = pieces.next().ok_or("a list of words has an empty one")?;
+            phrases.begun.entry(first).or_default().push(pieces.collect());
+        }
+        Ok(phrases)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.begun.is_empty()
+    }
+
+    /// Whether `phrase` is one of them.
+    pub(super) fn is(&self, phrase: &str) -> bool {
+        let phrase = phrase.trim();
+        self.find(phrase).contains(&(0..phrase.len()))
+    }
+
+    /// The bytes of `text` at which they stand, from the first to the last.
+    pub(super) fn find(&self, text: &str) -> Vec<Range<usize>> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let pieces: Vec<_> = pieces(text).collect();
+        let mut found = Vec::new();
+        for (place, (first, at)) in pieces.iter().enumerate() {
+            let behind = pieces.get(place + 1..).unwrap_or_default();
+            for rest in self.begun.get(first).into_iter().flatten() {
+                let Some(next) = behind.get(..rest.len()) else { continue };
+                if next.iter().map(|(piece, _)| piece).eq(rest) {
+                    let end = next.last().map_or(at.end, |(_, last)| last.end);
+                    found.push(at.start..end);
+                }
+            }
+        }
+        found
+    }
+}
+
+/// The words of a text and what is between them, each in the form in which it is compared, and its bytes. Any
+/// white space is one blank.
+fn pieces(text: &str) -> impl Iterator<Item = (String, Range<usize>)> {
+    let words = text.split_word_bound_indices().flat_map(|(start, word)| {
+        // To Unicode `it's`, `a.b` and `a_b` are one word each; here they are three pieces.
+        let cuts = word.split_inclusive(joins).flat_map(|part| {
+            let joint = part.chars().next_back().filter(|last| joins(*last)).map_or(0, char::len_utf8);
+            let (before, joint) = part.split_at_checked(part.len() - joint).unwrap_or((part, ""));
+            [before, joint].into_iter().filter(|piece| !piece.is_empty())
+        });
+        cuts.scan(start, |start, piece| {
+            let at = *start..*start + piece.len();
+            *start = at.end;
+            Some((piece, at))
+        })
+    });
+    let mut was_space = false;
+    words.filter_map(move |(piece, at)| {
+        let is_space = piece.chars().all(char::is_whitespace);
+        let repeats = std::mem::replace(&mut was_space, is_space) && is_space;
+        if repeats {
+            return None;
+        }
+        Some((if is_space { " ".to_owned() } else { folded(piece) }, at))
+    })
+}
+
+fn joins(character: char) -> bool {
+    character.is_ascii_punctuation()
+        || matches!(character, '’' | '‘' | '·' | '․' | '‧' | '．' | '＇' | '：' | '＿')
+}
+
+/// Upper case first: then `ß` is `ss`, and both forms of the small sigma are one.
+fn folded(piece: &str) -> String {
+    if piece.is_ascii() {
+        return piece.to_ascii_lowercase();
+    }
+    let upper = piece.nfkc().flat_map(char::to_uppercase);
+    let folded = upper.flat_map(char::to_lowercase).nfkc();
+    folded.map(|character| if character == '’' { '\'' } else { character }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn found<'t>(phrase: &str, text: &'t str) -> Vec<&'t str> {
+        let phrases = Phrases::new(&[phrase.to_owned()]).unwrap();
+        phrases.find(text).into_iter().map(|at| text.get(at).unwrap()).collect()
+    }
+
+    #[test]
+    fn whole_words_are_found_in_any_case_and_shape() {
+        assert_eq!(
+            found("acme", "Acme, ACME! acmes and pacme; acme's (acme_x) ａｃｍｅ"),
+            ["Acme", "ACME", "acme", "acme", "ａｃｍｅ"]
+        );
+        assert_eq!(found("straße", "STRASSE Straße strasse"), ["STRASSE", "Straße", "strasse"]);
+        assert_eq!(found("café", "cafe\u{301} CAFÉ cafe"), ["cafe\u{301}", "CAFÉ"]);
+        assert_eq!(found("οδος", "ΟΔΟΣ οδός"), ["ΟΔΟΣ"]);
+        assert_eq!(found("дурак", "Дурак! дураки"), ["Дурак"]);
+        assert_eq!(found("a.b", "a.b A.B a-b ab"), ["a.b", "A.B"]);
+        assert_eq!(found("don't", "Don’t don't dont"), ["Don’t", "don't"]);
+        assert_eq!(found("🍆", "x🍆y 🍅"), ["🍆"]);
+    }
+
+    #[test]
+    fn a_phrase_may_have_any_space_between_its_words() {
+        assert_eq!(found(" buy  now ", "Buy\u{a0}\n now, buynow, buy, now"), ["Buy\u{a0}\n now"]);
+    }
+
+    #[test]
+    fn without_spaces_a_phrase_is_found_anywhere() {
+        assert_eq!(found("競合", "これは競合他社の製品"), ["競合"]);
+    }
+
+    #[test]
+    fn an_empty_word_is_refused() {
+        assert!(Phrases::new(&["a".to_owned(), " ".to_owned()]).is_err());
+        assert!(Phrases::new(&[]).unwrap().is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_make_up_the_text(text in ".*") {
+            let mut end = 0;
+            for (_, at) in pieces(&text) {
+                prop_assert!(text.get(end..at.start).unwrap().chars().all(char::is_whitespace));
+                prop_assert!(!text.get(at.clone()).unwrap().is_empty());
+                end = at.end;
+            }
+            prop_assert!(text.get(end..).unwrap().chars().all(char::is_whitespace));
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! `truncate`: no more of a text than a number of characters, or of bytes.
+//!
+//! ```toml
+//! transforms = [{ truncate = { characters = 280, ellipsis = "…" } }]
+//! ```
+//!
+//! A character is what a reader takes for one: an emoji of several parts, a letter with its accents and a
+//! syllable of Hindi or Korean are one each, and are never cut in two. Where a single character is larger
+//! than `bytes`, nothing of it is left.
+
+use std::borrow::Cow;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use unicode_segmentation::UnicodeSegmentation;
+
+use super::{Applying, Build, Context, Message, Settings, Transform};
+
+/// At least one of the limits is needed; with both, both hold.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Truncate {
+    /// The most characters, as a reader counts them (extended grapheme clusters). Default: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    characters: Option<NonZeroUsize>,
+    /// The most bytes of UTF-8. Default: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<NonZeroUsize>,
+    /// What stands at the end of a text that was cut. It counts towards the limits. Default: nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    ellipsis: String,
+}
+
+/// The limits, and what is left of them beside the ellipsis.
+#[derive(Debug)]
+struct Limits {
+    whole: Limit,
+    cut: Limit,
+    ellipsis: String,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    characters: usize,
+    bytes: usize,
+}
+
+impl Settings for Truncate {
+    const NAME: &'static str = "truncate";
+
+    fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {
+        if self.characters.is_none() && self.bytes.is_none() {
+            return Err("truncate needs characters, or bytes, or both".to_owned());
+        }
+        let limit = |given: Option<NonZeroUsize>| given.map_or(usize::MAX, NonZeroUsize::get);
+        let whole = Limit { characters: limit(self.characters), bytes: limit(self.bytes) };
+        let ellipsis =
+            Limit { characters: self.ellipsis.graphemes(true).count(), bytes: self.ellipsis.len() };
+        let left = |limit: usize, ellipsis: usize, of: &str| {
+            let over = || format!("the ellipsis alone is {ellipsis} {of}, and {limit} are the limit");
+            limit.checked_sub(ellipsis).ok_or_else(over)
+        };
+        let cut = Limit {
+            characters: left(whole.characters, ellipsis.characters, "characters")?,
+            bytes: left(whole.bytes, ellipsis.bytes, "bytes")?,
+        };
+        Ok(Arc::new(Limits { whole, cut, ellipsis: self.ellipsis }))
+    }
+}
+
+impl Transform for Limits {
+    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+        let Message { text, language } = message;
+        Message { text: self.truncate(text), language }.done()
+    }
+}
+
+impl Limits {
+    fn truncate<'t>(&self, text: Cow<'t, str>) -> Cow<'t, str> {
+        let fits = self.whole.of(&text);
+        if fits.len() == text.len() {
+            return text;
+        }
+        let cut = self.cut.of(&text);
+        if !self.ellipsis.is_empty() {
+            // Where the ellipsis joins the character before it, as an accent would, there are only fewer.
+            return Cow::Owned([cut, &self.ellipsis].concat());
+        }
+        let end = cut.len();
+        match text {
+            Cow::Borrowed(text) => Cow::Borrowed(text.get(..end).unwrap_or_default()),
+            Cow::Owned(mut text) => {
+                text.truncate(end);
+                Cow::Owned(text)
+            }
+        }
+    }
+}
+
+impl Limit {
+    /// As much of the beginning of `text` as is inside the limit.
+    fn of(self, text: &str) -> &str {
+        // No character has less than a byte: a short text need not be looked through.
+        if text.len() <= self.bytes.min(self.characters) {
+            return text;
+        }
+        let ends = text.grapheme_indices(true).map(|(start, character)| start + character.len());
+        let end = ends.take(self.characters).take_while(|end| *end <= self.bytes).last();
+        text.get(..end.unwrap_or(0)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::transform::tests::{faulty, text};
+
+    fn limits(characters: usize, bytes: usize, ellipsis: &str) -> Option<Limits> {
+        let left = |limit: usize, length| limit.checked_sub(length);
+        let cut = Limit {
+            characters: left(characters, ellipsis.graphemes(true).count())?,
+            bytes: left(bytes, ellipsis.len())?,
+        };
+        Some(Limits { whole: Limit { characters, bytes }, cut, ellipsis: ellipsis.to_owned() })
+    }
+
+    #[tokio::test]
+    async fn characters_are_what_a_reader_counts() {
+        let three = "[{ truncate = { characters = 3 } }]";
+        assert_eq!(text(three, "héllo").await, "hél");
+        assert_eq!(text(three, "he\u{301}llo").await, "he\u{301}l");
+        assert_eq!(text(three, "👩‍👩‍👧👍🏽🇩🇪x").await, "👩‍👩‍👧👍🏽🇩🇪");
+        assert_eq!(text(three, "नमस्ते दुनिया").await, "नमस्ते");
+        assert_eq!(text(three, "a\r\nbc").await, "a\r\nb");
+        assert_eq!(text(three, "").await, "");
+    }
+
+    #[tokio::test]
+    async fn bytes_never_cut_a_character() {
+        let eight = "[{ truncate = { bytes = 8 } }]";
+        assert_eq!(text(eight, "ééééé").await, "éééé");
+        assert_eq!(text(eight, "aéééé").await, "aééé");
+        assert_eq!(text(eight, "👩‍👩‍👧").await, "");
+        assert_eq!(text("[{ truncate = { bytes = 8, ellipsis = '…' } }]", "👩‍👩‍👧").await, "…");
+        assert_eq!(text("[{ truncate = { bytes = 8, characters = 2 } }]", "éa👩‍👩‍👧").await, "éa");
+    }
+
+    #[tokio::test]
+    async fn the_ellipsis_is_inside_the_limit() {
+        let list = "[{ truncate = { characters = 6, ellipsis = '...' } }]";
+        assert_eq!(text(list, "Guten Tag").await, "Gut...");
+        assert_eq!(text(list, "Guten!").await, "Guten!");
+        let list = "[{ truncate = { characters = 1, ellipsis = '…' } }]";
+        assert_eq!(text(list, "Guten Tag").await, "…");
+    }
+
+    #[test]
+    fn a_text_that_fits_is_not_copied() {
+        for limits in [limits(5, usize::MAX, "…"), limits(usize::MAX, 6, "")] {
+            assert!(matches!(limits.unwrap().truncate(Cow::Borrowed("héllo")), Cow::Borrowed("héllo")));
+        }
+        let cut = limits(2, usize::MAX, "").unwrap();
+        assert!(matches!(cut.truncate(Cow::Borrowed("héllo")), Cow::Borrowed("hé")));
+        assert_eq!(cut.truncate(Cow::Owned("héllo".to_owned())), "hé");
+    }
+
+    #[test]
+    fn limits_that_cannot_be_met_are_refused() {
+        for (list, wanted) in [
+            ("['truncate']", "needs characters, or bytes"),
+            ("[{ truncate = { ellipsis = '…' } }]", "needs characters, or bytes"),
+            ("[{ truncate = { characters = 0 } }]", "expected a nonzero"),
+            ("[{ truncate = { bytes = -1 } }]", "expected a nonzero"),
+            ("[{ truncate = { bytes = 2, ellipsis = '…' } }]", "the ellipsis alone is 3 bytes, and 2 are"),
+            (
+                "[{ truncate = { characters = 2, bytes = 9, ellipsis = '...' } }]",
+                "alone is 3 characters, and 2 are",
+            ),
+        ] {
+            let faults = faulty(list).unwrap_err();
+            assert!(faults[0].1.contains(wanted), "{list}: {faults:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_the_longest_beginning_that_fits(
+            text in "[a-cé\u{301}👩👧🇩🇪\u{200d}\u{fe0f}\r\nक्ष각]{0,24}",
+            characters in 1_usize..12,
+            bytes in 1_usize..40,
+            ellipsis in prop::sample::select(vec!["", "…", "...", " \u{301}"]),
+        ) {
+            let Some(limits) = limits(characters, bytes, ellipsis) else { return Ok(()) };
+            let result = limits.truncate(Cow::Borrowed(&text));
+            prop_assert!(result.graphemes(true).count() <= characters);
+            prop_assert!(result.len() <= bytes);
+            prop_assert_eq!(&limits.truncate(result.clone()), &result);
+            if result == text {
+                return Ok(());
+            }
+            let kept = result.strip_suffix(ellipsis).unwrap();
+            let ends: Vec<_> = text.grapheme_indices(true).map(|(start, it)| start + it.len()).collect();
+            prop_assert!(text.starts_with(kept));
+            prop_assert!(kept.is_empty() || ends.contains(&kept.len()));
+            // The next character would not have fitted.
+            let count = ends.iter().filter(|end| **end <= kept.len()).count();
+            let next = ends[count];
+            let limit = limits.cut;
+            prop_assert!(count + 1 > limit.characters || next > limit.bytes);
+            // And the text did not fit as a whole.
+            prop_assert!(ends.len() > characters || text.len() > bytes);
+        }
+
+        #[test]
+        fn any_text_is_fit(text in ".*", characters in 1_usize..20) {
+            let limits = limits(characters, usize::MAX, "").unwrap();
+            let result = limits.truncate(Cow::Borrowed(&text));
+            prop_assert_eq!(result.graphemes(true).count(), characters.min(text.graphemes(true).count()));
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The AWS edge with the real SDK over real HTTP, against a service on this machine.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::bail;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use futures_util::future::join_all;
+use test_support::translate_server::{Answer, ParameterRequest, TranslateRequest, TranslateServer};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use topic_fanout::aws::{AmazonTranslator, Aws, Settings};
+use topic_fanout::reason::Reason;
+use topic_fanout::transform::TransformError;
+use topic_fanout::transform::translate::{Formality, Request, Translation, Translator as _};
+
+const ANSWER: Duration = Duration::from_secs(4);
+
+fn at(endpoint: &str) -> Aws {
+    Aws::with(Settings {
+        region: Some("eu-central-1".to_owned()),
+        endpoint: Some(endpoint.to_owned()),
+        credentials: Some(SharedCredentialsProvider::new(Credentials::new("k", "s", None, None, "test"))),
+    })
+}
+
+fn translator(server: &TranslateServer) -> AmazonTranslator {
+    AmazonTranslator::new(Arc::new(at(&server.endpoint())))
+}
+
+fn to(target: &str) -> Request<'_> {
+    Request {
+        text: "Hello",
+        source: None,
+        target,
+        formality: None,
+        mask_profanity: false,
+        terminologies: &[],
+        deadline: Instant::now() + ANSWER,
+    }
+}
+
+fn received(target: &str) -> TranslateRequest {
+    TranslateRequest {
+        text: "Hello".to_owned(),
+        source: "auto".to_owned(),
+        target: target.to_owned(),
+        formality: None,
+        profanity: None,
+        terminology: vec![],
+    }
+}
+
+type Answered = Result<Translation, TransformError>;
+
+/// What comes of a text whose tries are answered so, and how many they were.
+async fn answered(answers: impl IntoIterator<Item = Answer>) -> anyhow::Result<(Answered, usize)> {
+    let server = TranslateServer::start().await?;
+    server.script("de", answers);
+    let result = translator(&server).translate(to("de")).await;
+    Ok((result, server.requests().len()))
+}
+
+/// What comes of a text that is always answered so, and after how many tries.
+async fn failed(answer: Answer) -> anyhow::Result<(Reason, usize)> {
+    match answered(vec![answer; 20]).await? {
+        (Ok(translation), tries) => bail!("{translation:?} after {tries} tries"),
+        (Err(error), tries) => Ok((error.reason, tries)),
+    }
+}
+
+#[tokio::test]
+async fn a_text_is_translated_and_its_language_told() {
+    let server = TranslateServer::start().await.unwrap();
+    let translation = translator(&server).translate(to("de")).await.unwrap();
+    assert_eq!(translation, Translation { text: "[de] Hello".to_owned(), source: "en".to_owned() });
+    assert_eq!(server.requests(), [received("de")]);
+}
+
+#[tokio::test]
+async fn everything_that_is_asked_for_is_sent() {
+    let server = TranslateServer::start().await.unwrap();
+    let terminology = ["products".to_owned()];
+    let request = Request {
+        source: Some("en"),
+        formality: Some(Formality::Informal),
+        mask_profanity: true,
+        terminologies: &terminology,
+        ..to("de")
+    };
+    translator(&server).translate(request).await.unwrap();
+    let formal = Request { formality: Some(Formality::Formal), ..to("fr") };
+    translator(&server).translate(formal).await.unwrap();
+    let expected = [
+        TranslateRequest {
+            source: "en".to_owned(),
+            formality: Some("INFORMAL".to_owned()),
+            profanity: Some("MASK".to_owned()),
+            terminology: terminology.to_vec(),
+            ..received("de")
+        },
+        TranslateRequest { formality: Some("FORMAL".to_owned()), ..received("fr") },
+    ];
+    assert_eq!(server.requests(), expected);
+}
+
+#[tokio::test]
+async fn what_passes_is_tried_again() {
+    for answer in [
+        Answer::throttled(),
+        Answer::error(400, "TooManyRequestsException", ""),
+        Answer::error(400, "LimitExceededException", ""),
+        Answer::Raw(429, "slow down".into()),
+        Answer::error(500, "InternalServerException", ""),
+        Answer::error(503, "ServiceUnavailableException", ""),
+        Answer::broken(),
+        Answer::Cut,
+        Answer::Hang,
+    ] {
+        let case = format!("{answer:?}");
+        // The slow one is tried again once.
+        let many = if matches!(answer, Answer::Hang) { 1 } else { 2 };
+        let (result, tries) = answered(vec![answer; many]).await.unwrap();
+        assert_eq!(result.unwrap().text, "[de] Hello", "{case}");
+        assert_eq!(tries, many + 1, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_pass_is_named_before_the_deadline() {
+    let cases = [
+        (Answer::throttled(), Reason::RateLimited),
+        (Answer::error(400, "TooManyRequestsException", ""), Reason::RateLimited),
+        (Answer::Raw(429, "".into()), Reason::RateLimited),
+        (Answer::error(500, "InternalServerException", ""), Reason::Internal),
+        (Answer::error(503, "ServiceUnavailableException", ""), Reason::Unavailable),
+        (Answer::Raw(502, "<html>".into()), Reason::Unavailable),
+        (Answer::broken(), Reason::Internal),
+        (Answer::Cut, Reason::Unavailable),
+    ];
+    join_all(cases.map(async |(answer, reason)| {
+        let (case, begun) = (format!("{answer:?}"), Instant::now());
+        assert_eq!(failed(answer).await.unwrap(), (reason, 5), "{case}");
+        assert!(begun.elapsed() < ANSWER, "{case}: {:?}", begun.elapsed());
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn what_cannot_pass_is_not_tried_again() {
+    for (answer, reason) in [
+        (Answer::error(400, "UnsupportedLanguagePairException", ""), Reason::InvalidArgument),
+        (Answer::error(400, "DetectedLanguageLowConfidenceException", ""), Reason::InvalidArgument),
+        (Answer::error(400, "InvalidRequestException", ""), Reason::InvalidArgument),
+        (Answer::error(400, "ValidationException", ""), Reason::InvalidArgument),
+        (Answer::error(400, "SomethingNewException", ""), Reason::InvalidArgument),
+        (Answer::error(400, "TextSizeLimitExceededException", ""), Reason::TooLarge),
+        (Answer::error(400, "ResourceNotFoundException", ""), Reason::NotFound),
+        (Answer::error(400, "AccessDeniedException", ""), Reason::PermissionDenied),
+        (Answer::Raw(403, "Forbidden".into()), Reason::PermissionDenied),
+        (Answer::error(400, "UnrecognizedClientException", ""), Reason::Unauthenticated),
+        (Answer::error(400, "InvalidSignatureException", ""), Reason::Unauthenticated),
+        (Answer::error(400, "ExpiredTokenException", ""), Reason::Unauthenticated),
+    ] {
+        let case = format!("{answer:?}");
+        assert_eq!(failed(answer).await.unwrap(), (reason, 1), "{case}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_a_text_is_none() {
+    for body in ["{}", r#"{"SourceLanguageCode": "en"}"#, r#"{"TranslatedText": "Hallo"}"#] {
+        assert_eq!(failed(Answer::Raw(200, body.into())).await.unwrap(), (Reason::Internal, 1), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_text_that_is_too_long_is_refused() {
+    let server = TranslateServer::start().await.unwrap();
+    let text = "x".repeat(10_001);
+    let error = translator(&server).translate(Request { text: &text, ..to("de") }).await.unwrap_err();
+    assert_eq!(error.reason, Reason::TooLarge);
+}
+
+#[tokio::test]
+async fn a_text_is_in_no_error() {
+    let said = Answer::error(400, "ValidationException", "Value 'Hello' at 'text' failed to satisfy");
+    let (result, _) = answered([said]).await.unwrap();
+    let error = result.unwrap_err();
+    let shown = format!("{error} {error:?}");
+    assert!(!shown.contains("Hello"), "{shown}");
+    assert!(shown.contains("ValidationException"), "{shown}");
+    assert!(shown.contains("00000000-0000-4000-8000-000000000001"), "{shown}");
+}
+
+#[tokio::test]
+async fn nobody_waits_beyond_the_deadline() {
+    let server = TranslateServer::start().await.unwrap();
+    let late = Answer::Late(Duration::from_secs(60), Box::new(Answer::throttled()));
+    server.answer_with(move |_| late.clone());
+    let begun = Instant::now();
+    let deadline = begun + Duration::from_millis(400);
+    let error = translator(&server).translate(Request { deadline, ..to("de") }).await.unwrap_err();
+    assert_eq!(error.reason, Reason::TimedOut);
+    let took = begun.elapsed();
+    assert!((Duration::from_millis(400)..Duration::from_millis(700)).contains(&took), "{took:?}");
+}
+
+#[tokio::test]
+async fn no_try_is_begun_that_could_not_end_in_time() {
+    let server = TranslateServer::start().await.unwrap();
+    server.answer_with(|_| Answer::throttled());
+    let translator = translator(&server);
+    // So that building the client is over.
+    let _ = translator.translate(to("fr")).await;
+    let before = server.requests().len();
+    let deadline = Instant::now() + Duration::from_millis(190);
+    let error = translator.translate(Request { deadline, ..to("de") }).await.unwrap_err();
+    assert_eq!((error.reason, server.requests().len()), (Reason::RateLimited, before + 1));
+    let deadline = Instant::now() + Duration::from_millis(20);
+    let error = translator.translate(Request { deadline, ..to("de") }).await.unwrap_err();
+    assert_eq!((error.reason, server.requests().len()), (Reason::TimedOut, before + 1));
+}
+
+#[tokio::test]
+async fn an_endpoint_where_nobody_listens_is_unavailable() {
+    let endpoint = format!("http://{}", unused().await.unwrap());
+    let begun = Instant::now();
+    let error = AmazonTranslator::new(Arc::new(at(&endpoint))).translate(to("de")).await.unwrap_err();
+    assert_eq!(error.reason, Reason::Unavailable, "{error:?}");
+    assert!(begun.elapsed() < ANSWER);
+}
+
+#[tokio::test]
+async fn eight_languages_are_under_way_at_once() {
+    let server = TranslateServer::start().await.unwrap();
+    let languages = ["de", "fr", "es", "it", "ja", "pt", "nl", "pl"];
+    for language in languages {
+        server.script(language, [Answer::Hang]);
+    }
+    let translator = translator(&server);
+    let translations = async { join_all(languages.map(|language| translator.translate(to(language)))).await };
+    let together = async {
+        let begun = Instant::now();
+        server.wait_for_requests(languages.len()).await;
+        begun.elapsed()
+    };
+    let (translations, together) = tokio::join!(translations, together);
+    // The first tries hang: were one waiting for another, this would be the timeout of a try.
+    assert!(together < Duration::from_millis(1_400), "{together:?}");
+    for (language, translation) in languages.iter().zip(translations) {
+        assert_eq!(translation.unwrap().text, format!("[{language}] Hello"));
+    }
+}
+
+#[tokio::test]
+async fn many_throttled_events_do_not_end_the_trying_again() {
+    let server = TranslateServer::start().await.unwrap();
+    let translator = translator(&server);
+    // Four tries again of five tokens each would have emptied a bucket of 500 after 25 texts.
+    server.answer_with(|_| Answer::throttled());
+    let texts = (0..40).map(|_| translator.translate(to("de")));
+    assert!(join_all(texts).await.iter().all(Result::is_err));
+    assert_eq!(server.requests().len(), 200);
+    server.script("fr", [Answer::throttled()]);
+    server.answer_with(Answer::to);
+    translator.translate(to("fr")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_parameter_is_read_and_decrypted() {
+    let server = TranslateServer::start().await.unwrap();
+    server.set_parameter("/fanout/key", "secret");
+    assert_eq!(at(&server.endpoint()).parameter("/fanout/key").await.unwrap(), "secret");
+    let asked = ParameterRequest { name: "/fanout/key".to_owned(), with_decryption: true };
+    assert_eq!(server.parameter_requests(), [asked]);
+}
+
+#[tokio::test]
+async fn a_parameter_that_cannot_be_read_is_named() {
+    let server = TranslateServer::start().await.unwrap();
+    for (name, answer) in [
+        ("/closed", Answer::error(400, "AccessDeniedException", "")),
+        ("/expired", Answer::error(400, "ExpiredTokenException", "")),
+        ("/odd", Answer::Raw(200, "{}".into())),
+    ] {
+        server.refuse_parameter(name, answer);
+    }
+    let aws = at(&server.endpoint());
+    for (name, said) in [
+        ("/none", "parameter /none: not found"),
+        ("/closed", "parameter /closed: not allowed: ssm:GetParameter, and kms:Decrypt for a secret"),
+        ("/expired", "parameter /expired: the AWS credentials have expired"),
+        ("/odd", "parameter /odd: the service's answer has no value"),
+    ] {
+        assert_eq!(aws.parameter(name).await.unwrap_err().to_string(), said);
+    }
+    let endpoint = format!("http://{}", unused().await.unwrap());
+    let error = at(&endpoint).parameter("/key").await.unwrap_err();
+    assert_eq!(error.to_string(), "parameter /key: the service cannot be reached");
+}
+
+#[tokio::test]
+async fn a_parameter_is_not_waited_for_for_ever() {
+    let server = TranslateServer::start().await.unwrap();
+    server.refuse_parameter("/key", Answer::Hang);
+    let begun = Instant::now();
+    let error = at(&server.endpoint()).parameter("/key").await.unwrap_err();
+    assert_eq!(error.to_string(), "parameter /key: no answer in time");
+    assert!(begun.elapsed() < Duration::from_secs(6));
+}
+
+/// An address where nobody listens.
+async fn unused() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind(("127.0.0.1", 0)).await?.local_addr()?)
+}

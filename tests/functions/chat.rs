@@ -1,0 +1,300 @@
+//! The chat: one room, many languages, with Amazon Translate as it is on the wire.
+
+use momento_local::MomentoLocal;
+use serde_json::{Value, json};
+use test_support::process::Process;
+use test_support::signed;
+use test_support::translate_server::{Answer, TranslateServer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use crate::support::{BOTH, CACHE, Function, SECRET, Subscriber, Way, program, settings};
+
+const LANGUAGES: [&str; 8] = ["en", "es", "fr", "de", "it", "ja", "ko", "pt"];
+
+/// Messages are JSON, as those of a chat are: only what people wrote is moderated and translated.
+fn chat() -> String {
+    let destination = |language: &str| {
+        format!(
+            "{{ topic = \"{{room}}-{language}\", then = [\
+             {{ json = {{ at = \"/message\", transforms = [{{ translate = {{ target = \"{language}\" }} }}], \
+             set = {{ \"/sourceLanguage\" = \"{{{{ language }}}}\" }} }} }}] }}"
+        )
+    };
+    let mut destinations: Vec<_> = LANGUAGES.into_iter().map(destination).collect();
+    // Another one in the same language: that is no further call.
+    destinations.push(destination("es").replace("{room}-es", "{room}-mx"));
+    format!(
+        "[[routes]]\ntopic = \"{{room}}-publish\"\n\
+         transforms = [{{ json = {{ at = \"/message\", transforms = [\"trim\", \"moderate\"] }} }}]\n\
+         destinations = [\n{}\n]\n",
+        destinations.join(",\n")
+    )
+}
+
+/// One destination, and what is done on the way there.
+fn one(transform: &str) -> String {
+    format!(
+        "[[routes]]\ntopic = \"{{room}}-publish\"\ndestinations = [{{ topic = \"{{room}}-out\", then = [{transform}] }}]"
+    )
+}
+
+struct Chat {
+    function: Function,
+    translate: TranslateServer,
+}
+
+impl Chat {
+    async fn start(way: Way, file: &str) -> Self {
+        let translate = TranslateServer::start().await.unwrap();
+        let environment = translate.environment();
+        let function = with(way, file, &environment).await;
+        Self { function, translate }
+    }
+
+    async fn say(&self, way: Way, number: u64, text: &str) -> (u16, Value) {
+        say(&self.function, way, number, text).await
+    }
+}
+
+/// A function with this file, and this environment of AWS.
+async fn with(way: Way, file: &str, environment: &[(String, String)]) -> Function {
+    let mut settings =
+        vec![("OUTBOUND_TOPIC", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", file), ("RUST_LOG", "trace")];
+    settings.extend(environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    Function::start(way, &settings).await
+}
+
+async fn say(function: &Function, way: Way, number: u64, text: &str) -> (u16, Value) {
+    let event = signed::event(CACHE, "friends-publish", number, text);
+    let answer = function.send(way, &signed::post(SECRET, event.to_json()).unwrap()).await;
+    (answer.status, answer.json())
+}
+
+fn statuses(answer: &Value) -> Vec<&str> {
+    answer["destinations"].as_array().unwrap().iter().map(|one| one["status"].as_str().unwrap()).collect()
+}
+
+fn message(text: &str) -> String {
+    json!({"messageType": "text", "message": text, "timestamp": 1_704_296_470_564_u64}).to_string()
+}
+
+#[tokio::test]
+async fn a_message_is_moderated_once_and_reaches_every_language() {
+    for way in BOTH {
+        let chat = Chat::start(way, &chat()).await;
+        let mut subscribers = Vec::new();
+        for language in LANGUAGES.into_iter().chain(["mx"]) {
+            let topic = format!("friends-{language}");
+            subscribers.push((language, Subscriber::new(&chat.function.momento, &topic).await));
+        }
+        let (status, answer) = chat.say(way, 1, &message("  Oh shit, hello  ")).await;
+        assert_eq!((status, &answer["status"]), (200, &json!("success")), "{way:?}: {answer}");
+        for (language, subscriber) in &mut subscribers {
+            let message: Value = serde_json::from_str(&subscriber.next().await).unwrap();
+            let target = if *language == "mx" { "es" } else { *language };
+            let said = message["message"].as_str().unwrap();
+            assert!(said.starts_with(&format!("[{target}] Oh ****, hello")), "{language}: {message}");
+            assert_eq!(
+                (&message["messageType"], &message["sourceLanguage"], &message["timestamp"]),
+                (&json!("text"), &json!("en"), &json!(1_704_296_470_564_u64))
+            );
+        }
+        let requests = chat.translate.requests();
+        assert!(requests.iter().all(|request| request.text == "Oh ****, hello"), "{requests:?}");
+        assert_eq!(requests.len(), LANGUAGES.len(), "one call for each language");
+    }
+}
+
+#[tokio::test]
+async fn one_language_that_fails_keeps_no_other_from_its_message() {
+    for way in BOTH {
+        let chat = Chat::start(way, &chat()).await;
+        let unsupported = || Answer::error(400, "UnsupportedLanguagePairException", "no");
+        chat.translate.script("ja", [unsupported()]);
+        let event = signed::event(CACHE, "friends-publish", 1, &message("hello")).to_json();
+        let answer = chat.function.send(way, &signed::post(SECRET, event.clone()).unwrap()).await;
+        let (status, answer) = (answer.status, answer.json());
+        assert_eq!((status, &answer["code"]), (422, &json!("destination_refused")), "{way:?}: {answer}");
+        let published = ["published"; 3];
+        assert_eq!(statuses(&answer), [&["published"; 5][..], &["refused"], &published].concat());
+        assert_eq!(
+            answer["destinations"][5],
+            json!({
+                "cache": CACHE, "topic": "friends-ja", "status": "refused", "reason": "invalid_argument",
+                "transform": "json",
+                "detail": "translate: the service does not translate between these languages",
+            })
+        );
+        assert!(chat.function.published("friends-ja").is_empty());
+        assert_eq!(chat.function.published("friends-ko").len(), 1);
+
+        // Sent again, only that language is asked for again.
+        let before = chat.translate.requests().len();
+        let answer = chat.function.send(way, &signed::post(SECRET, event).unwrap()).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let requests = chat.translate.requests();
+        let again: Vec<_> = requests[before..].iter().map(|request| request.target.as_str()).collect();
+        assert_eq!(again, ["ja"]);
+        assert_eq!(chat.function.published("friends-ko").len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_throttled_translation_is_tried_again_within_the_deadline() {
+    for way in BOTH {
+        let chat = Chat::start(way, &chat()).await;
+        for language in LANGUAGES {
+            chat.translate.script(language, [Answer::throttled(), Answer::throttled()]);
+        }
+        let (status, answer) = chat.say(way, 1, &message("hello")).await;
+        assert_eq!(status, 200, "{way:?}: {answer}");
+        assert_eq!(chat.translate.requests().len(), 3 * LANGUAGES.len());
+    }
+}
+
+#[tokio::test]
+async fn a_translation_that_hangs_fails_in_time_and_passes_where_it_may() {
+    let file = format!(
+        "{}\n[[routes]]\ntopic = \"other\"\ndestinations = [\"x\"]\n",
+        one("{ translate = { target = \"de\" } }").replace(
+            "destinations = [",
+            "destinations = [{ topic = \"as-it-was\", then = [{ translate = { target = \"de\", on_failure = \"pass\" } }] }, "
+        )
+    );
+    for way in BOTH {
+        let chat = Chat::start(way, &file).await;
+        chat.translate.answer_with(|_| Answer::Hang);
+        let begun = std::time::Instant::now();
+        let (status, answer) = chat.say(way, 1, "hello").await;
+        assert!(begun.elapsed().as_secs_f64() < 4.5, "{:?}", begun.elapsed());
+        assert_eq!((status, statuses(&answer)), (503, vec!["published", "failed"]), "{way:?}: {answer}");
+        assert_eq!(answer["destinations"][1]["reason"], "timed_out");
+        assert_eq!(chat.function.published("as-it-was"), ["hello"]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_refused_and_nobody_is_asked() {
+    let chat = Chat::start(Way::Http1, &chat()).await;
+    let (status, answer) = chat.say(Way::Http1, 1, "no JSON").await;
+    assert_eq!((status, &answer["destinations"][0]["transform"]), (422, &json!("json")), "{answer}");
+    let (status, answer) = chat.say(Way::Http1, 2, &message(" 12:30 ... 😀 ")).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(chat.translate.requests(), [], "there is nothing to translate in either");
+}
+
+/// Not even where everything is logged that can be.
+#[tokio::test]
+async fn no_text_is_logged() {
+    let chat = Chat::start(Way::Http1, &chat()).await;
+    chat.translate
+        .script("es", [Answer::error(400, "ValidationException", "Value 'a-private-text' is wrong")]);
+    chat.say(Way::Http1, 1, &message("a-private-text")).await;
+    chat.function.journal(|line| line["outcome"] == "destination_refused").await;
+    let output = chat.function.process.output().join("\n");
+    assert!(!output.contains("a-private-text"), "{output}");
+}
+
+#[tokio::test]
+async fn region_endpoint_and_credentials_come_from_where_they_do_for_all_of_aws() {
+    let file = one("{ translate = { target = \"de\" } }");
+    let translate = TranslateServer::start().await.unwrap();
+    let owned = |list: &[(&str, &str)]| -> Vec<(String, String)> {
+        list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+
+    let folder = std::env::temp_dir().join(format!("topic-fanout-profile-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let profile = folder.join("config");
+    let keys = "aws_access_key_id = test\naws_secret_access_key = test";
+    std::fs::write(&profile, format!("[profile fan]\nregion = eu-west-1\n{keys}\n")).unwrap();
+
+    let container = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let credentials = format!("http://{}/credentials", container.local_addr().unwrap());
+    let giving = tokio::spawn(async move {
+        let (mut stream, _) = container.accept().await.unwrap();
+        let mut request = [0; 4_096];
+        let _ = stream.read(&mut request).await.unwrap();
+        let body =
+            r#"{"AccessKeyId":"k","SecretAccessKey":"s","Token":"t","Expiration":"2099-01-01T00:00:00Z"}"#;
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    });
+
+    let endpoint = translate.endpoint();
+    for environment in [
+        translate.environment(),
+        owned(&[
+            ("AWS_ENDPOINT_URL", &endpoint),
+            ("AWS_CONFIG_FILE", profile.to_str().unwrap()),
+            ("AWS_PROFILE", "fan"),
+        ]),
+        owned(&[
+            ("AWS_ENDPOINT_URL", &endpoint),
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &credentials),
+        ]),
+    ] {
+        let function = with(Way::Http1, &file, &environment).await;
+        let (status, answer) = say(&function, Way::Http1, 1, "Hello").await;
+        assert_eq!(status, 200, "{environment:?}: {answer}");
+        assert_eq!(function.published("friends-out"), ["[de] Hello"]);
+    }
+    giving.await.unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
+async fn missing_credentials_are_named_in_time() {
+    let file = one("{ translate = { target = \"de\" } }");
+    let translate = TranslateServer::start().await.unwrap();
+    // A metadata service that takes connections and never answers.
+    let metadata = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let metadata = format!("http://{}", metadata.local_addr().unwrap());
+    let environment = [
+        ("AWS_ENDPOINT_URL".to_owned(), translate.endpoint()),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), metadata),
+        ("AWS_REGION".to_owned(), "eu-west-1".to_owned()),
+    ];
+    let function = with(Way::Http1, &file, &environment).await;
+    let (status, answer) = say(&function, Way::Http1, 1, "Hello").await;
+    let destination = &answer["destinations"][0];
+    assert_eq!(
+        (status, &destination["reason"], &destination["detail"]),
+        (422, &json!("unauthenticated"), &json!("no AWS credentials are found"))
+    );
+    assert_eq!(translate.requests(), []);
+}
+
+#[tokio::test]
+async fn routes_are_fetched_from_a_parameter() {
+    let translate = TranslateServer::start().await.unwrap();
+    translate.set_parameter("/chat/routes", &one("\"uppercase\""));
+    let environment: Vec<_> = translate.environment();
+    for way in BOTH {
+        let function = with(way, "ssm:/chat/routes", &environment).await;
+        assert_eq!(say(&function, way, 1, "Hello").await.0, 200);
+        assert_eq!(function.published("friends-out"), ["HELLO"]);
+    }
+}
+
+#[tokio::test]
+async fn a_parameter_that_cannot_be_used_ends_the_function_with_its_reason() {
+    let translate = TranslateServer::start().await.unwrap();
+    translate.set_parameter("/wrong", "[[routes]]\ntopic = \"a\"\ndestinations = [\"a\", \"{b}\"]");
+    translate.refuse_parameter("/closed", Answer::error(400, "AccessDeniedException", ""));
+    let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
+    for (parameter, says) in [
+        ("ssm:/none", "FANOUT_CONFIG: parameter /none: not found"),
+        ("ssm:/closed", "FANOUT_CONFIG: parameter /closed: not allowed: ssm:GetParameter"),
+        ("ssm:/wrong", "FANOUT_CONFIG: ssm:/wrong:3:22: there is no {b}"),
+    ] {
+        let with = [("OUTBOUND_TOPIC", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", parameter)];
+        let environment = settings(&momento.endpoint(), &with).into_iter().chain(translate.environment());
+        let mut process = Process::start(program(), environment).unwrap();
+        assert!(!process.ended().await.unwrap().success());
+        let output = process.output().join("\n");
+        assert!(output.contains(says), "{says:?} is not in:\n{output}");
+    }
+}
