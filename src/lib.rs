@@ -29,6 +29,8 @@ pub mod cloud;
 pub mod config;
 pub mod dedupe;
 pub mod destination;
+#[cfg(test)]
+mod documentation;
 pub mod fan_out;
 pub mod journal;
 pub mod names;
@@ -37,6 +39,8 @@ pub mod reason;
 pub mod retry;
 pub mod route;
 pub mod run;
+#[cfg(feature = "schema")]
+pub mod schema;
 pub mod serve;
 pub mod spanned;
 pub mod telemetry;

@@ -71,17 +71,30 @@ struct Places {
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
+/// Which events, what is done to them, and where they go.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct RouteKeys {
+pub(crate) struct RouteKeys {
+    /// The inbound topic: a name, or a pattern with captures, as `{room}-publish`.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     topic: Spanned<String>,
+    /// The cache that events have to come from. Default: any.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     cache: Option<Spanned<String>>,
 }
 
+/// Where events go.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct DestinationKeys {
+pub(crate) struct DestinationKeys {
+    /// The outbound topic: a name, which may have the route's captures and fields of the event in it, as
+    /// `{room}-subscribe`.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     topic: Spanned<String>,
+    /// The cache to publish in, which may have the same. Default: the event's own.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     cache: Option<Spanned<String>>,
 }
 

@@ -8,6 +8,7 @@ use super::{Applying, Build, Context, Message, Settings, Transform};
 
 /// It has no settings.
 #[derive(Debug, Default, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Echo {}
 

@@ -26,6 +26,7 @@ const MAX_PATTERN: usize = 64 * 1024;
 
 /// At least one condition is needed.
 #[derive(Debug, Default, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
     /// The text is this.
@@ -60,6 +61,7 @@ pub struct Filter {
 
 /// What is asked of a token's id.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged, expecting = "token_id is true, false or the id itself, in quotes")]
 enum TokenId {
     Present(bool),
@@ -68,6 +70,7 @@ enum TokenId {
 
 /// What is asked of a member.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Member {
     /// Where it is: a JSON Pointer (RFC 6901), as `"/type"`. Of a member that is given twice, the last one

@@ -34,6 +34,7 @@ use super::{
 /// At least one of `transforms`, `move`, `drop` and `set` is needed. The transforms inside are a list as any
 /// other, given as `transforms`.
 #[derive(Debug, Default, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Json {
     /// Where the string is that the `transforms` are for: `"/message"`, or `""` for a text that is nothing

@@ -36,6 +36,7 @@ use super::{Applying, Build, Context, Message, Settings, Transform, Transformed}
 
 /// Every setting has a default.
 #[derive(Debug, Default, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Moderate {
     /// What becomes of a text with something bad in it: `"mask"` puts a sign in place of each bad character,
@@ -72,6 +73,7 @@ pub struct Moderate {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum Action {
     #[default]
@@ -81,6 +83,7 @@ enum Action {
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum Severity {
     Off,

@@ -23,8 +23,9 @@ use super::{Build, Settings, Transform, TransformError};
 
 /// It has the settings of `translate`.
 #[derive(Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
-pub(super) struct PseudoSettings(TranslateSettings);
+pub struct PseudoSettings(TranslateSettings);
 
 /// Marks a text in place of translating it: the same text in the same way every time.
 #[derive(Clone, Copy, Debug, Default)]

@@ -20,6 +20,7 @@ pub struct Stage {
 
 /// What becomes of a message when a transform fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
     /// The destination fails: the sender is told, and may send the event again.

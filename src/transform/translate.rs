@@ -76,6 +76,7 @@ pub struct Translation {
 
 /// The tone of a translation, in the languages that have tones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Formality {
     /// As to a stranger.
@@ -86,8 +87,9 @@ pub enum Formality {
 
 /// What a file says of `translate`, and of `pseudo`.
 #[derive(Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub(super) struct TranslateSettings {
+pub struct TranslateSettings {
     /// The code of the language that is wanted: `es`, `zh-TW`.
     target: Language,
     /// The code of the language that the text is in; or `auto`, to have it found out; or, inside `json`, where
@@ -113,11 +115,15 @@ pub(super) struct TranslateSettings {
 
 /// A language's code, as `en` or `zh-TW`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(with = "String"))]
 #[serde(try_from = "String", into = "String")]
 struct Language(String);
 
 /// Where the language of a text is known from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(with = "String"))]
 #[serde(try_from = "String", into = "String")]
 enum Source {
     /// It is found out.

@@ -19,6 +19,7 @@ use super::{Applying, Build, Context, Message, Settings, Transform};
 
 /// At least one of the limits is needed; with both, both hold.
 #[derive(Debug, Default, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Truncate {
     /// The most characters, as a reader counts them (extended grapheme clusters). Default: any number.

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use clap::{Parser, Subcommand};
 use momento_webhook::standard::SignatureError;
 
-use crate::commands::{dev, send, sign, topic};
+use crate::commands::{dev, schema, send, sign, topic};
 use crate::output::Output;
 use crate::post::{ClientError, PostError};
 use crate::service::{self, Service, ServiceError};
@@ -27,6 +27,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Dev(dev::Args),
+    Schema(schema::Args),
     Send(send::Args),
     Sign(sign::Args),
     /// Publish to a topic, or subscribe to one
@@ -125,6 +126,7 @@ pub fn run(cli: Cli, output: &mut Output) -> ExitCode {
     let ended = runtime.block_on(async {
         match cli.command {
             Command::Dev(args) => dev::run(args, output).await,
+            Command::Schema(args) => schema::run(args, output),
             Command::Send(args) => send::run(args, output).await,
             Command::Sign(args) => sign::run(args, output),
             Command::Topic(command) => topic::run(command, output).await,

@@ -63,8 +63,9 @@ const NAME: &str = "template";
 
 /// What a file says of a template.
 #[derive(Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub(crate) struct TemplateSettings {
+pub struct TemplateSettings {
     /// The template.
     text: String,
     /// The most bytes that it may make of a message, from 1 to 262144; 65536 where it is not given. A message

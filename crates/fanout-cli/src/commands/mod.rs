@@ -1,6 +1,7 @@
 //! One module for each command: its flags, and what it does.
 
 pub(crate) mod dev;
+pub(crate) mod schema;
 pub(crate) mod send;
 pub(crate) mod sign;
 pub(crate) mod topic;

@@ -1,0 +1,14 @@
+//! `fanout schema`: what editors need to complete and check `fanout.toml`.
+
+use crate::cli::Error;
+use crate::output::Output;
+
+/// Print the JSON Schema of fanout.toml, for editors
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_: Args, output: &mut Output) -> Result<(), Error> {
+    let schema = serde_json::to_string_pretty(&topic_fanout::schema::schema());
+    // Strings under string keys: there is nothing in it that JSON cannot say.
+    Ok(output.result(schema.unwrap_or_default())?)
+}
