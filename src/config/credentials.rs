@@ -14,6 +14,9 @@ const ENDPOINT: &str = "MOMENTO_ENDPOINT";
 pub struct MomentoConfig {
     /// The key and the endpoint, as the SDK wants them; its `Debug` shows no key.
     pub credentials: CredentialProvider,
+    /// Where messages are published and subscribed to, as a URL without a path. The SDK knows it as well and
+    /// keeps it to itself, and who speaks to the service without the SDK needs it.
+    pub endpoint: String,
 }
 
 impl MomentoConfig {
@@ -93,8 +96,8 @@ fn local(settings: &mut Settings<'_>, key: &str, authority: &str) -> Read<Moment
     });
     match credentials {
         Ok(credentials) => {
-            let credentials = credentials.insecure_endpoint_override(&format!("http://{authority}"));
-            Ok(MomentoConfig { credentials })
+            let endpoint = format!("http://{authority}");
+            Ok(MomentoConfig { credentials: credentials.insecure_endpoint_override(&endpoint), endpoint })
         }
         Err(_) => settings.fault(KEY, "is not accepted by the SDK"),
     }
@@ -105,11 +108,14 @@ fn local(settings: &mut Settings<'_>, key: &str, authority: &str) -> Read<Moment
 fn hosted(settings: &mut Settings<'_>, key: &str, endpoint: Option<&str>) -> Read<MomentoConfig> {
     if let Ok(credentials) = CredentialProvider::from_disposable_token(key) {
         // Somebody who sets an endpoint beside a key that has one wants the one that they set.
-        let credentials = match endpoint {
-            Some(endpoint) => credentials.base_endpoint(endpoint),
-            None => credentials,
+        return match (endpoint, endpoint_of(key)) {
+            (Some(endpoint), _) => {
+                let credentials = credentials.base_endpoint(endpoint);
+                Ok(MomentoConfig { credentials, endpoint: data_endpoint(endpoint) })
+            }
+            (None, Some(endpoint)) => Ok(MomentoConfig { credentials, endpoint: data_endpoint(&endpoint) }),
+            (None, None) => settings.fault(KEY, "holds no endpoint"),
         };
-        return Ok(MomentoConfig { credentials });
     }
     if key.split('.').count() != 3 {
         return settings.fault(
@@ -121,9 +127,24 @@ fn hosted(settings: &mut Settings<'_>, key: &str, endpoint: Option<&str>) -> Rea
         return settings.fault(ENDPOINT, format!("is not set, and the v2 key in {KEY} needs it"));
     };
     match CredentialProvider::from_api_key_v2(key, endpoint) {
-        Ok(credentials) => Ok(MomentoConfig { credentials }),
+        Ok(credentials) => Ok(MomentoConfig { credentials, endpoint: data_endpoint(endpoint) }),
         Err(_) => settings.fault(KEY, "looks like a v2 API key of Momento, but is not one"),
     }
+}
+
+/// The endpoint that a v1 key or a disposable token holds.
+fn endpoint_of(key: &str) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Document {
+        endpoint: String,
+    }
+    let document: Document = serde_json::from_slice(&BASE64_URL.decode(key).ok()?).ok()?;
+    Some(document.endpoint)
+}
+
+/// Where messages go, of a service with this endpoint.
+fn data_endpoint(endpoint: &str) -> String {
+    format!("https://cache.{endpoint}")
 }
 
 fn is_url(endpoint: &str, scheme: &str) -> bool {
@@ -165,7 +186,10 @@ mod tests {
 
     fn credentials(key: &str, endpoint: &str) -> Result<CredentialProvider, ConfigErrors> {
         let with = [&[("MOMENTO_API_KEY", key), ("MOMENTO_ENDPOINT", endpoint)][..], &LEAST].concat();
-        read(&vars(&with)).map(|config| config.momento.credentials)
+        let momento = read(&vars(&with))?.momento;
+        let told = format!(" cache_endpoint: {},", momento.endpoint);
+        assert!(momento.credentials.to_string().contains(&told), "{told} as the SDK has it");
+        Ok(momento.credentials)
     }
 
     #[test]

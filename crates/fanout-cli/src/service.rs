@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE as BASE64_URL;
 use momento::cache::configurations::Laptop;
 use momento::{CacheClient, CredentialProvider, ErrorSource, MomentoError, MomentoErrorCode};
 use tokio::time::timeout;
@@ -86,10 +84,7 @@ impl Service {
     pub fn new(endpoint: Option<&str>, key: Option<&str>) -> Result<Self, ServiceError> {
         let local = endpoint.is_some_and(|endpoint| endpoint.contains("://"));
         let key = key.or(local.then_some(LOCAL_KEY)).unwrap_or_default();
-        let credentials = credentials(endpoint, key)?;
-        let Some(endpoint) = data_endpoint(endpoint, key) else {
-            return Err(ServiceError::Settings("MOMENTO_ENDPOINT: is not set".to_owned()));
-        };
+        let MomentoConfig { credentials, endpoint } = settings(endpoint, key)?;
         let mut authorization: MetadataValue<Ascii> = credentials
             .auth_token()
             .parse()
@@ -146,7 +141,15 @@ impl Service {
     /// # Errors
     /// When it cannot be built.
     pub fn publisher(&self) -> Result<MomentoPublisher, ServiceError> {
-        MomentoPublisher::new(self.credentials.clone(), PUBLISH_TIMEOUT).map_err(ServiceError::Client)
+        self.publisher_within(PUBLISH_TIMEOUT)
+    }
+
+    /// The same, of which one publish may take so long.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn publisher_within(&self, timeout: Duration) -> Result<MomentoPublisher, ServiceError> {
+        MomentoPublisher::new(self.credentials.clone(), timeout).map_err(ServiceError::Client)
     }
 
     /// Creates the cache `name` where it is not there yet. A key that may not create caches is fine:
@@ -177,44 +180,19 @@ impl Service {
 }
 
 /// The rules for keys and endpoints are those of the function's settings.
-fn credentials(endpoint: Option<&str>, key: &str) -> Result<CredentialProvider, ServiceError> {
+fn settings(endpoint: Option<&str>, key: &str) -> Result<MomentoConfig, ServiceError> {
     let source = |name: &str| match name {
         "MOMENTO_API_KEY" => Some(key.to_owned()),
         "MOMENTO_ENDPOINT" => endpoint.map(str::to_owned),
         _ => None,
     };
-    match MomentoConfig::from_source(&source) {
-        Ok(momento) => Ok(momento.credentials),
-        Err(faults) => Err(ServiceError::Settings(on_one_line(&faults))),
-    }
+    MomentoConfig::from_source(&source).map_err(|faults| ServiceError::Settings(on_one_line(&faults)))
 }
 
 /// All faults of settings, on one line.
 pub(crate) fn on_one_line(ConfigErrors(faults): &ConfigErrors) -> String {
     let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
     faults.join("; ")
-}
-
-/// Where messages go: the SDK keeps it to itself. Called for settings that [`credentials`] accepted.
-fn data_endpoint(endpoint: Option<&str>, key: &str) -> Option<String> {
-    match endpoint {
-        Some(url) if url.contains("://") => {
-            let uri: http::Uri = url.parse().ok()?;
-            Some(format!("http://{}", uri.authority()?))
-        }
-        Some(host) => Some(format!("https://cache.{host}")),
-        None => Some(format!("https://cache.{}", endpoint_of_v1_key(key)?)),
-    }
-}
-
-/// A v1 key and a disposable token are base64 JSON that holds its endpoint.
-fn endpoint_of_v1_key(key: &str) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Document {
-        endpoint: String,
-    }
-    let document: Document = serde_json::from_slice(&BASE64_URL.decode(key).ok()?).ok()?;
-    Some(document.endpoint)
 }
 
 /// Why a publish failed: what the function would call it, and what Momento says.
@@ -273,7 +251,8 @@ pub fn describe(status: &Status) -> String {
 
 #[cfg(test)]
 mod tests {
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{URL_SAFE as BASE64_URL, URL_SAFE_NO_PAD};
 
     use super::*;
 

@@ -228,12 +228,59 @@ async fn what_does_not_arrive_is_said() {
 }
 
 #[tokio::test]
-async fn what_is_dropped_is_not_waited_for() {
-    let stub = Stub::start(|_, _| answer(200, r#"{"status":"dropped","reason":"too rude"}"#)).await;
-    end(fanout(&["dev", "--function-url", &stub.url, "--timeout", "10m", "--send", "a"]))
-        .await
-        .assert_code(1)
-        .assert_err(r#""a": the function dropped it: too rude"#);
+async fn what_is_dropped_elsewhere_is_not_waited_for() {
+    let whole = r#"{"status":"dropped","reason":"too rude"}"#;
+    let listed = r#"{"status":"dropped","destinations":[
+        {"cache":"demo","topic":"topic 2","status":"dropped","reason":"too rude"}]}"#;
+    for body in [whole, listed] {
+        let stub = Stub::start(move |_, _| answer(200, body)).await;
+        let args = ["dev", "--function-url", &stub.url, "--timeout", "10m", "--send", "a"];
+        let ended = end(fanout(&args)).await.assert_code(0);
+        assert!(ended.out.contains("dropped   \"a\"  for \"topic 2\": too rude\n"), "{ended:#?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_dropped_at_an_attempt_that_failed_is_not_waited_for() {
+    let momento = Arc::new(momento().await);
+    let outbound = Arc::clone(&momento);
+    let outcomes = |one: &str, other: &str| {
+        format!(
+            r#"{{"destinations":[{{"cache":"demo","topic":"a","status":"{one}"}},
+                                {{"cache":"demo","topic":"b","status":"{other}"}}]}}"#
+        )
+    };
+    let stub = Stub::start(move |number, _| {
+        if number == 1 {
+            return answer(503, &outcomes("dropped", "failed"));
+        }
+        outbound.publish("demo", "b", "B").unwrap();
+        answer(200, &outcomes("already_published", "published"))
+    })
+    .await;
+    let endpoint = momento.endpoint();
+    let flags = ["dev", "--json", "--momento-endpoint", &endpoint, "--function-url", &stub.url];
+    let topics = ["--outbound", "a", "--outbound", "b", "--timeout", "10m", "--send", "x"];
+    let ended = end(fanout(&[&flags[..], &topics].concat())).await.assert_code(0);
+    assert_eq!(arrivals(&ended), [arrival(1, "b", "B")]);
+    let [dropped] = &ended.events("dropped")[..] else { panic!("one in {ended:#?}") };
+    assert_eq!((&dropped["topic"], &dropped["reason"]), (&json!("a"), &json!("no reason given")));
+}
+
+#[tokio::test]
+async fn a_function_with_other_settings_is_found_out() {
+    let ignored = r#"{"status":"ignored"}"#;
+    let other = r#"{"status":"success","destinations":[{"cache":"demo","topic":"x","status":"published"}]}"#;
+    for (body, says) in [
+        (ignored, "failed    \"a\": the function ignored it: it has no route for this topic"),
+        (other, "failed    \"a\": the function has not published it to \"topic 2\": its settings are others"),
+    ] {
+        let stub = Stub::start(move |_, _| answer(200, body)).await;
+        let args = ["dev", "--function-url", &stub.url, "--timeout", "10m", "--send", "a"];
+        let ended = end(fanout(&args)).await.assert_code(1).assert_err(says);
+        let unseen = "published to \"x\", which is not subscribed to";
+        assert_eq!(ended.out.contains(unseen), body == other, "{ended:#?}");
+    }
 }
 
 #[tokio::test]
@@ -260,8 +307,20 @@ async fn what_is_typed_arrives_until_the_input_ends() {
     for text in ["\"ONE\"", "\"\"", "\"STRASSE\"", "\"\u{fffd}LAST\""] {
         assert!(ended.out.contains(&format!("arrived   {text}  on \"topic 2\"")), "{text} in {ended:#?}");
     }
-    let ended = end_with(fanout(&["dev", "-q"]), b"\xff\nok\n").await.assert_code(0).assert_err("not UTF-8");
+    // A line that is lost is no success.
+    let ended = end_with(fanout(&["dev", "-q"]), b"\xff\nok\n").await.assert_code(1).assert_err("not UTF-8");
+    assert!(ended.err.ends_with("fanout: lines that were left out: 1\n"), "{ended:#?}");
     assert!(ended.out.contains("\"OK\""), "{ended:#?}");
+}
+
+#[tokio::test]
+async fn a_line_that_is_piped_in_and_fails_is_no_success() {
+    let input = format!("one\n{}\ntwo\n", "x".repeat(5_000));
+    let ended = end_with(fanout(&["dev"]), input.as_bytes()).await.assert_code(1);
+    for text in ["\"ONE\"", "\"TWO\""] {
+        assert!(ended.out.contains(&format!("arrived   {text}")), "{text} in {ended:#?}");
+    }
+    ended.assert_err("fanout: 1 of 3 texts did not arrive on all outbound topics");
 }
 
 #[tokio::test]

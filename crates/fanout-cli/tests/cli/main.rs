@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test asserts by panicking")]
 
 mod dev;
+mod dev_routes;
 mod harness;
 mod send;
 mod sign;

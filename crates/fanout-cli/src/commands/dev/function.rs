@@ -5,12 +5,18 @@ use std::sync::Arc;
 
 use reqwest::Url;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use topic_fanout::destination::{DeliveryError, MomentoPublisher, Publisher, Topic};
+use topic_fanout::fan_out::FanOut;
 use topic_fanout::journal::Journal;
+use topic_fanout::retry::RetryPolicy;
 use topic_fanout::serve;
+use topic_fanout::webhook::Webhook;
 
 use super::plan::Plan;
+use super::workers::Happening;
 use crate::cli::Error;
 use crate::service::Service;
 
@@ -21,25 +27,49 @@ pub(super) enum Function {
     Elsewhere(Url),
 }
 
+/// Publishes to Momento, and tells of it before.
+///
+/// What arrives can be told from what somebody else publishes that way, whatever the transforms make of a
+/// text: to apply them here once more would cost what a translation costs, and need not give the same.
+#[derive(Debug)]
+struct Telling {
+    publisher: MomentoPublisher,
+    happen: UnboundedSender<Happening>,
+}
+
+impl Publisher for Telling {
+    async fn publish(&self, topic: &Topic<'_>, text: &str) -> Result<(), DeliveryError> {
+        let (cache, name) = (topic.cache.clone().into_owned(), topic.topic.clone().into_owned());
+        let _ = self.happen.send(Happening::Publishing { cache, topic: name, text: text.to_owned() });
+        self.publisher.publish(topic, text).await
+    }
+}
+
 impl Function {
-    /// Starts it, where it is not one that runs elsewhere.
+    /// Starts it, where it is not one that runs elsewhere. What it publishes is handed in to `happen`.
     ///
     /// # Errors
     /// When its port is taken, or its client cannot be built.
-    pub(super) async fn start(plan: &Plan, service: &Service) -> Result<Self, Error> {
+    pub(super) async fn start(
+        plan: &Plan,
+        service: &Service,
+        happen: UnboundedSender<Happening>,
+    ) -> Result<Self, Error> {
         if let Some(url) = &plan.function.function_url {
             return Ok(Self::Elsewhere(url.clone()));
         }
-        let mut config = plan.config()?;
-        config.momento.credentials = service.credentials().clone();
-        let webhook = Arc::new(topic_fanout::run::build(config, Journal::Off)?);
+        let retry = RetryPolicy::PUBLISH;
+        let publisher = service.publisher_within(retry.attempt_timeout)?;
+        let fan_out = FanOut::new(Telling { publisher, happen }, retry);
+        let webhook = Webhook::new(plan.signing()?, plan.routes.clone(), fan_out, Journal::Off);
 
         let port = plan.function.function_port;
         let taken = |error| Error::System(format!("cannot listen on port {port}"), error);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(taken)?;
         let url = url(listener.local_addr().map_err(taken)?)?;
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(serve::http::serve(listener, webhook, stop.clone().cancelled_owned()));
+        let shutdown = stop.clone().cancelled_owned();
+        let serving = tokio::spawn(serve::http::serve(listener, Arc::new(webhook), shutdown));
         Ok(Self::InProcess { url, stop, serving })
     }
 
@@ -53,11 +83,6 @@ impl Function {
     /// Whether it runs in this process.
     pub(super) const fn is_in_process(&self) -> bool {
         matches!(self, Self::InProcess { .. })
-    }
-
-    /// What becomes of `text`, where that is known.
-    pub(super) fn becomes(&self, _: &str) -> Option<String> {
-        None
     }
 
     /// Ends it: what it has begun is finished, within a few seconds.

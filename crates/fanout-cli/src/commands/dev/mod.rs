@@ -3,27 +3,37 @@
 //! | module | what it is for |
 //! | --- | --- |
 //! | `plan` | what is to run, checked before anything does |
+//! | `example` | routes that are built in |
+//! | `translations` | what translates |
+//! | `network` | the topics that texts go through |
 //! | `function` | the function in this process, or where it is |
 //! | `session` | what happens, one thing after the other |
 //! | `workers` | what runs beside it: subscriptions, publishing, delivery, typing |
 //! | `tracker` | which message is which, from sending to arriving |
+//! | `answer` | what the function's answer says of each destination |
 //! | `report` | what is printed |
 
+mod answer;
+mod example;
 mod function;
+mod network;
 mod plan;
 mod report;
 mod session;
 mod tracker;
+mod translations;
 mod workers;
 
 use std::net::Ipv4Addr;
 use std::pin::pin;
 use std::time::Duration;
 
-use momento_local::MomentoLocal;
+use momento_local::{Builder, MomentoLocal};
 use reqwest::Url;
+use tokio::sync::mpsc;
 use topic_fanout::serve::shutdown_signal;
 
+use self::example::Example;
 use self::function::Function;
 use self::plan::Plan;
 use self::report::{Report, Style};
@@ -37,7 +47,8 @@ use crate::{duration, post};
 ///
 /// Every line that is typed is published to the inbound topic. From there it is delivered
 /// to the function as Momento's webhooks are, and what the function publishes to the outbound
-/// topics is shown with its latency.
+/// topics is shown with its latency. An outbound topic that a route of --config or --example is
+/// for goes on to the function in turn.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
@@ -45,25 +56,40 @@ use crate::{duration, post};
   fanout dev
   fanout dev --send hello --send 'once more'         # no terminal: ends with 0 when all has arrived
   fanout dev --outbound a --outbound b --transform trim,lowercase
+  fanout dev --example chat                          # a chat in three languages
+  fanout dev --config fanout.toml --inbound friends-publish
   fanout dev --momento-port 8080 --function-url http://127.0.0.1:9000/lambda-url/webhook/
                                                      # the function is `cargo lambda watch`"
 )]
 pub(crate) struct Args {
-    /// The cache that the topics are in
-    #[arg(long, value_name = "NAME", default_value = "demo")]
-    cache: String,
+    /// The cache of the inbound topic [default: that of its route in the file; else demo, or the example's]
+    #[arg(long, value_name = "NAME")]
+    cache: Option<String>,
 
-    /// The topic whose messages are delivered to the function
-    #[arg(long, value_name = "TOPIC", default_value = "topic 1")]
-    inbound: String,
+    /// The topic whose messages are delivered to the function [default: topic 1; or that of the first route
+    /// in the file, or the example's]
+    #[arg(long, value_name = "TOPIC")]
+    inbound: Option<String>,
 
     /// A topic that the function publishes to; can be given several times
-    #[arg(long, value_name = "TOPIC", default_value = "topic 2")]
+    #[arg(long, value_name = "TOPIC", default_value = "topic 2", conflicts_with_all = ["config", "example"])]
     outbound: Vec<String>,
 
     /// What the function does to a text: transforms, separated by commas
-    #[arg(long, value_name = "NAMES", default_value = "uppercase")]
+    #[arg(long, value_name = "NAMES", default_value = "uppercase", conflicts_with_all = ["config", "example"])]
     transform: String,
+
+    /// The function's routes, from a file such as the function itself is given
+    #[arg(long, value_name = "FILE", conflicts_with = "example")]
+    config: Option<String>,
+
+    /// Routes that are built in
+    #[arg(long, value_name = "NAME")]
+    example: Option<Example>,
+
+    /// Have Amazon Translate do what `translate` says, in place of what stands in for it
+    #[arg(long, conflicts_with = "function_url")]
+    aws: bool,
 
     #[command(flatten)]
     secret: SecretArgs,
@@ -74,7 +100,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     momento: MomentoArgs,
 
-    /// Publish this text instead of what is typed, and end when it has arrived; can be given several times
+    /// Publish this text instead of what is typed, and end when it has arrived everywhere, or was dropped; can
+    /// be given several times
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     send: Vec<String>,
 
@@ -82,7 +109,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
     timeout: Duration,
 
-    /// Show only what arrives and what fails
+    /// Show only what arrives, what is dropped and what fails
     #[arg(short, long, conflicts_with = "json")]
     quiet: bool,
 
@@ -135,10 +162,12 @@ pub(crate) async fn run(mut args: Args, output: &mut Output) -> Result<(), Error
         () = &mut shutdown => return Ok(()),
         started = momento(&plan) => started?,
     };
-    let ended = match Function::start(&plan, &service).await {
+    let (happen, happenings) = mpsc::unbounded_channel();
+    let ended = match Function::start(&plan, &service, happen.clone()).await {
         Ok(function) => {
             let report = Report { style, output };
-            let ended = match Session::new(&plan, &service, &function, report, input) {
+            let running = (&plan, &service, &function);
+            let ended = match Session::new(running, report, input, (happen, happenings)) {
                 Ok(session) => session.run(shutdown).await,
                 Err(error) => Err(error),
             };
@@ -153,19 +182,18 @@ pub(crate) async fn run(mut args: Args, output: &mut Output) -> Result<(), Error
     ended
 }
 
-/// The Momento that is wanted, with the cache in it.
+/// The Momento that is wanted, with the caches in it.
 async fn momento(plan: &Plan) -> Result<(Service, Option<MomentoLocal>), Error> {
-    let cache = plan.cache.as_str();
+    let caches = plan.network.caches();
     if let Some(endpoint) = &plan.momento.momento_endpoint {
         let key = plan.momento.api_key.as_ref().map(Secret::reveal).filter(|key| !key.is_empty());
         let service = Service::new(Some(endpoint), key)?;
-        service.ensure_cache(cache).await?;
+        for cache in caches {
+            service.ensure_cache(cache).await?;
+        }
         return Ok((service, None));
     }
-    let local = MomentoLocal::builder()
-        .listen((Ipv4Addr::LOCALHOST, plan.momento.momento_port))
-        .cache(cache)
-        .start()
-        .await?;
+    let local = MomentoLocal::builder().listen((Ipv4Addr::LOCALHOST, plan.momento.momento_port));
+    let local = caches.into_iter().fold(local, Builder::cache).start().await?;
     Ok((Service::new(Some(&local.endpoint()), None)?, Some(local)))
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use rand::Rng as _;
-use topic_fanout::config::{Config, ConfigErrors, RoutesConfig};
+use topic_fanout::config::{Config, ConfigErrors, RoutesConfig, SigningConfig, file};
 use topic_fanout::names::{CacheName, TopicName};
-use topic_fanout::route::{Destination, Route, Routes};
-use topic_fanout::transform::Transforms;
+use topic_fanout::route::{Destination, Route, Routes, Template, Topics};
+use topic_fanout::transform::{Stage, Transforms};
 
+use super::network::Network;
+use super::translations::Translations;
 use super::{Args, FunctionArgs, MomentoArgs};
 use crate::cli::{Error, Secret};
 use crate::output::shell_word;
@@ -18,13 +20,16 @@ use crate::service::{LOCAL_KEY, Service, on_one_line};
 /// Bytes of a signing secret that is made here, as Standard Webhooks advises (24 to 64).
 const SECRET_BYTES: usize = 24;
 
+/// The cache and the topic that lines are published to, where nothing says otherwise.
+const INBOUND: (&str, &str) = ("demo", "topic 1");
+
 /// What is to run.
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) cache: CacheName,
-    pub(super) inbound: TopicName,
-    pub(super) outbound: Vec<TopicName>,
-    pub(super) transform: String,
+    pub(super) network: Network,
+    pub(super) origin: Origin,
+    pub(super) routes: Routes,
+    pub(super) translations: Translations,
     pub(super) secret: Secret,
     pub(super) secret_is_new: bool,
     pub(super) timeout: Duration,
@@ -32,84 +37,80 @@ pub(super) struct Plan {
     pub(super) function: FunctionArgs,
 }
 
+/// Where the routes are from.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The flags --outbound and --transform.
+    Flags { outbound: Vec<TopicName>, transform: String },
+    /// This file.
+    File(String),
+}
+
+/// Routes, and the cache and the topic that lines are published to.
+struct Routing {
+    origin: Origin,
+    routes: Routes,
+    inbound: (CacheName, TopicName),
+}
+
 impl Plan {
-    /// Checks the flags.
+    /// Checks the flags, and the file of routes where there is one.
     ///
     /// # Errors
     /// When they do not go together; nothing was started then.
     pub(super) fn new(args: Args) -> Result<Self, Error> {
-        let usage = |said: String| Error::Usage(said);
-        let cache = CacheName::new(args.cache)
-            .map_err(|_| usage("--cache is blank, which no cache's name may be".to_owned()))?;
-        let inbound = TopicName::new(args.inbound).map_err(|error| usage(format!("--inbound {error}")))?;
-        let outbound: Result<Vec<_>, _> = args.outbound.into_iter().map(TopicName::new).collect();
-        let outbound = outbound.map_err(|error| usage(format!("--outbound {error}")))?;
-        if outbound.contains(&inbound) {
-            return Err(usage(format!(
-                "the topic {inbound:?} is both inbound and outbound: every message would come back and be \
-                 delivered again, for ever, and the function refuses that; name another one",
-                inbound = inbound.as_str()
-            )));
-        }
-        if let Some(twice) = outbound
-            .iter()
-            .enumerate()
-            .find(|(place, topic)| outbound.iter().take(*place).any(|t| t == *topic))
-        {
-            return Err(usage(format!("--outbound names the topic {:?} twice", twice.1.as_str())));
-        }
+        let translations = Translations::new(args.aws);
+        let transforms = translations.transforms()?;
+        let routing = match (&args.config, args.example) {
+            (Some(path), _) => {
+                let text =
+                    std::fs::read_to_string(path).map_err(|error| Error::Input(path.clone(), error))?;
+                Routing::from_file(&args, path, &text, &transforms)?
+            }
+            (None, Some(example)) => Routing::from_file(&args, example.file(), example.text(), &transforms)?,
+            (None, None) => Routing::from_flags(&args)?,
+        };
         let given = args.secret.given();
         if args.quiet && args.function.function_url.is_some() && given.is_none() {
             return Err(usage(
                 "--quiet with --function-url needs a signing secret: one that is made for this run would be \
-                 shown nowhere"
-                    .to_owned(),
+                 shown nowhere",
             ));
         }
         let secret_is_new = given.is_none();
-        let plan = Self {
-            cache,
-            inbound,
-            outbound,
-            transform: args.transform,
-            secret: given.unwrap_or_else(new_secret),
+        let secret = given.unwrap_or_else(new_secret);
+        if args.function.function_url.is_none() {
+            settings(&secret, None)?;
+        }
+        let Routing { origin, routes, inbound: (cache, inbound) } = routing;
+        let follows = matches!(origin, Origin::File(_));
+        Ok(Self {
+            network: Network::find(&routes, (&cache, &inbound), secret.reveal(), follows)?,
+            origin,
+            routes,
+            translations,
+            secret,
             secret_is_new,
             timeout: args.timeout,
             momento: args.momento,
             function: args.function,
-        };
-        if plan.function.function_url.is_none() {
-            plan.config()?;
-        }
-        Ok(plan)
+        })
     }
 
-    /// The settings of the function in this process, but for how Momento is reached.
+    /// How the function in this process proves a webhook genuine.
     ///
     /// # Errors
-    /// When there is no such transform.
-    pub(super) fn config(&self) -> Result<Config, Error> {
-        let source = |name: &str| match name {
-            "MOMENTO_API_KEY" => Some(LOCAL_KEY.to_owned()),
-            "MOMENTO_ENDPOINT" => Some(crate::service::DEFAULT_ENDPOINT.to_owned()),
-            "WEBHOOK_SIGNING_SECRET" => Some(self.secret.reveal().to_owned()),
-            "OUTBOUND_TOPIC" => Some("-".to_owned()),
-            "TRANSFORM" => Some(self.transform.clone()),
-            _ => None,
-        };
-        let transforms = Transforms::standard();
-        let mut config =
-            Config::read(&source, &transforms).map_err(|errors| Error::Usage(in_flags(&errors)))?;
-        let chain: Vec<_> = match &config.routes {
-            RoutesConfig::Routes(routes) => {
-                routes.all().iter().flat_map(Route::destinations).flat_map(|to| to.chain.clone()).collect()
-            }
-            RoutesConfig::Parameter(_) => Vec::new(),
-        };
-        // As they are: a list in one variable could not hold a name with a comma.
-        let destination = |topic| Destination::verbatim(None, topic, chain.clone());
-        config.routes = RoutesConfig::Routes(Routes::one(self.outbound.iter().map(destination).collect()));
-        Ok(config)
+    /// When the secret cannot be used.
+    pub(super) fn signing(&self) -> Result<SigningConfig, Error> {
+        settings(&self.secret, None).map(|config| config.signing)
+    }
+
+    /// Whether any text is translated.
+    pub(super) fn translates(&self) -> bool {
+        // Transforms inside others stand in the settings of these.
+        let is_it = |stage: &Stage| stage.name() == "translate" || stage.settings().contains("translate");
+        let destinations = self.routes.all().iter().flat_map(Route::destinations);
+        destinations.flat_map(|destination| &destination.chain).any(is_it)
     }
 
     /// What a function outside this process has to be started with: lines for a shell.
@@ -119,21 +120,23 @@ impl Plan {
             Some(endpoint) if service.is_local() => (endpoint.as_str(), LOCAL_KEY),
             Some(endpoint) => (endpoint.as_str(), "<an API key>"),
         };
-        let topics: Vec<_> = self.outbound.iter().map(TopicName::as_str).collect();
-        let (topics_variable, topics) = match &topics[..] {
-            [topic] => ("OUTBOUND_TOPIC", (*topic).to_owned()),
-            topics => ("OUTBOUND_TOPICS", topics.join(",")),
-        };
-        [
-            ("MOMENTO_ENDPOINT", endpoint),
-            ("MOMENTO_API_KEY", key),
-            ("WEBHOOK_SIGNING_SECRET", self.secret.reveal()),
-            (topics_variable, &topics),
-            ("TRANSFORM", &self.transform),
-        ]
-        .iter()
-        .map(|(name, value)| format!("export {name}={}", shell_word(value)))
-        .collect()
+        let mut variables = vec![
+            ("MOMENTO_ENDPOINT", endpoint.to_owned()),
+            ("MOMENTO_API_KEY", key.to_owned()),
+            ("WEBHOOK_SIGNING_SECRET", self.secret.reveal().to_owned()),
+        ];
+        match &self.origin {
+            Origin::File(path) => variables.push(("FANOUT_CONFIG", path.clone())),
+            Origin::Flags { outbound, transform } => {
+                let topics: Vec<_> = outbound.iter().map(TopicName::as_str).collect();
+                variables.push(match &topics[..] {
+                    [topic] => ("OUTBOUND_TOPIC", (*topic).to_owned()),
+                    topics => ("OUTBOUND_TOPICS", topics.join(",")),
+                });
+                variables.push(("TRANSFORM", transform.clone()));
+            }
+        }
+        variables.iter().map(|(name, value)| format!("export {name}={}", shell_word(value))).collect()
     }
 
     /// Whether [`environment`](Self::environment) can name the outbound topics: several of them are
@@ -141,7 +144,122 @@ impl Plan {
     pub(super) fn topics_fit_a_variable(&self) -> bool {
         let fits =
             |topic: &TopicName| !topic.as_str().contains(',') && topic.as_str().trim() == topic.as_str();
-        self.outbound.len() == 1 || self.outbound.iter().all(fits)
+        match &self.origin {
+            Origin::File(_) => true,
+            Origin::Flags { outbound, .. } => outbound.len() == 1 || outbound.iter().all(fits),
+        }
+    }
+}
+
+impl Routing {
+    /// The one route that flags describe.
+    fn from_flags(args: &Args) -> Result<Self, Error> {
+        let cache = cache(args.cache.as_deref().unwrap_or(INBOUND.0))?;
+        let inbound = inbound(args.inbound.as_deref().unwrap_or(INBOUND.1))?;
+        let outbound: Result<Vec<_>, _> = args.outbound.iter().map(TopicName::new).collect();
+        let outbound = outbound.map_err(|error| usage(format!("--outbound {error}")))?;
+        if outbound.contains(&inbound) {
+            return Err(usage(format!(
+                "the topic {inbound:?} is both inbound and outbound: every message would come back and be \
+                 delivered again, for ever, and the function refuses that; name another one",
+                inbound = inbound.as_str()
+            )));
+        }
+        let is_twice =
+            |(place, topic): &(usize, &TopicName)| outbound.iter().take(*place).any(|t| t == *topic);
+        if let Some((_, twice)) = outbound.iter().enumerate().find(is_twice) {
+            return Err(usage(format!("--outbound names the topic {:?} twice", twice.as_str())));
+        }
+        let transform = args.transform.clone();
+        // Another function may know other transforms.
+        let chain = match args.function.function_url {
+            Some(_) => Vec::new(),
+            None => chain(settings(&new_secret(), Some(&transform))?.routes),
+        };
+        // As they are: a list in one variable could not hold a name with a comma.
+        let destination = |topic| Destination::verbatim(None, topic, chain.clone());
+        let routes = Routes::one(outbound.iter().map(destination).collect());
+        Ok(Self { origin: Origin::Flags { outbound, transform }, routes, inbound: (cache, inbound) })
+    }
+
+    /// The routes that are in the `text` of a file.
+    fn from_file(args: &Args, path: &str, text: &str, transforms: &Transforms) -> Result<Self, Error> {
+        let routes = file::read(text, transforms).map_err(|faults| {
+            let faults: Vec<_> = faults.iter().map(|fault| format!("\n{path}:{fault}")).collect();
+            usage(format!("the routes cannot be used:{}", faults.concat()))
+        })?;
+        let example = args.example.map(super::example::Example::inbound);
+        let topic = match (&args.inbound, example) {
+            (Some(topic), _) => topic.clone(),
+            (None, Some((_, topic))) => topic.to_owned(),
+            (None, None) => first_topic(&routes, path)?,
+        };
+        let is_for = |route: &&Route| match &route.inbound().topics {
+            Topics::Any => true,
+            Topics::Like(pattern) => pattern.find(&topic).is_some(),
+        };
+        let cache_of_route =
+            routes.all().iter().find(is_for).and_then(|route| route.inbound().cache.as_ref());
+        let cache = match (&args.cache, cache_of_route) {
+            (Some(name), _) => cache(name)?,
+            (None, Some(name)) => name.clone(),
+            (None, None) => cache(example.map_or(INBOUND.0, |(cache, _)| cache))?,
+        };
+        Ok(Self { origin: Origin::File(path.to_owned()), routes, inbound: (cache, inbound(&topic)?) })
+    }
+}
+
+/// The topic of the first route, where it is one.
+fn first_topic(routes: &Routes, path: &str) -> Result<String, Error> {
+    let Some(Topics::Like(pattern)) = routes.all().first().map(|route| &route.inbound().topics) else {
+        return Ok(INBOUND.1.to_owned());
+    };
+    if let Some(topic) = pattern.exact() {
+        return Ok(topic.to_owned());
+    }
+    // What is a pattern is a template too: its holes are filled with their names.
+    let template = Template::new(pattern.to_string()).ok();
+    let like = template.as_ref().and_then(|template| template.render(|name| Some(name.to_owned())).ok());
+    Err(usage(format!(
+        "the first route of {path} is for every topic like \"{pattern}\": say which one lines are published to, \
+         as in --inbound {}",
+        shell_word(&like.unwrap_or_default())
+    )))
+}
+
+fn cache(name: &str) -> Result<CacheName, Error> {
+    CacheName::new(name).map_err(|error| usage(format!("--cache {error}")))
+}
+
+fn inbound(name: &str) -> Result<TopicName, Error> {
+    TopicName::new(name).map_err(|error| usage(format!("--inbound {error}")))
+}
+
+fn usage(said: impl Into<String>) -> Error {
+    Error::Usage(said.into())
+}
+
+/// The settings of the function in this process, as its environment would give them, but for how Momento is
+/// reached and where events go.
+fn settings(secret: &Secret, transform: Option<&str>) -> Result<Config, Error> {
+    let source = |name: &str| match name {
+        "MOMENTO_API_KEY" => Some(LOCAL_KEY.to_owned()),
+        "MOMENTO_ENDPOINT" => Some(crate::service::DEFAULT_ENDPOINT.to_owned()),
+        "WEBHOOK_SIGNING_SECRET" => Some(secret.reveal().to_owned()),
+        "OUTBOUND_TOPIC" => Some("-".to_owned()),
+        "TRANSFORM" => transform.map(str::to_owned),
+        _ => None,
+    };
+    Config::read(&source, &Transforms::standard()).map_err(|errors| Error::Usage(in_flags(&errors)))
+}
+
+fn chain(routes: RoutesConfig) -> Vec<Stage> {
+    match routes {
+        RoutesConfig::Routes(routes) => {
+            let destinations = routes.all().iter().flat_map(Route::destinations);
+            destinations.flat_map(|to| to.chain.clone()).collect()
+        }
+        RoutesConfig::Parameter(_) => Vec::new(),
     }
 }
 
@@ -201,11 +319,57 @@ mod tests {
 
     #[test]
     fn names_reach_the_function_as_they_are() {
-        let config = plan(&["--outbound", "a, b", "--outbound", " c "]).unwrap().config().unwrap();
-        let RoutesConfig::Routes(routes) = config.routes else { panic!("{config:?}") };
+        let plan = plan(&["--outbound", "a, b", "--outbound", " c {x}"]).unwrap();
         let topics: Vec<_> =
-            routes.all()[0].destinations().iter().filter_map(|to| to.topic.literal()).collect();
-        assert_eq!(topics, ["a, b", " c "]);
+            plan.routes.all()[0].destinations().iter().filter_map(|to| to.topic.literal()).collect();
+        assert_eq!(topics, ["a, b", " c {x}"]);
+        let outbound: Vec<_> = plan.network.outbound().map(|topic| topic.name.as_str()).collect();
+        assert_eq!(outbound, topics);
+    }
+
+    /// The cache and the topic that lines are published to, with these routes.
+    fn inbound(flags: &[&str], text: &str) -> Result<(String, String), String> {
+        let args = Dev::try_parse_from([&["dev"], flags].concat()).unwrap().args;
+        match Routing::from_file(&args, "x/fanout.toml", text, &Transforms::standard()) {
+            Ok(Routing { inbound: (cache, topic), .. }) => Ok((cache.to_string(), topic.to_string())),
+            Err(Error::Usage(said)) => Err(said),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn lines_are_published_to_the_first_route_unless_said_otherwise() {
+        const ONE: &str = "[[routes]]\ntopic = 'in'\ndestinations = ['out']\n";
+        const CACHE: &str = "[[routes]]\ntopic = '{a}-{b}'\ncache = 'c'\ndestinations = ['out']\n";
+        let both = format!("{ONE}{CACHE}");
+        for (flags, text, expected) in [
+            (&[][..], ONE, ("demo", "in")),
+            (&["--cache", "x"], ONE, ("x", "in")),
+            (&["--inbound", "y"], ONE, ("demo", "y")),
+            (&["--inbound", "y-z"], CACHE, ("c", "y-z")),
+            (&[], &both, ("demo", "in")),
+            (&["--inbound", "y-z"], &both, ("c", "y-z")),
+            (&["--example", "chat"], ONE, ("chat", "friends-publish")),
+            (&["--example", "chat", "--inbound", "y"], ONE, ("chat", "y")),
+        ] {
+            let expected = (expected.0.to_owned(), expected.1.to_owned());
+            assert_eq!(inbound(flags, text), Ok(expected), "{flags:?} {text}");
+        }
+        assert_eq!(
+            inbound(&[], CACHE).unwrap_err(),
+            "the first route of x/fanout.toml is for every topic like \"{a}-{b}\": say which one lines are \
+             published to, as in --inbound a-b"
+        );
+    }
+
+    #[test]
+    fn all_faults_of_a_file_are_told_with_their_places() {
+        let said = inbound(&[], "[[routes]]\ntopic = 'in'\ntransforms = ['shout']\ndestinations = ['']")
+            .unwrap_err();
+        let lines: Vec<_> = said.lines().collect();
+        assert_eq!(lines.len(), 3, "{said}");
+        assert!(lines[1].starts_with("x/fanout.toml:3:15: there is no transform \"shout\""), "{said}");
+        assert!(lines[2].starts_with("x/fanout.toml:4:17: the topic is empty"), "{said}");
     }
 
     #[test]

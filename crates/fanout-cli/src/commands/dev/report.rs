@@ -6,7 +6,8 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::function::Function;
-use super::plan::Plan;
+use super::network::{Network, To, Topic, Way};
+use super::plan::{Origin, Plan};
 use super::tracker::Id;
 use crate::cli::Error;
 use crate::deliver::Delivered;
@@ -39,39 +40,46 @@ type Told = Result<(), Error>;
 impl Report<'_> {
     /// Everything runs.
     pub(super) fn ready(&mut self, plan: &Plan, service: &Service, function: &Function, typed: bool) -> Told {
-        let outbound: Vec<_> = plan.outbound.iter().map(|topic| Quoted(topic.as_str()).to_string()).collect();
+        let inbound = plan.network.inbound();
         match self.style {
             Style::Quiet => Ok(()),
-            Style::Json => self.json(&json!({
-                "event": "ready", "momento": service.endpoint(), "function": function.url().as_str(),
-                "cache": plan.cache, "inbound": plan.inbound, "outbound": plan.outbound,
-                "secret": plan.secret.reveal(), "environment": plan.environment(service),
-            })),
+            Style::Json => {
+                let outbound: Vec<_> = plan.network.outbound().map(|topic| topic.name.as_str()).collect();
+                self.json(&json!({
+                    "event": "ready", "momento": service.endpoint(), "function": function.url().as_str(),
+                    "cache": inbound.cache, "inbound": inbound.name, "outbound": outbound,
+                    "routes": routes(&plan.network),
+                    "translations": plan.translates().then(|| plan.translations.name()),
+                    "secret": plan.secret.reveal(), "environment": plan.environment(service),
+                }))
+            }
             Style::Human => {
                 let momento = if plan.momento.momento_endpoint.is_none() {
                     "in this process"
                 } else {
                     "running elsewhere"
                 };
-                let runs = if function.is_in_process() {
-                    format!("in this process, transform: {}", plan.transform)
-                } else {
-                    "running elsewhere".to_owned()
+                let runs = match (&plan.origin, function.is_in_process()) {
+                    (_, false) => "running elsewhere".to_owned(),
+                    (Origin::Flags { transform, .. }, true) => {
+                        format!("in this process, transform: {transform}")
+                    }
+                    (Origin::File(path), true) => format!("in this process, routes: {}", Printable(path)),
                 };
                 let secret = if plan.secret_is_new { "made for this run" } else { "as given" };
                 self.line("Momento", format_args!("{}  ({momento})", service.endpoint()))?;
                 self.line("function", format_args!("{}  ({runs})", function.url()))?;
+                if function.is_in_process() && plan.translates() {
+                    self.line("", format_args!("{}", plan.translations.described()))?;
+                }
                 self.line("secret", format_args!("{}  ({secret})", Printable(plan.secret.reveal())))?;
-                let (cache, inbound) = (Quoted(plan.cache.as_str()), Quoted(plan.inbound.as_str()));
-                self.line(
-                    "topics",
-                    format_args!("{inbound} -> {}, in the cache {cache}", outbound.join(", ")),
-                )?;
+                self.topics(plan)?;
                 if !function.is_in_process() {
                     self.environment(plan, service)?;
                 }
                 self.output.result("")?;
                 if typed {
+                    let inbound = Quoted(&inbound.name);
                     self.output.result(format_args!(
                         "Type a line to publish it to {inbound}; Ctrl-D or Ctrl-C ends this."
                     ))?;
@@ -79,6 +87,37 @@ impl Report<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Where texts go: on one line, or with what is done on the way where that is another from destination
+    /// to destination.
+    fn topics(&mut self, plan: &Plan) -> Told {
+        let network = &plan.network;
+        if let Origin::Flags { .. } = plan.origin {
+            let inbound = network.inbound();
+            let outbound: Vec<_> = network.outbound().map(|topic| Quoted(&topic.name).to_string()).collect();
+            let (cache, inbound) = (Quoted(&inbound.cache), Quoted(&inbound.name));
+            return self
+                .line("topics", format_args!("{inbound} -> {}, in the cache {cache}", outbound.join(", ")));
+        }
+        for (place, topic) in network.topics().iter().enumerate() {
+            let Some(ways) = &topic.ways else { continue };
+            if place == Network::INBOUND {
+                let (cache, topic) = (Quoted(&topic.cache), Quoted(&topic.name));
+                self.line("route", format_args!("{topic}, in the cache {cache}"))?;
+            } else {
+                self.line("route", format_args!("{}", network.name(place)))?;
+            }
+            for way in ways {
+                let to = match &way.to {
+                    To::Place(place) => network.name(*place),
+                    To::Unknown { topic, .. } => Quoted(topic).to_string(),
+                };
+                let chain = if way.chain.is_empty() { "as it is".to_owned() } else { way.chain.join(", ") };
+                self.line("", format_args!("-> {to}  ({})", Printable(&chain)))?;
+            }
+        }
+        Ok(())
     }
 
     fn environment(&mut self, plan: &Plan, service: &Service) -> Told {
@@ -102,9 +141,10 @@ impl Report<'_> {
     pub(super) fn sent(&mut self, id: Id, text: &str, plan: &Plan) -> Told {
         match self.style {
             Style::Quiet => Ok(()),
-            Style::Json => self.json(&json!({"event": "sent", "id": id, "text": text})),
+            Style::Json => self.json(&json!({"event": "sent", "id": id.text, "text": text})),
             Style::Human => {
-                self.line("sent", format_args!("{}  to {}", Quoted(text), Quoted(plan.inbound.as_str())))
+                let inbound = plan.network.name(Network::INBOUND);
+                self.line("sent", format_args!("{}  to {inbound}", Quoted(text)))
             }
         }
     }
@@ -119,7 +159,7 @@ impl Report<'_> {
     ) -> Told {
         match self.style {
             Style::Json => self.json(&json!({
-                "event": "attempt_failed", "id": id, "attempt": attempt, "reason": failure,
+                "event": "attempt_failed", "id": id.text, "attempt": attempt, "reason": failure,
                 "retry_in_ms": millis(pause),
             })),
             Style::Human | Style::Quiet => {
@@ -130,8 +170,14 @@ impl Report<'_> {
         }
     }
 
-    /// The function has taken an event.
-    pub(super) fn delivered(&mut self, id: Id, delivered: &Delivered, took: Duration) -> Told {
+    /// The function has taken an event of `topic`.
+    pub(super) fn delivered(
+        &mut self,
+        id: Id,
+        network: &Network,
+        delivered: &Delivered,
+        took: Duration,
+    ) -> Told {
         let status = delivered.answer.status.as_u16();
         match self.style {
             Style::Quiet => Ok(()),
@@ -139,7 +185,8 @@ impl Report<'_> {
                 let answer = serde_json::from_str(&delivered.answer.body)
                     .unwrap_or_else(|_| json!(delivered.answer.body));
                 self.json(&json!({
-                    "event": "delivered", "id": id, "status": status, "attempts": delivered.attempts,
+                    "event": "delivered", "id": id.text, "topic": network.topic(id.place).map(|topic| &topic.name),
+                    "status": status, "attempts": delivered.attempts,
                     "took_ms": millis(took), "answer": answer,
                 }))
             }
@@ -148,21 +195,35 @@ impl Report<'_> {
                     1 => String::new(),
                     attempts => format!(" at attempt {attempts}"),
                 };
+                let of = match id.place {
+                    Network::INBOUND => String::new(),
+                    place => format!("  for {}", network.name(place)),
+                };
                 let status = reason_phrase(delivered.answer.status);
-                self.line("webhook", format_args!("{status}{attempt}  in {}", Took(took)))
+                self.line("webhook", format_args!("{status}{attempt}  in {}{of}", Took(took)))
             }
         }
     }
 
-    /// A message has arrived; `of` says what it is, where that is known.
-    pub(super) fn arrived(&mut self, topic: &str, value: &str, of: Option<(Id, Duration)>) -> Told {
+    /// A message has arrived on the topic in `place`; `of` says what it is, where that is known.
+    pub(super) fn arrived(
+        &mut self,
+        network: &Network,
+        place: usize,
+        value: &str,
+        of: Option<(Id, Duration)>,
+    ) -> Told {
         match self.style {
-            Style::Json => self.json(&json!({
-                "event": "arrived", "id": of.map(|(id, _)| id), "topic": topic, "text": value,
-                "latency_ms": of.map(|(_, latency)| millis(latency)),
-            })),
+            Style::Json => {
+                let topic = network.topic(place);
+                self.json(&json!({
+                    "event": "arrived", "id": of.map(|(id, _)| id.text),
+                    "cache": topic.map(|topic| &topic.cache), "topic": topic.map(|topic| &topic.name),
+                    "text": value, "latency_ms": of.map(|(_, latency)| millis(latency)),
+                }))
+            }
             Style::Human | Style::Quiet => {
-                let (value, topic) = (Quoted(value), Quoted(topic));
+                let (value, topic) = (Quoted(value), network.name(place));
                 match of {
                     Some((_, latency)) => {
                         self.line("arrived", format_args!("{value}  on {topic}  after {}", Took(latency)))
@@ -173,10 +234,44 @@ impl Report<'_> {
         }
     }
 
+    /// It was decided that a topic gets nothing of a text.
+    pub(super) fn dropped(
+        &mut self,
+        id: Id,
+        text: &str,
+        (network, cache, topic): (&Network, &str, &str),
+        reason: &str,
+    ) -> Told {
+        match self.style {
+            Style::Json => self.json(&json!({
+                "event": "dropped", "id": id.text, "text": text, "cache": cache, "topic": topic,
+                "reason": reason,
+            })),
+            Style::Human | Style::Quiet => {
+                let (text, topic) = (Quoted(text), network.name_of(cache, topic));
+                self.line("dropped", format_args!("{text}  for {topic}: {reason}"))
+            }
+        }
+    }
+
+    /// The function has published to a topic that is not subscribed to.
+    pub(super) fn published_unseen(&mut self, network: &Network, cache: &str, topic: &str) -> Told {
+        match self.style {
+            // The answer is shown whole.
+            Style::Json | Style::Quiet => Ok(()),
+            Style::Human => self.line(
+                "published",
+                format_args!("to {}, which is not subscribed to", network.name_of(cache, topic)),
+            ),
+        }
+    }
+
     /// Nothing more will come of a message.
     pub(super) fn failed(&mut self, id: Id, text: &str, reason: &str) -> Told {
         match self.style {
-            Style::Json => self.json(&json!({"event": "failed", "id": id, "text": text, "reason": reason})),
+            Style::Json => {
+                self.json(&json!({"event": "failed", "id": id.text, "text": text, "reason": reason}))
+            }
             Style::Human | Style::Quiet => {
                 self.aside("failed", format_args!("{}: {reason}", Quoted(text)));
                 Ok(())
@@ -206,6 +301,25 @@ impl Report<'_> {
     fn json(&mut self, line: &serde_json::Value) -> Told {
         Ok(self.output.json(line)?)
     }
+}
+
+/// Where texts go, for programs.
+fn routes(network: &Network) -> serde_json::Value {
+    let way = |way: &Way| match &way.to {
+        To::Place(place) => {
+            let topic = network.topic(*place);
+            let (cache, topic) = (topic.map(|topic| &topic.cache), topic.map(|topic| &topic.name));
+            json!({"cache": cache, "topic": topic, "transforms": way.chain})
+        }
+        To::Unknown { topic, why } => {
+            json!({"topic": topic, "transforms": way.chain, "not_subscribed_to": why})
+        }
+    };
+    let route = |topic: &Topic| {
+        let ways: Vec<_> = topic.ways.as_ref()?.iter().map(way).collect();
+        Some(json!({"cache": topic.cache, "topic": topic.name, "destinations": ways}))
+    };
+    network.topics().iter().filter_map(route).collect()
 }
 
 /// A status with its name.

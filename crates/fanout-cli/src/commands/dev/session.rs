@@ -4,7 +4,7 @@
 //! decides what it means, and is the only one that prints. Texts are published one after the other and
 //! delivered one after the other, so that order is kept.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io::IsTerminal as _;
 use std::pin::pin;
 use std::time::Duration;
@@ -13,17 +13,17 @@ use momento_webhook::{Event as Webhook, Millis};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use topic_fanout::names::TopicName;
 use topic_fanout::webhook::{Clock as _, SystemClock};
 
+use super::answer::Told;
 use super::function::Function;
+use super::network::Network;
 use super::plan::Plan;
 use super::report::{Report, Style, excerpt, reason_phrase};
-use super::tracker::{Arrival, Ended, Id, Tracker};
-use super::workers::{Happening, Line, Side, deliver, listen, publish, read_lines};
+use super::tracker::{Arrival, Ended, Id, Noted, Tracker};
+use super::workers::{Happening, Line, deliver, listen, publish, read_lines};
 use crate::cli::Error;
 use crate::deliver::{Deliverer, Failure, RETRY, Undelivered};
-use crate::output::Quoted;
 use crate::post::Poster;
 use crate::service::Service;
 use crate::signer::{Scheme, Signer};
@@ -63,14 +63,17 @@ pub(super) struct Session<'a> {
     to_deliver: UnboundedSender<(Id, Webhook)>,
     /// Ended when this is dropped.
     _tasks: JoinSet<()>,
+    /// By the places of their topics.
     subscriptions: Vec<Subscribed>,
     /// When all have to be subscribed; `None` once they are.
     start_by: Option<Instant>,
-    failures: usize,
+    /// The texts that came to no good.
+    failures: HashSet<u64>,
     sent: usize,
+    left_out: usize,
 }
 
-/// How far a subscription is: of the inbound topic first, then of the outbound ones.
+/// How far a subscription is.
 #[derive(Debug, Default)]
 struct Subscribed {
     open: bool,
@@ -81,23 +84,21 @@ struct Subscribed {
 impl<'a> Session<'a> {
     /// Starts everything but the typing.
     pub(super) fn new(
-        plan: &'a Plan,
-        service: &'a Service,
-        function: &'a Function,
+        (plan, service, function): (&'a Plan, &'a Service, &'a Function),
         report: Report<'a>,
         input: Input,
+        (happen, happenings): (UnboundedSender<Happening>, UnboundedReceiver<Happening>),
     ) -> Result<Self, Error> {
-        let (happen, happenings) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
-        let cache = plan.cache.as_str();
-        let outbound = plan.outbound.iter().enumerate().map(|(place, topic)| (Side::Outbound(place), topic));
-        for (side, topic) in std::iter::once((Side::Inbound, &plan.inbound)).chain(outbound) {
-            let subscription = Subscription::new(service, cache, topic.as_str(), None)?;
-            tasks.spawn(listen(subscription, side, happen.clone()));
+        let topics = plan.network.topics();
+        for (place, topic) in topics.iter().enumerate() {
+            let subscription = Subscription::new(service, &topic.cache, &topic.name, None)?;
+            tasks.spawn(listen(subscription, place, happen.clone()));
         }
 
         let (to_publish, texts) = mpsc::unbounded_channel();
-        let topic = (cache.to_owned(), plan.inbound.as_str().to_owned());
+        let inbound = plan.network.inbound();
+        let topic = (inbound.cache.clone(), inbound.name.clone());
         tasks.spawn(publish(service.publisher()?, topic, texts, happen.clone()));
 
         let poster = Poster::new(function.url().clone(), RETRY.attempt_timeout)?;
@@ -111,7 +112,7 @@ impl<'a> Session<'a> {
             plan,
             service,
             function,
-            tracker: Tracker::new(plan.outbound.len(), plan.timeout),
+            tracker: Tracker::new(plan.timeout, function.is_in_process()),
             echo: report.style == Style::Json
                 || matches!(input, Input::Texts(_))
                 || !std::io::stdin().is_terminal(),
@@ -124,10 +125,11 @@ impl<'a> Session<'a> {
             to_publish,
             to_deliver,
             _tasks: tasks,
-            subscriptions: (0..=plan.outbound.len()).map(|_| Subscribed::default()).collect(),
+            subscriptions: topics.iter().map(|_| Subscribed::default()).collect(),
             start_by: Some(Instant::now() + START_TIMEOUT),
-            failures: 0,
+            failures: HashSet::new(),
             sent: 0,
+            left_out: 0,
         })
     }
 
@@ -156,22 +158,27 @@ impl<'a> Session<'a> {
         no_more && self.start_by.is_none() && self.tracker.ours() == 0
     }
 
-    /// What it came to.
+    /// What it came to. Whoever sits at a terminal has seen it.
     fn verdict(&self) -> Result<(), Error> {
-        match (&self.input, self.failures) {
-            (Input::Typed, _) | (_, 0) => Ok(()),
-            (Input::Texts(_), failures) => Err(Error::Failed(format!(
-                "{failures} of {} texts did not arrive on all outbound topics",
-                self.sent
-            ))),
+        let (failures, left_out) = (self.failures.len(), self.left_out);
+        let watched = matches!(self.input, Input::Typed) && std::io::stdin().is_terminal();
+        let mut said = Vec::new();
+        if failures > 0 {
+            said.push(format!("{failures} of {} texts did not arrive on all outbound topics", self.sent));
         }
+        if left_out > 0 {
+            said.push(format!("lines that were left out: {left_out}"));
+        }
+        if watched || said.is_empty() { Ok(()) } else { Err(Error::Failed(said.join("; "))) }
     }
 
     fn interrupted(&self) -> Result<(), Error> {
         match &self.input {
-            Input::Typed => Ok(()),
+            Input::Typed => self.verdict(),
             Input::Texts(texts) => {
-                let missing = texts.len() + self.tracker.ours() + self.failures;
+                let begun: HashSet<_> =
+                    self.tracker.our_texts().chain(self.failures.iter().copied()).collect();
+                let missing = texts.len() + begun.len();
                 Err(Error::Failed(format!("ended early: {missing} texts had not arrived")))
             }
         }
@@ -180,35 +187,113 @@ impl<'a> Session<'a> {
     fn handle(&mut self, happening: Happening) -> Result<(), Error> {
         match happening {
             Happening::Refused(refused) => Err(refused.into()),
-            Happening::Subscription { side, event, at } => self.subscription(side, event, at),
-            Happening::NotPublished { id, reason } => self.failed(id, &format!("not published: {reason}")),
+            Happening::Subscription { place, event, at } => self.subscription(place, event, at),
+            Happening::Publishing { cache, topic, text } => {
+                if let Some(place) = self.plan.network.place(&cache, &topic) {
+                    self.tracker.published(place, text);
+                }
+                Ok(())
+            }
+            Happening::NotPublished { id, reason } => {
+                self.failed(id, &format!("not published: {reason}"), &Noted::default())
+            }
             Happening::TryAgain { id, failure, attempt, pause } => {
-                self.report.try_again(id, &describe(&failure), attempt, pause)
+                self.report.try_again(id, &describe(&failure), attempt, pause)?;
+                // The next answer need not say again what was done at this attempt.
+                self.take_note(id, &told(&failure)).map(drop)
             }
             Happening::Delivering { id } => {
                 self.tracker.delivering(id);
                 Ok(())
             }
             Happening::Delivered { id, delivered, took } => {
-                self.report.delivered(id, &delivered, took)?;
-                if let Some(why) = goes_nowhere(&delivered.answer.body) {
-                    return self.failed(id, &why);
-                }
-                self.tracker.accepted(id);
-                Ok(())
+                self.report.delivered(id, &self.plan.network, &delivered, took)?;
+                self.accepted(id, &Told::read(&delivered.answer.body))
             }
-            Happening::Undelivered { id, undelivered } => self.failed(id, &why(&undelivered)),
+            Happening::Undelivered { id, undelivered } => {
+                let noted = self.take_note(id, &told(&undelivered.failure))?;
+                self.failed(id, &why(&undelivered), &noted)
+            }
         }
     }
 
-    fn subscription(&mut self, side: Side, event: Event, at: Instant) -> Result<(), Error> {
+    /// The function has taken an event, and says what became of it.
+    fn accepted(&mut self, id: Id, told: &Told) -> Result<(), Error> {
+        if told.is_ignored() {
+            let why = "the function ignored it: it has no route for this topic";
+            return self.failed(id, why, &Noted::default());
+        }
+        let noted = self.take_note(id, told)?;
+        if told.destinations.is_some() {
+            let missing = self.tracker.waits_for(id).map(|(_, missing)| missing).unwrap_or_default();
+            let never: Vec<_> = missing.iter().filter(|place| !noted.published.contains(place)).collect();
+            if !never.is_empty() {
+                let never: Vec<_> = never.into_iter().map(|place| self.plan.network.name(*place)).collect();
+                let why = format!(
+                    "the function has not published it to {}: its settings are others",
+                    never.join(", ")
+                );
+                return self.failed(id, &why, &noted);
+            }
+        }
+        self.tracker.accepted(id);
+        Ok(())
+    }
+
+    /// Takes note of what an answer says of each destination: nothing is to arrive where it was dropped.
+    fn take_note(&mut self, id: Id, told: &Told) -> Result<Noted, Error> {
+        let network = &self.plan.network;
+        let (text, missing) = match self.tracker.waits_for(id) {
+            Some((text, missing)) => (text.to_owned(), missing.to_vec()),
+            // It had taken too long already, and that was told.
+            None => return Ok(Noted::default()),
+        };
+        if let Some(reason) = told.all_dropped() {
+            for place in missing {
+                self.dropped(id, place, &text, &reason)?;
+            }
+        }
+        let mut noted = Noted::default();
+        for outcome in told.destinations.iter().flatten() {
+            let place = network.place(&outcome.cache, &outcome.topic);
+            match (outcome.dropped(), place) {
+                (Some(reason), Some(place)) => self.dropped(id, place, &text, &reason)?,
+                (Some(reason), None) => {
+                    let topic = (network, outcome.cache.as_str(), outcome.topic.as_str());
+                    self.report.dropped(id, &text, topic, &reason)?;
+                }
+                (None, Some(place)) if outcome.is_published() => noted.published.push(place),
+                (None, None) if outcome.is_published() => {
+                    self.report.published_unseen(network, &outcome.cache, &outcome.topic)?;
+                }
+                (None, place) => noted.failed.extend(place),
+            }
+        }
+        Ok(noted)
+    }
+
+    fn dropped(&mut self, id: Id, place: usize, text: &str, reason: &str) -> Result<(), Error> {
+        let network = &self.plan.network;
+        match network.topic(place) {
+            Some(topic) if self.tracker.dropped(id, place) => {
+                self.report.dropped(id, text, (network, &topic.cache, &topic.name), reason)
+            }
+            // Told before.
+            _ => Ok(()),
+        }
+    }
+
+    fn subscription(&mut self, place: usize, event: Event, at: Instant) -> Result<(), Error> {
         match event {
             Event::Heartbeat => Ok(()),
-            Event::Opened => self.opened(side),
+            Event::Opened => self.opened(place),
             Event::Interrupted { cause, .. } => {
                 let trouble = cause.to_string();
-                let notice = format!("the subscription to {} is interrupted: {trouble}", self.name(side));
-                let was_open = match self.subscribed(side) {
+                let notice = format!(
+                    "the subscription to {} is interrupted: {trouble}",
+                    self.plan.network.name(place)
+                );
+                let was_open = match self.subscriptions.get_mut(place) {
                     Some(subscribed) => {
                         subscribed.trouble = Some(trouble);
                         std::mem::take(&mut subscribed.open)
@@ -219,31 +304,33 @@ impl<'a> Session<'a> {
             }
             Event::Discontinuity(gap) => self.report.notice(&format!(
                 "{} may have lost messages: it was at {} and goes on after {} of page {}",
-                self.name(side),
+                self.plan.network.name(place),
                 gap.last,
                 gap.new,
                 gap.page
             )),
-            Event::Item(item) => match side {
-                Side::Inbound => self.inbound(item, at),
-                Side::Outbound(place) => self.outbound(place, &item, at),
-            },
+            Event::Item(item) => self.item(place, item, at),
         }
     }
 
-    fn opened(&mut self, side: Side) -> Result<(), Error> {
+    fn opened(&mut self, place: usize) -> Result<(), Error> {
         let again = self.start_by.is_none();
-        if let Some(subscribed) = self.subscribed(side) {
+        if let Some(subscribed) = self.subscriptions.get_mut(place) {
             subscribed.open = true;
             subscribed.trouble = None;
         }
         if again {
-            return self.report.notice(&format!("the subscription to {} is open again", self.name(side)));
+            return self
+                .report
+                .notice(&format!("the subscription to {} is open again", self.plan.network.name(place)));
         }
         if self.subscriptions.iter().all(|subscribed| subscribed.open) {
             self.start_by = None;
             let typed = matches!(self.input, Input::Typed);
             self.report.ready(self.plan, self.service, self.function, typed)?;
+            for note in self.plan.network.notes() {
+                self.report.notice(&note)?;
+            }
             if let (true, Some(lines)) = (typed, self.lines_sender.take()) {
                 read_lines(lines)
                     .map_err(|error| Error::System("standard input cannot be read".to_owned(), error))?;
@@ -252,25 +339,49 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// The inbound topic has brought a message: it is delivered, whoever published it.
-    fn inbound(&mut self, item: Item, at: Instant) -> Result<(), Error> {
-        let text = match item.value {
+    /// A topic has brought a message: an arrival, unless it is the inbound topic, and an event for the function
+    /// where that takes the topic, whoever published it.
+    fn item(&mut self, place: usize, item: Item, at: Instant) -> Result<(), Error> {
+        let network = &self.plan.network;
+        let is_taken = network.is_taken(place);
+        let text = match &item.value {
             Value::Text(text) => text,
-            Value::Binary(bytes) => {
-                let length = bytes.len();
-                return self.report.notice(&format!(
-                    "{} has brought {length} bytes that are no text: webhooks carry texts only",
-                    self.name(Side::Inbound)
-                ));
-            }
             Value::Unknown => return Ok(()),
+            Value::Binary(bytes) => {
+                let but = if is_taken { ": webhooks carry texts only" } else { "" };
+                let (name, length) = (network.name(place), bytes.len());
+                return self
+                    .report
+                    .notice(&format!("{name} has brought {length} bytes that are no text{but}"));
+            }
         };
-        let becomes = self.function.becomes(&text);
-        let id = self.tracker.received(&text, becomes, at);
+        let to = network.behind(place);
+        let id = if place == Network::INBOUND {
+            self.tracker.received(place, text, to, at)
+        } else {
+            let arrival = self.tracker.arrived(place, text, at);
+            let of = match arrival {
+                Arrival::Of { id, latency, .. } => Some((id, latency)),
+                Arrival::Other => None,
+            };
+            self.report.arrived(network, place, text, of)?;
+            if !is_taken {
+                return Ok(());
+            }
+            self.tracker.goes_on(&arrival, place, text, to, at)
+        };
+        self.deliver(id, item);
+        Ok(())
+    }
+
+    fn deliver(&self, id: Id, item: Item) {
+        let (Some(topic), Value::Text(text)) = (self.plan.network.topic(id.place), item.value) else {
+            return;
+        };
         let event_timestamp = now();
         let event = Webhook {
-            cache: self.plan.cache.as_str().to_owned(),
-            topic: self.plan.inbound.as_str().to_owned(),
+            cache: topic.cache.clone(),
+            topic: topic.name.clone(),
             event_timestamp,
             publish_timestamp: event_timestamp,
             topic_sequence_number: item.number,
@@ -280,25 +391,15 @@ impl<'a> Session<'a> {
         };
         // The other end lives as long as this.
         let _ = self.to_deliver.send((id, event));
-        Ok(())
-    }
-
-    fn outbound(&mut self, place: usize, item: &Item, at: Instant) -> Result<(), Error> {
-        let topic = self.plan.outbound.get(place).map_or("", TopicName::as_str);
-        let Value::Text(text) = &item.value else {
-            let notice = format!("{} has brought something that is no text", Quoted(topic));
-            return self.report.notice(&notice);
-        };
-        match self.tracker.arrived(place, text, at) {
-            Arrival::Of { id, latency, .. } => self.report.arrived(topic, text, Some((id, latency))),
-            Arrival::Other => self.report.arrived(topic, text, None),
-        }
     }
 
     fn line(&mut self, line: Option<Line>) -> Result<(), Error> {
         match line {
             Some(Ok(text)) => self.send(&text),
-            Some(Err(why)) => self.report.notice(why),
+            Some(Err(why)) => {
+                self.left_out += 1;
+                self.report.notice(why)
+            }
             None => {
                 self.input_ended = true;
                 Ok(())
@@ -319,8 +420,8 @@ impl<'a> Session<'a> {
     }
 
     fn send(&mut self, text: &str) -> Result<(), Error> {
-        let becomes = self.function.becomes(text);
-        let id = self.tracker.sent(text, becomes, Instant::now());
+        let to = self.plan.network.behind(Network::INBOUND);
+        let id = self.tracker.sent(Network::INBOUND, text, to, Instant::now());
         self.sent += 1;
         // The other end lives as long as this.
         let _ = self.to_publish.send((id, text.to_owned()));
@@ -328,8 +429,9 @@ impl<'a> Session<'a> {
         if self.echo { self.report.sent(id, text, self.plan) } else { Ok(()) }
     }
 
-    fn failed(&mut self, id: Id, reason: &str) -> Result<(), Error> {
-        match self.tracker.failed(id) {
+    /// An event came to no good; what was published of it, as far as is known, is waited for all the same.
+    fn failed(&mut self, id: Id, reason: &str, noted: &Noted) -> Result<(), Error> {
+        match self.tracker.failed(id, noted) {
             Some(ended) => self.gave_up(&ended, reason),
             // It had taken too long already, and that was told.
             None => self.report.notice(reason),
@@ -337,7 +439,9 @@ impl<'a> Session<'a> {
     }
 
     fn gave_up(&mut self, ended: &Ended, reason: &str) -> Result<(), Error> {
-        self.failures += usize::from(ended.ours);
+        if ended.ours {
+            self.failures.insert(ended.id.text);
+        }
         self.report.failed(ended.id, &ended.text, reason)
     }
 
@@ -346,8 +450,7 @@ impl<'a> Session<'a> {
             return Err(Error::Failed(self.not_started()));
         }
         for ended in self.tracker.expired(Instant::now()) {
-            let topics: Vec<_> =
-                ended.missing.iter().map(|place| self.name(Side::Outbound(*place))).collect();
+            let topics: Vec<_> = ended.missing.iter().map(|place| self.plan.network.name(*place)).collect();
             let stage = match (ended.received, ended.accepted) {
                 (false, _) => "it did not even come back from the inbound topic",
                 (true, false) => "the function has not taken it",
@@ -372,21 +475,6 @@ impl<'a> Session<'a> {
             trouble.unwrap_or("no answer")
         )
     }
-
-    fn subscribed(&mut self, side: Side) -> Option<&mut Subscribed> {
-        self.subscriptions.get_mut(match side {
-            Side::Inbound => 0,
-            Side::Outbound(place) => place + 1,
-        })
-    }
-
-    fn name(&self, side: Side) -> String {
-        let topic = match side {
-            Side::Inbound => Some(&self.plan.inbound),
-            Side::Outbound(place) => self.plan.outbound.get(place),
-        };
-        Quoted(topic.map_or("", TopicName::as_str)).to_string()
-    }
 }
 
 async fn until(deadline: Option<Instant>) {
@@ -400,13 +488,23 @@ fn now() -> Millis {
     SystemClock.now()
 }
 
+/// What the function's answer says, where it is one.
+fn told(failure: &Failure) -> Told {
+    match failure {
+        Failure::Answer(answer) => Told::read(&answer.body),
+        _ => Told::default(),
+    }
+}
+
 fn describe(failure: &Failure) -> String {
     match failure {
         Failure::Answer(answer) if answer.body.trim().is_empty() => {
             format!("the function answered {}", reason_phrase(answer.status))
         }
         Failure::Answer(answer) => {
-            format!("the function answered {}: {}", reason_phrase(answer.status), excerpt(&answer.body))
+            // Of many destinations, those that are at fault matter.
+            let said = told(failure).failures().unwrap_or_else(|| excerpt(&answer.body));
+            format!("the function answered {}: {said}", reason_phrase(answer.status))
         }
         other => other.to_string(),
     }
@@ -417,44 +515,5 @@ fn why(undelivered: &Undelivered) -> String {
     match undelivered.attempts {
         1 => failure,
         attempts => format!("{failure}; given up after {attempts} attempts"),
-    }
-}
-
-/// Why nothing will arrive, though the function has taken the event.
-fn goes_nowhere(answer: &str) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Answer {
-        status: String,
-        reason: Option<String>,
-    }
-    let answer: Answer = serde_json::from_str(answer).ok()?;
-    match answer.status.as_str() {
-        "dropped" => {
-            let reason = answer.reason.unwrap_or_else(|| "no reason given".to_owned());
-            Some(format!("the function dropped it: {}", excerpt(&reason)))
-        }
-        "ignored" => Some("the function ignored it: it has no route for this topic".to_owned()),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_tells_whether_anything_will_arrive() {
-        for (answer, says) in [
-            (r#"{"status":"success"}"#, None),
-            (r#"{"status":"duplicate"}"#, None),
-            ("OK", None),
-            ("", None),
-            (r#"{"status":"ignored"}"#, Some("no route")),
-            (r#"{"status":"dropped","reason":"rude"}"#, Some("dropped it: rude")),
-        ] {
-            let said = goes_nowhere(answer);
-            assert_eq!(said.is_some(), says.is_some(), "{answer}");
-            assert!(said.unwrap_or_default().contains(says.unwrap_or_default()), "{answer}");
-        }
     }
 }

@@ -19,29 +19,50 @@ const MAX_LINE: usize = 1024 * 1024;
 /// A line that was typed, or why it is not sent.
 pub(super) type Line = Result<String, &'static str>;
 
-/// Which subscription: the inbound topic's, or that of an outbound one by its place.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Side {
-    Inbound,
-    Outbound(usize),
-}
-
 /// What happens.
 pub(super) enum Happening {
-    Subscription { side: Side, event: Event, at: Instant },
+    /// To the subscription to the topic in this place.
+    Subscription {
+        place: usize,
+        event: Event,
+        at: Instant,
+    },
+    /// The function is about to publish; not told of one that runs elsewhere.
+    Publishing {
+        cache: String,
+        topic: String,
+        text: String,
+    },
     Refused(Refused),
-    NotPublished { id: Id, reason: String },
-    TryAgain { id: Id, failure: Failure, attempt: (u32, u32), pause: Duration },
-    Delivering { id: Id },
-    Delivered { id: Id, delivered: Delivered, took: Duration },
-    Undelivered { id: Id, undelivered: Undelivered },
+    NotPublished {
+        id: Id,
+        reason: String,
+    },
+    TryAgain {
+        id: Id,
+        failure: Failure,
+        attempt: (u32, u32),
+        pause: Duration,
+    },
+    Delivering {
+        id: Id,
+    },
+    Delivered {
+        id: Id,
+        delivered: Delivered,
+        took: Duration,
+    },
+    Undelivered {
+        id: Id,
+        undelivered: Undelivered,
+    },
 }
 
 /// Hands in everything that happens to a subscription, until nobody takes it or it is refused.
-pub(super) async fn listen(mut subscription: Subscription, side: Side, happen: UnboundedSender<Happening>) {
+pub(super) async fn listen(mut subscription: Subscription, place: usize, happen: UnboundedSender<Happening>) {
     loop {
         let happening = match subscription.next().await {
-            Ok(event) => Happening::Subscription { side, event, at: Instant::now() },
+            Ok(event) => Happening::Subscription { place, event, at: Instant::now() },
             Err(refused) => Happening::Refused(refused),
         };
         let over = matches!(happening, Happening::Refused(_));
@@ -96,8 +117,8 @@ pub(super) fn read_lines(lines: mpsc::Sender<Line>) -> std::io::Result<()> {
     thread.spawn(move || {
         let mut input = std::io::stdin().lock();
         // What cannot be read has ended.
-        while let Ok(Some(line)) = read_line(&mut input) {
-            if lines.blocking_send(line).is_err() {
+        while let Ok(Some((line, is_last))) = read_line(&mut input) {
+            if lines.blocking_send(line).is_err() || is_last {
                 return;
             }
         }
@@ -105,8 +126,11 @@ pub(super) fn read_lines(lines: mpsc::Sender<Line>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The next line without its end; `None` after the last.
-fn read_line(input: &mut impl BufRead) -> std::io::Result<Option<Line>> {
+/// The next line without its end, and whether it is the last; `None` after that.
+///
+/// What ends without a line end is the last: a terminal gives it when its end is typed in the middle of a line,
+/// and would have to be told once more if it were read on.
+fn read_line(input: &mut impl BufRead) -> std::io::Result<Option<(Line, bool)>> {
     let mut line = Vec::new();
     // One byte more than is kept, to see whether there is more; and the line end.
     let limit = u64::try_from(MAX_LINE + 2).unwrap_or(u64::MAX);
@@ -118,9 +142,10 @@ fn read_line(input: &mut impl BufRead) -> std::io::Result<Option<Line>> {
         if !whole {
             input.skip_until(b'\n')?;
         }
-        return Ok(Some(Err("a line longer than any message was left out")));
+        return Ok(Some((Err("a line longer than any message was left out"), false)));
     }
-    Ok(Some(String::from_utf8(line).map_err(|_| "a line that is not UTF-8 was left out: texts are UTF-8")))
+    let text = String::from_utf8(line).map_err(|_| "a line that is not UTF-8 was left out: texts are UTF-8");
+    Ok(Some((text, !whole)))
 }
 
 #[cfg(test)]
@@ -135,9 +160,12 @@ mod tests {
         let input = [&b" a \r\n\n\xff\n"[..], &long, b"after\n", &longer, &most, b"\nlast"].concat();
         let mut input = &input[..];
         let mut lines = Vec::new();
-        while let Some(line) = read_line(&mut input).unwrap() {
+        let mut last = Vec::new();
+        while let Some((line, is_last)) = read_line(&mut input).unwrap() {
             lines.push(line);
+            last.push(is_last);
         }
+        assert_eq!(last, [false, false, false, false, false, false, false, true]);
         let most = String::from_utf8(most).unwrap();
         let texts: Vec<_> = lines.iter().map(|line| line.as_deref().ok()).collect();
         assert_eq!(

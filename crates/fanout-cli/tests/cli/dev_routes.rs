@@ -1,0 +1,250 @@
+//! `fanout dev` with routes from a file.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Ended, end, end_with, fanout};
+use crate::stub::{Stub, answer};
+
+/// A file with routes, gone when this is.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.toml", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Id, cache, topic and text of every arrival, sorted.
+fn arrivals(ended: &Ended) -> Vec<(u64, String, String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let arrival = |line: &Value| {
+        let id = line["id"].as_u64().expect("of what was sent");
+        (id, text(&line["cache"]), text(&line["topic"]), text(&line["text"]))
+    };
+    let mut arrivals: Vec<_> = ended.events("arrived").iter().map(arrival).collect();
+    arrivals.sort();
+    arrivals
+}
+
+fn arrival(id: u64, cache: &str, topic: &str, text: &str) -> (u64, String, String, String) {
+    (id, cache.to_owned(), topic.to_owned(), text.to_owned())
+}
+
+#[tokio::test]
+async fn the_chat_is_read_in_three_languages() {
+    let args = ["dev", "--example", "chat", "--json", "--send", "Hello, friends!", "--send", "shit"];
+    let ended = end(fanout(&args)).await.assert_code(0);
+    let languages = ["english", "japanese", "spanish"].map(|name| format!("friends-subscribe-{name}"));
+    let texts = ["⟦en⟧", "⟦ja⟧", "⟦es⟧"].map(|code| format!("{code} Ĥéļļö, ƒŕîéñðš!"));
+    let translated = languages.iter().zip(&texts).map(|(topic, text)| arrival(1, "chat", topic, text));
+    // It is moderated, and nothing is left to translate.
+    let masked = languages.iter().map(|topic| arrival(2, "chat", topic, "****"));
+    assert_eq!(arrivals(&ended), translated.chain(masked).collect::<Vec<_>>());
+    let ready = &ended.events("ready")[0];
+    assert_eq!((&ready["translations"], &ready["inbound"]), (&json!("pseudo"), &json!("friends-publish")));
+    let spanish = &ready["routes"][0]["destinations"][1];
+    assert_eq!(spanish["topic"], "friends-subscribe-spanish");
+    assert_eq!(spanish["transforms"], json!(["moderate", r#"translate {"target":"es"}"#]));
+    assert_eq!(ended.err, "");
+}
+
+#[tokio::test]
+async fn people_are_told_what_stands_in_for_translations_and_where_texts_go() {
+    let ended = end_with(fanout(&["dev", "--example", "chat"]), "hi\n".as_bytes()).await.assert_code(0);
+    for part in [
+        "(in this process, routes: examples/chat/fanout.toml)\n",
+        "          translations: stood in for by `pseudo`; --aws asks Amazon Translate\n",
+        "route     \"friends-publish\", in the cache \"chat\"\n",
+        "          -> \"friends-subscribe-japanese\"  (moderate, translate {\"target\":\"ja\"})\n",
+        "arrived   \"⟦es⟧ ĥî\"  on \"friends-subscribe-spanish\"  after ",
+    ] {
+        assert!(ended.out.contains(part), "{part} in {ended:#?}");
+    }
+    let room = ["dev", "--example", "chat", "--inbound", "work-publish", "--send", "hi", "-q"];
+    let ended = end(fanout(&room)).await.assert_code(0);
+    assert!(ended.out.contains("on \"work-subscribe-english\""), "{ended:#?}");
+    let help = end(fanout(&["dev", "--help"])).await.assert_code(0);
+    assert!(help.out.contains("- chat: "), "{help:#?}");
+}
+
+/// What is published to a room is trimmed, kept in another cache, and goes on in capitals.
+const CHAINED: &str = r#"
+[[routes]]
+topic = "{room}-publish"
+transforms = ["trim"]
+destinations = ["{room}-clean", { cache = "archive", topic = "{room}" }]
+
+[[routes]]
+topic = "{room}-clean"
+transforms = ["uppercase"]
+destinations = ["{room}-loud", "{room}-louder"]
+"#;
+
+#[tokio::test]
+async fn what_arrives_goes_on_where_a_route_takes_it() {
+    let file = File::new("chained", CHAINED);
+    let flags = ["dev", "--config", file.path(), "--inbound", "a-publish"];
+    let ended = end(fanout(&[&flags[..], &["--json", "--send", " one", "--send", "two "]].concat())).await;
+    let ended = ended.assert_code(0);
+    let expected = [(1, "one", "ONE"), (2, "two", "TWO")].map(|(id, text, loud)| {
+        [
+            arrival(id, "archive", "a", text),
+            arrival(id, "demo", "a-clean", text),
+            arrival(id, "demo", "a-loud", loud),
+            arrival(id, "demo", "a-louder", loud),
+        ]
+    });
+    assert_eq!(arrivals(&ended), expected.concat());
+    let delivered = ended.events("delivered");
+    let topics: Vec<_> = delivered.iter().map(|line| (&line["id"], &line["topic"])).collect();
+    let (one, two, publish, clean) = (json!(1), json!(2), json!("a-publish"), json!("a-clean"));
+    assert_eq!(topics, [(&one, &publish), (&one, &clean), (&two, &publish), (&two, &clean)]);
+
+    let ended = end(fanout(&[&flags[..], &["--send", "x"]].concat())).await.assert_code(0);
+    for part in [
+        "route     \"a-publish\", in the cache \"demo\"\n",
+        "          -> \"a\" in the cache \"archive\"  (trim)\n",
+        "route     \"a-clean\"\n          -> \"a-loud\"  (uppercase)\n",
+        "arrived   \"x\"  on \"a\" in the cache \"archive\"  after ",
+        "  for \"a-clean\"\n",
+    ] {
+        assert!(ended.out.contains(part), "{part} in {ended:#?}");
+    }
+}
+
+/// Long texts reach one topic only.
+const DROPPING: &str = r#"
+[[routes]]
+topic = "in"
+destinations = [
+    { topic = "short", transforms = [{ filter = { matches = "^.{0,5}$" } }, { translate = { target = "es" } }] },
+    { topic = "all" },
+]
+
+[[routes]]
+topic = "all"
+destinations = [
+    { topic = "short too", transforms = [{ translate = { target = "ja", max_bytes = 5, on_failure = "drop" } }] },
+]
+"#;
+
+#[tokio::test]
+async fn what_a_transform_drops_is_said_and_not_waited_for() {
+    let file = File::new("dropping", DROPPING);
+    let flags = ["dev", "--config", file.path(), "--timeout", "10m"];
+    let texts = ["--json", "--send", "too long", "--send", "brief"];
+    let ended = end(fanout(&[&flags[..], &texts].concat())).await.assert_code(0);
+    let expected = [
+        arrival(1, "demo", "all", "too long"),
+        arrival(2, "demo", "all", "brief"),
+        arrival(2, "demo", "short", "⟦es⟧ ƀŕîéƒ"),
+        arrival(2, "demo", "short too", "⟦ja⟧ ƀŕîéƒ"),
+    ];
+    assert_eq!(arrivals(&ended), expected);
+    let dropped = ended.events("dropped");
+    let topics: Vec<_> = dropped.iter().map(|line| (&line["id"], line["topic"].as_str().unwrap())).collect();
+    let one = json!(1);
+    assert_eq!(topics, [(&one, "short"), (&one, "short too")]);
+
+    for piped in [false, true] {
+        let ended = if piped {
+            end_with(fanout(&flags), b"too long\n").await
+        } else {
+            end(fanout(&[&flags[..], &["-q", "--send", "too long"]].concat())).await
+        };
+        let ended = ended.assert_code(0);
+        for line in [
+            "dropped   \"too long\"  for \"short\": filter: the text does not match the pattern\n",
+            "dropped   \"too long\"  for \"short too\": translate: failed: the text has more than 5 bytes, the most \
+             that is translated\n",
+        ] {
+            assert!(ended.out.contains(line), "{line} in {ended:#?}");
+        }
+        assert_eq!(ended.err, "");
+    }
+}
+
+#[tokio::test]
+async fn a_topic_that_nobody_can_know_in_advance_is_noted() {
+    let routes = "[[routes]]\ntopic = 'in'\n\
+                  destinations = ['out', 'for-{token_id}', 'number-{topic_sequence_number}']";
+    let file = File::new("unknown", routes);
+    let ended = end(fanout(&["dev", "--config", file.path(), "--send", "x"])).await.assert_code(1);
+    for part in [
+        "note      \"for-{token_id}\" cannot be subscribed to in advance: ",
+        "note      \"number-{topic_sequence_number}\" cannot be subscribed to in advance: ",
+        // The function refuses what is published without a token's id.
+        "failed    \"x\": the function answered 422 Unprocessable Entity: \"for-{token_id}\" refused: ",
+    ] {
+        assert!(ended.err.contains(part), "{part} in {ended:#?}");
+    }
+    for part in
+        ["arrived   \"x\"  on \"out\"  after ", "published to \"number-1\", which is not subscribed to"]
+    {
+        assert!(ended.out.contains(part), "{part} in {ended:#?}");
+    }
+}
+
+#[tokio::test]
+async fn every_fault_of_a_file_is_told_before_anything_runs() {
+    let routes = "[[routes]]\ntopic = 'in'\ntransforms = ['shout']\ndestinations = ['a', '']";
+    let file = File::new("faulty", routes);
+    let ended = end(fanout(&["dev", "--config", file.path(), "--send", "x"])).await.assert_code(2);
+    let lines: Vec<_> = ended.err.lines().filter(|line| line.starts_with(file.path())).collect();
+    let [first, second] = &lines[..] else { panic!("two lines in {ended:#?}") };
+    assert!(first.contains(".toml:3:15: there is no transform \"shout\""), "{first}");
+    assert!(second.contains(".toml:4:22: the topic is empty"), "{second}");
+    assert_eq!(ended.out, "");
+}
+
+#[tokio::test]
+async fn flags_and_files_that_do_not_go_together_are_refused() {
+    let file = File::new("flags", CHAINED);
+    for (flags, says) in [
+        (&["--config", file.path()][..], "as in --inbound room-publish"),
+        (
+            &["--config", file.path(), "--inbound", "b"],
+            "no route is for the topic \"b\" in the cache \"demo\"",
+        ),
+        (&["--config", file.path(), "--outbound", "b"], "cannot be used with"),
+        (&["--example", "chat", "--transform", "trim"], "cannot be used with"),
+        (&["--example", "chat", "--config", file.path()], "cannot be used with"),
+        (&["--example", "chess"], "possible values: chat"),
+    ] {
+        let ended = end(fanout(&[&["dev"], flags].concat())).await.assert_code(2).assert_err(says);
+        assert_eq!(ended.out, "", "{flags:?}");
+    }
+    end(fanout(&["dev", "--config", "no/such/file"])).await.assert_code(1).assert_one_error("no/such/file");
+}
+
+#[tokio::test]
+async fn a_function_elsewhere_is_told_of_the_file() {
+    let file = File::new("elsewhere", CHAINED);
+    let stub = Stub::start(|_, request| {
+        let body = request.json();
+        assert_eq!(body["topic"], "a-publish");
+        answer(200, r#"{"status":"dropped","reason":"why not"}"#)
+    })
+    .await;
+    let flags = ["dev", "--json", "--config", file.path(), "--inbound", "a-publish"];
+    let ended = end(fanout(&[&flags[..], &["--function-url", &stub.url, "--send", "x"]].concat())).await;
+    let ended = ended.assert_code(0);
+    assert_eq!(ended.events("dropped").len(), 2);
+    let environment = &ended.events("ready")[0]["environment"];
+    assert_eq!(environment[3], format!("export FANOUT_CONFIG={}", file.path()));
+    assert_eq!(environment.as_array().unwrap().len(), 4);
+}
