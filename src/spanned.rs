@@ -178,13 +178,10 @@ mod tests {
 
     #[test]
     fn every_fault_is_found_and_has_its_place() {
-        let faults = read("size = \"1\"\nnmae = 'x'\nname = 3\n").unwrap_err();
+        let faults = read("size = \"1\"\nlabel = 'x'\nname = 3\n").unwrap_err();
         let places: Vec<_> = faults.iter().map(|(place, _)| place.as_str()).collect();
-        assert_eq!(places, ["3", "nmae", "\"1\""]);
-        assert!(
-            faults.iter().any(|(_, message)| message.contains("expected `size` or `name`")),
-            "{faults:?}"
-        );
+        assert_eq!(places, ["label", "3", "\"1\""]);
+        assert!(faults.iter().any(|(_, message)| message.contains("`size` or `name`")), "{faults:?}");
     }
 
     #[test]

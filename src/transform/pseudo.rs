@@ -43,7 +43,9 @@ impl Translator for Pseudo {
     fn translate<'t>(&'t self, request: Request<'t>) -> BoxFuture<'t, Result<Translation, TransformError>> {
         let Request { text, source, target, .. } = request;
         let source = source.unwrap_or_else(|| language(text)).to_owned();
-        Box::pin(ready(Ok(Translation { text: marked(text, target), source })))
+        // As Amazon does with what is in the language already that is wanted.
+        let text = if source.eq_ignore_ascii_case(target) { text.to_owned() } else { marked(text, target) };
+        Box::pin(ready(Ok(Translation { text, source })))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use test_support::translate_server::TranslateServer;
 
 use crate::harness::{Ended, end, end_with, fanout};
 use crate::stub::{Stub, answer};
@@ -49,7 +50,7 @@ async fn the_chat_is_read_in_three_languages() {
     let args = ["dev", "--example", "chat", "--json", "--send", "Hello, friends!", "--send", "shit"];
     let ended = end(fanout(&args)).await.assert_code(0);
     let languages = ["english", "japanese", "spanish"].map(|name| format!("friends-subscribe-{name}"));
-    let texts = ["⟦en⟧", "⟦ja⟧", "⟦es⟧"].map(|code| format!("{code} Ĥéļļö, ƒŕîéñðš!"));
+    let texts = ["Hello, friends!", "⟦ja⟧ Ĥéļļö, ƒŕîéñðš!", "⟦es⟧ Ĥéļļö, ƒŕîéñðš!"];
     let translated = languages.iter().zip(&texts).map(|(topic, text)| arrival(1, "chat", topic, text));
     // It is moderated, and nothing is left to translate.
     let masked = languages.iter().map(|topic| arrival(2, "chat", topic, "****"));
@@ -60,6 +61,19 @@ async fn the_chat_is_read_in_three_languages() {
     assert_eq!(spanish["topic"], "friends-subscribe-spanish");
     assert_eq!(spanish["transforms"], json!(["moderate", r#"translate {"target":"es"}"#]));
     assert_eq!(ended.err, "");
+}
+
+#[tokio::test]
+async fn amazon_translates_where_that_is_asked_for() {
+    let amazon = TranslateServer::start().await.unwrap();
+    let mut command = fanout(&["dev", "--example", "chat", "--aws", "--json", "--send", "Hello"]);
+    command.envs(amazon.environment());
+    let ended = end(command).await.assert_code(0);
+    let expected = [("english", "[en] Hello"), ("japanese", "[ja] Hello"), ("spanish", "[es] Hello")];
+    let expected =
+        expected.map(|(name, text)| arrival(1, "chat", &format!("friends-subscribe-{name}"), text));
+    assert_eq!(arrivals(&ended), expected);
+    assert_eq!(ended.events("ready")[0]["translations"], "aws");
 }
 
 #[tokio::test]

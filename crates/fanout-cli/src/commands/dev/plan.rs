@@ -60,7 +60,7 @@ impl Plan {
     /// When they do not go together; nothing was started then.
     pub(super) fn new(args: Args) -> Result<Self, Error> {
         let translations = Translations::new(args.aws);
-        let transforms = translations.transforms()?;
+        let transforms = translations.transforms();
         let routing = match (&args.config, args.example) {
             (Some(path), _) => {
                 let text =

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
+use topic_fanout::cloud::Cloud;
 use topic_fanout::transform::Transforms;
 use topic_fanout::transform::pseudo::Pseudo;
-use topic_fanout::transform::translate::Translator;
-
-use crate::cli::Error;
 
 /// What is at work behind the transform `translate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,18 +22,11 @@ impl Translations {
     }
 
     /// All transforms, with it behind `translate`.
-    ///
-    /// # Errors
-    /// When it is not there.
-    pub(super) fn transforms(self) -> Result<Transforms, Error> {
-        let translator: Arc<dyn Translator> = match self {
-            Self::StandIn => Arc::new(Pseudo),
-            // Here Amazon's is put in place of the error.
-            Self::Amazon => {
-                return Err(Error::Usage("--aws: this build has no Amazon Translate in it".to_owned()));
-            }
-        };
-        Ok(Transforms::standard().with_translator(translator))
+    pub(super) fn transforms(self) -> Transforms {
+        match self {
+            Self::StandIn => Transforms::standard().with_translator(Arc::new(Pseudo)),
+            Self::Amazon => Cloud::default().transforms(&Transforms::standard()),
+        }
     }
 
     /// For programs.
