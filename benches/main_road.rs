@@ -40,6 +40,8 @@ fn main() -> anyhow::Result<()> {
 
 struct Binaries {
     webhook: PathBuf,
+    /// The same without AWS.
+    small: PathBuf,
     baseline: PathBuf,
 }
 
@@ -48,9 +50,13 @@ impl Binaries {
         // This is target/release/deps/main_road-….
         let here = std::env::current_exe()?;
         let release = here.parent().and_then(Path::parent).context("no target folder")?;
-        let binaries =
-            Self { webhook: release.join("webhook"), baseline: release.join("examples").join("baseline") };
-        for binary in [&binaries.webhook, &binaries.baseline] {
+        let target = release.parent().context("no target folder")?;
+        let binaries = Self {
+            webhook: release.join("webhook"),
+            small: target.join("small").join("release").join("webhook"),
+            baseline: release.join("examples").join("baseline"),
+        };
+        for binary in [&binaries.webhook, &binaries.small, &binaries.baseline] {
             ensure!(binary.exists(), "{} is not there: run scripts/bench", binary.display());
         }
         Ok(binaries)
@@ -67,6 +73,8 @@ async fn measure(binaries: &Binaries, rounds: &Rounds) -> anyhow::Result<()> {
     warm(binaries, &momento, 100, rounds.wide).await?;
     memory(binaries, &momento, rounds.warm).await?;
     size(binaries)?;
+    println!();
+    variants(binaries, &momento, rounds.cold).await?;
     momento.shutdown().await;
     Ok(())
 }
@@ -101,6 +109,14 @@ fn start(
     momento: &MomentoLocal,
     topics: Option<usize>,
 ) -> anyhow::Result<Process> {
+    Process::start(program, environment(runtime_api, momento, topics))
+}
+
+fn environment(
+    runtime_api: &RuntimeApi,
+    momento: &MomentoLocal,
+    topics: Option<usize>,
+) -> Vec<(String, String)> {
     let names: Vec<_> = (0..topics.unwrap_or(1)).map(|number| format!("topic {number}")).collect();
     let mut environment = runtime_api.environment();
     let mut set = |name: &str, value: String| environment.push((name.to_owned(), value));
@@ -112,7 +128,7 @@ fn start(
     if let Some(topics) = topics {
         set("BASELINE_TOPICS", topics.to_string());
     }
-    Process::start(program, environment)
+    environment
 }
 
 fn body(invoked: Invoked) -> anyhow::Result<String> {
@@ -220,14 +236,73 @@ fn resident(process: &Process) -> anyhow::Result<f64> {
     Ok(kib / 1024.0)
 }
 
-fn size(binaries: &Binaries) -> anyhow::Result<()> {
-    let megabytes = |path: &Path| -> anyhow::Result<(f64, f64)> {
-        let zipped = std::process::Command::new("gzip").args(["-9", "-c"]).arg(path).output()?;
-        ensure!(zipped.status.success(), "gzip failed");
-        #[expect(clippy::cast_precision_loss, reason = "sizes of a few megabytes")]
-        let mb = |bytes: u64| bytes as f64 / 1e6;
-        Ok((mb(std::fs::metadata(path)?.len()), mb(u64::try_from(zipped.stdout.len())?)))
+/// What a start costs with what a build or a configuration has in it, and what it has to hold for that.
+async fn variants(binaries: &Binaries, momento: &MomentoLocal, rounds: usize) -> anyhow::Result<()> {
+    let route = |transforms: &str| {
+        format!(
+            "[[routes]]\ntopic = \"inbound\"\ntransforms = [{transforms}]\ndestinations = [\"outbound\"]\n"
+        )
     };
+    let file = |transforms: &str| Some(route(transforms));
+    let variants = [
+        ("hello world", &binaries.baseline, None),
+        ("without AWS: settings", &binaries.small, None),
+        ("settings", &binaries.webhook, None),
+        ("a file: `uppercase`", &binaries.webhook, file("\"uppercase\"")),
+        ("a file: `template`", &binaries.webhook, file("{ template = { text = \"{{ text }}!\" } }")),
+        // What is in the language already is not sent: nothing of AWS is used.
+        (
+            "a file: `translate`, not called",
+            &binaries.webhook,
+            file(
+                "{ filter = { contains = \"?\" } }, { filter = { contains = \"!\" } }, { translate = { target = \"es\" } }",
+            ),
+        ),
+        ("a file: `moderate`", &binaries.webhook, file("\"moderate\"")),
+    ];
+    let mut measured: Vec<(Times, f64)> = variants.iter().map(|_| Default::default()).collect();
+    for number in 0..rounds {
+        for ((_, program, file), (times, memory)) in variants.iter().zip(&mut measured) {
+            let runtime_api = RuntimeApi::start().await?;
+            let payload = payload(u64::try_from(number)?)?;
+            let mut environment = environment(&runtime_api, momento, None);
+            if let Some(file) = file {
+                environment.retain(|(name, _)| name != "OUTBOUND_TOPICS" && name != "TRANSFORM");
+                environment.push(("FANOUT_CONFIG".to_owned(), file.clone()));
+            }
+            let started = Instant::now();
+            let process = Process::start(program, environment)?;
+            let invoked = runtime_api.invoke(payload, LAMBDA_TIMEOUT).await?;
+            times.push(started.elapsed());
+            body(invoked)?;
+            *memory = memory.max(resident(&process)?);
+        }
+    }
+    println!("| process start to first answer | | ratio | memory | binary | zipped |");
+    println!("| --- | --- | --- | --- | --- | --- |");
+    let mut against = None;
+    for ((what, program, _), (times, memory)) in variants.iter().zip(&mut measured) {
+        let median = times.percentile(50).as_secs_f64();
+        let ratio = median / *against.get_or_insert(median);
+        let (binary, zipped) = megabytes(program)?;
+        println!(
+            "| {what} | {} | {ratio:.2} | {memory:.1} MiB | {binary:.2} MB | {zipped:.2} MB |",
+            times.shown()
+        );
+    }
+    println!();
+    Ok(())
+}
+
+fn megabytes(path: &Path) -> anyhow::Result<(f64, f64)> {
+    let zipped = std::process::Command::new("gzip").args(["-9", "-c"]).arg(path).output()?;
+    ensure!(zipped.status.success(), "gzip failed");
+    #[expect(clippy::cast_precision_loss, reason = "sizes of a few megabytes")]
+    let mb = |bytes: u64| bytes as f64 / 1e6;
+    Ok((mb(std::fs::metadata(path)?.len()), mb(u64::try_from(zipped.stdout.len())?)))
+}
+
+fn size(binaries: &Binaries) -> anyhow::Result<()> {
     let (hello, hello_zipped) = megabytes(&binaries.baseline)?;
     let (webhook, webhook_zipped) = megabytes(&binaries.webhook)?;
     println!("| binary | {hello:.2} MB | | {webhook:.2} MB | {:.2} | - |", webhook / hello);
