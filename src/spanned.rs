@@ -88,14 +88,23 @@ impl<'i> Given<'i> {
     ///
     /// # Errors
     /// Every entry that is wrong, and what is missing.
-    pub fn read<T: DeserializeOwned>(mut self) -> Result<T, Vec<Fault>> {
+    pub fn read<T: DeserializeOwned>(self) -> Result<T, Vec<Fault>> {
+        match self.read_most() {
+            (Some(read), faults) if faults.is_empty() => Ok(read),
+            (_, faults) => Err(faults),
+        }
+    }
+
+    /// What is left of it, as a `T` without the entries that are wrong, where it can do without them; and every
+    /// entry that is wrong, and what is missing.
+    #[must_use]
+    pub fn read_most<T: DeserializeOwned>(mut self) -> (Option<T>, Vec<Fault>) {
         let mut faults = Vec::new();
         let mut removed = Vec::new();
         loop {
             let value = Spanned::new(self.span.clone(), DeValue::Table(self.table.clone()));
             let error = match T::deserialize(ValueDeserializer::from(value)) {
-                Ok(read) if faults.is_empty() => return Ok(read),
-                Ok(_) => return Err(faults),
+                Ok(read) => return (Some(read), faults),
                 Err(error) => error,
             };
             // What is missing because it was wrong was told already.
@@ -108,7 +117,7 @@ impl<'i> Given<'i> {
                     self.table.remove(key.as_str());
                     removed.push(key);
                 }
-                None => return Err(faults),
+                None => return (None, faults),
             }
         }
     }

@@ -112,9 +112,9 @@ impl Reader<'_> {
         if routes.is_empty() {
             return self.fault(span, "there are no routes; a route begins with [[routes]]");
         }
-        // Only when each is right by itself does it mean something to look at them together.
-        let (routes, places): (Vec<_>, Vec<_>) =
-            routes.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
+        // Those of which it is known what they are for are looked at together, whatever else is wrong with
+        // them: who writes a file gets the whole list in one go.
+        let (routes, places): (Vec<_>, Vec<_>) = routes.into_iter().flatten().unzip();
         match Routes::new(routes.clone()) {
             Ok(routes) => Some(routes),
             Err(errors) => {
@@ -126,6 +126,7 @@ impl Reader<'_> {
         }
     }
 
+    /// A route, without those of its destinations that have no name and the transforms that are none.
     fn route(&mut self, given: Spanned<DeValue<'_>>) -> Option<(Route, Places)> {
         let mut given = self.kept(Given::table(given))?;
         let span = given.span();
@@ -133,23 +134,22 @@ impl Reader<'_> {
         let keys: Option<RouteKeys> = self.rest(given, &["topic", "cache", "transforms", "destinations"]);
         let (topics, cache) = match keys {
             None => (None, None),
-            Some(keys) => (self.pattern(&keys.topic), Some(self.inbound_cache(keys.cache))),
+            Some(keys) => (self.pattern(&keys.topic), self.inbound_cache(keys.cache)),
         };
-        let captures: Vec<String> = topics.iter().flat_map(Pattern::names).map(ToOwned::to_owned).collect();
-        // Without its topic it is not known what captures a route has: what uses one is not looked at then.
-        let captures: Option<Vec<&str>> =
-            topics.as_ref().map(|_| captures.iter().map(String::as_str).collect());
-        let default = transforms.map(|list| self.stages(list, captures.as_deref()));
+        // Without its topic it is not known what captures a route has: any that is named may be one.
+        let captures = topics.as_ref().map_or_else(|| holes(self.text), |topic| topic.names().collect());
+        let default = transforms.map(|list| self.stages(list, &captures));
         let default = default.unwrap_or_else(|| Some(Vec::new()));
-        let Some(destinations) = destinations else {
+        let destinations = if let Some(destinations) = destinations {
+            self.destinations(destinations, default.as_deref(), &captures)
+        } else {
             let message = "the route has no destinations; one begins with [[routes.destinations]], or write \
                            destinations = [\"a topic\"]";
-            return self.fault(span, message);
+            self.note(span.clone(), message);
+            Vec::new()
         };
-        let (destinations, places) =
-            self.destinations(destinations, default.as_deref(), captures.as_deref())?;
-        let inbound = Inbound { cache: cache??, topics: Topics::Like(topics?) };
-        default?;
+        let (destinations, places) = destinations.into_iter().unzip();
+        let inbound = Inbound { cache: cache?, topics: Topics::Like(topics?) };
         Some((Route::new(inbound, destinations), Places { route: span, destinations: places }))
     }
 
@@ -182,43 +182,46 @@ impl Reader<'_> {
         }
     }
 
+    /// Those of a list that have a name, and where they stand.
     fn destinations(
         &mut self,
         list: Spanned<DeValue<'_>>,
         default: Option<&[Stage]>,
-        captures: Option<&[&str]>,
-    ) -> Option<(Vec<Destination>, Vec<Span>)> {
+        captures: &[&str],
+    ) -> Vec<(Destination, Span)> {
         let span = list.span();
-        let list = self.kept(spanned::array(list))?;
-        let mut destinations: Vec<(Option<Destination>, Span)> = Vec::new();
+        let Some(list) = self.kept(spanned::array(list)) else { return Vec::new() };
+        let mut list = list.peekable();
+        if list.peek().is_none() {
+            self.note(span, "the route has no destinations; write destinations = [\"a topic\"]");
+        }
+        let mut destinations: Vec<(Destination, Span)> = Vec::new();
         for given in list {
             let span = given.span();
-            let destination = self.destination(given, default, captures);
-            let same =
-                |(known, _): &&(Option<Destination>, Span)| destination.is_some() && *known == destination;
-            if let Some((_, first)) = destinations.iter().find(same) {
+            let faults = self.faults.len();
+            let Some(destination) = self.destination(given, default, captures) else { continue };
+            // Without its transforms it may look like one that it is not.
+            let is_whole = default.is_some() && self.faults.len() == faults;
+            let same = destinations.iter().find(|(known, _)| is_whole && *known == destination);
+            if let Some((_, first)) = same {
                 let line = self.line(first);
                 self.note(span.clone(), format!("the same destination is there already, at line {line}"));
             }
             destinations.push((destination, span));
         }
-        if destinations.is_empty() {
-            return self.fault(span, "the route has no destinations; write destinations = [\"a topic\"]");
-        }
-        let (destinations, spans): (Vec<_>, Vec<_>) = destinations.into_iter().unzip();
-        Some((destinations.into_iter().collect::<Option<Vec<_>>>()?, spans))
+        destinations
     }
 
     fn destination(
         &mut self,
         given: Spanned<DeValue<'_>>,
         default: Option<&[Stage]>,
-        captures: Option<&[&str]>,
+        captures: &[&str],
     ) -> Option<Destination> {
         if matches!(given.get_ref(), DeValue::String(_)) {
             let topic = self.kept(spanned::text(given))?;
             let topic = self.template("topic", &topic, captures)?;
-            return Some(Destination { cache: None, topic, chain: default?.to_vec() });
+            return Some(Destination { cache: None, topic, chain: default.unwrap_or_default().to_vec() });
         }
         let span = given.span();
         let Ok(mut given) = Given::table(given) else {
@@ -233,7 +236,8 @@ impl Reader<'_> {
         }
         let own = transforms.map(|list| self.stages(list, captures));
         let then = then.map(|list| self.stages(list, captures));
-        let keys: DestinationKeys = self.rest(given, &["topic", "cache", "transforms", "then"])?;
+        let keys: Option<DestinationKeys> = self.rest(given, &["topic", "cache", "transforms", "then"]);
+        let keys = keys?;
         let cache = match &keys.cache {
             None => Some(None),
             Some(cache) => self.cache_template(cache, captures).map(Some),
@@ -241,18 +245,18 @@ impl Reader<'_> {
         let topic = self.template("topic", &keys.topic, captures);
         let chain = match (own, then) {
             (Some(own), _) => own,
-            (None, Some(then)) => Some([default?, then?.as_slice()].concat()),
+            (None, Some(then)) => default.zip(then).map(|(default, then)| [default, &then].concat()),
             (None, None) => default.map(<[Stage]>::to_vec),
         };
-        Some(Destination { cache: cache?, topic: topic?, chain: chain? })
+        Some(Destination { cache: cache?, topic: topic?, chain: chain.unwrap_or_default() })
     }
 
-    fn stages(&mut self, list: Spanned<DeValue<'_>>, captures: Option<&[&str]>) -> Option<Vec<Stage>> {
-        let stages = self.transforms.stages(list, captures?);
+    fn stages(&mut self, list: Spanned<DeValue<'_>>, captures: &[&str]) -> Option<Vec<Stage>> {
+        let stages = self.transforms.stages(list, captures);
         stages.map_err(|faults| self.faults.extend(faults)).ok()
     }
 
-    fn cache_template(&mut self, text: &Spanned<String>, captures: Option<&[&str]>) -> Option<Template> {
+    fn cache_template(&mut self, text: &Spanned<String>, captures: &[&str]) -> Option<Template> {
         let template = self.template("cache", text, captures)?;
         match template.literal().map(CacheName::new) {
             Some(Err(error)) => self.fault(text.span(), format!("the cache {error}")),
@@ -260,17 +264,11 @@ impl Reader<'_> {
         }
     }
 
-    fn template(
-        &mut self,
-        what: &str,
-        text: &Spanned<String>,
-        captures: Option<&[&str]>,
-    ) -> Option<Template> {
+    fn template(&mut self, what: &str, text: &Spanned<String>, captures: &[&str]) -> Option<Template> {
         let template = match Template::new(text.get_ref().as_str()) {
             Ok(template) => template,
             Err(error) => return self.not_a_name(what, text.span(), &error),
         };
-        let captures = captures?;
         let unknown = template.names().find(|name| !captures.contains(name) && !FIELDS.contains(name));
         let Some(unknown) = unknown else { return Some(template) };
         let known: Vec<_> = captures.iter().chain(&FIELDS).map(|name| format!("{{{name}}}")).collect();
@@ -315,12 +313,9 @@ impl Reader<'_> {
         }
     }
 
-    /// What is left of a table, as a `T`; `keys` are all that it may have.
+    /// What is left of a table, as a `T` without what is wrong; `keys` are all that it may have.
     fn rest<T: serde::de::DeserializeOwned>(&mut self, given: Given<'_>, keys: &[&str]) -> Option<T> {
-        let faults = match given.read() {
-            Ok(read) => return Some(read),
-            Err(faults) => faults,
-        };
+        let (read, faults) = given.read_most();
         let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
         for fault in faults {
             // Those that were read by hand are not known to serde.
@@ -328,11 +323,14 @@ impl Reader<'_> {
                 Some((unknown, _)) if unknown.starts_with("unknown field") => {
                     format!("{unknown}`, expected one of {}", keys.join(", "))
                 }
+                _ if fault.message == "missing field `topic`" => {
+                    "there is no `topic` here; write topic = \"its name\"".to_owned()
+                }
                 _ => fault.message,
             };
             self.note(fault.span, message);
         }
-        None
+        read
     }
 
     fn not_a_name<T>(&mut self, what: &str, span: Span, error: &ParseError) -> Option<T> {
@@ -368,6 +366,11 @@ impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.line, self.column, self.message)
     }
+}
+
+/// All names that stand in braces.
+fn holes(text: &str) -> Vec<&str> {
+    text.split('{').skip(1).filter_map(|behind| Some(behind.split_once('}')?.0)).collect()
 }
 
 /// The line and the character in it of a byte, both from 1.
@@ -462,6 +465,7 @@ destinations = ["b", "b", "{rom}"]
             );
         };
         said("2:1", "unknown field `speed`, expected one of `routes`");
+        said("6:15", "there is no transform \"shout\"");
         said("4:1", "unknown field `tpoic`, expected one of `topic`, `cache`, `transforms`, `destinations`");
         said("7:17", "the topic opens a hole at byte 0 and never closes it");
         said("7:46", "give one of the two");
@@ -469,6 +473,31 @@ destinations = ["b", "b", "{rom}"]
         said("7:88", "a destination is the name of a topic");
         said("9:9", "has two holes with nothing between them");
         said("12:9", "the capture {text} has the name of a field");
+        said("13:22", "the same destination is there already, at line 13");
+    }
+
+    #[test]
+    fn what_is_wrong_between_routes_is_told_beside_what_is_wrong_in_them() {
+        let told = errors(
+            r#"
+[[routes]]
+topic = "a"
+tranforms = ["trim"]
+destinations = [{ topic = "b", then = ["shout"] }, "{rom}"]
+[[routes]]
+topic = "b"
+transforms = ["shout"]
+destinations = ["c", { topic = "c", transforms = ["shout"] }, "a"]
+[[routes]]
+topic = "{x}-a"
+[[routes]]
+topic = "{y}-a"
+destinations = ["c"]
+"#,
+        );
+        let places: Vec<_> = told.iter().map(|error| error.split_once(' ').unwrap().0).collect();
+        let expected = ["4:1:", "5:17:", "5:40:", "5:52:", "8:15:", "9:51:", "10:1:", "12:1:"];
+        assert_eq!(places, expected, "{told:#?}");
     }
 
     #[test]

@@ -36,8 +36,34 @@ pub struct Way {
     pub destination: usize,
 }
 
-/// For each route, the destinations that must not lead to some other routes, and these routes.
-pub(super) type Guards = HashMap<usize, Vec<(usize, usize)>>;
+/// The ways that close a round for some events only.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Guards {
+    /// For each route, the destinations to look at.
+    watched: HashMap<usize, Vec<Watched>>,
+    /// For each route, the group of routes that lead to one another, if only for some events.
+    groups: Vec<usize>,
+}
+
+/// A destination that must lead to no route of its own route's group, but to these.
+#[derive(Clone, Debug)]
+pub(super) struct Watched {
+    pub(super) destination: usize,
+    /// It leads there whatever an event has in it: that has been looked at before.
+    always: Vec<usize>,
+}
+
+impl Guards {
+    /// The destinations of a route that are to be looked at.
+    pub(super) fn of(&self, route: usize) -> &[Watched] {
+        self.watched.get(&route).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether an event must not go from `route` to `next` by this destination.
+    pub(super) fn forbid(&self, route: usize, watched: &Watched, next: usize) -> bool {
+        self.groups.get(route) == self.groups.get(next) && !watched.always.contains(&next)
+    }
+}
 
 /// A text that no route names, for what an event has in a field: what it leads to, it leads to whatever
 /// there is.
@@ -89,6 +115,32 @@ fn may_be_alike(one: &Topics, other: &Topics) -> bool {
     match (one, other) {
         (Topics::Like(one), Topics::Like(other)) => one.shape().overlaps(other.shape()),
         _ => true,
+    }
+}
+
+impl Routes {
+    /// The routes that events may take next which leave by `way`, those left out that would bring them back.
+    #[must_use]
+    pub fn next(&self, way: Way) -> Vec<usize> {
+        let refused = self.refused(way);
+        self.leads_to(way).into_iter().filter(|next| !refused.contains(next)).collect()
+    }
+
+    /// The routes to which `way` must not lead, because they would bring events back: an event with something in
+    /// it that leads there is refused.
+    #[must_use]
+    pub fn refused(&self, way: Way) -> Vec<usize> {
+        let watched = self.guards.of(way.route).iter().find(|watched| watched.destination == way.destination);
+        let forbidden = |next: &usize| watched.is_some_and(|one| self.guards.forbid(way.route, one, *next));
+        self.leads_to(way).into_iter().filter(forbidden).collect()
+    }
+
+    /// All routes that events may take next which leave by `way`.
+    fn leads_to(&self, way: Way) -> Vec<usize> {
+        let route = self.all.get(way.route);
+        let to = route.and_then(|route| Some((route, route.destinations.get(way.destination)?)));
+        let ways = Ways { routes: self, out: Vec::new() };
+        to.map(|(route, to)| ways.next(route, to, |_| None)).unwrap_or_default()
     }
 }
 
@@ -169,35 +221,85 @@ impl<'r> Ways<'r> {
 
     /// Takes the steps away that close a round for some events only.
     fn take_guarded(&mut self) -> Guards {
-        let sometimes = self.out.iter().flatten().filter(|step| !step.always);
-        let closing: Vec<_> = sometimes.filter(|step| self.leads(step.to, step.by.route)).copied().collect();
-        let mut guards = Guards::new();
-        for step in &closing {
-            guards.entry(step.by.route).or_default().push((step.by.destination, step.to));
-        }
-        let is_closing =
-            |step: &Step| closing.iter().any(|closing| (closing.by, closing.to) == (step.by, step.to));
-        for route in guards.keys() {
-            if let Some(steps) = self.out.get_mut(*route) {
-                steps.retain(|step| !is_closing(step));
+        let groups = self.groups();
+        let mut guards = Guards::default();
+        for (route, steps) in self.out.iter_mut().enumerate() {
+            let is_closing = |step: &Step| !step.always && groups.get(route) == groups.get(step.to);
+            let mut closing: Vec<_> =
+                steps.iter().filter(|step| is_closing(step)).map(|step| step.by.destination).collect();
+            closing.dedup();
+            for destination in closing {
+                let always = steps.iter().filter(|step| step.always && step.by.destination == destination);
+                let always = always.map(|step| step.to).collect();
+                guards.watched.entry(route).or_default().push(Watched { destination, always });
             }
+            steps.retain(|step| !is_closing(step));
+        }
+        if !guards.watched.is_empty() {
+            guards.groups = groups;
         }
         guards
     }
 
-    /// Whether there is a way from one route to another, or it is the same.
-    fn leads(&self, from: usize, to: usize) -> bool {
-        let mut seen = vec![false; self.out.len()];
-        let mut open = vec![from];
-        while let Some(route) = open.pop() {
-            if route == to {
-                return true;
+    /// For each route the number of its group: two routes are in one when each leads to the other. This is
+    /// Tarjan's way to find them, which looks at every step once; it does not call itself.
+    fn groups(&self) -> Vec<usize> {
+        const NONE: usize = usize::MAX;
+        let count = self.out.len();
+        let (mut numbers, mut lowest, mut groups) = (vec![NONE; count], vec![NONE; count], vec![NONE; count]);
+        let (mut next_number, mut next_group) = (0, 0);
+        let mut open = Vec::new();
+        for start in 0..count {
+            if get(&numbers, start) != NONE {
+                continue;
             }
-            if seen.get_mut(route).is_some_and(|seen| !std::mem::replace(seen, true)) {
-                open.extend(self.out.get(route).into_iter().flatten().map(|step| step.to));
+            let mut path = vec![(start, 0)];
+            while let Some((route, place)) = path.last_mut() {
+                let route = *route;
+                if *place == 0 {
+                    set(&mut numbers, route, next_number);
+                    set(&mut lowest, route, next_number);
+                    next_number += 1;
+                    open.push(route);
+                }
+                let step = self.out.get(route).and_then(|steps| steps.get(*place));
+                *place += 1;
+                if let Some(Step { to, .. }) = step {
+                    if get(&numbers, *to) == NONE {
+                        path.push((*to, 0));
+                    } else if get(&groups, *to) == NONE {
+                        let low = get(&lowest, route).min(get(&numbers, *to));
+                        set(&mut lowest, route, low);
+                    }
+                    continue;
+                }
+                path.pop();
+                if get(&lowest, route) == get(&numbers, route) {
+                    while let Some(member) = open.pop() {
+                        set(&mut groups, member, next_group);
+                        if member == route {
+                            break;
+                        }
+                    }
+                    next_group += 1;
+                }
+                if let Some((before, _)) = path.last() {
+                    let low = get(&lowest, *before).min(get(&lowest, route));
+                    set(&mut lowest, *before, low);
+                }
             }
         }
-        false
+        groups
+    }
+}
+
+fn get(numbers: &[usize], place: usize) -> usize {
+    numbers.get(place).copied().unwrap_or(usize::MAX)
+}
+
+fn set(numbers: &mut [usize], place: usize, number: usize) {
+    if let Some(before) = numbers.get_mut(place) {
+        *before = number;
     }
 }
 
@@ -419,6 +521,23 @@ mod tests {
         );
         let stops = [("", "{any}-x", &[("", "stop-x")][..]), ("", "stop-x", &[("", "end")])];
         assert_eq!(errors(&stops), []);
+    }
+
+    #[test]
+    fn where_a_destination_leads_is_known() {
+        let to = [("", "{token_id}-b"), ("c", "b"), ("d", "b"), ("", "z"), ("", "{token_id}")];
+        let routes = [
+            route("", "in", &to),
+            route("", "{x}-b", &[("", "end")]),
+            route("", "b", &[("", "end")]),
+            route("c", "b", &[("", "end")]),
+        ];
+        let routes = Routes::new(routes.into()).unwrap();
+        let way = |destination| Way { route: 0, destination };
+        let next = [0, 1, 2, 3, 4].map(|destination| routes.next(way(destination)));
+        assert_eq!(next, [vec![1], vec![3], vec![2], vec![], vec![1, 2, 3]]);
+        assert_eq!((routes.refused(way(4)), routes.refused(way(0))), (vec![0], vec![]));
+        assert_eq!(routes.next(Way { route: 4, destination: 0 }), [0; 0]);
     }
 
     #[test]

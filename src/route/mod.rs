@@ -135,13 +135,22 @@ impl Routes {
         }
         patterns.sort_by_key(|(closeness, place)| (Reverse(*closeness), is_for_all(place)));
         let patterns = patterns.into_iter().map(|(_, place)| place).collect();
-        Self { all: routes, exact, patterns, guards: check::Guards::new() }
+        Self { all: routes, exact, patterns, guards: check::Guards::default() }
     }
 
     /// All of them, in the order in which they were given.
     #[must_use]
     pub fn all(&self) -> &[Route] {
         &self.all
+    }
+
+    /// The places of all routes in the order in which they are tried: first those for one topic each, of which
+    /// only those for the same topic stand in each other's way, then the patterns.
+    #[must_use]
+    pub fn tried(&self) -> Vec<usize> {
+        let mut exact: Vec<_> = self.exact.values().collect();
+        exact.sort_by_key(|places| places.iter().min());
+        exact.into_iter().flatten().chain(&self.patterns).copied().collect()
     }
 
     /// What becomes of `event`; nothing, where no route is for it.
@@ -163,11 +172,11 @@ impl Routes {
 
     /// Whether the event has something in it that leads to a route from where it would come back.
     fn goes_round(&self, place: usize, plan: &Plan<'_>) -> bool {
-        let guards = self.guards.get(&place).map_or(&[][..], Vec::as_slice);
-        guards.iter().any(|(destination, route)| {
-            let planned = plan.destinations.get(*destination).filter(|planned| planned.missing.is_none());
+        self.guards.of(place).iter().any(|watched| {
+            let planned = plan.destinations.get(watched.destination);
+            let planned = planned.filter(|planned| planned.missing.is_none());
             let next = planned.and_then(|planned| self.find(&planned.topic.cache, &planned.topic.topic));
-            next.is_some_and(|(next, _)| next == *route)
+            next.is_some_and(|(next, _)| self.guards.forbid(place, watched, next))
         })
     }
 
@@ -415,6 +424,19 @@ pub(crate) mod tests {
         ] {
             assert_eq!(first(&routes, cache, topic).as_deref(), Some(taken), "{cache} {topic}");
         }
+    }
+
+    #[test]
+    fn routes_are_tried_from_the_closest_to_the_least_close() {
+        let routes = Routes::unchecked(vec![
+            route("", "{any}", &[]),
+            route("", "b", &[]),
+            route("", "{any}-publish", &[]),
+            route("", "a", &[]),
+            route("chat", "b", &[]),
+            route("chat", "{any}", &[]),
+        ]);
+        assert_eq!(routes.tried(), [4, 1, 3, 2, 5, 0]);
     }
 
     #[test]

@@ -17,7 +17,7 @@
 //! ## How the library is used
 //!
 //! By itself it takes accents away from all that it reads, and takes one sign for any of several letters: a
-//! kilobyte of such signs keeps it busy for seconds. So it never gets the text. It gets a [`Likeness`], one
+//! kilobyte of such signs keeps it busy for seconds. So it never gets the text. It gets a `Likeness`, one
 //! plain character for each that a reader sees, in which few signs stand for few letters; and what it says of
 //! that is applied to the text. `a_text_takes_its_time` holds what that is worth.
 

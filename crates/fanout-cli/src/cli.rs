@@ -9,7 +9,7 @@ use std::str::FromStr;
 use clap::{Parser, Subcommand};
 use momento_webhook::standard::SignatureError;
 
-use crate::commands::{dev, schema, send, sign, topic};
+use crate::commands::{check, dev, schema, send, sign, topic};
 use crate::output::Output;
 use crate::post::{ClientError, PostError};
 use crate::service::{self, Service, ServiceError};
@@ -26,6 +26,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Args),
     Dev(dev::Args),
     Schema(schema::Args),
     Send(send::Args),
@@ -125,6 +126,7 @@ pub fn run(cli: Cli, output: &mut Output) -> ExitCode {
     };
     let ended = runtime.block_on(async {
         match cli.command {
+            Command::Check(args) => check::run(args, output).await,
             Command::Dev(args) => dev::run(args, output).await,
             Command::Schema(args) => schema::run(args, output),
             Command::Send(args) => send::run(args, output).await,
@@ -260,6 +262,8 @@ mod tests {
             &["dev", "--function-url", "http://127.0.0.1:9000/lambda-url/webhook", "--momento-port", "8080"],
             &["send", "--url", "http://127.0.0.1:1", "--text", "-", "--header", "a: b"],
             &["sign"],
+            &["check"],
+            &["check", "-", "--event", "event.json", "--format", "json", "--aws"],
             &["topic", "publish", "c", "t", "-dashes are fine-"],
             &["topic", "subscribe", "c", "t", "--resume-at", "3", "--page", "7"],
         ] {
@@ -274,6 +278,8 @@ mod tests {
             &["dev", "--timeout", "0"],
             &["send"],
             &["send", "--url", "http://a", "--body", "-", "--text", "x"],
+            &["check", "--format", "svg"],
+            &["check", "--aws"],
             &["send", "--url", "http://a", "--header", "no colon"],
             &["topic", "subscribe", "c", "t", "--page", "7"],
             &["topic", "subscribe", "c", "t", "--count", "0"],

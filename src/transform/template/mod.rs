@@ -25,8 +25,8 @@
 //!
 //! | module | what it is for |
 //! | --- | --- |
-//! | [`check`] | what a template may say, before it is used |
-//! | [`filters`] | the filters and tests, each of a bounded result |
+//! | `check` | what a template may say, before it is used |
+//! | `filters` | the filters and tests, each of a bounded result |
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};

@@ -1,5 +1,6 @@
 //! One module for each command: its flags, and what it does.
 
+pub(crate) mod check;
 pub(crate) mod dev;
 pub(crate) mod schema;
 pub(crate) mod send;

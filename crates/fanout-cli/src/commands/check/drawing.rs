@@ -1,0 +1,369 @@
+//! Topics and routes as a drawing: for Mermaid, which many pages render, or for Graphviz.
+//!
+//! A topic is there once, however many routes lead to it or from it, and so is a transform that is done once
+//! for several destinations. Names are somebody's text: whatever is in them, it stays text.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use topic_fanout::transform::{OnFailure, Tree};
+
+use super::outline::{Outline, Outlined, cache_of, cache_to};
+use crate::output::Printable;
+
+/// A drawing.
+#[derive(Debug, Default)]
+pub(super) struct Drawing {
+    nodes: Vec<Node>,
+    links: Vec<Link>,
+}
+
+#[derive(Debug)]
+struct Node {
+    kind: Kind,
+    label: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Topic,
+    Transform,
+}
+
+/// From one node to another, by their places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Link {
+    from: usize,
+    to: usize,
+    kind: LinkKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum LinkKind {
+    /// A text goes this way.
+    Way(OnFailure),
+    /// Events of the one topic are events of the other.
+    Same,
+}
+
+/// A cache, where it is known, and a topic.
+type Name = (Option<String>, String);
+
+impl Drawing {
+    pub(super) fn new(outline: &Outline<'_>) -> Self {
+        let mut drawing = Self::default();
+        let mut topics = HashMap::new();
+        for outlined in &outline.outlined {
+            let inbound = outlined.route.inbound();
+            let from = drawing.topic(&mut topics, (cache_of(inbound), inbound.to_string()));
+            let to: Vec<_> = outlined
+                .ways
+                .iter()
+                .map(|way| {
+                    let to = way.destination;
+                    drawing.topic(&mut topics, (cache_to(inbound, to), to.topic.to_string()))
+                })
+                .collect();
+            drawing.tree(outlined.route.tree(), (from, OnFailure::Fail), &to);
+        }
+        for outlined in &outline.outlined {
+            drawing.chained(outline, outlined, &mut topics);
+        }
+        drawing
+    }
+
+    /// How many links it has.
+    pub(super) const fn links(&self) -> usize {
+        self.links.len()
+    }
+
+    /// The node of a topic.
+    fn topic(&mut self, topics: &mut HashMap<Name, usize>, name: Name) -> usize {
+        if let Some(node) = topics.get(&name) {
+            return *node;
+        }
+        let (cache, topic) = &name;
+        let label =
+            format!("{} / {}", Printable(cache.as_deref().unwrap_or("(any cache)")), Printable(topic));
+        let node = self.node(Kind::Topic, label);
+        topics.insert(name, node);
+        node
+    }
+
+    fn node(&mut self, kind: Kind, label: String) -> usize {
+        self.nodes.push(Node { kind, label });
+        self.nodes.len() - 1
+    }
+
+    fn link(&mut self, from: usize, to: usize, kind: LinkKind) {
+        self.links.push(Link { from, to, kind });
+    }
+
+    /// Draws what is done behind a node; `to` has the node of each destination.
+    fn tree(&mut self, tree: &Tree, (from, on_failure): (usize, OnFailure), to: &[usize]) {
+        for place in &tree.destinations {
+            if let Some(to) = to.get(*place) {
+                self.link(from, *to, LinkKind::Way(on_failure));
+            }
+        }
+        for branch in &tree.branches {
+            let stage = &branch.stage;
+            let settings = if stage.settings() == "{}" { "" } else { stage.settings() };
+            let label = format!("{} {}", Printable(stage.name()), Printable(settings));
+            let node = self.node(Kind::Transform, label.trim_end().to_owned());
+            self.link(from, node, LinkKind::Way(on_failure));
+            for (on_failure, behind) in &branch.behind {
+                self.tree(behind, (node, *on_failure), to);
+            }
+        }
+    }
+
+    /// Links destinations to the routes that events take next, where these have other names.
+    fn chained(&mut self, outline: &Outline<'_>, outlined: &Outlined<'_>, topics: &mut HashMap<Name, usize>) {
+        let inbound = outlined.route.inbound();
+        for way in &outlined.ways {
+            let from =
+                self.topic(topics, (cache_to(inbound, way.destination), way.destination.topic.to_string()));
+            for next in &way.next {
+                let Some(next) = outline.routes.all().get(*next) else { continue };
+                let to = self.topic(topics, (cache_of(next.inbound()), next.inbound().to_string()));
+                let link = Link { from, to, kind: LinkKind::Same };
+                if from != to && !self.links.contains(&link) {
+                    self.links.push(link);
+                }
+            }
+        }
+    }
+
+    /// As the source of a Mermaid flowchart.
+    pub(super) fn mermaid(&self) -> String {
+        let mut source = String::from("flowchart LR");
+        for (place, node) in self.nodes.iter().enumerate() {
+            let (open, close) = match node.kind {
+                Kind::Topic => ("([", "])"),
+                Kind::Transform => ("[", "]"),
+            };
+            let _ = write!(source, "\n    n{place}{open}\"{}\"{close}", for_mermaid(&node.label));
+        }
+        for Link { from, to, kind } in &self.links {
+            let arrow = match kind {
+                LinkKind::Way(OnFailure::Fail) => "-->",
+                LinkKind::Way(OnFailure::Drop) => "-->|\"on failure drop\"|",
+                LinkKind::Way(OnFailure::Pass) => "-->|\"on failure pass\"|",
+                LinkKind::Same => "-.->",
+            };
+            let _ = write!(source, "\n    n{from} {arrow} n{to}");
+        }
+        source
+    }
+
+    /// As a graph of Graphviz.
+    pub(super) fn dot(&self) -> String {
+        let mut source = String::from("digraph fanout {\n    rankdir=LR;\n    node [shape=box];");
+        for (place, node) in self.nodes.iter().enumerate() {
+            let style = match node.kind {
+                Kind::Topic => ", style=rounded",
+                Kind::Transform => "",
+            };
+            let _ = write!(source, "\n    n{place} [label=\"{}\"{style}];", for_dot(&node.label));
+        }
+        for Link { from, to, kind } in &self.links {
+            let style = match kind {
+                LinkKind::Way(OnFailure::Fail) => "",
+                LinkKind::Way(OnFailure::Drop) => " [label=\"on failure drop\"]",
+                LinkKind::Way(OnFailure::Pass) => " [label=\"on failure pass\"]",
+                LinkKind::Same => " [style=dashed]",
+            };
+            let _ = write!(source, "\n    n{from} -> n{to}{style};");
+        }
+        source.push_str("\n}");
+        source
+    }
+}
+
+/// A text in a quoted label of Mermaid, for which a label may be markup in several ways: what is neither a
+/// letter, a digit nor harmless where it stands is written as a number.
+fn for_mermaid(label: &str) -> String {
+    let chars: Vec<_> = label.chars().collect();
+    let is_word = |place: Option<usize>| {
+        place.and_then(|place| chars.get(place)).is_some_and(|char| char.is_alphanumeric())
+    };
+    let mut escaped = String::with_capacity(label.len());
+    for (place, char) in chars.iter().enumerate() {
+        let (before, behind) = (place.checked_sub(1), place.checked_add(1));
+        let is_plain = match char {
+            '/' | ',' | '{' | '}' | '(' | ')' => true,
+            // At other places they are lists, lines and emphasis, and several spaces are one.
+            '-' => before.and_then(|before| chars.get(before)).is_some_and(|char| !matches!(char, ' ' | '-')),
+            '_' => is_word(before) && is_word(behind),
+            ' ' => before.and_then(|before| chars.get(before)).is_some_and(|char| *char != ' '),
+            other => other.is_alphanumeric(),
+        };
+        if is_plain {
+            escaped.push(*char);
+        } else {
+            let _ = write!(escaped, "#{};", u32::from(*char));
+        }
+    }
+    escaped
+}
+
+/// A text in a quoted label of DOT, in which backslashes and entities mean something.
+fn for_dot(label: &str) -> String {
+    let mut escaped = String::with_capacity(label.len());
+    for char in label.chars() {
+        match char {
+            '"' | '\\' => escaped.extend(['\\', char]),
+            '&' => escaped.push_str("&amp;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::outline::tests::routes;
+    use super::*;
+
+    fn drawing(text: &str) -> Drawing {
+        Drawing::new(&Outline::new(text, &routes(text)))
+    }
+
+    const CHAT: &str = "
+[[routes]]
+cache = 'chat'
+topic = '{room}-publish'
+transforms = ['trim']
+destinations = [
+    '{room}-a',
+    { topic = '{room}-b', then = ['uppercase'] },
+    { topic = '{room}-c', transforms = [{ trim = { on_failure = 'pass' } }, 'uppercase'] },
+    { topic = 'log', cache = 'log', transforms = [] },
+]
+[[routes]]
+topic = '{x}-b'
+destinations = ['archive']
+[[routes]]
+cache = 'log'
+topic = 'log'
+destinations = ['seen']
+";
+
+    #[test]
+    fn what_is_shared_is_drawn_once_and_chains_are_linked() {
+        let expected = "flowchart LR
+    n0([\"log / log\"])
+    n1([\"log / seen\"])
+    n2([\"chat / {room}-publish\"])
+    n3([\"chat / {room}-a\"])
+    n4([\"chat / {room}-b\"])
+    n5([\"chat / {room}-c\"])
+    n6[\"trim\"]
+    n7[\"uppercase\"]
+    n8[\"uppercase\"]
+    n9([\"(any cache) / {x}-b\"])
+    n10([\"(any cache) / archive\"])
+    n0 --> n1
+    n2 --> n0
+    n2 --> n6
+    n6 --> n3
+    n6 --> n7
+    n7 --> n4
+    n6 -->|\"on failure pass\"| n8
+    n8 --> n5
+    n9 --> n10
+    n4 -.-> n9";
+        assert_eq!(drawing(CHAT).mermaid(), expected);
+    }
+
+    #[test]
+    fn graphviz_gets_the_same_drawing() {
+        let dot = drawing(CHAT).dot();
+        assert!(dot.starts_with("digraph fanout {\n") && dot.ends_with("\n}"), "{dot}");
+        for line in [
+            "n2 [label=\"chat / {room}-publish\", style=rounded];",
+            "n6 [label=\"trim\"];",
+            "n6 -> n8 [label=\"on failure pass\"];",
+            "n4 -> n9 [style=dashed];",
+        ] {
+            assert!(dot.lines().any(|own| own.trim() == line), "{line} in {dot}");
+        }
+    }
+
+    const HOSTILE: &str = r#"a"]);n0-->n1%%{init}<b>&amp;#quot;|end|`x`\"#;
+
+    fn hostile() -> Drawing {
+        let topic = serde_json::to_string(&HOSTILE.replace('{', "{{").replace('}', "}}")).unwrap();
+        drawing(&format!("[[routes]]\ntopic = 'in'\ndestinations = [{topic}, \"two\\nlines\\u001b\"]"))
+    }
+
+    #[test]
+    fn no_name_gets_out_of_its_label_in_mermaid() {
+        let mermaid = hostile().mermaid();
+        let mut lines = mermaid.lines();
+        assert_eq!(lines.next(), Some("flowchart LR"));
+        let rest: Vec<_> = lines.map(str::trim).collect();
+        assert_eq!(rest.len(), 5, "{mermaid}");
+        for line in &rest[..3] {
+            let (_, label) = line.split_once("([\"").unwrap();
+            let label = label.strip_suffix("\"])").unwrap();
+            assert!(is_plain(label), "{label}");
+        }
+        assert_eq!(rest[3..], ["n0 --> n1", "n0 --> n2"]);
+    }
+
+    /// Whether a label has nothing in it but text and numbers of characters.
+    fn is_plain(label: &str) -> bool {
+        let mut parts = label.split('#');
+        let text = |text: &str| text.chars().all(|char| char.is_alphanumeric() || " /,-_{}()".contains(char));
+        parts.next().is_some_and(text)
+            && parts.all(|part| {
+                let Some((number, rest)) = part.split_once(';') else { return false };
+                number.parse::<u32>().is_ok() && text(rest)
+            })
+    }
+
+    #[test]
+    fn mermaid_shows_what_was_written() {
+        for label in
+            [HOSTILE, "  two  spaces ", "1. list", "- a", "a-b_c-", "東京/é", "#35;", "style: x#1;", ""]
+        {
+            let escaped = for_mermaid(label);
+            assert!(is_plain(&escaped), "{escaped}");
+            let mut parts = escaped.split('#');
+            let mut shown = parts.next().unwrap().to_owned();
+            for part in parts {
+                let (number, rest) = part.split_once(';').unwrap();
+                shown.push(char::from_u32(number.parse().unwrap()).unwrap());
+                shown.push_str(rest);
+            }
+            assert_eq!(shown, label);
+        }
+        assert_eq!(for_mermaid("room-1_publish"), "room-1_publish");
+    }
+
+    #[test]
+    fn no_name_gets_out_of_its_label_in_dot() {
+        let dot = hostile().dot();
+        let labels: Vec<_> =
+            dot.lines().filter_map(|line| line.split_once("label=").map(|(_, label)| label)).collect();
+        assert_eq!(labels.len(), 3, "{dot}");
+        for label in labels {
+            // A quoted string ends at the first quote that no backslash stands before.
+            let mut chars = label.strip_prefix('"').unwrap().chars();
+            while let Some(char) = chars.next() {
+                match char {
+                    '\\' => assert!(matches!(chars.next(), Some('"' | '\\')), "{label}"),
+                    '"' => break,
+                    _ => {}
+                }
+            }
+            assert_eq!(chars.as_str(), ", style=rounded];");
+        }
+        assert!(
+            dot.contains(r#"<b>&amp;amp;#quot;|end|`x`\\""#) && dot.contains(r"two\\nlines\\u{1b}"),
+            "{dot}"
+        );
+    }
+}

@@ -1,0 +1,101 @@
+//! What is wrong in a file, as compilers tell it.
+
+use serde_json::{Value, json};
+use topic_fanout::config::file::FileError;
+
+use super::columns::width;
+use crate::output::{Output, Printable};
+
+/// The most characters of a line that are shown, and the most before the one in question.
+const SHOWN: usize = 110;
+const BEFORE: usize = 80;
+
+/// All that is wrong in one file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Faults<'f> {
+    pub(super) name: &'f str,
+    pub(super) text: &'f str,
+    pub(super) errors: &'f [FileError],
+}
+
+impl Faults<'_> {
+    pub(super) fn tell(&self, output: &mut Output) {
+        for error in self.errors {
+            output.note(format_args!("{}:{}", Printable(self.name), Printable(&error.to_string())));
+            if let Some(line) = self.excerpt(error) {
+                output.note(line);
+            }
+        }
+    }
+
+    /// The line in question, and under it a caret.
+    fn excerpt(&self, error: &FileError) -> Option<String> {
+        let line = self.text.split('\n').nth(error.line.checked_sub(1)?)?.trim_end_matches('\r');
+        if line.trim().is_empty() {
+            return None;
+        }
+        let before = error.column.saturating_sub(1);
+        let skipped = before.saturating_sub(BEFORE);
+        let start = if skipped > 0 { "…" } else { "" };
+        let mut chars = line.chars().skip(skipped);
+        let head: String = chars.by_ref().take(before - skipped).collect();
+        let tail: String = chars.by_ref().take(SHOWN + skipped - before).collect();
+        let end = if chars.next().is_some() { "…" } else { "" };
+        let (head, tail) = (shown(&head), shown(&tail));
+        let number = error.line.to_string();
+        let blank = " ".repeat(number.len());
+        let caret = format!("{}^", " ".repeat(width(start) + width(&head)));
+        Some(format!(" {number} | {start}{head}{tail}{end}\n {blank} | {caret}"))
+    }
+
+    pub(super) fn summary(&self) -> String {
+        let count = self.errors.len();
+        format!("{}: {count} error{}", Printable(self.name), if count == 1 { "" } else { "s" })
+    }
+
+    pub(super) fn as_json(&self) -> Value {
+        let error =
+            |error: &FileError| json!({"line": error.line, "column": error.column, "message": error.message});
+        json!({"file": self.name, "errors": self.errors.iter().map(error).collect::<Vec<_>>()})
+    }
+}
+
+/// A part of a line as it is printed: tabs have no width of their own.
+fn shown(part: &str) -> String {
+    Printable(&part.replace('\t', "    ")).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn excerpt(text: &str, line: usize, column: usize) -> Option<String> {
+        let error = FileError { line, column, message: String::new() };
+        Faults { name: "f", text, errors: &[] }.excerpt(&error)
+    }
+
+    #[test]
+    fn the_caret_stands_under_the_place() {
+        for (text, line, column, expected) in [
+            ("a = 1", 1, 5, " 1 | a = 1\n   |     ^"),
+            ("\n\tb = x\r\n", 2, 6, " 2 |     b = x\n   |         ^"),
+            ("東 = 1", 1, 3, " 1 | 東 = 1\n   |    ^"),
+            ("\u{1b} x", 1, 3, " 1 | \\u{1b} x\n   |        ^"),
+            ("a", 1, 2, " 1 | a\n   |  ^"),
+        ] {
+            assert_eq!(excerpt(text, line, column).unwrap(), expected, "{text:?}");
+        }
+        assert_eq!(excerpt(&"\n".repeat(99), 99, 1), None);
+        assert_eq!(excerpt("", 0, 0), None);
+    }
+
+    #[test]
+    fn of_a_long_line_there_is_a_part() {
+        let line = format!("{}!{}", "a".repeat(1_000), "b".repeat(1_000));
+        let told = excerpt(&line, 1, 1_001).unwrap();
+        let (shown, caret) = told.split_once('\n').unwrap();
+        assert!(shown.chars().count() < 120, "{shown}");
+        let place = caret.chars().position(|char| char == '^').unwrap();
+        assert_eq!(shown.chars().nth(place), Some('!'));
+    }
+}

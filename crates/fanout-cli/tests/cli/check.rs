@@ -1,0 +1,331 @@
+//! `fanout check`.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Ended, end, end_with, fanout};
+
+const CHAT: &str = r#"
+[[routes]]
+cache = "chat"
+topic = "{any_topic}"
+destinations = [{ topic = "audit", cache = "log" }]
+
+[[routes]]
+cache = "chat"
+topic = "{room}-publish"
+transforms = ["trim"]
+
+[[routes.destinations]]
+topic = "{room}-loud"
+cache = "out"
+then = ["uppercase"]
+
+[[routes.destinations]]
+topic = "{room}-spanish"
+cache = "out"
+then = [{ translate = { target = "es" } }]
+
+[[routes.destinations]]
+topic = "for-{token_id}"
+cache = "out"
+
+[[routes]]
+cache = "log"
+topic = "audit"
+destinations = ["seen"]
+"#;
+
+/// A file of this test that is gone with it.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("fanout-check-{}-{name}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn name(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Checks routes that come by standard input.
+async fn check(routes: &str, more: &[&str]) -> Ended {
+    end_with(fanout(&[&["check", "-"], more].concat()), routes.as_bytes()).await
+}
+
+/// What becomes of an event by these routes.
+async fn event(name: &str, routes: &str, event: &Value, more: &[&str]) -> Ended {
+    let event = File::new(name, &event.to_string());
+    check(routes, &[&["--event", event.name()], more].concat()).await
+}
+
+#[tokio::test]
+async fn a_good_file_is_a_table_and_a_drawing() {
+    let file = File::new("good.toml", CHAT);
+    let ended = end(fanout(&["check", file.name()])).await.assert_code(0);
+    let expected = r#"line  cache   topic                 cache  topic             transforms
+26    "log"   "audit"           ->  "log"  "seen"            (none)
+7     "chat"  "{room}-publish"  ->  "out"  "{room}-loud"     trim | uppercase
+                                ->  "out"  "{room}-spanish"  (trim) | translate {"target":"es"}
+                                ->  "out"  "for-{token_id}"  (trim)
+2     "chat"  "{any_topic}"     ->  "log"  "audit"           (none)
+
+(in parentheses: done once, with the same for the destinations above)
+note: line 7: "for-{token_id}" needs {token_id}, which not every event has: without it this destination refuses the event, and the others are served
+note: line 2: "audit" goes on with the route at line 26, "audit", where that topic has a webhook too
+"#;
+    let (table, rest) = ended.out.split_at(expected.len());
+    assert_eq!(table, expected);
+    let summary = "3 routes, 5 destinations; an event has at most 3 transforms applied (5 if each destination had its own)\n\nflowchart LR\n";
+    assert!(rest.starts_with(&format!("{}: {summary}", file.name())), "{rest}");
+    assert_eq!(ended.err, "");
+}
+
+#[tokio::test]
+async fn a_drawing_can_be_had_by_itself() {
+    let table = check(CHAT, &["--format", "table"]).await.assert_code(0);
+    assert!(table.out.starts_with("line ") && !table.out.contains("flowchart"), "{}", table.out);
+    let mermaid = check(CHAT, &["--format", "mermaid"]).await.assert_code(0);
+    assert!(mermaid.out.starts_with("flowchart LR\n    n0([\"log / audit\"])\n"), "{}", mermaid.out);
+    let dot = check(CHAT, &["--format", "dot"]).await.assert_code(0);
+    assert!(dot.out.starts_with("digraph fanout {\n") && dot.out.ends_with("\n}\n"), "{}", dot.out);
+    assert_eq!(mermaid.out.matches("[\"trim\"]").count(), 1);
+    assert_eq!(dot.out.matches("label=\"trim\"").count(), 1);
+}
+
+#[tokio::test]
+async fn a_program_reads_json() {
+    let ended = check(CHAT, &["--format", "json"]).await.assert_code(0);
+    let [told] = &ended.json()[..] else { panic!("{}", ended.out) };
+    assert_eq!(told["errors"], json!([]));
+    assert_eq!(told["routes"][1]["line"], 7);
+    assert_eq!(told["routes"][1]["destinations"][1]["transforms"][1]["settings"], json!({"target": "es"}));
+    assert_eq!(told["routes"][2]["destinations"][0]["next_lines"], json!([26]));
+
+    let ended = check("[[routes]]\ntopic = 'a'", &["--format", "json"]).await.assert_code(1);
+    let [told] = &ended.json()[..] else { panic!("{}", ended.out) };
+    assert_eq!((&told["errors"][0]["line"], &told["errors"][0]["column"]), (&json!(1), &json!(1)));
+}
+
+#[tokio::test]
+async fn everything_that_is_wrong_is_told_at_once() {
+    let file = File::new(
+        "wrong.toml",
+        r#"[[routes]]
+topic = "{room}-publish"
+tranforms = ["trim"]
+transforms = ["shout"]
+destinations = ["{rom}-subscribe"]
+
+[[routes]]
+topic = "{place}-publish"
+destinations = ["x"]
+
+[[routes]]
+topic = "loop"
+destinations = ["y", "loop"]
+
+[[routes]]
+topic = "a"
+	destinations = ["b"]
+[[routes]]
+topic = "b"
+destinations = ["a"]
+"#,
+    );
+    let ended = end(fanout(&["check", file.name()])).await.assert_code(1);
+    assert_eq!(ended.out, "");
+    let places: Vec<_> = ended
+        .err
+        .lines()
+        .filter_map(|line| line.strip_prefix(file.name()).and_then(|line| line.strip_prefix(':')))
+        .collect();
+    for (place, (begins, says)) in [
+        ("3:1: unknown field `tranforms`", "expected one of `topic`, `cache`, `transforms`"),
+        ("4:15: there is no transform \"shout\"", "there are: echo, "),
+        ("5:17: there is no {rom}", "there is {room}, "),
+        ("7:1: the route at line 1 is for the same topics", "give one of them a cache of its own"),
+        ("13:22: the route would feed itself", "name a topic that leads elsewhere"),
+        ("17:18: the route would feed itself", "\"a\" -> \"b\" -> \"a\""),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let told = places.get(place).copied().unwrap_or_default();
+        assert!(told.starts_with(begins) && told.contains(says), "{told}: {}", ended.err);
+    }
+    assert_eq!(places.len(), 6, "{}", ended.err);
+    assert!(ended.err.contains(" 4 | transforms = [\"shout\"]\n   |               ^\n"), "{}", ended.err);
+    assert!(
+        ended.err.contains(" 17 |     destinations = [\"b\"]\n    |                     ^\n"),
+        "{}",
+        ended.err
+    );
+    assert_eq!(ended.err.lines().last(), Some(format!("fanout: {}: 6 errors", file.name()).as_str()));
+}
+
+#[tokio::test]
+async fn what_is_not_there_or_no_text_is_one_clear_line() {
+    end(fanout(&["check", "no/such.toml"]))
+        .await
+        .assert_code(1)
+        .assert_one_error("no/such.toml cannot be read");
+    let binary = end_with(fanout(&["check", "-"]), b"topic = \"\xff\"").await.assert_code(1);
+    binary.assert_one_error("standard input cannot be read: invalid utf-8");
+    // These end before they read anything.
+    let both = end(fanout(&["check", "-", "--event", "-"])).await.assert_code(2);
+    both.assert_err("cannot both be standard input");
+    let drawn = end(fanout(&["check", "--event", "e", "--format", "dot"])).await.assert_code(2);
+    drawn.assert_err("no drawing of an event");
+    let broken = check("topic = \u{1b}[31m", &[]).await.assert_code(1).assert_err("<stdin>:1:9: ");
+    assert!(!broken.err.contains('\u{1b}'), "{}", broken.err);
+}
+
+#[tokio::test]
+async fn an_event_is_followed_step_by_step() {
+    let given = json!({"cache": "chat", "topic": "lobby-publish", "text": " Hello\u{1b} ", "token_id": "mo"});
+    let ended = event("steps.json", CHAT, &given, &[]).await.assert_code(0);
+    let expected = r#"event    "lobby-publish" in the cache "chat", from "mo"
+text     " Hello\u{1b} "
+route    line 7: "{room}-publish" in the cache "chat"
+         {room} is "lobby"
+         not by the route at line 2, "{any_topic}": it is less close
+
+1.  "lobby-loud" in the cache "out"
+    trim       "Hello\u{1b}"
+    uppercase  "HELLO\u{1b}"
+    => would be published: "HELLO\u{1b}"
+
+2.  "lobby-spanish" in the cache "out"
+    trim                       shared with 1
+    translate {"target":"es"}  "⟦es⟧ Ĥéļļö\u{1b}"  (written in en)
+    => would be published: "⟦es⟧ Ĥéļļö\u{1b}"
+
+3.  "for-mo" in the cache "out"
+    trim  shared with 1
+    => would be published: "Hello\u{1b}"
+
+nothing was published
+"#;
+    assert_eq!(ended.out, expected);
+    assert_eq!(ended.err, "note: translations are stood in for; --aws asks Amazon Translate\n");
+}
+
+#[tokio::test]
+async fn an_event_by_standard_input_goes_on_where_topics_are_chained() {
+    let file = File::new("chained.toml", CHAT);
+    let given = json!({"cache": "chat", "topic": "x", "text": "t", "event_timestamp": 1, "publish_timestamp": 1,
+        "topic_sequence_number": 1});
+    let command = fanout(&["check", file.name(), "--event", "-"]);
+    let ended = end_with(command, given.to_string().as_bytes()).await.assert_code(0);
+    assert!(
+        ended.out.contains("published: \"t\"\n       and go on with the route at line 26, \"audit\"\n"),
+        "{}",
+        ended.out
+    );
+}
+
+#[tokio::test]
+async fn an_event_that_is_not_served_everywhere_ends_with_1() {
+    let given = json!({"cache": "chat", "topic": "lobby-publish", "text": "x"});
+    let ended = event("lacking.json", CHAT, &given, &[]).await.assert_code(1);
+    assert!(ended.out.contains("3.  \"for-{token_id}\" in the cache \"out\"\n"), "{}", ended.out);
+    assert!(ended.out.contains("would be refused: the event has no token_id"), "{}", ended.out);
+    let ended = ended.assert_err("1 of 3 destinations would not be served");
+    assert!(ended.err.contains("fanout: "));
+}
+
+#[tokio::test]
+async fn an_event_that_is_for_no_route_is_ignored() {
+    let given = json!({"cache": "other", "topic": "x", "text": "t"});
+    let ended = event("ignored.json", CHAT, &given, &[]).await.assert_code(0);
+    assert!(ended.out.contains("\nignored  no route is for this topic"), "{}", ended.out);
+    assert!(ended.out.contains("line 2, \"{any_topic}\": it is for the cache \"chat\""), "{}", ended.out);
+    let ended = event("ignored-json.json", CHAT, &given, &["--format", "json"]).await.assert_code(0);
+    assert_eq!(ended.json(), [json!({"status": "ignored", "destinations": []})]);
+}
+
+#[tokio::test]
+async fn a_transform_that_fails_does_what_its_on_failure_says() {
+    let limited = |on_failure: &str| {
+        format!("{{ translate = {{ target = \"es\", max_bytes = 1, on_failure = \"{on_failure}\" }} }}")
+    };
+    let routes = format!(
+        "[[routes]]\ntopic = 'in'\ndestinations = [{}]",
+        ["fail", "drop", "pass"]
+            .map(|how| format!("{{ topic = '{how}', transforms = [{}, 'uppercase'] }}", limited(how)))
+            .join(", ")
+    );
+    let given = json!({"cache": "c", "topic": "in", "text": "hello"});
+    let ended = event("failing.json", &routes, &given, &["--format", "json"]).await.assert_code(1);
+    let [told] = &ended.json()[..] else { panic!("{}", ended.out) };
+    let statuses: Vec<_> = (0..3).map(|place| &told["destinations"][place]["status"]).collect();
+    assert_eq!(statuses, ["refused", "dropped", "published"], "{told:#}");
+    assert_eq!(told["destinations"][2]["text"], "HELLO");
+    assert_eq!(told["destinations"][2]["steps"][0]["shared_with"], 1);
+
+    let ended = event("failing-text.json", &routes, &given, &[]).await.assert_code(1);
+    for says in [
+        "=> would be refused, and to try again not help (translate, ",
+        "failed, shared with 1; on_failure drops it\n    => would be dropped by translate: failed: ",
+        "failed, shared with 1; on_failure lets the text go on as it was\n",
+    ] {
+        assert!(ended.out.contains(says), "{says}: {}", ended.out);
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_would_come_back_is_refused() {
+    let routes = "[[routes]]\ntopic = 'in'\ndestinations = ['{token_id}']";
+    let checked = check(routes, &["--format", "table"]).await.assert_code(0);
+    assert!(
+        checked.out.contains("from where it would come back: such an event is refused"),
+        "{}",
+        checked.out
+    );
+    let given = json!({"cache": "c", "topic": "in", "text": "t", "token_id": "in"});
+    let ended = event("round.json", routes, &given, &[]).await.assert_code(1);
+    assert!(ended.out.contains("\nrefused  feeds_itself"), "{}", ended.out);
+    ended.assert_one_error("the event would be refused");
+}
+
+#[tokio::test]
+async fn what_is_no_event_is_one_clear_line() {
+    for (name, given, says) in [
+        ("a.json", json!({"cache": "c", "topic": "in"}), "the event cannot be used: missing field `text`"),
+        ("b.json", json!({"cache": "", "topic": "in", "text": ""}), "not an event: an empty name"),
+        ("c.json", json!([]), "the event cannot be used: "),
+        ("d.json", json!({"cache": "c", "topic": "t", "text": 7}), "expected a string at line 1"),
+    ] {
+        event(name, CHAT, &given, &[]).await.assert_code(1).assert_one_error(says);
+    }
+}
+
+#[tokio::test]
+async fn a_hostile_topic_stays_in_its_label() {
+    let name = r#"a"]) --> n9["b\u001b\n#<script>"#;
+    let routes = format!("[[routes]]\ntopic = 'in'\ndestinations = [\"{}\"]", name.replace('"', "\\\""));
+    let mermaid = check(&routes, &["--format", "mermaid"]).await.assert_code(0);
+    let lines: Vec<_> = mermaid.out.lines().map(str::trim).collect();
+    assert_eq!(lines.len(), 4, "{}", mermaid.out);
+    assert_eq!((lines[1], lines[3]), ("n0([\"(any cache) / in\"])", "n0 --> n1"));
+    assert_eq!(lines[2].matches('"').count(), 2, "{}", lines[2]);
+    assert!(!lines[2].contains(['<', '>', '\u{1b}']), "{}", lines[2]);
+    let dot = check(&routes, &["--format", "dot"]).await.assert_code(0);
+    assert!(
+        dot.out.contains(r#"label="(any cache) / a\"]) --> n9[\"b\\u{1b}\\n#<script>", style"#),
+        "{}",
+        dot.out
+    );
+    assert_eq!(dot.out.lines().count(), 7, "{}", dot.out);
+}
