@@ -482,7 +482,7 @@ destinations = ["b", "b", "{rom}"]
             r#"
 [[routes]]
 topic = "a"
-tranforms = ["trim"]
+transform_s = ["trim"]
 destinations = [{ topic = "b", then = ["shout"] }, "{rom}"]
 [[routes]]
 topic = "b"

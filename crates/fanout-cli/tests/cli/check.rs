@@ -123,7 +123,7 @@ async fn everything_that_is_wrong_is_told_at_once() {
         "wrong.toml",
         r#"[[routes]]
 topic = "{room}-publish"
-tranforms = ["trim"]
+transform_s = ["trim"]
 transforms = ["shout"]
 destinations = ["{rom}-subscribe"]
 
@@ -151,7 +151,7 @@ destinations = ["a"]
         .filter_map(|line| line.strip_prefix(file.name()).and_then(|line| line.strip_prefix(':')))
         .collect();
     for (place, (begins, says)) in [
-        ("3:1: unknown field `tranforms`", "expected one of `topic`, `cache`, `transforms`"),
+        ("3:1: unknown field `transform_s`", "expected one of `topic`, `cache`, `transforms`"),
         ("4:15: there is no transform \"shout\"", "there are: echo, "),
         ("5:17: there is no {rom}", "there is {room}, "),
         ("7:1: the route at line 1 is for the same topics", "give one of them a cache of its own"),
