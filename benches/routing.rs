@@ -40,10 +40,15 @@ fn finding(time: Duration) -> anyhow::Result<()> {
         let topic = format!("tenant{}-friends-publish", count - 1);
         report(&format!("{count} patterns"), &text, &topic, time)?;
     }
-    // All of them begin and end alike: every pattern has to be looked into.
-    let text =
-        routes(1_000, |number| (format!("{{a}}-kind{number}-{{b}}-publish"), format!("{{b}}-{number}")));
-    report("1000 patterns that look alike", &text, "x-kind999-friends-publish", time)?;
+    // All of them end alike, so that every one has to be looked into, and the one of the topic comes last. They
+    // differ in length, or two could be equally good for a topic, which is refused.
+    let text = routes(1_000, |number| {
+        (format!("{{a}}-kind{}-{{b}}-publish", "+".repeat(number)), format!("{{b}}-{number}"))
+    });
+    for bytes in [60, 1_000] {
+        let topic = format!("x-kind-{:f<1$}-publish", "", bytes - 15);
+        report(&format!("1000 patterns that end alike, topic of {bytes} bytes"), &text, &topic, time)?;
+    }
     println!();
     Ok(())
 }
