@@ -11,22 +11,22 @@ pub enum CloudError {
     #[error(transparent)]
     Config(#[from] ConfigErrors),
     /// The parameter with the routes could not be read.
-    #[cfg(feature = "aws")]
+    #[cfg(feature = "parameters")]
     #[error("FANOUT_CONFIG")]
     Parameter(#[from] crate::aws::ParameterError),
     /// Nobody has fetched it.
     #[error("FANOUT_CONFIG: ssm:{0} is not fetched yet")]
     NotFetched(String),
     /// There is no AWS in this build.
-    #[cfg(not(feature = "aws"))]
-    #[error("FANOUT_CONFIG: ssm:{0} needs a build with the cargo feature `aws`")]
-    NoAws(String),
+    #[cfg(not(feature = "parameters"))]
+    #[error("FANOUT_CONFIG: ssm:{0} needs a build with the cargo feature `parameters`")]
+    NoParameters(String),
 }
 
 /// Everything that is called beside Momento. Nothing is built before it is needed.
 #[derive(Clone, Debug, Default)]
 pub struct Cloud {
-    #[cfg(feature = "aws")]
+    #[cfg(feature = "aws-sdk")]
     aws: std::sync::Arc<crate::aws::Aws>,
 }
 
@@ -34,7 +34,7 @@ impl Cloud {
     /// These transforms, with what they call: their own translator, or Amazon's.
     #[must_use]
     pub fn transforms(&self, transforms: &Transforms) -> Transforms {
-        #[cfg(feature = "aws")]
+        #[cfg(feature = "translate")]
         if !transforms.can_translate() {
             let amazon = crate::aws::AmazonTranslator::new(std::sync::Arc::clone(&self.aws));
             return transforms.clone().with_translator(std::sync::Arc::new(amazon));
@@ -53,14 +53,14 @@ impl Cloud {
         Ok(Config { routes, ..config })
     }
 
-    #[cfg(feature = "aws")]
+    #[cfg(feature = "parameters")]
     async fn parameter(&self, name: &str) -> Result<String, CloudError> {
         Ok(self.aws.parameter(name).await?)
     }
 
-    #[cfg(not(feature = "aws"))]
+    #[cfg(not(feature = "parameters"))]
     #[expect(clippy::unused_async, reason = "with AWS it waits")]
     async fn parameter(&self, name: &str) -> Result<String, CloudError> {
-        Err(CloudError::NoAws(name.to_owned()))
+        Err(CloudError::NoParameters(name.to_owned()))
     }
 }

@@ -23,7 +23,7 @@
 //! [`run`] (which puts it all together).
 
 pub mod answer;
-#[cfg(feature = "aws")]
+#[cfg(feature = "aws-sdk")]
 pub mod aws;
 pub mod cloud;
 pub mod config;

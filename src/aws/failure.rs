@@ -3,8 +3,10 @@
 use std::error::Error;
 
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_translate::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_translate::operation::RequestId as _;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_types::request_id::RequestId as _;
 
 use crate::reason::Reason;
 
@@ -41,11 +43,11 @@ impl Failure {
     }
 }
 
-impl<E> From<SdkError<E>> for Failure
+impl<E> From<SdkError<E, HttpResponse>> for Failure
 where
     E: Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
-    fn from(error: SdkError<E>) -> Self {
+    fn from(error: SdkError<E, HttpResponse>) -> Self {
         let (reason, detail) = match &error {
             SdkError::ServiceError(answer) => {
                 let status = answer.raw().status().as_u16();

@@ -3,8 +3,16 @@
 //! Most deployments call none of them, so that nothing is read or built before the first call: no
 //! environment, no profile, no certificates, no connection.
 
+#![cfg_attr(
+    not(feature = "aws"),
+    allow(dead_code, unused_imports, reason = "a few of the services have no use for all that they share")
+)]
+
 mod failure;
+mod in_time;
+#[cfg(feature = "parameters")]
 mod parameter;
+#[cfg(feature = "translate")]
 mod translate;
 
 use std::sync::OnceLock;
@@ -21,17 +29,19 @@ use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig, imds};
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_translate::config::retry::{RetryPartition, TokenBucket};
 use aws_smithy_http_client::Builder as HttpClientBuilder;
 use aws_smithy_http_client::tls::Provider as Tls;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use tokio::sync::OnceCell;
 
 use failure::Failure;
 
 use crate::reason::Reason;
 
+#[cfg(feature = "parameters")]
 pub use parameter::ParameterError;
+#[cfg(feature = "translate")]
 pub use translate::AmazonTranslator;
 
 /// Tries of one call, the first one included.
@@ -55,8 +65,36 @@ const METADATA_TIMEOUT: Duration = Duration::from_millis(400);
 pub struct Aws {
     settings: Settings,
     config: OnceCell<SdkConfig>,
-    translate: OnceLock<aws_sdk_translate::Client>,
-    ssm: OnceLock<aws_sdk_ssm::Client>,
+    clients: Clients,
+}
+
+/// One client for each service, and how to get it.
+macro_rules! clients {
+    ($($feature:literal $service:ident: $sdk:ident,)*) => {
+        #[derive(Debug, Default)]
+        struct Clients {
+            $(#[cfg(feature = $feature)] $service: OnceLock<$sdk::Client>,)*
+        }
+
+        impl Aws {
+            $(
+                #[cfg(feature = $feature)]
+                async fn $service(&self) -> Result<&$sdk::Client, Failure> {
+                    let config = self.config().await?;
+                    Ok(self.clients.$service.get_or_init(|| {
+                        let config = $sdk::config::Builder::from(config);
+                        let partition = retry_partition(stringify!($service));
+                        $sdk::Client::from_conf(config.retry_partition(partition).build())
+                    }))
+                }
+            )*
+        }
+    };
+}
+
+clients! {
+    "parameters" ssm: aws_sdk_ssm,
+    "translate" translate: aws_sdk_translate,
 }
 
 /// What is given instead of being looked up where the AWS tools look it up.
@@ -80,24 +118,6 @@ impl Aws {
     async fn config(&self) -> Result<&SdkConfig, Failure> {
         // A failure is not kept: the next call looks again.
         self.config.get_or_try_init(|| self.settings.load()).await
-    }
-
-    async fn translate(&self) -> Result<&aws_sdk_translate::Client, Failure> {
-        let config = self.config().await?;
-        Ok(self.translate.get_or_init(|| {
-            // Where a message goes into eight languages, one throttled event takes a third of the SDK's
-            // own bucket, which only fills up again by the successes that are not to be had then: after
-            // three such events nothing would be tried again for as long as the process lives. The number
-            // of tries and the deadline are limit enough.
-            let partition = RetryPartition::custom("translate").token_bucket(TokenBucket::unlimited());
-            let config = aws_sdk_translate::config::Builder::from(config).retry_partition(partition.build());
-            aws_sdk_translate::Client::from_conf(config.build())
-        }))
-    }
-
-    async fn ssm(&self) -> Result<&aws_sdk_ssm::Client, Failure> {
-        let config = self.config().await?;
-        Ok(self.ssm.get_or_init(|| aws_sdk_ssm::Client::new(config)))
     }
 }
 
@@ -158,6 +178,14 @@ fn metadata(provider: &ProviderConfig) -> imds::Client {
         .connect_timeout(METADATA_TIMEOUT)
         .read_timeout(METADATA_TIMEOUT)
         .build()
+}
+
+/// Without the SDK's own bucket of tries. Where a message goes to eight places, one throttled event takes a third
+/// of it, and it only fills up again by the successes that are not to be had then: after three such events
+/// nothing would be tried again for as long as the process lives. The number of tries and the deadline are
+/// limit enough.
+fn retry_partition(service: &'static str) -> RetryPartition {
+    RetryPartition::custom(service).token_bucket(TokenBucket::unlimited()).build()
 }
 
 fn retries() -> RetryConfig {

@@ -2,24 +2,18 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use aws_sdk_translate::config::Config;
-use aws_sdk_translate::config::interceptors::InterceptorContext;
-use aws_sdk_translate::config::retry::{ClassifyRetry, RetryAction};
 use aws_sdk_translate::types::{Formality as AmazonFormality, Profanity, TranslationSettings};
+use futures_util::TryFutureExt as _;
 use futures_util::future::BoxFuture;
-use tokio::time::{Instant, timeout_at};
 
+use super::Aws;
 use super::failure::Failure;
-use super::{Aws, FIRST_PAUSE, LONGEST_PAUSE};
+use super::in_time::{InTime, in_time};
 use crate::reason::Reason;
 use crate::transform::TransformError;
 use crate::transform::translate::{Formality, Request, Translation, Translator};
-
-/// A try that could not take at least this long is not begun: nobody would learn what came of it.
-const LEAST_ATTEMPT: Duration = Duration::from_millis(100);
 
 /// How Amazon Translate is told to find out the language by itself.
 const DETECTED: &str = "auto";
@@ -38,16 +32,6 @@ impl AmazonTranslator {
     #[must_use]
     pub const fn new(aws: Arc<Aws>) -> Self {
         Self { aws }
-    }
-
-    async fn translate(&self, request: Request<'_>) -> Result<Translation, Failure> {
-        if request.deadline.saturating_duration_since(Instant::now()) < LEAST_ATTEMPT {
-            return Err(Failure::timed_out());
-        }
-        match timeout_at(request.deadline, self.call(request)).await {
-            Ok(translated) => translated,
-            Err(_) => Err(Failure::timed_out()),
-        }
     }
 
     async fn call(&self, request: Request<'_>) -> Result<Translation, Failure> {
@@ -76,7 +60,7 @@ impl AmazonTranslator {
 
 impl Translator for AmazonTranslator {
     fn translate<'t>(&'t self, request: Request<'t>) -> BoxFuture<'t, Result<Translation, TransformError>> {
-        Box::pin(async move { Ok(self.translate(request).await?) })
+        Box::pin(in_time(request.deadline, self.call(request)).err_into())
     }
 }
 
@@ -97,42 +81,4 @@ fn settings(request: &Request<'_>) -> Option<TranslationSettings> {
     });
     let profanity = request.mask_profanity.then_some(Profanity::Mask);
     Some(TranslationSettings::builder().set_formality(formality).set_profanity(profanity).build())
-}
-
-/// Has a say in whether a failed try is followed by another: not by one that could not end in time.
-///
-/// So the caller hears of what really happened, a rate limit for example, and not of a deadline.
-#[derive(Debug)]
-struct InTime {
-    deadline: Instant,
-    failed: AtomicU32,
-}
-
-impl InTime {
-    const fn new(deadline: Instant) -> Self {
-        Self { deadline, failed: AtomicU32::new(0) }
-    }
-}
-
-impl ClassifyRetry for InTime {
-    fn classify_retry(&self, attempt: &InterceptorContext) -> RetryAction {
-        if !attempt.is_failed() {
-            return RetryAction::NoActionIndicated;
-        }
-        let failed = self.failed.fetch_add(1, Ordering::Relaxed).min(16);
-        let pause = FIRST_PAUSE.saturating_mul(1 << failed).min(LONGEST_PAUSE);
-        if Instant::now() + pause + LEAST_ATTEMPT > self.deadline {
-            return RetryAction::RetryForbidden;
-        }
-        match attempt.response().map(|response| response.status().as_u16()) {
-            // Two that the SDK leaves alone: a rate limit without a code, and an answer that is none.
-            Some(429) => RetryAction::throttling_error(),
-            Some(200..=299) => RetryAction::server_error(),
-            _ => RetryAction::NoActionIndicated,
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        "in time"
-    }
 }

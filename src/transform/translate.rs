@@ -149,7 +149,7 @@ impl Settings for TranslateSettings {
     fn build(self, with: Build<'_>) -> Result<Arc<dyn Transform>, String> {
         let Some(translator) = with.translator else {
             return Err(
-                "this build has no Amazon Translate: build with the cargo feature `aws`, or use `pseudo`"
+                "this build has no Amazon Translate: build with the cargo feature `translate`, or use `pseudo`"
                     .into(),
             );
         };

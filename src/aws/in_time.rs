@@ -1,0 +1,67 @@
+//! Calls that have to end by a deadline, with as many tries as fit.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
+use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
+use futures_util::future::BoxFuture;
+use tokio::time::{Instant, timeout_at};
+
+use super::failure::Failure;
+use super::{FIRST_PAUSE, LONGEST_PAUSE};
+
+/// A try that could not take at least this long is not begun: nobody would learn what came of it.
+const LEAST_ATTEMPT: Duration = Duration::from_millis(100);
+
+/// What `call` comes to, if it does by `deadline`.
+pub(super) fn in_time<'c, T>(
+    deadline: Instant,
+    call: impl Future<Output = Result<T, Failure>> + Send + 'c,
+) -> BoxFuture<'c, Result<T, Failure>> {
+    Box::pin(async move {
+        if deadline.saturating_duration_since(Instant::now()) < LEAST_ATTEMPT {
+            return Err(Failure::timed_out());
+        }
+        timeout_at(deadline, call).await.unwrap_or_else(|_| Err(Failure::timed_out()))
+    })
+}
+
+/// Has a say in whether a failed try is followed by another: not by one that could not end in time.
+///
+/// So the caller hears of what really happened, a rate limit for example, and not of a deadline.
+#[derive(Debug)]
+pub(super) struct InTime {
+    deadline: Instant,
+    failed: AtomicU32,
+}
+
+impl InTime {
+    pub(super) const fn new(deadline: Instant) -> Self {
+        Self { deadline, failed: AtomicU32::new(0) }
+    }
+}
+
+impl ClassifyRetry for InTime {
+    fn classify_retry(&self, attempt: &InterceptorContext) -> RetryAction {
+        if !attempt.is_failed() {
+            return RetryAction::NoActionIndicated;
+        }
+        let failed = self.failed.fetch_add(1, Ordering::Relaxed).min(16);
+        let pause = FIRST_PAUSE.saturating_mul(1 << failed).min(LONGEST_PAUSE);
+        if Instant::now() + pause + LEAST_ATTEMPT > self.deadline {
+            return RetryAction::RetryForbidden;
+        }
+        match attempt.response().map(|response| response.status().as_u16()) {
+            // Two that the SDK leaves alone: a rate limit without a code, and an answer that is none.
+            Some(429) => RetryAction::throttling_error(),
+            Some(200..=299) => RetryAction::server_error(),
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "in time"
+    }
+}
