@@ -232,7 +232,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::destination::Topic;
+    use crate::destination::{Target, Topic};
     use crate::fan_out;
 
     fn failed(reason: Reason) -> fan_out::Outcome {
@@ -252,8 +252,10 @@ mod tests {
     }
 
     fn delivered(outcomes: Vec<fan_out::Outcome>) -> Outcome<'static> {
-        let topic = || Topic::new("c", "t");
-        Outcome::Delivered(outcomes.into_iter().map(|outcome| Delivery { topic: topic(), outcome }).collect())
+        let target = || Target::Topic(Topic::new("c", "t"));
+        Outcome::Delivered(
+            outcomes.into_iter().map(|outcome| Delivery { target: target(), outcome }).collect(),
+        )
     }
 
     impl Outcome<'_> {

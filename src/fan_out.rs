@@ -5,16 +5,17 @@
 //! itself: one that hangs keeps no other from being served, and none is waited for beyond the deadline.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join, join_all};
-use serde::ser::{Serialize, SerializeStruct, Serializer};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::destination::{DeliveryError, Publisher, Topic};
+use crate::destination::{Carrier, DeliveryError, Fields, Nowhere, Outlet, Publisher, Target, Topic};
 use crate::reason::Reason;
 use crate::retry::RetryPolicy;
-use crate::route::Plan;
+use crate::route::{Plan, To};
 use crate::transform::{Branch, Context, Message, OnFailure, TransformError, Transformed, Tree};
 
 /// A try that could not take at least this long is not begun: nobody would learn what came of it.
@@ -24,6 +25,7 @@ const LEAST_ATTEMPT: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct FanOut<P> {
     publisher: P,
+    carrier: Arc<dyn Carrier>,
     retry: RetryPolicy,
 }
 
@@ -31,7 +33,7 @@ pub struct FanOut<P> {
 #[derive(Debug)]
 pub struct Delivery<'d> {
     /// The destination.
-    pub topic: Topic<'d>,
+    pub target: Target<'d>,
     /// What became of it.
     pub outcome: Outcome,
 }
@@ -89,8 +91,14 @@ type Served = (usize, Outcome);
 
 impl<P: Publisher> FanOut<P> {
     /// Publishes through `publisher`, and tries again as `retry` says.
-    pub const fn new(publisher: P, retry: RetryPolicy) -> Self {
-        Self { publisher, retry }
+    pub fn new(publisher: P, retry: RetryPolicy) -> Self {
+        Self { publisher, carrier: Arc::new(Nowhere), retry }
+    }
+
+    /// The same, and what is no topic through `carrier`, which tries again by itself.
+    #[must_use]
+    pub fn with_carrier(self, carrier: Arc<dyn Carrier>) -> Self {
+        Self { carrier, ..self }
     }
 
     /// Serves the destinations of `plan`: all of them, or those at the places in `pending`, where the others have
@@ -181,15 +189,38 @@ impl<P: Publisher> FanOut<P> {
     }
 
     async fn destination(&self, job: Job<'_>, place: usize, text: &str) -> Served {
-        let outcome = match job.plan.destinations().get(place) {
+        let destinations = job.plan.route().destinations();
+        let outcome = match (job.plan.destinations().get(place), destinations.get(place)) {
+            (Some(planned), Some(destination)) => {
+                match (&planned.missing, &planned.target, &destination.to) {
+                    (Some(missing), ..) => Outcome::Unnamed { missing: missing.clone() },
+                    (None, Target::Topic(topic), _) => self.publish(topic, text, job.deadline).await,
+                    (None, _, To::Outlet(outlet)) => self.hand_in(outlet, job, text).await,
+                    // A target is of the kind of its destination.
+                    (None, ..) => Outcome::AlreadyPublished,
+                }
+            }
             // Places come from the same plan.
-            None => Outcome::AlreadyPublished,
-            Some(destination) => match &destination.missing {
-                Some(missing) => Outcome::Unnamed { missing: missing.clone() },
-                None => self.publish(&destination.topic, text, job.deadline).await,
-            },
+            _ => Outcome::AlreadyPublished,
         };
         (place, outcome)
+    }
+
+    async fn hand_in(&self, outlet: &Outlet, job: Job<'_>, text: &str) -> Outcome {
+        let parcel = match outlet.parcel(&Fields::new(job.context, text)) {
+            Ok(parcel) => parcel,
+            Err(missing) => return Outcome::Unnamed { missing },
+        };
+        let carried = self.carrier.carry(&parcel, job.deadline).await;
+        let attempts = carried.attempts;
+        match carried.result {
+            Ok(()) => Outcome::Published { attempts },
+            Err(error) => {
+                let (kind, reason) = (outlet.kind(), error.reason);
+                tracing::debug!(kind, %reason, source = ?error.source, "not taken");
+                Outcome::Failed { attempts, reason }
+            }
+        }
     }
 
     async fn publish(&self, topic: &Topic<'_>, text: &str, deadline: Instant) -> Outcome {
@@ -260,28 +291,27 @@ impl Outcome {
 /// As the answer and the log show it.
 impl Serialize for Delivery<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut delivery = serializer.serialize_struct("Delivery", 6)?;
-        delivery.serialize_field("cache", &self.topic.cache)?;
-        delivery.serialize_field("topic", &self.topic.topic)?;
-        delivery.serialize_field("status", self.outcome.status())?;
+        let mut delivery = serializer.serialize_map(None)?;
+        self.target.serialize_into(&mut delivery)?;
+        delivery.serialize_entry("status", self.outcome.status())?;
         if let Some(reason) = self.outcome.failure() {
-            delivery.serialize_field("reason", &reason)?;
+            delivery.serialize_entry("reason", &reason)?;
         }
         match &self.outcome {
             Outcome::AlreadyPublished => {}
             Outcome::Published { attempts } | Outcome::Failed { attempts, .. } => {
-                delivery.serialize_field("attempts", attempts)?;
+                delivery.serialize_entry("attempts", attempts)?;
             }
             Outcome::Dropped { transform, reason } => {
-                delivery.serialize_field("reason", reason)?;
-                delivery.serialize_field("transform", transform)?;
+                delivery.serialize_entry("reason", reason)?;
+                delivery.serialize_entry("transform", transform)?;
             }
             Outcome::NotTransformed { transform, detail, .. } => {
-                delivery.serialize_field("transform", transform)?;
-                delivery.serialize_field("detail", detail)?;
+                delivery.serialize_entry("transform", transform)?;
+                delivery.serialize_entry("detail", detail)?;
             }
             Outcome::Unnamed { missing } => {
-                delivery.serialize_field("detail", &format!("the event has no {missing}"))?;
+                delivery.serialize_entry("detail", &format!("the event has no {missing}"))?;
             }
         }
         delivery.end()
@@ -529,8 +559,9 @@ pub(crate) mod tests {
 
     #[test]
     fn a_delivery_says_what_became_of_it() {
-        let shown =
-            |outcome| serde_json::to_string(&Delivery { topic: Topic::new("c", "t"), outcome }).unwrap();
+        let shown = |outcome| {
+            serde_json::to_string(&Delivery { target: Target::Topic(Topic::new("c", "t")), outcome }).unwrap()
+        };
         let failed = |reason| Outcome::Failed { attempts: 2, reason };
         for (outcome, expected) in [
             (Outcome::Published { attempts: 1 }, r#""status":"published","attempts":1"#),

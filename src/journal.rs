@@ -295,7 +295,7 @@ impl Ended<'_> {
             .outcome
             .deliveries()
             .iter()
-            .filter_map(|one| one.outcome.failure().map(|reason| format!("{}: {reason}", one.topic.topic)))
+            .filter_map(|one| one.outcome.failure().map(|reason| format!("{}: {reason}", one.target)))
             .collect();
         let failures = (!failures.is_empty()).then(|| failures.join(", "));
         // The level of an event is part of its place in the code, hence three places.
@@ -327,7 +327,7 @@ mod tests {
     use momento_webhook::momento::SignatureError;
 
     use super::*;
-    use crate::destination::Topic;
+    use crate::destination::{Target, Topic};
     use crate::fan_out;
     use crate::reason::Reason;
     use crate::route::FeedsItself;
@@ -351,9 +351,12 @@ mod tests {
     #[test]
     fn one_line_tells_the_outcome_the_destinations_and_the_metrics() {
         let deliveries = vec![
-            Delivery { topic: Topic::new("chat", "a"), outcome: fan_out::Outcome::Published { attempts: 1 } },
             Delivery {
-                topic: Topic::new("chat", "b"),
+                target: Target::Topic(Topic::new("chat", "a")),
+                outcome: fan_out::Outcome::Published { attempts: 1 },
+            },
+            Delivery {
+                target: Target::Topic(Topic::new("chat", "b")),
                 outcome: fan_out::Outcome::Failed { attempts: 4, reason: Reason::TimedOut },
             },
         ];

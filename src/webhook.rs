@@ -155,7 +155,8 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         };
         let outcomes = self.fan_out.serve(&plan, pending, deadline).await;
         *progress = progress_of(&outcomes);
-        let deliveries = plan.into_topics().zip(outcomes).map(|(topic, outcome)| Delivery { topic, outcome });
+        let deliveries =
+            plan.into_targets().zip(outcomes).map(|(target, outcome)| Delivery { target, outcome });
         Outcome::Delivered(deliveries.collect())
     }
 }

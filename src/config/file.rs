@@ -22,9 +22,13 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use crate::destination::sqs::{Sqs, SqsKeys};
+use crate::destination::{Outlet, outlet};
 use crate::names::CacheName;
 use crate::route::pattern::ParseError;
-use crate::route::{Destination, FIELDS, Inbound, Pattern, Route, RouteError, Routes, Template, Topics, Way};
+use crate::route::{
+    Destination, FIELDS, Inbound, Outbound, Pattern, Route, RouteError, Routes, Template, To, Topics, Way,
+};
 use crate::spanned::{self, Fault, Given, Span};
 use crate::transform::{self, Stage, Transforms};
 
@@ -70,6 +74,33 @@ struct Places {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Nothing {}
+
+/// What the settings of an outlet are read with: texts that may have the route's captures and fields of the event
+/// in them, and faults that have their place.
+pub(crate) struct Texts<'t, 'r> {
+    reader: &'t mut Reader<'r>,
+    captures: &'t [&'t str],
+}
+
+impl Texts<'_, '_> {
+    /// The template that `text` is; `what` is what it is called in a fault.
+    pub(crate) fn template(&mut self, what: &str, text: &Spanned<String>) -> Option<Template> {
+        self.reader.template_of(what, text, self.captures, &outlet::FIELDS)
+    }
+
+    /// The same of the name of a place, which has the fields of topics' names.
+    pub(crate) fn name(&mut self, what: &str, text: &Spanned<String>) -> Option<Template> {
+        self.reader.template(what, text, self.captures)
+    }
+
+    /// Notes what is wrong at a place, and what to do.
+    pub(crate) fn fault(&mut self, span: Span, message: impl Into<String>) {
+        self.reader.note(span, message);
+    }
+}
+
+/// What a destination that is a topic may have in its table.
+const KEYS: [&str; 4] = ["topic", "cache", "transforms", "then"];
 
 /// Which events, what is done to them, and where they go.
 #[derive(Deserialize)]
@@ -221,7 +252,8 @@ impl Reader<'_> {
         if matches!(given.get_ref(), DeValue::String(_)) {
             let topic = self.kept(spanned::text(given))?;
             let topic = self.template("topic", &topic, captures)?;
-            return Some(Destination { cache: None, topic, chain: default.unwrap_or_default().to_vec() });
+            let to = To::Topic(Outbound { cache: None, topic });
+            return Some(Destination { to, chain: default.unwrap_or_default().to_vec() });
         }
         let span = given.span();
         let Ok(mut given) = Given::table(given) else {
@@ -236,19 +268,55 @@ impl Reader<'_> {
         }
         let own = transforms.map(|list| self.stages(list, captures));
         let then = then.map(|list| self.stages(list, captures));
-        let keys: Option<DestinationKeys> = self.rest(given, &["topic", "cache", "transforms", "then"]);
-        let keys = keys?;
-        let cache = match &keys.cache {
-            None => Some(None),
-            Some(cache) => self.cache_template(cache, captures).map(Some),
-        };
-        let topic = self.template("topic", &keys.topic, captures);
         let chain = match (own, then) {
             (Some(own), _) => own,
             (None, Some(then)) => default.zip(then).map(|(default, then)| [default, &then].concat()),
             (None, None) => default.map(<[Stage]>::to_vec),
         };
-        Some(Destination { cache: cache?, topic: topic?, chain: chain.unwrap_or_default() })
+        let to = self.to(given, captures)?;
+        Some(Destination { to, chain: chain.unwrap_or_default() })
+    }
+
+    /// Where a destination is: a topic, or what one of the kinds says.
+    fn to(&mut self, mut given: Given<'_>, captures: &[&str]) -> Option<To> {
+        let kinds: Vec<_> =
+            outlet::KINDS.into_iter().filter_map(|kind| Some((kind, given.take(kind)?))).collect();
+        let mut kinds = kinds.into_iter();
+        let Some((kind, settings)) = kinds.next() else {
+            let keys: DestinationKeys = self.rest(given, &KEYS)?;
+            let cache = match &keys.cache {
+                None => Some(None),
+                Some(cache) => self.cache_template(cache, captures).map(Some),
+            };
+            let topic = self.template("topic", &keys.topic, captures);
+            return Some(To::Topic(Outbound { cache: cache?, topic: topic? }));
+        };
+        if let Some((other, settings)) = kinds.next() {
+            let message = format!("a destination is one of `{kind}` and `{other}`; make it two destinations");
+            self.note(settings.span(), message);
+        }
+        for (key, value) in given.into_entries() {
+            let key = key.into_inner();
+            let message = format!("a destination with `{kind}` has no `{key}` beside it");
+            self.note(value.span(), message);
+        }
+        let settings = self.kept(Given::table(settings))?;
+        self.outlet(kind, settings, captures).map(|outlet| To::Outlet(Box::new(outlet)))
+    }
+
+    fn outlet(&mut self, kind: &str, settings: Given<'_>, captures: &[&str]) -> Option<Outlet> {
+        let span = settings.span();
+        let outlet = match kind {
+            Sqs::KIND => {
+                let keys: SqsKeys = self.kept_most(settings.read_most())?;
+                Sqs::read(keys, &mut Texts { reader: self, captures }).map(Outlet::Sqs)
+            }
+            _ => None,
+        };
+        if outlet::is_built_in(kind) {
+            return outlet;
+        }
+        self.fault(span, format!("`{kind}` needs a build with the cargo feature `{}`", outlet::feature(kind)))
     }
 
     fn stages(&mut self, list: Spanned<DeValue<'_>>, captures: &[&str]) -> Option<Vec<Stage>> {
@@ -265,13 +333,24 @@ impl Reader<'_> {
     }
 
     fn template(&mut self, what: &str, text: &Spanned<String>, captures: &[&str]) -> Option<Template> {
+        self.template_of(what, text, captures, &FIELDS)
+    }
+
+    /// A template that may have these captures and fields in it.
+    fn template_of(
+        &mut self,
+        what: &str,
+        text: &Spanned<String>,
+        captures: &[&str],
+        fields: &[&str],
+    ) -> Option<Template> {
         let template = match Template::new(text.get_ref().as_str()) {
             Ok(template) => template,
             Err(error) => return self.not_a_name(what, text.span(), &error),
         };
-        let unknown = template.names().find(|name| !captures.contains(name) && !FIELDS.contains(name));
+        let unknown = template.names().find(|name| !captures.contains(name) && !fields.contains(name));
         let Some(unknown) = unknown else { return Some(template) };
-        let known: Vec<_> = captures.iter().chain(&FIELDS).map(|name| format!("{{{name}}}")).collect();
+        let known: Vec<_> = captures.iter().chain(fields).map(|name| format!("{{{name}}}")).collect();
         let message = format!("there is no {{{unknown}}}; there is {}", known.join(", "));
         self.fault(text.span(), message)
     }
@@ -297,7 +376,7 @@ impl Reader<'_> {
             RouteError::Round(ways) => {
                 let Some(place) = ways.first().and_then(span) else { return };
                 let mut round: Vec<_> =
-                    ways.iter().filter_map(named).map(|(_, to)| format!("\"{}\"", to.topic)).collect();
+                    ways.iter().filter_map(named).map(|(_, to)| format!("\"{}\"", to.to)).collect();
                 let from = ways.first().and_then(named).map(|(from, _)| from.to_string());
                 round.insert(0, format!("\"{}\"", from.unwrap_or_default()));
                 let message = format!(
@@ -335,6 +414,11 @@ impl Reader<'_> {
 
     fn not_a_name<T>(&mut self, what: &str, span: Span, error: &ParseError) -> Option<T> {
         self.fault(span, format!("the {what} {error}"))
+    }
+
+    fn kept_most<T>(&mut self, (read, faults): (Option<T>, Vec<Fault>)) -> Option<T> {
+        self.faults.extend(faults);
+        read
     }
 
     fn kept<T>(&mut self, read: Result<T, Fault>) -> Option<T> {

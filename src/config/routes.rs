@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn topics(changes: &[(&str, &str)]) -> Vec<String> {
-        let literal = |one: &Destination| one.topic.literal().unwrap().to_owned();
+        let literal = |one: &Destination| one.to.topic().unwrap().topic.literal().unwrap().to_owned();
         destinations(changes).iter().map(literal).collect()
     }
 

@@ -1,8 +1,26 @@
 //! Places that take a text. Destinations are nouns, one kind per file.
+//!
+//! | module | what it is for |
+//! | --- | --- |
+//! | [`topic`] | a topic of Momento |
+//! | [`outlet`] | a place of Amazon Web Services: what all of these have in common |
+//! | [`sqs`] | a queue |
+//!
+//! A topic is published to by a [`Publisher`]. An outlet makes a [`Parcel`] of a text and what is known of its
+//! event, which takes nothing but the settings of the route; what carries parcels is a [`Carrier`], so
+//! that routes can be read, checked and tried out where there is no AWS.
 
+pub mod outlet;
+pub mod sqs;
 pub mod topic;
 
+pub use outlet::{Carried, Carrier, Fields, Nowhere, Outlet, Parcel};
 pub use topic::{MomentoPublisher, Publisher, Topic};
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::ser::SerializeMap;
 
 use crate::reason::Reason;
 
@@ -15,4 +33,56 @@ pub struct DeliveryError {
     /// What the client library said.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// A destination of one event, by its names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target<'n> {
+    /// A topic of Momento.
+    Topic(Topic<'n>),
+    /// A place of Amazon Web Services.
+    Outlet {
+        /// Its kind, as a file calls it: `sqs`.
+        kind: &'static str,
+        /// Its name, without what tells more than that: no account, no region.
+        name: Cow<'n, str>,
+    },
+}
+
+impl Target<'_> {
+    /// The topic, where it is one.
+    #[must_use]
+    pub const fn topic(&self) -> Option<&Topic<'_>> {
+        match self {
+            Self::Topic(topic) => Some(topic),
+            Self::Outlet { .. } => None,
+        }
+    }
+
+    /// Adds the names to a JSON object that is being written.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn serialize_into<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        match self {
+            Self::Topic(Topic { cache, topic }) => {
+                map.serialize_entry("cache", cache)?;
+                map.serialize_entry("topic", topic)
+            }
+            Self::Outlet { kind, name } => {
+                map.serialize_entry("kind", kind)?;
+                map.serialize_entry("name", name)
+            }
+        }
+    }
+}
+
+/// For people: the topic, or the kind and the name.
+impl fmt::Display for Target<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Topic(topic) => f.write_str(&topic.topic),
+            Self::Outlet { kind, name } => write!(f, "{kind} {name}"),
+        }
+    }
 }

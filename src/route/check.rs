@@ -186,6 +186,8 @@ impl<'r> Ways<'r> {
             ("cache", _, Some(cache)) => Some(Shape::exact(cache.as_str())),
             _ => field(name),
         };
+        // Nothing comes back from a place that is no topic.
+        let Some(to) = to.to.topic() else { return Vec::new() };
         let topic = to.topic.shape(known);
         let cache = match &to.cache {
             Some(cache) => Some(cache.shape(known)),
@@ -581,7 +583,7 @@ mod tests {
                     let event = event_with(cache, topic, 1, |event| event.token_id = Some(token.clone()));
                     let Ok(Some(plan)) = routes.plan(&event) else { continue };
                     let named = plan.destinations().iter().filter(|planned| planned.missing.is_none());
-                    next.extend(named.map(|planned| (planned.topic.cache.to_string(), planned.topic.topic.to_string())));
+                    next.extend(named.filter_map(|planned| planned.target.topic().map(|topic| (topic.cache.to_string(), topic.topic.to_string()))));
                 }
                 topics = next;
             }

@@ -13,7 +13,8 @@ use std::fmt;
 use momento_webhook::{Event, Verified};
 use tokio::time::Instant;
 
-use crate::destination::Topic;
+use crate::destination::outlet::short;
+use crate::destination::{Outlet, Target, Topic};
 use crate::names::{CacheName, TopicName};
 use crate::transform::{Context, Stage, Tree};
 
@@ -68,12 +69,28 @@ pub enum Topics {
 /// One destination of a route.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Destination {
+    /// Where to.
+    pub to: To,
+    /// What is done to a text, in order.
+    pub chain: Vec<Stage>,
+}
+
+/// Where a text goes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum To {
+    /// To a topic of Momento.
+    Topic(Outbound),
+    /// To a place of Amazon Web Services.
+    Outlet(Box<Outlet>),
+}
+
+/// A topic of Momento, as a route names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outbound {
     /// The cache to publish in; else the event's own.
     pub cache: Option<Template>,
     /// The topic to publish to.
     pub topic: Template,
-    /// What is done to a text, in order.
-    pub chain: Vec<Stage>,
 }
 
 /// A route that would lead an event back to where it came from, for ever.
@@ -94,8 +111,8 @@ pub struct Plan<'r> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned<'r> {
     /// Where to.
-    pub topic: Topic<'r>,
-    /// The field that the event would have to have, and has not, for the name to be made. `topic` is then as
+    pub target: Target<'r>,
+    /// The field that the event would have to have, and has not, for the name to be made. `target` is then as
     /// the route has it.
     pub missing: Option<String>,
 }
@@ -175,7 +192,8 @@ impl Routes {
         self.guards.of(place).iter().any(|watched| {
             let planned = plan.destinations.get(watched.destination);
             let planned = planned.filter(|planned| planned.missing.is_none());
-            let next = planned.and_then(|planned| self.find(&planned.topic.cache, &planned.topic.topic));
+            let topic = planned.and_then(|planned| planned.target.topic());
+            let next = topic.and_then(|topic| self.find(&topic.cache, &topic.topic));
             next.is_some_and(|(next, _)| self.guards.forbid(place, watched, next))
         })
     }
@@ -270,7 +288,38 @@ impl Destination {
     #[must_use]
     pub fn verbatim(cache: Option<&CacheName>, topic: &TopicName, chain: Vec<Stage>) -> Self {
         let cache = cache.map(|cache| Template::verbatim(cache.as_str()));
-        Self { cache, topic: Template::verbatim(topic.as_str()), chain }
+        let topic = Template::verbatim(topic.as_str());
+        Self { to: To::Topic(Outbound { cache, topic }), chain }
+    }
+}
+
+impl To {
+    /// The topic, where it is one.
+    #[must_use]
+    pub const fn topic(&self) -> Option<&Outbound> {
+        match self {
+            Self::Topic(topic) => Some(topic),
+            Self::Outlet(_) => None,
+        }
+    }
+
+    /// All that is made of an event's fields and captures.
+    #[must_use]
+    pub fn templates(&self) -> Vec<&Template> {
+        match self {
+            Self::Topic(Outbound { cache, topic }) => std::iter::once(topic).chain(cache).collect(),
+            Self::Outlet(outlet) => outlet.templates(),
+        }
+    }
+}
+
+/// As a file gives it: the topic, or the kind and the name.
+impl fmt::Display for To {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Topic(Outbound { topic, .. }) => topic.fmt(f),
+            Self::Outlet(outlet) => write!(f, "{} {}", outlet.kind(), short(&outlet.name().to_string())),
+        }
     }
 }
 
@@ -293,9 +342,9 @@ impl<'r> Plan<'r> {
         &self.destinations
     }
 
-    /// The topics of its destinations, in their order.
-    pub fn into_topics(self) -> impl Iterator<Item = Topic<'r>> {
-        self.destinations.into_iter().map(|destination| destination.topic)
+    /// What its destinations are called, in their order.
+    pub fn into_targets(self) -> impl Iterator<Item = Target<'r>> {
+        self.destinations.into_iter().map(|destination| destination.target)
     }
 
     /// The text as it was sent.
@@ -323,7 +372,8 @@ impl<'r> Plan<'r> {
 
 impl Planned<'_> {
     fn is(&self, cache: &str, topic: &str) -> bool {
-        self.missing.is_none() && self.topic.cache == cache && self.topic.topic == topic
+        let is = |target: &Topic<'_>| target.cache == cache && target.topic == topic;
+        self.missing.is_none() && self.target.topic().is_some_and(is)
     }
 }
 
@@ -341,20 +391,39 @@ fn planned<'r>(
             _ => captures.iter().find(|(known, _)| *known == name).map(|(_, text)| Cow::Borrowed(*text)),
         }
     };
-    let cache = match &destination.cache {
-        None => Ok(Cow::Borrowed(event.cache.as_str())),
-        Some(cache) => cache.render(value),
-    };
-    match (cache, destination.topic.render(value)) {
-        (Ok(cache), Ok(topic)) => Planned { topic: Topic { cache, topic }, missing: None },
-        (Err(missing), _) | (_, Err(missing)) => {
-            let cache = match &destination.cache {
-                None => Cow::Borrowed(event.cache.as_str()),
-                Some(cache) => Cow::Owned(cache.to_string()),
+    let (target, missing) = match &destination.to {
+        To::Topic(Outbound { cache, topic }) => {
+            let cache_name = match cache {
+                None => Ok(Cow::Borrowed(event.cache.as_str())),
+                Some(cache) => cache.render(value),
             };
-            let topic = Topic { cache, topic: Cow::Owned(destination.topic.to_string()) };
-            Planned { topic, missing: Some(missing.name) }
+            match (cache_name, topic.render(value)) {
+                (Ok(cache), Ok(topic)) => (Target::Topic(Topic { cache, topic }), None),
+                (Err(missing), _) | (_, Err(missing)) => {
+                    let cache = match cache {
+                        None => Cow::Borrowed(event.cache.as_str()),
+                        Some(cache) => Cow::Owned(cache.to_string()),
+                    };
+                    let topic = Topic { cache, topic: Cow::Owned(topic.to_string()) };
+                    (Target::Topic(topic), Some(missing.name))
+                }
+            }
         }
+        To::Outlet(outlet) => {
+            let (name, missing) = match outlet.name().render(value) {
+                Ok(name) => (name, None),
+                Err(missing) => (Cow::Owned(outlet.name().to_string()), Some(missing.name)),
+            };
+            (Target::Outlet { kind: outlet.kind(), name: shortened(name) }, missing)
+        }
+    };
+    Planned { target, missing }
+}
+
+fn shortened(name: Cow<'_, str>) -> Cow<'_, str> {
+    match name {
+        Cow::Borrowed(name) => Cow::Borrowed(short(name)),
+        Cow::Owned(name) => Cow::Owned(short(&name).to_owned()),
     }
 }
 
@@ -368,15 +437,17 @@ pub(crate) mod tests {
         let cache = (!cache.is_empty()).then(|| CacheName::new(cache).unwrap());
         let inbound = Inbound { cache, topics: Topics::Like(Pattern::new(topic).unwrap()) };
         let destination = |(cache, topic): &(&str, &str)| Destination {
-            cache: (!cache.is_empty()).then(|| Template::new(*cache).unwrap()),
-            topic: Template::new(*topic).unwrap(),
+            to: To::Topic(Outbound {
+                cache: (!cache.is_empty()).then(|| Template::new(*cache).unwrap()),
+                topic: Template::new(*topic).unwrap(),
+            }),
             chain: Vec::new(),
         };
         Route::new(inbound, destinations.iter().map(destination).collect())
     }
 
     fn topics(plan: &Plan<'_>) -> Vec<(String, String)> {
-        let topics = plan.destinations().iter().map(|planned| &planned.topic);
+        let topics = plan.destinations().iter().filter_map(|planned| planned.target.topic());
         topics.map(|topic| (topic.cache.to_string(), topic.topic.to_string())).collect()
     }
 
@@ -455,7 +526,7 @@ pub(crate) mod tests {
         let plan = routes.plan(&event).unwrap().unwrap();
         let missing: Vec<_> = plan.destinations().iter().map(|planned| planned.missing.as_deref()).collect();
         assert_eq!(missing, [Some("token_id"), None]);
-        assert_eq!(plan.destinations()[0].topic.topic, "for-{token_id}");
+        assert_eq!(plan.destinations()[0].target.to_string(), "for-{token_id}");
     }
 
     #[test]
@@ -475,7 +546,7 @@ pub(crate) mod tests {
     #[test]
     fn a_second_delivery_does_only_what_is_left_to_do() {
         let chain = |list| crate::transform::tests::stages(list);
-        let to = |name: &str, chain| Destination { cache: None, topic: Template::verbatim(name), chain };
+        let to = |name: &str, chain| Destination::verbatim(None, &TopicName::new(name).unwrap(), chain);
         let routes = Routes::one(vec![
             to("a", chain("['trim']")),
             to("b", chain("['uppercase']")),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
+use sha2::{Digest as _, Sha256};
 
 /// A point in time: milliseconds since the Unix epoch.
 pub type Millis = u64;
@@ -57,6 +58,26 @@ pub struct Event {
 pub struct EventError(#[from] serde_json::Error);
 
 impl Event {
+    /// What makes it the same event, however often it is delivered: a hash, as 64 hexadecimal digits, of its cache,
+    /// topic, sequence number and sequence page; where the sender gives no page, the time of publishing stands
+    /// for it.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let mut hash = Sha256::new();
+        for name in [&self.cache, &self.topic] {
+            hash.update(name.len().to_be_bytes());
+            hash.update(name);
+        }
+        hash.update(self.topic_sequence_number.to_be_bytes());
+        let (kind, run) = match self.topic_sequence_page {
+            Some(page) => ([1], page),
+            None => ([0], self.event_timestamp),
+        };
+        hash.update(kind);
+        hash.update(run.to_be_bytes());
+        hex::encode(hash.finalize())
+    }
+
     /// Reads the bytes of a body.
     ///
     /// Read only what was verified: [`Verified::event`](crate::Verified::event) does.
@@ -177,6 +198,45 @@ mod tests {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         let event = Event::from_json(with("added_later", &deep).as_bytes()).unwrap();
         assert_eq!(event.text, "Here I am!!");
+    }
+
+    #[test]
+    fn the_same_event_has_the_same_id_and_no_other_has() {
+        let event = Event::from_json(DOCUMENTED.as_bytes()).unwrap();
+        assert_eq!(event.id().len(), 64);
+        for (member, value) in
+            [("publish_timestamp", "1704296479999"), ("text", "\"other\""), ("token_id", "")]
+        {
+            assert_eq!(
+                Event::from_json(with(member, value).as_bytes()).unwrap().id(),
+                event.id(),
+                "{member}"
+            );
+        }
+        let others = [
+            ("cache", "\"cha\""),
+            ("topic", "\"troom-281\""),
+            ("topic_sequence_number", "2"),
+            ("topic_sequence_page", "1704296470564"),
+            ("event_timestamp", "1704296470563"),
+        ];
+        for (member, value) in others {
+            assert_ne!(
+                Event::from_json(with(member, value).as_bytes()).unwrap().id(),
+                event.id(),
+                "{member}"
+            );
+        }
+    }
+
+    #[test]
+    fn with_a_page_the_time_is_not_part_of_the_id() {
+        let at = |time: u64| {
+            let mut event = Event::from_json(with("topic_sequence_page", "7").as_bytes()).unwrap();
+            event.event_timestamp = time;
+            event.id()
+        };
+        assert_eq!(at(1), at(2));
     }
 
     #[test]

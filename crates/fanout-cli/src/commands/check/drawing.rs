@@ -61,7 +61,7 @@ impl Drawing {
                 .iter()
                 .map(|way| {
                     let to = way.destination;
-                    drawing.topic(&mut topics, (cache_to(inbound, to), to.topic.to_string()))
+                    drawing.topic(&mut topics, (cache_to(inbound, to), to.to.to_string()))
                 })
                 .collect();
             drawing.tree(outlined.route.tree(), (from, OnFailure::Fail), &to);
@@ -123,7 +123,7 @@ impl Drawing {
         let inbound = outlined.route.inbound();
         for way in &outlined.ways {
             let from =
-                self.topic(topics, (cache_to(inbound, way.destination), way.destination.topic.to_string()));
+                self.topic(topics, (cache_to(inbound, way.destination), way.destination.to.to_string()));
             for next in &way.next {
                 let Some(next) = outline.routes.all().get(*next) else { continue };
                 let to = self.topic(topics, (cache_of(next.inbound()), next.inbound().to_string()));

@@ -101,7 +101,7 @@ impl<'r> Outline<'r> {
 
     fn notes_of(&self, outlined: &Outlined<'_>, way: &WayOut<'_>) -> Vec<String> {
         let mut notes = Vec::new();
-        let topic = way.destination.topic.to_string();
+        let topic = way.destination.to.to_string();
         let from = format!("line {}: {}", outlined.line, Quoted(&topic));
         if let Some(routes) = self.named(&way.next) {
             let inbound =
@@ -137,8 +137,8 @@ impl WayOut<'_> {
     /// The field that its name needs and an event may lack.
     pub(super) fn lacking(&self) -> Option<&'static str> {
         const LACKING: &str = "token_id";
-        let mut names =
-            self.destination.topic.names().chain(self.destination.cache.iter().flat_map(Template::names));
+        let templates = self.destination.to.templates();
+        let mut names = templates.into_iter().flat_map(Template::names);
         names.any(|name| name == LACKING).then_some(LACKING)
     }
 }
@@ -148,19 +148,22 @@ pub(super) fn cache_of(inbound: &Inbound) -> Option<String> {
     inbound.cache.as_ref().map(ToString::to_string)
 }
 
-/// The cache of a destination, where it is known or how it is made: else it is the event's own.
+/// The cache of a destination, where it is known or how it is made: else it is the event's own. What is no topic
+/// has none.
 pub(super) fn cache_to(inbound: &Inbound, to: &Destination) -> Option<String> {
-    to.cache.as_ref().map(ToString::to_string).or_else(|| cache_of(inbound))
+    let topic = to.to.topic()?;
+    topic.cache.as_ref().map(ToString::to_string).or_else(|| cache_of(inbound))
 }
 
 /// Whether all events of a destination go on with the route `next`.
 fn is_sure(from: &Inbound, way: &WayOut<'_>, next: &Inbound) -> bool {
-    let cache = match &way.destination.cache {
+    let Some(to) = way.destination.to.topic() else { return false };
+    let cache = match &to.cache {
         Some(cache) => cache.literal(),
         None => from.cache.as_ref().map(CacheName::as_str),
     };
     let is_cache = next.cache.as_ref().is_none_or(|own| Some(own.as_str()) == cache);
-    let is_topic = match (&next.topics, way.destination.topic.literal()) {
+    let is_topic = match (&next.topics, to.topic.literal()) {
         (Topics::Any, _) => true,
         (Topics::Like(pattern), Some(topic)) => pattern.find(topic).is_some(),
         (Topics::Like(_), None) => false,

@@ -2,7 +2,7 @@
 
 use momento_webhook::{Event, Verified};
 use serde_json::{Value, json};
-use topic_fanout::destination::Topic;
+use topic_fanout::destination::{Target, Topic};
 use topic_fanout::route::{Inbound, Plan, Planned, Topics};
 use topic_fanout::transform::OnFailure;
 
@@ -74,6 +74,21 @@ fn tell_event(event: &Event, output: &mut Output) -> Result<(), Error> {
     Ok(output.result(format_args!("text     {}", Quoted(&event.text)))?)
 }
 
+fn target(target: &Target<'_>) -> String {
+    match target {
+        Target::Topic(Topic { cache, topic }) => named(cache, topic),
+        Target::Outlet { .. } => Printable(&target.to_string()).to_string(),
+    }
+}
+
+/// The same for programs.
+fn names(target: &Target<'_>) -> Value {
+    match target {
+        Target::Topic(Topic { cache, topic }) => json!({"cache": cache, "topic": topic}),
+        Target::Outlet { kind, name } => json!({"kind": kind, "name": name}),
+    }
+}
+
 fn named(cache: &str, topic: &str) -> String {
     format!("{} in the cache {}", Quoted(topic), Quoted(cache))
 }
@@ -128,8 +143,7 @@ impl Teller<'_> {
         for (place, (planned, walked)) in self.plan.destinations().iter().zip(walked).enumerate() {
             output.result("")?;
             let number = place + 1;
-            output
-                .result(format_args!("{number}.  {}", named(&planned.topic.cache, &planned.topic.topic)))?;
+            output.result(format_args!("{number}.  {}", target(&planned.target)))?;
             for line in steps(&walked.steps) {
                 output.result(format_args!("    {line}"))?;
             }
@@ -149,7 +163,7 @@ impl Teller<'_> {
         match end {
             End::Published(text) => {
                 let mut lines = vec![format!("=> would be published: {}", Quoted(text))];
-                if let Some(next) = self.next(&planned.topic) {
+                if let Some(next) = self.next(&planned.target) {
                     let inbound = Quoted(&next.route.inbound().to_string()).to_string();
                     lines.push(format!("   and go on with the route at line {}, {inbound}", next.line));
                 }
@@ -175,7 +189,8 @@ impl Teller<'_> {
     }
 
     /// The route that an event of this topic would take.
-    fn next(&self, topic: &Topic<'_>) -> Option<&Outlined<'_>> {
+    fn next(&self, target: &Target<'_>) -> Option<&Outlined<'_>> {
+        let topic = target.topic()?;
         let (cache, topic) = (topic.cache.to_string(), topic.topic.to_string());
         let event = walk::signed(&Event { cache, topic, ..self.event.clone() }).ok()?;
         let plan = self.outline.routes.plan(&event).ok()??;
@@ -185,13 +200,11 @@ impl Teller<'_> {
     fn as_json(&self, walked: &[Walked<'_>]) -> Value {
         let destination = |(planned, walked): (&Planned<'_>, &Walked<'_>)| {
             let mut shown = json!({
-                "cache": planned.topic.cache,
-                "topic": planned.topic.topic,
                 "steps": walked.steps.iter().map(step_as_json).collect::<Vec<_>>(),
             });
             let end = match &walked.end {
                 End::Published(text) => {
-                    let next = self.next(&planned.topic).map(|next| next.line);
+                    let next = self.next(&planned.target).map(|next| next.line);
                     json!({"status": "published", "text": text, "next_line": next})
                 }
                 End::Dropped { transform, reason } => {
@@ -205,6 +218,7 @@ impl Teller<'_> {
                     json!({"status": "refused", "detail": format!("the event has no {missing}")})
                 }
             };
+            merge(&mut shown, names(&planned.target));
             merge(&mut shown, end);
             shown
         };

@@ -1,6 +1,7 @@
 //! The routes of a file as a table, and as JSON.
 
 use serde_json::{Value, json};
+use topic_fanout::route::To;
 use topic_fanout::transform::Stage;
 
 use super::columns::aligned;
@@ -37,8 +38,12 @@ fn rows(outlined: &Outlined<'_>) -> Vec<[String; 7]> {
             let from = cache(cache_of(inbound), "(any)".to_owned());
             [outlined.line.to_string(), from, Quoted(&inbound.to_string()).to_string()]
         };
-        let to = cache(cache_to(inbound, way.destination), "(same)".to_owned());
-        let to_topic = Quoted(&way.destination.topic.to_string()).to_string();
+        let same = if way.destination.to.topic().is_some() { "(same)" } else { "" };
+        let to = cache(cache_to(inbound, way.destination), same.to_owned());
+        let to_topic = match &way.destination.to {
+            To::Topic(to) => Quoted(&to.topic.to_string()).to_string(),
+            To::Outlet(_) => Printable(&way.destination.to.to_string()).to_string(),
+        };
         [line, from, topic, "->".to_owned(), to, to_topic, chain(way)]
     };
     outlined.ways.iter().enumerate().map(row).collect()
@@ -98,12 +103,16 @@ fn route_as_json(outline: &Outline<'_>, outlined: &Outlined<'_>) -> Value {
     let inbound = outlined.route.inbound();
     let destination = |way: &WayOut<'_>| {
         let next: Vec<_> = way.next.iter().map(|place| outline.line(*place)).collect();
-        json!({
-            "cache": cache_to(inbound, way.destination),
-            "topic": way.destination.topic.to_string(),
-            "transforms": way.steps.iter().map(step_as_json).collect::<Vec<_>>(),
-            "next_lines": next,
-        })
+        let transforms: Vec<_> = way.steps.iter().map(step_as_json).collect();
+        match &way.destination.to {
+            To::Topic(to) => json!({
+                "cache": cache_to(inbound, way.destination), "topic": to.topic.to_string(),
+                "transforms": transforms, "next_lines": next,
+            }),
+            To::Outlet(outlet) => json!({
+                "kind": outlet.kind(), "name": outlet.name().to_string(), "transforms": transforms, "next_lines": next,
+            }),
+        }
     };
     let (applied, unshared) = outlined.transforms();
     json!({

@@ -222,7 +222,7 @@ mod tests {
         for ((walked, outcome), planned) in walked.iter().zip(&outcomes).zip(plan.destinations()) {
             let same = match (&walked.end, outcome) {
                 (End::Published(text), Outcome::Published { .. }) => {
-                    texts.contains(&(planned.topic.topic.to_string(), text.clone()))
+                    texts.contains(&(planned.target.to_string(), text.clone()))
                 }
                 (End::Dropped { transform, reason }, Outcome::Dropped { transform: other, reason: why }) => {
                     (*transform, reason) == (other.as_str(), why)

@@ -20,7 +20,11 @@ pub(super) struct Told {
 /// What became of a destination.
 #[derive(Debug, Deserialize)]
 pub(super) struct Outcome {
+    /// Empty for what is no topic.
+    #[serde(default)]
     pub(super) cache: String,
+    /// Its name, where it is no topic.
+    #[serde(alias = "name")]
     pub(super) topic: String,
     status: String,
     reason: Option<String>,

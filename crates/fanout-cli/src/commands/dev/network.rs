@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use momento_webhook::momento::{self, SigningSecret};
 use momento_webhook::{Event, Verified};
+use topic_fanout::destination::Target;
 use topic_fanout::names::{CacheName, TopicName};
 use topic_fanout::route::{Destination, Planned, Routes, Template};
 use topic_fanout::webhook::{Clock as _, SystemClock};
@@ -114,19 +115,22 @@ impl Network {
 
     /// Where a destination is; it gets a place where it has none yet.
     fn to(&mut self, destination: &Destination, planned: &Planned<'_>) -> To {
-        let templates = std::iter::once(&destination.topic).chain(&destination.cache);
-        let mut names = templates.flat_map(Template::names);
+        let Target::Topic(target) = &planned.target else {
+            let why = "it is no topic, and what is put there is not shown here".to_owned();
+            return To::Unknown { topic: destination.to.to_string(), why };
+        };
+        let mut names = destination.to.templates().into_iter().flat_map(Template::names);
         let changing = names.find(|name| OF_A_MESSAGE.contains(name)).or(planned.missing.as_deref());
         let why = match changing {
             Some(name) => Some(format!("{{{name}}} is another from message to message")),
-            None => CacheName::new(&*planned.topic.cache)
+            None => CacheName::new(&*target.cache)
                 .err()
-                .map(|error| format!("the name of its cache, {}, {error}", Quoted(&planned.topic.cache))),
+                .map(|error| format!("the name of its cache, {}, {error}", Quoted(&target.cache))),
         };
         if let Some(why) = why {
-            return To::Unknown { topic: destination.topic.to_string(), why };
+            return To::Unknown { topic: destination.to.to_string(), why };
         }
-        let (cache, topic) = (&*planned.topic.cache, &*planned.topic.topic);
+        let (cache, topic) = (&*target.cache, &*target.topic);
         To::Place(self.place(cache, topic).unwrap_or_else(|| {
             self.topics.push(Topic { cache: cache.to_owned(), name: topic.to_owned(), ways: None });
             self.topics.len() - 1

@@ -320,8 +320,11 @@ mod tests {
     #[test]
     fn names_reach_the_function_as_they_are() {
         let plan = plan(&["--outbound", "a, b", "--outbound", " c {x}"]).unwrap();
-        let topics: Vec<_> =
-            plan.routes.all()[0].destinations().iter().filter_map(|to| to.topic.literal()).collect();
+        let topics: Vec<_> = plan.routes.all()[0]
+            .destinations()
+            .iter()
+            .filter_map(|to| to.to.topic().unwrap().topic.literal())
+            .collect();
         assert_eq!(topics, ["a, b", " c {x}"]);
         let outbound: Vec<_> = plan.network.outbound().map(|topic| topic.name.as_str()).collect();
         assert_eq!(outbound, topics);
