@@ -1,7 +1,10 @@
 //! What Amazon Web Services give to a function, where the build has them in it: the one place that knows
 //! whether it does.
 
+use std::sync::Arc;
+
 use crate::config::{Config, ConfigErrors, RoutesConfig, from_parameter};
+use crate::destination::Carrier;
 use crate::transform::Transforms;
 
 /// Why something could not be fetched.
@@ -27,7 +30,7 @@ pub enum CloudError {
 #[derive(Clone, Debug, Default)]
 pub struct Cloud {
     #[cfg(feature = "aws-sdk")]
-    aws: std::sync::Arc<crate::aws::Aws>,
+    aws: Arc<crate::aws::Aws>,
 }
 
 impl Cloud {
@@ -36,10 +39,19 @@ impl Cloud {
     pub fn transforms(&self, transforms: &Transforms) -> Transforms {
         #[cfg(feature = "translate")]
         if !transforms.can_translate() {
-            let amazon = crate::aws::AmazonTranslator::new(std::sync::Arc::clone(&self.aws));
-            return transforms.clone().with_translator(std::sync::Arc::new(amazon));
+            let amazon = crate::aws::AmazonTranslator::new(Arc::clone(&self.aws));
+            return transforms.clone().with_translator(Arc::new(amazon));
         }
         transforms.clone()
+    }
+
+    /// What hands in parcels.
+    #[must_use]
+    pub fn carrier(&self) -> Arc<dyn Carrier> {
+        #[cfg(feature = "aws-sdk")]
+        return Arc::clone(&self.aws) as Arc<dyn Carrier>;
+        #[cfg(not(feature = "aws-sdk"))]
+        Arc::new(crate::destination::Nowhere)
     }
 
     /// The settings with what had to be fetched.

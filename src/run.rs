@@ -66,11 +66,11 @@ pub fn webhook_with(transforms: &Transforms) -> ExitCode {
 ///
 /// # Errors
 /// When the client of Momento cannot be built, or the routes have not been fetched.
-pub fn build(config: Config, journal: Journal) -> Result<Webhook<MomentoPublisher>, RunError> {
+pub fn build(config: Config, cloud: &Cloud, journal: Journal) -> Result<Webhook<MomentoPublisher>, RunError> {
     let retry = RetryPolicy::PUBLISH;
     let publisher =
         MomentoPublisher::new(config.momento.credentials, retry.attempt_timeout).map_err(RunError::Client)?;
-    let fan_out = FanOut::new(publisher, retry);
+    let fan_out = FanOut::new(publisher, retry).with_carrier(cloud.carrier());
     let routes = match config.routes {
         RoutesConfig::Routes(routes) => routes,
         RoutesConfig::Parameter(name) => return Err(CloudError::NotFetched(name).into()),
@@ -94,7 +94,7 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
         let shutdown = async { drop(shutdown.await) };
         let port = config.listen.port;
         let config = cloud.complete(config, &transforms).await?;
-        let webhook = Arc::new(build(config, journal)?);
+        let webhook = Arc::new(build(config, &cloud, journal)?);
         if is_lambda {
             lambda::serve(source, webhook, shutdown).await?;
         } else {

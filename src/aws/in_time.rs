@@ -1,6 +1,7 @@
 //! Calls that have to end by a deadline, with as many tries as fit.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -31,15 +32,20 @@ pub(super) fn in_time<'c, T>(
 /// Has a say in whether a failed try is followed by another: not by one that could not end in time.
 ///
 /// So the caller hears of what really happened, a rate limit for example, and not of a deadline.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct InTime {
     deadline: Instant,
-    failed: AtomicU32,
+    failed: Arc<AtomicU32>,
 }
 
 impl InTime {
-    pub(super) const fn new(deadline: Instant) -> Self {
-        Self { deadline, failed: AtomicU32::new(0) }
+    pub(super) fn new(deadline: Instant) -> Self {
+        Self { deadline, failed: Arc::default() }
+    }
+
+    /// How many tries have failed so far, of all clones.
+    pub(super) fn failed(&self) -> u32 {
+        self.failed.load(Ordering::Relaxed)
     }
 }
 

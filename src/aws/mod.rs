@@ -5,13 +5,23 @@
 
 #![cfg_attr(
     not(feature = "aws"),
-    allow(dead_code, unused_imports, reason = "a few of the services have no use for all that they share")
+    allow(
+        dead_code,
+        unused_imports,
+        unused_variables,
+        clippy::needless_pass_by_value,
+        clippy::unused_self,
+        reason = "a few of the services have no use for all that they share"
+    )
 )]
 
+mod carrier;
 mod failure;
 mod in_time;
 #[cfg(feature = "parameters")]
 mod parameter;
+#[cfg(feature = "sqs")]
+mod sqs;
 #[cfg(feature = "translate")]
 mod translate;
 
@@ -94,6 +104,7 @@ macro_rules! clients {
 
 clients! {
     "parameters" ssm: aws_sdk_ssm,
+    "sqs" sqs: aws_sdk_sqs,
     "translate" translate: aws_sdk_translate,
 }
 

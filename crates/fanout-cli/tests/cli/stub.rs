@@ -110,7 +110,9 @@ impl RealFunction {
             _ => None,
         };
         let config = Config::read(&source, &topic_fanout::transform::Transforms::standard()).unwrap();
-        let webhook = Arc::new(topic_fanout::run::build(config, Journal::Off).unwrap());
+        let webhook = Arc::new(
+            topic_fanout::run::build(config, &topic_fanout::cloud::Cloud::default(), Journal::Off).unwrap(),
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let mut tasks = JoinSet::new();

@@ -1,0 +1,34 @@
+//! Amazon SQS.
+
+use aws_sdk_sqs::config::Config;
+use aws_sdk_sqs::types::MessageAttributeValue;
+
+use super::Aws;
+use super::failure::Failure;
+use super::in_time::InTime;
+use crate::destination::sqs::QueueMessage;
+
+impl Aws {
+    pub(super) async fn send_message(&self, message: &QueueMessage, tries: InTime) -> Result<(), Failure> {
+        let QueueMessage { queue, body, group, deduplication, attributes, delay_seconds } = message;
+        let mut call = self
+            .sqs()
+            .await?
+            .send_message()
+            .queue_url(queue)
+            .message_body(body)
+            .set_message_group_id(group.clone())
+            .set_message_deduplication_id(deduplication.clone())
+            .set_delay_seconds(delay_seconds.map(i32::from));
+        for (name, text) in attributes {
+            let value = MessageAttributeValue::builder().data_type("String").string_value(text);
+            let value = value.build().map_err(|error| Failure {
+                source: Some(Box::new(error)),
+                ..Failure::new(crate::reason::Reason::InvalidArgument, "an attribute is none")
+            })?;
+            call = call.message_attributes(name, value);
+        }
+        call.customize().config_override(Config::builder().retry_classifier(tries)).send().await?;
+        Ok(())
+    }
+}
