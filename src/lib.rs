@@ -27,6 +27,7 @@ pub mod answer;
 pub mod aws;
 pub mod cloud;
 pub mod config;
+pub mod dead_letter;
 pub mod dedupe;
 pub mod destination;
 #[cfg(test)]

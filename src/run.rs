@@ -9,6 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::cloud::{Cloud, CloudError};
 use crate::config::{Config, Environment, RoutesConfig, Source};
+use crate::dead_letter::DeadLetters;
 use crate::destination::MomentoPublisher;
 use crate::fan_out::FanOut;
 use crate::journal::Journal;
@@ -75,7 +76,8 @@ pub fn build(config: Config, cloud: &Cloud, journal: Journal) -> Result<Webhook<
         RoutesConfig::Routes(routes) => routes,
         RoutesConfig::Parameter(name) => return Err(CloudError::NotFetched(name).into()),
     };
-    Ok(Webhook::new(config.signing, routes, fan_out, journal))
+    let dead_letters = config.dead_letters.queue.map(|queue| DeadLetters::new(queue, cloud.carrier()));
+    Ok(Webhook::new(config.signing, routes, fan_out, journal).with_dead_letters(dead_letters))
 }
 
 fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> Result<(), RunError> {

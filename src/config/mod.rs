@@ -7,6 +7,7 @@
 use std::fmt;
 
 mod credentials;
+mod dead_letters;
 pub mod file;
 mod listen;
 mod log;
@@ -14,6 +15,7 @@ mod routes;
 mod signing;
 
 pub use credentials::MomentoConfig;
+pub use dead_letters::DeadLettersConfig;
 pub use listen::ListenConfig;
 pub use log::LogConfig;
 pub use routes::{RoutesConfig, from_parameter};
@@ -59,6 +61,8 @@ pub struct Config {
     pub signing: SigningConfig,
     /// Where events go.
     pub routes: RoutesConfig,
+    /// Where what destinations did not take is kept.
+    pub dead_letters: DeadLettersConfig,
     /// Where plain HTTP is served, outside Lambda.
     pub listen: ListenConfig,
     /// How much is logged.
@@ -76,9 +80,17 @@ impl Config {
             let momento = MomentoConfig::read(settings);
             let signing = SigningConfig::read(settings);
             let routes = RoutesConfig::read(settings, transforms);
+            let dead_letters = DeadLettersConfig::read(settings);
             let listen = ListenConfig::read(settings);
             let log = LogConfig::read(settings);
-            Ok(Self { momento: momento?, signing: signing?, routes: routes?, listen: listen?, log: log? })
+            Ok(Self {
+                momento: momento?,
+                signing: signing?,
+                routes: routes?,
+                dead_letters: dead_letters?,
+                listen: listen?,
+                log: log?,
+            })
         })
     }
 }

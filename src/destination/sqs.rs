@@ -7,7 +7,9 @@
 
 use std::collections::BTreeMap;
 
+use momento_webhook::Event;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 use toml::Spanned;
 
 use super::outlet::Fields;
@@ -68,6 +70,8 @@ pub(crate) struct SqsKeys {
 const FIFO: &str = ".fifo";
 /// The most attributes of a message.
 const MOST_ATTRIBUTES: usize = 10;
+/// The most characters of the name of a group.
+const LONGEST_GROUP: usize = 128;
 /// The longest delay, in seconds.
 const LONGEST_DELAY: u16 = 900;
 
@@ -84,7 +88,7 @@ impl Sqs {
                 "the queue is given by its URL, as https://sqs.<region>.amazonaws.com/<account>/<name>",
             );
         }
-        let is_fifo = queue.get_ref().ends_with(FIFO);
+        let is_fifo = is_fifo(queue.get_ref());
         for given in [&group, &deduplication].into_iter().flatten().filter(|_| !is_fifo) {
             texts.fault(
                 given.span(),
@@ -125,11 +129,11 @@ impl Sqs {
     pub(super) fn message(&self, fields: &Fields<'_>) -> Result<QueueMessage, String> {
         let queue = fields.render(&self.queue)?;
         let (mut group, mut deduplication) = (None, None);
-        if queue.ends_with(FIFO) {
+        if is_fifo(&queue) {
             let event = fields.context().event;
             group = Some(match &self.group {
                 Some(group) => fields.render(group)?,
-                None => format!("{}#{}", event.cache, event.topic),
+                None => group_of(event),
             });
             deduplication = Some(match &self.deduplication {
                 Some(id) => fields.render(id)?,
@@ -146,6 +150,19 @@ impl Sqs {
             delay_seconds: self.delay_seconds,
         })
     }
+}
+
+/// Whether the queue of this URL, or name, keeps an order.
+pub(crate) fn is_fifo(queue: &str) -> bool {
+    queue.ends_with(FIFO)
+}
+
+/// The group of an event: its cache and topic, so that each topic keeps its order. Where a queue would not take
+/// that for a name, a hash of it.
+pub(crate) fn group_of(event: &Event) -> String {
+    let group = format!("{}#{}", event.cache, event.topic);
+    let is_name = group.len() <= LONGEST_GROUP && group.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_name { group } else { hex::encode(Sha256::digest(&group)) }
 }
 
 /// None where something was given that cannot be used.
