@@ -5,16 +5,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use momento_webhook::freshness::Window;
-use momento_webhook::{Event, Millis, SigningSecret, Verified, momento};
+use momento_webhook::momento::SignatureError;
+use momento_webhook::{Event, SigningSecret, Verified, momento};
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer::{Outcome, Refusal};
+pub use crate::clock::{Clock, SystemClock};
 use crate::config::SigningConfig;
 use crate::dedupe::{Dedupe, Progress};
 use crate::destination::Publisher;
 use crate::fan_out::{self, Delivery, FanOut};
 use crate::journal::{Entry, Journal};
 use crate::route::Routes;
+use crate::secrets::Rotating;
 
 /// The most bytes of a body that are read. A message has at most 4 KB, which JSON escapes make six
 /// times as long at worst; ten times that leaves room for accounts with a raised limit.
@@ -24,27 +27,10 @@ pub const MAX_BODY: usize = 256 * 1024;
 /// connection, the gateway and the start of an environment take their part of that.
 pub const TIME_TO_ANSWER: Duration = Duration::from_secs(4);
 
-/// What time it is: milliseconds since the Unix epoch.
-pub trait Clock: Send + Sync + 'static {
-    /// Now.
-    fn now(&self) -> Millis;
-}
-
-/// The clock of this machine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> Millis {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
-    }
-}
-
 /// The function: everything between a request and its answer.
 #[derive(Debug)]
 pub struct Webhook<P, C = SystemClock> {
-    secrets: Vec<SigningSecret>,
+    secrets: Rotating<Vec<SigningSecret>>,
     window: Window,
     routes: Routes,
     dedupe: Dedupe,
@@ -104,7 +90,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
 
         let proven = match inbound.fault {
             Some(fault) => Err(fault),
-            None => self.prove(&inbound.request),
+            None => self.prove(&inbound.request, deadline).await,
         };
         let event = match proven {
             Ok(event) => event,
@@ -118,6 +104,12 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         self.end(entry, &outcome, started)
     }
 
+    /// Waits for what its requests have begun and did not wait for, of which nothing may be left when the platform
+    /// makes everything stand still.
+    pub async fn settled(&self) {
+        self.secrets.settled().await;
+    }
+
     fn end(&self, entry: Entry, outcome: &Outcome<'_>, started: Instant) -> Response<Bytes> {
         let took = started.elapsed();
         let destinations = outcome.destinations();
@@ -126,16 +118,29 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
     }
 
     /// Proves a request genuine, and reads it.
-    fn prove(&self, request: &Request<Bytes>) -> Result<Verified<Event>, Refusal> {
+    async fn prove(&self, request: &Request<Bytes>, deadline: Instant) -> Result<Verified<Event>, Refusal> {
         if request.method() != Method::POST {
             return Err(Refusal::Method);
         }
         if request.body().len() > MAX_BODY {
             return Err(Refusal::BodyTooLarge { limit: MAX_BODY });
         }
-        let signatures = request.headers().get_all(momento::SIGNATURE_HEADER);
-        let signatures = signatures.iter().map(http::HeaderValue::as_bytes);
-        Ok(momento::verify(&self.secrets, request.body(), signatures)?.event()?)
+        let signatures = || {
+            let signatures = request.headers().get_all(momento::SIGNATURE_HEADER);
+            signatures.iter().map(http::HeaderValue::as_bytes)
+        };
+        let secrets = self.secrets.current();
+        let verified = match momento::verify(&secrets, request.body(), signatures()) {
+            // Perhaps the secret has changed. Nobody else waits for what this one waits for.
+            Err(SignatureError::Mismatch) => {
+                match timeout_at(deadline, self.secrets.instead_of(&secrets)).await {
+                    Ok(Some(secrets)) => momento::verify(&secrets, request.body(), signatures()),
+                    Ok(None) | Err(_) => Err(SignatureError::Mismatch),
+                }
+            }
+            verified => verified,
+        };
+        Ok(verified?.event()?)
     }
 
     /// Sends an event to the destinations that do not have it.
@@ -170,6 +175,8 @@ fn progress_of(outcomes: &[fan_out::Outcome]) -> Progress {
 #[cfg(test)]
 pub(crate) mod tests {
     use std::sync::Arc;
+
+    use momento_webhook::Millis;
 
     use super::*;
     use crate::fan_out::tests::{Failure, FakePublisher};
@@ -233,7 +240,8 @@ pub(crate) mod tests {
         topics: &[&str],
     ) -> (Webhook<Arc<FakePublisher>, FixedClock>, Arc<FakePublisher>) {
         let publisher = Arc::new(publisher);
-        let signing = SigningConfig { secrets: vec![secret()], max_age: Duration::from_secs(60) };
+        let secrets = Rotating::fixed(vec![secret()]);
+        let signing = SigningConfig { secrets, max_age: Duration::from_secs(60) };
         let destination = |topic: &&str| {
             Destination::verbatim(None, &TopicName::new(*topic).unwrap(), stages("['uppercase']"))
         };

@@ -24,7 +24,7 @@ use lambda_http::{LambdaEvent, service_fn};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::DRAIN;
 use crate::answer::Refusal;
@@ -34,6 +34,9 @@ use crate::webhook::{Clock, Inbound, TIME_TO_ANSWER, Webhook};
 
 /// What an answer takes on its way out, kept free before the invocation's own deadline.
 const MARGIN: Duration = Duration::from_millis(200);
+
+/// How long an answer is held back for what was begun beside it.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// What the runtime wants to know of its environment beside its address.
 const NEEDED: [&str; 3] =
@@ -119,7 +122,12 @@ async fn handle<P: Publisher, C: Clock>(
         id: Some(context.request_id),
         time_left: time_left.map_or(TIME_TO_ANSWER, |left| left.saturating_sub(MARGIN)),
     };
-    GatewayResponse::new(gateway, webhook.handle(inbound).await)
+    let answered_by = Instant::now() + inbound.time_left.min(TIME_TO_ANSWER);
+    let response = webhook.handle(inbound).await;
+    // With the answer, everything may stand still, what is being fetched included; it would be found cut off.
+    // It is now and then, and for one invocation of many.
+    let _ = timeout_at(answered_by.min(Instant::now() + SETTLING), webhook.settled()).await;
+    GatewayResponse::new(gateway, response)
 }
 
 /// Who invokes the function, by the shape of what they send.
