@@ -5,10 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use momento_webhook::freshness::Window;
+use momento_webhook::momento::SignatureError;
 use momento_webhook::{Event, Millis, SigningSecret, Verified, momento};
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer::{self, Outcome, Refusal};
+pub use crate::clock::{Clock, SystemClock};
 use crate::config::SigningConfig;
 use crate::dead_letter::{DeadLetters, Letter};
 use crate::dedupe::{Dedupe, Progress};
@@ -17,6 +19,7 @@ use crate::fan_out::{self, Delivery, FanOut};
 use crate::journal::{Entry, Journal};
 use crate::reason::Reason;
 use crate::route::Routes;
+use crate::secrets::Rotating;
 
 /// The most bytes of a body that are read. A message has at most 4 KB, which JSON escapes make six
 /// times as long at worst; ten times that leaves room for accounts with a raised limit.
@@ -26,27 +29,10 @@ pub const MAX_BODY: usize = 256 * 1024;
 /// connection, the gateway and the start of an environment take their part of that.
 pub const TIME_TO_ANSWER: Duration = Duration::from_secs(4);
 
-/// What time it is: milliseconds since the Unix epoch.
-pub trait Clock: Send + Sync + 'static {
-    /// Now.
-    fn now(&self) -> Millis;
-}
-
-/// The clock of this machine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> Millis {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
-    }
-}
-
 /// The function: everything between a request and its answer.
 #[derive(Debug)]
 pub struct Webhook<P, C = SystemClock> {
-    secrets: Vec<SigningSecret>,
+    secrets: Rotating<Vec<SigningSecret>>,
     window: Window,
     routes: Routes,
     dedupe: Dedupe,
@@ -145,7 +131,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
 
         let proven = match inbound.fault {
             Some(fault) => Err(fault),
-            None => self.prove(&inbound.request),
+            None => self.prove(&inbound.request, deadline).await,
         };
         let event = match proven {
             Ok(event) => event,
@@ -166,7 +152,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         let now = self.clock.now();
         let deadline = started + queued.time_left;
         let mut entry = Entry::new(now, Some(queued.id.clone())).from_queue(queued.queue.clone());
-        let (event, letter) = match self.read(&queued) {
+        let (event, letter) = match self.read(&queued, deadline).await {
             Ok(Content::Event(event)) => (event, None),
             Ok(Content::Letter(letter)) => (letter.event.clone(), Some(letter)),
             Err(refusal) => {
@@ -181,7 +167,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
     }
 
     /// Reads a message. It is trusted for where it comes from; a signature that is there is looked at all the same.
-    fn read(&self, queued: &Queued) -> Result<Content, Refusal> {
+    async fn read(&self, queued: &Queued, deadline: Instant) -> Result<Content, Refusal> {
         let body = queued.body.as_bytes();
         if queued.signatures.is_empty() {
             return Ok(match Letter::read(&queued.body)? {
@@ -189,8 +175,14 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
                 None => Content::Event(Verified::trusted(body).event()?),
             });
         }
-        let signatures = queued.signatures.iter().map(String::as_bytes);
-        Ok(Content::Event(momento::verify(&self.secrets, body, signatures)?.event()?))
+        let signatures = || queued.signatures.iter().map(String::as_bytes);
+        Ok(Content::Event(self.verify(body, signatures, deadline).await?.event()?))
+    }
+
+    /// Waits for what its requests have begun and did not wait for, of which nothing may be left when the platform
+    /// makes everything stand still.
+    pub async fn settled(&self) {
+        self.secrets.settled().await;
     }
 
     fn end(&self, entry: Entry, outcome: &Outcome<'_>, started: Instant) -> Response<Bytes> {
@@ -201,16 +193,38 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
     }
 
     /// Proves a request genuine, and reads it.
-    fn prove(&self, request: &Request<Bytes>) -> Result<Verified<Event>, Refusal> {
+    async fn prove(&self, request: &Request<Bytes>, deadline: Instant) -> Result<Verified<Event>, Refusal> {
         if request.method() != Method::POST {
             return Err(Refusal::Method);
         }
         if request.body().len() > MAX_BODY {
             return Err(Refusal::BodyTooLarge { limit: MAX_BODY });
         }
-        let signatures = request.headers().get_all(momento::SIGNATURE_HEADER);
-        let signatures = signatures.iter().map(http::HeaderValue::as_bytes);
-        Ok(momento::verify(&self.secrets, request.body(), signatures)?.event()?)
+        let signatures = || {
+            let signatures = request.headers().get_all(momento::SIGNATURE_HEADER);
+            signatures.iter().map(http::HeaderValue::as_bytes)
+        };
+        Ok(self.verify(request.body(), signatures, deadline).await?.event()?)
+    }
+
+    /// Proves bytes by one of these signatures.
+    async fn verify<'s, B: AsRef<[u8]> + Copy, S: Iterator<Item = &'s [u8]>>(
+        &self,
+        body: B,
+        signatures: impl Fn() -> S,
+        deadline: Instant,
+    ) -> Result<Verified<B>, SignatureError> {
+        let secrets = self.secrets.current();
+        match momento::verify(&secrets, body, signatures()) {
+            // Perhaps the secret has changed. Nobody else waits for what this one waits for.
+            Err(SignatureError::Mismatch) => {
+                match timeout_at(deadline, self.secrets.instead_of(&secrets)).await {
+                    Ok(Some(secrets)) => momento::verify(&secrets, body, signatures()),
+                    Ok(None) | Err(_) => Err(SignatureError::Mismatch),
+                }
+            }
+            verified => verified,
+        }
     }
 
     /// Sends an event to the destinations that do not have it.
@@ -304,6 +318,8 @@ fn progress_of(outcomes: &[fan_out::Outcome]) -> Progress {
 pub(crate) mod tests {
     use std::sync::Arc;
 
+    use momento_webhook::Millis;
+
     use super::*;
     use crate::fan_out::tests::{Failure, FakePublisher};
     use crate::names::TopicName;
@@ -366,7 +382,8 @@ pub(crate) mod tests {
         topics: &[&str],
     ) -> (Webhook<Arc<FakePublisher>, FixedClock>, Arc<FakePublisher>) {
         let publisher = Arc::new(publisher);
-        let signing = SigningConfig { secrets: vec![secret()], max_age: Duration::from_secs(60) };
+        let secrets = Rotating::fixed(vec![secret()]);
+        let signing = SigningConfig { secrets, max_age: Duration::from_secs(60) };
         let destination = |topic: &&str| {
             Destination::verbatim(None, &TopicName::new(*topic).unwrap(), stages("['uppercase']"))
         };

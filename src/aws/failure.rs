@@ -82,6 +82,15 @@ where
     }
 }
 
+/// What need not be there.
+pub(super) fn optional<T>(read: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(failure) if failure.reason == Reason::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
 const UNREADABLE: (Reason, &str) = (Reason::Internal, "the service's answer cannot be read");
 
 /// What the services call it. Those that one of them models and those that any may answer are told by the
@@ -103,9 +112,11 @@ fn by_code(code: &str) -> Option<(Reason, &'static str)> {
             (Reason::Unavailable, "the service is not available")
         }
         "RequestTimeout" | "RequestTimeoutException" => (Reason::TimedOut, "the service took too long"),
-        "InternalServerException" | "InternalServerError" | "InternalFailure" | "InternalError" => {
-            (Reason::Internal, "the service failed")
-        }
+        "InternalServerException"
+        | "InternalServerError"
+        | "InternalServiceError"
+        | "InternalFailure"
+        | "InternalError" => (Reason::Internal, "the service failed"),
         "TextSizeLimitExceededException" => (Reason::TooLarge, "the text is too long"),
         "UnsupportedLanguagePairException" => {
             (Reason::InvalidArgument, "the service does not translate between these languages")
@@ -121,7 +132,7 @@ fn by_code(code: &str) -> Option<(Reason, &'static str)> {
         | "ValidationError"
         | "SerializationException"
         | "UnknownOperationException" => (Reason::InvalidArgument, "the service does not take the request"),
-        "InvalidKeyId" => (Reason::InvalidArgument, "its key cannot be used"),
+        "InvalidKeyId" | "DecryptionFailure" => (Reason::InvalidArgument, "its key cannot be used"),
         "ResourceNotFoundException" | "ParameterNotFound" | "ParameterVersionNotFound" => {
             (Reason::NotFound, "not found")
         }

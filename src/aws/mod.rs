@@ -20,6 +20,8 @@ mod failure;
 mod in_time;
 #[cfg(feature = "parameters")]
 mod parameter;
+#[cfg(feature = "secrets")]
+mod secret;
 #[cfg(feature = "sqs")]
 mod sqs;
 #[cfg(feature = "translate")]
@@ -104,6 +106,7 @@ macro_rules! clients {
 
 clients! {
     "parameters" ssm: aws_sdk_ssm,
+    "secrets" secrets_manager: aws_sdk_secretsmanager,
     "sqs" sqs: aws_sdk_sqs,
     "translate" translate: aws_sdk_translate,
 }

@@ -15,7 +15,7 @@ pub mod sqs;
 pub mod topic;
 
 pub use outlet::{Carried, Carrier, Fields, Nowhere, Outlet, Parcel};
-pub use topic::{MomentoPublisher, Publisher, Topic};
+pub use topic::{Keys, MomentoPublisher, Publisher, Topic};
 
 use std::borrow::Cow;
 use std::fmt;

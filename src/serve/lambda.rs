@@ -24,7 +24,7 @@ use lambda_http::{LambdaEvent, service_fn};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::DRAIN;
 use super::batch::{Batch, BatchResponse};
@@ -35,6 +35,9 @@ use crate::webhook::{Clock, Inbound, TIME_TO_ANSWER, Webhook};
 
 /// What an answer takes on its way out, kept free before the invocation's own deadline.
 const MARGIN: Duration = Duration::from_millis(200);
+
+/// How long an answer is held back for what was begun beside it.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// What the runtime wants to know of its environment beside its address.
 const NEEDED: [&str; 3] =
@@ -114,14 +117,21 @@ async fn handle<P: Publisher, C: Clock>(
     // emulators make theirs up.
     let time_left = context.deadline().duration_since(std::time::SystemTime::now()).ok();
     let time_left = time_left.map_or(TIME_TO_ANSWER, |left| left.saturating_sub(MARGIN));
-    match payload {
+    let begun = Instant::now();
+    let (answer, time_left) = match payload {
         Invocation::Http(invocation) => {
             let HttpInvocation { gateway, request, fault } = *invocation;
             let inbound = Inbound { request, fault, id: Some(context.request_id), time_left };
-            Ok(Answer::Http(GatewayResponse::new(gateway, webhook.handle(inbound).await)))
+            let response = webhook.handle(inbound).await;
+            (Answer::Http(GatewayResponse::new(gateway, response)), time_left.min(TIME_TO_ANSWER))
         }
-        Invocation::Batch(batch) => Ok(Answer::Batch(batch?.serve(webhook, time_left).await)),
-    }
+        Invocation::Batch(batch) => (Answer::Batch(batch?.serve(webhook, time_left).await), time_left),
+    };
+    // With the answer, everything may stand still, what is being fetched included; it would be found cut off.
+    // It is now and then, and for one invocation of many.
+    let settled_by = (begun + time_left).min(Instant::now() + SETTLING);
+    let _ = timeout_at(settled_by, webhook.settled()).await;
+    Ok(answer)
 }
 
 /// What Lambda is given back.

@@ -18,5 +18,7 @@ mod faults;
 mod hostile;
 mod lifecycle;
 mod routes;
+#[cfg(feature = "aws")]
+mod secrets;
 mod support;
 mod ways;

@@ -8,12 +8,15 @@
 //! | [`process`] | a function as a process, with its output |
 //! | [`http_client`] | requests over plain HTTP |
 //! | [`signed`] | signed events |
+//! | [`secrets_server`] | Secrets Manager, and parameters of the Systems Manager with their versions |
 //! | [`translate_server`] | Amazon Translate, and parameters of the Systems Manager |
 
+mod aws_json;
 pub mod gateway;
 pub mod http_client;
 pub mod process;
 pub mod runtime_api;
+pub mod secrets_server;
 pub mod signed;
 pub mod translate_server;
 
