@@ -14,6 +14,8 @@ mod amazon;
 mod answers;
 #[cfg(feature = "aws")]
 mod chat;
+#[cfg(feature = "aws")]
+mod dead_letters;
 mod faults;
 mod hostile;
 mod lifecycle;

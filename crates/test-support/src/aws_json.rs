@@ -1,4 +1,4 @@
-//! What the small services of AWS have in common: HTTP, and the protocol `awsJson1_1` on it.
+//! What the small services of AWS have in common: HTTP, and the protocols `awsJson1_0` and `awsJson1_1` on it.
 //!
 //! Signatures are looked for and not checked.
 
@@ -58,7 +58,8 @@ where
     let Some(&(operation, service)) = operations.iter().find(|(operation, _)| *operation == target) else {
         return Ok(refusal(400, "UnknownOperationException", target));
     };
-    if header(&parts.headers, CONTENT_TYPE.as_str()) != "application/x-amz-json-1.1" {
+    let content_type = header(&parts.headers, CONTENT_TYPE.as_str());
+    if !["application/x-amz-json-1.0", "application/x-amz-json-1.1"].contains(&content_type) {
         return Ok(refusal(400, "SerializationException", "not the content type of the protocol"));
     }
     if !is_signed(&parts.headers, service) {

@@ -8,6 +8,7 @@
 //! | [`process`] | a function as a process, with its output |
 //! | [`http_client`] | requests over plain HTTP |
 //! | [`signed`] | signed events |
+//! | [`queue_server`] | Amazon SQS |
 //! | [`secrets_server`] | Secrets Manager, and parameters of the Systems Manager with their versions |
 //! | [`translate_server`] | Amazon Translate, and parameters of the Systems Manager |
 
@@ -15,6 +16,7 @@ mod aws_json;
 pub mod gateway;
 pub mod http_client;
 pub mod process;
+pub mod queue_server;
 pub mod runtime_api;
 pub mod secrets_server;
 pub mod signed;
