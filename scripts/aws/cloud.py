@@ -1,0 +1,121 @@
+"""What the end-to-end scripts ask of the account at AWS_ENDPOINT_URL.
+
+    cloud.py make                   a bus, queues, a table and a state machine for routes to send to; `NAME VALUE` a line
+    cloud.py outputs STACK          the outputs of a stack, `NAME VALUE` a line
+    cloud.py environment FUNCTION   the environment that anybody sees who may see the function
+    cloud.py parameter NAME         puts standard input there
+    cloud.py secret ARN             makes standard input the current value
+    cloud.py receive URL            one message of a queue, waited for; it is deleted
+    cloud.py count URL              how many messages a queue has, those in flight and those that rest included
+    cloud.py item TABLE             the first item of a table, or nothing
+    cloud.py execution ARN          the input of the first execution of a state machine, or nothing
+    cloud.py alarms PREFIX          how many alarms there are, and how many of them have an action and a dimension
+    cloud.py resources STACK        what is left of a stack: its resources
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import boto3
+
+PATIENCE_SECONDS = 20
+
+
+def make() -> dict[str, str]:
+    sqs, events = boto3.client("sqs"), boto3.client("events")
+    iam, states, dynamodb = boto3.client("iam"), boto3.client("stepfunctions"), boto3.client("dynamodb")
+
+    def queue(name: str) -> tuple[str, str]:
+        url = sqs.create_queue(QueueName=name)["QueueUrl"]
+        return url, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+
+    seen_url, seen_arn = queue("e2e-seen-on-the-bus")
+    archive_url, archive_arn = queue("e2e-archive")
+    source_url, source_arn = queue("e2e-source")
+    bus = events.create_event_bus(Name="e2e")["EventBusArn"]
+    events.put_rule(Name="e2e", EventBusName="e2e", EventPattern=json.dumps({"account": ["000000000000"]}))
+    events.put_targets(Rule="e2e", EventBusName="e2e", Targets=[{"Id": "seen", "Arn": seen_arn}])
+    key = {"AttributeName": "id", "KeyType": "HASH"}, {"AttributeName": "id", "AttributeType": "S"}
+    table = dynamodb.create_table(
+        TableName="e2e", KeySchema=[key[0]], AttributeDefinitions=[key[1]], BillingMode="PAY_PER_REQUEST"
+    )["TableDescription"]["TableArn"]
+    trust = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = iam.create_role(
+        RoleName="e2e", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    )["Role"]["Arn"]
+    definition = {"StartAt": "Done", "States": {"Done": {"Type": "Pass", "End": True}}}
+    machine = states.create_state_machine(name="e2e", definition=json.dumps(definition), roleArn=role)
+    return {
+        "bus": bus,
+        "seen_url": seen_url,
+        "archive": archive_arn,
+        "archive_url": archive_url,
+        "source": source_arn,
+        "source_url": source_url,
+        "table": table,
+        "machine": machine["stateMachineArn"],
+    }
+
+
+def outputs(stack: str) -> dict[str, str]:
+    [described] = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+
+
+def receive(url: str) -> str:
+    sqs = boto3.client("sqs")
+    answer = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=PATIENCE_SECONDS, MaxNumberOfMessages=1)
+    for message in answer.get("Messages", []):
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return message["Body"]
+    return ""
+
+
+def count(url: str) -> int:
+    names = [f"ApproximateNumberOfMessages{kind}" for kind in ("", "NotVisible", "Delayed")]
+    attributes = boto3.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    return sum(int(attributes.get(name, 0)) for name in names)
+
+
+def execution(arn: str) -> str:
+    states = boto3.client("stepfunctions")
+    for one in states.list_executions(stateMachineArn=arn)["executions"]:
+        return states.describe_execution(executionArn=one["executionArn"])["input"]
+    return ""
+
+
+def lines(values: dict[str, str]) -> None:
+    for name, value in values.items():
+        print(name, value)
+
+
+match sys.argv[1:]:
+    case ["make"]:
+        lines(make())
+    case ["outputs", stack]:
+        lines(outputs(stack))
+    case ["environment", function]:
+        described = boto3.client("lambda").get_function_configuration(FunctionName=function)
+        lines(described["Environment"]["Variables"])
+    case ["parameter", name]:
+        boto3.client("ssm").put_parameter(Name=name, Value=sys.stdin.read(), Type="String", Overwrite=True)
+    case ["secret", arn]:
+        boto3.client("secretsmanager").put_secret_value(SecretId=arn, SecretString=sys.stdin.read())
+    case ["receive", url]:
+        print(receive(url))
+    case ["count", url]:
+        print(count(url))
+    case ["item", table]:
+        print(json.dumps(boto3.client("dynamodb").scan(TableName=table)["Items"]).removeprefix("[]"))
+    case ["execution", arn]:
+        print(execution(arn))
+    case ["alarms", prefix]:
+        alarms = boto3.client("cloudwatch").describe_alarms(AlarmNamePrefix=prefix)["MetricAlarms"]
+        print(len(alarms), sum(bool(alarm["AlarmActions"] and alarm["Dimensions"]) for alarm in alarms))
+    case ["resources", stack]:
+        found = boto3.client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
+        lines({one["LogicalResourceId"]: one["ResourceType"] for one in found})
+    case _:
+        sys.exit(__doc__)

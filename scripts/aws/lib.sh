@@ -1,0 +1,76 @@
+# What the scripts share that need an account of AWS: one that ministack makes on this machine. To be sourced by bash after
+# scripts/lib.sh, with the variables `work` (a folder) and `pids` (what is to be ended).
+# shellcheck shell=bash
+
+# Nobody's own account is touched, whatever the environment or the home directory says.
+for name in $(compgen -e AWS_) $(compgen -e SAM_CLI_) $(compgen -e TF_VAR_); do
+  unset "$name"
+done
+export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=eu-central-1 AWS_REGION=eu-central-1
+export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true AWS_PAGER=
+export SAM_CLI_TELEMETRY=0
+
+# cloud COMMAND...: see scripts/aws/cloud.py.
+cloud() {
+  .tools/aws/bin/python scripts/aws/cloud.py "$@"
+}
+
+# permissions COMMAND...: its lines are checks, and are counted as such.
+permissions() {
+  local line failed_before=${checks_failed:?} ended=0
+  .tools/aws/bin/python scripts/aws/permissions.py "$@" >"${work:?}/permissions" || ended=$?
+  while IFS= read -r line; do
+    case $line in
+      'ok '*) ok "${line#ok }" ;;
+      'FAILED '*) failed "${line#FAILED }" ;;
+      *) echo "$line" ;;
+    esac
+  done <"$work/permissions"
+  if [[ $ended != 0 && $failed_before == "$checks_failed" ]]; then
+    failed "permissions.py $1: it did not run to its end"
+  fi
+}
+
+free_port() {
+  python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+account_is_ready() {
+  curl --silent --fail --max-time 5 --output "$work/ready" "$AWS_ENDPOINT_URL/_ministack/ready"
+}
+
+# start_account: ministack, at AWS_ENDPOINT_URL. The functions that it runs are told of it too, for it is in its environment.
+start_account() {
+  local port
+  port=$(free_port)
+  export AWS_ENDPOINT_URL=http://127.0.0.1:$port
+  BIND_HOST=127.0.0.1 GATEWAY_PORT=$port IOT_MTLS_ENABLED=0 SFTP_ENABLED=0 MINISTACK_REGION=$AWS_REGION \
+    .tools/ministack/bin/ministack >"$work/ministack.log" 2>&1 &
+  pids+=("$!")
+  wait_until 60 account_is_ready || die "ministack did not start:"$'\n'"$(tail -n 20 "$work/ministack.log")"
+}
+
+# start_momento: local Momento with the cache `demo`. Leaves MOMENTO_ENDPOINT, MOMENTO_API_KEY and momento_admin.
+start_momento() {
+  local announcement momento
+  exec {momento}< <(exec "$1/momento-local" --listen 127.0.0.1:0 --admin 127.0.0.1:0 --cache demo)
+  pids+=("$!")
+  if ! read -r -t 30 announcement <&"$momento" ||
+    [[ ! $announcement =~ gRPC\ on\ (http://127\.0\.0\.1:[0-9]+),\ admin\ on\ (http://127\.0\.0\.1:[0-9]+)$ ]]; then
+    die "local Momento did not start: ${announcement-}"
+  fi
+  export MOMENTO_ENDPOINT=${BASH_REMATCH[1]} MOMENTO_API_KEY=local
+  # shellcheck disable=SC2034 # Those that source this use it.
+  momento_admin=${BASH_REMATCH[2]}
+}
+
+# read_into MAP COMMAND...: `NAME VALUE` lines.
+read_into() {
+  local -n map=$1
+  local key value
+  shift
+  while read -r key value; do
+    # shellcheck disable=SC2004,SC2034 # It is the caller's, and no array of numbers.
+    map["$key"]=$value
+  done < <("$@")
+}

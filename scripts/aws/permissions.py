@@ -1,0 +1,447 @@
+"""What the function may do in AWS, held against what it does.
+
+    permissions.py calls      the calls in src/ that the AWS SDK makes have their permissions
+    permissions.py template   the role of template.yaml has the statements that it should, for several sets of parameters;
+                              what the template comes to is valid (cfn-lint)
+    permissions.py role NAME  so has a role that is deployed in the account at AWS_ENDPOINT_URL; which statements it should
+                              have is JSON on standard input: {"Sid": ["resource"]}
+
+Prints `ok ...` or `FAILED ...` for every check; exits 1 if any failed. Run from the root of the project.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+REGION, ACCOUNT = "eu-central-1", "000000000000"
+STATEMENTS = {entry["sid"]: entry for entry in json.loads(Path("infra/permissions.json").read_text())["statements"]}
+failures = 0
+
+
+def tell(name: str, problems: list[str]) -> None:
+    global failures
+    print(f"FAILED {name}" if problems else f"ok {name}")
+    for problem in problems:
+        print(f"    {problem}")
+    failures += bool(problems)
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def here(text: str) -> str:
+    return text.replace("REGION", REGION).replace("ACCOUNT", ACCOUNT)
+
+
+# The calls
+
+
+def operations(crate: str, manifest: Path) -> set[str]:
+    """The names of everything that a crate of the SDK can call: each has a module."""
+    text = (manifest.parent / "src/operation.rs").read_text()
+    return set(re.findall(r"^pub mod ([a-z0-9_]+);", text, re.MULTILINE))
+
+
+def check_calls() -> None:
+    metadata = json.loads(
+        subprocess.run(
+            ["cargo", "metadata", "--format-version=1", "--locked"], check=True, capture_output=True, text=True
+        ).stdout
+    )
+    [root] = [package for package in metadata["packages"] if package["name"] == "topic-fanout"]
+    wanted = {dependency["name"] for dependency in root["dependencies"] if dependency["name"].startswith("aws-sdk-")}
+    known = {
+        package["name"].removeprefix("aws-sdk-"): operations(package["name"], Path(package["manifest_path"]))
+        for package in metadata["packages"]
+        if package["name"] in wanted
+    }
+    allowed = {call for entry in STATEMENTS.values() for call in entry["calls"]}
+    found: dict[str, str] = {}
+    for path in sorted(Path("src").rglob("*.rs")):
+        text = path.read_text()
+        for match in re.finditer(r"\.\s*([a-z0-9_]+)\s*\(\s*\)", text):
+            for service, names in known.items():
+                # A file may use two services: whose call it is, is what it imports, or what its operations say.
+                module = f"aws_sdk_{service}"
+                if match[1] in names and (module in text or f".{service}()" in text or f".{short(service)}()" in text):
+                    found.setdefault(f"{service}.{match[1]}", str(path))
+    problems = [
+        f"{path} calls {call}, and no statement of infra/permissions.json has it"
+        for call, path in found.items()
+        if call not in allowed
+    ]
+    if not found:
+        problems.append("no call was found at all: is the search still right?")
+    tell(f"calls: every call of the SDK has its permission ({', '.join(sorted(found))})", problems)
+    for call in sorted(allowed - set(found)):
+        print(f"left out: {call} is permitted and not called yet")
+
+
+def short(service: str) -> str:
+    return {"secretsmanager": "secrets_manager", "sfn": "step_functions"}.get(service, service)
+
+
+# Statements
+
+
+def check_statements(name: str, statements: list[dict[str, Any]], expected: dict[str, list[str]]) -> None:
+    problems = []
+    sids = [statement.get("Sid") for statement in statements]
+    if sorted(sids) != sorted(expected):
+        problems.append(f"statements: wanted {sorted(expected)}, got {sorted(sids)}")
+    for statement in statements:
+        sid = statement.get("Sid")
+        entry = STATEMENTS.get(sid)
+        if entry is None:
+            problems.append(f"{sid} is not in infra/permissions.json")
+            continue
+        actions, resources = sorted(listed(statement["Action"])), sorted(listed(statement["Resource"]))
+        if statement["Effect"] != "Allow":
+            problems.append(f"{sid}: its effect is {statement['Effect']}")
+        if actions != sorted(entry["actions"]):
+            problems.append(f"{sid}: wanted {entry['actions']}, got {actions}")
+        if resources != sorted(expected.get(sid, resources)):
+            problems.append(f"{sid}: wanted {sorted(expected[sid])}, got {resources}")
+        for resource in resources:
+            if not re.fullmatch(here(entry["resources"]), resource):
+                problems.append(f"{sid}: {resource} is not of the form {entry['resources']}")
+            if resource == "*" and "why_any" not in entry:
+                problems.append(f"{sid}: `*`, and no reason for it")
+        via = {"StringEquals": {"kms:ViaService": [here(service) for service in entry["via"]]}} if "via" in entry else None
+        if statement.get("Condition") != via:
+            problems.append(f"{sid}: wanted the condition {via}, got {statement.get('Condition')}")
+    tell(name, problems)
+
+
+# The template
+
+STACK = "chat"
+OWN = {
+    "WriteLog": [here(f"arn:aws:logs:REGION:ACCOUNT:log-group:/aws/lambda/{STACK}-webhook:*")],
+    "SendDeadLetters": [here(f"arn:aws:sqs:REGION:ACCOUNT:{STACK}-dead-letters")],
+    "ReceiveDeadLetters": [here(f"arn:aws:sqs:REGION:ACCOUNT:{STACK}-dead-letters")],
+}
+MADE = here("arn:aws:secretsmanager:REGION:ACCOUNT:secret:{}-000000")
+ARN = {
+    kind: here(f"arn:aws:{kind}:REGION:ACCOUNT:{rest}")
+    for kind, rest in {
+        "dynamodb": "table/archive",
+        "events": "event-bus/chat",
+        "kms": "key/1234-abcd",
+        "secretsmanager": "secret:momento/key-AbCdEf",
+        "sns": "alarms",
+        "sqs": "archive",
+        "states": "stateMachine:moderation",
+        "translate": "terminology/brands/LATEST",
+    }.items()
+}
+# What parameters are given, and what the role may then do.
+CASES: dict[str, tuple[dict[str, str], dict[str, list[str]]]] = {
+    "the least": (
+        {"MomentoApiKey": "k", "OutboundTopics": "a"},
+        OWN | {"ReadSecrets": [MADE.format("MomentoApiKeyMade"), MADE.format("WebhookSigningSecretMade")]},
+    ),
+    "nothing but the environment": (
+        {
+            "MomentoApiKey": "k",
+            "WebhookSigningSecret": "s",
+            "SecretStorage": "Environment",
+            "OutboundTopics": "a",
+            "Endpoint": "HttpApi",
+            "AlarmEmail": "somebody@example.com",
+            "ReservedConcurrency": "5",
+        },
+        OWN,
+    ),
+    "everything": (
+        {
+            "MomentoApiKeySecretArn": f"{ARN['secretsmanager']}#key",
+            "WebhookSigningSecretArn": ARN["secretsmanager"],
+            "SecretsKeyArn": ARN["kms"],
+            "FanoutConfigParameter": "/chat/routes",
+            "EventBusArns": ARN["events"],
+            "QueueArns": f"{ARN['sqs']},{ARN['sqs']}.fifo",
+            "TableArns": ARN["dynamodb"],
+            "StateMachineArns": ARN["states"],
+            "DestinationKeyArns": ARN["kms"],
+            "AllowTranslate": "true",
+            "TerminologyArns": ARN["translate"],
+            "Endpoint": "None",
+            "SourceQueueArn": ARN["sqs"],
+            "Redrive": "Enabled",
+            "Tracing": "Active",
+            "AlarmTopicArn": ARN["sns"],
+        },
+        OWN
+        | {
+            "Trace": ["*"],
+            "ReadSecrets": [ARN["secretsmanager"], ARN["secretsmanager"]],
+            "ReadParameters": [here("arn:aws:ssm:REGION:ACCOUNT:parameter/chat/routes")],
+            "DecryptSecrets": [ARN["kms"]],
+            "PutEvents": [ARN["events"]],
+            "SendMessages": [ARN["sqs"], ARN["sqs"] + ".fifo"],
+            "WriteItems": [ARN["dynamodb"]],
+            "StartExecutions": [ARN["states"]],
+            "UseDestinationKeys": [ARN["kms"]],
+            "Translate": ["*"],
+            "UseTerminologies": [ARN["translate"]],
+            "ReceiveEvents": [ARN["sqs"]],
+        },
+    ),
+    "secrets in parameters": (
+        {
+            "MomentoApiKeyParameter": "/chat/key",
+            "WebhookSigningSecretParameter": "/chat/signing",
+            "FanoutConfig": '[[routes]]\ntopic = "a:b"\ndestinations = ["c"]',
+        },
+        OWN
+        | {
+            "ReadParameters": [
+                here("arn:aws:ssm:REGION:ACCOUNT:parameter/chat/key"),
+                here("arn:aws:ssm:REGION:ACCOUNT:parameter/chat/signing"),
+            ],
+        },
+    ),
+}
+# What the rules of the template have to refuse.
+REFUSED: dict[str, dict[str, str]] = {
+    "no key": {"OutboundTopics": "a"},
+    "two keys": {"MomentoApiKey": "k", "MomentoApiKeyParameter": "/name", "OutboundTopics": "a"},
+    "no routes": {"MomentoApiKey": "k"},
+    "routes twice": {"MomentoApiKey": "k", "OutboundTopics": "a", "FanoutConfigParameter": "/a"},
+    "no secret in the environment": {"MomentoApiKey": "k", "OutboundTopics": "a", "SecretStorage": "Environment"},
+}
+
+NOTHING = object()
+
+
+class Template:
+    """As much of CloudFormation as works out what a template comes to."""
+
+    def __init__(self, template: dict[str, Any], given: dict[str, str]) -> None:
+        self.template = template
+        self.parameters = {}
+        for name, parameter in template["Parameters"].items():
+            value = given.get(name, parameter.get("Default"))
+            pattern = parameter.get("AllowedPattern")
+            values = str(value).split(",") if parameter["Type"] == "CommaDelimitedList" else [str(value)]
+            for one in values:
+                assert pattern is None or re.fullmatch(pattern, one), f"{name} does not take {one}"
+            assert str(value) in map(str, parameter.get("AllowedValues", [value])), f"{name} does not take {value}"
+            self.parameters[name] = values if parameter["Type"] == "CommaDelimitedList" else str(value)
+        unknown = set(given) - set(template["Parameters"])
+        assert not unknown, f"there are no parameters {unknown}"
+
+    def reference(self, name: str) -> Any:
+        if name in self.parameters:
+            return self.parameters[name]
+        pseudo = {
+            "AWS::AccountId": ACCOUNT,
+            "AWS::NoValue": NOTHING,
+            "AWS::Partition": "aws",
+            "AWS::Region": REGION,
+            "AWS::StackName": STACK,
+            "AWS::URLSuffix": "amazonaws.com",
+        }
+        if name in pseudo:
+            return pseudo[name]
+        kind = self.template["Resources"][name]["Type"]
+        return MADE.format(name) if kind == "AWS::SecretsManager::Secret" else name
+
+    def attribute(self, name: str, attribute: str) -> str:
+        resource = self.template["Resources"][name]
+        properties = resource["Properties"]
+        if (resource["Type"], attribute) == ("AWS::SQS::Queue", "Arn"):
+            return here(f"arn:aws:sqs:REGION:ACCOUNT:{self.value(properties['QueueName'])}")
+        if (resource["Type"], attribute) == ("AWS::Logs::LogGroup", "Arn"):
+            return here(f"arn:aws:logs:REGION:ACCOUNT:log-group:{self.value(properties['LogGroupName'])}:*")
+        return f"{name}.{attribute}"
+
+    def substitute(self, argument: Any) -> str:
+        text, names = argument if isinstance(argument, list) else (argument, {})
+        names = {name: self.value(value) for name, value in names.items()}
+
+        def one(match: re.Match[str]) -> str:
+            name = match[1]
+            if name in names:
+                return str(names[name])
+            return str(self.attribute(*name.split(".", 1)) if "." in name else self.reference(name))
+
+        return re.sub(r"\$\{([^!}]+)\}", one, text)
+
+    def condition(self, value: Any) -> bool:
+        if isinstance(value, str):
+            return self.condition(self.template["Conditions"][value])
+        [(function, argument)] = value.items()
+        match function:
+            case "Condition":
+                return self.condition(argument)
+            case "Fn::Equals":
+                left, right = (self.value(side) for side in argument)
+                return str(left) == str(right)
+            case "Fn::Not":
+                return not self.condition(argument[0])
+            case "Fn::And":
+                return all(self.condition(one) for one in argument)
+            case "Fn::Or":
+                return any(self.condition(one) for one in argument)
+        raise AssertionError(f"{function} in a condition")
+
+    def value(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [one for one in map(self.value, value) if one is not NOTHING]
+        if not isinstance(value, dict):
+            return value
+        if len(value) == 1:
+            [(function, argument)] = value.items()
+            match function:
+                case "Ref":
+                    return self.reference(argument)
+                case "Fn::GetAtt":
+                    return self.attribute(*(argument if isinstance(argument, list) else argument.split(".", 1)))
+                case "Fn::Sub":
+                    return self.substitute(argument)
+                case "Fn::If":
+                    name, yes, no = argument
+                    return self.value(yes if self.condition(name) else no)
+                case "Fn::Join":
+                    return argument[0].join(self.value(argument[1]))
+                case "Fn::Split":
+                    return self.value(argument[1]).split(argument[0])
+                case "Fn::Select":
+                    return self.value(argument[1])[argument[0]]
+        return {key: one for key, one in ((key, self.value(one)) for key, one in value.items()) if one is not NOTHING}
+
+    def refusals(self) -> list[str]:
+        """What the rules of the template say against these parameters."""
+        return [
+            assertion["AssertDescription"]
+            for rule in self.template["Rules"].values()
+            if "RuleCondition" not in rule or self.condition(rule["RuleCondition"])
+            for assertion in rule["Assertions"]
+            if not self.condition(assertion["Assert"])
+        ]
+
+    def resources(self) -> dict[str, Any]:
+        return {
+            name: {"Type": resource["Type"], "Properties": self.value(resource["Properties"])}
+            for name, resource in self.template["Resources"].items()
+            if "Condition" not in resource or self.condition(resource["Condition"])
+        }
+
+
+def translated() -> dict[str, Any]:
+    """The template as CloudFormation gets it."""
+    from samtranslator.translator.transform import transform
+    from samtranslator.yaml_helper import yaml_parse
+
+    class NoManagedPolicies:
+        def load(self) -> dict[str, str]:
+            return {}
+
+    template = yaml_parse(Path("template.yaml").read_text())
+    # Which the package would have been put to.
+    template["Globals"]["Function"]["CodeUri"] = "s3://bucket/webhook.zip"
+    return json.loads(json.dumps(transform(template, {}, NoManagedPolicies())))
+
+
+def check_template() -> None:
+    import os
+
+    os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
+    template = translated()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in {
+            "translated": json.dumps(template),
+            # Whole again, with every parameter at the value that a case gives: what a condition hides is seen.
+            **{case: json.dumps(with_defaults(template, given)) for case, (given, _) in CASES.items()},
+        }.items():
+            path = Path(folder, f"{name.replace(' ', '-')}.json")
+            path.write_text(text)
+            linted = subprocess.run(
+                [Path(sys.executable).with_name("cfn-lint"), "--regions", REGION, "--", str(path)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            tell(f"cfn-lint: {name}", (linted.stdout + linted.stderr).splitlines() if linted.returncode else [])
+    for name, (given, expected) in CASES.items():
+        case = Template(template, given)
+        tell(f"rules: {name} is accepted", case.refusals())
+        resources = case.resources()
+        [policy] = resources["WebhookRole"]["Properties"]["Policies"]
+        check_statements(f"role: {name}", policy["PolicyDocument"]["Statement"], expected)
+        check_safety(name, resources)
+    for name, given in REFUSED.items():
+        tell(f"rules: {name} is refused", [] if Template(template, given).refusals() else ["it was accepted"])
+
+
+def with_defaults(template: dict[str, Any], given: dict[str, str]) -> dict[str, Any]:
+    template = copy.deepcopy(template)
+    for name, value in given.items():
+        template["Parameters"][name]["Default"] = value
+        # Which a secret must not have, and here it is none.
+        template["Parameters"][name].pop("NoEcho", None)
+    return template
+
+
+def check_safety(name: str, resources: dict[str, Any]) -> None:
+    """What a template must not lose."""
+    problems = []
+    timeout = resources["Webhook"]["Properties"]["Timeout"]
+    dead_letters, parked = resources["DeadLetters"]["Properties"], resources["Parked"]["Properties"]
+    if int(dead_letters["VisibilityTimeout"]) < 6 * timeout:
+        problems.append("dead letters come back before six timeouts of the function are over")
+    for queue in (dead_letters, parked):
+        if not queue["SqsManagedSseEnabled"] or queue["MessageRetentionPeriod"] != 1_209_600:
+            problems.append(f"{queue['QueueName']} is not encrypted, or does not keep for 14 days")
+    if dead_letters["RedrivePolicy"]["deadLetterTargetArn"] != here(f"arn:aws:sqs:REGION:ACCOUNT:{STACK}-parked"):
+        problems.append("dead letters that fail again are not parked")
+    for logical, resource in resources.items():
+        if resource["Type"] == "AWS::Lambda::EventSourceMapping":
+            mapping = resource["Properties"]
+            if mapping["FunctionResponseTypes"] != ["ReportBatchItemFailures"]:
+                problems.append(f"{logical}: one failed message would fail its whole batch")
+            if "MaximumConcurrency" not in mapping["ScalingConfig"]:
+                problems.append(f"{logical}: it may take the whole function")
+        if resource["Type"] == "AWS::CloudWatch::Alarm":
+            if resource["Properties"]["TreatMissingData"] != "notBreaching":
+                problems.append(f"{logical}: it would go off when nothing happens")
+    json.loads(resources["Dashboard"]["Properties"]["DashboardBody"])
+    tell(f"queues, mappings, alarms, dashboard: {name}", problems)
+
+
+# A role that is there
+
+
+def check_role(name: str) -> None:
+    import boto3
+
+    iam = boto3.client("iam")
+    statements = []
+    for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
+        document = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+        statements += listed((json.loads(document) if isinstance(document, str) else document)["Statement"])
+    attached = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
+    tell(f"role {name}: nothing is attached to it", [policy["PolicyArn"] for policy in attached])
+    check_statements(f"role {name}", statements, json.load(sys.stdin))
+
+
+match sys.argv[1:]:
+    case ["calls"]:
+        check_calls()
+    case ["template"]:
+        check_template()
+    case ["role", name]:
+        check_role(name)
+    case _:
+        sys.exit(__doc__)
+sys.exit(1 if failures else 0)
