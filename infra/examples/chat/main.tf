@@ -1,0 +1,105 @@
+# A chat in three languages: the routes of examples/chat, in a parameter, and the function that reads them.
+
+terraform {
+  required_version = ">= 1.5"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 5.80, < 7.0"
+    }
+  }
+}
+
+provider "aws" {}
+
+variable "package" {
+  description = "The zip: target/lambda/.../bootstrap.zip, or the one of a release."
+  type        = string
+}
+
+variable "architecture" {
+  description = "What it was built for."
+  type        = string
+  default     = "arm64"
+}
+
+variable "momento_endpoint" {
+  description = "The endpoint of a v2 key."
+  type        = string
+  default     = ""
+}
+
+variable "momento_api_key" {
+  description = "The key of Momento. Best in the environment: TF_VAR_momento_api_key."
+  type        = string
+  sensitive   = true
+}
+
+variable "webhook_signing_secret" {
+  description = "What webhooks are signed with. Best in the environment as well."
+  type        = string
+  sensitive   = true
+}
+
+variable "endpoint" {
+  description = "FunctionUrl or HttpApi."
+  type        = string
+  default     = "FunctionUrl"
+}
+
+variable "secret_recovery_days" {
+  description = "0 for a trial, so that the same names can be used again."
+  type        = number
+  default     = 30
+}
+
+variable "secret_storage" {
+  description = "SecretsManager or Environment."
+  type        = string
+  default     = "SecretsManager"
+}
+
+resource "aws_ssm_parameter" "routes" {
+  name  = "/chat/routes"
+  type  = "String"
+  value = file("${path.module}/../../../examples/chat/fanout.toml")
+}
+
+resource "aws_sns_topic" "alarms" {
+  name = "chat-alarms"
+}
+
+module "fanout" {
+  source = "../.."
+
+  name         = "chat"
+  package      = { filename = var.package }
+  architecture = var.architecture
+
+  momento_endpoint       = var.momento_endpoint
+  momento_api_key        = { value = var.momento_api_key }
+  webhook_signing_secret = { value = var.webhook_signing_secret }
+  secret_storage         = var.secret_storage
+  secret_recovery_days   = var.secret_recovery_days
+
+  fanout_config   = "ssm:${aws_ssm_parameter.routes.name}"
+  allow_translate = true
+  endpoint        = var.endpoint
+  alarm_actions   = [aws_sns_topic.alarms.arn]
+}
+
+output "webhook_url" {
+  description = "Where webhooks are sent."
+  value       = module.fanout.webhook_url
+}
+
+output "role_name" {
+  description = "The role of the function."
+  value       = module.fanout.role_name
+}
+
+output "secret_arns" {
+  description = "The secrets that were made."
+  value       = module.fanout.secret_arns
+}

@@ -1,0 +1,180 @@
+# The function, its log, and how events come in. What it may do is in role.tf, the rest in files of their own.
+
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
+
+locals {
+  function = "${var.name}-webhook"
+  region   = data.aws_region.current.name
+  account  = data.aws_caller_identity.current.account_id
+  here     = "${local.region}:${local.account}"
+  arn      = "arn:${data.aws_partition.current.partition}"
+  tags     = merge({ Application = "topic-fanout" }, var.tags)
+
+  secrets = {
+    momento_api_key        = var.momento_api_key
+    webhook_signing_secret = var.webhook_signing_secret
+  }
+  # Whether a value is given is no secret, though the value is.
+  given = { for name, secret in local.secrets : name => nonsensitive(secret.value != null) }
+  made  = toset([for name, given in local.given : name if given && var.secret_storage == "SecretsManager"])
+
+  secret_ids = { for name, secret in local.secrets : name => nonsensitive(
+    secret.secret_arn != null ? secret.secret_arn : secret.parameter != null ? "ssm:${secret.parameter}" : ""
+  ) }
+
+  # A variable that is empty counts as not set.
+  environment = {
+    MOMENTO_ENDPOINT          = var.momento_endpoint
+    MOMENTO_API_KEY           = local.given.momento_api_key && var.secret_storage == "Environment" ? var.momento_api_key.value : ""
+    MOMENTO_API_KEY_SECRET_ID = try(aws_secretsmanager_secret.made["momento_api_key"].arn, local.secret_ids.momento_api_key)
+    WEBHOOK_SIGNING_SECRET    = local.given.webhook_signing_secret && var.secret_storage == "Environment" ? var.webhook_signing_secret.value : ""
+    WEBHOOK_SIGNING_SECRET_ID = try(aws_secretsmanager_secret.made["webhook_signing_secret"].arn, local.secret_ids.webhook_signing_secret)
+    MAX_EVENT_AGE_SECONDS     = tostring(var.max_event_age_seconds)
+    FANOUT_CONFIG             = var.fanout_config
+    OUTBOUND_TOPICS           = join(",", var.outbound_topics)
+    OUTBOUND_CACHE            = var.outbound_cache
+    TRANSFORM                 = join(",", var.transforms)
+    DEAD_LETTER_QUEUE_URL     = aws_sqs_queue.dead_letters.url
+  }
+}
+
+resource "aws_secretsmanager_secret" "made" {
+  for_each = local.made
+
+  name_prefix             = "${var.name}-${replace(each.key, "_", "-")}-"
+  description             = "For topic-fanout"
+  kms_key_id              = var.secrets_key_arn
+  recovery_window_in_days = var.secret_recovery_days
+  tags                    = local.tags
+}
+
+resource "aws_secretsmanager_secret_version" "made" {
+  for_each = local.made
+
+  secret_id     = aws_secretsmanager_secret.made[each.key].id
+  secret_string = local.secrets[each.key].value
+}
+
+resource "aws_cloudwatch_log_group" "webhook" {
+  name              = "/aws/lambda/${local.function}"
+  retention_in_days = var.log_retention_days
+  tags              = local.tags
+}
+
+resource "aws_lambda_function" "webhook" {
+  function_name                  = local.function
+  description                    = "A signed webhook in, transformed messages out"
+  role                           = aws_iam_role.webhook.arn
+  runtime                        = "provided.al2023"
+  handler                        = "bootstrap"
+  architectures                  = [var.architecture]
+  memory_size                    = var.memory_size
+  timeout                        = 10
+  reserved_concurrent_executions = var.reserved_concurrency
+
+  filename          = var.package.filename
+  source_code_hash  = var.package.filename == null ? null : filebase64sha256(var.package.filename)
+  s3_bucket         = var.package.bucket
+  s3_key            = var.package.key
+  s3_object_version = var.package.version
+
+  environment {
+    # Without those that are empty, which some would read back as not there.
+    variables = { for name, value in local.environment : name => value if nonsensitive(value != "") }
+  }
+
+  logging_config {
+    log_group             = aws_cloudwatch_log_group.webhook.name
+    log_format            = "JSON"
+    application_log_level = var.log_level
+    # Without a start, an end and a report for each request, which the line of the function has already.
+    system_log_level = "WARN"
+  }
+
+  tracing_config {
+    mode = var.tracing
+  }
+
+  tags = local.tags
+
+  # Before it runs for the first time it has to be allowed what it needs then.
+  depends_on = [aws_iam_role_policy.webhook, aws_secretsmanager_secret_version.made]
+
+  lifecycle {
+    precondition {
+      condition     = (var.fanout_config == "") != (length(var.outbound_topics) == 0)
+      error_message = "Give fanout_config or outbound_topics, and not both."
+    }
+  }
+}
+
+# The signature of the webhook is what keeps others out.
+resource "aws_lambda_function_url" "webhook" {
+  count = var.endpoint == "FunctionUrl" ? 1 : 0
+
+  function_name      = aws_lambda_function.webhook.function_name
+  authorization_type = "NONE"
+}
+
+resource "aws_lambda_permission" "url" {
+  count = var.endpoint == "FunctionUrl" ? 1 : 0
+
+  statement_id           = "FunctionUrl"
+  function_name          = aws_lambda_function.webhook.function_name
+  action                 = "lambda:InvokeFunctionUrl"
+  principal              = "*"
+  function_url_auth_type = "NONE"
+}
+
+resource "aws_apigatewayv2_api" "webhook" {
+  count = var.endpoint == "HttpApi" ? 1 : 0
+
+  name          = local.function
+  description   = "Webhooks for topic-fanout"
+  protocol_type = "HTTP"
+  tags          = local.tags
+}
+
+resource "aws_apigatewayv2_integration" "webhook" {
+  count = var.endpoint == "HttpApi" ? 1 : 0
+
+  api_id                 = aws_apigatewayv2_api.webhook[0].id
+  integration_type       = "AWS_PROXY"
+  integration_uri        = aws_lambda_function.webhook.arn
+  payload_format_version = "2.0"
+  timeout_milliseconds   = 10000
+}
+
+resource "aws_apigatewayv2_route" "webhook" {
+  count = var.endpoint == "HttpApi" ? 1 : 0
+
+  api_id    = aws_apigatewayv2_api.webhook[0].id
+  route_key = "$default"
+  target    = "integrations/${aws_apigatewayv2_integration.webhook[0].id}"
+}
+
+resource "aws_apigatewayv2_stage" "webhook" {
+  count = var.endpoint == "HttpApi" ? 1 : 0
+
+  api_id      = aws_apigatewayv2_api.webhook[0].id
+  name        = "$default"
+  auto_deploy = true
+  tags        = local.tags
+
+  default_route_settings {
+    throttling_rate_limit  = var.http_api_limits.rate
+    throttling_burst_limit = var.http_api_limits.burst
+  }
+}
+
+resource "aws_lambda_permission" "http_api" {
+  count = var.endpoint == "HttpApi" ? 1 : 0
+
+  statement_id  = "HttpApi"
+  function_name = aws_lambda_function.webhook.function_name
+  action        = "lambda:InvokeFunction"
+  principal     = "apigateway.amazonaws.com"
+  source_arn    = "${aws_apigatewayv2_api.webhook[0].execution_arn}/$default/$default"
+}

@@ -1,0 +1,282 @@
+variable "name" {
+  description = "What everything is named after: NAME-webhook, NAME-dead-letters, ..."
+  type        = string
+  default     = "topic-fanout"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9-]{1,40}$", var.name))
+    error_message = "1 to 40 letters, digits and hyphens."
+  }
+}
+
+variable "tags" {
+  description = "Tags of everything, beside Application."
+  type        = map(string)
+  default     = {}
+}
+
+# The code
+
+variable "package" {
+  description = "The zip with the function: a path on this machine (filename), or where it is in S3 (bucket, key, and perhaps version)."
+  type = object({
+    filename = optional(string)
+    bucket   = optional(string)
+    key      = optional(string)
+    version  = optional(string)
+  })
+
+  validation {
+    condition     = (var.package.filename == null) != (var.package.bucket == null)
+    error_message = "Give filename, or bucket and key."
+  }
+}
+
+variable "architecture" {
+  description = "What the zip was built for: arm64 or x86_64."
+  type        = string
+  default     = "arm64"
+
+  validation {
+    condition     = contains(["arm64", "x86_64"], var.architecture)
+    error_message = "arm64 or x86_64."
+  }
+}
+
+# Momento, signatures, secrets
+
+variable "momento_endpoint" {
+  description = "The service endpoint of a v2 API key, a host name. Empty for a v1 key or a disposable token."
+  type        = string
+  default     = ""
+}
+
+variable "momento_api_key" {
+  description = "The key of Momento, or where it is. One of: value (it is kept in a secret that is made, and in the state), secret_arn (perhaps with #member), parameter (of Systems Manager)."
+  sensitive   = true
+  type = object({
+    value      = optional(string)
+    secret_arn = optional(string)
+    parameter  = optional(string)
+  })
+
+  validation {
+    condition     = length([for given in values(var.momento_api_key) : true if given != null]) == 1
+    error_message = "Give one of value, secret_arn and parameter."
+  }
+}
+
+variable "webhook_signing_secret" {
+  description = "What webhooks are signed with, or where that is: as momento_api_key."
+  sensitive   = true
+  type = object({
+    value      = optional(string)
+    secret_arn = optional(string)
+    parameter  = optional(string)
+  })
+
+  validation {
+    condition     = length([for given in values(var.webhook_signing_secret) : true if given != null]) == 1
+    error_message = "Give one of value, secret_arn and parameter."
+  }
+}
+
+variable "secret_storage" {
+  description = "Where values are kept: SecretsManager, or Environment, which costs nothing and shows them to whoever may see the function."
+  type        = string
+  default     = "SecretsManager"
+
+  validation {
+    condition     = contains(["SecretsManager", "Environment"], var.secret_storage)
+    error_message = "SecretsManager or Environment."
+  }
+}
+
+variable "secrets_key_arn" {
+  description = "A KMS key of yours for the secrets."
+  type        = string
+  default     = null
+}
+
+variable "secret_recovery_days" {
+  description = "For how long a deleted secret can be had back: 7 to 30, or 0 for not at all."
+  type        = number
+  default     = 30
+}
+
+variable "max_event_age_seconds" {
+  description = "How long ago a webhook may have been sent. 0 switches the check off."
+  type        = number
+  default     = 60
+}
+
+# Routes and what they use
+
+variable "fanout_config" {
+  description = "Routes: the text of a fanout.toml, or ssm:/name of a parameter that has it."
+  type        = string
+  default     = ""
+}
+
+variable "outbound_topics" {
+  description = "Without fanout_config, the topics to publish to."
+  type        = list(string)
+  default     = []
+}
+
+variable "outbound_cache" {
+  description = "Without fanout_config, the cache to publish in. Empty for the event's own."
+  type        = string
+  default     = ""
+}
+
+variable "transforms" {
+  description = "Without fanout_config, what is done to the text, in order."
+  type        = list(string)
+  default     = []
+}
+
+variable "event_bus_arns" {
+  description = "The EventBridge buses that routes send to."
+  type        = list(string)
+  default     = []
+}
+
+variable "queue_arns" {
+  description = "The SQS queues that routes send to."
+  type        = list(string)
+  default     = []
+}
+
+variable "table_arns" {
+  description = "The DynamoDB tables that routes write to."
+  type        = list(string)
+  default     = []
+}
+
+variable "state_machine_arns" {
+  description = "The Step Functions state machines that routes start."
+  type        = list(string)
+  default     = []
+}
+
+variable "destination_key_arns" {
+  description = "KMS keys of yours that those, or the source queue, are encrypted with."
+  type        = list(string)
+  default     = []
+}
+
+variable "allow_translate" {
+  description = "Whether a route has the transform translate."
+  type        = bool
+  default     = false
+}
+
+variable "terminology_arns" {
+  description = "The custom terminologies that translate is given."
+  type        = list(string)
+  default     = []
+}
+
+# How events come in
+
+variable "endpoint" {
+  description = "What webhooks are sent to: FunctionUrl, HttpApi, or None."
+  type        = string
+  default     = "FunctionUrl"
+
+  validation {
+    condition     = contains(["FunctionUrl", "HttpApi", "None"], var.endpoint)
+    error_message = "FunctionUrl, HttpApi or None."
+  }
+}
+
+variable "http_api_limits" {
+  description = "With HttpApi, how many requests a second, and how many at once."
+  type        = object({ rate = number, burst = number })
+  default     = { rate = 500, burst = 1000 }
+}
+
+variable "source_queue" {
+  description = "An SQS queue of yours that carries webhook events to the function as well, and how many batches of it are handled at once."
+  type        = object({ arn = string, concurrency = optional(number, 10) })
+  default     = null
+}
+
+# Dead letters
+
+variable "redrive" {
+  description = "Whether dead letters are sent through the function again; by how many batches at once, how often each, with what pause."
+  type = object({
+    enabled       = optional(bool, false)
+    concurrency   = optional(number, 2)
+    attempts      = optional(number, 5)
+    pause_seconds = optional(number, 300)
+  })
+  default = {}
+
+  validation {
+    condition     = var.redrive.pause_seconds >= 60 && var.redrive.concurrency >= 2
+    error_message = "The pause is six times the function's timeout, 60, or more; Lambda takes a concurrency of 2 or more."
+  }
+}
+
+# The function
+
+variable "memory_size" {
+  description = "Megabytes."
+  type        = number
+  default     = 128
+}
+
+variable "reserved_concurrency" {
+  description = "How many invocations may run at once. -1 for no such limit; 0 stops the function."
+  type        = number
+  default     = -1
+}
+
+variable "log_level" {
+  description = "INFO, DEBUG or TRACE. Not above: the metrics are in lines of the level INFO."
+  type        = string
+  default     = "INFO"
+
+  validation {
+    condition     = contains(["INFO", "DEBUG", "TRACE"], var.log_level)
+    error_message = "INFO, DEBUG or TRACE."
+  }
+}
+
+variable "log_retention_days" {
+  description = "How long the log is kept."
+  type        = number
+  default     = 30
+}
+
+variable "tracing" {
+  description = "X-Ray: Active or PassThrough."
+  type        = string
+  default     = "PassThrough"
+
+  validation {
+    condition     = contains(["Active", "PassThrough"], var.tracing)
+    error_message = "Active or PassThrough."
+  }
+}
+
+# Who is told
+
+variable "alarm_actions" {
+  description = "ARNs of what alarms are sent to: SNS topics."
+  type        = list(string)
+  default     = []
+}
+
+variable "alarm_limits" {
+  description = "When there is an alarm."
+  type = object({
+    oldest_dead_letter_seconds = optional(number, 86400)
+    slow_milliseconds          = optional(number, 2000)
+    wrong_signatures           = optional(number, 10)
+  })
+  default = {}
+}
