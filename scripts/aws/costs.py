@@ -1,0 +1,84 @@
+"""What a month costs, for docs/DEPLOYING.md: prints the tables.
+
+    costs.py            prints them
+    costs.py --check    fails if docs/DEPLOYING.md has others
+
+Prices are US dollars in us-east-1 without free tiers, taken from the pages that docs/DEPLOYING.md links.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+PRICES = {
+    "lambda_requests": (0.20 / 1e6, "Lambda, a request"),
+    "lambda_gb_seconds": (0.0000133334, "Lambda on arm64, a GB-second (first tier)"),
+    "http_api": (1.00 / 1e6, "HTTP API, a request (first 300 million; 0.90 a million beyond)"),
+    "logs": (0.50, "CloudWatch Logs, a GB taken in"),
+    "metric": (0.30, "CloudWatch, a metric a month"),
+    "alarm": (0.10, "CloudWatch, an alarm a month"),
+    "sqs": (0.40 / 1e6, "SQS, a request to a standard queue"),
+    "secret": (0.40, "Secrets Manager, a secret a month"),
+    "trace": (5.00 / 1e6, "X-Ray, a trace recorded"),
+    "momento": (0.50, "Momento, a GB transferred"),
+}
+MONTH_SECONDS = 30 * 24 * 3600
+MEMORY_GB, BILLED_SECONDS = 128 / 1024, 0.010
+LINE_BYTES, METRICS, ALARMS, SECRETS = 1024, 8, 8, 2
+# Polls of the mapping of a queue that is switched off: none. One event in a thousand is dead-lettered, received and deleted.
+DEAD_LETTERS, REQUESTS_EACH = 1 / 1000, 3
+# A message is metered in and out of Momento in whole kilobytes: published once, to one subscriber.
+MESSAGE_KB, WAYS = 1, 2
+
+
+def price(name: str) -> float:
+    return PRICES[name][0]
+
+
+def http_api(messages: int) -> float:
+    first = min(messages, 300e6)
+    return first * price("http_api") + (messages - first) * 0.90 / 1e6
+
+
+def rows(messages: int) -> dict[str, float]:
+    return {
+        "Lambda, requests": messages * price("lambda_requests"),
+        "Lambda, 128 MB for 10 ms": messages * MEMORY_GB * BILLED_SECONDS * price("lambda_gb_seconds"),
+        "function URL": 0.0,
+        "CloudWatch Logs, a line of 1 KB": messages * LINE_BYTES / 2**30 * price("logs"),
+        "8 metrics, 8 alarms": METRICS * price("metric") + ALARMS * price("alarm"),
+        "SQS, one dead letter in 1,000": messages * DEAD_LETTERS * REQUESTS_EACH * price("sqs"),
+        "Secrets Manager, 2 secrets": SECRETS * price("secret"),
+        "Momento, 1 KB in and out": messages * MESSAGE_KB * WAYS / 2**20 * price("momento"),
+    }
+
+
+def dollars(amount: float) -> str:
+    return "0" if amount == 0 else f"{amount:,.2f}" if amount >= 0.005 else "under 0.01"
+
+
+def traces(messages: int) -> float:
+    """The first of every second and 5 % of the others, where they come evenly."""
+    first = min(messages, MONTH_SECONDS)
+    return (first + (messages - first) * 0.05) * price("trace")
+
+
+def tables() -> str:
+    volumes = [1_000, 1_000_000, 1_000_000_000]
+    columns = [rows(volume) for volume in volumes]
+    lines = ["| messages a month | 1 thousand | 1 million | 1 billion |", "| --- | ---: | ---: | ---: |"]
+    for name in columns[0]:
+        lines.append(f"| {name} | " + " | ".join(dollars(column[name]) for column in columns) + " |")
+    totals = [sum(column.values()) for column in columns]
+    lines.append("| **together** | " + " | ".join(f"**{dollars(total)}**" for total in totals) + " |")
+    lines.append("| HTTP API instead of the URL, more | " + " | ".join(dollars(http_api(v)) for v in volumes) + " |")
+    lines.append("| `Tracing=Active`, more | " + " | ".join(dollars(traces(v)) for v in volumes) + " |")
+    return "\n".join(lines)
+
+
+if "--check" in sys.argv:
+    if tables() not in Path("docs/DEPLOYING.md").read_text():
+        sys.exit("docs/DEPLOYING.md does not have what scripts/aws/costs.py works out:\n" + tables())
+else:
+    print(tables())
