@@ -15,7 +15,7 @@ locals {
   }
 
   graphs = [
-    { title = "Events", stat = "Sum", metrics = [for metric in ["Received", "Published", "Failed"] : ["TopicFanout", metric, "FunctionName", local.function]] },
+    { title = "Events", stat = "Sum", metrics = [for metric in ["Received", "Published", "Failed", "DeadLettered"] : ["TopicFanout", metric, "FunctionName", local.function]] },
     { title = "Refused", stat = "Sum", metrics = [["TopicFanout", "Refused", "FunctionName", local.function]] },
     { title = "Milliseconds to answer, p99", stat = "p99", metrics = [["TopicFanout", "Latency", "FunctionName", local.function]] },
     { title = "Milliseconds since the message was published, p99", stat = "p99", metrics = [["TopicFanout", "EventAge", "FunctionName", local.function]] },

@@ -9,7 +9,7 @@ locals {
   )
   parameter_arns = [
     for id in concat(values(local.secret_ids), [var.fanout_config]) :
-    "${local.arn}:ssm:${local.here}:parameter${trimprefix(id, "ssm:")}" if startswith(id, "ssm:")
+    "${local.arn}:ssm:${local.here}:parameter${split("#", trimprefix(id, "ssm:"))[0]}" if startswith(id, "ssm:")
   ]
 
   receive = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]

@@ -5,6 +5,8 @@
     cloud.py environment FUNCTION   the environment that anybody sees who may see the function
     cloud.py parameter NAME         puts standard input there
     cloud.py secret ARN             makes standard input the current value
+    cloud.py mend FUNCTION          numbers of its mappings that CloudFormation made are numbers to ministack as well
+    cloud.py send URL               sends standard input to a queue
     cloud.py receive URL            one message of a queue, waited for; it is deleted
     cloud.py count URL              how many messages a queue has, those in flight and those that rest included
     cloud.py item TABLE             the first item of a table, or nothing
@@ -103,6 +105,13 @@ match sys.argv[1:]:
         boto3.client("ssm").put_parameter(Name=name, Value=sys.stdin.read(), Type="String", Overwrite=True)
     case ["secret", arn]:
         boto3.client("secretsmanager").put_secret_value(SecretId=arn, SecretString=sys.stdin.read())
+    case ["mend", function]:
+        client = boto3.client("lambda")
+        for mapping in client.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]:
+            limit = int(mapping["ScalingConfig"]["MaximumConcurrency"])
+            client.update_event_source_mapping(UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": limit})
+    case ["send", url]:
+        boto3.client("sqs").send_message(QueueUrl=url, MessageBody=sys.stdin.read())
     case ["receive", url]:
         print(receive(url))
     case ["count", url]:

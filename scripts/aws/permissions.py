@@ -199,7 +199,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, list[str]]]] = {
     "secrets in parameters": (
         {
             "MomentoApiKeyParameter": "/chat/key",
-            "WebhookSigningSecretParameter": "/chat/signing",
+            "WebhookSigningSecretParameter": "/chat/signing#current",
             "FanoutConfig": '[[routes]]\ntopic = "a:b"\ndestinations = ["c"]',
         },
         OWN
@@ -253,8 +253,7 @@ class Template:
         }
         if name in pseudo:
             return pseudo[name]
-        kind = self.template["Resources"][name]["Type"]
-        return MADE.format(name) if kind == "AWS::SecretsManager::Secret" else name
+        return name
 
     def attribute(self, name: str, attribute: str) -> str:
         resource = self.template["Resources"][name]
@@ -263,6 +262,8 @@ class Template:
             return here(f"arn:aws:sqs:REGION:ACCOUNT:{self.value(properties['QueueName'])}")
         if (resource["Type"], attribute) == ("AWS::Logs::LogGroup", "Arn"):
             return here(f"arn:aws:logs:REGION:ACCOUNT:log-group:{self.value(properties['LogGroupName'])}:*")
+        if (resource["Type"], attribute) == ("AWS::SecretsManager::Secret", "Id"):
+            return MADE.format(name)
         return f"{name}.{attribute}"
 
     def substitute(self, argument: Any) -> str:
