@@ -5,6 +5,7 @@
     cloud.py environment FUNCTION   the environment that anybody sees who may see the function
     cloud.py parameter NAME         puts standard input there
     cloud.py secret ARN             makes standard input the current value
+    cloud.py value ARN              the current value
     cloud.py mend FUNCTION          numbers of its mappings that CloudFormation made are numbers to ministack as well
     cloud.py send URL               sends standard input to a queue
     cloud.py receive URL            one message of a queue, waited for; it is deleted
@@ -110,6 +111,8 @@ match sys.argv[1:]:
         for mapping in client.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]:
             limit = int(mapping["ScalingConfig"]["MaximumConcurrency"])
             client.update_event_source_mapping(UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": limit})
+    case ["value", arn]:
+        print(boto3.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"])
     case ["send", url]:
         boto3.client("sqs").send_message(QueueUrl=url, MessageBody=sys.stdin.read())
     case ["receive", url]:
