@@ -38,17 +38,32 @@ impl Aws {
         let client = self.secrets_manager().await?;
         let previous = async { optional(stage(client, name, PREVIOUS).await) };
         let (current, previous) = try_join(stage(client, name, CURRENT), previous).await?;
-        let no_text = Failure::new(Reason::InvalidArgument, "is bytes, and has to be a text");
-        Ok(Versioned { current: current.ok_or(no_text)?, previous: previous.flatten() })
+        let current = match current {
+            Held::Text(text) => text,
+            Held::Bytes => return Err(Failure::new(Reason::InvalidArgument, "is bytes, and has to be a text")),
+            Held::Nothing => return Err(Failure::new(Reason::Internal, "the service's answer has no value")),
+        };
+        // A version of another form, or that never got a value, is none: it was not in use.
+        let previous = match previous {
+            Some(Held::Text(text)) => Some(text),
+            Some(Held::Bytes | Held::Nothing) | None => None,
+        };
+        Ok(Versioned { current, previous })
     }
 }
 
-/// The text of one version; none where it holds bytes.
-async fn stage(client: &Client, name: &str, stage: &str) -> Result<Option<SecretText>, Failure> {
+/// What there is in a version.
+enum Held {
+    Text(SecretText),
+    Bytes,
+    Nothing,
+}
+
+async fn stage(client: &Client, name: &str, stage: &str) -> Result<Held, Failure> {
     let answer = client.get_secret_value().secret_id(name).version_stage(stage).send().await?;
-    match (answer.secret_string, answer.secret_binary) {
-        (Some(text), _) => Ok(Some(SecretText::new(text))),
-        (None, Some(_)) => Ok(None),
-        (None, None) => Err(Failure::new(Reason::Internal, "the service's answer has no value")),
-    }
+    Ok(match (answer.secret_string, answer.secret_binary) {
+        (Some(text), _) => Held::Text(SecretText::new(text)),
+        (None, Some(_)) => Held::Bytes,
+        (None, None) => Held::Nothing,
+    })
 }
