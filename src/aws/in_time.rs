@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
 use super::failure::Failure;
-use super::{FIRST_PAUSE, LONGEST_PAUSE};
+use super::{FIRST_PAUSE, LONGEST_PAUSE, MAX_ATTEMPTS};
 
 /// A try that could not take at least this long is not begun: nobody would learn what came of it.
 const LEAST_ATTEMPT: Duration = Duration::from_millis(100);
@@ -47,6 +47,24 @@ impl InTime {
     pub(super) fn failed(&self) -> u32 {
         self.failed.load(Ordering::Relaxed)
     }
+
+    /// Counts a try that the SDK takes for a good one.
+    pub(super) fn note_failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The pause before another try where the SDK does not try again by itself; none where there is to be no other.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        let failed = self.failed();
+        let pause = longest_pause(failed.saturating_sub(1)).mul_f64(rand::random());
+        let is_left = failed < MAX_ATTEMPTS && Instant::now() + pause + LEAST_ATTEMPT <= self.deadline;
+        is_left.then_some(pause)
+    }
+}
+
+/// The longest pause after so many tries and one.
+fn longest_pause(failed: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << failed.min(16)).min(LONGEST_PAUSE)
 }
 
 impl ClassifyRetry for InTime {
@@ -54,9 +72,11 @@ impl ClassifyRetry for InTime {
         if !attempt.is_failed() {
             return RetryAction::NoActionIndicated;
         }
-        let failed = self.failed.fetch_add(1, Ordering::Relaxed).min(16);
-        let pause = FIRST_PAUSE.saturating_mul(1 << failed).min(LONGEST_PAUSE);
-        if Instant::now() + pause + LEAST_ATTEMPT > self.deadline {
+        let failed = self.failed.fetch_add(1, Ordering::Relaxed);
+        let pause = longest_pause(failed);
+        // The SDK counts for each call anew.
+        let was_last = failed + 1 >= MAX_ATTEMPTS;
+        if was_last || Instant::now() + pause + LEAST_ATTEMPT > self.deadline {
             return RetryAction::RetryForbidden;
         }
         match attempt.response().map(|response| response.status().as_u16()) {

@@ -16,12 +16,18 @@
 )]
 
 mod carrier;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
+#[cfg(feature = "eventbridge")]
+mod eventbridge;
 mod failure;
 mod in_time;
 #[cfg(feature = "parameters")]
 mod parameter;
 #[cfg(feature = "sqs")]
 mod sqs;
+#[cfg(feature = "step-functions")]
+mod step_functions;
 #[cfg(feature = "translate")]
 mod translate;
 
@@ -103,7 +109,10 @@ macro_rules! clients {
 }
 
 clients! {
+    "dynamodb" dynamodb: aws_sdk_dynamodb,
+    "eventbridge" eventbridge: aws_sdk_eventbridge,
     "parameters" ssm: aws_sdk_ssm,
+    "step-functions" sfn: aws_sdk_sfn,
     "sqs" sqs: aws_sdk_sqs,
     "translate" translate: aws_sdk_translate,
 }

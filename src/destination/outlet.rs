@@ -4,11 +4,16 @@ use std::borrow::Cow;
 use std::fmt;
 
 use futures_util::future::{BoxFuture, ready};
+use momento_webhook::Event;
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::DeliveryError;
+use super::dynamodb::{DynamoDb, Row};
+use super::eventbridge::{BusEvent, EventBridge};
 use super::sqs::{QueueMessage, Sqs};
+use super::step_functions::{Execution, StepFunctions};
 use crate::reason::Reason;
 use crate::route::Template;
 use crate::transform::Context;
@@ -16,15 +21,74 @@ use crate::transform::Context;
 /// A place of Amazon Web Services, as a route names it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outlet {
+    /// A table.
+    DynamoDb(DynamoDb),
+    /// A bus.
+    EventBridge(EventBridge),
     /// A queue.
     Sqs(Sqs),
+    /// A state machine.
+    StepFunctions(StepFunctions),
 }
 
 /// What is to be handed in at such a place, with everything made of the event that is to be.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum Parcel {
+    /// For a table.
+    Row(Row),
+    /// For a bus.
+    Event(BusEvent),
     /// For a queue.
     Message(QueueMessage),
+    /// For a state machine.
+    Execution(Execution),
+}
+
+impl Parcel {
+    /// What a file calls the place that it is for.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Row(_) => DynamoDb::KIND,
+            Self::Event(_) => EventBridge::KIND,
+            Self::Message(_) => Sqs::KIND,
+            Self::Execution(_) => StepFunctions::KIND,
+        }
+    }
+
+    /// What that place is called, without what tells more than that.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        short(match self {
+            Self::Row(row) => &row.table,
+            Self::Event(event) => &event.bus,
+            Self::Message(message) => &message.queue,
+            Self::Execution(execution) => &execution.state_machine,
+        })
+    }
+}
+
+/// For people: the place, and all of it as JSON.
+impl fmt::Display for Parcel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let json = serde_json::to_string(self).map_err(|_| fmt::Error)?;
+        write!(f, "{} {}: {json}", self.kind(), self.name())
+    }
+}
+
+/// Why an event gives no parcel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// It does not have this field, or has nothing in it.
+    Missing(String),
+    /// Such a text is not taken there.
+    Refused {
+        /// What is wrong with it.
+        reason: Reason,
+        /// The same in words.
+        detail: Cow<'static, str>,
+    },
 }
 
 /// Hands in parcels: the edge to Amazon Web Services.
@@ -39,7 +103,16 @@ pub struct Carried {
     /// Tries in all; none where the deadline had come before.
     pub attempts: u32,
     /// What the last of them came to.
-    pub result: Result<(), DeliveryError>,
+    pub result: Result<Taken, DeliveryError>,
+}
+
+/// How a parcel was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// As one that was not there before.
+    New,
+    /// It was there already, from an earlier delivery.
+    AlreadyThere,
 }
 
 /// Carries nothing: where a build has no AWS in it, and no file with such destinations is accepted.
@@ -61,7 +134,7 @@ pub struct Fields<'f> {
 }
 
 /// The names of all [`Fields`] that are not captures.
-pub const FIELDS: [&str; 8] = [
+pub const FIELDS: [&str; 9] = [
     "cache",
     "topic",
     "token_id",
@@ -69,6 +142,7 @@ pub const FIELDS: [&str; 8] = [
     "topic_sequence_page",
     "event_timestamp",
     "publish_timestamp",
+    "event_id",
     "text",
 ];
 
@@ -98,6 +172,18 @@ impl<'f> Fields<'f> {
         hex::encode(Sha256::new().chain_update(self.context.event.id()).chain_update(self.text).finalize())
     }
 
+    /// The event as JSON, as a webhook brings it, with the text as it has become.
+    #[must_use]
+    pub fn event_json(&self) -> String {
+        Event { text: self.text.to_owned(), ..self.context.event.clone() }.to_json()
+    }
+
+    /// The event's cache and topic, as Momento itself writes them together.
+    #[must_use]
+    pub fn topic(&self) -> String {
+        format!("{}#{}", self.context.event.cache, self.context.event.topic)
+    }
+
     /// The field or capture of this name; none where the event has no such.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Cow<'f, str>> {
@@ -110,6 +196,7 @@ impl<'f> Fields<'f> {
             "topic_sequence_page" => event.topic_sequence_page?.to_string().into(),
             "event_timestamp" => event.event_timestamp.to_string().into(),
             "publish_timestamp" => event.publish_timestamp.to_string().into(),
+            "event_id" => event.id().into(),
             "text" => self.text.into(),
             _ => captures.iter().find(|(known, _)| *known == name).map(|(_, text)| Cow::Borrowed(*text))?,
         })
@@ -118,10 +205,10 @@ impl<'f> Fields<'f> {
     /// What a template becomes.
     ///
     /// # Errors
-    /// The name of the field that the event does not have, or has nothing in.
-    pub fn render(&self, template: &Template) -> Result<String, String> {
-        let rendered = template.render(|name| self.get(name)).map_err(|missing| missing.name)?;
-        Ok(rendered.into_owned())
+    /// When the event does not have a field, or has nothing in it.
+    pub fn render(&self, template: &Template) -> Result<String, Unfit> {
+        let rendered = template.render(|name| self.get(name));
+        Ok(rendered.map_err(|missing| Unfit::Missing(missing.name))?.into_owned())
     }
 }
 
@@ -130,7 +217,10 @@ impl Outlet {
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
+            Self::DynamoDb(_) => DynamoDb::KIND,
+            Self::EventBridge(_) => EventBridge::KIND,
             Self::Sqs(_) => Sqs::KIND,
+            Self::StepFunctions(_) => StepFunctions::KIND,
         }
     }
 
@@ -138,36 +228,51 @@ impl Outlet {
     #[must_use]
     pub const fn name(&self) -> &Template {
         match self {
-            Self::Sqs(sqs) => &sqs.queue,
+            Self::DynamoDb(table) => &table.table,
+            Self::EventBridge(bus) => &bus.bus,
+            Self::Sqs(queue) => &queue.queue,
+            Self::StepFunctions(machine) => &machine.state_machine,
         }
     }
 
-    /// All that is made of an event's fields and captures.
+    /// All that is made of an event's fields and captures, without which there is nothing to hand in.
     #[must_use]
     pub fn templates(&self) -> Vec<&Template> {
         match self {
-            Self::Sqs(sqs) => sqs.templates(),
+            Self::DynamoDb(table) => table.templates(),
+            Self::EventBridge(bus) => bus.templates(),
+            Self::Sqs(queue) => queue.templates(),
+            Self::StepFunctions(machine) => machine.templates(),
         }
     }
 
     /// What is to be handed in there.
     ///
     /// # Errors
-    /// The name of the field that the event would have to have, and has not.
-    pub fn parcel(&self, fields: &Fields<'_>) -> Result<Parcel, String> {
+    /// When the event lacks a field, or its text is none for that place.
+    pub fn parcel(&self, fields: &Fields<'_>) -> Result<Parcel, Unfit> {
         match self {
-            Self::Sqs(sqs) => sqs.message(fields).map(Parcel::Message),
+            Self::DynamoDb(table) => table.row(fields).map(Parcel::Row),
+            Self::EventBridge(bus) => bus.event(fields).map(Parcel::Event),
+            Self::Sqs(queue) => queue.message(fields).map(Parcel::Message),
+            Self::StepFunctions(machine) => machine.execution(fields).map(Parcel::Execution),
         }
     }
 }
 
 /// All kinds of outlets, as a file calls them.
-pub const KINDS: [&str; 1] = [Sqs::KIND];
+pub const KINDS: [&str; 4] = [DynamoDb::KIND, EventBridge::KIND, Sqs::KIND, StepFunctions::KIND];
 
 /// Whether this build can hand in parcels at places of this kind.
 #[must_use]
 pub fn is_built_in(kind: &str) -> bool {
-    [(Sqs::KIND, cfg!(feature = "sqs"))].contains(&(kind, true))
+    match kind {
+        DynamoDb::KIND => cfg!(feature = "dynamodb"),
+        EventBridge::KIND => cfg!(feature = "eventbridge"),
+        Sqs::KIND => cfg!(feature = "sqs"),
+        StepFunctions::KIND => cfg!(feature = "step-functions"),
+        _ => false,
+    }
 }
 
 /// The cargo feature that a kind needs.
@@ -179,7 +284,17 @@ pub fn feature(kind: &str) -> String {
 /// The last part of an ARN or a URL: its name, without account, region and host.
 #[must_use]
 pub fn short(name: &str) -> &str {
+    // A state machine may have a version or an alias behind its name.
+    if let Some((_, machine)) = name.split_once(":stateMachine:") {
+        return machine;
+    }
     name.rsplit(['/', ':']).next().unwrap_or(name)
+}
+
+/// `text` where it can be an identifier as it is, of at most so many such characters; else its hash, which does as
+/// one everywhere: what is the same stays the same.
+pub(super) fn fitting(text: String, most: usize, is_of_it: impl Fn(char) -> bool) -> String {
+    if text.len() <= most && text.chars().all(is_of_it) { text } else { hex::encode(Sha256::digest(&text)) }
 }
 
 #[cfg(test)]
@@ -192,6 +307,8 @@ mod tests {
             ("https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo", "orders.fifo"),
             ("arn:aws:events:eu-west-1:123456789012:event-bus/orders", "orders"),
             ("arn:aws:states:eu-west-1:123456789012:stateMachine:orders", "orders"),
+            ("arn:aws:states:eu-west-1:123456789012:stateMachine:orders:PROD", "orders:PROD"),
+            ("arn:aws:dynamodb:eu-west-1:123456789012:table/orders", "orders"),
             ("orders", "orders"),
         ] {
             assert_eq!(short(name), shown);

@@ -7,10 +7,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::outlet::Fields;
+use super::content::{Content, ContentKeys};
+use super::outlet::{Fields, Unfit, fitting};
 use crate::config::file::Texts;
 use crate::route::Template;
 
@@ -18,6 +19,7 @@ use crate::route::Template;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sqs {
     pub(super) queue: Template,
+    body: Content,
     group: Option<Template>,
     deduplication: Option<Template>,
     attributes: BTreeMap<String, Template>,
@@ -25,19 +27,24 @@ pub struct Sqs {
 }
 
 /// A message for a queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct QueueMessage {
     /// The URL of the queue.
     pub queue: String,
     /// What is in it.
     pub body: String,
-    /// The group in which its order is kept, in a FIFO queue.
+    /// The group in which its order is kept, in a FIFO queue; that of which no other is to be kept waiting, in a
+    /// standard queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// What makes it the same as another, in a FIFO queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub deduplication: Option<String>,
     /// What stands beside the body.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
     /// After how many seconds it can be received.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_seconds: Option<u16>,
 }
 
@@ -49,10 +56,13 @@ pub(crate) struct SqsKeys {
     /// The URL of the queue, which may have the route's captures and fields of the event in it.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     queue: Spanned<String>,
-    /// The message group in a FIFO queue (its URL ends with `.fifo`). Default there: `{cache}#{topic}`, so that each topic keeps its order.
+    /// What is in the message. Default: `text`.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<ContentKeys>"))]
+    body: Option<Spanned<ContentKeys>>,
+    /// The message group. Default in a FIFO queue (its URL ends with `.fifo`): `{cache}#{topic}`, so that each topic keeps its order. In other queues: none; one that is given makes it a fair queue.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     group: Option<Spanned<String>>,
-    /// The deduplication id in a FIFO queue: of two messages with the same within 5 minutes, the queue drops the second. Default there: a hash of what makes an event the same, so that what is delivered twice is queued once.
+    /// The deduplication id in a FIFO queue: of two messages with the same within 5 minutes, the queue drops the second. Default there: a hash of what makes an event and its text the same, so that what is delivered twice is queued once.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     deduplication: Option<Spanned<String>>,
     /// Message attributes, by their names; at most 10. One that is made of a field that the event does not have is left out.
@@ -68,15 +78,23 @@ pub(crate) struct SqsKeys {
 const FIFO: &str = ".fifo";
 /// The most attributes of a message.
 const MOST_ATTRIBUTES: usize = 10;
+/// The longest name of one.
+const LONGEST_ATTRIBUTE: usize = 256;
+/// What counts for the type of one.
+const ATTRIBUTE_TYPE: &str = "String";
 /// The longest delay, in seconds.
 const LONGEST_DELAY: u16 = 900;
+/// The longest group and deduplication id.
+const LONGEST_ID: usize = 128;
+/// The largest message, attributes included, in bytes: 1 MiB since August 2025, 256 KiB before; a queue may be set to less.
+const LARGEST_MESSAGE: usize = 1_048_576;
 
 impl Sqs {
     /// What a file calls it.
     pub const KIND: &'static str = "sqs";
 
     pub(crate) fn read(keys: SqsKeys, texts: &mut Texts<'_, '_>) -> Option<Self> {
-        let SqsKeys { queue, group, deduplication, attributes, delay_seconds } = keys;
+        let SqsKeys { queue, body, group, deduplication, attributes, delay_seconds } = keys;
         let is_url = ["https://", "http://"].iter().any(|scheme| queue.get_ref().starts_with(scheme));
         if !is_url && !queue.get_ref().starts_with('{') {
             texts.fault(
@@ -85,7 +103,9 @@ impl Sqs {
             );
         }
         let is_fifo = queue.get_ref().ends_with(FIFO);
-        for given in [&group, &deduplication].into_iter().flatten().filter(|_| !is_fifo) {
+        // Where a hole ends its name, it is not known before there is an event.
+        let is_standard = !is_fifo && !queue.get_ref().ends_with('}');
+        if let Some(given) = deduplication.as_ref().filter(|_| is_standard) {
             texts.fault(
                 given.span(),
                 "only FIFO queues have it, and their names end with .fifo; leave it out",
@@ -101,7 +121,15 @@ impl Sqs {
         if let Some(one_too_many) = attributes.values().nth(MOST_ATTRIBUTES) {
             texts.fault(one_too_many.span(), "a message has at most 10 attributes");
         }
+        for (name, text) in attributes.iter().filter(|(name, _)| !is_attribute(name)) {
+            let message = format!(
+                "{name:?} is no name of an attribute: use A-Z, a-z, 0-9, - and _, and single dots inside; AWS. and \
+                 Amazon. are not for its beginning"
+            );
+            texts.fault(text.span(), message);
+        }
         let queue = texts.name("queue", &queue);
+        let body = Content::read(body, Content::Text, "body", texts);
         let group = group.map(|group| texts.template("group", &group));
         let deduplication = deduplication.map(|id| texts.template("deduplication", &id));
         let mut read = BTreeMap::new();
@@ -110,6 +138,7 @@ impl Sqs {
         }
         Some(Self {
             queue: queue?,
+            body: body?,
             group: transposed(group)?,
             deduplication: transposed(deduplication)?,
             attributes: read,
@@ -122,30 +151,69 @@ impl Sqs {
         [Some(queue), group.as_ref(), deduplication.as_ref()].into_iter().flatten().collect()
     }
 
-    pub(super) fn message(&self, fields: &Fields<'_>) -> Result<QueueMessage, String> {
+    pub(super) fn message(&self, fields: &Fields<'_>) -> Result<QueueMessage, Unfit> {
         let queue = fields.render(&self.queue)?;
-        let (mut group, mut deduplication) = (None, None);
-        if queue.ends_with(FIFO) {
-            let event = fields.context().event;
-            group = Some(match &self.group {
-                Some(group) => fields.render(group)?,
-                None => format!("{}#{}", event.cache, event.topic),
-            });
-            deduplication = Some(match &self.deduplication {
-                Some(id) => fields.render(id)?,
-                None => fields.id(),
-            });
-        }
+        let is_fifo = queue.ends_with(FIFO);
+        let id = |id| fitting(id, LONGEST_ID, |char| char.is_ascii_graphic());
+        let group = match &self.group {
+            Some(group) => Some(id(fields.render(group)?)),
+            None => is_fifo.then(|| id(fields.topic())),
+        };
+        let deduplication = match &self.deduplication {
+            _ if !is_fifo => None,
+            Some(deduplication) => Some(id(fields.render(deduplication)?)),
+            None => Some(fields.id()),
+        };
         let rendered = |(name, text): (&String, &Template)| Some((name.clone(), fields.render(text).ok()?));
-        Ok(QueueMessage {
+        let message = QueueMessage {
             queue,
-            body: fields.text().to_owned(),
+            body: self.body.render(fields)?,
             group,
             deduplication,
             attributes: self.attributes.iter().filter_map(rendered).collect(),
-            delay_seconds: self.delay_seconds,
-        })
+            delay_seconds: self.delay_seconds.filter(|_| !is_fifo),
+        };
+        message.check()?;
+        Ok(message)
     }
+}
+
+impl QueueMessage {
+    /// Whether a queue takes it, as far as that is to be told without asking.
+    fn check(&self) -> Result<(), Unfit> {
+        if self.body.is_empty() {
+            return Err(Unfit::invalid("the text is empty, and a queue takes no empty message"));
+        }
+        let mut texts = self.attributes.values().chain([&self.body]);
+        if texts.any(|text| !text.chars().all(is_taken)) {
+            return Err(Unfit::invalid("there is a character in it that a queue does not take"));
+        }
+        let attribute = |(name, text): (&String, &String)| name.len() + ATTRIBUTE_TYPE.len() + text.len();
+        let bytes = self.body.len() + self.attributes.iter().map(attribute).sum::<usize>();
+        if bytes > LARGEST_MESSAGE {
+            return Err(Unfit::too_large("the message is larger than a queue takes: 1 MiB at most"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether messages may have it:
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>.
+const fn is_taken(char: char) -> bool {
+    matches!(char, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}')
+}
+
+/// Whether it is the name of an attribute:
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html>.
+fn is_attribute(name: &str) -> bool {
+    let is_of_it = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_' | '.');
+    let lower = name.to_ascii_lowercase();
+    (1..=LONGEST_ATTRIBUTE).contains(&name.len())
+        && name.chars().all(is_of_it)
+        && !name.starts_with('.')
+        && !name.ends_with('.')
+        && !name.contains("..")
+        && !["aws.", "amazon."].iter().any(|reserved| lower.starts_with(reserved))
 }
 
 /// None where something was given that cannot be used.

@@ -8,8 +8,10 @@
 //! | [`process`] | a function as a process, with its output |
 //! | [`http_client`] | requests over plain HTTP |
 //! | [`signed`] | signed events |
+//! | [`aws_server`] | queues, buses, tables and state machines of Amazon |
 //! | [`translate_server`] | Amazon Translate, and parameters of the Systems Manager |
 
+pub mod aws_server;
 pub mod gateway;
 pub mod http_client;
 pub mod process;

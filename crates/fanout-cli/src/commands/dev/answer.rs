@@ -23,6 +23,8 @@ pub(super) struct Outcome {
     /// Empty for what is no topic.
     #[serde(default)]
     pub(super) cache: String,
+    /// What it is, where it is no topic.
+    pub(super) kind: Option<String>,
     /// Its name, where it is no topic.
     #[serde(alias = "name")]
     pub(super) topic: String,

@@ -116,7 +116,7 @@ impl Network {
     /// Where a destination is; it gets a place where it has none yet.
     fn to(&mut self, destination: &Destination, planned: &Planned<'_>) -> To {
         let Target::Topic(target) = &planned.target else {
-            let why = "it is no topic, and what is put there is not shown here".to_owned();
+            let why = "it is no topic; what the function has for it is told".to_owned();
             return To::Unknown { topic: destination.to.to_string(), why };
         };
         let mut names = destination.to.templates().into_iter().flat_map(Template::names);

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::json;
+use topic_fanout::destination::Parcel;
 
+use super::answer::Outcome;
 use super::function::Function;
 use super::network::{Network, To, Topic, Way};
 use super::plan::{Origin, Plan};
@@ -71,6 +73,12 @@ impl Report<'_> {
                 self.line("function", format_args!("{}  ({runs})", function.url()))?;
                 if function.is_in_process() && plan.translates() {
                     self.line("", format_args!("{}", plan.translations.described()))?;
+                }
+                if function.is_in_process() && plan.leaves_momento() && plan.carrier().is_none() {
+                    self.line(
+                        "",
+                        format_args!("what is for no topic is shown and not sent; --aws sends it"),
+                    )?;
                 }
                 self.line("secret", format_args!("{}  ({secret})", Printable(plan.secret.reveal())))?;
                 self.topics(plan)?;
@@ -254,6 +262,43 @@ impl Report<'_> {
         }
     }
 
+    /// The function has something for a place that is no topic.
+    pub(super) fn handing_in(&mut self, parcel: &Parcel, is_sent: bool) -> Told {
+        match self.style {
+            Style::Json => self.json(&json!({
+                "event": "handed_in", "kind": parcel.kind(), "name": parcel.name(), "sent": is_sent,
+                "what": parcel,
+            })),
+            Style::Human | Style::Quiet => {
+                let label = if is_sent { "sent" } else { "not sent" };
+                self.line(label, format_args!("to {}", Printable(&parcel.to_string())))
+            }
+        }
+    }
+
+    /// A function that runs elsewhere has handed something in.
+    pub(super) fn taken_elsewhere(&mut self, outcome: &Outcome) -> Told {
+        match self.style {
+            // The answer is shown whole.
+            Style::Json | Style::Quiet => Ok(()),
+            Style::Human => self.line("taken", format_args!("by {}", place(outcome))),
+        }
+    }
+
+    /// It was decided that a place that is no topic gets nothing of a text.
+    pub(super) fn dropped_elsewhere(&mut self, id: Id, text: &str, outcome: &Outcome, reason: &str) -> Told {
+        match self.style {
+            Style::Json => self.json(&json!({
+                "event": "dropped", "id": id.text, "text": text, "kind": outcome.kind, "name": outcome.topic,
+                "reason": reason,
+            })),
+            Style::Human | Style::Quiet => {
+                let (text, place) = (Quoted(text), place(outcome));
+                self.line("dropped", format_args!("{text}  for {place}: {reason}"))
+            }
+        }
+    }
+
     /// The function has published to a topic that is not subscribed to.
     pub(super) fn published_unseen(&mut self, network: &Network, cache: &str, topic: &str) -> Told {
         match self.style {
@@ -301,6 +346,12 @@ impl Report<'_> {
     fn json(&mut self, line: &serde_json::Value) -> Told {
         Ok(self.output.json(line)?)
     }
+}
+
+/// What is no topic, by its kind and its name.
+fn place(outcome: &Outcome) -> String {
+    let kind = outcome.kind.as_deref().unwrap_or_default();
+    Printable(&format!("{kind} {}", outcome.topic)).to_string()
 }
 
 /// Where texts go, for programs.
