@@ -84,6 +84,8 @@ struct Nothing {}
 pub(crate) struct Texts<'t, 'r> {
     reader: &'t mut Reader<'r>,
     captures: &'t [&'t str],
+    /// Whether all that was given is there: what was at fault is left out.
+    is_whole: bool,
 }
 
 impl Texts<'_, '_> {
@@ -95,6 +97,13 @@ impl Texts<'_, '_> {
     /// The same of the name of a place, which has the fields of topics' names.
     pub(crate) fn name(&mut self, what: &str, text: &Spanned<String>) -> Option<Template> {
         self.reader.template(what, text, self.captures)
+    }
+
+    /// Notes that something is not given, unless it was, and was at fault.
+    pub(crate) fn lack(&mut self, span: Span, message: impl Into<String>) {
+        if self.is_whole {
+            self.fault(span, message);
+        }
     }
 
     /// Notes what is wrong at a place, and what to do.
@@ -300,9 +309,12 @@ impl Reader<'_> {
             let topic = self.template("topic", &keys.topic, captures);
             return Some(To::Topic(Outbound { cache: cache?, topic: topic? }));
         };
-        if let Some((other, settings)) = kinds.next() {
+        for (other, settings) in kinds {
             let message = format!("a destination is one of `{kind}` and `{other}`; make it two destinations");
             self.note(settings.span(), message);
+            // For what is wrong in it.
+            let settings = self.kept(Given::table(settings));
+            settings.map(|settings| self.outlet(other, settings, captures));
         }
         for (key, value) in given.into_entries() {
             let key = key.into_inner();
@@ -337,8 +349,10 @@ impl Reader<'_> {
         captures: &[&str],
         read: impl Fn(K, &mut Texts<'_, '_>) -> Option<O>,
     ) -> Option<O> {
-        let keys = self.kept_most(settings.read_most())?;
-        read(keys, &mut Texts { reader: self, captures })
+        let (keys, faults) = settings.read_most();
+        let is_whole = faults.is_empty();
+        self.faults.extend(faults);
+        read(keys?, &mut Texts { reader: self, captures, is_whole })
     }
 
     fn stages(&mut self, list: Spanned<DeValue<'_>>, captures: &[&str]) -> Option<Vec<Stage>> {
@@ -441,11 +455,6 @@ impl Reader<'_> {
 
     fn not_a_name<T>(&mut self, what: &str, span: Span, error: &ParseError) -> Option<T> {
         self.fault(span, format!("the {what} {error}"))
-    }
-
-    fn kept_most<T>(&mut self, (read, faults): (Option<T>, Vec<Fault>)) -> Option<T> {
-        self.faults.extend(faults);
-        read
     }
 
     fn kept<T>(&mut self, read: Result<T, Fault>) -> Option<T> {

@@ -278,7 +278,69 @@ impl Serialize for Attribute {
     }
 }
 
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
+#[cfg(all(test, feature = "aws"))]
+mod tests {
+    use serde_json::json;
+
+    use crate::destination::outlet::tests::{faults, refused, shown};
+    use crate::reason::Reason;
+
+    const TEXT: &str = "sqs = { queue = 'http://q', body = { at = { json = '{text}' } } }";
+    const NUMBER: &str = "sqs = { queue = 'http://q', body = { at = { number = '{text}' } } }";
+
+    #[test]
+    fn members_are_texts_numbers_booleans_and_json() {
+        let body = shown(
+            "sqs = { queue = 'http://q', body = { text = 'to \"{room}\"', empty = '', number = { number = '{topic_sequence_number}' },
+             json = { json = '{{\"in\": [{topic_sequence_number}]}}' }, one = 1, half = 0.5, yes = true, none = '{token_id}' } }",
+        );
+        assert_eq!(
+            body["body"],
+            r#"{"empty":"","half":0.5,"json":{"in": [7]},"number":7,"one":1,"text":"to \"friends\"","yes":true}"#
+        );
+    }
+
+    #[test]
+    fn digits_are_kept_as_they_are() {
+        let settings =
+            "sqs = { queue = 'http://q', body = { at = { number = '123456789012345678901234.50' } } }";
+        assert_eq!(shown(settings)["body"], r#"{"at":123456789012345678901234.50}"#);
+    }
+
+    #[test]
+    fn what_is_no_number_or_no_json_is_refused() {
+        let invalid = |said: &str| (Reason::InvalidArgument, said.to_owned());
+        for text in ["Hello", "1,5", "0x1", " 1", "1 2", "NaN"] {
+            assert_eq!(refused(NUMBER, text), invalid("at is made no number of"), "{text}");
+        }
+        for text in ["Hello", "{", "1 2", "{'a': 1}"] {
+            assert_eq!(refused(TEXT, text), invalid("at is made no JSON of"), "{text}");
+        }
+    }
+
+    #[test]
+    fn values_that_are_none_are_faults() {
+        for (value, says) in [
+            ("[1]", "should be \"event\", \"text\", or a table"),
+            ("{ x = { number = 'a', json = 'b' } }", "should be"),
+            ("{ a = { b = 'c' } }", "should be"),
+            ("'texts'", "should be"),
+            ("{ a = nan }", "is no number that can be written"),
+            ("{ a = '{rom}' }", "there is no {rom}; there is {room}"),
+        ] {
+            let told = faults(&format!("sqs = {{ queue = 'http://q', body = {value} }}"));
+            assert!(told.len() == 1 && told[0].contains(says), "{value}: {told:#?}");
+        }
+    }
+
+    #[test]
+    fn the_event_has_the_text_as_it_has_become() {
+        let body = shown("sqs = { queue = 'http://q', body = 'event' }")["body"].as_str().unwrap().to_owned();
+        let event = momento_webhook::Event::from_json(body.as_bytes()).unwrap();
+        assert_eq!(
+            (event.topic.as_str(), event.topic_sequence_number, event.text.as_str()),
+            ("friends-publish", 7, "Hello")
+        );
+        assert_eq!(json!(event.token_id), json!(null));
+    }
 }

@@ -78,7 +78,7 @@ pub(crate) struct DynamoDbKeys {
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     table: Spanned<String>,
     /// The primary key: the partition key, and the sort key where the table has one.
-    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, ValueKeys>", length(min = 1, max = 2)))]
+    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, ValueKeys>", extend("minProperties" = 1, "maxProperties" = 2)))]
     key: Spanned<BTreeMap<String, Spanned<ValueKeys>>>,
     /// Puts an item with these attributes beside the key. One that is made of a field that the event does not have is left out.
     #[cfg_attr(feature = "schema", schemars(with = "Option<BTreeMap<String, ValueKeys>>"))]
@@ -133,7 +133,7 @@ impl DynamoDb {
             texts.fault(update.span(), "`item` puts an item and `update` changes one; give one of the two");
         }
         if item.is_none() && update.is_none() {
-            texts.fault(key_span, "there is neither `item` nor `update` beside it; give one of the two");
+            texts.lack(key_span, "there is neither `item` nor `update` beside it; give one of the two");
         }
         if let (Some(_), Some(given)) = (&update, &unless_exists) {
             texts.fault(given.span(), "`unless_exists` belongs to `item`; leave it out");
@@ -168,7 +168,7 @@ impl DynamoDb {
         let span = update.span();
         let UpdateKeys { set, add } = update.into_inner();
         if set.is_empty() && add.is_empty() {
-            texts.fault(span, "there is neither `set` nor `add` in it; give what is to be changed");
+            texts.lack(span, "there is neither `set` nor `add` in it; give what is to be changed");
         }
         for (name, value) in &add {
             if set.contains_key(name) {
@@ -237,5 +237,85 @@ impl Row {
             Change::Update { set, add, .. } => (set, Some(add)),
         };
         self.key.iter().chain(first).chain(second.into_iter().flatten()).map(bytes).sum()
+    }
+}
+
+#[cfg(all(test, feature = "aws"))]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::destination::outlet::tests::{faults, parcel_of, refused, shown};
+    use crate::reason::Reason;
+
+    #[test]
+    fn an_item_is_put_with_what_the_event_has() {
+        let row = shown(
+            "dynamodb = { table = 'rooms', key = { pk = '{room}', sk = { number = '{topic_sequence_number}' } },
+             item = { text = '{text}', by = '{token_id}', seen = false } }",
+        );
+        assert_eq!(
+            row,
+            json!({
+                "table": "rooms", "key": {"pk": "friends", "sk": 7},
+                "change": {"put": {"item": {"text": "Hello", "seen": false}, "unless_exists": true}},
+            })
+        );
+        let row = shown(
+            "dynamodb = { table = 'rooms', key = { pk = '{room}' }, item = {}, unless_exists = false }",
+        );
+        assert_eq!(row["change"]["put"]["unless_exists"], false);
+    }
+
+    #[test]
+    fn an_item_is_changed_by_a_token_that_is_the_same_at_each_delivery() {
+        let settings = "dynamodb = { table = 'rooms', key = { pk = '{room}' },
+            update = { set = { last = '{text}' }, add = { messages = 1, sum = { number = '{topic_sequence_number}' } } } }";
+        let row = shown(settings);
+        let token = row["change"]["update"]["token"].as_str().unwrap();
+        assert_eq!(token.len(), TOKEN);
+        assert_eq!(row["change"]["update"]["set"], json!({"last": "Hello"}));
+        assert_eq!(row["change"]["update"]["add"], json!({"messages": 1, "sum": 7}));
+        let again = parcel_of(settings, |event| event.publish_timestamp += 1).unwrap();
+        assert_eq!(serde_json::to_value(again).unwrap(), row);
+    }
+
+    #[test]
+    fn without_its_key_there_is_no_item() {
+        let settings = "dynamodb = { table = 't', key = { by = '{token_id}' }, item = {} }";
+        assert_eq!(parcel_of(settings, |_| ()), Err(Unfit::Missing("token_id".to_owned())));
+        let settings = "dynamodb = { table = 't', key = { a = { number = '{text}' } }, item = {} }";
+        assert_eq!(refused(settings, "x"), (Reason::InvalidArgument, "a is made no number of".to_owned()));
+        let settings =
+            "dynamodb = { table = 't', key = { a = 'b' }, update = { set = { by = '{token_id}' } } }";
+        assert_eq!(refused(settings, "x").0, Reason::InvalidArgument);
+    }
+
+    #[test]
+    fn an_item_has_400_kilobytes() {
+        let settings = "dynamodb = { table = 't', key = { a = 'b' }, item = { c = '{text}' } }";
+        assert!(parcel_of(settings, |event| event.text = "x".repeat(LARGEST_ITEM - 3)).is_ok());
+        assert_eq!(refused(settings, &"x".repeat(LARGEST_ITEM - 2)).0, Reason::TooLarge);
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_told() {
+        for (settings, says) in [
+            ("key = {}, item = {}", "a key is one attribute, or two"),
+            ("key = { a = 1, b = 2, c = 3 }, item = {}", "a key is one attribute, or two"),
+            ("key = { a = true }, item = {}", "`a` is in the key, which has texts and numbers only"),
+            ("key = { a = 1 }, item = { a = 2 }", "`a` is in the key already"),
+            ("key = { a = 1 }, update = { add = { a = 2 } }", "`a` is in the key already"),
+            ("key = { a = 1 }", "there is neither `item` nor `update`"),
+            ("key = { a = 1 }, item = {}, update = { add = { b = 1 } }", "give one of the two"),
+            ("key = { a = 1 }, update = {}", "there is neither `set` nor `add` in it"),
+            ("key = { a = 1 }, update = { add = { b = 'c' } }", "`b` is to be added to: give a number"),
+            ("key = { a = 1 }, update = { set = { b = 1 }, add = { b = 1 } }", "`b` is in `set` too"),
+            ("key = { a = 1 }, update = { add = { b = 1 } }, unless_exists = true", "belongs to `item`"),
+            ("key = { a = 1 }, update = { remove = ['b'] }", "unknown field `remove`"),
+        ] {
+            let told = faults(&format!("dynamodb = {{ table = 't', {settings} }}"));
+            assert!(told.len() == 1 && told[0].contains(says), "{settings}: {told:#?}");
+        }
     }
 }

@@ -136,3 +136,63 @@ impl BusEvent {
         TIME_BYTES + texts.map(String::len).sum::<usize>()
     }
 }
+
+#[cfg(all(test, feature = "aws"))]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::destination::outlet::tests::{parcel_of, refused, shown};
+    use crate::reason::Reason;
+    use crate::webhook::tests::event;
+
+    #[test]
+    fn by_default_it_is_the_event_as_momento_would_put_it() {
+        let event = event("chat", "friends-publish", 7);
+        assert_eq!(
+            shown("eventbridge = {}"),
+            json!({
+                "bus": "default", "source": "Momento", "detail_type": "chat#friends-publish",
+                "detail": event.to_json(), "resources": [], "time": event.event_timestamp,
+            })
+        );
+    }
+
+    #[test]
+    fn everything_can_be_said_otherwise() {
+        let put = shown(
+            "eventbridge = { bus = '{room}', source = 'chat.{room}', detail_type = 'message', resources = ['arn:{room}', '{token_id}'],
+             detail = { text = '{text}' } }",
+        );
+        let time = event("chat", "friends-publish", 7).event_timestamp;
+        assert_eq!(
+            put,
+            json!({
+                "bus": "friends", "source": "chat.friends", "detail_type": "message",
+                "detail": r#"{"text":"Hello"}"#, "resources": ["arn:friends"], "time": time,
+            })
+        );
+    }
+
+    #[test]
+    fn a_text_as_detail_is_a_json_object() {
+        let text = "eventbridge = { detail = 'text' }";
+        for other in ["Hello", "[1]", "{", "3", ""] {
+            let expected = (Reason::InvalidArgument, "the text is no JSON object".to_owned());
+            assert_eq!(refused(text, other), expected, "{other}");
+        }
+        let put = parcel_of(text, |event| event.text = r#" {"a": 1}"#.to_owned()).unwrap();
+        assert_eq!(serde_json::to_value(put).unwrap()["detail"], r#" {"a": 1}"#);
+    }
+
+    #[test]
+    fn an_entry_is_less_than_a_megabyte() {
+        // `Momento`, `chat#friends-publish` and the time count too.
+        let rest = 7 + 20 + TIME_BYTES;
+        let object = |bytes: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(bytes - 8));
+        let settings = "eventbridge = { detail = 'text' }";
+        let (reason, _) = refused(settings, &object(TOO_LARGE - rest));
+        assert_eq!(reason, Reason::TooLarge);
+        assert!(parcel_of(settings, |event| event.text = object(TOO_LARGE - rest - 1)).is_ok());
+    }
+}

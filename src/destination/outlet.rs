@@ -266,13 +266,13 @@ pub const KINDS: [&str; 4] = [DynamoDb::KIND, EventBridge::KIND, Sqs::KIND, Step
 /// Whether this build can hand in parcels at places of this kind.
 #[must_use]
 pub fn is_built_in(kind: &str) -> bool {
-    match kind {
-        DynamoDb::KIND => cfg!(feature = "dynamodb"),
-        EventBridge::KIND => cfg!(feature = "eventbridge"),
-        Sqs::KIND => cfg!(feature = "sqs"),
-        StepFunctions::KIND => cfg!(feature = "step-functions"),
-        _ => false,
-    }
+    [
+        (DynamoDb::KIND, cfg!(feature = "dynamodb")),
+        (EventBridge::KIND, cfg!(feature = "eventbridge")),
+        (Sqs::KIND, cfg!(feature = "sqs")),
+        (StepFunctions::KIND, cfg!(feature = "step-functions")),
+    ]
+    .contains(&(kind, true))
 }
 
 /// The cargo feature that a kind needs.
@@ -297,9 +297,127 @@ pub(super) fn fitting(text: String, most: usize, is_of_it: impl Fn(char) -> bool
     if text.len() <= most && text.chars().all(is_of_it) { text } else { hex::encode(Sha256::digest(&text)) }
 }
 
-#[cfg(test)]
-mod tests {
+#[cfg(all(test, feature = "aws"))]
+pub(crate) mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::config::file;
+    use crate::route::To;
+    use crate::transform::Transforms;
+    use crate::webhook::tests::event_with;
+
+    fn text_of(settings: &str) -> String {
+        format!("[[routes]]\ntopic = '{{room}}-publish'\ndestinations = [{{\n{settings}\n}}]")
+    }
+
+    /// What is handed in of the seventh event in the room `friends`.
+    pub(crate) fn parcel_of(settings: &str, change: impl FnOnce(&mut Event)) -> Result<Parcel, Unfit> {
+        let routes = file::read(&text_of(settings), &Transforms::standard()).unwrap();
+        let event = event_with("chat", "friends-publish", 7, change);
+        let plan = routes.plan(&event).unwrap().unwrap();
+        let To::Outlet(outlet) = &plan.route().destinations()[0].to else { panic!("an outlet") };
+        outlet.parcel(&Fields::new(&plan.context(Instant::now()), &event.text))
+    }
+
+    /// The same as JSON.
+    pub(crate) fn shown(settings: &str) -> Value {
+        serde_json::to_value(parcel_of(settings, |_| ()).unwrap()).unwrap()
+    }
+
+    /// Why there is nothing to hand in.
+    pub(crate) fn refused(settings: &str, text: &str) -> (Reason, String) {
+        match parcel_of(settings, |event| event.text = text.to_owned()) {
+            Err(Unfit::Refused { reason, detail }) => (reason, detail.into_owned()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What is wrong with settings, which begin in the fourth line.
+    pub(crate) fn faults(settings: &str) -> Vec<String> {
+        let errors = file::read(&text_of(settings), &Transforms::standard()).unwrap_err();
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_destination_is_of_one_kind_and_every_fault_is_told() {
+        let told = faults(
+            "sqs = { queue = 'orders', group = '{rom}', speed = 3 }, cache = 'x',\n\
+             eventbridge = { source = 'aws.orders', detail = 3 }, then = ['shout']",
+        );
+        let said = |line: &str, says: &str| {
+            let is_it = |fault: &&String| fault.starts_with(line) && fault.contains(says);
+            assert!(told.iter().any(|fault| is_it(&fault)), "{line} {says}: {told:#?}");
+        };
+        said("4:", "a destination is one of `eventbridge` and `sqs`; make it two destinations");
+        said("4:", "a destination with `eventbridge` has no `cache` beside it");
+        said("4:17", "the queue is given by its URL");
+        said("4:35", "there is no {rom}; there is {room}");
+        said("4:44", "unknown field `speed`");
+        said("5:26", "sources that begin with aws. are Amazon's own");
+        said("5:49", "should be \"event\", \"text\", or a table of texts, numbers and booleans");
+        said("5:62", "there is no transform \"shout\"");
+        let told = faults("sqs = 'orders'");
+        assert_eq!(told, ["4:7: is string, and should be a table"]);
+        let told = faults("kafka = { topic = 'a' }");
+        assert_eq!(told.len(), 2, "{told:#?}");
+        assert!(told.iter().all(|fault| fault.contains("`step_functions`")), "{told:#?}");
+    }
+
+    #[test]
+    fn a_kind_that_lacks_what_it_needs_says_what() {
+        for (settings, missing) in [
+            ("sqs = {}", "missing field `queue`"),
+            ("dynamodb = { key = { a = '{room}' }, item = {} }", "missing field `table`"),
+            ("dynamodb = { table = 't', item = {} }", "missing field `key`"),
+            ("step_functions = { name = 'a' }", "missing field `state_machine`"),
+        ] {
+            let told = faults(settings);
+            assert!(told.len() == 1 && told[0].contains(missing), "{settings}: {told:#?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_identifier_becomes_its_hash() {
+        let graphic = |char: char| char.is_ascii_graphic();
+        assert_eq!(fitting("a#b".to_owned(), 3, graphic), "a#b");
+        for text in ["a#bc", "a b", "ä"] {
+            let hash = fitting(text.to_owned(), 3, graphic);
+            assert_eq!((hash.len(), &hash), (64, &fitting(text.to_owned(), 3, graphic)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_parcel_is_shown_with_its_place_and_all_that_is_in_it() {
+        let parcel = parcel_of(
+            "step_functions = { state_machine = 'arn:aws:states:x:1:stateMachine:m', name = 'n', input = {} }",
+            |_| (),
+        );
+        assert_eq!(
+            parcel.unwrap().to_string(),
+            r#"step_functions m: {"state_machine":"arn:aws:states:x:1:stateMachine:m","name":"n","input":"{}"}"#
+        );
+    }
+
+    #[test]
+    fn everything_known_of_an_event_can_be_handed_in() {
+        let names = FIELDS.map(|name| format!("{name} = '{{{name}}}'")).join(", ");
+        let settings = format!("sqs = {{ queue = 'http://q', body = {{ {names}, room = '{{room}}' }} }}");
+        let parcel = parcel_of(&settings, |event| event.topic_sequence_page = Some(3)).unwrap();
+        let Parcel::Message(message) = parcel else { panic!("{parcel:?}") };
+        let body: Value = serde_json::from_str(&message.body).unwrap();
+        let event = event_with("chat", "friends-publish", 7, |event| event.topic_sequence_page = Some(3));
+        assert_eq!(
+            body,
+            json!({
+                "cache": "chat", "topic": "friends-publish", "topic_sequence_number": "7",
+                "topic_sequence_page": "3", "event_timestamp": event.event_timestamp.to_string(),
+                "publish_timestamp": event.publish_timestamp.to_string(), "event_id": event.id(),
+                "text": "Hello", "room": "friends",
+            }),
+            "it has no token id"
+        );
+    }
 
     #[test]
     fn names_are_shown_without_account_and_region() {

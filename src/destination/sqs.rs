@@ -228,3 +228,113 @@ fn transposed<T>(given: Option<Option<T>>) -> Option<Option<T>> {
         None => Some(None),
     }
 }
+
+#[cfg(all(test, feature = "aws"))]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::destination::outlet::tests::{faults, parcel_of, refused, shown};
+    use crate::reason::Reason;
+
+    #[test]
+    fn a_queue_gets_the_text() {
+        assert_eq!(
+            shown("sqs = { queue = 'https://q/{room}' }"),
+            json!({"queue": "https://q/friends", "body": "Hello"})
+        );
+    }
+
+    #[test]
+    fn a_queue_gets_what_it_is_to() {
+        let message = shown(
+            "sqs = { queue = 'https://q/1', group = '{room}', delay_seconds = 900, attributes = { room = '{room}', by = '{token_id}' } }",
+        );
+        assert_eq!(
+            message,
+            json!({
+                "queue": "https://q/1", "body": "Hello", "group": "friends", "attributes": {"room": "friends"},
+                "delay_seconds": 900,
+            })
+        );
+    }
+
+    #[test]
+    fn a_fifo_queue_keeps_topics_in_order_and_takes_a_text_once() {
+        let settings = "sqs = { queue = 'https://q/1.fifo' }";
+        let message = shown(settings);
+        assert_eq!(message["group"], "chat#friends-publish");
+        assert_eq!(message["deduplication"].as_str().unwrap().len(), 64);
+        let again = parcel_of(settings, |event| event.publish_timestamp += 1).unwrap();
+        assert_eq!(serde_json::to_value(again).unwrap(), message);
+        let other = parcel_of(settings, |event| event.text.push('!')).unwrap();
+        assert_ne!(serde_json::to_value(other).unwrap()["deduplication"], message["deduplication"]);
+        let own = shown(
+            "sqs = { queue = 'https://q/1.fifo', group = '{room}', deduplication = '{room} {topic_sequence_number}' }",
+        );
+        assert_eq!(own["group"], "friends");
+        assert_eq!(own["deduplication"].as_str().unwrap().len(), 64, "there is a space in what was given");
+    }
+
+    #[test]
+    fn a_queue_whose_name_comes_with_the_event_may_be_either() {
+        let settings =
+            "sqs = { queue = 'https://q/{text}', deduplication = '{event_id}', delay_seconds = 3 }";
+        assert!(faults(settings)[0].contains("there is no {text}"), "names are made of four fields");
+        let settings = settings.replace("{text}", "{cache}");
+        let fifo = parcel_of(&settings, |event| event.cache = "a.fifo".to_owned()).unwrap();
+        let fifo = serde_json::to_value(fifo).unwrap();
+        assert!(fifo["deduplication"].is_string() && fifo["delay_seconds"].is_null(), "{fifo}");
+        let standard = shown(&settings);
+        assert!(standard["deduplication"].is_null() && standard["delay_seconds"] == 3, "{standard}");
+    }
+
+    #[test]
+    fn what_no_queue_takes_is_refused() {
+        let settings = "sqs = { queue = 'https://q/1', attributes = { room = '{room}' } }";
+        let empty = "the text is empty, and a queue takes no empty message";
+        assert_eq!(refused(settings, ""), (Reason::InvalidArgument, empty.to_owned()));
+        let event = "sqs = { queue = 'https://q/1', body = 'event' }";
+        assert!(parcel_of(event, |event| event.text = String::new()).is_ok());
+        for char in ["\0", "\u{b}", "\u{1f}", "\u{fffe}", "\u{ffff}"] {
+            assert_eq!(refused(settings, char).0, Reason::InvalidArgument, "{char:?}");
+        }
+        let text = "\t\n\r \u{7f}\u{d7ff}\u{e000}\u{fffd}\u{10000}\u{10ffff}";
+        assert!(parcel_of(settings, |event| event.text = text.to_owned()).is_ok());
+        // `room`, `String`, `friends`.
+        let rest = 4 + 6 + 7;
+        assert!(parcel_of(settings, |event| event.text = "x".repeat(LARGEST_MESSAGE - rest)).is_ok());
+        assert_eq!(refused(settings, &"x".repeat(LARGEST_MESSAGE - rest + 1)).0, Reason::TooLarge);
+    }
+
+    #[test]
+    fn names_of_attributes_are_looked_at() {
+        for name in ["a", "A-b_c.d", "aws", "1"] {
+            assert!(is_attribute(name), "{name}");
+        }
+        for name in ["", ".a", "a.", "a..b", "a b", "ä", "AWS.a", "amazon.b", &"x".repeat(257)] {
+            assert!(!is_attribute(name), "{name}");
+        }
+        let told = faults("sqs = { queue = 'https://q/1', attributes = { 'a b' = 'x' } }");
+        assert!(told.len() == 1 && told[0].contains("\"a b\" is no name of an attribute"), "{told:#?}");
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_told() {
+        for (settings, says) in [
+            ("queue = 'orders'", "the queue is given by its URL"),
+            ("queue = 'https://q/1', deduplication = 'a'", "only FIFO queues have it"),
+            ("queue = 'https://q/1.fifo', delay_seconds = 1", "FIFO queues have no delay by message"),
+            ("queue = 'https://q/1', delay_seconds = 901", "the longest delay is 900 seconds"),
+            ("queue = 'https://q/1', delay_seconds = -1", "invalid value"),
+            ("queue = 'https://q/1', body = 'texts'", "should be \"event\", \"text\""),
+            (
+                "queue = 'https://q/1', attributes = { a='x', b='x', c='x', d='x', e='x', f='x', g='x', h='x', i='x', j='x', k='x' }",
+                "a message has at most 10 attributes",
+            ),
+        ] {
+            let told = faults(&format!("sqs = {{ {settings} }}"));
+            assert!(told.len() == 1 && told[0].contains(says), "{settings}: {told:#?}");
+        }
+    }
+}

@@ -104,3 +104,60 @@ impl StepFunctions {
 const fn is_of_name(char: char) -> bool {
     char.is_ascii_alphanumeric() || matches!(char, '-' | '_')
 }
+
+#[cfg(all(test, feature = "aws"))]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::destination::outlet::tests::{faults, parcel_of, refused, shown};
+    use crate::reason::Reason;
+    use crate::webhook::tests::event;
+
+    const MACHINE: &str = "arn:aws:states:eu-west-1:123456789012:stateMachine:orders";
+
+    fn with(more: &str) -> String {
+        format!("step_functions = {{ state_machine = '{MACHINE}'{more} }}")
+    }
+
+    #[test]
+    fn by_default_it_is_given_the_event_under_a_name_of_its_own() {
+        let started = shown(&with(""));
+        assert_eq!(started["input"], json!(event("chat", "friends-publish", 7).to_json()));
+        let name = started["name"].as_str().unwrap();
+        assert!(name.len() == 64 && name.chars().all(is_of_name), "{name}");
+        // The same at each delivery, and another for another text.
+        let again = |change: fn(&mut momento_webhook::Event)| {
+            serde_json::to_value(parcel_of(&with(""), change).unwrap()).unwrap()["name"].clone()
+        };
+        assert_eq!(again(|event| event.publish_timestamp += 1), started["name"]);
+        assert_ne!(again(|event| event.text.push('!')), started["name"]);
+        assert_ne!(again(|event| event.topic_sequence_number += 1), started["name"]);
+    }
+
+    #[test]
+    fn a_name_is_one_that_is_taken() {
+        assert_eq!(shown(&with(", name = '{room}-{topic_sequence_number}'"))["name"], "friends-7");
+        for name in ["{room} 1", "{room}/1", "{room}{event_id}{event_id}"] {
+            let name = shown(&with(&format!(", name = '{name}'")))["name"].as_str().unwrap().to_owned();
+            assert!(name.len() == 64 && name.chars().all(is_of_name), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_input_is_json_and_not_too_large() {
+        assert_eq!(shown(&with(", input = { room = '{room}' }"))["input"], r#"{"room":"friends"}"#);
+        let text = with(", input = 'text'");
+        assert_eq!(refused(&text, "Hello"), (Reason::InvalidArgument, "the text is no JSON".to_owned()));
+        assert!(parcel_of(&text, |event| event.text = "[1]".to_owned()).is_ok());
+        let json = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
+        assert!(parcel_of(&text, |event| event.text = json(LARGEST_INPUT)).is_ok());
+        assert_eq!(refused(&text, &json(LARGEST_INPUT + 1)).0, Reason::TooLarge);
+    }
+
+    #[test]
+    fn a_state_machine_is_given_by_its_arn() {
+        let told = faults("step_functions = { state_machine = 'orders' }");
+        assert!(told.len() == 1 && told[0].contains("is given by its ARN"), "{told:#?}");
+    }
+}

@@ -17,6 +17,8 @@ mod chat;
 mod faults;
 mod hostile;
 mod lifecycle;
+#[cfg(feature = "aws")]
+mod outlets;
 mod routes;
 mod support;
 mod ways;
