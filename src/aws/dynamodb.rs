@@ -55,7 +55,12 @@ impl Aws {
             .set_expression_attribute_names(
                 unless.map(|name| HashMap::from([("#k".to_owned(), name.clone())])),
             );
-        let put = call.customize().config_override(Config::builder().retry_classifier(tries)).send().await;
+        let put = call
+            .customize()
+            .interceptor(tries.clone())
+            .config_override(Config::builder().retry_classifier(tries))
+            .send()
+            .await;
         match put {
             Ok(_) => Ok(Taken::New),
             Err(error)
@@ -74,7 +79,10 @@ impl Aws {
         let item = TransactWriteItem::builder().update(update).build();
         let call =
             self.dynamodb().await?.transact_write_items().transact_items(item).client_request_token(token);
-        let call = call.customize().config_override(Config::builder().retry_classifier(tries));
+        let call = call
+            .customize()
+            .interceptor(tries.clone())
+            .config_override(Config::builder().retry_classifier(tries));
         let Err(error) = call.send().await else { return Ok(Taken::New) };
         match error.as_service_error() {
             // The same change, made of fields that are others at each delivery: it was done then.

@@ -23,13 +23,15 @@ impl Aws {
             .time(DateTime::from_millis(i64::try_from(*time).unwrap_or(i64::MAX)))
             .build();
         let call = self.eventbridge().await?.put_events().entries(entry);
-        let call = call.customize().config_override(Config::builder().retry_classifier(tries.clone()));
+        let call = call
+            .customize()
+            .interceptor(tries.clone())
+            .config_override(Config::builder().retry_classifier(tries));
         let put = call.send().await?;
         if put.failed_entry_count == 0 {
             return Ok(Taken::New);
         }
         // To the SDK the answer is one of success.
-        tries.note_failed();
         let code = put.entries().iter().find_map(|entry| entry.error_code());
         Err(code.map_or_else(
             || Failure::new(Reason::Internal, "the service's answer has no reason"),

@@ -30,7 +30,11 @@ impl Aws {
             })?;
             call = call.message_attributes(name, value);
         }
-        call.customize().config_override(Config::builder().retry_classifier(tries)).send().await?;
+        call.customize()
+            .interceptor(tries.clone())
+            .config_override(Config::builder().retry_classifier(tries))
+            .send()
+            .await?;
         Ok(Taken::New)
     }
 }

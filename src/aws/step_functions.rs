@@ -18,8 +18,12 @@ impl Aws {
         let Execution { state_machine, name, input } = execution;
         let call =
             self.sfn().await?.start_execution().state_machine_arn(state_machine).name(name).input(input);
-        let started =
-            call.customize().config_override(Config::builder().retry_classifier(tries)).send().await;
+        let started = call
+            .customize()
+            .interceptor(tries.clone())
+            .config_override(Config::builder().retry_classifier(tries))
+            .send()
+            .await;
         match started {
             Ok(_) => Ok(Taken::New),
             Err(error)
