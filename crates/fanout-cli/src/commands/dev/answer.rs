@@ -89,8 +89,11 @@ impl Outcome {
         }
         let parts = [&self.reason, &self.transform, &self.detail];
         let parts: Vec<_> = parts.into_iter().flatten().map(|part| excerpt(part)).collect();
-        let topic = crate::output::Quoted(&self.topic);
-        Some(format!("{topic} {}: {}", excerpt(&self.status), parts.join(", ")))
+        let place = match &self.kind {
+            Some(kind) => excerpt(&format!("{kind} {}", self.topic)),
+            None => crate::output::Quoted(&self.topic).to_string(),
+        };
+        Some(format!("{place} {}: {}", excerpt(&self.status), parts.join(", ")))
     }
 }
 

@@ -119,6 +119,7 @@ impl Report<'_> {
             for way in ways {
                 let to = match &way.to {
                     To::Place(place) => network.name(*place),
+                    To::Outlet(outlet) => Printable(outlet).to_string(),
                     To::Unknown { topic, .. } => Quoted(topic).to_string(),
                 };
                 let chain = if way.chain.is_empty() { "as it is".to_owned() } else { way.chain.join(", ") };
@@ -362,6 +363,7 @@ fn routes(network: &Network) -> serde_json::Value {
             let (cache, topic) = (topic.map(|topic| &topic.cache), topic.map(|topic| &topic.name));
             json!({"cache": cache, "topic": topic, "transforms": way.chain})
         }
+        To::Outlet(outlet) => json!({"outlet": outlet, "transforms": way.chain}),
         To::Unknown { topic, why } => {
             json!({"topic": topic, "transforms": way.chain, "not_subscribed_to": why})
         }
