@@ -207,7 +207,7 @@ impl DynamoDb {
                 if set.is_empty() && add.is_empty() {
                     return Err(Unfit::invalid("the event has nothing of what is to be changed"));
                 }
-                let mut token = fields.id();
+                let mut token = fields.id(self);
                 // It is made of digits and letters: each is one byte.
                 token.truncate(TOKEN);
                 Change::Update { set, add, token }

@@ -165,11 +165,18 @@ impl<'f> Fields<'f> {
         self.context
     }
 
-    /// What makes it the same text of the same event, however often it is delivered: 64 characters that do as an
-    /// identifier everywhere. Two destinations of one place may get different texts of one event.
+    /// What makes it the same thing that is handed in, however often the event is delivered: 64 characters that do
+    /// as an identifier everywhere. It is made of the event, its text and the `settings` by which the thing is made, for two
+    /// destinations of one place may make different ones of one event; not of the thing itself, in which there may be the time of
+    /// the delivery.
     #[must_use]
-    pub fn id(&self) -> String {
-        hex::encode(Sha256::new().chain_update(self.context.event.id()).chain_update(self.text).finalize())
+    pub fn id(&self, settings: &dyn fmt::Debug) -> String {
+        let mut hash = Sha256::new();
+        for part in [&self.context.event.id(), self.text, &format!("{settings:?}")] {
+            hash.update(part.len().to_be_bytes());
+            hash.update(part);
+        }
+        hex::encode(hash.finalize())
     }
 
     /// The event as JSON, as a webhook brings it, with the text as it has become.

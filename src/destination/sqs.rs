@@ -162,7 +162,7 @@ impl Sqs {
         let deduplication = match &self.deduplication {
             _ if !is_fifo => None,
             Some(deduplication) => Some(id(fields.render(deduplication)?)),
-            None => Some(fields.id()),
+            None => Some(fields.id(self)),
         };
         let rendered = |(name, text): (&String, &Template)| Some((name.clone(), fields.render(text).ok()?));
         let message = QueueMessage {

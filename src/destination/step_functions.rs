@@ -93,7 +93,7 @@ impl StepFunctions {
             state_machine: fields.render(&self.state_machine)?,
             name: match &self.name {
                 Some(name) => fitting(fields.render(name)?, LONGEST_NAME, is_of_name),
-                None => fields.id(),
+                None => fields.id(self),
             },
             input,
         })
@@ -133,6 +133,11 @@ mod tests {
         assert_eq!(again(|event| event.publish_timestamp += 1), started["name"]);
         assert_ne!(again(|event| event.text.push('!')), started["name"]);
         assert_ne!(again(|event| event.topic_sequence_number += 1), started["name"]);
+    }
+
+    #[test]
+    fn two_destinations_of_one_machine_do_not_take_each_others_place() {
+        assert_ne!(shown(&with(""))["name"], shown(&with(", input = {}"))["name"]);
     }
 
     #[test]

@@ -105,6 +105,9 @@ async fn each_kind_receives_its_event() {
         );
         assert_eq!(outlets.function.published("friends-out"), ["HELLO"]);
 
+        let token =
+            outlets.received("TransactWriteItems")[0]["ClientRequestToken"].as_str().unwrap().to_owned();
+        assert_eq!(token.len(), 36);
         let name = outlets.received("StartExecution")[0]["name"].as_str().unwrap().to_owned();
         assert_eq!(name.len(), 64);
         let mut requests = outlets.aws.requests();
@@ -140,7 +143,7 @@ async fn each_kind_receives_its_event() {
                 request(
                     "TransactWriteItems",
                     json!({
-                        "ClientRequestToken": name.get(..36).unwrap(),
+                        "ClientRequestToken": token,
                         "TransactItems": [{"Update": {
                             "TableName": "rooms", "Key": {"room": {"S": "friends"}},
                             "UpdateExpression": "ADD #a0 :a0", "ExpressionAttributeNames": {"#a0": "messages"},
