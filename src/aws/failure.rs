@@ -273,7 +273,7 @@ mod tests {
         }
     }
 
-    /// All that SendMessage, PutEvents, PutItem, TransactWriteItems and StartExecution are said to answer, but for what
+    /// All that the calls of destinations are said to answer, but for what
     /// means that it was done before.
     #[test]
     fn what_destinations_answer_has_its_reason() {

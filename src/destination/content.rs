@@ -278,7 +278,8 @@ impl Serialize for Attribute {
     }
 }
 
-#[cfg(all(test, feature = "aws"))]
+#[cfg(test)]
+#[cfg(feature = "aws")]
 mod tests {
     use serde_json::json;
 

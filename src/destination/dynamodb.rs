@@ -240,7 +240,8 @@ impl Row {
     }
 }
 
-#[cfg(all(test, feature = "aws"))]
+#[cfg(test)]
+#[cfg(feature = "aws")]
 mod tests {
     use serde_json::json;
 

@@ -137,7 +137,8 @@ impl BusEvent {
     }
 }
 
-#[cfg(all(test, feature = "aws"))]
+#[cfg(test)]
+#[cfg(feature = "aws")]
 mod tests {
     use serde_json::json;
 

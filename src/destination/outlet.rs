@@ -304,7 +304,8 @@ pub(super) fn fitting(text: String, most: usize, is_of_it: impl Fn(char) -> bool
     if text.len() <= most && text.chars().all(is_of_it) { text } else { hex::encode(Sha256::digest(&text)) }
 }
 
-#[cfg(all(test, feature = "aws"))]
+#[cfg(test)]
+#[cfg(feature = "aws")]
 pub(crate) mod tests {
     use serde_json::{Value, json};
 

@@ -229,7 +229,8 @@ fn transposed<T>(given: Option<Option<T>>) -> Option<Option<T>> {
     }
 }
 
-#[cfg(all(test, feature = "aws"))]
+#[cfg(test)]
+#[cfg(feature = "aws")]
 mod tests {
     use serde_json::json;
 
