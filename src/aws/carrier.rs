@@ -19,8 +19,8 @@ impl Carrier for Aws {
 }
 
 impl Aws {
-    /// Tries again where the SDK does not, and it may be worth it: it leaves alone a request of which a part has failed, and
-    /// one that is in conflict with another.
+    /// Tries again where the SDK does not, and it may be worth it: it leaves alone a request of which a part has
+    /// failed, and one that is in conflict with another.
     async fn until_taken(&self, parcel: &Parcel, tries: &InTime) -> Result<Taken, Failure> {
         let mut calls = 1;
         loop {

@@ -654,6 +654,19 @@ destinations = ["c"]
         );
     }
 
+    #[cfg(not(feature = "aws-sdk"))]
+    #[test]
+    fn what_a_build_does_not_have_is_told_with_what_is_wrong_beside_it() {
+        let told = errors("[[routes]]\ntopic = 'a'\ndestinations = [{ sqs = { queue = 'orders' } }]");
+        assert_eq!(told.len(), 2, "{told:#?}");
+        assert_eq!(told[0], "3:25: `sqs` needs a build with the cargo feature `sqs`");
+        assert!(told[1].contains("the queue is given by its URL"), "{told:#?}");
+        let told = errors(
+            "[[routes]]\ntopic = 'a'\ndestinations = [{ step_functions = { state_machine = 'arn:x' } }]",
+        );
+        assert_eq!(told, ["3:36: `step_functions` needs a build with the cargo feature `step-functions`"]);
+    }
+
     #[test]
     fn a_cache_can_be_one() {
         let told =

@@ -2,15 +2,15 @@
 //!
 //! ```toml
 //! [[routes.destinations]]
-//! dynamodb = { table = "messages", key = { topic = "{topic}", id = "{event_timestamp}#{event_id}" }, item = { text = "{text}" } }
+//! dynamodb = { table = "messages", key = { id = "{event_id}" }, item = { text = "{text}" } }
 //!
 //! [[routes.destinations]]
-//! dynamodb = { table = "rooms", key = { room = "{room}" }, update = { set = { last = "{text}" }, add = { messages = 1 } } }
+//! dynamodb = { table = "rooms", key = { room = "{room}" }, update = { add = { messages = 1 } } }
 //! ```
 //!
-//! An item is put once: its key says what it is. A counter counts an event once, as long as DynamoDB remembers it. A condition
-//! on the id of the last event would not do: events are delivered again out of order, and by then the last one is
-//! another. A set of all ids would, until the item is full.
+//! An item is put once: its key says what it is. A counter counts an event once, as long as DynamoDB remembers
+//! it. A condition on the id of the last event would not do: events are delivered again out of order, and by then
+//! the last one is another. A set of all ids would, until the item is full.
 
 use std::collections::BTreeMap;
 

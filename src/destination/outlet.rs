@@ -165,10 +165,10 @@ impl<'f> Fields<'f> {
         self.context
     }
 
-    /// What makes it the same thing that is handed in, however often the event is delivered: 64 characters that do
-    /// as an identifier everywhere. It is made of the event, its text and the `settings` by which the thing is made, for two
-    /// destinations of one place may make different ones of one event; not of the thing itself, in which there may be the time of
-    /// the delivery.
+    /// What makes it the same thing that is handed in, however often the event is delivered: 64 characters that
+    /// do as an identifier everywhere. It is made of the event, its text and the `settings` by which the thing is
+    /// made, for two destinations of one place may make different ones of one event; and not of the thing itself,
+    /// in which there may be the time of the delivery.
     #[must_use]
     pub fn id(&self, settings: &dyn fmt::Debug) -> String {
         let mut hash = Sha256::new();

@@ -86,7 +86,8 @@ const ATTRIBUTE_TYPE: &str = "String";
 const LONGEST_DELAY: u16 = 900;
 /// The longest group and deduplication id.
 const LONGEST_ID: usize = 128;
-/// The largest message, attributes included, in bytes: 1 MiB since August 2025, 256 KiB before; a queue may be set to less.
+/// The largest message, attributes included, in bytes: 1 MiB since August 2025, 256 KiB before; a queue may be
+/// set to less.
 const LARGEST_MESSAGE: usize = 1_048_576;
 
 impl Sqs {
