@@ -12,6 +12,7 @@ use momento_webhook::momento::SignatureError;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::dead_letter::NoSuchDestination;
 use crate::fan_out::Delivery;
 use crate::reason::Reason;
 use crate::route::FeedsItself;
@@ -21,6 +22,8 @@ use crate::route::FeedsItself;
 pub enum Outcome<'d> {
     /// The event was genuine, and this became of its destinations.
     Delivered(Vec<Delivery<'d>>),
+    /// The event was genuine, and what its destinations did not take is kept in the queue for dead letters.
+    DeadLettered(Vec<Delivery<'d>>),
     /// No route is for this topic.
     Ignored,
     /// Every destination took it at an earlier delivery.
@@ -66,6 +69,9 @@ pub enum Refusal {
     /// It would come back for ever.
     #[error(transparent)]
     FeedsItself(#[from] FeedsItself),
+    /// A dead letter for nobody.
+    #[error(transparent)]
+    NoSuchDestination(#[from] NoSuchDestination),
 }
 
 /// When a sender that tries again should do so, in seconds.
@@ -76,7 +82,7 @@ impl Outcome<'_> {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Ignored | Self::Duplicate => StatusCode::OK,
+            Self::DeadLettered(_) | Self::Ignored | Self::Duplicate => StatusCode::OK,
             Self::Delivered(deliveries) => {
                 let mut failures =
                     deliveries.iter().filter_map(|delivery| delivery.outcome.failure()).peekable();
@@ -98,7 +104,7 @@ impl Outcome<'_> {
                 Refusal::Event(_) | Refusal::NotHttp | Refusal::BodyBroken => StatusCode::BAD_REQUEST,
                 // The fault is in the settings, but what matters to the caller is that sending it
                 // again will not help.
-                Refusal::FeedsItself(_) => StatusCode::UNPROCESSABLE_ENTITY,
+                Refusal::FeedsItself(_) | Refusal::NoSuchDestination(_) => StatusCode::UNPROCESSABLE_ENTITY,
             },
         }
     }
@@ -114,6 +120,7 @@ impl Outcome<'_> {
                 StatusCode::UNPROCESSABLE_ENTITY => "destination_refused",
                 _ => "destination_failed",
             },
+            Self::DeadLettered(_) => "dead_lettered",
             Self::Ignored => "ignored",
             Self::Duplicate => "duplicate",
             Self::Busy => "busy",
@@ -130,6 +137,7 @@ impl Outcome<'_> {
                 Refusal::Freshness(FreshnessError::FromTheFuture { .. }) => "event_from_the_future",
                 Refusal::Event(_) => "not_an_event",
                 Refusal::FeedsItself(_) => "feeds_itself",
+                Refusal::NoSuchDestination(_) => "no_such_destination",
             },
         }
     }
@@ -145,7 +153,7 @@ impl Outcome<'_> {
     #[must_use]
     pub fn deliveries(&self) -> &[Delivery<'_>] {
         match self {
-            Self::Delivered(deliveries) => deliveries,
+            Self::Delivered(deliveries) | Self::DeadLettered(deliveries) => deliveries,
             _ => &[],
         }
     }
@@ -205,6 +213,17 @@ impl Outcome<'_> {
             _ => "a destination did not take the message for now: send it again".to_owned(),
         }
     }
+}
+
+/// What is told to whoever asks whether the function is there: that it is, and which one.
+#[must_use]
+pub fn health() -> Response<Bytes> {
+    let body = concat!(r#"{"status":"ok","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
+    let mut response = Response::new(Bytes::from_static(body.as_bytes()));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// The body of a good answer.

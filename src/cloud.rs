@@ -3,27 +3,30 @@
 
 use std::sync::Arc;
 
-use crate::config::{Config, ConfigErrors, RoutesConfig, from_parameter};
-use crate::destination::Carrier;
+use futures_util::future::BoxFuture;
+
+use crate::clock::SystemClock;
+use crate::config::{
+    Config, ConfigError, ConfigErrors, KeySecret, MomentoConfig, RoutesConfig, SecretName, SecretsConfig,
+    SigningConfig, SigningSecretConfig, Sourced, from_parameter,
+};
+use crate::destination::{Carrier, Keys};
+use crate::route::Routes;
+use crate::secrets::rotating::{Beside, Keeper};
+use crate::secrets::{self, Policy, Rotating, SecretError, SecretStore, SecretText, Versioned, Wanted};
 use crate::transform::Transforms;
 
-/// Why something could not be fetched.
-#[derive(Debug, thiserror::Error)]
-pub enum CloudError {
-    /// What was fetched cannot be used.
-    #[error(transparent)]
-    Config(#[from] ConfigErrors),
-    /// The parameter with the routes could not be read.
-    #[cfg(feature = "parameters")]
-    #[error("FANOUT_CONFIG")]
-    Parameter(#[from] crate::aws::ParameterError),
-    /// Nobody has fetched it.
-    #[error("FANOUT_CONFIG: ssm:{0} is not fetched yet")]
-    NotFetched(String),
-    /// There is no AWS in this build.
-    #[cfg(not(feature = "parameters"))]
-    #[error("FANOUT_CONFIG: ssm:{0} needs a build with the cargo feature `parameters`")]
-    NoParameters(String),
+/// The settings of a function with everything that had to be fetched.
+#[derive(Debug)]
+pub struct Complete {
+    /// How Momento is reached.
+    pub keys: Rotating<Keys>,
+    /// How a request proves to be genuine.
+    pub signing: SigningConfig,
+    /// Where events go.
+    pub routes: Routes,
+    /// The URL of the queue for dead letters, where there is one.
+    pub dead_letters: Option<String>,
 }
 
 /// Everything that is called beside Momento. Nothing is built before it is needed.
@@ -54,25 +57,165 @@ impl Cloud {
         Arc::new(crate::destination::Nowhere)
     }
 
-    /// The settings with what had to be fetched.
+    /// The settings with what had to be fetched, all of it at once.
     ///
     /// # Errors
-    /// When something cannot be fetched, or not be used.
-    pub async fn complete(&self, config: Config, transforms: &Transforms) -> Result<Config, CloudError> {
-        let RoutesConfig::Parameter(name) = &config.routes else { return Ok(config) };
-        let text = self.parameter(name).await?;
-        let routes = RoutesConfig::Routes(from_parameter(name, &text, transforms)?);
-        Ok(Config { routes, ..config })
+    /// Everything that cannot be fetched, or not be used.
+    pub async fn complete(&self, config: Config, transforms: &Transforms) -> Result<Complete, ConfigErrors> {
+        let Config { momento, signing, secrets, routes, dead_letters, .. } = config;
+        let secrets = self.secrets(momento, signing, secrets);
+        let (routes, secrets) = tokio::join!(self.routes(routes, transforms), secrets);
+        let ((keys, signing), routes) = both(secrets, routes)?;
+        Ok(Complete { keys, signing, routes, dead_letters: dead_letters.queue })
+    }
+
+    async fn routes(&self, routes: RoutesConfig, transforms: &Transforms) -> Result<Routes, ConfigErrors> {
+        match routes {
+            RoutesConfig::Routes(routes) => Ok(routes),
+            RoutesConfig::Parameter(name) => from_parameter(&name, &self.parameter(&name).await?, transforms),
+        }
+    }
+
+    async fn secrets(
+        &self,
+        momento: Sourced<MomentoConfig, KeySecret>,
+        signing: Sourced<SigningConfig, SigningSecretConfig>,
+        config: SecretsConfig,
+    ) -> Result<(Rotating<Keys>, SigningConfig), ConfigErrors> {
+        let fetched = Fetched::fetch(Arc::new(self.clone()), &momento, &signing, config).await;
+        let keys = match momento {
+            Sourced::Given(current) => Ok(Rotating::fixed(Versioned { current, previous: None })),
+            Sourced::Secret(secret) => fetched.start(secret),
+        };
+        let signing = match signing {
+            Sourced::Given(signing) => Ok(signing),
+            Sourced::Secret(secret) => {
+                let max_age = secret.max_age;
+                fetched.start(secret).map(|secrets| SigningConfig { secrets, max_age })
+            }
+        };
+        both(keys, signing)
     }
 
     #[cfg(feature = "parameters")]
-    async fn parameter(&self, name: &str) -> Result<String, CloudError> {
-        Ok(self.aws.parameter(name).await?)
+    async fn parameter(&self, name: &str) -> Result<String, ConfigErrors> {
+        let fault = |error| fault("FANOUT_CONFIG", crate::reason::with_sources(&error));
+        self.aws.parameter(name).await.map_err(fault)
     }
 
     #[cfg(not(feature = "parameters"))]
     #[expect(clippy::unused_async, reason = "with AWS it waits")]
-    async fn parameter(&self, name: &str) -> Result<String, CloudError> {
-        Err(CloudError::NoParameters(name.to_owned()))
+    async fn parameter(&self, name: &str) -> Result<String, ConfigErrors> {
+        Err(fault("FANOUT_CONFIG", format!("ssm:{name} {NO_PARAMETERS}")))
+    }
+}
+
+#[cfg(not(feature = "parameters"))]
+const NO_PARAMETERS: &str = "needs a build with the cargo feature `parameters`";
+
+impl SecretStore for Cloud {
+    fn fetch<'s>(
+        &'s self,
+        name: &'s SecretName,
+    ) -> BoxFuture<'s, Result<Versioned<SecretText>, SecretError>> {
+        match name {
+            #[cfg(feature = "secrets")]
+            SecretName::Secret(name) => Box::pin(self.aws.secret(name)),
+            #[cfg(not(feature = "secrets"))]
+            SecretName::Secret(_) => not_built("needs a build with the cargo feature `secrets`"),
+            #[cfg(feature = "parameters")]
+            SecretName::Parameter(name) => Box::pin(self.aws.secret_parameter(name)),
+            #[cfg(not(feature = "parameters"))]
+            SecretName::Parameter(_) => not_built(NO_PARAMETERS),
+        }
+    }
+}
+
+#[cfg(not(all(feature = "secrets", feature = "parameters")))]
+fn not_built<'s, T: Send + 's>(detail: &'static str) -> BoxFuture<'s, Result<T, SecretError>> {
+    let error = SecretError { reason: crate::reason::Reason::InvalidArgument, detail, source: None };
+    Box::pin(std::future::ready(Err(error)))
+}
+
+/// The secrets that are wanted, each fetched once.
+struct Fetched {
+    keeper: Keeper,
+    secrets: Vec<(SecretName, Result<Versioned<SecretText>, SecretError>)>,
+}
+
+impl Fetched {
+    async fn fetch(
+        store: Arc<dyn SecretStore>,
+        momento: &Sourced<MomentoConfig, KeySecret>,
+        signing: &Sourced<SigningConfig, SigningSecretConfig>,
+        config: SecretsConfig,
+    ) -> Self {
+        let mut names = Vec::new();
+        if let Sourced::Secret(secret) = momento {
+            names.push(secret.id().name.clone());
+        }
+        if let Sourced::Secret(secret) = signing
+            && !names.contains(&secret.id().name)
+        {
+            names.push(secret.id().name.clone());
+        }
+        let secrets = secrets::fetch(&*store, &names).await;
+        let policy = Policy { max_age: config.max_age, pause: Policy::PAUSE };
+        let keeper = Keeper { store, clock: Arc::new(SystemClock), policy, beside: Beside::default() };
+        Self { keeper, secrets: names.into_iter().zip(secrets).collect() }
+    }
+
+    fn start<W: Wanted>(&self, wanted: W) -> Result<Rotating<W::Value>, ConfigErrors> {
+        let name = &wanted.id().name;
+        let fetched = self.secrets.iter().find(|(fetched, _)| fetched == name);
+        let Some((_, fetched)) = fetched else {
+            return Err(fault(wanted.setting(), format!("{name} was not fetched")));
+        };
+        Rotating::start(Arc::new(wanted), fetched.as_ref(), self.keeper.clone())
+    }
+}
+
+fn fault(name: &str, fault: String) -> ConfigErrors {
+    ConfigErrors(vec![ConfigError { name: name.to_owned(), fault }])
+}
+
+/// Both, or all that is wrong with either.
+fn both<A, B>(a: Result<A, ConfigErrors>, b: Result<B, ConfigErrors>) -> Result<(A, B), ConfigErrors> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (Err(ConfigErrors(mut errors)), Err(ConfigErrors(more))) => {
+            errors.extend(more);
+            Err(ConfigErrors(errors))
+        }
+        (Err(errors), Ok(_)) | (Ok(_), Err(errors)) => Err(errors),
+    }
+}
+
+#[cfg(all(test, not(feature = "aws-sdk")))]
+mod tests {
+    use super::*;
+    use crate::config::tests::{LEAST, read, vars};
+
+    #[tokio::test]
+    async fn without_aws_it_is_said_what_it_takes() {
+        let with = [
+            ("MOMENTO_API_KEY", ""),
+            ("MOMENTO_API_KEY_SECRET_ID", "chat/keys#momento"),
+            ("WEBHOOK_SIGNING_SECRET", ""),
+            ("WEBHOOK_SIGNING_SECRET_ID", "ssm:/chat/webhook"),
+            ("OUTBOUND_TOPIC", ""),
+            ("FANOUT_CONFIG", "ssm:/chat/routes"),
+        ];
+        let config = read(&vars(&[&with[..], &LEAST].concat())).unwrap();
+        let ConfigErrors(errors) =
+            Cloud::default().complete(config, &Transforms::standard()).await.unwrap_err();
+        assert_eq!(
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            [
+                "MOMENTO_API_KEY_SECRET_ID: secret chat/keys: needs a build with the cargo feature `secrets`",
+                "WEBHOOK_SIGNING_SECRET_ID: parameter /chat/webhook: needs a build with the cargo feature `parameters`",
+                "FANOUT_CONFIG: ssm:/chat/routes needs a build with the cargo feature `parameters`",
+            ]
+        );
     }
 }

@@ -53,9 +53,10 @@ impl Dedupe {
         Self { seen: Mutex::new(LruCache::new(capacity)), hashers: [RandomState::new(), RandomState::new()] }
     }
 
-    /// Waits until nobody else is handling the same event, then holds it.
-    pub async fn claim(&self, event: &Verified<Event>) -> Claim {
-        let key = self.key(event);
+    /// Waits until nobody else is handling the same event, then holds it. What comes back for the destinations
+    /// at the places in `only` is another matter than the event itself, which has been handled by then.
+    pub async fn claim(&self, event: &Verified<Event>, only: Option<&[usize]>) -> Claim {
+        let key = self.key(event, only);
         let progress = {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(seen.get_or_insert(key, Arc::default))
@@ -65,12 +66,12 @@ impl Dedupe {
 
     /// The same event means the same cache, topic and sequence number, and the same sequence page;
     /// where the sender gives no page, the same time of publishing stands for it.
-    fn key(&self, event: &Event) -> Key {
+    fn key(&self, event: &Event, only: Option<&[usize]>) -> Key {
         let run = match event.topic_sequence_page {
             Some(page) => (true, page),
             None => (false, event.event_timestamp),
         };
-        let identity = (&event.cache, &event.topic, event.topic_sequence_number, run);
+        let identity = (&event.cache, &event.topic, event.topic_sequence_number, run, only);
         self.hashers.each_ref().map(|hasher| hasher.hash_one(identity))
     }
 }
@@ -87,14 +88,14 @@ mod tests {
     use crate::webhook::tests::{event, event_with};
 
     async fn progress(dedupe: &Dedupe, event: &Verified<Event>) -> Progress {
-        dedupe.claim(event).await.clone()
+        dedupe.claim(event, None).await.clone()
     }
 
     #[tokio::test]
     async fn what_was_left_pending_is_remembered() {
         let dedupe = Dedupe::default();
         let event = event("c", "t", 1);
-        let mut claim = dedupe.claim(&event).await;
+        let mut claim = dedupe.claim(&event, None).await;
         assert_eq!(*claim, Progress::New);
         *claim = Progress::Pending(vec![1]);
         drop(claim);
@@ -104,7 +105,7 @@ mod tests {
     #[tokio::test]
     async fn the_same_event_is_the_same_whenever_it_is_sent() {
         let dedupe = Dedupe::default();
-        *dedupe.claim(&event("c", "t", 1)).await = Progress::Done;
+        *dedupe.claim(&event("c", "t", 1), None).await = Progress::Done;
         let again = event_with("c", "t", 1, |event| event.publish_timestamp += 1_000);
         assert_eq!(progress(&dedupe, &again).await, Progress::Done);
     }
@@ -113,7 +114,7 @@ mod tests {
     async fn another_cache_topic_number_page_or_time_is_another_event() {
         let dedupe = Dedupe::default();
         let first = event("c", "t", 1);
-        *dedupe.claim(&first).await = Progress::Done;
+        *dedupe.claim(&first, None).await = Progress::Done;
         for other in [
             event("d", "t", 1),
             event("c", "u", 1),
@@ -135,7 +136,7 @@ mod tests {
                 event.event_timestamp = time;
             })
         };
-        *dedupe.claim(&paged(7, 1)).await = Progress::Done;
+        *dedupe.claim(&paged(7, 1), None).await = Progress::Done;
         assert_eq!(progress(&dedupe, &paged(7, 2)).await, Progress::Done);
         assert_eq!(progress(&dedupe, &paged(8, 1)).await, Progress::New);
     }
@@ -144,7 +145,7 @@ mod tests {
     async fn the_longest_unseen_is_forgotten_first() {
         let dedupe = Dedupe::new(NonZeroUsize::new(2).unwrap());
         for number in [1, 2] {
-            *dedupe.claim(&event("c", "t", number)).await = Progress::Done;
+            *dedupe.claim(&event("c", "t", number), None).await = Progress::Done;
         }
         assert_eq!(progress(&dedupe, &event("c", "t", 1)).await, Progress::Done);
         assert_eq!(progress(&dedupe, &event("c", "t", 3)).await, Progress::New);
@@ -156,8 +157,8 @@ mod tests {
     async fn the_second_delivery_waits_for_the_first() {
         let dedupe = Dedupe::default();
         let event = event("c", "t", 1);
-        let mut first = dedupe.claim(&event).await;
-        let second = dedupe.claim(&event);
+        let mut first = dedupe.claim(&event, None).await;
+        let second = dedupe.claim(&event, None);
         tokio::pin!(second);
         assert!(futures_util::poll!(&mut second).is_pending());
         *first = Progress::Done;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join, join_all};
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::destination::{
@@ -306,8 +306,19 @@ impl Outcome {
 /// As the answer and the log show it.
 impl Serialize for Delivery<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut delivery = serializer.serialize_map(None)?;
-        self.target.serialize_into(&mut delivery)?;
+        let mut map = serializer.serialize_map(None)?;
+        self.serialize_into(&mut map)?;
+        map.end()
+    }
+}
+
+impl Delivery<'_> {
+    /// Adds its members to a JSON object that is being written.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn serialize_into<M: SerializeMap>(&self, delivery: &mut M) -> Result<(), M::Error> {
+        self.target.serialize_into(delivery)?;
         delivery.serialize_entry("status", self.outcome.status())?;
         if let Some(reason) = self.outcome.failure() {
             delivery.serialize_entry("reason", &reason)?;
@@ -330,7 +341,7 @@ impl Serialize for Delivery<'_> {
                 delivery.serialize_entry("detail", &format!("the event has no {missing}"))?;
             }
         }
-        delivery.end()
+        Ok(())
     }
 }
 

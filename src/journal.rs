@@ -49,6 +49,8 @@ pub struct Entry {
     at: Millis,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<String>,
     #[serde(flatten)]
     event: Option<EventEntry>,
 }
@@ -79,7 +81,13 @@ impl Entry {
     /// An invocation that begins now.
     #[must_use]
     pub const fn new(now: Millis, request_id: Option<String>) -> Self {
-        Self { at: now, request_id, event: None }
+        Self { at: now, request_id, queue: None, event: None }
+    }
+
+    /// One that begins with a message of the queue of this name.
+    #[must_use]
+    pub fn from_queue(self, queue: String) -> Self {
+        Self { queue: Some(queue), ..self }
     }
 
     /// It turned out to be about this event.
@@ -147,6 +155,7 @@ struct Line<'l> {
     Received: u8,
     Published: usize,
     Failed: usize,
+    DeadLettered: u8,
     Latency: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     EventAge: Option<u64>,
@@ -191,6 +200,7 @@ fn directives(has_event: bool, refused: bool) -> Box<RawValue> {
         metric("Received", "Count"),
         metric("Published", "Count"),
         metric("Failed", "Count"),
+        metric("DeadLettered", "Count"),
         metric("Latency", "Milliseconds"),
     ];
     metrics.extend(has_event.then(|| metric("EventAge", "Milliseconds")));
@@ -234,7 +244,9 @@ impl Ended<'_> {
 
     fn level(&self) -> Level {
         match self.outcome {
-            Outcome::Refused(Refusal::FeedsItself(_)) | Outcome::Crashed => Level::Error,
+            Outcome::Refused(Refusal::FeedsItself(_) | Refusal::NoSuchDestination(_))
+            | Outcome::DeadLettered(_)
+            | Outcome::Crashed => Level::Error,
             Outcome::Refused(_) | Outcome::Busy => Level::Warn,
             Outcome::Delivered(_) if self.failed() > 0 => Level::Error,
             Outcome::Delivered(_) | Outcome::Ignored | Outcome::Duplicate => Level::Info,
@@ -270,6 +282,7 @@ impl Ended<'_> {
             Received: 1,
             Published: self.published(),
             Failed: self.failed(),
+            DeadLettered: u8::from(matches!(self.outcome, Outcome::DeadLettered(_))),
             Latency: millis(self.took),
             EventAge: age,
             Refused: refused.then_some(1),

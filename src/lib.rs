@@ -19,14 +19,16 @@
 //!
 //! Beside the way stand [`config`] (the settings), [`retry`] (how failures are tried again, as data),
 //! [`names`] (types for names that could be swapped), [`telemetry`] (everything else that is logged),
-//! [`output`] (where lines go) and
+//! [`output`] (where lines go), [`secrets`] (those that are kept elsewhere), [`clock`] (what time it is) and
 //! [`run`] (which puts it all together).
 
 pub mod answer;
 #[cfg(feature = "aws-sdk")]
 pub mod aws;
+pub mod clock;
 pub mod cloud;
 pub mod config;
+pub mod dead_letter;
 pub mod dedupe;
 pub mod destination;
 #[cfg(test)]
@@ -41,6 +43,7 @@ pub mod route;
 pub mod run;
 #[cfg(feature = "schema")]
 pub mod schema;
+pub mod secrets;
 pub mod serve;
 pub mod spanned;
 pub mod telemetry;

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::cloud::{Cloud, CloudError};
-use crate::config::{Config, Environment, RoutesConfig, Source};
+use crate::cloud::{Cloud, Complete};
+use crate::config::{Config, Environment, Source};
+use crate::dead_letter::DeadLetters;
 use crate::destination::MomentoPublisher;
 use crate::fan_out::FanOut;
 use crate::journal::Journal;
+use crate::reason::with_sources;
 use crate::retry::RetryPolicy;
 use crate::serve::{self, lambda};
 use crate::telemetry::Telemetry;
@@ -27,9 +29,6 @@ pub enum RunError {
     /// The client of Momento cannot be built.
     #[error("the client of Momento cannot be built")]
     Client(#[source] Box<momento::MomentoError>),
-    /// What the settings name elsewhere cannot be had.
-    #[error(transparent)]
-    Cloud(#[from] CloudError),
     /// The operating system does not give what is needed.
     #[error("{0}")]
     Io(String, #[source] std::io::Error),
@@ -61,21 +60,22 @@ pub fn webhook_with(transforms: &Transforms) -> ExitCode {
     }
 }
 
-/// Builds the function from its settings, which are [complete](Cloud::complete). It has to be called within a
-/// Tokio runtime.
+/// Builds the function from its settings, which [`Cloud::complete`] gives. It has to be called within a Tokio
+/// runtime.
 ///
 /// # Errors
-/// When the client of Momento cannot be built, or the routes have not been fetched.
-pub fn build(config: Config, cloud: &Cloud, journal: Journal) -> Result<Webhook<MomentoPublisher>, RunError> {
+/// When the client of Momento cannot be built.
+pub fn build(
+    complete: Complete,
+    cloud: &Cloud,
+    journal: Journal,
+) -> Result<Webhook<MomentoPublisher>, RunError> {
+    let Complete { keys, signing, routes, dead_letters } = complete;
     let retry = RetryPolicy::PUBLISH;
-    let publisher =
-        MomentoPublisher::new(config.momento.credentials, retry.attempt_timeout).map_err(RunError::Client)?;
+    let publisher = MomentoPublisher::new(keys, retry.attempt_timeout).map_err(RunError::Client)?;
     let fan_out = FanOut::new(publisher, retry).with_carrier(cloud.carrier());
-    let routes = match config.routes {
-        RoutesConfig::Routes(routes) => routes,
-        RoutesConfig::Parameter(name) => return Err(CloudError::NotFetched(name).into()),
-    };
-    Ok(Webhook::new(config.signing, routes, fan_out, journal))
+    let dead_letters = dead_letters.map(|queue| DeadLetters::new(queue, cloud.carrier()));
+    Ok(Webhook::new(signing, routes, fan_out, journal).with_dead_letters(dead_letters))
 }
 
 fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> Result<(), RunError> {
@@ -93,8 +93,8 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
         let shutdown = tokio::spawn(shutdown);
         let shutdown = async { drop(shutdown.await) };
         let port = config.listen.port;
-        let config = cloud.complete(config, &transforms).await?;
-        let webhook = Arc::new(build(config, &cloud, journal)?);
+        let complete = cloud.complete(config, &transforms).await?;
+        let webhook = Arc::new(build(complete, &cloud, journal)?);
         if is_lambda {
             lambda::serve(source, webhook, shutdown).await?;
         } else {
@@ -128,16 +128,4 @@ async fn listen(port: u16) -> std::io::Result<TcpListener> {
         }
         listener => listener,
     }
-}
-
-/// An error and what it came from, on one line.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut said = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        said.push_str(": ");
-        said.push_str(&error.to_string());
-        source = error.source();
-    }
-    said
 }

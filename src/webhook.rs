@@ -5,16 +5,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use momento_webhook::freshness::Window;
+use momento_webhook::momento::SignatureError;
 use momento_webhook::{Event, Millis, SigningSecret, Verified, momento};
 use tokio::time::{Instant, timeout_at};
 
-use crate::answer::{Outcome, Refusal};
+use crate::answer::{self, Outcome, Refusal};
+pub use crate::clock::{Clock, SystemClock};
 use crate::config::SigningConfig;
+use crate::dead_letter::{DeadLetters, Letter};
 use crate::dedupe::{Dedupe, Progress};
 use crate::destination::Publisher;
 use crate::fan_out::{self, Delivery, FanOut};
 use crate::journal::{Entry, Journal};
+use crate::reason::Reason;
 use crate::route::Routes;
+use crate::secrets::Rotating;
 
 /// The most bytes of a body that are read. A message has at most 4 KB, which JSON escapes make six
 /// times as long at worst; ten times that leaves room for accounts with a raised limit.
@@ -24,34 +29,45 @@ pub const MAX_BODY: usize = 256 * 1024;
 /// connection, the gateway and the start of an environment take their part of that.
 pub const TIME_TO_ANSWER: Duration = Duration::from_secs(4);
 
-/// What time it is: milliseconds since the Unix epoch.
-pub trait Clock: Send + Sync + 'static {
-    /// Now.
-    fn now(&self) -> Millis;
-}
-
-/// The clock of this machine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> Millis {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
-    }
-}
-
 /// The function: everything between a request and its answer.
 #[derive(Debug)]
 pub struct Webhook<P, C = SystemClock> {
-    secrets: Vec<SigningSecret>,
+    secrets: Rotating<Vec<SigningSecret>>,
     window: Window,
     routes: Routes,
     dedupe: Dedupe,
     fan_out: FanOut<P>,
+    dead_letters: Option<DeadLetters>,
     journal: Journal,
     clock: C,
 }
+
+/// A message of a queue.
+#[derive(Debug)]
+pub struct Queued {
+    /// What the queue calls the message.
+    pub id: String,
+    /// The name of the queue.
+    pub queue: String,
+    /// What is in it: an event as a webhook brings it, or a dead letter.
+    pub body: String,
+    /// The signatures beside it. Where there are any, one has to be right.
+    pub signatures: Vec<String>,
+    /// How long it may take.
+    pub time_left: Duration,
+}
+
+/// How an event has come.
+#[derive(Clone, Copy, Debug)]
+enum Origin<'l> {
+    /// As a request, whose sender may never try again.
+    Request,
+    /// From the queue of this name, which will; and the dead letter that it was in.
+    Queue(&'l str, Option<&'l Letter>),
+}
+
+/// What a dead letter may take to be written. It is kept free before the end of the time for an answer.
+const TIME_FOR_LETTER: Duration = Duration::from_secs(1);
 
 /// A request, as any of the listeners hands it over.
 #[derive(Debug)]
@@ -81,15 +97,23 @@ impl<P: Publisher> Webhook<P> {
             routes,
             dedupe: Dedupe::default(),
             fan_out,
+            dead_letters: None,
             journal,
             clock: SystemClock,
         }
     }
 
+    /// The same, and what destinations did not take is kept as `dead_letters` says.
+    #[must_use]
+    pub fn with_dead_letters(self, dead_letters: Option<DeadLetters>) -> Self {
+        Self { dead_letters, ..self }
+    }
+
     /// The same with another clock.
     pub fn with_clock<C: Clock>(self, clock: C) -> Webhook<P, C> {
-        let Self { secrets, window, routes, dedupe, fan_out, journal, clock: SystemClock } = self;
-        Webhook { secrets, window, routes, dedupe, fan_out, journal, clock }
+        let Self { secrets, window, routes, dedupe, fan_out, dead_letters, journal, clock: SystemClock } =
+            self;
+        Webhook { secrets, window, routes, dedupe, fan_out, dead_letters, journal, clock }
     }
 }
 
@@ -97,6 +121,9 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
     /// Answers one request.
     pub async fn handle(&self, inbound: impl Into<Inbound>) -> Response<Bytes> {
         let inbound = inbound.into();
+        if inbound.fault.is_none() && is_about_health(&inbound.request) {
+            return answer::health();
+        }
         let started = Instant::now();
         let now = self.clock.now();
         let deadline = started + inbound.time_left.min(TIME_TO_ANSWER);
@@ -104,7 +131,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
 
         let proven = match inbound.fault {
             Some(fault) => Err(fault),
-            None => self.prove(&inbound.request),
+            None => self.prove(&inbound.request, deadline).await,
         };
         let event = match proven {
             Ok(event) => event,
@@ -112,10 +139,50 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         };
         entry.of(&event, now);
         let outcome = match self.window.check(event.publish_timestamp, now) {
-            Ok(_) => self.process(&event, deadline).await,
+            Ok(_) => self.process(&event, Origin::Request, now, deadline).await,
             Err(error) => Outcome::Refused(error.into()),
         };
         self.end(entry, &outcome, started)
+    }
+
+    /// Handles one message of a queue; gives whether it is done with. What is not comes again, as often as the
+    /// queue has it, and is then where the queue sends what nobody could handle.
+    pub async fn take(&self, queued: Queued) -> bool {
+        let started = Instant::now();
+        let now = self.clock.now();
+        let deadline = started + queued.time_left;
+        let mut entry = Entry::new(now, Some(queued.id.clone())).from_queue(queued.queue.clone());
+        let (event, letter) = match self.read(&queued, deadline).await {
+            Ok(Content::Event(event)) => (event, None),
+            Ok(Content::Letter(letter)) => (letter.event.clone(), Some(letter)),
+            Err(refusal) => {
+                let refused = Outcome::Refused(refusal);
+                return self.end(entry, &refused, started).status().is_success();
+            }
+        };
+        entry.of(&event, now);
+        let origin = Origin::Queue(&queued.queue, letter.as_ref());
+        let outcome = self.process(&event, origin, now, deadline).await;
+        self.end(entry, &outcome, started).status().is_success()
+    }
+
+    /// Reads a message. It is trusted for where it comes from; a signature that is there is looked at all the same.
+    async fn read(&self, queued: &Queued, deadline: Instant) -> Result<Content, Refusal> {
+        let body = queued.body.as_bytes();
+        if queued.signatures.is_empty() {
+            return Ok(match Letter::read(&queued.body)? {
+                Some(letter) => Content::Letter(letter),
+                None => Content::Event(Verified::trusted(body).event()?),
+            });
+        }
+        let signatures = || queued.signatures.iter().map(String::as_bytes);
+        Ok(Content::Event(self.verify(body, signatures, deadline).await?.event()?))
+    }
+
+    /// Waits for what its requests have begun and did not wait for, of which nothing may be left when the platform
+    /// makes everything stand still.
+    pub async fn settled(&self) {
+        self.secrets.settled().await;
     }
 
     fn end(&self, entry: Entry, outcome: &Outcome<'_>, started: Instant) -> Response<Bytes> {
@@ -126,39 +193,119 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
     }
 
     /// Proves a request genuine, and reads it.
-    fn prove(&self, request: &Request<Bytes>) -> Result<Verified<Event>, Refusal> {
+    async fn prove(&self, request: &Request<Bytes>, deadline: Instant) -> Result<Verified<Event>, Refusal> {
         if request.method() != Method::POST {
             return Err(Refusal::Method);
         }
         if request.body().len() > MAX_BODY {
             return Err(Refusal::BodyTooLarge { limit: MAX_BODY });
         }
-        let signatures = request.headers().get_all(momento::SIGNATURE_HEADER);
-        let signatures = signatures.iter().map(http::HeaderValue::as_bytes);
-        Ok(momento::verify(&self.secrets, request.body(), signatures)?.event()?)
+        let signatures = || {
+            let signatures = request.headers().get_all(momento::SIGNATURE_HEADER);
+            signatures.iter().map(http::HeaderValue::as_bytes)
+        };
+        Ok(self.verify(request.body(), signatures, deadline).await?.event()?)
+    }
+
+    /// Proves bytes by one of these signatures.
+    async fn verify<'s, B: AsRef<[u8]> + Copy, S: Iterator<Item = &'s [u8]>>(
+        &self,
+        body: B,
+        signatures: impl Fn() -> S,
+        deadline: Instant,
+    ) -> Result<Verified<B>, SignatureError> {
+        let secrets = self.secrets.current();
+        match momento::verify(&secrets, body, signatures()) {
+            // Perhaps the secret has changed. Nobody else waits for what this one waits for.
+            Err(SignatureError::Mismatch) => {
+                match timeout_at(deadline, self.secrets.instead_of(&secrets)).await {
+                    Ok(Some(secrets)) => momento::verify(&secrets, body, signatures()),
+                    Ok(None) | Err(_) => Err(SignatureError::Mismatch),
+                }
+            }
+            verified => verified,
+        }
     }
 
     /// Sends an event to the destinations that do not have it.
-    async fn process<'e>(&'e self, event: &'e Verified<Event>, deadline: Instant) -> Outcome<'e> {
+    async fn process<'e>(
+        &'e self,
+        event: &'e Verified<Event>,
+        origin: Origin<'_>,
+        now: Millis,
+        deadline: Instant,
+    ) -> Outcome<'e> {
         let plan = match self.routes.plan(event) {
             Ok(Some(plan)) => plan,
             Ok(None) => return Outcome::Ignored,
             Err(feeds_itself) => return Outcome::Refused(feeds_itself.into()),
         };
-        let Ok(mut progress) = timeout_at(deadline, self.dedupe.claim(event)).await else {
+        let only = match origin {
+            Origin::Queue(_, Some(letter)) => match letter.places(&plan) {
+                Ok(places) => Some(places),
+                Err(error) => return Outcome::Refused(error.into()),
+            },
+            Origin::Request | Origin::Queue(_, None) => None,
+        };
+        let claim = self.dedupe.claim(event, only.as_deref());
+        let Ok(mut progress) = timeout_at(deadline, claim).await else {
             return Outcome::Busy;
         };
         let pending = match &*progress {
             Progress::Done => return Outcome::Duplicate,
-            Progress::New => None,
+            Progress::New => only.as_deref(),
             Progress::Pending(pending) => Some(pending.as_slice()),
         };
-        let outcomes = self.fan_out.serve(&plan, pending, deadline).await;
+        let letters = self.dead_letters.as_ref().filter(|letters| match origin {
+            Origin::Request => true,
+            // What comes from there stays in there.
+            Origin::Queue(queue, _) => !letters.is_queue(queue),
+        });
+        let end = letters.and_then(|_| deadline.checked_sub(TIME_FOR_LETTER)).unwrap_or(deadline);
+        let outcomes = self.fan_out.serve(&plan, pending, end).await;
         *progress = progress_of(&outcomes);
         let deliveries =
             plan.into_targets().zip(outcomes).map(|(target, outcome)| Delivery { target, outcome });
-        Outcome::Delivered(deliveries.collect())
+        let deliveries: Vec<_> = deliveries.collect();
+        let letters = letters.filter(|_| is_letter_due(origin, &deliveries));
+        let Some(letters) = letters else { return Outcome::Delivered(deliveries) };
+        match letters.send(event, &deliveries, now, deadline).await {
+            Ok(()) => {
+                *progress = Progress::Done;
+                Outcome::DeadLettered(deliveries)
+            }
+            // The sender is told what it would be told without: some do try again.
+            Err(error) => {
+                let (topic, number) = (&event.topic, event.topic_sequence_number);
+                let (reason, source) = (error.reason, error.source);
+                tracing::error!(%topic, number, %reason, ?source, "dead letter not written");
+                Outcome::Delivered(deliveries)
+            }
+        }
     }
+}
+
+/// Whether what has become of an event is to be written down. A request's is as soon as anything was not taken. A
+/// queue brings an event again by itself, but to all destinations: so it is where some have it already, and
+/// where none will ever take it.
+fn is_letter_due(origin: Origin<'_>, deliveries: &[Delivery<'_>]) -> bool {
+    let mut failures = deliveries.iter().filter_map(|one| one.outcome.failure()).peekable();
+    let is_any = failures.peek().is_some();
+    let is_for_good = !failures.any(Reason::is_passing);
+    let is_partly = deliveries.iter().any(|one| one.outcome.is_done());
+    is_any && (matches!(origin, Origin::Request) || is_partly || is_for_good)
+}
+
+/// What a queue can bring.
+enum Content {
+    Event(Verified<Event>),
+    Letter(Letter),
+}
+
+/// `GET /health`, whatever the gateway has put before the path.
+fn is_about_health(request: &Request<Bytes>) -> bool {
+    let is_asking = matches!(*request.method(), Method::GET | Method::HEAD);
+    is_asking && request.uri().path().rsplit('/').next() == Some("health")
 }
 
 fn progress_of(outcomes: &[fan_out::Outcome]) -> Progress {
@@ -170,6 +317,8 @@ fn progress_of(outcomes: &[fan_out::Outcome]) -> Progress {
 #[cfg(test)]
 pub(crate) mod tests {
     use std::sync::Arc;
+
+    use momento_webhook::Millis;
 
     use super::*;
     use crate::fan_out::tests::{Failure, FakePublisher};
@@ -233,7 +382,8 @@ pub(crate) mod tests {
         topics: &[&str],
     ) -> (Webhook<Arc<FakePublisher>, FixedClock>, Arc<FakePublisher>) {
         let publisher = Arc::new(publisher);
-        let signing = SigningConfig { secrets: vec![secret()], max_age: Duration::from_secs(60) };
+        let secrets = Rotating::fixed(vec![secret()]);
+        let signing = SigningConfig { secrets, max_age: Duration::from_secs(60) };
         let destination = |topic: &&str| {
             Destination::verbatim(None, &TopicName::new(*topic).unwrap(), stages("['uppercase']"))
         };

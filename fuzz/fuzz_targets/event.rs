@@ -15,6 +15,7 @@ use topic_fanout::fan_out::FanOut;
 use topic_fanout::journal::Journal;
 use topic_fanout::reason::Reason;
 use topic_fanout::retry::RetryPolicy;
+use topic_fanout::secrets::Rotating;
 use topic_fanout::transform::Transforms;
 use topic_fanout::webhook::Webhook;
 
@@ -49,7 +50,8 @@ fuzz_target!(|input: &str| {
     let Ok(routes) = file::read(routes, &TRANSFORMS) else { return };
     let Ok(secret) = SigningSecret::new("secret") else { return };
     let signature = momento::sign(&secret, body.as_bytes());
-    let signing = SigningConfig { secrets: vec![secret], max_age: std::time::Duration::ZERO };
+    let secrets = Rotating::fixed(vec![secret]);
+    let signing = SigningConfig { secrets, max_age: std::time::Duration::ZERO };
     let fan_out = FanOut::new(Fake { takes: takes.is_empty() }, RetryPolicy::PUBLISH);
     let webhook = Webhook::new(signing, routes, fan_out, Journal::Off);
     let request = Request::post("/")

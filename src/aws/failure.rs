@@ -89,10 +89,20 @@ where
     }
 }
 
+/// What need not be there.
+pub(super) fn optional<T>(read: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(failure) if failure.reason == Reason::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
 const UNREADABLE: (Reason, &str) = (Reason::Internal, "the service's answer cannot be read");
 
 /// What the services call it. Those that one of them models and those that any may answer are told by the
 /// same codes.
+#[expect(clippy::too_many_lines, reason = "it is one table")]
 fn by_code(code: &str) -> Option<(Reason, &'static str)> {
     Some(match code {
         "TooManyRequestsException"
@@ -123,6 +133,7 @@ fn by_code(code: &str) -> Option<(Reason, &'static str)> {
         "RequestTimeout" | "RequestTimeoutException" => (Reason::TimedOut, "the service took too long"),
         "InternalServerException"
         | "InternalServerError"
+        | "InternalServiceError"
         | "InternalFailure"
         | "InternalError"
         | "InternalException" => (Reason::Internal, "the service failed"),
@@ -156,6 +167,7 @@ fn by_code(code: &str) -> Option<(Reason, &'static str)> {
         | "UnsupportedOperation"
         | "UnknownOperationException" => (Reason::InvalidArgument, "the service does not take the request"),
         "InvalidKeyId"
+        | "DecryptionFailure"
         | "KMS.DisabledException"
         | "KMS.InvalidKeyUsageException"
         | "KMS.InvalidStateException"

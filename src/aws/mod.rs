@@ -24,6 +24,8 @@ mod failure;
 mod in_time;
 #[cfg(feature = "parameters")]
 mod parameter;
+#[cfg(feature = "secrets")]
+mod secret;
 #[cfg(feature = "sqs")]
 mod sqs;
 #[cfg(feature = "step-functions")]
@@ -112,6 +114,7 @@ clients! {
     "dynamodb" dynamodb: aws_sdk_dynamodb,
     "eventbridge" eventbridge: aws_sdk_eventbridge,
     "parameters" ssm: aws_sdk_ssm,
+    "secrets" secrets_manager: aws_sdk_secretsmanager,
     "step-functions" sfn: aws_sdk_sfn,
     "sqs" sqs: aws_sdk_sqs,
     "translate" translate: aws_sdk_translate,

@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Aws;
-use super::failure::Failure;
+use super::failure::{Failure, optional};
 use crate::reason::Reason;
+use crate::secrets::{NO_ANSWER, SecretError, SecretText, Versioned};
 
 /// How long a parameter is waited for. It is read at the start of a function, which has 10 s.
 const PARAMETER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,7 +34,8 @@ impl Aws {
     /// the service does not answer in time.
     pub async fn parameter(&self, name: &str) -> Result<String, ParameterError> {
         let read = timeout(PARAMETER_TIMEOUT, self.read(name)).await;
-        read.unwrap_or_else(|_| Err(Failure::timed_out())).map_err(|failure| ParameterError {
+        let text = read.map(|read| read.map(|(text, _)| text));
+        text.unwrap_or_else(|_| Err(Failure::timed_out())).map_err(|failure| ParameterError {
             name: name.to_owned(),
             reason: failure.reason,
             detail: match failure.reason {
@@ -44,10 +46,44 @@ impl Aws {
         })
     }
 
-    async fn read(&self, name: &str) -> Result<String, Failure> {
+    /// Both versions of a secret that is a parameter. The one before need not be there.
+    ///
+    /// # Errors
+    /// When there is no such parameter, it may not be read or decrypted, or the service does not answer.
+    pub async fn secret_parameter(&self, name: &str) -> Result<Versioned<SecretText>, SecretError> {
+        self.versions(name).await.map_err(|failure| SecretError {
+            reason: failure.reason,
+            detail: match failure.reason {
+                Reason::PermissionDenied => {
+                    "not allowed: it takes ssm:GetParameter, and kms:Decrypt where it has a key of its own"
+                }
+                Reason::NotFound => "not found: there is no such parameter in this account and region",
+                Reason::TimedOut => NO_ANSWER,
+                _ => failure.detail,
+            },
+            source: failure.source,
+        })
+    }
+
+    /// Versions are numbered. A name may itself ask for one of them: then no other is meant.
+    async fn versions(&self, name: &str) -> Result<Versioned<SecretText>, Failure> {
+        let (current, version) = self.read(name).await?;
+        let has_version = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
+        let previous = match version - 1 {
+            before @ 1.. if !has_version => optional(self.read(&format!("{name}:{before}")).await)?,
+            _ => None,
+        };
+        Ok(Versioned {
+            current: SecretText::new(current),
+            previous: previous.map(|(text, _)| SecretText::new(text)),
+        })
+    }
+
+    /// The value, and the number of its version.
+    async fn read(&self, name: &str) -> Result<(String, i64), Failure> {
         let call = self.ssm().await?.get_parameter().name(name).with_decryption(true);
         let answer = call.send().await?;
-        let value = answer.parameter.and_then(|parameter| parameter.value);
+        let value = answer.parameter.and_then(|parameter| Some((parameter.value?, parameter.version)));
         value.ok_or(Failure::new(Reason::Internal, "the service's answer has no value"))
     }
 }

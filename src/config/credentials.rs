@@ -4,9 +4,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE as BASE64_URL;
 use momento::CredentialProvider;
 
-use super::{ConfigErrors, Read, Settings, Source};
+use super::secrets::secret_id;
+use super::{ConfigErrors, Read, SecretId, Settings, Source, Sourced};
+use crate::secrets::{SecretText, Versioned, Wanted};
 
 const KEY: &str = "MOMENTO_API_KEY";
+const SECRET_ID: &str = "MOMENTO_API_KEY_SECRET_ID";
 const ENDPOINT: &str = "MOMENTO_ENDPOINT";
 
 /// `MOMENTO_API_KEY` and `MOMENTO_ENDPOINT`.
@@ -19,36 +22,99 @@ pub struct MomentoConfig {
     pub endpoint: String,
 }
 
+/// `MOMENTO_API_KEY_SECRET_ID` and `MOMENTO_ENDPOINT`.
+#[derive(Clone, Debug)]
+pub struct KeySecret {
+    id: SecretId,
+    endpoint: Option<Endpoint>,
+}
+
 impl MomentoConfig {
     /// Reads these settings and no others.
     ///
     /// # Errors
     /// All that is wrong with them.
     pub fn from_source(source: &dyn Source) -> Result<Self, ConfigErrors> {
-        Settings::read(source, Self::read)
+        Settings::read(source, |settings| {
+            let key = match settings.get(KEY) {
+                Ok(Some(key)) => checked(settings, KEY, key),
+                Ok(None) => settings.fault(KEY, "is not set: an API key or a token of Momento"),
+                Err(noted) => Err(noted),
+            };
+            let endpoint = Endpoint::read(settings);
+            Self::of(settings, KEY, &key?, endpoint?.as_ref())
+        })
     }
 
-    pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
-        let (key, endpoint) = (key(settings), Endpoint::read(settings));
-        match (key?, endpoint?) {
-            (key, Some(Endpoint::Local(authority))) => local(settings, &key, &authority),
-            (key, Some(Endpoint::Hosted(host))) => hosted(settings, &key, Some(&host)),
-            (key, None) => hosted(settings, &key, None),
+    /// Of a key that the variable `name` has, or leads to.
+    fn of(
+        settings: &mut Settings<'_>,
+        name: &'static str,
+        key: &str,
+        endpoint: Option<&Endpoint>,
+    ) -> Read<Self> {
+        match endpoint {
+            Some(Endpoint::Local(authority)) => local(settings, name, key, authority),
+            Some(Endpoint::Hosted(host)) => hosted(settings, name, key, Some(host)),
+            None => hosted(settings, name, key, None),
         }
     }
 }
 
-fn key(settings: &mut Settings<'_>) -> Read<String> {
-    match settings.get(KEY)? {
-        None => settings.fault(KEY, "is not set: an API key or a token of Momento"),
-        // It is sent as a header: a line end that came along from a file would fail every call.
-        Some(key) if key.bytes().any(|byte| !byte.is_ascii_graphic() && byte != b' ') => {
-            settings.fault(KEY, "has characters that no key has, perhaps a line end")
+/// The key, or the secret that it is in.
+pub(super) fn read(settings: &mut Settings<'_>) -> Read<Sourced<MomentoConfig, KeySecret>> {
+    let key = match (settings.get(KEY), secret_id(settings, SECRET_ID)) {
+        (Err(noted), _) | (_, Err(noted)) => Err(noted),
+        (Ok(Some(key)), Ok(None)) => checked(settings, KEY, key).map(Sourced::Given),
+        (Ok(None), Ok(Some(id))) => Ok(Sourced::Secret(id)),
+        (Ok(Some(_)), Ok(Some(_))) => {
+            settings.fault(SECRET_ID, format!("is set beside {KEY}; set one of the two"))
         }
-        Some(key) => Ok(key),
+        (Ok(None), Ok(None)) => settings.fault(
+            KEY,
+            format!("is not set, and neither is {SECRET_ID}: an API key or a token of Momento is needed"),
+        ),
+    };
+    let endpoint = Endpoint::read(settings);
+    match (key?, endpoint?) {
+        (Sourced::Given(key), endpoint) => {
+            MomentoConfig::of(settings, KEY, &key, endpoint.as_ref()).map(Sourced::Given)
+        }
+        (Sourced::Secret(id), endpoint) => Ok(Sourced::Secret(KeySecret { id, endpoint })),
     }
 }
 
+impl Wanted for KeySecret {
+    type Value = Versioned<MomentoConfig>;
+
+    fn setting(&self) -> &'static str {
+        SECRET_ID
+    }
+
+    fn id(&self) -> &SecretId {
+        &self.id
+    }
+
+    fn read(&self, secret: &Versioned<SecretText>) -> Result<Self::Value, ConfigErrors> {
+        secret.try_map(|key| {
+            // The environment was read before: nothing is looked for in it.
+            Settings::read(&|_: &str| None, |settings| {
+                let key = checked(settings, SECRET_ID, key.reveal().to_owned())?;
+                MomentoConfig::of(settings, SECRET_ID, &key, self.endpoint.as_ref())
+            })
+        })
+    }
+}
+
+/// It is sent as a header: a line end that came along from a file would fail every call.
+fn checked(settings: &mut Settings<'_>, name: &'static str, key: String) -> Read<String> {
+    if key.bytes().any(|byte| !byte.is_ascii_graphic() && byte != b' ') {
+        return settings.fault(name, "has characters that no key has, perhaps a line end");
+    }
+    Ok(key)
+}
+
+#[derive(Clone, Debug)]
 enum Endpoint {
     /// `http://host:port` of a plaintext server of development and tests; here without its scheme.
     Local(String),
@@ -89,7 +155,7 @@ fn authority(url: &str) -> Option<String> {
 
 /// A local server, for which any key does. A key that holds its endpoint is sent without it; any other is
 /// wrapped in the form that the SDK unwraps, so that it is sent as it is.
-fn local(settings: &mut Settings<'_>, key: &str, authority: &str) -> Read<MomentoConfig> {
+fn local(settings: &mut Settings<'_>, name: &'static str, key: &str, authority: &str) -> Read<MomentoConfig> {
     let credentials = CredentialProvider::from_disposable_token(key).or_else(|_| {
         let wrapped = serde_json::json!({ "api_key": key, "endpoint": authority });
         CredentialProvider::from_disposable_token(BASE64_URL.encode(wrapped.to_string()))
@@ -99,13 +165,18 @@ fn local(settings: &mut Settings<'_>, key: &str, authority: &str) -> Read<Moment
             let endpoint = format!("http://{authority}");
             Ok(MomentoConfig { credentials: credentials.insecure_endpoint_override(&endpoint), endpoint })
         }
-        Err(_) => settings.fault(KEY, "is not accepted by the SDK"),
+        Err(_) => settings.fault(name, "is not accepted by the SDK"),
     }
 }
 
 /// The service. Keys are told apart by their form: a v1 key and a disposable token are base64 JSON
 /// that holds its endpoint, a v2 key is a JWT.
-fn hosted(settings: &mut Settings<'_>, key: &str, endpoint: Option<&str>) -> Read<MomentoConfig> {
+fn hosted(
+    settings: &mut Settings<'_>,
+    name: &'static str,
+    key: &str,
+    endpoint: Option<&str>,
+) -> Read<MomentoConfig> {
     if let Ok(credentials) = CredentialProvider::from_disposable_token(key) {
         // Somebody who sets an endpoint beside a key that has one wants the one that they set.
         return match (endpoint, endpoint_of(key)) {
@@ -114,21 +185,21 @@ fn hosted(settings: &mut Settings<'_>, key: &str, endpoint: Option<&str>) -> Rea
                 Ok(MomentoConfig { credentials, endpoint: data_endpoint(endpoint) })
             }
             (None, Some(endpoint)) => Ok(MomentoConfig { credentials, endpoint: data_endpoint(&endpoint) }),
-            (None, None) => settings.fault(KEY, "holds no endpoint"),
+            (None, None) => settings.fault(name, "holds no endpoint"),
         };
     }
     if key.split('.').count() != 3 {
         return settings.fault(
-            KEY,
+            name,
             format!("is neither an API key nor a token of Momento; for a local server set {ENDPOINT} to http://host:port"),
         );
     }
     let Some(endpoint) = endpoint else {
-        return settings.fault(ENDPOINT, format!("is not set, and the v2 key in {KEY} needs it"));
+        return settings.fault(ENDPOINT, format!("is not set, and the v2 key in {name} needs it"));
     };
     match CredentialProvider::from_api_key_v2(key, endpoint) {
         Ok(credentials) => Ok(MomentoConfig { credentials, endpoint: data_endpoint(endpoint) }),
-        Err(_) => settings.fault(KEY, "looks like a v2 API key of Momento, but is not one"),
+        Err(_) => settings.fault(name, "looks like a v2 API key of Momento, but is not one"),
     }
 }
 
@@ -172,7 +243,6 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     use super::*;
-    use crate::config::ConfigErrors;
     use crate::config::tests::{LEAST, faults, read, vars};
 
     fn v1() -> String {
@@ -186,7 +256,7 @@ mod tests {
 
     fn credentials(key: &str, endpoint: &str) -> Result<CredentialProvider, ConfigErrors> {
         let with = [&[("MOMENTO_API_KEY", key), ("MOMENTO_ENDPOINT", endpoint)][..], &LEAST].concat();
-        let momento = read(&vars(&with))?.momento;
+        let Sourced::Given(momento) = read(&vars(&with))?.momento else { panic!("a key is given") };
         let told = format!(" cache_endpoint: {},", momento.endpoint);
         assert!(momento.credentials.to_string().contains(&told), "{told} as the SDK has it");
         Ok(momento.credentials)

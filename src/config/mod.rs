@@ -7,17 +7,21 @@
 use std::fmt;
 
 mod credentials;
+mod dead_letters;
 pub mod file;
 mod listen;
 mod log;
 mod routes;
+mod secrets;
 mod signing;
 
-pub use credentials::MomentoConfig;
+pub use credentials::{KeySecret, MomentoConfig};
+pub use dead_letters::DeadLettersConfig;
 pub use listen::ListenConfig;
 pub use log::LogConfig;
 pub use routes::{RoutesConfig, from_parameter};
-pub use signing::SigningConfig;
+pub use secrets::{SecretId, SecretIdError, SecretName, SecretsConfig};
+pub use signing::{SigningConfig, SigningSecretConfig};
 
 use crate::transform::Transforms;
 
@@ -54,15 +58,28 @@ impl<F: Fn(&str) -> Option<String>> Source for F {
 #[derive(Debug)]
 pub struct Config {
     /// How Momento is reached.
-    pub momento: MomentoConfig,
+    pub momento: Sourced<MomentoConfig, KeySecret>,
     /// How a request proves to be genuine.
-    pub signing: SigningConfig,
+    pub signing: Sourced<SigningConfig, SigningSecretConfig>,
+    /// How long secrets are believed that are fetched.
+    pub secrets: SecretsConfig,
     /// Where events go.
     pub routes: RoutesConfig,
+    /// Where what destinations did not take is kept.
+    pub dead_letters: DeadLettersConfig,
     /// Where plain HTTP is served, outside Lambda.
     pub listen: ListenConfig,
     /// How much is logged.
     pub log: LogConfig,
+}
+
+/// What is given, or what is in a secret that has to be fetched.
+#[derive(Clone, Debug)]
+pub enum Sourced<T, S> {
+    /// It is here.
+    Given(T),
+    /// It is in this secret.
+    Secret(S),
 }
 
 impl Config {
@@ -73,12 +90,22 @@ impl Config {
     pub fn read(source: &dyn Source, transforms: &Transforms) -> Result<Self, ConfigErrors> {
         Settings::read(source, |settings| {
             // All of them are read before the first that is missing ends it.
-            let momento = MomentoConfig::read(settings);
-            let signing = SigningConfig::read(settings);
+            let momento = credentials::read(settings);
+            let signing = signing::read(settings);
+            let secrets = SecretsConfig::read(settings);
             let routes = RoutesConfig::read(settings, transforms);
+            let dead_letters = DeadLettersConfig::read(settings);
             let listen = ListenConfig::read(settings);
             let log = LogConfig::read(settings);
-            Ok(Self { momento: momento?, signing: signing?, routes: routes?, listen: listen?, log: log? })
+            Ok(Self {
+                momento: momento?,
+                signing: signing?,
+                secrets: secrets?,
+                routes: routes?,
+                dead_letters: dead_letters?,
+                listen: listen?,
+                log: log?,
+            })
         })
     }
 }
@@ -189,7 +216,7 @@ pub(crate) mod tests {
     fn the_least_is_enough() {
         let config = read(&vars(&LEAST)).unwrap();
         assert_eq!(config.listen.port, 8000);
-        assert_eq!(config.signing.max_age.as_secs(), 60);
+        assert!(matches!(config.signing, Sourced::Given(signing) if signing.max_age.as_secs() == 60));
         assert!(matches!(config.routes, RoutesConfig::Routes(_)));
     }
 
@@ -234,9 +261,12 @@ pub(crate) mod tests {
         }
         for name in [
             "MOMENTO_API_KEY",
+            "MOMENTO_API_KEY_SECRET_ID",
             "MOMENTO_ENDPOINT",
             "WEBHOOK_SIGNING_SECRET",
+            "WEBHOOK_SIGNING_SECRET_ID",
             "WEBHOOK_SIGNING_SECRET_PREVIOUS",
+            "SECRETS_MAX_AGE_SECONDS",
             "OUTBOUND_TOPIC",
             "OUTBOUND_TOPICS",
             "OUTBOUND_CACHE",

@@ -23,7 +23,7 @@ pub mod step_functions;
 pub mod topic;
 
 pub use outlet::{Carried, Carrier, Fields, Nowhere, Outlet, Parcel, Taken, Unfit};
-pub use topic::{MomentoPublisher, Publisher, Topic};
+pub use topic::{Keys, MomentoPublisher, Publisher, Topic};
 
 use std::borrow::Cow;
 use std::fmt;

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use momento_webhook::Event;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
@@ -103,7 +104,7 @@ impl Sqs {
                 "the queue is given by its URL, as https://sqs.<region>.amazonaws.com/<account>/<name>",
             );
         }
-        let is_fifo = queue.get_ref().ends_with(FIFO);
+        let is_fifo = is_fifo(queue.get_ref());
         // Where a hole ends its name, it is not known before there is an event.
         let is_standard = !is_fifo && !queue.get_ref().ends_with('}');
         if let Some(given) = deduplication.as_ref().filter(|_| is_standard) {
@@ -154,15 +155,14 @@ impl Sqs {
 
     pub(super) fn message(&self, fields: &Fields<'_>) -> Result<QueueMessage, Unfit> {
         let queue = fields.render(&self.queue)?;
-        let is_fifo = queue.ends_with(FIFO);
-        let id = |id| fitting(id, LONGEST_ID, |char| char.is_ascii_graphic());
+        let is_fifo = is_fifo(&queue);
         let group = match &self.group {
-            Some(group) => Some(id(fields.render(group)?)),
-            None => is_fifo.then(|| id(fields.topic())),
+            Some(group) => Some(identifier(fields.render(group)?)),
+            None => is_fifo.then(|| group_of(fields.context().event)),
         };
         let deduplication = match &self.deduplication {
             _ if !is_fifo => None,
-            Some(deduplication) => Some(id(fields.render(deduplication)?)),
+            Some(deduplication) => Some(identifier(fields.render(deduplication)?)),
             None => Some(fields.id(self)),
         };
         let rendered = |(name, text): (&String, &Template)| Some((name.clone(), fields.render(text).ok()?));
@@ -215,6 +215,21 @@ fn is_attribute(name: &str) -> bool {
         && !name.ends_with('.')
         && !name.contains("..")
         && !["aws.", "amazon."].iter().any(|reserved| lower.starts_with(reserved))
+}
+
+/// Whether the queue of this URL, or name, keeps an order.
+pub(crate) fn is_fifo(queue: &str) -> bool {
+    queue.ends_with(FIFO)
+}
+
+/// The group of an event: its cache and topic, so that each topic keeps its order.
+pub(crate) fn group_of(event: &Event) -> String {
+    identifier(format!("{}#{}", event.cache, event.topic))
+}
+
+/// A group or a deduplication id: a hash of it where a queue would not take it.
+fn identifier(text: String) -> String {
+    fitting(text, LONGEST_ID, |char| char.is_ascii_graphic())
 }
 
 /// None where something was given that cannot be used.

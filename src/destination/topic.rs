@@ -12,7 +12,9 @@ use momento::{CredentialProvider, ErrorSource, MomentoError, MomentoErrorCode, T
 use tonic::Code;
 
 use super::DeliveryError;
+use crate::config::MomentoConfig;
 use crate::reason::Reason;
+use crate::secrets::{Rotating, Versioned};
 
 /// One topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,79 +54,157 @@ pub trait Publisher: Send + Sync + 'static {
 /// what is sent on it is simply never answered, and the SDK notices after most of a minute. So when
 /// two tries in a row were never answered, with no answer of any kind in between, a new client
 /// takes over, with new connections.
+///
+/// It is replaced as well when its key is. Where a key is refused, that may be because it has been rotated: what has
+/// come instead is tried, and where nothing has, the other of the two versions. So it goes on whether the old key
+/// was withdrawn before the new one was found, or the new one is not accepted yet. A key that may not do this one
+/// thing is refused too, and does not make everybody else change: only what has done better takes over.
 #[derive(Debug)]
 pub struct MomentoPublisher {
-    credentials: CredentialProvider,
+    keys: Rotating<Keys>,
     configuration: Configuration,
     current: Mutex<Current>,
 }
+
+/// How Momento is reached, and how it was before.
+pub type Keys = Versioned<MomentoConfig>;
 
 /// Tries in a row that were never answered, until the client is replaced.
 const SILENCE: u32 = 2;
 
 #[derive(Debug)]
 struct Current {
-    client: Arc<TopicClient>,
+    client: Client,
+    /// One with another key. Where two keys take turns, none connects anew at every turn.
+    other: Option<Client>,
     unanswered: u32,
+}
+
+/// A client, and the key that it has.
+#[derive(Clone, Debug)]
+struct Client {
+    client: Arc<TopicClient>,
+    key: Key,
+}
+
+/// One of two.
+#[derive(Clone, Debug)]
+struct Key {
+    keys: Arc<Keys>,
+    is_previous: bool,
+}
+
+impl Key {
+    fn current_of(keys: Arc<Keys>) -> Self {
+        Self { keys, is_previous: false }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.keys, &other.keys) && self.is_previous == other.is_previous
+    }
+
+    fn credentials(&self) -> &CredentialProvider {
+        let Versioned { current, previous } = &*self.keys;
+        let previous = previous.as_ref().filter(|_| self.is_previous);
+        &previous.unwrap_or(current).credentials
+    }
+
+    /// The other of the two, where there are two.
+    fn other(&self) -> Option<Self> {
+        let is_previous = !self.is_previous;
+        self.keys.previous.as_ref()?;
+        Some(Self { keys: Arc::clone(&self.keys), is_previous })
+    }
 }
 
 impl MomentoPublisher {
     /// Builds the client. It connects when it is first used.
     ///
     /// # Errors
-    /// When the endpoint in `credentials` cannot be one.
-    pub fn new(
-        credentials: CredentialProvider,
-        attempt_timeout: Duration,
-    ) -> Result<Self, Box<MomentoError>> {
+    /// When the endpoint of the key cannot be one.
+    pub fn new(keys: Rotating<Keys>, attempt_timeout: Duration) -> Result<Self, Box<MomentoError>> {
         let grpc = GrpcConfiguration::builder().deadline(attempt_timeout);
         let configuration = Configuration::builder()
             .transport_strategy(TransportStrategy::builder().grpc_configuration(grpc));
         let configuration = configuration.build();
-        let client = connect(&credentials, &configuration)?;
-        Ok(Self { credentials, configuration, current: Mutex::new(Current { client, unanswered: 0 }) })
+        let client = connect(Key::current_of(keys.current()), &configuration)?;
+        Ok(Self { keys, configuration, current: Mutex::new(Current::with(client)) })
     }
 
-    fn current(&self) -> MutexGuard<'_, Current> {
+    fn lock(&self) -> MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a try on `client` was never answered.
-    fn unanswered(&self, client: &Arc<TopicClient>) {
-        let mut current = self.current();
+    /// The client, with a key as new as there is.
+    fn client(&self) -> Result<Client, DeliveryError> {
+        let keys = self.keys.current();
+        let client = self.lock().client.clone();
+        if Arc::ptr_eq(&client.key.keys, &keys) {
+            return Ok(client);
+        }
+        let client = self.client_with(Key::current_of(keys))?;
+        self.use_from_now_on(&client);
+        Ok(client)
+    }
+
+    /// A client with this key.
+    fn client_with(&self, key: Key) -> Result<Client, DeliveryError> {
+        let mut current = self.lock();
+        // Others may have been here before.
+        let mut clients = std::iter::once(&current.client).chain(&current.other);
+        if let Some(client) = clients.find(|client| client.key.is(&key)) {
+            return Ok(client.clone());
+        }
+        let client = connect(key, &self.configuration)
+            .map_err(|error| DeliveryError { reason: reason(&error), source: Some(error) })?;
+        current.other = Some(client.clone());
+        Ok(client)
+    }
+
+    fn use_from_now_on(&self, client: &Client) {
+        let mut current = self.lock();
+        if !current.client.key.is(&client.key) {
+            let other = std::mem::replace(&mut *current, Current::with(client.clone())).client;
+            // Of a secret that has changed, nothing is kept.
+            current.other = Some(other).filter(|other| Arc::ptr_eq(&other.key.keys, &client.key.keys));
+        }
+    }
+
+    /// What may do where `refusing` were refused.
+    async fn instead_of(&self, refusing: &[Key]) -> Option<Key> {
+        let key = refusing.last()?;
+        if let Some(keys) = self.keys.instead_of(&key.keys).await {
+            return Some(Key::current_of(keys));
+        }
+        key.other().filter(|other| !refusing.iter().any(|refusing| refusing.is(other)))
+    }
+
+    /// Notes that a try with `client` was never answered.
+    fn unanswered(&self, client: &Client) {
+        let mut current = self.lock();
         // Others may have noticed before.
-        if !Arc::ptr_eq(&current.client, client) {
+        if !Arc::ptr_eq(&current.client.client, &client.client) {
+            current.other.take_if(|other| Arc::ptr_eq(&other.client, &client.client));
             return;
         }
         current.unanswered += 1;
         if current.unanswered < SILENCE {
             return;
         }
-        match connect(&self.credentials, &self.configuration) {
+        match connect(client.key.clone(), &self.configuration) {
             Ok(client) => {
                 tracing::warn!(unanswered = current.unanswered, "connections to Momento replaced");
-                *current = Current { client, unanswered: 0 };
+                current.client = client;
+                current.unanswered = 0;
             }
             // It was built from the same before.
             Err(error) => tracing::error!(%error, "connections to Momento not replaced"),
         }
     }
-}
 
-fn connect(
-    credentials: &CredentialProvider,
-    configuration: &Configuration,
-) -> Result<Arc<TopicClient>, Box<MomentoError>> {
-    let builder =
-        TopicClient::builder().configuration(configuration.clone()).credential_provider(credentials.clone());
-    builder.build().map(Arc::new).map_err(Box::new)
-}
-
-impl Publisher for MomentoPublisher {
-    async fn publish(&self, topic: &Topic<'_>, text: &str) -> Result<(), DeliveryError> {
-        let client = Arc::clone(&self.current().client);
-        let mut attempt = Attempt { publisher: self, client: &client, is_answered: false };
-        let published = match client.publish(&*topic.cache, &*topic.topic, text).await {
+    async fn attempt(&self, client: &Client, topic: &Topic<'_>, text: &str) -> Result<(), DeliveryError> {
+        let mut attempt = Attempt { publisher: self, client, is_answered: false };
+        let published = match client.client.publish(&*topic.cache, &*topic.topic, text).await {
             Ok(_) => Ok(()),
             Err(error) => Err(DeliveryError { reason: reason(&error), source: Some(Box::new(error)) }),
         };
@@ -133,17 +213,59 @@ impl Publisher for MomentoPublisher {
     }
 }
 
+/// The refusals of a key, apart from all other failures.
+fn refused(published: Result<(), DeliveryError>) -> Result<Result<(), DeliveryError>, DeliveryError> {
+    match published {
+        Err(error) if !matches!(error.reason, Reason::Unauthenticated | Reason::PermissionDenied) => {
+            Err(error)
+        }
+        published => Ok(published),
+    }
+}
+
+impl Current {
+    const fn with(client: Client) -> Self {
+        Self { client, other: None, unanswered: 0 }
+    }
+}
+
+fn connect(key: Key, configuration: &Configuration) -> Result<Client, Box<MomentoError>> {
+    let credentials = key.credentials().clone();
+    let builder =
+        TopicClient::builder().configuration(configuration.clone()).credential_provider(credentials);
+    Ok(Client { client: builder.build().map(Arc::new).map_err(Box::new)?, key })
+}
+
+impl Publisher for MomentoPublisher {
+    async fn publish(&self, topic: &Topic<'_>, text: &str) -> Result<(), DeliveryError> {
+        let mut client = self.client()?;
+        let Err(error) = refused(self.attempt(&client, topic, text).await)? else { return Ok(()) };
+        let mut refusing = vec![client.key];
+        // It ends: nothing is tried twice, and a secret does not change all the time.
+        while let Some(key) = self.instead_of(&refusing).await {
+            client = self.client_with(key)?;
+            if refused(self.attempt(&client, topic, text).await)?.is_ok() {
+                self.use_from_now_on(&client);
+                return Ok(());
+            }
+            refusing.push(client.key);
+        }
+        // What the others were refused for may be that they are of no use any more.
+        Err(error)
+    }
+}
+
 /// One try, which may be given up on at any time by being dropped.
 struct Attempt<'a> {
     publisher: &'a MomentoPublisher,
-    client: &'a Arc<TopicClient>,
+    client: &'a Client,
     is_answered: bool,
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if self.is_answered {
-            self.publisher.current().unanswered = 0;
+            self.publisher.lock().unanswered = 0;
         } else {
             self.publisher.unanswered(self.client);
         }

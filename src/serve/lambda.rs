@@ -1,4 +1,5 @@
-//! AWS Lambda, behind a function URL, an HTTP API, a REST API or an Application Load Balancer.
+//! AWS Lambda, behind a function URL, an HTTP API, a REST API or an Application Load Balancer; and with batches of
+//! messages from queues.
 //!
 //! The runtime is that of `lambda_http`. Its conversion of invocations to requests is not used: it
 //! panics on a body that is not base64 though it is said to be and on a `host` header that makes no
@@ -7,7 +8,6 @@
 //! other, and are refused.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,15 +18,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
-use lambda_http::lambda_runtime::{LambdaInvocation, Runtime};
+use lambda_http::lambda_runtime::{Diagnostic, LambdaInvocation, Runtime};
 use lambda_http::tower::{Layer, Service};
 use lambda_http::{LambdaEvent, service_fn};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::DRAIN;
+use super::batch::{Batch, BatchResponse};
 use crate::answer::Refusal;
 use crate::config::Source;
 use crate::destination::Publisher;
@@ -34,6 +35,9 @@ use crate::webhook::{Clock, Inbound, TIME_TO_ANSWER, Webhook};
 
 /// What an answer takes on its way out, kept free before the invocation's own deadline.
 const MARGIN: Duration = Duration::from_millis(200);
+
+/// How long an answer is held back for what was begun beside it.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// What the runtime wants to know of its environment beside its address.
 const NEEDED: [&str; 3] =
@@ -82,7 +86,7 @@ pub async fn serve<P: Publisher, C: Clock>(
     }
     let handler = service_fn(move |event: LambdaEvent<Invocation>| {
         let webhook = Arc::clone(&webhook);
-        async move { Ok::<_, Infallible>(handle(&webhook, event).await) }
+        async move { handle(&webhook, event).await }
     });
     let (begun, mut in_flight) = watch::channel(0_usize);
     let running = Runtime::new(handler).layer(CountInFlight(begun)).run_concurrent();
@@ -107,19 +111,53 @@ pub async fn serve<P: Publisher, C: Clock>(
 async fn handle<P: Publisher, C: Clock>(
     webhook: &Webhook<P, C>,
     event: LambdaEvent<Invocation>,
-) -> GatewayResponse {
+) -> Result<Answer, UnreadableBatch> {
     let LambdaEvent { payload, context } = event;
     // One that has passed is none: Lambda ends a function at its deadline and begins nothing after it, but
     // emulators make theirs up.
     let time_left = context.deadline().duration_since(std::time::SystemTime::now()).ok();
-    let gateway = payload.gateway;
-    let inbound = Inbound {
-        request: payload.request,
-        fault: payload.fault,
-        id: Some(context.request_id),
-        time_left: time_left.map_or(TIME_TO_ANSWER, |left| left.saturating_sub(MARGIN)),
+    let time_left = time_left.map_or(TIME_TO_ANSWER, |left| left.saturating_sub(MARGIN));
+    let begun = Instant::now();
+    let (answer, time_left) = match payload {
+        Invocation::Http(invocation) => {
+            let HttpInvocation { gateway, request, fault } = *invocation;
+            let inbound = Inbound { request, fault, id: Some(context.request_id), time_left };
+            let response = webhook.handle(inbound).await;
+            (Answer::Http(GatewayResponse::new(gateway, response)), time_left.min(TIME_TO_ANSWER))
+        }
+        Invocation::Batch(batch) => (Answer::Batch(batch?.serve(webhook, time_left).await), time_left),
     };
-    GatewayResponse::new(gateway, webhook.handle(inbound).await)
+    // With the answer, everything may stand still, what is being fetched included; it would be found cut off.
+    // It is now and then, and for one invocation of many.
+    let settled_by = (begun + time_left).min(Instant::now() + SETTLING);
+    let _ = timeout_at(settled_by, webhook.settled()).await;
+    Ok(answer)
+}
+
+/// What Lambda is given back.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Answer {
+    Http(GatewayResponse),
+    Batch(BatchResponse),
+}
+
+/// A batch that does not have the shape of one. As an error of the function, none of it is deleted.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the messages of the batch cannot be read")]
+struct UnreadableBatch;
+
+impl From<UnreadableBatch> for Diagnostic {
+    fn from(error: UnreadableBatch) -> Self {
+        Self { error_type: "UnreadableBatch".to_owned(), error_message: error.to_string() }
+    }
+}
+
+/// What the function is invoked with.
+#[derive(Debug)]
+enum Invocation {
+    Http(Box<HttpInvocation>),
+    Batch(Result<Batch, UnreadableBatch>),
 }
 
 /// Who invokes the function, by the shape of what they send.
@@ -135,7 +173,7 @@ enum Gateway {
 
 /// An invocation, read as a request.
 #[derive(Debug)]
-struct Invocation {
+struct HttpInvocation {
     gateway: Gateway,
     request: Request<Bytes>,
     fault: Option<Refusal>,
@@ -148,6 +186,10 @@ struct Payload {
     request_context: RequestContext,
     #[serde(default)]
     http_method: Option<String>,
+    #[serde(default)]
+    raw_path: Option<String>,
+    #[serde(default)]
+    path: Option<String>,
     #[serde(default)]
     headers: Option<HashMap<String, String>>,
     #[serde(default)]
@@ -176,11 +218,35 @@ struct HttpContext {
 impl<'de> Deserialize<'de> for Invocation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        Ok(serde_json::from_str(raw.get()).ok().and_then(Self::read).unwrap_or_else(Self::not_http))
+        let raw = raw.get();
+        if let Some(request) = serde_json::from_str(raw).ok().and_then(HttpInvocation::read) {
+            return Ok(Self::Http(Box::new(request)));
+        }
+        Ok(if is_batch(raw) {
+            Self::Batch(serde_json::from_str(raw).map_err(|_| UnreadableBatch))
+        } else {
+            Self::Http(Box::new(HttpInvocation::not_http()))
+        })
     }
 }
 
-impl Invocation {
+/// Whether an invocation brings messages of a queue, readable or not.
+fn is_batch(raw: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Records {
+        #[serde(rename = "Records")]
+        records: Vec<Record>,
+    }
+    #[derive(Deserialize)]
+    struct Record {
+        #[serde(rename = "eventSource")]
+        source: String,
+    }
+    let records = serde_json::from_str::<Records>(raw).map(|read| read.records).unwrap_or_default();
+    records.iter().any(|record| record.source == "aws:sqs")
+}
+
+impl HttpInvocation {
     fn read(payload: Payload) -> Option<Self> {
         let (gateway, method) = match payload.request_context {
             RequestContext { http: Some(http), .. } => (Gateway::HttpApi, http.method),
@@ -191,6 +257,9 @@ impl Invocation {
         // A body that is not what it is said to be is taken as it is: its signature will be wrong.
         let decoded = if payload.is_base64_encoded { BASE64.decode(&body).ok() } else { None };
         let mut request = Request::new(decoded.map_or_else(|| Bytes::from(body), Bytes::from));
+        let path = payload.raw_path.or(payload.path);
+        // A path that cannot be one is nobody's: all are served alike, but for that about health.
+        *request.uri_mut() = path.and_then(|path| path.parse().ok()).unwrap_or_default();
         *request.headers_mut() = headers(payload.multi_value_headers, payload.headers);
         // A method that cannot be one is at least not POST.
         *request.method_mut() = method.parse().unwrap_or(Method::TRACE);

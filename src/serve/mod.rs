@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+mod batch;
 pub mod http;
 pub mod lambda;
 

@@ -14,11 +14,15 @@ mod amazon;
 mod answers;
 #[cfg(feature = "aws")]
 mod chat;
+#[cfg(feature = "aws")]
+mod dead_letters;
 mod faults;
 mod hostile;
 mod lifecycle;
 #[cfg(feature = "aws")]
 mod outlets;
 mod routes;
+#[cfg(feature = "aws")]
+mod secrets;
 mod support;
 mod ways;

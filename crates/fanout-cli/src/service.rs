@@ -10,6 +10,7 @@ use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Status};
 use topic_fanout::config::{ConfigErrors, MomentoConfig};
 use topic_fanout::destination::{DeliveryError, MomentoPublisher};
+use topic_fanout::secrets::{Rotating, Versioned};
 
 use crate::post::root;
 
@@ -149,7 +150,10 @@ impl Service {
     /// # Errors
     /// When it cannot be built.
     pub fn publisher_within(&self, timeout: Duration) -> Result<MomentoPublisher, ServiceError> {
-        MomentoPublisher::new(self.credentials.clone(), timeout).map_err(ServiceError::Client)
+        let momento =
+            MomentoConfig { credentials: self.credentials.clone(), endpoint: self.endpoint.clone() };
+        let keys = Rotating::fixed(Versioned { current: momento, previous: None });
+        MomentoPublisher::new(keys, timeout).map_err(ServiceError::Client)
     }
 
     /// Creates the cache `name` where it is not there yet. A key that may not create caches is fine:

@@ -6,8 +6,9 @@ use crate::event::{Event, EventError};
 
 /// Something that was proven to come from a holder of the signing secret.
 ///
-/// Only the `verify` functions of this crate make one out of bytes, and only [`Verified::event`]
-/// makes an event of those: code that takes a `Verified<Event>` cannot be handed anything else.
+/// The `verify` functions of this crate make one out of bytes, and only [`Verified::event`] makes an event of
+/// those: code that takes a `Verified<Event>` cannot be handed anything else. The one way around a signature is
+/// called [`trusted`](Self::trusted), and is easily found in what uses this crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified<T>(T);
 
@@ -15,6 +16,12 @@ impl<T> Verified<T> {
     /// For the `verify` functions, after the signature was found good.
     pub(crate) const fn new(proven: T) -> Self {
         Self(proven)
+    }
+
+    /// For what came by a way that only those can take who are trusted: a queue to which nobody else may write.
+    /// Never for what anybody can send.
+    pub const fn trusted(bytes: T) -> Self {
+        Self(bytes)
     }
 
     /// Gives up the proof and keeps what was proven.

@@ -57,6 +57,15 @@ impl Gateway {
         for (name, value) in &request.headers {
             all.entry(name).or_default().push(String::from_utf8_lossy(value).into_owned());
         }
+        if let Some(path) = request.path {
+            // The stage of an HTTP API is part of its path.
+            let (name, before) = match self {
+                Self::FunctionUrl => ("/rawPath", ""),
+                Self::HttpApi => ("/rawPath", "/prod"),
+                Self::RestApi | Self::LoadBalancer | Self::LoadBalancerMultiValue => ("/path", ""),
+            };
+            *member(&mut payload, name)? = json!(format!("{before}{path}"));
+        }
         match self {
             Self::FunctionUrl | Self::HttpApi => {
                 *member(&mut payload, "/requestContext/http/method")? = json!(request.method);

@@ -36,7 +36,7 @@ impl HttpClient {
     pub async fn send(&self, to: SocketAddr, request: &RawRequest) -> anyhow::Result<Answer> {
         let mut sent = Request::new(Full::new(request.body.clone()));
         *sent.method_mut() = request.method.parse()?;
-        *sent.uri_mut() = format!("http://{to}/webhook").parse()?;
+        *sent.uri_mut() = format!("http://{to}{}", request.path.unwrap_or("/webhook")).parse()?;
         for (name, value) in &request.headers {
             sent.headers_mut().append(name.parse::<HeaderName>()?, HeaderValue::from_bytes(value)?);
         }

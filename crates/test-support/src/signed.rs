@@ -10,6 +10,8 @@ use momento_webhook::{Event, Millis, SigningSecret, momento};
 pub struct RawRequest {
     /// The method.
     pub method: String,
+    /// The path, where it matters: `/health`.
+    pub path: Option<&'static str>,
     /// The headers; a name may be there more than once, a value may be any bytes.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body.
@@ -48,6 +50,7 @@ pub fn post(secret: &str, body: impl Into<Bytes>) -> anyhow::Result<RawRequest> 
     let signature = momento::sign(&SigningSecret::new(secret)?, &body);
     Ok(RawRequest {
         method: "POST".to_owned(),
+        path: None,
         headers: vec![
             ("content-type".to_owned(), b"application/json".to_vec()),
             ("user-agent".to_owned(), momento::USER_AGENT.into()),

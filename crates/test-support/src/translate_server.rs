@@ -2,8 +2,7 @@
 //! also gives out parameters of the Systems Manager, for the SDK is told one endpoint for both.
 //!
 //! As <https://docs.aws.amazon.com/translate/latest/APIReference/API_TranslateText.html> and
-//! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html> say. Signatures
-//! are looked for and not checked.
+//! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html> say.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -13,17 +12,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
+
+use crate::aws_json::{self, Answered, Operation, refusal, response, text};
+
+const TRANSLATE: &str = "AWSShineFrontendService_20170701.TranslateText";
+const GET_PARAMETER: &str = "AmazonSSM.GetParameter";
+const OPERATIONS: &[Operation] = &[(TRANSLATE, "translate"), (GET_PARAMETER, "ssm")];
 
 /// The longest text that Amazon Translate takes at once, in bytes.
 pub const MAX_TEXT_BYTES: usize = 10_000;
@@ -154,8 +152,11 @@ impl TranslateServer {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::default());
-        let server = tokio::spawn(serve(listener, Arc::clone(&shared)));
-        Ok(Self { address, shared, server })
+        let handler = Arc::clone(&shared);
+        let serving = aws_json::serve(listener, OPERATIONS, move |operation, body| {
+            answer(Arc::clone(&handler), operation, body)
+        });
+        Ok(Self { address, shared, server: tokio::spawn(serving) })
     }
 
     /// Its URL, for the SDK.
@@ -167,15 +168,7 @@ impl TranslateServer {
     /// The environment of a process that is to use it.
     #[must_use]
     pub fn environment(&self) -> Vec<(String, String)> {
-        [
-            ("AWS_ENDPOINT_URL_TRANSLATE", self.endpoint()),
-            ("AWS_ENDPOINT_URL_SSM", self.endpoint()),
-            ("AWS_REGION", "eu-central-1".to_owned()),
-            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
+        aws_json::environment(&self.endpoint(), &["AWS_ENDPOINT_URL_TRANSLATE", "AWS_ENDPOINT_URL_SSM"])
     }
 
     /// Texts into the language `target` are answered so, one after the other, and then as all others.
@@ -245,43 +238,8 @@ impl Shared {
     }
 }
 
-async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    // The connections end with the server.
-    let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        let _ = stream.set_nodelay(true);
-        let shared = Arc::clone(&shared);
-        connections.spawn(async move {
-            let service = service_fn(move |request| answer(Arc::clone(&shared), request));
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-        });
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-/// An error closes the connection.
-async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
-    let (parts, body) = request.into_parts();
-    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    if (&parts.method, parts.uri.path()) != (&Method::POST, "/") {
-        return Ok(refusal(404, "UnknownOperationException", "POST / is all there is"));
-    }
-    let target = header(&parts.headers, "x-amz-target");
-    let service = match target {
-        "AWSShineFrontendService_20170701.TranslateText" => "translate",
-        "AmazonSSM.GetParameter" => "ssm",
-        _ => return Ok(refusal(400, "UnknownOperationException", target)),
-    };
-    if header(&parts.headers, CONTENT_TYPE.as_str()) != "application/x-amz-json-1.1" {
-        return Ok(refusal(400, "SerializationException", "not the content type of the protocol"));
-    }
-    if !is_signed(&parts.headers, service) {
-        return Ok(refusal(403, "MissingAuthenticationTokenException", "Missing Authentication Token"));
-    }
-    let Ok(body) = serde_json::from_slice::<Value>(&body) else {
-        return Ok(refusal(400, "SerializationException", "not JSON"));
-    };
-    if service == "ssm" {
+async fn answer(shared: Arc<Shared>, operation: &'static str, body: Value) -> Answered {
+    if operation == GET_PARAMETER {
         return parameter(&shared, &body).await;
     }
     let Some(request) = TranslateRequest::read(&body) else {
@@ -292,11 +250,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<R
     respond(answer, &request.target, applied).await
 }
 
-async fn respond(
-    mut answer: Answer,
-    target: &str,
-    applied: Option<Value>,
-) -> io::Result<Response<Full<Bytes>>> {
+async fn respond(mut answer: Answer, target: &str, applied: Option<Value>) -> Answered {
     while let Answer::Late(by, late) = answer {
         tokio::time::sleep(by).await;
         answer = *late;
@@ -321,7 +275,7 @@ async fn respond(
     })
 }
 
-async fn parameter(shared: &Shared, body: &Value) -> io::Result<Response<Full<Bytes>>> {
+async fn parameter(shared: &Shared, body: &Value) -> Answered {
     let name = text(body, "Name").unwrap_or_default();
     let with_decryption = body.get("WithDecryption").and_then(Value::as_bool).unwrap_or_default();
     let found = {
@@ -330,17 +284,7 @@ async fn parameter(shared: &Shared, body: &Value) -> io::Result<Response<Full<By
         state.parameters.get(&name).cloned()
     };
     match found {
-        Some(Ok(value)) => {
-            let body = json!({ "Parameter": {
-                "ARN": format!("arn:aws:ssm:eu-central-1:123456789012:parameter/{name}"),
-                "DataType": "text",
-                "Name": name,
-                "Type": "SecureString",
-                "Value": value,
-                "Version": 1,
-            }});
-            Ok(response(200, Bytes::from(body.to_string())))
-        }
+        Some(Ok(value)) => Ok(aws_json::parameter(&name, &value, 1)),
         Some(Err(answer)) => respond(answer, "", None).await,
         None => Ok(refusal(400, "ParameterNotFound", "")),
     }
@@ -362,23 +306,6 @@ impl TranslateRequest {
     }
 }
 
-fn text(body: &Value, name: &str) -> Option<String> {
-    body.get(name).and_then(Value::as_str).map(str::to_owned)
-}
-
-fn header<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-}
-
-/// Whether there is a signature, of the fourth version and made for `service`.
-fn is_signed(headers: &HeaderMap, service: &str) -> bool {
-    let authorization = header(headers, AUTHORIZATION.as_str());
-    authorization.starts_with("AWS4-HMAC-SHA256 ")
-        && authorization.contains(&format!("/{service}/aws4_request"))
-        && ["Credential=", "SignedHeaders=", "Signature="].iter().all(|part| authorization.contains(part))
-        && headers.contains_key("x-amz-date")
-}
-
 fn detect(text: &str) -> &'static str {
     let any = |of: &str| text.to_lowercase().chars().any(|char| of.contains(char));
     if any("äöüß") {
@@ -392,18 +319,4 @@ fn detect(text: &str) -> &'static str {
     } else {
         "en"
     }
-}
-
-fn refusal(status: u16, kind: &str, message: &str) -> Response<Full<Bytes>> {
-    response(status, Bytes::from(json!({ "__type": kind, "message": message }).to_string()))
-}
-
-fn response(status: u16, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("application/x-amz-json-1.1"));
-    headers
-        .insert("x-amzn-requestid", http::HeaderValue::from_static("00000000-0000-4000-8000-000000000001"));
-    response
 }

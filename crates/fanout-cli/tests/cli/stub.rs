@@ -109,10 +109,11 @@ impl RealFunction {
             "TRANSFORM" => Some(transform.to_owned()),
             _ => None,
         };
-        let config = Config::read(&source, &topic_fanout::transform::Transforms::standard()).unwrap();
-        let webhook = Arc::new(
-            topic_fanout::run::build(config, &topic_fanout::cloud::Cloud::default(), Journal::Off).unwrap(),
-        );
+        let transforms = topic_fanout::transform::Transforms::standard();
+        let config = Config::read(&source, &transforms).unwrap();
+        let cloud = topic_fanout::cloud::Cloud::default();
+        let complete = cloud.complete(config, &transforms).await.unwrap();
+        let webhook = Arc::new(topic_fanout::run::build(complete, &cloud, Journal::Off).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let mut tasks = JoinSet::new();

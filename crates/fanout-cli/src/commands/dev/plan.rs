@@ -105,7 +105,8 @@ impl Plan {
     /// # Errors
     /// When the secret cannot be used.
     pub(super) fn signing(&self) -> Result<SigningConfig, Error> {
-        settings(&self.secret, None).map(|config| config.signing)
+        let source = source(&self.secret, None);
+        SigningConfig::from_source(&source).map_err(|errors| Error::Usage(in_flags(&errors)))
     }
 
     /// What hands in where there is no topic, if that is to be done.
@@ -255,16 +256,20 @@ fn usage(said: impl Into<String>) -> Error {
 
 /// The settings of the function in this process, as its environment would give them, but for how Momento is
 /// reached and where events go.
-fn settings(secret: &Secret, transform: Option<&str>) -> Result<Config, Error> {
-    let source = |name: &str| match name {
+fn source(secret: &Secret, transform: Option<&str>) -> impl Fn(&str) -> Option<String> {
+    move |name| match name {
         "MOMENTO_API_KEY" => Some(LOCAL_KEY.to_owned()),
         "MOMENTO_ENDPOINT" => Some(crate::service::DEFAULT_ENDPOINT.to_owned()),
         "WEBHOOK_SIGNING_SECRET" => Some(secret.reveal().to_owned()),
         "OUTBOUND_TOPIC" => Some("-".to_owned()),
         "TRANSFORM" => transform.map(str::to_owned),
         _ => None,
-    };
-    Config::read(&source, &Transforms::standard()).map_err(|errors| Error::Usage(in_flags(&errors)))
+    }
+}
+
+fn settings(secret: &Secret, transform: Option<&str>) -> Result<Config, Error> {
+    Config::read(&source(secret, transform), &Transforms::standard())
+        .map_err(|errors| Error::Usage(in_flags(&errors)))
 }
 
 fn chain(routes: RoutesConfig) -> Vec<Stage> {

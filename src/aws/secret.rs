@@ -1,0 +1,54 @@
+//! Secrets of the Secrets Manager.
+
+use aws_sdk_secretsmanager::Client;
+use futures_util::future::try_join;
+
+use super::Aws;
+use super::failure::{Failure, optional};
+use crate::reason::Reason;
+use crate::secrets::{NO_ANSWER, SecretError, SecretText, Versioned};
+
+/// The labels that Secrets Manager moves from version to version.
+const CURRENT: &str = "AWSCURRENT";
+const PREVIOUS: &str = "AWSPREVIOUS";
+
+impl Aws {
+    /// Both versions of a secret, at once. The one before need not be there.
+    ///
+    /// # Errors
+    /// When there is no such secret, it may not be read, it is no text, or the service does not answer.
+    pub async fn secret(&self, name: &str) -> Result<Versioned<SecretText>, SecretError> {
+        self.stages(name).await.map_err(|failure| SecretError {
+            reason: failure.reason,
+            detail: match failure.reason {
+                Reason::PermissionDenied => {
+                    "not allowed: it takes secretsmanager:GetSecretValue, and kms:Decrypt where it has a key of its own"
+                }
+                Reason::NotFound => {
+                    "not found: there is no such secret in this account and region, or it has no value yet"
+                }
+                Reason::TimedOut => NO_ANSWER,
+                _ => failure.detail,
+            },
+            source: failure.source,
+        })
+    }
+
+    async fn stages(&self, name: &str) -> Result<Versioned<SecretText>, Failure> {
+        let client = self.secrets_manager().await?;
+        let previous = async { optional(stage(client, name, PREVIOUS).await) };
+        let (current, previous) = try_join(stage(client, name, CURRENT), previous).await?;
+        let no_text = Failure::new(Reason::InvalidArgument, "is bytes, and has to be a text");
+        Ok(Versioned { current: current.ok_or(no_text)?, previous: previous.flatten() })
+    }
+}
+
+/// The text of one version; none where it holds bytes.
+async fn stage(client: &Client, name: &str, stage: &str) -> Result<Option<SecretText>, Failure> {
+    let answer = client.get_secret_value().secret_id(name).version_stage(stage).send().await?;
+    match (answer.secret_string, answer.secret_binary) {
+        (Some(text), _) => Ok(Some(SecretText::new(text))),
+        (None, Some(_)) => Ok(None),
+        (None, None) => Err(Failure::new(Reason::Internal, "the service's answer has no value")),
+    }
+}

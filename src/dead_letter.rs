@@ -1,0 +1,188 @@
+//! What destinations did not take is kept in a queue, from where it can be delivered later.
+//!
+//! Hosted webhooks are sent once: what is answered with 503 is gone. With a queue for dead letters the event is
+//! written there together with the destinations that did not take it, and the sender is told that all is well.
+//! A letter that comes back from the queue is for those destinations only.
+
+use std::sync::Arc;
+
+use momento_webhook::{Event, EventError, Millis, Verified};
+use serde::ser::{SerializeMap as _, Serializer};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use crate::destination::sqs::{QueueMessage, group_of, is_fifo};
+use crate::destination::{Carrier, DeliveryError, Parcel, Target, Topic};
+use crate::fan_out::Delivery;
+use crate::route::Plan;
+
+/// Where dead letters go.
+#[derive(Clone, Debug)]
+pub struct DeadLetters {
+    queue: String,
+    carrier: Arc<dyn Carrier>,
+}
+
+/// A dead letter that has come back.
+#[derive(Debug)]
+pub struct Letter {
+    /// What was not delivered.
+    pub event: Verified<Event>,
+    destinations: Vec<Undelivered>,
+}
+
+/// A destination that did not take the event.
+#[derive(Debug, Deserialize)]
+struct Undelivered {
+    /// Its place in the route.
+    place: usize,
+    #[serde(flatten)]
+    names: Names,
+}
+
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+enum Names {
+    Topic { cache: String, topic: String },
+    Outlet { kind: String, name: String },
+}
+
+/// A letter is for a destination that the routes do not have, or not any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the dead letter is for a destination that its route does not have any more")]
+pub struct NoSuchDestination;
+
+impl DeadLetters {
+    /// Those that go to the queue with this URL.
+    #[must_use]
+    pub const fn new(queue: String, carrier: Arc<dyn Carrier>) -> Self {
+        Self { queue, carrier }
+    }
+
+    /// Whether they go to the queue of this name.
+    #[must_use]
+    pub fn is_queue(&self, name: &str) -> bool {
+        self.queue.rsplit('/').next() == Some(name)
+    }
+
+    /// Writes one for the destinations that did not take the event.
+    ///
+    /// # Errors
+    /// When the queue does not take it before the deadline.
+    pub async fn send(
+        &self,
+        event: &Event,
+        deliveries: &[Delivery<'_>],
+        now: Millis,
+        deadline: Instant,
+    ) -> Result<(), DeliveryError> {
+        let is_fifo = is_fifo(&self.queue);
+        let message = QueueMessage {
+            queue: self.queue.clone(),
+            body: body(event, deliveries, now),
+            group: is_fifo.then(|| group_of(event)),
+            // Whatever is lost by being the same as another was there before.
+            deduplication: is_fifo.then(|| id(event, deliveries)),
+            attributes: std::collections::BTreeMap::new(),
+            delay_seconds: None,
+        };
+        self.carrier.carry(&Parcel::Message(message), deadline).await.result.map(drop)
+    }
+}
+
+fn undelivered<'d>(deliveries: &'d [Delivery<'d>]) -> impl Iterator<Item = (usize, &'d Delivery<'d>)> {
+    deliveries.iter().enumerate().filter(|(_, delivery)| !delivery.outcome.is_done())
+}
+
+fn id(event: &Event, deliveries: &[Delivery<'_>]) -> String {
+    use sha2::{Digest as _, Sha256};
+    let mut hash = Sha256::new().chain_update(event.id());
+    for (place, _) in undelivered(deliveries) {
+        hash.update(place.to_be_bytes());
+    }
+    hex::encode(hash.finalize())
+}
+
+fn body(event: &Event, deliveries: &[Delivery<'_>], now: Millis) -> String {
+    #[derive(Serialize)]
+    struct Body<'b> {
+        dead_letter: Head<'b>,
+        event: &'b Event,
+    }
+    #[derive(Serialize)]
+    struct Head<'b> {
+        timestamp: Millis,
+        destinations: Vec<Placed<'b>>,
+    }
+    struct Placed<'b>(usize, &'b Delivery<'b>);
+    impl Serialize for Placed<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut map = serializer.serialize_map(None)?;
+            map.serialize_entry("place", &self.0)?;
+            self.1.serialize_into(&mut map)?;
+            map.end()
+        }
+    }
+    let destinations = undelivered(deliveries).map(|(place, delivery)| Placed(place, delivery)).collect();
+    let body = Body { dead_letter: Head { timestamp: now, destinations }, event };
+    // Strings and integers under string keys: there is nothing in these that JSON cannot say.
+    let body = serde_json::to_string(&body).unwrap_or_default();
+    // Two characters that JSON may hold as they are, and a queue may not.
+    body.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
+}
+
+impl Letter {
+    /// Reads the body of a message as a dead letter; none where it is something else.
+    ///
+    /// # Errors
+    /// When it is one, and there is no event in it.
+    pub fn read(body: &str) -> Result<Option<Self>, EventError> {
+        #[derive(Deserialize)]
+        struct Body<'b> {
+            dead_letter: Head,
+            #[serde(borrow)]
+            event: &'b RawValue,
+        }
+        #[derive(Deserialize)]
+        struct Head {
+            destinations: Vec<Undelivered>,
+        }
+        let Ok(letter) = serde_json::from_str::<Body<'_>>(body) else { return Ok(None) };
+        let event = Verified::trusted(letter.event.get().as_bytes()).event()?;
+        Ok(Some(Self { event, destinations: letter.dead_letter.destinations }))
+    }
+
+    /// The places of its destinations in a plan. Routes may have been changed since it was written: a destination
+    /// is looked for by its name where it has another place now.
+    ///
+    /// # Errors
+    /// When one is not there.
+    pub fn places(&self, plan: &Plan<'_>) -> Result<Vec<usize>, NoSuchDestination> {
+        let targets: Vec<_> = plan.destinations().iter().map(|planned| &planned.target).collect();
+        let mut places = Vec::new();
+        for Undelivered { place, names } in &self.destinations {
+            let is_it = |place: &usize| {
+                !places.contains(place) && targets.get(*place).is_some_and(|target| names.are_of(target))
+            };
+            let found = Some(*place).filter(is_it).or_else(|| (0..targets.len()).find(is_it));
+            places.push(found.ok_or(NoSuchDestination)?);
+        }
+        places.sort_unstable();
+        Ok(places)
+    }
+}
+
+impl Names {
+    fn are_of(&self, target: &Target<'_>) -> bool {
+        match (self, target) {
+            (Self::Topic { cache, topic }, Target::Topic(Topic { cache: of, topic: name })) => {
+                cache == of && topic == name
+            }
+            (Self::Outlet { kind, name }, Target::Outlet { kind: of, name: called }) => {
+                kind == of && name == called
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Secrets that are kept elsewhere, and change while the function runs.
+//!
+//! | module | what it is for |
+//! | --- | --- |
+//! | (here) | the edge to what keeps them, and what is made of what it gives |
+//! | [`rotating`] | a value made of a secret, fetched again when it may have changed |
+//!
+//! Each secret has a current version and perhaps the one before it. Whoever rotates one cannot change
+//! everything that uses it in the same instant, so both count.
+
+pub mod rotating;
+
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, join_all};
+use tokio::time::timeout;
+
+use crate::config::{ConfigError, ConfigErrors, SecretId, SecretName};
+use crate::reason::{Reason, with_sources};
+
+pub use rotating::{Policy, Rotating};
+
+/// How long a secret is waited for, its version before included. A function has 10 s to start.
+pub const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where it is out of reach, nobody refuses the connection.
+pub(crate) const NO_ANSWER: &str =
+    "no answer in time: what runs in a VPC needs a way out to the service, or an endpoint of it";
+
+/// What keeps secrets: the edge to it.
+pub trait SecretStore: fmt::Debug + Send + Sync + 'static {
+    /// Both versions of the secret `name`.
+    fn fetch<'s>(&'s self, name: &'s SecretName)
+    -> BoxFuture<'s, Result<Versioned<SecretText>, SecretError>>;
+}
+
+/// Something, and perhaps what it was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versioned<T> {
+    /// The one that counts.
+    pub current: T,
+    /// The one before it.
+    pub previous: Option<T>,
+}
+
+/// A secret, never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretText(String);
+
+impl SecretText {
+    /// This secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretText(<redacted>)")
+    }
+}
+
+/// Why a secret could not be fetched.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub struct SecretError {
+    /// What went wrong.
+    pub reason: Reason,
+    /// The same in words.
+    pub detail: &'static str,
+    /// What the client library said.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Why a secret that was fetched is not what is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum Unusable {
+    #[error("is empty")]
+    Empty,
+    #[error("is not a JSON object, which it has to be for #{0}")]
+    NoObject(String),
+    #[error("has no member {0:?}")]
+    NoMember(String),
+    #[error("has a member {0:?} that is not a string")]
+    NoString(String),
+}
+
+/// A setting that is in a secret.
+pub trait Wanted: fmt::Debug + Send + Sync + 'static {
+    /// What is made of it.
+    type Value: Send + Sync + 'static;
+
+    /// The variable that names the secret.
+    fn setting(&self) -> &'static str;
+
+    /// The secret.
+    fn id(&self) -> &SecretId;
+
+    /// What is made of it. What is wrong with the version before is no fault: it may be of another form.
+    ///
+    /// # Errors
+    /// What is wrong with it, without showing it.
+    fn read(&self, secret: &Versioned<SecretText>) -> Result<Self::Value, ConfigErrors>;
+}
+
+impl<T> Versioned<T> {
+    /// The same of each version, but without the one before where there is none for it.
+    pub(crate) fn try_map<U, E>(&self, mut map: impl FnMut(&T) -> Result<U, E>) -> Result<Versioned<U>, E> {
+        let current = map(&self.current)?;
+        Ok(Versioned { current, previous: self.previous.as_ref().and_then(|previous| map(previous).ok()) })
+    }
+}
+
+impl SecretId {
+    /// What is meant of the secret that was fetched.
+    fn pick(&self, fetched: &Versioned<SecretText>) -> Result<Versioned<SecretText>, Unusable> {
+        fetched.try_map(|version| self.pick_one(version))
+    }
+
+    fn pick_one(&self, SecretText(text): &SecretText) -> Result<SecretText, Unusable> {
+        let picked = match &self.member {
+            None => text.clone(),
+            Some(name) => {
+                let object: serde_json::Map<String, serde_json::Value> =
+                    serde_json::from_str(text).map_err(|_| Unusable::NoObject(name.clone()))?;
+                match object.get(name) {
+                    None => return Err(Unusable::NoMember(name.clone())),
+                    Some(serde_json::Value::String(member)) => member.clone(),
+                    Some(_) => return Err(Unusable::NoString(name.clone())),
+                }
+            }
+        };
+        if picked.is_empty() { Err(Unusable::Empty) } else { Ok(SecretText(picked)) }
+    }
+}
+
+/// Fetches secrets, all at once, within [`FETCH_TIMEOUT`].
+pub async fn fetch(
+    store: &dyn SecretStore,
+    names: &[SecretName],
+) -> Vec<Result<Versioned<SecretText>, SecretError>> {
+    join_all(names.iter().map(|name| fetch_one(store, name))).await
+}
+
+async fn fetch_one(store: &dyn SecretStore, name: &SecretName) -> Result<Versioned<SecretText>, SecretError> {
+    match timeout(FETCH_TIMEOUT, store.fetch(name)).await {
+        Ok(fetched) => fetched,
+        Err(_) => Err(SecretError { reason: Reason::TimedOut, detail: NO_ANSWER, source: None }),
+    }
+}
+
+/// What `wanted` means of what was fetched.
+///
+/// # Errors
+/// What is wrong, by the name of the setting.
+fn pick<T: Send + Sync + 'static>(
+    wanted: &dyn Wanted<Value = T>,
+    fetched: Result<&Versioned<SecretText>, &SecretError>,
+) -> Result<Versioned<SecretText>, ConfigErrors> {
+    let id = wanted.id();
+    let fault = match fetched.map(|fetched| id.pick(fetched)) {
+        Ok(Ok(picked)) => return Ok(picked),
+        Ok(Err(unusable)) => format!("{} {unusable}", id.name),
+        Err(error) => format!("{}: {}", id.name, with_sources(error)),
+    };
+    Err(ConfigErrors(vec![ConfigError { name: wanted.setting().to_owned(), fault }]))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    fn text(text: &str) -> SecretText {
+        SecretText::new(text)
+    }
+
+    fn pick(id: &str, current: &str, previous: Option<&str>) -> Result<Versioned<SecretText>, Unusable> {
+        let id: SecretId = id.parse().unwrap();
+        id.pick(&Versioned { current: text(current), previous: previous.map(text) })
+    }
+
+    #[test]
+    fn all_of_a_secret_or_one_member() {
+        let whole = Versioned { current: text("new"), previous: Some(text("old")) };
+        assert_eq!(pick("id", "new", Some("old")), Ok(whole.clone()));
+        let (new, old) = (r#"{"key": "new", "n": 1}"#, r#"{"key": "old"}"#);
+        assert_eq!(pick("id#key", new, Some(old)), Ok(whole));
+        for (id, current, error) in [
+            ("id", "", Unusable::Empty),
+            ("id#key", r#"{"key": ""}"#, Unusable::Empty),
+            ("id#key", "plain", Unusable::NoObject("key".into())),
+            ("id#key", "[1]", Unusable::NoObject("key".into())),
+            ("id#kye", new, Unusable::NoMember("kye".into())),
+            ("id#n", new, Unusable::NoString("n".into())),
+        ] {
+            assert_eq!(pick(id, current, Some(old)), Err(error), "{id} {current}");
+        }
+    }
+
+    #[test]
+    fn a_version_before_of_another_form_is_none() {
+        for old in ["plain", "", r#"{"other": "x"}"#] {
+            let picked = pick("id#key", r#"{"key": "new"}"#, Some(old)).unwrap();
+            assert_eq!(picked, Versioned { current: text("new"), previous: None }, "{old}");
+        }
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        assert!(!format!("{:?}", text("s3cr3t")).contains("s3cr3t"));
+        for error in [pick("id#k", "s3cr3t", None), pick("id#k", r#"{"a": "s3cr3t"}"#, None)] {
+            let error = error.unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("s3cr3t"));
+        }
+    }
+}

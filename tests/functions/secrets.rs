@@ -1,0 +1,394 @@
+//! Secrets that are kept in AWS: the real binary, with the real SDK, against a service on this machine.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use momento_local::{Fault, MomentoLocal, Rpc};
+use serde_json::json;
+use test_support::Answer;
+use test_support::process::Process;
+use test_support::runtime_api::RuntimeApi;
+use test_support::secrets_server::{SecretRequest, SecretsServer};
+use test_support::signed;
+use tonic::Code;
+
+use crate::support::{BOTH, CACHE, Function, INBOUND, OUTBOUND, Way, listening, program, settings};
+
+const OLD: &str = "the 0ld secret";
+const NEW: &str = "the n3w secret";
+const OLD_KEY: &str = "the-0ld-key";
+const NEW_KEY: &str = "the-n3w-key";
+
+/// Both in one secret.
+const IN_ONE: [(&str, &str); 2] =
+    [("MOMENTO_API_KEY_SECRET_ID", "chat/keys#momento"), ("WEBHOOK_SIGNING_SECRET_ID", "chat/keys#webhook")];
+
+fn in_one(key: &str, secret: &str) -> String {
+    json!({"momento": key, "webhook": secret}).to_string()
+}
+
+/// The settings of a function with its secrets elsewhere.
+fn environment(endpoint: &str, secrets: &SecretsServer, with: &[(&str, &str)]) -> Vec<(String, String)> {
+    let given = [("MOMENTO_API_KEY", ""), ("WEBHOOK_SIGNING_SECRET", ""), ("RUST_LOG", "trace")];
+    let mut environment = settings(endpoint, &[&given, with].concat());
+    environment.extend(secrets.environment());
+    environment
+}
+
+/// A function, and a Momento that takes `key` only.
+async fn start(way: Way, key: &str, secrets: &SecretsServer, with: &[(&str, &str)]) -> Function {
+    let momento = MomentoLocal::builder().cache(CACHE).api_key(key).start().await.unwrap();
+    let mut environment = environment(&momento.endpoint(), secrets, with);
+    if let Way::Lambda(..) = way {
+        let runtime_api = RuntimeApi::start().await.unwrap();
+        environment.extend(runtime_api.environment());
+        let process = Process::start(program(), environment).unwrap();
+        // By then, everything is fetched.
+        runtime_api.wait_for_pollers(1).await;
+        return Function::over(momento, process, Some(runtime_api), 0);
+    }
+    let process = Process::start(program(), environment).unwrap();
+    let port = listening(&process).await;
+    Function::over(momento, process, None, port)
+}
+
+/// Sends an event signed with `secret`.
+async fn deliver(function: &Function, way: Way, secret: &str, number: u64, text: &str) -> Answer {
+    let event = signed::event(CACHE, INBOUND, number, text);
+    function.send(way, &signed::post(secret, event.to_json()).unwrap()).await
+}
+
+fn secret(id: &str, stage: &str) -> SecretRequest {
+    SecretRequest::Secret { id: id.to_owned(), stage: stage.to_owned() }
+}
+
+/// What one fetch of `id` asks for, in whatever order it came.
+fn is_one_fetch(requests: &[SecretRequest], id: &str) -> bool {
+    let stages = ["AWSCURRENT", "AWSPREVIOUS"].map(|stage| secret(id, stage));
+    requests.len() == 2 && stages.iter().all(|stage| requests.contains(stage))
+}
+
+fn shows_no_secret(function: &Function) {
+    let output = function.process.output().join("\n");
+    for hidden in [OLD, NEW, OLD_KEY, NEW_KEY] {
+        assert!(!output.contains(hidden), "{hidden} in {output}");
+    }
+}
+
+/// How a function ends that cannot start.
+async fn ends(secrets: &SecretsServer, with: &[(&str, &str)]) -> String {
+    let mut process = Process::start(program(), environment("http://127.0.0.1:1", secrets, with)).unwrap();
+    let status = process.ended().await.unwrap();
+    let output = process.output().join("\n");
+    assert_eq!(status.code(), Some(1), "{output}");
+    assert!(!output.contains(OLD) && !output.contains(OLD_KEY), "{output}");
+    output
+}
+
+#[tokio::test]
+async fn both_are_in_one_secret_which_is_fetched_once() {
+    for way in BOTH {
+        let secrets = SecretsServer::start().await.unwrap();
+        secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
+        let function = start(way, OLD_KEY, &secrets, &IN_ONE).await;
+        for number in 1..4 {
+            let answer = deliver(&function, way, OLD, number, "hello").await;
+            assert_eq!(answer.status, 200, "{way:?}: {}", answer.body);
+        }
+        assert_eq!(function.published(OUTBOUND), ["HELLO", "HELLO", "HELLO"]);
+        assert!(is_one_fetch(&secrets.requests(), "chat/keys"), "{:?}", secrets.requests());
+        shows_no_secret(&function);
+    }
+}
+
+#[tokio::test]
+async fn parameters_are_decrypted_and_their_version_before_is_taken_too() {
+    let way = BOTH[0];
+    let secrets = SecretsServer::start().await.unwrap();
+    secrets.put("/chat/momento", OLD_KEY);
+    secrets.put("/chat/keys", &json!({"webhook": OLD}).to_string());
+    secrets.put("/chat/keys", &json!({"webhook": NEW}).to_string());
+    let with = [
+        ("MOMENTO_API_KEY_SECRET_ID", "ssm:/chat/momento"),
+        ("WEBHOOK_SIGNING_SECRET_ID", "ssm:/chat/keys#webhook"),
+    ];
+    let function = start(way, OLD_KEY, &secrets, &with).await;
+    for (number, secret) in [(1, NEW), (2, OLD)] {
+        let answer = deliver(&function, way, secret, number, "hello").await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    let asked = |name: &str| {
+        let name = name.to_owned();
+        secrets.requests().contains(&SecretRequest::Parameter { name, with_decryption: true })
+    };
+    for name in ["/chat/momento", "/chat/keys", "/chat/keys:1"] {
+        assert!(asked(name), "{name} in {:?}", secrets.requests());
+    }
+    assert_eq!(secrets.requests().len(), 3);
+    shows_no_secret(&function);
+}
+
+#[tokio::test]
+async fn a_secret_that_is_given_is_accepted_beside_one_that_is_kept_elsewhere() {
+    let way = BOTH[0];
+    let secrets = SecretsServer::start().await.unwrap();
+    secrets.put("chat/webhook", NEW);
+    let with = [
+        ("MOMENTO_API_KEY", OLD_KEY),
+        ("WEBHOOK_SIGNING_SECRET_ID", "chat/webhook"),
+        ("WEBHOOK_SIGNING_SECRET_PREVIOUS", OLD),
+    ];
+    let function = start(way, OLD_KEY, &secrets, &with).await;
+    for (number, secret) in [(1, NEW), (2, OLD)] {
+        assert_eq!(deliver(&function, way, secret, number, "hello").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn what_keeps_it_from_starting_is_told_all_at_once() {
+    let secrets = SecretsServer::start().await.unwrap();
+    secrets.refuse("closed", 400, "AccessDeniedException");
+    secrets.refuse("/closed", 400, "AccessDeniedException");
+    secrets.put("plain", OLD);
+    secrets.put("object", &in_one(OLD_KEY, OLD));
+    secrets.put_bytes("bytes", OLD.as_bytes());
+    secrets.put("line", &format!("{OLD_KEY}\n"));
+    for (key, secret, said) in [
+        (
+            "none",
+            "closed",
+            [
+                "MOMENTO_API_KEY_SECRET_ID: secret none: not found: there is no such secret in this account and region",
+                "WEBHOOK_SIGNING_SECRET_ID: secret closed: not allowed: it takes secretsmanager:GetSecretValue, and kms:Decrypt",
+            ],
+        ),
+        (
+            "plain#momento",
+            "object#other",
+            [
+                "MOMENTO_API_KEY_SECRET_ID: secret plain is not a JSON object, which it has to be for #momento",
+                "WEBHOOK_SIGNING_SECRET_ID: secret object has no member \"other\"",
+            ],
+        ),
+        (
+            "ssm:/none",
+            "ssm:/closed",
+            [
+                "MOMENTO_API_KEY_SECRET_ID: parameter /none: not found: there is no such parameter",
+                "WEBHOOK_SIGNING_SECRET_ID: parameter /closed: not allowed: it takes ssm:GetParameter",
+            ],
+        ),
+        (
+            "line",
+            "bytes",
+            [
+                "MOMENTO_API_KEY_SECRET_ID: has characters that no key has, perhaps a line end",
+                "WEBHOOK_SIGNING_SECRET_ID: secret bytes: is bytes, and has to be a text",
+            ],
+        ),
+    ] {
+        let with = [("MOMENTO_API_KEY_SECRET_ID", key), ("WEBHOOK_SIGNING_SECRET_ID", secret)];
+        let output = ends(&secrets, &with).await;
+        for line in said {
+            assert!(output.contains(line), "{line} in {output}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_answer_is_not_waited_for_for_ever() {
+    let secrets = SecretsServer::start().await.unwrap();
+    secrets.hang("chat/keys");
+    secrets.hang("/chat/webhook");
+    let ids =
+        [("MOMENTO_API_KEY_SECRET_ID", "chat/keys"), ("WEBHOOK_SIGNING_SECRET_ID", "ssm:/chat/webhook")];
+    let begun = Instant::now();
+    let output = ends(&secrets, &ids).await;
+    for said in [
+        "MOMENTO_API_KEY_SECRET_ID: secret chat/keys: no answer in time",
+        "WEBHOOK_SIGNING_SECRET_ID: parameter /chat/webhook: no answer in time",
+    ] {
+        assert!(output.contains(said), "{said} in {output}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(9), "both are waited for at once");
+}
+
+#[tokio::test]
+async fn nothing_is_asked_for_where_secrets_are_given() {
+    let way = BOTH[0];
+    let secrets = SecretsServer::start().await.unwrap();
+    let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET", OLD)];
+    let function = start(way, OLD_KEY, &secrets, &with).await;
+    assert_eq!(deliver(&function, way, OLD, 1, "hello").await.status, 200);
+    assert_eq!(deliver(&function, way, NEW, 2, "hello").await.status, 403);
+    assert_eq!(secrets.requests(), []);
+}
+
+#[tokio::test]
+async fn a_signing_secret_that_is_rotated_while_it_runs_loses_nothing() {
+    for way in BOTH {
+        let secrets = SecretsServer::start().await.unwrap();
+        secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
+        let function = start(way, OLD_KEY, &secrets, &IN_ONE).await;
+        assert_eq!(deliver(&function, way, OLD, 1, "one").await.status, 200);
+        secrets.put("chat/keys", &in_one(OLD_KEY, NEW));
+        for (number, secret, text) in [(2, OLD, "two"), (3, NEW, "three"), (4, OLD, "four"), (5, NEW, "five")]
+        {
+            let answer = deliver(&function, way, secret, number, text).await;
+            assert_eq!(answer.status, 200, "{way:?} {text}: {}", answer.body);
+        }
+        assert_eq!(function.published(OUTBOUND), ["ONE", "TWO", "THREE", "FOUR", "FIVE"]);
+        assert_eq!(secrets.requests().len(), 4, "fetched at start, and once more");
+        shows_no_secret(&function);
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_rotated_while_it_runs_loses_nothing() {
+    for way in BOTH {
+        let secrets = SecretsServer::start().await.unwrap();
+        secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
+        // The key that it starts with has been withdrawn when the first event comes.
+        let function = start(way, NEW_KEY, &secrets, &IN_ONE).await;
+        secrets.put("chat/keys", &in_one(NEW_KEY, OLD));
+        for (number, text) in [(1, "one"), (2, "two")] {
+            let answer = deliver(&function, way, OLD, number, text).await;
+            assert_eq!(answer.status, 200, "{way:?}: {}", answer.body);
+            assert_eq!(answer.json()["destinations"][0]["attempts"], 1);
+        }
+        assert_eq!(function.published(OUTBOUND), ["ONE", "TWO"]);
+        assert_eq!(secrets.requests().len(), 4, "fetched at start, and once more");
+        shows_no_secret(&function);
+    }
+}
+
+#[tokio::test]
+async fn many_topics_that_are_refused_at_once_cause_one_fetch() {
+    let way = BOTH[0];
+    let secrets = SecretsServer::start().await.unwrap();
+    secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
+    // Not `topic 1`: that is the inbound topic.
+    let topics: Vec<_> = (100..200).map(|number| format!("topic {number}")).collect();
+    let topics = topics.join(",");
+    let with = [&IN_ONE[..], &[("OUTBOUND_TOPIC", ""), ("OUTBOUND_TOPICS", &topics)]].concat();
+    let function = start(way, NEW_KEY, &secrets, &with).await;
+    secrets.put("chat/keys", &in_one(NEW_KEY, OLD));
+    let answer = deliver(&function, way, OLD, 1, "one").await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    // More than once where this machine was too slow for a try to be answered in time.
+    assert_eq!(function.published("topic 199").first().map(String::as_str), Some("ONE"));
+    assert_eq!(secrets.requests().len(), 4, "fetched at start, and once more");
+}
+
+#[tokio::test]
+async fn where_the_new_key_is_not_accepted_yet_the_one_before_is_used() {
+    for way in BOTH {
+        let secrets = SecretsServer::start().await.unwrap();
+        secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
+        secrets.put("chat/keys", &in_one(NEW_KEY, OLD));
+        let function = start(way, OLD_KEY, &secrets, &IN_ONE).await;
+        for (number, text) in [(1, "one"), (2, "two"), (3, "three")] {
+            let answer = deliver(&function, way, OLD, number, text).await;
+            assert_eq!(answer.status, 200, "{way:?}: {}", answer.body);
+        }
+        assert_eq!(function.published(OUTBOUND), ["ONE", "TWO", "THREE"]);
+        assert_eq!(secrets.requests().len(), 4, "fetched at start, and once more");
+        shows_no_secret(&function);
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_may_not_do_it_is_refused_like_one_that_is_not_known() {
+    let way = BOTH[0];
+    let secrets = SecretsServer::start().await.unwrap();
+    secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
+    let function = start(way, OLD_KEY, &secrets, &IN_ONE).await;
+    // Nothing new is there: it is told as it is.
+    let fault = function.momento.inject(Fault::error(Code::PermissionDenied).on(Rpc::Publish));
+    let answer = deliver(&function, way, OLD, 1, "one").await;
+    assert_eq!((answer.status, fault.hits()), (422, 1), "{}", answer.body);
+    assert_eq!(answer.json()["destinations"][0]["reason"], "permission_denied");
+    assert_eq!(secrets.requests().len(), 4, "fetched at start, and once more");
+    // There is a version before: it is tried, and does not do better.
+    fault.remove();
+    let secrets = SecretsServer::start().await.unwrap();
+    secrets.put("chat/keys", &in_one(NEW_KEY, OLD));
+    secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
+    let function = start(way, OLD_KEY, &secrets, &IN_ONE).await;
+    let fault = function.momento.inject(Fault::error(Code::PermissionDenied).on(Rpc::Publish).times(1));
+    let answer = deliver(&function, way, OLD, 1, "one").await;
+    assert_eq!((answer.status, fault.hits()), (422, 1), "{}", answer.body);
+    assert_eq!(
+        answer.json()["destinations"][0]["reason"],
+        "permission_denied",
+        "what the current one was told"
+    );
+    assert_eq!(deliver(&function, way, OLD, 2, "two").await.status, 200, "the current one is used on");
+}
+
+#[tokio::test]
+async fn forged_signatures_cause_one_fetch_and_keep_nobody_waiting() {
+    let way = Way::Http1;
+    let secrets = SecretsServer::start().await.unwrap();
+    secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
+    let function = start(way, OLD_KEY, &secrets, &IN_ONE).await;
+    // What they cause hangs, and they with it.
+    secrets.hang("chat/keys");
+    let forged = async {
+        let forged = (0..20).map(|number| deliver(&function, way, "a guess", number, "forged"));
+        join_all(forged).await
+    };
+    let genuine = async {
+        secrets.wait_for_requests(4).await;
+        let begun = Instant::now();
+        let answer = deliver(&function, way, OLD, 100, "genuine").await;
+        (answer.status, begun.elapsed())
+    };
+    let (forged, (status, took)) = tokio::join!(forged, genuine);
+    assert!(forged.iter().all(|answer| answer.status == 403), "{forged:?}");
+    assert_eq!(status, 200);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    // It has been given up on, and what there was is used on.
+    let fetched = secrets.requests().len();
+    assert!(fetched <= 2 + 2 * 5, "one fetch, with what the SDK tries again: {fetched}");
+    let warned = function
+        .process
+        .wait_for_line(|line| line.contains("a secret could not be fetched again").then_some(()));
+    warned.await.unwrap();
+    let fetched = secrets.requests().len();
+    for number in 0..20 {
+        assert_eq!(deliver(&function, way, "a guess", number, "forged").await.status, 403);
+    }
+    assert_eq!(secrets.requests().len(), fetched, "not within a minute");
+    assert_eq!(deliver(&function, way, OLD, 101, "genuine").await.status, 200);
+    shows_no_secret(&function);
+}
+
+#[tokio::test]
+async fn what_has_reached_its_age_is_fetched_again_and_an_old_secret_no_longer_accepted() {
+    for way in BOTH {
+        let secrets = SecretsServer::start().await.unwrap();
+        secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
+        let with = [&IN_ONE[..], &[("SECRETS_MAX_AGE_SECONDS", "1")]].concat();
+        let function = start(way, OLD_KEY, &secrets, &with).await;
+        assert_eq!(deliver(&function, way, OLD, 1, "one").await.status, 200);
+        // Rotated twice: the first is neither the current one nor the one before it.
+        secrets.put("chat/keys", &in_one(OLD_KEY, NEW));
+        secrets.put("chat/keys", &in_one(OLD_KEY, "a third"));
+        secrets.answer_late(Duration::from_millis(200));
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        assert_eq!(deliver(&function, way, OLD, 2, "two").await.status, 200, "it is fetched beside this one");
+        // In Lambda, everything may stand still once the answer is out: it has been waited for.
+        if way == Way::Http1 {
+            let changed = function.process.wait_for_line(|line| {
+                let is_it =
+                    line.contains("a secret has changed") && line.contains("WEBHOOK_SIGNING_SECRET_ID");
+                is_it.then_some(())
+            });
+            changed.await.unwrap();
+        }
+        assert_eq!(deliver(&function, way, OLD, 3, "three").await.status, 403, "{way:?}");
+        assert_eq!(deliver(&function, way, NEW, 4, "four").await.status, 200, "{way:?}");
+        shows_no_secret(&function);
+    }
+}
