@@ -87,7 +87,7 @@ impl DeadLetters {
             attributes: std::collections::BTreeMap::new(),
             delay_seconds: None,
         };
-        self.carrier.carry(&Parcel::Message(message), deadline).await.result
+        self.carrier.carry(&Parcel::Message(message), deadline).await.result.map(drop)
     }
 }
 

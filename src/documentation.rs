@@ -5,6 +5,11 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::config::file;
+#[cfg(feature = "aws")]
+use crate::destination::Fields;
+use crate::destination::outlet::{KINDS, is_built_in};
+#[cfg(feature = "aws")]
+use crate::route::To;
 use crate::transform::tests::faulty_of;
 use crate::transform::{Context, Message, Pseudo, Stage, Transformed, Transforms};
 use crate::webhook::TIME_TO_ANSWER;
@@ -50,12 +55,41 @@ fn every_file_is_read() {
         .filter(|block| block.language == "toml" && block.text.contains("[[routes]]"))
         .collect();
     assert!(files.len() >= 4, "{} files", files.len());
-    for Block { text, place, .. } in files {
+    let can_be_read = |block: &Block<'_>| {
+        let used = |kind: &str| block.text.contains(&format!("{kind} = {{"));
+        KINDS.iter().all(|kind| !used(kind) || is_built_in(kind))
+    };
+    for Block { text, place, .. } in files.into_iter().filter(can_be_read) {
         if let Err(errors) = file::read(text, &transforms()) {
             let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
             panic!("{place}: {errors:#?}");
         }
     }
+}
+
+/// Behind a file whose one destination is no topic there is what it hands in of the first event of the room `friends`.
+#[cfg(feature = "aws")]
+#[test]
+fn everything_that_is_handed_in_is_what_is_shown() {
+    let (mut kinds, mut wrong) = (std::collections::HashSet::new(), Vec::new());
+    for pair in blocks().windows(2) {
+        let [file, shown] = pair else { continue };
+        if file.language != "toml" || shown.language != "json" || !file.text.contains("[[routes]]") {
+            continue;
+        }
+        let routes = file::read(file.text, &transforms()).unwrap();
+        let event = event("chat", "friends-publish", 1);
+        let plan = routes.plan(&event).unwrap().unwrap();
+        let To::Outlet(outlet) = &plan.route().destinations()[0].to else { panic!("{}", file.place) };
+        let parcel = outlet.parcel(&Fields::new(&plan.context(Instant::now()), plan.text())).unwrap();
+        let made = serde_json::to_value(&parcel).unwrap();
+        if serde_json::from_str::<serde_json::Value>(shown.text).ok().as_ref() != Some(&made) {
+            wrong.push(format!("{}: {}", shown.place, serde_json::to_string_pretty(&parcel).unwrap()));
+        }
+        kinds.insert(outlet.kind());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(kinds.len(), KINDS.len());
 }
 
 /// An example is a list of transforms in TOML and behind it lines with a text and what becomes of it.

@@ -12,7 +12,9 @@ use futures_util::future::{BoxFuture, join, join_all};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::destination::{Carrier, DeliveryError, Fields, Nowhere, Outlet, Publisher, Target, Topic};
+use crate::destination::{
+    Carrier, DeliveryError, Fields, Nowhere, Outlet, Publisher, Taken, Target, Topic, Unfit,
+};
 use crate::reason::Reason;
 use crate::retry::RetryPolicy;
 use crate::route::{Plan, To};
@@ -46,7 +48,7 @@ pub enum Outcome {
         /// Tries, the good one included.
         attempts: u32,
     },
-    /// It had what is its share at an earlier delivery of the same event.
+    /// It has had what is its share from an earlier delivery of the same event.
     AlreadyPublished,
     /// A transform decided that it gets no text.
     Dropped {
@@ -64,10 +66,17 @@ pub enum Outcome {
         /// The same in words.
         detail: Cow<'static, str>,
     },
-    /// Its name cannot be made: the event has no such field.
+    /// Its name cannot be made, or something else that it needs: the event has no such field.
     Unnamed {
         /// The field.
         missing: String,
+    },
+    /// The text is none for it.
+    Unfit {
+        /// What is wrong with it.
+        reason: Reason,
+        /// The same in words.
+        detail: Cow<'static, str>,
     },
     /// It did not take the text, in this many tries.
     Failed {
@@ -209,12 +218,14 @@ impl<P: Publisher> FanOut<P> {
     async fn hand_in(&self, outlet: &Outlet, job: Job<'_>, text: &str) -> Outcome {
         let parcel = match outlet.parcel(&Fields::new(job.context, text)) {
             Ok(parcel) => parcel,
-            Err(missing) => return Outcome::Unnamed { missing },
+            Err(Unfit::Missing(missing)) => return Outcome::Unnamed { missing },
+            Err(Unfit::Refused { reason, detail }) => return Outcome::Unfit { reason, detail },
         };
         let carried = self.carrier.carry(&parcel, job.deadline).await;
         let attempts = carried.attempts;
         match carried.result {
-            Ok(()) => Outcome::Published { attempts },
+            Ok(Taken::New) => Outcome::Published { attempts },
+            Ok(Taken::AlreadyThere) => Outcome::AlreadyPublished,
             Err(error) => {
                 let (kind, reason) = (outlet.kind(), error.reason);
                 tracing::debug!(kind, %reason, source = ?error.source, "not taken");
@@ -268,7 +279,9 @@ impl Outcome {
     pub const fn failure(&self) -> Option<Reason> {
         match self {
             Self::Published { .. } | Self::AlreadyPublished | Self::Dropped { .. } => None,
-            Self::NotTransformed { reason, .. } | Self::Failed { reason, .. } => Some(*reason),
+            Self::NotTransformed { reason, .. }
+            | Self::Failed { reason, .. }
+            | Self::Unfit { reason, .. } => Some(*reason),
             Self::Unnamed { .. } => Some(Reason::InvalidArgument),
         }
     }
@@ -283,7 +296,9 @@ impl Outcome {
             Self::NotTransformed { reason, .. } | Self::Failed { reason, .. } if reason.is_passing() => {
                 "failed"
             }
-            Self::NotTransformed { .. } | Self::Failed { .. } | Self::Unnamed { .. } => "refused",
+            Self::NotTransformed { .. } | Self::Failed { .. } | Self::Unfit { .. } | Self::Unnamed { .. } => {
+                "refused"
+            }
         }
     }
 }
@@ -321,6 +336,7 @@ impl Delivery<'_> {
                 delivery.serialize_entry("transform", transform)?;
                 delivery.serialize_entry("detail", detail)?;
             }
+            Outcome::Unfit { detail, .. } => delivery.serialize_entry("detail", detail)?,
             Outcome::Unnamed { missing } => {
                 delivery.serialize_entry("detail", &format!("the event has no {missing}"))?;
             }
@@ -594,6 +610,10 @@ pub(crate) mod tests {
             (
                 Outcome::Unnamed { missing: "token_id".into() },
                 r#""status":"refused","reason":"invalid_argument","detail":"the event has no token_id""#,
+            ),
+            (
+                Outcome::Unfit { reason: Reason::TooLarge, detail: "why".into() },
+                r#""status":"refused","reason":"too_large","detail":"why""#,
             ),
         ] {
             assert_eq!(shown(outcome), format!(r#"{{"cache":"c","topic":"t",{expected}}}"#));

@@ -10,6 +10,10 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::config::file::{DestinationKeys, RouteKeys};
+use crate::destination::dynamodb::{DynamoDb, DynamoDbKeys};
+use crate::destination::eventbridge::{EventBridge, EventBridgeKeys};
+use crate::destination::sqs::{Sqs, SqsKeys};
+use crate::destination::step_functions::{StepFunctions, StepFunctionsKeys};
 use crate::transform::echo::Echo;
 use crate::transform::filter::Filter;
 use crate::transform::json::Json;
@@ -50,15 +54,24 @@ pub fn schema() -> Value {
         ],
     );
     require(&mut route, "destinations");
-    let mut destination = of::<DestinationKeys>(generator);
-    extend(
-        &mut destination,
-        [
-            ("transforms", list("What is done to the text, in place of what the route has.")),
-            ("then", list("What is done to the text, behind what the route has.")),
-        ],
-    );
-    destination.insert("not".to_owned(), json!({"required": ["transforms", "then"]}));
+    let mut destinations: Vec<_> = std::iter::once(of::<DestinationKeys>(generator))
+        .chain(outlets(generator).into_iter().map(|(kind, settings)| {
+            object(json!({
+                "description": settings.get("description"), "type": "object", "additionalProperties": false,
+                "required": [kind], "properties": {kind: settings},
+            }))
+        }))
+        .collect();
+    for destination in &mut destinations {
+        extend(
+            destination,
+            [
+                ("transforms", list("What is done to the text, in place of what the route has.")),
+                ("then", list("What is done to the text, behind what the route has.")),
+            ],
+        );
+        destination.insert("not".to_owned(), json!({"required": ["transforms", "then"]}));
+    }
     let kinds = kinds(generator);
     let transforms = Transforms::standard().with_translator(Arc::new(Pseudo));
     let named: Vec<_> =
@@ -82,10 +95,20 @@ pub fn schema() -> Value {
         },
         "$defs": {
             "Route": route,
-            "Destination": destination,
+            "Destination": {"anyOf": destinations},
             "Transforms": {"type": "array", "items": {"anyOf": transforms.collect::<Vec<_>>()}},
         },
     })
+}
+
+/// All kinds of outlets, and their settings.
+fn outlets(generator: &mut SchemaGenerator) -> [(&'static str, Map<String, Value>); 4] {
+    [
+        (DynamoDb::KIND, of::<DynamoDbKeys>(generator)),
+        (EventBridge::KIND, of::<EventBridgeKeys>(generator)),
+        (Sqs::KIND, of::<SqsKeys>(generator)),
+        (StepFunctions::KIND, of::<StepFunctionsKeys>(generator)),
+    ]
 }
 
 /// One kind of transform.
@@ -177,6 +200,20 @@ mod tests {
             let properties = kind.settings["properties"].as_object().unwrap();
             for (name, schema) in properties {
                 assert!(schema["description"].is_string(), "{}.{name}: {schema}", kind.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_kind_of_outlet_is_in_it_and_says_what_its_settings_are() {
+        let mut generator = SchemaSettings::draft2020_12()
+            .with(|settings| settings.inline_subschemas = true)
+            .into_generator();
+        let outlets = outlets(&mut generator);
+        assert_eq!(outlets.each_ref().map(|(kind, _)| *kind), crate::destination::outlet::KINDS);
+        for (kind, settings) in outlets {
+            for (name, schema) in settings["properties"].as_object().unwrap() {
+                assert!(schema["description"].is_string(), "{kind}.{name}: {schema}");
             }
         }
     }

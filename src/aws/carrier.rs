@@ -1,41 +1,59 @@
 //! Hands in parcels at the services that they are for.
 
 use futures_util::future::BoxFuture;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use super::Aws;
 use super::failure::Failure;
 use super::in_time::{InTime, in_time};
-use crate::destination::{Carried, Carrier, DeliveryError, Parcel};
+use super::{Aws, MAX_ATTEMPTS};
+use crate::destination::{Carried, Carrier, DeliveryError, Parcel, Taken};
 
 impl Carrier for Aws {
     fn carry<'c>(&'c self, parcel: &'c Parcel, deadline: Instant) -> BoxFuture<'c, Carried> {
         Box::pin(async move {
             let tries = InTime::new(deadline);
-            let result = in_time(deadline, self.hand_in(parcel, tries.clone())).await;
-            // The last try failed too where they all did, and the good one is not counted there.
-            let attempts = tries.failed() + u32::from(result.is_ok());
-            Carried { attempts, result: result.map_err(Into::into) }
+            let result = in_time(deadline, self.until_taken(parcel, &tries)).await;
+            Carried { attempts: tries.begun(), result: result.map_err(Into::into) }
         })
     }
 }
 
 impl Aws {
-    fn hand_in<'c>(&'c self, parcel: &'c Parcel, tries: InTime) -> BoxFuture<'c, Result<(), Failure>> {
-        match parcel {
-            #[cfg(feature = "sqs")]
-            Parcel::Message(message) => Box::pin(self.send_message(message, tries)),
-            #[cfg(not(feature = "sqs"))]
-            Parcel::Message(_) => absent(),
+    /// Tries again where the SDK does not, and it may be worth it: it leaves alone a request of which a part has
+    /// failed, and one that is in conflict with another.
+    async fn until_taken(&self, parcel: &Parcel, tries: &InTime) -> Result<Taken, Failure> {
+        let mut calls = 1;
+        loop {
+            let failure = match self.hand_in(parcel, tries.clone()).await {
+                Err(failure) if failure.reason.is_passing() && calls < MAX_ATTEMPTS => failure,
+                ended => return ended,
+            };
+            match tries.pause() {
+                Some(pause) => sleep(pause).await,
+                None => return Err(failure),
+            }
+            calls += 1;
         }
     }
-}
 
-/// For what this build does not have, and so accepts in no file.
-#[cfg(not(feature = "aws"))]
-fn absent<'c>() -> BoxFuture<'c, Result<(), Failure>> {
-    let failure = Failure::new(crate::reason::Reason::InvalidArgument, "not in this build");
-    Box::pin(futures_util::future::ready(Err(failure)))
+    fn hand_in<'c>(&'c self, parcel: &'c Parcel, tries: InTime) -> BoxFuture<'c, Result<Taken, Failure>> {
+        match parcel {
+            #[cfg(feature = "dynamodb")]
+            Parcel::Row(row) => Box::pin(self.write(row, tries)),
+            #[cfg(feature = "eventbridge")]
+            Parcel::Event(event) => Box::pin(self.put_event(event, tries)),
+            #[cfg(feature = "sqs")]
+            Parcel::Message(message) => Box::pin(self.send_message(message, tries)),
+            #[cfg(feature = "step-functions")]
+            Parcel::Execution(execution) => Box::pin(self.start_execution(execution, tries)),
+            #[cfg(not(feature = "aws"))]
+            _ => {
+                // What this build does not have it accepts in no file.
+                let failure = Failure::new(crate::reason::Reason::InvalidArgument, "not in this build");
+                Box::pin(futures_util::future::ready(Err(failure)))
+            }
+        }
+    }
 }
 
 impl From<Failure> for DeliveryError {

@@ -37,6 +37,13 @@ impl Failure {
         Self { reason, detail, source: None }
     }
 
+    /// What a service says of one part of a request, in an answer that is none of success or of failure as a whole.
+    pub(super) fn of_part(code: &str) -> Self {
+        let (reason, detail) =
+            by_code(code).unwrap_or((Reason::InvalidArgument, "the service does not take the request"));
+        Self { reason, detail, source: Some(code.to_owned().into()) }
+    }
+
     /// The caller's time is up.
     pub(super) const fn timed_out() -> Self {
         Self::new(Reason::TimedOut, "no answer in time")
@@ -95,6 +102,7 @@ const UNREADABLE: (Reason, &str) = (Reason::Internal, "the service's answer cann
 
 /// What the services call it. Those that one of them models and those that any may answer are told by the
 /// same codes.
+#[expect(clippy::too_many_lines, reason = "it is one table")]
 fn by_code(code: &str) -> Option<(Reason, &'static str)> {
     Some(match code {
         "TooManyRequestsException"
@@ -107,16 +115,31 @@ fn by_code(code: &str) -> Option<(Reason, &'static str)> {
         | "BandwidthLimitExceeded"
         | "LimitExceededException"
         | "PriorRequestNotComplete"
-        | "SlowDown" => (Reason::RateLimited, "too many requests"),
+        | "SlowDown"
+        | "OverLimit"
+        | "KMS.ThrottlingException"
+        | "KmsThrottlingException"
+        | "ProvisionedThroughputExceeded"
+        | "ProvisionedThroughputExceededException"
+        | "ThrottlingError"
+        | "ExecutionLimitExceeded" => (Reason::RateLimited, "too many requests"),
         "ServiceUnavailableException" | "ServiceUnavailable" => {
             (Reason::Unavailable, "the service is not available")
         }
+        "TransactionConflict"
+        | "TransactionConflictException"
+        | "TransactionInProgressException"
+        | "ReplicatedWriteConflictException" => (Reason::Unavailable, "another change is under way"),
         "RequestTimeout" | "RequestTimeoutException" => (Reason::TimedOut, "the service took too long"),
         "InternalServerException"
         | "InternalServerError"
         | "InternalServiceError"
         | "InternalFailure"
-        | "InternalError" => (Reason::Internal, "the service failed"),
+        | "InternalError"
+        | "InternalException" => (Reason::Internal, "the service failed"),
+        "ItemCollectionSizeLimitExceeded" | "ItemCollectionSizeLimitExceededException" => {
+            (Reason::TooLarge, "there is too much with this key")
+        }
         "TextSizeLimitExceededException" => (Reason::TooLarge, "the text is too long"),
         "UnsupportedLanguagePairException" => {
             (Reason::InvalidArgument, "the service does not translate between these languages")
@@ -131,15 +154,39 @@ fn by_code(code: &str) -> Option<(Reason, &'static str)> {
         | "ValidationException"
         | "ValidationError"
         | "SerializationException"
+        | "InvalidMessageContents"
+        | "InvalidAddress"
+        | "InvalidSecurity"
+        | "InvalidArn"
+        | "InvalidExecutionInput"
+        | "InvalidName"
+        | "InvalidArgument"
+        | "MalformedDetail"
+        | "MissingParameter"
+        | "AWS.SimpleQueueService.UnsupportedOperation"
+        | "UnsupportedOperation"
         | "UnknownOperationException" => (Reason::InvalidArgument, "the service does not take the request"),
-        "InvalidKeyId" | "DecryptionFailure" => (Reason::InvalidArgument, "its key cannot be used"),
-        "ResourceNotFoundException" | "ParameterNotFound" | "ParameterVersionNotFound" => {
-            (Reason::NotFound, "not found")
-        }
+        "InvalidKeyId"
+        | "DecryptionFailure"
+        | "KMS.DisabledException"
+        | "KMS.InvalidKeyUsageException"
+        | "KMS.InvalidStateException"
+        | "KMS.NotFoundException"
+        | "KmsInvalidStateException" => (Reason::InvalidArgument, "its key cannot be used"),
+        "ResourceNotFoundException"
+        | "ParameterNotFound"
+        | "ParameterVersionNotFound"
+        | "QueueDoesNotExist"
+        | "AWS.SimpleQueueService.NonExistentQueue"
+        | "StateMachineDoesNotExist"
+        | "StateMachineDeleting" => (Reason::NotFound, "not found"),
         "AccessDeniedException"
         | "AccessDenied"
         | "NotAuthorized"
         | "OptInRequired"
+        | "KMS.AccessDeniedException"
+        | "KMS.OptInRequired"
+        | "KmsAccessDeniedException"
         | "KMSAccessDeniedException" => (Reason::PermissionDenied, "not allowed to these credentials"),
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
             (Reason::Unauthenticated, "the AWS credentials have expired")
@@ -236,6 +283,90 @@ mod tests {
         for status in [500, 502, 503, 504] {
             assert!(by_status(status).is_some_and(|(reason, _)| reason.is_passing()), "{status}");
         }
+    }
+
+    /// All that the calls of destinations are said to answer, but for what
+    /// means that it was done before.
+    #[test]
+    fn what_destinations_answer_has_its_reason() {
+        for (reason, codes) in [
+            (
+                Reason::RateLimited,
+                &[
+                    "RequestThrottled",
+                    "OverLimit",
+                    "KMS.ThrottlingException",
+                    "KmsThrottlingException",
+                    "ProvisionedThroughputExceededException",
+                    "ProvisionedThroughputExceeded",
+                    "ThrottlingError",
+                    "ThrottlingException",
+                    "RequestLimitExceeded",
+                    "ExecutionLimitExceeded",
+                ][..],
+            ),
+            (
+                Reason::Unavailable,
+                &[
+                    "TransactionConflict",
+                    "TransactionConflictException",
+                    "TransactionInProgressException",
+                    "ReplicatedWriteConflictException",
+                ],
+            ),
+            (Reason::Internal, &["InternalServerError", "InternalException", "InternalFailure"]),
+            (
+                Reason::NotFound,
+                &[
+                    "ResourceNotFoundException",
+                    "AWS.SimpleQueueService.NonExistentQueue",
+                    "QueueDoesNotExist",
+                    "StateMachineDoesNotExist",
+                    "StateMachineDeleting",
+                ],
+            ),
+            (
+                Reason::PermissionDenied,
+                &[
+                    "AccessDeniedException",
+                    "AccessDenied",
+                    "KMS.AccessDeniedException",
+                    "KMS.OptInRequired",
+                    "KmsAccessDeniedException",
+                ],
+            ),
+            (
+                Reason::TooLarge,
+                &["ItemCollectionSizeLimitExceeded", "ItemCollectionSizeLimitExceededException"],
+            ),
+            (
+                Reason::InvalidArgument,
+                &[
+                    "InvalidAddress",
+                    "InvalidMessageContents",
+                    "InvalidSecurity",
+                    "AWS.SimpleQueueService.UnsupportedOperation",
+                    "KMS.DisabledException",
+                    "KMS.InvalidKeyUsageException",
+                    "KMS.InvalidStateException",
+                    "KMS.NotFoundException",
+                    "KmsInvalidStateException",
+                    "MalformedDetail",
+                    "InvalidArgument",
+                    "InvalidArn",
+                    "InvalidExecutionInput",
+                    "InvalidName",
+                    "ValidationException",
+                    "ValidationError",
+                ],
+            ),
+        ] {
+            for code in codes {
+                assert_eq!(by_code(code).map(|(reason, _)| reason), Some(reason), "{code}");
+                assert_eq!(Failure::of_part(code).reason, reason, "{code}");
+            }
+        }
+        assert_eq!(Failure::of_part("Unheard").reason, Reason::InvalidArgument);
     }
 
     #[test]

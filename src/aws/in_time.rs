@@ -5,13 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeTransmitInterceptorContextRef, InterceptorContext,
+};
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
 use super::failure::Failure;
-use super::{FIRST_PAUSE, LONGEST_PAUSE};
+use super::{FIRST_PAUSE, LONGEST_PAUSE, MAX_ATTEMPTS};
 
 /// A try that could not take at least this long is not begun: nobody would learn what came of it.
 const LEAST_ATTEMPT: Duration = Duration::from_millis(100);
@@ -35,17 +41,52 @@ pub(super) fn in_time<'c, T>(
 #[derive(Clone, Debug)]
 pub(super) struct InTime {
     deadline: Instant,
-    failed: Arc<AtomicU32>,
+    begun: Arc<AtomicU32>,
 }
 
 impl InTime {
     pub(super) fn new(deadline: Instant) -> Self {
-        Self { deadline, failed: Arc::default() }
+        Self { deadline, begun: Arc::default() }
     }
 
-    /// How many tries have failed so far, of all clones.
-    pub(super) fn failed(&self) -> u32 {
-        self.failed.load(Ordering::Relaxed)
+    /// How many tries have begun so far, of all clones.
+    pub(super) fn begun(&self) -> u32 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// The pause before another try where the SDK does not try again by itself; none where there is to be no other.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        let pause = self.longest_pause().mul_f64(rand::random());
+        self.is_left(pause).then_some(pause)
+    }
+
+    /// Whether another try, after such a pause, could end in time.
+    fn is_left(&self, pause: Duration) -> bool {
+        // The SDK counts for each call anew.
+        self.begun() < MAX_ATTEMPTS && Instant::now() + pause + LEAST_ATTEMPT <= self.deadline
+    }
+
+    /// The longest pause before the next try.
+    fn longest_pause(&self) -> Duration {
+        let doubled = self.begun().saturating_sub(1).min(16);
+        FIRST_PAUSE.saturating_mul(1 << doubled).min(LONGEST_PAUSE)
+    }
+}
+
+/// Counts. The SDK classifies a failed try more than once, so that it cannot be done there.
+impl Intercept for InTime {
+    fn name(&self) -> &'static str {
+        "in time"
+    }
+
+    fn read_before_attempt(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -54,9 +95,7 @@ impl ClassifyRetry for InTime {
         if !attempt.is_failed() {
             return RetryAction::NoActionIndicated;
         }
-        let failed = self.failed.fetch_add(1, Ordering::Relaxed).min(16);
-        let pause = FIRST_PAUSE.saturating_mul(1 << failed).min(LONGEST_PAUSE);
-        if Instant::now() + pause + LEAST_ATTEMPT > self.deadline {
+        if !self.is_left(self.longest_pause()) {
             return RetryAction::RetryForbidden;
         }
         match attempt.response().map(|response| response.status().as_u16()) {

@@ -16,6 +16,10 @@
 )]
 
 mod carrier;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
+#[cfg(feature = "eventbridge")]
+mod eventbridge;
 mod failure;
 mod in_time;
 #[cfg(feature = "parameters")]
@@ -24,6 +28,8 @@ mod parameter;
 mod secret;
 #[cfg(feature = "sqs")]
 mod sqs;
+#[cfg(feature = "step-functions")]
+mod step_functions;
 #[cfg(feature = "translate")]
 mod translate;
 
@@ -105,8 +111,11 @@ macro_rules! clients {
 }
 
 clients! {
+    "dynamodb" dynamodb: aws_sdk_dynamodb,
+    "eventbridge" eventbridge: aws_sdk_eventbridge,
     "parameters" ssm: aws_sdk_ssm,
     "secrets" secrets_manager: aws_sdk_secretsmanager,
+    "step-functions" sfn: aws_sdk_sfn,
     "sqs" sqs: aws_sdk_sqs,
     "translate" translate: aws_sdk_translate,
 }

@@ -6,10 +6,12 @@ use aws_sdk_sqs::types::MessageAttributeValue;
 use super::Aws;
 use super::failure::Failure;
 use super::in_time::InTime;
+use crate::destination::Taken;
 use crate::destination::sqs::QueueMessage;
+use crate::reason::Reason;
 
 impl Aws {
-    pub(super) async fn send_message(&self, message: &QueueMessage, tries: InTime) -> Result<(), Failure> {
+    pub(super) async fn send_message(&self, message: &QueueMessage, tries: InTime) -> Result<Taken, Failure> {
         let QueueMessage { queue, body, group, deduplication, attributes, delay_seconds } = message;
         let mut call = self
             .sqs()
@@ -24,11 +26,15 @@ impl Aws {
             let value = MessageAttributeValue::builder().data_type("String").string_value(text);
             let value = value.build().map_err(|error| Failure {
                 source: Some(Box::new(error)),
-                ..Failure::new(crate::reason::Reason::InvalidArgument, "an attribute is none")
+                ..Failure::new(Reason::InvalidArgument, "an attribute is none")
             })?;
             call = call.message_attributes(name, value);
         }
-        call.customize().config_override(Config::builder().retry_classifier(tries)).send().await?;
-        Ok(())
+        call.customize()
+            .interceptor(tries.clone())
+            .config_override(Config::builder().retry_classifier(tries))
+            .send()
+            .await?;
+        Ok(Taken::New)
     }
 }

@@ -35,6 +35,7 @@ impl AmazonTranslator {
     }
 
     async fn call(&self, request: Request<'_>) -> Result<Translation, Failure> {
+        let tries = InTime::new(request.deadline);
         let call = self
             .aws
             .translate()
@@ -48,7 +49,8 @@ impl AmazonTranslator {
                 (!request.terminologies.is_empty()).then(|| request.terminologies.to_vec()),
             )
             .customize()
-            .config_override(Config::builder().retry_classifier(InTime::new(request.deadline)));
+            .interceptor(tries.clone())
+            .config_override(Config::builder().retry_classifier(tries));
         let translated = call.send().await?;
         // The SDK reads an answer that lacks a field as one where it is empty.
         if translated.translated_text.is_empty() || translated.source_language_code.is_empty() {

@@ -19,10 +19,14 @@
 use std::fmt;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::destination::sqs::{Sqs, SqsKeys};
+use crate::destination::dynamodb::DynamoDb;
+use crate::destination::eventbridge::EventBridge;
+use crate::destination::sqs::Sqs;
+use crate::destination::step_functions::StepFunctions;
 use crate::destination::{Outlet, outlet};
 use crate::names::CacheName;
 use crate::route::pattern::ParseError;
@@ -80,6 +84,8 @@ struct Nothing {}
 pub(crate) struct Texts<'t, 'r> {
     reader: &'t mut Reader<'r>,
     captures: &'t [&'t str],
+    /// Whether all that was given is there: what was at fault is left out.
+    is_whole: bool,
 }
 
 impl Texts<'_, '_> {
@@ -93,13 +99,20 @@ impl Texts<'_, '_> {
         self.reader.template(what, text, self.captures)
     }
 
+    /// Notes that something is not given, unless it was, and was at fault.
+    pub(crate) fn lack(&mut self, span: Span, message: impl Into<String>) {
+        if self.is_whole {
+            self.fault(span, message);
+        }
+    }
+
     /// Notes what is wrong at a place, and what to do.
     pub(crate) fn fault(&mut self, span: Span, message: impl Into<String>) {
         self.reader.note(span, message);
     }
 }
 
-/// What a destination that is a topic may have in its table.
+/// What a destination may have in its table, beside a kind in place of a topic.
 const KEYS: [&str; 4] = ["topic", "cache", "transforms", "then"];
 
 /// Which events, what is done to them, and where they go.
@@ -189,7 +202,8 @@ impl Reader<'_> {
             Ok(pattern) => pattern,
             Err(error) => return self.not_a_name("topic", topic.span(), &error),
         };
-        let reserved = pattern.names().find(|name| transform::FIELDS.contains(name) || FIELDS.contains(name));
+        let fields = [&transform::FIELDS[..], &FIELDS, &outlet::FIELDS].concat();
+        let reserved = pattern.names().find(|name| fields.contains(name));
         match reserved.map(ToOwned::to_owned) {
             None => Some(pattern),
             Some(name) => {
@@ -257,7 +271,11 @@ impl Reader<'_> {
         }
         let span = given.span();
         let Ok(mut given) = Given::table(given) else {
-            return self.fault(span, "a destination is the name of a topic, or a table with `topic`");
+            let message = format!(
+                "a destination is the name of a topic, or a table with `topic` or one of {}",
+                kinds()
+            );
+            return self.fault(span, message);
         };
         let (transforms, then) = (given.take("transforms"), given.take("then"));
         if let (Some(_), Some(then)) = (&transforms, &then) {
@@ -283,7 +301,7 @@ impl Reader<'_> {
             outlet::KINDS.into_iter().filter_map(|kind| Some((kind, given.take(kind)?))).collect();
         let mut kinds = kinds.into_iter();
         let Some((kind, settings)) = kinds.next() else {
-            let keys: DestinationKeys = self.rest(given, &KEYS)?;
+            let keys: DestinationKeys = self.rest(given, &[&KEYS[..], &outlet::KINDS].concat())?;
             let cache = match &keys.cache {
                 None => Some(None),
                 Some(cache) => self.cache_template(cache, captures).map(Some),
@@ -291,9 +309,12 @@ impl Reader<'_> {
             let topic = self.template("topic", &keys.topic, captures);
             return Some(To::Topic(Outbound { cache: cache?, topic: topic? }));
         };
-        if let Some((other, settings)) = kinds.next() {
+        for (other, settings) in kinds {
             let message = format!("a destination is one of `{kind}` and `{other}`; make it two destinations");
             self.note(settings.span(), message);
+            // For what is wrong in it.
+            let settings = self.kept(Given::table(settings));
+            settings.map(|settings| self.outlet(other, settings, captures));
         }
         for (key, value) in given.into_entries() {
             let key = key.into_inner();
@@ -307,9 +328,11 @@ impl Reader<'_> {
     fn outlet(&mut self, kind: &str, settings: Given<'_>, captures: &[&str]) -> Option<Outlet> {
         let span = settings.span();
         let outlet = match kind {
-            Sqs::KIND => {
-                let keys: SqsKeys = self.kept_most(settings.read_most())?;
-                Sqs::read(keys, &mut Texts { reader: self, captures }).map(Outlet::Sqs)
+            DynamoDb::KIND => self.kind(settings, captures, DynamoDb::read).map(Outlet::DynamoDb),
+            EventBridge::KIND => self.kind(settings, captures, EventBridge::read).map(Outlet::EventBridge),
+            Sqs::KIND => self.kind(settings, captures, Sqs::read).map(Outlet::Sqs),
+            StepFunctions::KIND => {
+                self.kind(settings, captures, StepFunctions::read).map(Outlet::StepFunctions)
             }
             _ => None,
         };
@@ -317,6 +340,19 @@ impl Reader<'_> {
             return outlet;
         }
         self.fault(span, format!("`{kind}` needs a build with the cargo feature `{}`", outlet::feature(kind)))
+    }
+
+    /// The settings of one kind.
+    fn kind<K: DeserializeOwned, O>(
+        &mut self,
+        settings: Given<'_>,
+        captures: &[&str],
+        read: impl Fn(K, &mut Texts<'_, '_>) -> Option<O>,
+    ) -> Option<O> {
+        let (keys, faults) = settings.read_most();
+        let is_whole = faults.is_empty();
+        self.faults.extend(faults);
+        read(keys?, &mut Texts { reader: self, captures, is_whole })
     }
 
     fn stages(&mut self, list: Spanned<DeValue<'_>>, captures: &[&str]) -> Option<Vec<Stage>> {
@@ -393,7 +429,7 @@ impl Reader<'_> {
     }
 
     /// What is left of a table, as a `T` without what is wrong; `keys` are all that it may have.
-    fn rest<T: serde::de::DeserializeOwned>(&mut self, given: Given<'_>, keys: &[&str]) -> Option<T> {
+    fn rest<T: DeserializeOwned>(&mut self, given: Given<'_>, keys: &[&str]) -> Option<T> {
         let (read, faults) = given.read_most();
         let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
         for fault in faults {
@@ -403,7 +439,12 @@ impl Reader<'_> {
                     format!("{unknown}`, expected one of {}", keys.join(", "))
                 }
                 _ if fault.message == "missing field `topic`" => {
-                    "there is no `topic` here; write topic = \"its name\"".to_owned()
+                    let place = "there is no `topic` here; write topic = \"its name\"";
+                    if keys.iter().any(|key| key == "`then`") {
+                        format!("{place}, or one of {}", kinds())
+                    } else {
+                        place.to_owned()
+                    }
                 }
                 _ => fault.message,
             };
@@ -414,11 +455,6 @@ impl Reader<'_> {
 
     fn not_a_name<T>(&mut self, what: &str, span: Span, error: &ParseError) -> Option<T> {
         self.fault(span, format!("the {what} {error}"))
-    }
-
-    fn kept_most<T>(&mut self, (read, faults): (Option<T>, Vec<Fault>)) -> Option<T> {
-        self.faults.extend(faults);
-        read
     }
 
     fn kept<T>(&mut self, read: Result<T, Fault>) -> Option<T> {
@@ -450,6 +486,11 @@ impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.line, self.column, self.message)
     }
+}
+
+/// All kinds of outlets, for a message.
+fn kinds() -> String {
+    outlet::KINDS.map(|kind| format!("`{kind}`")).join(", ")
 }
 
 /// All names that stand in braces.
@@ -611,6 +652,19 @@ destinations = ["c"]
             told,
             "3:17: the route would feed itself for ever: \"a\" -> \"b\" -> \"a\", which is for the route at line 1 again; name a topic that leads elsewhere"
         );
+    }
+
+    #[cfg(not(feature = "aws-sdk"))]
+    #[test]
+    fn what_a_build_does_not_have_is_told_with_what_is_wrong_beside_it() {
+        let told = errors("[[routes]]\ntopic = 'a'\ndestinations = [{ sqs = { queue = 'orders' } }]");
+        assert_eq!(told.len(), 2, "{told:#?}");
+        assert_eq!(told[0], "3:25: `sqs` needs a build with the cargo feature `sqs`");
+        assert!(told[1].contains("the queue is given by its URL"), "{told:#?}");
+        let told = errors(
+            "[[routes]]\ntopic = 'a'\ndestinations = [{ step_functions = { state_machine = 'arn:x' } }]",
+        );
+        assert_eq!(told, ["3:36: `step_functions` needs a build with the cargo feature `step-functions`"]);
     }
 
     #[test]

@@ -4,17 +4,25 @@
 //! | --- | --- |
 //! | [`topic`] | a topic of Momento |
 //! | [`outlet`] | a place of Amazon Web Services: what all of these have in common |
+//! | [`content`] | what is handed in there: texts, numbers, JSON, made of an event |
+//! | [`dynamodb`] | a table |
+//! | [`eventbridge`] | a bus |
 //! | [`sqs`] | a queue |
+//! | [`step_functions`] | a state machine |
 //!
 //! A topic is published to by a [`Publisher`]. An outlet makes a [`Parcel`] of a text and what is known of its
 //! event, which takes nothing but the settings of the route; what carries parcels is a [`Carrier`], so
 //! that routes can be read, checked and tried out where there is no AWS.
 
+pub mod content;
+pub mod dynamodb;
+pub mod eventbridge;
 pub mod outlet;
 pub mod sqs;
+pub mod step_functions;
 pub mod topic;
 
-pub use outlet::{Carried, Carrier, Fields, Nowhere, Outlet, Parcel};
+pub use outlet::{Carried, Carrier, Fields, Nowhere, Outlet, Parcel, Taken, Unfit};
 pub use topic::{Keys, MomentoPublisher, Publisher, Topic};
 
 use std::borrow::Cow;

@@ -4,11 +4,16 @@ use std::borrow::Cow;
 use std::fmt;
 
 use futures_util::future::{BoxFuture, ready};
+use momento_webhook::Event;
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::DeliveryError;
+use super::dynamodb::{DynamoDb, Row};
+use super::eventbridge::{BusEvent, EventBridge};
 use super::sqs::{QueueMessage, Sqs};
+use super::step_functions::{Execution, StepFunctions};
 use crate::reason::Reason;
 use crate::route::Template;
 use crate::transform::Context;
@@ -16,15 +21,74 @@ use crate::transform::Context;
 /// A place of Amazon Web Services, as a route names it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outlet {
+    /// A table.
+    DynamoDb(DynamoDb),
+    /// A bus.
+    EventBridge(EventBridge),
     /// A queue.
     Sqs(Sqs),
+    /// A state machine.
+    StepFunctions(StepFunctions),
 }
 
 /// What is to be handed in at such a place, with everything made of the event that is to be.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum Parcel {
+    /// For a table.
+    Row(Row),
+    /// For a bus.
+    Event(BusEvent),
     /// For a queue.
     Message(QueueMessage),
+    /// For a state machine.
+    Execution(Execution),
+}
+
+impl Parcel {
+    /// What a file calls the place that it is for.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Row(_) => DynamoDb::KIND,
+            Self::Event(_) => EventBridge::KIND,
+            Self::Message(_) => Sqs::KIND,
+            Self::Execution(_) => StepFunctions::KIND,
+        }
+    }
+
+    /// What that place is called, without what tells more than that.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        short(match self {
+            Self::Row(row) => &row.table,
+            Self::Event(event) => &event.bus,
+            Self::Message(message) => &message.queue,
+            Self::Execution(execution) => &execution.state_machine,
+        })
+    }
+}
+
+/// For people: the place, and all of it as JSON.
+impl fmt::Display for Parcel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let json = serde_json::to_string(self).map_err(|_| fmt::Error)?;
+        write!(f, "{} {}: {json}", self.kind(), self.name())
+    }
+}
+
+/// Why an event gives no parcel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// It does not have this field, or has nothing in it.
+    Missing(String),
+    /// Such a text is not taken there.
+    Refused {
+        /// What is wrong with it.
+        reason: Reason,
+        /// The same in words.
+        detail: Cow<'static, str>,
+    },
 }
 
 /// Hands in parcels: the edge to Amazon Web Services.
@@ -39,7 +103,16 @@ pub struct Carried {
     /// Tries in all; none where the deadline had come before.
     pub attempts: u32,
     /// What the last of them came to.
-    pub result: Result<(), DeliveryError>,
+    pub result: Result<Taken, DeliveryError>,
+}
+
+/// How a parcel was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// As one that was not there before.
+    New,
+    /// It was there already, from an earlier delivery.
+    AlreadyThere,
 }
 
 /// Carries nothing: where a build has no AWS in it, and no file with such destinations is accepted.
@@ -61,7 +134,7 @@ pub struct Fields<'f> {
 }
 
 /// The names of all [`Fields`] that are not captures.
-pub const FIELDS: [&str; 8] = [
+pub const FIELDS: [&str; 9] = [
     "cache",
     "topic",
     "token_id",
@@ -69,6 +142,7 @@ pub const FIELDS: [&str; 8] = [
     "topic_sequence_page",
     "event_timestamp",
     "publish_timestamp",
+    "event_id",
     "text",
 ];
 
@@ -91,11 +165,30 @@ impl<'f> Fields<'f> {
         self.context
     }
 
-    /// What makes it the same text of the same event, however often it is delivered: 64 characters that do as an
-    /// identifier everywhere. Two destinations of one place may get different texts of one event.
+    /// What makes it the same thing that is handed in, however often the event is delivered: 64 characters that
+    /// do as an identifier everywhere. It is made of the event, its text and the `settings` by which the thing is
+    /// made, for two destinations of one place may make different ones of one event; and not of the thing itself,
+    /// in which there may be the time of the delivery.
     #[must_use]
-    pub fn id(&self) -> String {
-        hex::encode(Sha256::new().chain_update(self.context.event.id()).chain_update(self.text).finalize())
+    pub fn id(&self, settings: &dyn fmt::Debug) -> String {
+        let mut hash = Sha256::new();
+        for part in [&self.context.event.id(), self.text, &format!("{settings:?}")] {
+            hash.update(part.len().to_be_bytes());
+            hash.update(part);
+        }
+        hex::encode(hash.finalize())
+    }
+
+    /// The event as JSON, as a webhook brings it, with the text as it has become.
+    #[must_use]
+    pub fn event_json(&self) -> String {
+        Event { text: self.text.to_owned(), ..self.context.event.clone() }.to_json()
+    }
+
+    /// The event's cache and topic, as Momento itself writes them together.
+    #[must_use]
+    pub fn topic(&self) -> String {
+        format!("{}#{}", self.context.event.cache, self.context.event.topic)
     }
 
     /// The field or capture of this name; none where the event has no such.
@@ -110,6 +203,7 @@ impl<'f> Fields<'f> {
             "topic_sequence_page" => event.topic_sequence_page?.to_string().into(),
             "event_timestamp" => event.event_timestamp.to_string().into(),
             "publish_timestamp" => event.publish_timestamp.to_string().into(),
+            "event_id" => event.id().into(),
             "text" => self.text.into(),
             _ => captures.iter().find(|(known, _)| *known == name).map(|(_, text)| Cow::Borrowed(*text))?,
         })
@@ -118,10 +212,10 @@ impl<'f> Fields<'f> {
     /// What a template becomes.
     ///
     /// # Errors
-    /// The name of the field that the event does not have, or has nothing in.
-    pub fn render(&self, template: &Template) -> Result<String, String> {
-        let rendered = template.render(|name| self.get(name)).map_err(|missing| missing.name)?;
-        Ok(rendered.into_owned())
+    /// When the event does not have a field, or has nothing in it.
+    pub fn render(&self, template: &Template) -> Result<String, Unfit> {
+        let rendered = template.render(|name| self.get(name));
+        Ok(rendered.map_err(|missing| Unfit::Missing(missing.name))?.into_owned())
     }
 }
 
@@ -130,7 +224,10 @@ impl Outlet {
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
+            Self::DynamoDb(_) => DynamoDb::KIND,
+            Self::EventBridge(_) => EventBridge::KIND,
             Self::Sqs(_) => Sqs::KIND,
+            Self::StepFunctions(_) => StepFunctions::KIND,
         }
     }
 
@@ -138,36 +235,51 @@ impl Outlet {
     #[must_use]
     pub const fn name(&self) -> &Template {
         match self {
-            Self::Sqs(sqs) => &sqs.queue,
+            Self::DynamoDb(table) => &table.table,
+            Self::EventBridge(bus) => &bus.bus,
+            Self::Sqs(queue) => &queue.queue,
+            Self::StepFunctions(machine) => &machine.state_machine,
         }
     }
 
-    /// All that is made of an event's fields and captures.
+    /// All that is made of an event's fields and captures, without which there is nothing to hand in.
     #[must_use]
     pub fn templates(&self) -> Vec<&Template> {
         match self {
-            Self::Sqs(sqs) => sqs.templates(),
+            Self::DynamoDb(table) => table.templates(),
+            Self::EventBridge(bus) => bus.templates(),
+            Self::Sqs(queue) => queue.templates(),
+            Self::StepFunctions(machine) => machine.templates(),
         }
     }
 
     /// What is to be handed in there.
     ///
     /// # Errors
-    /// The name of the field that the event would have to have, and has not.
-    pub fn parcel(&self, fields: &Fields<'_>) -> Result<Parcel, String> {
+    /// When the event lacks a field, or its text is none for that place.
+    pub fn parcel(&self, fields: &Fields<'_>) -> Result<Parcel, Unfit> {
         match self {
-            Self::Sqs(sqs) => sqs.message(fields).map(Parcel::Message),
+            Self::DynamoDb(table) => table.row(fields).map(Parcel::Row),
+            Self::EventBridge(bus) => bus.event(fields).map(Parcel::Event),
+            Self::Sqs(queue) => queue.message(fields).map(Parcel::Message),
+            Self::StepFunctions(machine) => machine.execution(fields).map(Parcel::Execution),
         }
     }
 }
 
 /// All kinds of outlets, as a file calls them.
-pub const KINDS: [&str; 1] = [Sqs::KIND];
+pub const KINDS: [&str; 4] = [DynamoDb::KIND, EventBridge::KIND, Sqs::KIND, StepFunctions::KIND];
 
 /// Whether this build can hand in parcels at places of this kind.
 #[must_use]
 pub fn is_built_in(kind: &str) -> bool {
-    [(Sqs::KIND, cfg!(feature = "sqs"))].contains(&(kind, true))
+    [
+        (DynamoDb::KIND, cfg!(feature = "dynamodb")),
+        (EventBridge::KIND, cfg!(feature = "eventbridge")),
+        (Sqs::KIND, cfg!(feature = "sqs")),
+        (StepFunctions::KIND, cfg!(feature = "step-functions")),
+    ]
+    .contains(&(kind, true))
 }
 
 /// The cargo feature that a kind needs.
@@ -179,12 +291,141 @@ pub fn feature(kind: &str) -> String {
 /// The last part of an ARN or a URL: its name, without account, region and host.
 #[must_use]
 pub fn short(name: &str) -> &str {
+    // A state machine may have a version or an alias behind its name.
+    if let Some((_, machine)) = name.split_once(":stateMachine:") {
+        return machine;
+    }
     name.rsplit(['/', ':']).next().unwrap_or(name)
 }
 
+/// `text` where it can be an identifier as it is, of at most so many such characters; else its hash, which does as
+/// one everywhere: what is the same stays the same.
+pub(super) fn fitting(text: String, most: usize, is_of_it: impl Fn(char) -> bool) -> String {
+    if text.len() <= most && text.chars().all(is_of_it) { text } else { hex::encode(Sha256::digest(&text)) }
+}
+
 #[cfg(test)]
-mod tests {
+#[cfg(feature = "aws")]
+pub(crate) mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::config::file;
+    use crate::route::To;
+    use crate::transform::Transforms;
+    use crate::webhook::tests::event_with;
+
+    fn text_of(settings: &str) -> String {
+        format!("[[routes]]\ntopic = '{{room}}-publish'\ndestinations = [{{\n{settings}\n}}]")
+    }
+
+    /// What is handed in of the seventh event in the room `friends`.
+    pub(crate) fn parcel_of(settings: &str, change: impl FnOnce(&mut Event)) -> Result<Parcel, Unfit> {
+        let routes = file::read(&text_of(settings), &Transforms::standard()).unwrap();
+        let event = event_with("chat", "friends-publish", 7, change);
+        let plan = routes.plan(&event).unwrap().unwrap();
+        let To::Outlet(outlet) = &plan.route().destinations()[0].to else { panic!("an outlet") };
+        outlet.parcel(&Fields::new(&plan.context(Instant::now()), &event.text))
+    }
+
+    /// The same as JSON.
+    pub(crate) fn shown(settings: &str) -> Value {
+        serde_json::to_value(parcel_of(settings, |_| ()).unwrap()).unwrap()
+    }
+
+    /// Why there is nothing to hand in.
+    pub(crate) fn refused(settings: &str, text: &str) -> (Reason, String) {
+        match parcel_of(settings, |event| event.text = text.to_owned()) {
+            Err(Unfit::Refused { reason, detail }) => (reason, detail.into_owned()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What is wrong with settings, which begin in the fourth line.
+    pub(crate) fn faults(settings: &str) -> Vec<String> {
+        let errors = file::read(&text_of(settings), &Transforms::standard()).unwrap_err();
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_destination_is_of_one_kind_and_every_fault_is_told() {
+        let told = faults(
+            "sqs = { queue = 'orders', group = '{rom}', speed = 3 }, cache = 'x',\n\
+             eventbridge = { source = 'aws.orders', detail = 3 }, then = ['shout']",
+        );
+        let said = |line: &str, says: &str| {
+            let is_it = |fault: &&String| fault.starts_with(line) && fault.contains(says);
+            assert!(told.iter().any(|fault| is_it(&fault)), "{line} {says}: {told:#?}");
+        };
+        said("4:", "a destination is one of `eventbridge` and `sqs`; make it two destinations");
+        said("4:", "a destination with `eventbridge` has no `cache` beside it");
+        said("4:17", "the queue is given by its URL");
+        said("4:35", "there is no {rom}; there is {room}");
+        said("4:44", "unknown field `speed`");
+        said("5:26", "sources that begin with aws. are Amazon's own");
+        said("5:49", "should be \"event\", \"text\", or a table of texts, numbers and booleans");
+        said("5:62", "there is no transform \"shout\"");
+        let told = faults("sqs = 'orders'");
+        assert_eq!(told, ["4:7: is string, and should be a table"]);
+        let told = faults("kafka = { topic = 'a' }");
+        assert_eq!(told.len(), 2, "{told:#?}");
+        assert!(told.iter().all(|fault| fault.contains("`step_functions`")), "{told:#?}");
+    }
+
+    #[test]
+    fn a_kind_that_lacks_what_it_needs_says_what() {
+        for (settings, missing) in [
+            ("sqs = {}", "missing field `queue`"),
+            ("dynamodb = { key = { a = '{room}' }, item = {} }", "missing field `table`"),
+            ("dynamodb = { table = 't', item = {} }", "missing field `key`"),
+            ("step_functions = { name = 'a' }", "missing field `state_machine`"),
+        ] {
+            let told = faults(settings);
+            assert!(told.len() == 1 && told[0].contains(missing), "{settings}: {told:#?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_identifier_becomes_its_hash() {
+        let graphic = |char: char| char.is_ascii_graphic();
+        assert_eq!(fitting("a#b".to_owned(), 3, graphic), "a#b");
+        for text in ["a#bc", "a b", "ä"] {
+            let hash = fitting(text.to_owned(), 3, graphic);
+            assert_eq!((hash.len(), &hash), (64, &fitting(text.to_owned(), 3, graphic)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_parcel_is_shown_with_its_place_and_all_that_is_in_it() {
+        let parcel = parcel_of(
+            "step_functions = { state_machine = 'arn:aws:states:x:1:stateMachine:m', name = 'n', input = {} }",
+            |_| (),
+        );
+        assert_eq!(
+            parcel.unwrap().to_string(),
+            r#"step_functions m: {"state_machine":"arn:aws:states:x:1:stateMachine:m","name":"n","input":"{}"}"#
+        );
+    }
+
+    #[test]
+    fn everything_known_of_an_event_can_be_handed_in() {
+        let names = FIELDS.map(|name| format!("{name} = '{{{name}}}'")).join(", ");
+        let settings = format!("sqs = {{ queue = 'http://q', body = {{ {names}, room = '{{room}}' }} }}");
+        let parcel = parcel_of(&settings, |event| event.topic_sequence_page = Some(3)).unwrap();
+        let Parcel::Message(message) = parcel else { panic!("{parcel:?}") };
+        let body: Value = serde_json::from_str(&message.body).unwrap();
+        let event = event_with("chat", "friends-publish", 7, |event| event.topic_sequence_page = Some(3));
+        assert_eq!(
+            body,
+            json!({
+                "cache": "chat", "topic": "friends-publish", "topic_sequence_number": "7",
+                "topic_sequence_page": "3", "event_timestamp": event.event_timestamp.to_string(),
+                "publish_timestamp": event.publish_timestamp.to_string(), "event_id": event.id(),
+                "text": "Hello", "room": "friends",
+            }),
+            "it has no token id"
+        );
+    }
 
     #[test]
     fn names_are_shown_without_account_and_region() {
@@ -192,6 +433,8 @@ mod tests {
             ("https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo", "orders.fifo"),
             ("arn:aws:events:eu-west-1:123456789012:event-bus/orders", "orders"),
             ("arn:aws:states:eu-west-1:123456789012:stateMachine:orders", "orders"),
+            ("arn:aws:states:eu-west-1:123456789012:stateMachine:orders:PROD", "orders:PROD"),
+            ("arn:aws:dynamodb:eu-west-1:123456789012:table/orders", "orders"),
             ("orders", "orders"),
         ] {
             assert_eq!(short(name), shown);

@@ -8,11 +8,11 @@
 use std::collections::BTreeMap;
 
 use momento_webhook::Event;
-use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::outlet::Fields;
+use super::content::{Content, ContentKeys};
+use super::outlet::{Fields, Unfit, fitting};
 use crate::config::file::Texts;
 use crate::route::Template;
 
@@ -20,6 +20,7 @@ use crate::route::Template;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sqs {
     pub(super) queue: Template,
+    body: Content,
     group: Option<Template>,
     deduplication: Option<Template>,
     attributes: BTreeMap<String, Template>,
@@ -27,19 +28,24 @@ pub struct Sqs {
 }
 
 /// A message for a queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct QueueMessage {
     /// The URL of the queue.
     pub queue: String,
     /// What is in it.
     pub body: String,
-    /// The group in which its order is kept, in a FIFO queue.
+    /// The group in which its order is kept, in a FIFO queue; that of which no other is to be kept waiting, in a
+    /// standard queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// What makes it the same as another, in a FIFO queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub deduplication: Option<String>,
     /// What stands beside the body.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
     /// After how many seconds it can be received.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_seconds: Option<u16>,
 }
 
@@ -51,10 +57,13 @@ pub(crate) struct SqsKeys {
     /// The URL of the queue, which may have the route's captures and fields of the event in it.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     queue: Spanned<String>,
-    /// The message group in a FIFO queue (its URL ends with `.fifo`). Default there: `{cache}#{topic}`, so that each topic keeps its order.
+    /// What is in the message. Default: `text`.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<ContentKeys>"))]
+    body: Option<Spanned<ContentKeys>>,
+    /// The message group. Default in a FIFO queue (its URL ends with `.fifo`): `{cache}#{topic}`, so that each topic keeps its order. In other queues: none; one that is given makes it a fair queue.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     group: Option<Spanned<String>>,
-    /// The deduplication id in a FIFO queue: of two messages with the same within 5 minutes, the queue drops the second. Default there: a hash of what makes an event the same, so that what is delivered twice is queued once.
+    /// The deduplication id in a FIFO queue: of two messages with the same within 5 minutes, the queue drops the second. Default there: a hash of what makes an event and its text the same, so that what is delivered twice is queued once.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     deduplication: Option<Spanned<String>>,
     /// Message attributes, by their names; at most 10. One that is made of a field that the event does not have is left out.
@@ -70,17 +79,24 @@ pub(crate) struct SqsKeys {
 const FIFO: &str = ".fifo";
 /// The most attributes of a message.
 const MOST_ATTRIBUTES: usize = 10;
-/// The most characters of the name of a group.
-const LONGEST_GROUP: usize = 128;
+/// The longest name of one.
+const LONGEST_ATTRIBUTE: usize = 256;
+/// What counts for the type of one.
+const ATTRIBUTE_TYPE: &str = "String";
 /// The longest delay, in seconds.
 const LONGEST_DELAY: u16 = 900;
+/// The longest group and deduplication id.
+const LONGEST_ID: usize = 128;
+/// The largest message, attributes included, in bytes: 1 MiB since August 2025, 256 KiB before; a queue may be
+/// set to less.
+const LARGEST_MESSAGE: usize = 1_048_576;
 
 impl Sqs {
     /// What a file calls it.
     pub const KIND: &'static str = "sqs";
 
     pub(crate) fn read(keys: SqsKeys, texts: &mut Texts<'_, '_>) -> Option<Self> {
-        let SqsKeys { queue, group, deduplication, attributes, delay_seconds } = keys;
+        let SqsKeys { queue, body, group, deduplication, attributes, delay_seconds } = keys;
         let is_url = ["https://", "http://"].iter().any(|scheme| queue.get_ref().starts_with(scheme));
         if !is_url && !queue.get_ref().starts_with('{') {
             texts.fault(
@@ -89,7 +105,9 @@ impl Sqs {
             );
         }
         let is_fifo = is_fifo(queue.get_ref());
-        for given in [&group, &deduplication].into_iter().flatten().filter(|_| !is_fifo) {
+        // Where a hole ends its name, it is not known before there is an event.
+        let is_standard = !is_fifo && !queue.get_ref().ends_with('}');
+        if let Some(given) = deduplication.as_ref().filter(|_| is_standard) {
             texts.fault(
                 given.span(),
                 "only FIFO queues have it, and their names end with .fifo; leave it out",
@@ -105,7 +123,15 @@ impl Sqs {
         if let Some(one_too_many) = attributes.values().nth(MOST_ATTRIBUTES) {
             texts.fault(one_too_many.span(), "a message has at most 10 attributes");
         }
+        for (name, text) in attributes.iter().filter(|(name, _)| !is_attribute(name)) {
+            let message = format!(
+                "{name:?} is no name of an attribute: use A-Z, a-z, 0-9, - and _, and single dots inside; AWS. and \
+                 Amazon. are not for its beginning"
+            );
+            texts.fault(text.span(), message);
+        }
         let queue = texts.name("queue", &queue);
+        let body = Content::read(body, Content::Text, "body", texts);
         let group = group.map(|group| texts.template("group", &group));
         let deduplication = deduplication.map(|id| texts.template("deduplication", &id));
         let mut read = BTreeMap::new();
@@ -114,6 +140,7 @@ impl Sqs {
         }
         Some(Self {
             queue: queue?,
+            body: body?,
             group: transposed(group)?,
             deduplication: transposed(deduplication)?,
             attributes: read,
@@ -126,30 +153,68 @@ impl Sqs {
         [Some(queue), group.as_ref(), deduplication.as_ref()].into_iter().flatten().collect()
     }
 
-    pub(super) fn message(&self, fields: &Fields<'_>) -> Result<QueueMessage, String> {
+    pub(super) fn message(&self, fields: &Fields<'_>) -> Result<QueueMessage, Unfit> {
         let queue = fields.render(&self.queue)?;
-        let (mut group, mut deduplication) = (None, None);
-        if is_fifo(&queue) {
-            let event = fields.context().event;
-            group = Some(match &self.group {
-                Some(group) => fields.render(group)?,
-                None => group_of(event),
-            });
-            deduplication = Some(match &self.deduplication {
-                Some(id) => fields.render(id)?,
-                None => fields.id(),
-            });
-        }
+        let is_fifo = is_fifo(&queue);
+        let group = match &self.group {
+            Some(group) => Some(identifier(fields.render(group)?)),
+            None => is_fifo.then(|| group_of(fields.context().event)),
+        };
+        let deduplication = match &self.deduplication {
+            _ if !is_fifo => None,
+            Some(deduplication) => Some(identifier(fields.render(deduplication)?)),
+            None => Some(fields.id(self)),
+        };
         let rendered = |(name, text): (&String, &Template)| Some((name.clone(), fields.render(text).ok()?));
-        Ok(QueueMessage {
+        let message = QueueMessage {
             queue,
-            body: fields.text().to_owned(),
+            body: self.body.render(fields)?,
             group,
             deduplication,
             attributes: self.attributes.iter().filter_map(rendered).collect(),
-            delay_seconds: self.delay_seconds,
-        })
+            delay_seconds: self.delay_seconds.filter(|_| !is_fifo),
+        };
+        message.check()?;
+        Ok(message)
     }
+}
+
+impl QueueMessage {
+    /// Whether a queue takes it, as far as that is to be told without asking.
+    fn check(&self) -> Result<(), Unfit> {
+        if self.body.is_empty() {
+            return Err(Unfit::invalid("the text is empty, and a queue takes no empty message"));
+        }
+        let mut texts = self.attributes.values().chain([&self.body]);
+        if texts.any(|text| !text.chars().all(is_taken)) {
+            return Err(Unfit::invalid("there is a character in it that a queue does not take"));
+        }
+        let attribute = |(name, text): (&String, &String)| name.len() + ATTRIBUTE_TYPE.len() + text.len();
+        let bytes = self.body.len() + self.attributes.iter().map(attribute).sum::<usize>();
+        if bytes > LARGEST_MESSAGE {
+            return Err(Unfit::too_large("the message is larger than a queue takes: 1 MiB at most"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether messages may have it:
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>.
+const fn is_taken(char: char) -> bool {
+    matches!(char, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}')
+}
+
+/// Whether it is the name of an attribute:
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html>.
+fn is_attribute(name: &str) -> bool {
+    let is_of_it = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_' | '.');
+    let lower = name.to_ascii_lowercase();
+    (1..=LONGEST_ATTRIBUTE).contains(&name.len())
+        && name.chars().all(is_of_it)
+        && !name.starts_with('.')
+        && !name.ends_with('.')
+        && !name.contains("..")
+        && !["aws.", "amazon."].iter().any(|reserved| lower.starts_with(reserved))
 }
 
 /// Whether the queue of this URL, or name, keeps an order.
@@ -157,12 +222,14 @@ pub(crate) fn is_fifo(queue: &str) -> bool {
     queue.ends_with(FIFO)
 }
 
-/// The group of an event: its cache and topic, so that each topic keeps its order. Where a queue would not take
-/// that for a name, a hash of it.
+/// The group of an event: its cache and topic, so that each topic keeps its order.
 pub(crate) fn group_of(event: &Event) -> String {
-    let group = format!("{}#{}", event.cache, event.topic);
-    let is_name = group.len() <= LONGEST_GROUP && group.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_name { group } else { hex::encode(Sha256::digest(&group)) }
+    identifier(format!("{}#{}", event.cache, event.topic))
+}
+
+/// A group or a deduplication id: a hash of it where a queue would not take it.
+fn identifier(text: String) -> String {
+    fitting(text, LONGEST_ID, |char| char.is_ascii_graphic())
 }
 
 /// None where something was given that cannot be used.
@@ -175,5 +242,116 @@ fn transposed<T>(given: Option<Option<T>>) -> Option<Option<T>> {
         Some(None) => None,
         Some(usable) => Some(usable),
         None => Some(None),
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "aws")]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::destination::outlet::tests::{faults, parcel_of, refused, shown};
+    use crate::reason::Reason;
+
+    #[test]
+    fn a_queue_gets_the_text() {
+        assert_eq!(
+            shown("sqs = { queue = 'https://q/{room}' }"),
+            json!({"queue": "https://q/friends", "body": "Hello"})
+        );
+    }
+
+    #[test]
+    fn a_queue_gets_what_it_is_to() {
+        let message = shown(
+            "sqs = { queue = 'https://q/1', group = '{room}', delay_seconds = 900, attributes = { room = '{room}', by = '{token_id}' } }",
+        );
+        assert_eq!(
+            message,
+            json!({
+                "queue": "https://q/1", "body": "Hello", "group": "friends", "attributes": {"room": "friends"},
+                "delay_seconds": 900,
+            })
+        );
+    }
+
+    #[test]
+    fn a_fifo_queue_keeps_topics_in_order_and_takes_a_text_once() {
+        let settings = "sqs = { queue = 'https://q/1.fifo' }";
+        let message = shown(settings);
+        assert_eq!(message["group"], "chat#friends-publish");
+        assert_eq!(message["deduplication"].as_str().unwrap().len(), 64);
+        let again = parcel_of(settings, |event| event.publish_timestamp += 1).unwrap();
+        assert_eq!(serde_json::to_value(again).unwrap(), message);
+        let other = parcel_of(settings, |event| event.text.push('!')).unwrap();
+        assert_ne!(serde_json::to_value(other).unwrap()["deduplication"], message["deduplication"]);
+        let own = shown(
+            "sqs = { queue = 'https://q/1.fifo', group = '{room}', deduplication = '{room} {topic_sequence_number}' }",
+        );
+        assert_eq!(own["group"], "friends");
+        assert_eq!(own["deduplication"].as_str().unwrap().len(), 64, "there is a space in what was given");
+    }
+
+    #[test]
+    fn a_queue_whose_name_comes_with_the_event_may_be_either() {
+        let settings =
+            "sqs = { queue = 'https://q/{text}', deduplication = '{event_id}', delay_seconds = 3 }";
+        assert!(faults(settings)[0].contains("there is no {text}"), "names are made of four fields");
+        let settings = settings.replace("{text}", "{cache}");
+        let fifo = parcel_of(&settings, |event| event.cache = "a.fifo".to_owned()).unwrap();
+        let fifo = serde_json::to_value(fifo).unwrap();
+        assert!(fifo["deduplication"].is_string() && fifo["delay_seconds"].is_null(), "{fifo}");
+        let standard = shown(&settings);
+        assert!(standard["deduplication"].is_null() && standard["delay_seconds"] == 3, "{standard}");
+    }
+
+    #[test]
+    fn what_no_queue_takes_is_refused() {
+        let settings = "sqs = { queue = 'https://q/1', attributes = { room = '{room}' } }";
+        let empty = "the text is empty, and a queue takes no empty message";
+        assert_eq!(refused(settings, ""), (Reason::InvalidArgument, empty.to_owned()));
+        let event = "sqs = { queue = 'https://q/1', body = 'event' }";
+        assert!(parcel_of(event, |event| event.text = String::new()).is_ok());
+        for char in ["\0", "\u{b}", "\u{1f}", "\u{fffe}", "\u{ffff}"] {
+            assert_eq!(refused(settings, char).0, Reason::InvalidArgument, "{char:?}");
+        }
+        let text = "\t\n\r \u{7f}\u{d7ff}\u{e000}\u{fffd}\u{10000}\u{10ffff}";
+        assert!(parcel_of(settings, |event| event.text = text.to_owned()).is_ok());
+        // `room`, `String`, `friends`.
+        let rest = 4 + 6 + 7;
+        assert!(parcel_of(settings, |event| event.text = "x".repeat(LARGEST_MESSAGE - rest)).is_ok());
+        assert_eq!(refused(settings, &"x".repeat(LARGEST_MESSAGE - rest + 1)).0, Reason::TooLarge);
+    }
+
+    #[test]
+    fn names_of_attributes_are_looked_at() {
+        for name in ["a", "A-b_c.d", "aws", "1"] {
+            assert!(is_attribute(name), "{name}");
+        }
+        for name in ["", ".a", "a.", "a..b", "a b", "ä", "AWS.a", "amazon.b", &"x".repeat(257)] {
+            assert!(!is_attribute(name), "{name}");
+        }
+        let told = faults("sqs = { queue = 'https://q/1', attributes = { 'a b' = 'x' } }");
+        assert!(told.len() == 1 && told[0].contains("\"a b\" is no name of an attribute"), "{told:#?}");
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_told() {
+        for (settings, says) in [
+            ("queue = 'orders'", "the queue is given by its URL"),
+            ("queue = 'https://q/1', deduplication = 'a'", "only FIFO queues have it"),
+            ("queue = 'https://q/1.fifo', delay_seconds = 1", "FIFO queues have no delay by message"),
+            ("queue = 'https://q/1', delay_seconds = 901", "the longest delay is 900 seconds"),
+            ("queue = 'https://q/1', delay_seconds = -1", "invalid value"),
+            ("queue = 'https://q/1', body = 'texts'", "should be \"event\", \"text\""),
+            (
+                "queue = 'https://q/1', attributes = { a='x', b='x', c='x', d='x', e='x', f='x', g='x', h='x', i='x', j='x', k='x' }",
+                "a message has at most 10 attributes",
+            ),
+        ] {
+            let told = faults(&format!("sqs = {{ {settings} }}"));
+            assert!(told.len() == 1 && told[0].contains(says), "{settings}: {told:#?}");
+        }
     }
 }

@@ -19,6 +19,8 @@ mod dead_letters;
 mod faults;
 mod hostile;
 mod lifecycle;
+#[cfg(feature = "aws")]
+mod outlets;
 mod routes;
 #[cfg(feature = "aws")]
 mod secrets;

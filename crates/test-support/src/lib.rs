@@ -8,11 +8,13 @@
 //! | [`process`] | a function as a process, with its output |
 //! | [`http_client`] | requests over plain HTTP |
 //! | [`signed`] | signed events |
+//! | [`aws_server`] | queues, buses, tables and state machines of Amazon |
 //! | [`queue_server`] | Amazon SQS |
 //! | [`secrets_server`] | Secrets Manager, and parameters of the Systems Manager with their versions |
 //! | [`translate_server`] | Amazon Translate, and parameters of the Systems Manager |
 
 mod aws_json;
+pub mod aws_server;
 pub mod gateway;
 pub mod http_client;
 pub mod process;

@@ -329,3 +329,60 @@ async fn a_hostile_topic_stays_in_its_label() {
     );
     assert_eq!(dot.out.lines().count(), 7, "{}", dot.out);
 }
+
+const OUTLETS: &str = r#"
+[[routes]]
+topic = "{room}-publish"
+
+[[routes.destinations]]
+sqs = { queue = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo", deduplication = "{topic_sequence_number}" }
+then = ["uppercase"]
+
+[[routes.destinations]]
+dynamodb = { table = "people", key = { id = "{token_id}" }, item = {} }
+
+[[routes.destinations]]
+eventbridge = { detail = "text" }
+"#;
+
+#[tokio::test]
+async fn what_is_no_topic_is_shown_too() {
+    let file = File::new("outlets", OUTLETS);
+    let ended = end(fanout(&["check", file.name()])).await.assert_code(0);
+    for part in [
+        "->         sqs orders.fifo      uppercase\n",
+        "->         eventbridge default  (none)\n",
+        "note: line 2: \"dynamodb people\" needs {token_id}, which not every event has",
+        "n1[(\"sqs orders#46;fifo\")]",
+        "3 destinations",
+    ] {
+        assert!(ended.out.contains(part), "{part} in {ended:#?}");
+    }
+    let ended = end(fanout(&["check", file.name(), "--format", "dot"])).await.assert_code(0);
+    assert!(ended.out.contains(r#"[label="sqs orders.fifo", shape=cylinder];"#), "{ended:#?}");
+    let ended = end(fanout(&["check", file.name(), "--format", "json"])).await.assert_code(0);
+    let destination = &ended.json()[0]["routes"][0]["destinations"][1];
+    assert_eq!((&destination["kind"], &destination["name"]), (&json!("dynamodb"), &json!("people")));
+}
+
+#[tokio::test]
+async fn what_would_be_sent_of_an_event_is_shown() {
+    let file = File::new("sent", OUTLETS);
+    let event = br#"{"cache": "c", "topic": "lobby-publish", "text": "Hi", "topic_sequence_number": 7}"#;
+    let ended = end_with(fanout(&["check", file.name(), "--event", "-"]), event).await.assert_code(1);
+    let body = r#"{"queue":"https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo","body":"HI","group":"c#lobby-publish","deduplication":"7"}"#;
+    for part in [
+        &format!(
+            "1.  sqs orders.fifo\n    uppercase  \"HI\"\n    => would be sent to sqs orders.fifo: {body}\n"
+        ),
+        "2.  dynamodb people\n    => would be refused: the event has no token_id, which the destination needs\n",
+        "    => would be refused, and to try again not help (invalid argument: the text is no JSON object)\n",
+    ] {
+        assert!(ended.out.contains(part), "{part} in {ended:#?}");
+    }
+    let args = ["check", file.name(), "--event", "-", "--format", "json"];
+    let ended = end_with(fanout(&args), event).await.assert_code(1);
+    let destinations = &ended.json()[0]["destinations"];
+    assert_eq!(destinations[0]["sent"], serde_json::from_str::<Value>(body).unwrap());
+    assert_eq!(destinations[2]["reason"], "invalid_argument");
+}

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use test_support::aws_server::AwsServer;
 use test_support::translate_server::TranslateServer;
 
 use crate::harness::{Ended, end, end_with, fanout};
@@ -261,4 +262,50 @@ async fn a_function_elsewhere_is_told_of_the_file() {
     let environment = &ended.events("ready")[0]["environment"];
     assert_eq!(environment[3], format!("export FANOUT_CONFIG={}", file.path()));
     assert_eq!(environment.as_array().unwrap().len(), 4);
+}
+
+const OUTLETS: &str = r#"
+[[routes]]
+topic = "in"
+destinations = [
+    "out",
+    { sqs = { queue = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders" }, then = ["uppercase"] },
+    { eventbridge = {}, then = [{ filter = { contains = "order" } }] },
+]
+"#;
+
+#[tokio::test]
+async fn what_is_for_no_topic_is_shown_and_sent_only_where_that_is_asked_for() {
+    let file = File::new("outlets", OUTLETS);
+    let aws = AwsServer::start().await.unwrap();
+    let flags = ["dev", "--config", file.path(), "--json", "--send", "Hello"];
+    let parcel = json!({"queue": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders", "body": "HELLO"});
+    for (is_sent, more) in [(false, &[][..]), (true, &["--aws"])] {
+        let mut command = fanout(&[&flags[..], more].concat());
+        command.envs(aws.environment());
+        let ended = end(command).await.assert_code(0);
+        let handed_in = ended.events("handed_in");
+        assert_eq!(handed_in.len(), 1, "{ended:#?}");
+        assert_eq!((&handed_in[0]["sent"], &handed_in[0]["what"]), (&json!(is_sent), &parcel));
+        assert_eq!(handed_in[0]["name"], "orders");
+        let dropped = &ended.events("dropped")[0];
+        assert_eq!((&dropped["kind"], &dropped["name"]), (&json!("eventbridge"), &json!("default")));
+        assert_eq!(arrivals(&ended), [arrival(1, "demo", "out", "Hello")]);
+        assert_eq!(aws.requests().len(), usize::from(is_sent));
+    }
+}
+
+#[tokio::test]
+async fn people_are_told_what_is_not_sent() {
+    let file = File::new("not-sent", OUTLETS);
+    let ended = end(fanout(&["dev", "--config", file.path(), "--send", "an order"])).await.assert_code(0);
+    for part in [
+        "          what is for no topic is shown and not sent; --aws sends it\n",
+        "          -> sqs orders  (uppercase)\n",
+        "not sent  to sqs orders: {\"queue\":\"https://sqs.eu-west-1.amazonaws.com/123456789012/orders\",\"body\":\"AN ORDER\"}\n",
+        "not sent  to eventbridge default: {\"bus\":\"default\",\"source\":\"Momento\",",
+    ] {
+        assert!(ended.out.contains(part), "{part} in {ended:#?}");
+    }
+    assert_eq!(ended.err, "");
 }

@@ -28,6 +28,8 @@ struct Node {
 enum Kind {
     Topic,
     Transform,
+    /// What is no topic.
+    Outlet,
 }
 
 /// From one node to another, by their places.
@@ -52,7 +54,7 @@ type Name = (Option<String>, String);
 impl Drawing {
     pub(super) fn new(outline: &Outline<'_>) -> Self {
         let mut drawing = Self::default();
-        let mut topics = HashMap::new();
+        let (mut topics, mut outlets) = (HashMap::new(), HashMap::new());
         for outlined in &outline.outlined {
             let inbound = outlined.route.inbound();
             let from = drawing.topic(&mut topics, (cache_of(inbound), inbound.to_string()));
@@ -61,6 +63,9 @@ impl Drawing {
                 .iter()
                 .map(|way| {
                     let to = way.destination;
+                    if to.to.topic().is_none() {
+                        return drawing.outlet(&mut outlets, to.to.to_string());
+                    }
                     drawing.topic(&mut topics, (cache_to(inbound, to), to.to.to_string()))
                 })
                 .collect();
@@ -87,6 +92,16 @@ impl Drawing {
             format!("{} / {}", Printable(cache.as_deref().unwrap_or("(any cache)")), Printable(topic));
         let node = self.node(Kind::Topic, label);
         topics.insert(name, node);
+        node
+    }
+
+    /// The node of a place that is no topic.
+    fn outlet(&mut self, outlets: &mut HashMap<String, usize>, name: String) -> usize {
+        if let Some(node) = outlets.get(&name) {
+            return *node;
+        }
+        let node = self.node(Kind::Outlet, Printable(&name).to_string());
+        outlets.insert(name, node);
         node
     }
 
@@ -121,7 +136,7 @@ impl Drawing {
     /// Links destinations to the routes that events take next, where these have other names.
     fn chained(&mut self, outline: &Outline<'_>, outlined: &Outlined<'_>, topics: &mut HashMap<Name, usize>) {
         let inbound = outlined.route.inbound();
-        for way in &outlined.ways {
+        for way in outlined.ways.iter().filter(|way| way.destination.to.topic().is_some()) {
             let from =
                 self.topic(topics, (cache_to(inbound, way.destination), way.destination.to.to_string()));
             for next in &way.next {
@@ -142,6 +157,7 @@ impl Drawing {
             let (open, close) = match node.kind {
                 Kind::Topic => ("([", "])"),
                 Kind::Transform => ("[", "]"),
+                Kind::Outlet => ("[(", ")]"),
             };
             let _ = write!(source, "\n    n{place}{open}\"{}\"{close}", for_mermaid(&node.label));
         }
@@ -164,6 +180,7 @@ impl Drawing {
             let style = match node.kind {
                 Kind::Topic => ", style=rounded",
                 Kind::Transform => "",
+                Kind::Outlet => ", shape=cylinder",
             };
             let _ = write!(source, "\n    n{place} [label=\"{}\"{style}];", for_dot(&node.label));
         }

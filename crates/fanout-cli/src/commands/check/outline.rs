@@ -134,12 +134,12 @@ impl Outlined<'_> {
 }
 
 impl WayOut<'_> {
-    /// The field that its name needs and an event may lack.
+    /// The field that it needs and an event may lack.
     pub(super) fn lacking(&self) -> Option<&'static str> {
-        const LACKING: &str = "token_id";
+        const LACKING: [&str; 2] = ["token_id", "topic_sequence_page"];
         let templates = self.destination.to.templates();
-        let mut names = templates.into_iter().flat_map(Template::names);
-        names.any(|name| name == LACKING).then_some(LACKING)
+        let names: Vec<_> = templates.into_iter().flat_map(Template::names).collect();
+        LACKING.into_iter().find(|lacking| names.contains(lacking))
     }
 }
 

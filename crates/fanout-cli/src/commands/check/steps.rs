@@ -169,6 +169,15 @@ impl Teller<'_> {
                 }
                 lines
             }
+            End::HandedIn(parcel) => {
+                vec![format!("=> would be sent to {}", Printable(&parcel.to_string()))]
+            }
+            End::Unfit { reason, detail } => {
+                vec![format!(
+                    "=> would be refused, and to try again not help ({reason}: {})",
+                    Printable(detail)
+                )]
+            }
             End::Dropped { transform, reason } => {
                 vec![format!("=> would be dropped by {}: {}", Printable(transform), Printable(reason))]
             }
@@ -181,9 +190,7 @@ impl Teller<'_> {
                 vec![format!("=> {then} ({}, {reason}: {})", Printable(transform), Printable(detail))]
             }
             End::Unnamed { missing } => {
-                vec![format!(
-                    "=> would be refused: the event has no {missing}, which the name of the destination needs"
-                )]
+                vec![format!("=> would be refused: the event has no {missing}, which the destination needs")]
             }
         }
     }
@@ -206,6 +213,10 @@ impl Teller<'_> {
                 End::Published(text) => {
                     let next = self.next(&planned.target).map(|next| next.line);
                     json!({"status": "published", "text": text, "next_line": next})
+                }
+                End::HandedIn(parcel) => json!({"status": "published", "sent": parcel}),
+                End::Unfit { reason, detail } => {
+                    json!({"status": "refused", "reason": reason, "detail": detail})
                 }
                 End::Dropped { transform, reason } => {
                     json!({"status": "dropped", "transform": transform, "reason": reason})

@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use momento_webhook::{Event, Millis, SigningSecret, Verified, momento};
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
+use topic_fanout::destination::{Fields, Outlet, Parcel, Unfit};
 use topic_fanout::reason::Reason;
-use topic_fanout::route::Plan;
+use topic_fanout::route::{Plan, To};
 use topic_fanout::transform::{Message, OnFailure, Stage, TransformError, Transformed};
 use topic_fanout::webhook::{Clock as _, SystemClock, TIME_TO_ANSWER};
 
@@ -52,14 +53,18 @@ pub(super) enum End<'o> {
     Dropped { transform: &'o str, reason: String },
     /// Nothing is, because this transform failed.
     Failed { transform: &'o str, reason: Reason, detail: String },
+    /// This is handed in, where there is no topic.
+    HandedIn(Box<Parcel>),
     /// Nothing is, because the event has no such field.
     Unnamed { missing: String },
+    /// Nothing is, because the text is none for that place.
+    Unfit { reason: Reason, detail: String },
 }
 
 impl End<'_> {
     /// Whether the destination has what it should have.
     pub(super) const fn is_good(&self) -> bool {
-        matches!(self, Self::Published(_) | Self::Dropped { .. })
+        matches!(self, Self::Published(_) | Self::HandedIn(_) | Self::Dropped { .. })
     }
 }
 
@@ -99,13 +104,22 @@ pub(super) async fn walk<'o>(plan: &Plan<'_>, outlined: &Outlined<'o>) -> Vec<Wa
                 break;
             }
         }
-        let end = end.unwrap_or_else(|| match &planned.missing {
-            Some(missing) => End::Unnamed { missing: missing.clone() },
-            None => End::Published(message.text.into_owned()),
+        let end = end.unwrap_or_else(|| match (&planned.missing, &way.destination.to) {
+            (Some(missing), _) => End::Unnamed { missing: missing.clone() },
+            (None, To::Topic(_)) => End::Published(message.text.into_owned()),
+            (None, To::Outlet(outlet)) => handed_in(outlet, plan, &message.text),
         });
         walked.push(Walked { steps, end });
     }
     walked
+}
+
+fn handed_in<'o>(outlet: &Outlet, plan: &Plan<'_>, text: &str) -> End<'o> {
+    match outlet.parcel(&Fields::new(&plan.context(Instant::now()), text)) {
+        Ok(parcel) => End::HandedIn(Box::new(parcel)),
+        Err(Unfit::Missing(missing)) => End::Unnamed { missing },
+        Err(Unfit::Refused { reason, detail }) => End::Unfit { reason, detail: detail.into_owned() },
+    }
 }
 
 async fn apply(stage: &Stage, message: &Message<'_>, plan: &Plan<'_>) -> Made {

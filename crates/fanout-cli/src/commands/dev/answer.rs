@@ -23,6 +23,8 @@ pub(super) struct Outcome {
     /// Empty for what is no topic.
     #[serde(default)]
     pub(super) cache: String,
+    /// What it is, where it is no topic.
+    pub(super) kind: Option<String>,
     /// Its name, where it is no topic.
     #[serde(alias = "name")]
     pub(super) topic: String,
@@ -87,8 +89,11 @@ impl Outcome {
         }
         let parts = [&self.reason, &self.transform, &self.detail];
         let parts: Vec<_> = parts.into_iter().flatten().map(|part| excerpt(part)).collect();
-        let topic = crate::output::Quoted(&self.topic);
-        Some(format!("{topic} {}: {}", excerpt(&self.status), parts.join(", ")))
+        let place = match &self.kind {
+            Some(kind) => excerpt(&format!("{kind} {}", self.topic)),
+            None => crate::output::Quoted(&self.topic).to_string(),
+        };
+        Some(format!("{place} {}: {}", excerpt(&self.status), parts.join(", ")))
     }
 }
 

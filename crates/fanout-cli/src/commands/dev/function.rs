@@ -3,12 +3,16 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use reqwest::Url;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use topic_fanout::destination::{DeliveryError, MomentoPublisher, Publisher, Topic};
+use topic_fanout::destination::{
+    Carried, Carrier, DeliveryError, MomentoPublisher, Parcel, Publisher, Taken, Topic,
+};
 use topic_fanout::fan_out::FanOut;
 use topic_fanout::journal::Journal;
 use topic_fanout::retry::RetryPolicy;
@@ -45,6 +49,29 @@ impl Publisher for Telling {
     }
 }
 
+/// Tells what is handed in where there is no topic, and hands it in where that is asked for.
+#[derive(Debug)]
+struct TellingCarrier {
+    aws: Option<Arc<dyn Carrier>>,
+    happen: UnboundedSender<Happening>,
+}
+
+impl Carrier for TellingCarrier {
+    fn carry<'c>(&'c self, parcel: &'c Parcel, deadline: Instant) -> BoxFuture<'c, Carried> {
+        Box::pin(async move {
+            let carried = match &self.aws {
+                Some(aws) => aws.carry(parcel, deadline).await,
+                None => Carried { attempts: 1, result: Ok(Taken::New) },
+            };
+            if carried.result.is_ok() {
+                let parcel = Box::new(parcel.clone());
+                let _ = self.happen.send(Happening::HandingIn { parcel, is_sent: self.aws.is_some() });
+            }
+            carried
+        })
+    }
+}
+
 impl Function {
     /// Starts it, where it is not one that runs elsewhere. What it publishes is handed in to `happen`.
     ///
@@ -60,7 +87,8 @@ impl Function {
         }
         let retry = RetryPolicy::PUBLISH;
         let publisher = service.publisher_within(retry.attempt_timeout)?;
-        let fan_out = FanOut::new(Telling { publisher, happen }, retry);
+        let carrier = TellingCarrier { aws: plan.carrier(), happen: happen.clone() };
+        let fan_out = FanOut::new(Telling { publisher, happen }, retry).with_carrier(Arc::new(carrier));
         let webhook = Webhook::new(plan.signing()?, plan.routes.clone(), fan_out, Journal::Off);
 
         let port = plan.function.function_port;

@@ -87,7 +87,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     example: Option<Example>,
 
-    /// Have Amazon Translate do what `translate` says, in place of what stands in for it
+    /// Have Amazon Translate do what `translate` says, in place of what stands in for it, and send what is for
+    /// queues, buses, tables and state machines, in place of only showing it
     #[arg(long, conflicts_with = "function_url")]
     aws: bool,
 

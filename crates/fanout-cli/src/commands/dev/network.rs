@@ -47,6 +47,8 @@ pub(super) struct Way {
 pub(super) enum To {
     /// To the topic in this place.
     Place(usize),
+    /// To a place that is no topic, by its kind and its name.
+    Outlet(String),
     /// To a topic that cannot be subscribed to.
     Unknown {
         /// Its name, as the routes have it.
@@ -116,8 +118,7 @@ impl Network {
     /// Where a destination is; it gets a place where it has none yet.
     fn to(&mut self, destination: &Destination, planned: &Planned<'_>) -> To {
         let Target::Topic(target) = &planned.target else {
-            let why = "it is no topic, and what is put there is not shown here".to_owned();
-            return To::Unknown { topic: destination.to.to_string(), why };
+            return To::Outlet(destination.to.to_string());
         };
         let mut names = destination.to.templates().into_iter().flat_map(Template::names);
         let changing = names.find(|name| OF_A_MESSAGE.contains(name)).or(planned.missing.as_deref());
@@ -175,7 +176,7 @@ impl Network {
         let ways = self.topic(place).and_then(|topic| topic.ways.as_deref()).unwrap_or_default();
         let place = |way: &Way| match way.to {
             To::Place(place) => Some(place),
-            To::Unknown { .. } => None,
+            To::Outlet(_) | To::Unknown { .. } => None,
         };
         ways.iter().filter_map(place).collect()
     }
@@ -202,7 +203,7 @@ impl Network {
     /// What is not subscribed to, and why.
     pub(super) fn notes(&self) -> Vec<String> {
         let note = |way: &Way| match &way.to {
-            To::Place(_) => None,
+            To::Place(_) | To::Outlet(_) => None,
             To::Unknown { topic, why } => {
                 Some(format!("{} cannot be subscribed to in advance: {why}", Quoted(topic)))
             }

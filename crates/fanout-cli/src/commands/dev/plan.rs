@@ -1,11 +1,14 @@
 //! What is to run, checked before anything does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use rand::Rng as _;
+use topic_fanout::cloud::Cloud;
 use topic_fanout::config::{Config, ConfigErrors, RoutesConfig, SigningConfig, file};
+use topic_fanout::destination::Carrier;
 use topic_fanout::names::{CacheName, TopicName};
 use topic_fanout::route::{Destination, Route, Routes, Template, Topics};
 use topic_fanout::transform::{Stage, Transforms};
@@ -104,6 +107,17 @@ impl Plan {
     pub(super) fn signing(&self) -> Result<SigningConfig, Error> {
         let source = source(&self.secret, None);
         SigningConfig::from_source(&source).map_err(|errors| Error::Usage(in_flags(&errors)))
+    }
+
+    /// What hands in where there is no topic, if that is to be done.
+    pub(super) fn carrier(&self) -> Option<Arc<dyn Carrier>> {
+        (self.translations == Translations::Amazon).then(|| Cloud::default().carrier())
+    }
+
+    /// Whether anything goes where there is no topic.
+    pub(super) fn leaves_momento(&self) -> bool {
+        let mut destinations = self.routes.all().iter().flat_map(Route::destinations);
+        destinations.any(|destination| destination.to.topic().is_none())
     }
 
     /// Whether any text is translated.

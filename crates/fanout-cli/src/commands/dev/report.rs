@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::json;
+use topic_fanout::destination::Parcel;
 
+use super::answer::Outcome;
 use super::function::Function;
 use super::network::{Network, To, Topic, Way};
 use super::plan::{Origin, Plan};
@@ -72,6 +74,12 @@ impl Report<'_> {
                 if function.is_in_process() && plan.translates() {
                     self.line("", format_args!("{}", plan.translations.described()))?;
                 }
+                if function.is_in_process() && plan.leaves_momento() && plan.carrier().is_none() {
+                    self.line(
+                        "",
+                        format_args!("what is for no topic is shown and not sent; --aws sends it"),
+                    )?;
+                }
                 self.line("secret", format_args!("{}  ({secret})", Printable(plan.secret.reveal())))?;
                 self.topics(plan)?;
                 if !function.is_in_process() {
@@ -111,6 +119,7 @@ impl Report<'_> {
             for way in ways {
                 let to = match &way.to {
                     To::Place(place) => network.name(*place),
+                    To::Outlet(outlet) => Printable(outlet).to_string(),
                     To::Unknown { topic, .. } => Quoted(topic).to_string(),
                 };
                 let chain = if way.chain.is_empty() { "as it is".to_owned() } else { way.chain.join(", ") };
@@ -254,6 +263,43 @@ impl Report<'_> {
         }
     }
 
+    /// The function has something for a place that is no topic.
+    pub(super) fn handing_in(&mut self, parcel: &Parcel, is_sent: bool) -> Told {
+        match self.style {
+            Style::Json => self.json(&json!({
+                "event": "handed_in", "kind": parcel.kind(), "name": parcel.name(), "sent": is_sent,
+                "what": parcel,
+            })),
+            Style::Human | Style::Quiet => {
+                let label = if is_sent { "sent" } else { "not sent" };
+                self.line(label, format_args!("to {}", Printable(&parcel.to_string())))
+            }
+        }
+    }
+
+    /// A function that runs elsewhere has handed something in.
+    pub(super) fn taken_elsewhere(&mut self, outcome: &Outcome) -> Told {
+        match self.style {
+            // The answer is shown whole.
+            Style::Json | Style::Quiet => Ok(()),
+            Style::Human => self.line("taken", format_args!("by {}", place(outcome))),
+        }
+    }
+
+    /// It was decided that a place that is no topic gets nothing of a text.
+    pub(super) fn dropped_elsewhere(&mut self, id: Id, text: &str, outcome: &Outcome, reason: &str) -> Told {
+        match self.style {
+            Style::Json => self.json(&json!({
+                "event": "dropped", "id": id.text, "text": text, "kind": outcome.kind, "name": outcome.topic,
+                "reason": reason,
+            })),
+            Style::Human | Style::Quiet => {
+                let (text, place) = (Quoted(text), place(outcome));
+                self.line("dropped", format_args!("{text}  for {place}: {reason}"))
+            }
+        }
+    }
+
     /// The function has published to a topic that is not subscribed to.
     pub(super) fn published_unseen(&mut self, network: &Network, cache: &str, topic: &str) -> Told {
         match self.style {
@@ -303,6 +349,12 @@ impl Report<'_> {
     }
 }
 
+/// What is no topic, by its kind and its name.
+fn place(outcome: &Outcome) -> String {
+    let kind = outcome.kind.as_deref().unwrap_or_default();
+    Printable(&format!("{kind} {}", outcome.topic)).to_string()
+}
+
 /// Where texts go, for programs.
 fn routes(network: &Network) -> serde_json::Value {
     let way = |way: &Way| match &way.to {
@@ -311,6 +363,7 @@ fn routes(network: &Network) -> serde_json::Value {
             let (cache, topic) = (topic.map(|topic| &topic.cache), topic.map(|topic| &topic.name));
             json!({"cache": cache, "topic": topic, "transforms": way.chain})
         }
+        To::Outlet(outlet) => json!({"outlet": outlet, "transforms": way.chain}),
         To::Unknown { topic, why } => {
             json!({"topic": topic, "transforms": way.chain, "not_subscribed_to": why})
         }

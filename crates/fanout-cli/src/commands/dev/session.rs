@@ -194,6 +194,7 @@ impl<'a> Session<'a> {
                 }
                 Ok(())
             }
+            Happening::HandingIn { parcel, is_sent } => self.report.handing_in(&parcel, is_sent),
             Happening::NotPublished { id, reason } => {
                 self.failed(id, &format!("not published: {reason}"), &Noted::default())
             }
@@ -258,11 +259,20 @@ impl<'a> Session<'a> {
             let place = network.place(&outcome.cache, &outcome.topic);
             match (outcome.dropped(), place) {
                 (Some(reason), Some(place)) => self.dropped(id, place, &text, &reason)?,
+                (Some(reason), None) if outcome.kind.is_some() => {
+                    self.report.dropped_elsewhere(id, &text, outcome, &reason)?;
+                }
                 (Some(reason), None) => {
                     let topic = (network, outcome.cache.as_str(), outcome.topic.as_str());
                     self.report.dropped(id, &text, topic, &reason)?;
                 }
                 (None, Some(place)) if outcome.is_published() => noted.published.push(place),
+                (None, None) if outcome.is_published() && outcome.kind.is_some() => {
+                    // Of the function in this process it was told what it was.
+                    if !self.function.is_in_process() {
+                        self.report.taken_elsewhere(outcome)?;
+                    }
+                }
                 (None, None) if outcome.is_published() => {
                     self.report.published_unseen(network, &outcome.cache, &outcome.topic)?;
                 }

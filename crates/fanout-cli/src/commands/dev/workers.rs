@@ -6,7 +6,7 @@ use std::time::Duration;
 use momento_webhook::Event as Webhook;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
-use topic_fanout::destination::{MomentoPublisher, Publisher as _, Topic};
+use topic_fanout::destination::{MomentoPublisher, Parcel, Publisher as _, Topic};
 
 use super::tracker::Id;
 use crate::deliver::{Delivered, Deliverer, Failure, Undelivered};
@@ -32,6 +32,12 @@ pub(super) enum Happening {
         cache: String,
         topic: String,
         text: String,
+    },
+    /// The function has something for a place that is no topic; not told of one that runs elsewhere.
+    HandingIn {
+        parcel: Box<Parcel>,
+        /// Whether it was really sent.
+        is_sent: bool,
     },
     Refused(Refused),
     NotPublished {

@@ -1,0 +1,307 @@
+//! A small Amazon: queues, buses, tables and state machines, over real HTTP and in the services' own protocols.
+//!
+//! It keeps what it is sent and answers as the services do, or as a test wants. What it knows of each:
+//! `SendMessage` of <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>,
+//! `PutEvents` of <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>,
+//! `PutItem` and `TransactWriteItems` of <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/>, and
+//! `StartExecution` of <https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html>.
+//! Signatures are looked for and not checked.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// Services on a free port of this machine, until it is dropped.
+#[derive(Debug)]
+pub struct AwsServer {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    server: JoinHandle<()>,
+}
+
+/// A request that came in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AwsRequest {
+    /// The operation, as `SendMessage`.
+    pub operation: String,
+    /// Its body.
+    pub body: Value,
+}
+
+/// What is answered.
+#[derive(Clone, Debug)]
+pub enum AwsAnswer {
+    /// An error, and the name that it had in an older protocol.
+    Error {
+        /// Its status.
+        status: u16,
+        /// Its type.
+        kind: String,
+        /// What the queues call it beside that.
+        older: Option<String>,
+        /// What it has beside type and message.
+        more: Value,
+    },
+    /// This body, with a status of success.
+    Body(Value),
+    /// No answer, but an open connection.
+    Hang,
+    /// The request is done, and the connection is closed without an answer.
+    Lost,
+}
+
+impl AwsAnswer {
+    /// An error of this type.
+    #[must_use]
+    pub fn error(status: u16, kind: &str) -> Self {
+        Self::Error { status, kind: kind.to_owned(), older: None, more: json!({}) }
+    }
+
+    /// An event that the bus does not take, in an answer of success.
+    #[must_use]
+    pub fn event_failed(code: &str) -> Self {
+        let entry = json!({"ErrorCode": code, "ErrorMessage": "something about it"});
+        Self::Body(json!({"FailedEntryCount": 1, "Entries": [entry]}))
+    }
+
+    /// A transaction that is not done, for this reason.
+    #[must_use]
+    pub fn cancelled(code: &str) -> Self {
+        let more = json!({"CancellationReasons": [{"Code": code, "Message": "something about it"}]});
+        Self::Error { status: 400, kind: "TransactionCanceledException".to_owned(), older: None, more }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    count: watch::Sender<usize>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    requests: Vec<AwsRequest>,
+    scripts: HashMap<String, VecDeque<AwsAnswer>>,
+    /// What is there already: items by table and key, executions by machine and name, transactions by token.
+    there: HashSet<String>,
+}
+
+impl AwsServer {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When no port can be listened to.
+    pub async fn start() -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared::default());
+        let server = tokio::spawn(serve(listener, Arc::clone(&shared)));
+        Ok(Self { address, shared, server })
+    }
+
+    /// Its URL, for the SDK.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The environment of a process that is to use it.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(String, String)> {
+        [
+            ("AWS_ENDPOINT_URL", self.endpoint()),
+            ("AWS_REGION", "eu-central-1".to_owned()),
+            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    /// Requests for `operation` are answered so, one after the other, and then as the service does.
+    pub fn script(&self, operation: &str, answers: impl IntoIterator<Item = AwsAnswer>) {
+        self.shared.state().scripts.entry(operation.to_owned()).or_default().extend(answers);
+    }
+
+    /// The requests that came in, in their order.
+    #[must_use]
+    pub fn requests(&self) -> Vec<AwsRequest> {
+        self.shared.state().requests.clone()
+    }
+
+    /// Waits until `many` requests have come in, tries again counted.
+    pub async fn wait_for_requests(&self, many: usize) {
+        let mut count = self.shared.count.subscribe();
+        // The sender is in `self`.
+        let _ = count.wait_for(|count| *count >= many).await;
+    }
+}
+
+impl Drop for AwsServer {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a request, and says what the answer is.
+    fn answer(&self, operation: &str, body: &Value) -> AwsAnswer {
+        let answer = {
+            let mut state = self.state();
+            state.requests.push(AwsRequest { operation: operation.to_owned(), body: body.clone() });
+            match state.scripts.get_mut(operation).and_then(VecDeque::pop_front) {
+                Some(AwsAnswer::Lost) => {
+                    state.done(operation, body);
+                    AwsAnswer::Lost
+                }
+                Some(scripted) => scripted,
+                None => state.done(operation, body),
+            }
+        };
+        self.count.send_modify(|count| *count += 1);
+        answer
+    }
+}
+
+impl State {
+    /// What a service does with a request.
+    fn done(&mut self, operation: &str, body: &Value) -> AwsAnswer {
+        let is_new = |there: &mut HashSet<String>, what: Value| there.insert(what.to_string());
+        match operation {
+            "SendMessage" => match body.get("MessageBody").and_then(Value::as_str) {
+                None | Some("") => AwsAnswer::error(400, "MissingParameter"),
+                // The SDK does not compare it with the body.
+                Some(_) => AwsAnswer::Body(json!({
+                    "MessageId": "00000000-0000-4000-8000-000000000002",
+                    "MD5OfMessageBody": "5d41402abc4b2a76b9719d911017c592",
+                })),
+            },
+            "PutEvents" => AwsAnswer::Body(json!({"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]})),
+            "PutItem" => {
+                let condition = body.get("ConditionExpression").and_then(Value::as_str);
+                let name = body.pointer("/ExpressionAttributeNames/#k").and_then(Value::as_str);
+                let held = name.and_then(|name| body.pointer(&format!("/Item/{name}")));
+                let is_there = !is_new(&mut self.there, json!([operation, body.get("TableName"), held]));
+                if condition == Some("attribute_not_exists(#k)") && is_there {
+                    return AwsAnswer::error(400, "ConditionalCheckFailedException");
+                }
+                AwsAnswer::Body(json!({}))
+            }
+            "TransactWriteItems" => {
+                let (token, items) = (body.get("ClientRequestToken"), body.get("TransactItems"));
+                let is_same = !is_new(&mut self.there, json!([operation, token, items]));
+                let is_known = !is_new(&mut self.there, json!([operation, token]));
+                if is_known && !is_same {
+                    return AwsAnswer::error(400, "IdempotentParameterMismatchException");
+                }
+                AwsAnswer::Body(json!({}))
+            }
+            "StartExecution" => {
+                let (machine, name) = (body.get("stateMachineArn"), body.get("name"));
+                if !is_new(&mut self.there, json!([operation, machine, name])) {
+                    return AwsAnswer::error(400, "ExecutionAlreadyExists");
+                }
+                let arn = "arn:aws:states:eu-central-1:123456789012:execution:machine:name";
+                AwsAnswer::Body(json!({"executionArn": arn, "startDate": 1_704_296_470.564}))
+            }
+            _ => AwsAnswer::error(400, "UnknownOperationException"),
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    // The connections end with the server.
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let _ = stream.set_nodelay(true);
+        let shared = Arc::clone(&shared);
+        connections.spawn(async move {
+            let service = service_fn(move |request| answer(Arc::clone(&shared), request));
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// The service that an operation belongs to as signatures name it, its version of the protocol, and the operation.
+fn service(target: &str) -> Option<(&'static str, &'static str, &str)> {
+    let (service, operation) = target.split_once('.')?;
+    let (service, version) = match service {
+        "AmazonSQS" => ("sqs", "1.0"),
+        "AWSEvents" => ("events", "1.1"),
+        "DynamoDB_20120810" => ("dynamodb", "1.0"),
+        "AWSStepFunctions" => ("states", "1.0"),
+        _ => return None,
+    };
+    Some((service, version, operation))
+}
+
+/// An error closes the connection.
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    let refused = |kind| respond(AwsAnswer::error(400, kind), "1.0");
+    let Some((service, version, operation)) = service(header(&parts.headers, "x-amz-target")) else {
+        return refused("UnknownOperationException").await;
+    };
+    if (&parts.method, parts.uri.path()) != (&Method::POST, "/") {
+        return refused("UnknownOperationException").await;
+    }
+    if header(&parts.headers, CONTENT_TYPE.as_str()) != format!("application/x-amz-json-{version}") {
+        return refused("SerializationException").await;
+    }
+    if !header(&parts.headers, AUTHORIZATION.as_str()).contains(&format!("/{service}/aws4_request")) {
+        return respond(AwsAnswer::error(403, "MissingAuthenticationTokenException"), version).await;
+    }
+    let Ok(body) = serde_json::from_slice::<Value>(&body) else {
+        return refused("SerializationException").await;
+    };
+    respond(shared.answer(operation, &body), version).await
+}
+
+async fn respond(answer: AwsAnswer, version: &str) -> io::Result<Response<Full<Bytes>>> {
+    let (status, mut body, older) = match answer {
+        AwsAnswer::Body(body) => (200, body, None),
+        AwsAnswer::Error { status, kind, older, more } => {
+            let mut body = json!({"__type": kind, "message": "something about it"});
+            if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
+                body.extend(more);
+            }
+            (status, body, older)
+        }
+        AwsAnswer::Hang => std::future::pending().await,
+        AwsAnswer::Lost => return Err(io::Error::other("lost")),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body.take().to_string())));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    let value = |text: &str| HeaderValue::from_str(text).map_err(io::Error::other);
+    headers.insert(CONTENT_TYPE, value(&format!("application/x-amz-json-{version}"))?);
+    headers.insert("x-amzn-requestid", value("00000000-0000-4000-8000-000000000001")?);
+    if let Some(older) = older {
+        headers.insert("x-amzn-query-error", value(&format!("{older};Sender"))?);
+    }
+    Ok(response)
+}
+
+fn header<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}

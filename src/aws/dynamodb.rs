@@ -1,0 +1,149 @@
+//! Amazon DynamoDB.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_dynamodb::config::Config;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
+use serde_json::Value;
+
+use super::Aws;
+use super::failure::Failure;
+use super::in_time::InTime;
+use crate::destination::Taken;
+use crate::destination::content::Attribute;
+use crate::destination::dynamodb::{Change, Row};
+use crate::reason::Reason;
+
+/// Attributes by their names.
+type Item = BTreeMap<String, Attribute>;
+
+impl Aws {
+    pub(super) async fn write(&self, row: &Row, tries: InTime) -> Result<Taken, Failure> {
+        let Row { table, key, change } = row;
+        match change {
+            Change::Put { item, unless_exists } => {
+                let condition = key.keys().next().filter(|_| *unless_exists);
+                self.put_item(table, key.iter().chain(item), condition, tries).await
+            }
+            Change::Update { set, add, token } => {
+                let update = update(table, key, set, add).map_err(|error| Failure {
+                    source: Some(Box::new(error)),
+                    ..Failure::new(Reason::InvalidArgument, "an update is none")
+                })?;
+                self.update_item(update, token, tries).await
+            }
+        }
+    }
+
+    async fn put_item(
+        &self,
+        table: &str,
+        item: impl Iterator<Item = (&String, &Attribute)>,
+        unless: Option<&String>,
+        tries: InTime,
+    ) -> Result<Taken, Failure> {
+        let call = self
+            .dynamodb()
+            .await?
+            .put_item()
+            .table_name(table)
+            .set_item(Some(item.map(|(name, attribute)| (name.clone(), value(attribute))).collect()))
+            // Names may be words that mean something in an expression.
+            .set_condition_expression(unless.map(|_| "attribute_not_exists(#k)".to_owned()))
+            .set_expression_attribute_names(
+                unless.map(|name| HashMap::from([("#k".to_owned(), name.clone())])),
+            );
+        let put = call
+            .customize()
+            .interceptor(tries.clone())
+            .config_override(Config::builder().retry_classifier(tries))
+            .send()
+            .await;
+        match put {
+            Ok(_) => Ok(Taken::New),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(Taken::AlreadyThere)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// As a transaction of one: it has a token, by which DynamoDB knows for ten minutes what it has done already.
+    async fn update_item(&self, update: Update, token: &str, tries: InTime) -> Result<Taken, Failure> {
+        let item = TransactWriteItem::builder().update(update).build();
+        let call =
+            self.dynamodb().await?.transact_write_items().transact_items(item).client_request_token(token);
+        let call = call
+            .customize()
+            .interceptor(tries.clone())
+            .config_override(Config::builder().retry_classifier(tries));
+        let Err(error) = call.send().await else { return Ok(Taken::New) };
+        match error.as_service_error() {
+            // The same change, made of fields that are others at each delivery: it was done then.
+            Some(error) if error.is_idempotent_parameter_mismatch_exception() => Ok(Taken::AlreadyThere),
+            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                let mut codes = cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code());
+                let failure = codes.find(|code| *code != "None").map(Failure::of_part);
+                Err(failure.unwrap_or_else(|| error.into()))
+            }
+            _ => Err(error.into()),
+        }
+    }
+}
+
+fn update(
+    table: &str,
+    key: &Item,
+    set: &Item,
+    add: &Item,
+) -> Result<Update, aws_smithy_types::error::operation::BuildError> {
+    let mut update = Update::builder().table_name(table);
+    for (name, attribute) in key {
+        update = update.key(name, value(attribute));
+    }
+    let mut expression = Vec::new();
+    for (word, letter, between, attributes) in [("SET", 's', " = ", set), ("ADD", 'a', " ", add)] {
+        let mut parts = Vec::new();
+        for (number, (name, attribute)) in attributes.iter().enumerate() {
+            // Names may be words that mean something in an expression.
+            let (placeholder, held) = (format!("#{letter}{number}"), format!(":{letter}{number}"));
+            parts.push(format!("{placeholder}{between}{held}"));
+            update = update
+                .expression_attribute_names(placeholder, name)
+                .expression_attribute_values(held, value(attribute));
+        }
+        if !parts.is_empty() {
+            expression.push(format!("{word} {}", parts.join(", ")));
+        }
+    }
+    update.update_expression(expression.join(" ")).build()
+}
+
+fn value(attribute: &Attribute) -> AttributeValue {
+    match attribute {
+        Attribute::Text(text) => AttributeValue::S(text.clone()),
+        Attribute::Number(number) => AttributeValue::N(number.clone()),
+        Attribute::Bool(is) => AttributeValue::Bool(*is),
+        // It was looked at when the parcel was made.
+        Attribute::Json(json) => of_json(serde_json::from_str(json).unwrap_or_default()),
+    }
+}
+
+fn of_json(json: Value) -> AttributeValue {
+    match json {
+        Value::Null => AttributeValue::Null(true),
+        Value::Bool(is) => AttributeValue::Bool(is),
+        Value::Number(number) => AttributeValue::N(number.to_string()),
+        Value::String(text) => AttributeValue::S(text),
+        Value::Array(values) => AttributeValue::L(values.into_iter().map(of_json).collect()),
+        Value::Object(members) => {
+            AttributeValue::M(members.into_iter().map(|(name, json)| (name, of_json(json))).collect())
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Amazon EventBridge.
+
+use aws_sdk_eventbridge::config::Config;
+use aws_sdk_eventbridge::types::PutEventsRequestEntry;
+use aws_smithy_types::DateTime;
+
+use super::Aws;
+use super::failure::Failure;
+use super::in_time::InTime;
+use crate::destination::Taken;
+use crate::destination::eventbridge::BusEvent;
+use crate::reason::Reason;
+
+impl Aws {
+    pub(super) async fn put_event(&self, event: &BusEvent, tries: InTime) -> Result<Taken, Failure> {
+        let BusEvent { bus, source, detail_type, detail, resources, time } = event;
+        let entry = PutEventsRequestEntry::builder()
+            .event_bus_name(bus)
+            .source(source)
+            .detail_type(detail_type)
+            .detail(detail)
+            .set_resources((!resources.is_empty()).then(|| resources.clone()))
+            .time(DateTime::from_millis(i64::try_from(*time).unwrap_or(i64::MAX)))
+            .build();
+        let call = self.eventbridge().await?.put_events().entries(entry);
+        let call = call
+            .customize()
+            .interceptor(tries.clone())
+            .config_override(Config::builder().retry_classifier(tries));
+        let put = call.send().await?;
+        if put.failed_entry_count == 0 {
+            return Ok(Taken::New);
+        }
+        // To the SDK the answer is one of success.
+        let code = put.entries().iter().find_map(|entry| entry.error_code());
+        Err(code.map_or_else(
+            || Failure::new(Reason::Internal, "the service's answer has no reason"),
+            Failure::of_part,
+        ))
+    }
+}

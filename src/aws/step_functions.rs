@@ -1,0 +1,37 @@
+//! AWS Step Functions.
+
+use aws_sdk_sfn::config::Config;
+use aws_sdk_sfn::operation::start_execution::StartExecutionError;
+
+use super::Aws;
+use super::failure::Failure;
+use super::in_time::InTime;
+use crate::destination::Taken;
+use crate::destination::step_functions::Execution;
+
+impl Aws {
+    pub(super) async fn start_execution(
+        &self,
+        execution: &Execution,
+        tries: InTime,
+    ) -> Result<Taken, Failure> {
+        let Execution { state_machine, name, input } = execution;
+        let call =
+            self.sfn().await?.start_execution().state_machine_arn(state_machine).name(name).input(input);
+        let started = call
+            .customize()
+            .interceptor(tries.clone())
+            .config_override(Config::builder().retry_classifier(tries))
+            .send()
+            .await;
+        match started {
+            Ok(_) => Ok(Taken::New),
+            Err(error)
+                if error.as_service_error().is_some_and(StartExecutionError::is_execution_already_exists) =>
+            {
+                Ok(Taken::AlreadyThere)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

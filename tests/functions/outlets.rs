@@ -1,0 +1,440 @@
+//! Queues, buses, tables and state machines, with the services as they are on the wire.
+
+use std::time::Instant;
+
+use momento_webhook::Event;
+use serde_json::{Value, json};
+use test_support::aws_server::{AwsAnswer, AwsRequest, AwsServer};
+use test_support::signed;
+
+use crate::support::{BOTH, CACHE, Function, SECRET, Way};
+
+const MACHINE: &str = "arn:aws:states:eu-central-1:123456789012:stateMachine:orders";
+const QUEUE: &str = "https://sqs.eu-central-1.amazonaws.com/123456789012/orders";
+
+/// One of each kind, with nothing but what it needs, and a topic.
+fn kinds() -> [String; 6] {
+    [
+        "topic = 'friends-out'".to_owned(),
+        format!("sqs = {{ queue = '{QUEUE}' }}"),
+        "eventbridge = {}".to_owned(),
+        "dynamodb = { table = 'messages', key = { id = '{event_id}' }, item = { text = '{text}' } }"
+            .to_owned(),
+        "dynamodb = { table = 'rooms', key = { room = '{room}' }, update = { add = { messages = 1 } } }"
+            .to_owned(),
+        format!("step_functions = {{ state_machine = '{MACHINE}' }}"),
+    ]
+}
+
+/// The operation of each kind that is no topic.
+const OPERATIONS: [&str; 5] = ["SendMessage", "PutEvents", "PutItem", "TransactWriteItems", "StartExecution"];
+
+struct Outlets {
+    function: Function,
+    aws: AwsServer,
+    way: Way,
+}
+
+impl Outlets {
+    /// With a route to these destinations.
+    async fn start(way: Way, destinations: &[String]) -> Self {
+        let aws = AwsServer::start().await.unwrap();
+        let destinations: Vec<_> = destinations.iter().map(|settings| format!("{{ {settings} }}")).collect();
+        let file = format!(
+            "[[routes]]\ntopic = '{{room}}-publish'\ntransforms = ['uppercase']\ndestinations = [{}]",
+            destinations.join(",\n")
+        );
+        let environment = aws.environment();
+        let mut settings =
+            vec![("OUTBOUND_TOPIC", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", &*file), ("RUST_LOG", "debug")];
+        settings.extend(environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let function = Function::start(way, &settings).await;
+        Self { function, aws, way }
+    }
+
+    async fn one(settings: &str) -> Self {
+        Self::start(Way::Http1, &[settings.to_owned()]).await
+    }
+
+    async fn send(&self, event: &Event) -> (u16, Value) {
+        let answer = self.function.send(self.way, &signed::post(SECRET, event.to_json()).unwrap()).await;
+        (answer.status, answer.json())
+    }
+
+    fn received(&self, operation: &str) -> Vec<Value> {
+        let requests = self.aws.requests().into_iter();
+        requests.filter(|request| request.operation == operation).map(|request| request.body).collect()
+    }
+}
+
+fn event(number: u64, text: &str) -> Event {
+    signed::event(CACHE, "friends-publish", number, text)
+}
+
+/// The event as it is handed in: with the text as it has become.
+fn became(event: &Event) -> Event {
+    Event { text: event.text.to_uppercase(), ..event.clone() }
+}
+
+fn request(operation: &str, body: Value) -> AwsRequest {
+    AwsRequest { operation: operation.to_owned(), body }
+}
+
+fn statuses(answer: &Value) -> Vec<&str> {
+    answer["destinations"].as_array().unwrap().iter().map(|one| one["status"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn each_kind_receives_its_event() {
+    for way in BOTH {
+        let outlets = Outlets::start(way, &kinds()).await;
+        let event = event(7, "Hello");
+        let (status, answer) = outlets.send(&event).await;
+        assert_eq!((status, &answer["status"]), (200, &json!("success")), "{way:?}: {answer}");
+        let outlet = |kind: &str, name: &str| json!({"kind": kind, "name": name, "status": "published", "attempts": 1});
+        assert_eq!(
+            answer["destinations"],
+            json!([
+                {"cache": CACHE, "topic": "friends-out", "status": "published", "attempts": 1},
+                outlet("sqs", "orders"),
+                outlet("eventbridge", "default"),
+                outlet("dynamodb", "messages"),
+                outlet("dynamodb", "rooms"),
+                outlet("step_functions", "orders"),
+            ])
+        );
+        assert_eq!(outlets.function.published("friends-out"), ["HELLO"]);
+
+        let token =
+            outlets.received("TransactWriteItems")[0]["ClientRequestToken"].as_str().unwrap().to_owned();
+        assert_eq!(token.len(), 36);
+        let name = outlets.received("StartExecution")[0]["name"].as_str().unwrap().to_owned();
+        assert_eq!(name.len(), 64);
+        let mut requests = outlets.aws.requests();
+        requests.sort_by_key(|request| OPERATIONS.iter().position(|known| *known == request.operation));
+        // A time has milliseconds, and no zeros behind them.
+        let time = requests[1].body["Entries"][0]["Time"].take();
+        let millis = u32::try_from(event.event_timestamp % 1_000).unwrap();
+        let seconds = u32::try_from(event.event_timestamp / 1_000).unwrap();
+        assert!(
+            (time.as_f64().unwrap() - f64::from(seconds) - f64::from(millis) / 1e3).abs() < 1e-4,
+            "{time}"
+        );
+        let json = became(&event).to_json();
+        assert_eq!(
+            requests,
+            [
+                request("SendMessage", json!({"QueueUrl": QUEUE, "MessageBody": "HELLO"})),
+                request(
+                    "PutEvents",
+                    json!({"Entries": [{
+                        "EventBusName": "default", "Source": "Momento",
+                        "DetailType": format!("{CACHE}#friends-publish"), "Detail": json, "Time": null,
+                    }]})
+                ),
+                request(
+                    "PutItem",
+                    json!({
+                        "TableName": "messages", "Item": {"id": {"S": event.id()}, "text": {"S": "HELLO"}},
+                        "ConditionExpression": "attribute_not_exists(#k)",
+                        "ExpressionAttributeNames": {"#k": "id"},
+                    })
+                ),
+                request(
+                    "TransactWriteItems",
+                    json!({
+                        "ClientRequestToken": token,
+                        "TransactItems": [{"Update": {
+                            "TableName": "rooms", "Key": {"room": {"S": "friends"}},
+                            "UpdateExpression": "ADD #a0 :a0", "ExpressionAttributeNames": {"#a0": "messages"},
+                            "ExpressionAttributeValues": {":a0": {"N": "1"}},
+                        }}],
+                    })
+                ),
+                request("StartExecution", json!({"stateMachineArn": MACHINE, "name": name, "input": json})),
+            ]
+        );
+    }
+}
+
+#[tokio::test]
+async fn everything_that_is_asked_for_is_sent() {
+    let outlets = Outlets::start(
+        Way::Http1,
+        &[
+            format!(
+                "sqs = {{ queue = '{QUEUE}', body = 'event', group = '{{room}}', delay_seconds = 5, attributes = {{ room = '{{room}}', by = '{{token_id}}' }} }}"
+            ),
+            format!("sqs = {{ queue = '{QUEUE}.fifo', group = '{{room}}', deduplication = '{{topic_sequence_number}}' }}"),
+            "eventbridge = { bus = 'orders', detail = { room = '{room}' }, resources = ['arn:{room}'] }".to_owned(),
+            "dynamodb = { table = 't', key = { name = '{room}', at = { number = '{topic_sequence_number}' } }, unless_exists = false,
+              item = { size = true, json = { json = '{{\"a\": [1, null, \"b\"]}}' }, by = '{token_id}' } }".to_owned(),
+            "dynamodb = { table = 't', key = { name = 'a' }, update = { set = { last = '{text}', size = 2 }, add = { count = 1 } } }".to_owned(),
+        ],
+    )
+    .await;
+    let event = event(7, "Hello");
+    let (status, answer) = outlets.send(&event).await;
+    assert_eq!(status, 200, "{answer}");
+    let queued = outlets.received("SendMessage");
+    let queued = |queue: &str| queued.iter().find(|body| body["QueueUrl"] == queue).cloned();
+    assert_eq!(
+        queued(QUEUE).unwrap(),
+        json!({
+            "QueueUrl": QUEUE, "MessageBody": became(&event).to_json(), "MessageGroupId": "friends",
+            "DelaySeconds": 5,
+            "MessageAttributes": {"room": {"DataType": "String", "StringValue": "friends"}},
+        })
+    );
+    let fifo = format!("{QUEUE}.fifo");
+    assert_eq!(
+        queued(&fifo).unwrap(),
+        json!({
+            "QueueUrl": fifo, "MessageBody": "HELLO", "MessageGroupId": "friends", "MessageDeduplicationId": "7",
+        })
+    );
+    let entry = &outlets.received("PutEvents")[0]["Entries"][0];
+    assert_eq!(
+        (&entry["EventBusName"], &entry["Detail"], &entry["Resources"]),
+        (&json!("orders"), &json!(r#"{"room":"friends"}"#), &json!(["arn:friends"]))
+    );
+    assert_eq!(
+        outlets.received("PutItem"),
+        [json!({
+            "TableName": "t",
+            "Item": {
+                "name": {"S": "friends"}, "at": {"N": "7"}, "size": {"BOOL": true},
+                "json": {"M": {"a": {"L": [{"N": "1"}, {"NULL": true}, {"S": "b"}]}}},
+            },
+        })]
+    );
+    let update = &outlets.received("TransactWriteItems")[0]["TransactItems"][0]["Update"];
+    assert_eq!(
+        update,
+        &json!({
+            "TableName": "t", "Key": {"name": {"S": "a"}},
+            "UpdateExpression": "SET #s0 = :s0, #s1 = :s1 ADD #a0 :a0",
+            "ExpressionAttributeNames": {"#s0": "last", "#s1": "size", "#a0": "count"},
+            "ExpressionAttributeValues": {":s0": {"S": "HELLO"}, ":s1": {"N": "2"}, ":a0": {"N": "1"}},
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_fifo_queue_gets_topics_as_groups_and_the_same_id_for_the_same_text() {
+    let outlets = Outlets::one(&format!("sqs = {{ queue = '{QUEUE}.fifo' }}")).await;
+    let event = event(7, "Hello");
+    // The answer is lost, and the message sent once more.
+    outlets.aws.script("SendMessage", [AwsAnswer::Lost]);
+    let (status, answer) = outlets.send(&event).await;
+    assert_eq!((status, &answer["destinations"][0]["attempts"]), (200, &json!(2)), "{answer}");
+    let received = outlets.received("SendMessage");
+    assert_eq!(received[0], received[1]);
+    assert_eq!(received[0]["MessageGroupId"], format!("{CACHE}#friends-publish"));
+    assert_eq!(received[0]["MessageDeduplicationId"].as_str().unwrap().len(), 64);
+}
+
+#[tokio::test]
+async fn what_passes_is_tried_again() {
+    let throttled = |kind: &str| AwsAnswer::error(400, kind);
+    for (place, answers) in [
+        (1, vec![throttled("RequestThrottled"), AwsAnswer::error(500, "InternalFailure")]),
+        (2, vec![throttled("ThrottlingException"), AwsAnswer::Lost]),
+        (2, vec![AwsAnswer::event_failed("ThrottlingException"), AwsAnswer::event_failed("InternalFailure")]),
+        (
+            3,
+            vec![
+                throttled("ProvisionedThroughputExceededException"),
+                throttled("TransactionConflictException"),
+            ],
+        ),
+        (4, vec![AwsAnswer::cancelled("TransactionConflict"), AwsAnswer::cancelled("ThrottlingError")]),
+        (4, vec![throttled("TransactionInProgressException"), AwsAnswer::Lost]),
+        (5, vec![throttled("ThrottlingException"), throttled("KmsThrottlingException")]),
+    ] {
+        let (case, settings) = (format!("{answers:?}"), kinds()[place].clone());
+        let outlets = Outlets::one(&settings).await;
+        outlets.aws.script(OPERATIONS[place - 1], answers);
+        let (status, answer) = outlets.send(&event(1, "Hello")).await;
+        assert_eq!((status, &answer["destinations"][0]["attempts"]), (200, &json!(3)), "{case}: {answer}");
+        let received = outlets.received(OPERATIONS[place - 1]);
+        assert!(received.len() == 3 && received.iter().all(|one| *one == received[0]), "{case}");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_pass_is_given_up_on_after_five_tries() {
+    for (place, answer, reason) in [
+        (1, AwsAnswer::error(400, "RequestThrottled"), "rate_limited"),
+        (2, AwsAnswer::event_failed("InternalFailure"), "internal"),
+        (4, AwsAnswer::cancelled("TransactionConflict"), "unavailable"),
+    ] {
+        let outlets = Outlets::one(&kinds()[place]).await;
+        outlets.aws.script(OPERATIONS[place - 1], vec![answer; 20]);
+        let (status, answer) = outlets.send(&event(1, "Hello")).await;
+        let destination = &answer["destinations"][0];
+        assert_eq!(
+            (status, &destination["status"], &destination["reason"], &destination["attempts"]),
+            (503, &json!("failed"), &json!(reason), &json!(5)),
+            "{answer}"
+        );
+        assert_eq!(outlets.aws.requests().len(), 5);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_pass_is_refused_at_once() {
+    let older = AwsAnswer::Error {
+        status: 400,
+        kind: "com.amazonaws.sqs#QueueDoesNotExist".to_owned(),
+        older: Some("AWS.SimpleQueueService.NonExistentQueue".to_owned()),
+        more: json!({}),
+    };
+    for (place, answer, reason) in [
+        (1, older, "not_found"),
+        (1, AwsAnswer::error(400, "AccessDeniedException"), "permission_denied"),
+        (2, AwsAnswer::error(400, "AccessDeniedException"), "permission_denied"),
+        (2, AwsAnswer::event_failed("MalformedDetail"), "invalid_argument"),
+        (2, AwsAnswer::event_failed("SomethingNew"), "invalid_argument"),
+        (3, AwsAnswer::error(400, "AccessDeniedException"), "permission_denied"),
+        (3, AwsAnswer::error(400, "ResourceNotFoundException"), "not_found"),
+        (3, AwsAnswer::error(400, "ItemCollectionSizeLimitExceededException"), "too_large"),
+        (4, AwsAnswer::cancelled("ValidationError"), "invalid_argument"),
+        (4, AwsAnswer::error(400, "ResourceNotFoundException"), "not_found"),
+        (5, AwsAnswer::error(400, "AccessDeniedException"), "permission_denied"),
+        (5, AwsAnswer::error(400, "StateMachineDoesNotExist"), "not_found"),
+        (5, AwsAnswer::error(400, "InvalidExecutionInput"), "invalid_argument"),
+    ] {
+        let case = format!("{answer:?}");
+        let outlets = Outlets::one(&kinds()[place]).await;
+        outlets.aws.script(OPERATIONS[place - 1], [answer]);
+        let (status, answer) = outlets.send(&event(1, "Hello")).await;
+        let destination = &answer["destinations"][0];
+        assert_eq!(
+            (status, &destination["status"], &destination["reason"], &destination["attempts"]),
+            (422, &json!("refused"), &json!(reason), &json!(1)),
+            "{case}: {answer}"
+        );
+        assert_eq!(outlets.aws.requests().len(), 1, "{case}");
+    }
+}
+
+/// Two functions have no memory in common: what is known of an event is what the services know.
+#[tokio::test]
+async fn what_is_delivered_to_another_function_again_is_there_once() {
+    let [first, second] =
+        [Outlets::start(Way::Http1, &kinds()).await, Outlets::start(Way::Http1, &kinds()).await];
+    let event = event(7, "Hello");
+    first.send(&event).await;
+    // The second has the first's services.
+    let there = first.aws;
+    drop(second);
+    let environment = there.environment();
+    let file = format!(
+        "[[routes]]\ntopic = '{{room}}-publish'\ntransforms = ['uppercase']\ndestinations = [{{ {} }}]",
+        kinds().join("}, {")
+    );
+    let mut settings = vec![("OUTBOUND_TOPIC", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", &*file)];
+    settings.extend(environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let second = Outlets { function: Function::http(&settings).await, aws: there, way: Way::Http1 };
+    let again = Event { publish_timestamp: event.publish_timestamp + 1, ..event };
+    let (status, answer) = second.send(&again).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(
+        statuses(&answer),
+        // A counter's token is known, and counts nothing: the service does not say so.
+        ["published", "published", "published", "already_published", "published", "already_published"]
+    );
+    let counted = second.received("TransactWriteItems");
+    assert_eq!(counted[0], counted[1], "the same token for the same change");
+}
+
+#[tokio::test]
+async fn a_change_that_is_another_at_each_delivery_is_made_once() {
+    let settings =
+        "dynamodb = { table = 't', key = { a = 'b' }, update = { set = { at = '{publish_timestamp}' } } }";
+    let outlets = Outlets::one(settings).await;
+    let first = event(7, "Hello");
+    let again = Event { publish_timestamp: first.publish_timestamp + 1, ..first.clone() };
+    // So that the function does not remember it.
+    outlets.aws.script("TransactWriteItems", vec![AwsAnswer::Lost; 5]);
+    assert_eq!(outlets.send(&first).await.0, 503);
+    let (status, answer) = outlets.send(&again).await;
+    assert_eq!((status, statuses(&answer)), (200, vec!["already_published"]), "{answer}");
+}
+
+#[tokio::test]
+async fn one_that_fails_leaves_the_others_delivered_and_is_served_alone_again() {
+    for way in BOTH {
+        let outlets = Outlets::start(way, &kinds()).await;
+        outlets.aws.script("PutEvents", [AwsAnswer::error(400, "AccessDeniedException")]);
+        let event = event(1, "Hello");
+        let (status, answer) = outlets.send(&event).await;
+        let mut expected = ["published"; 6];
+        expected[2] = "refused";
+        assert_eq!((status, statuses(&answer)), (422, expected.to_vec()), "{way:?}: {answer}");
+        let (status, answer) = outlets.send(&event).await;
+        assert_eq!(status, 200, "{answer}");
+        for operation in OPERATIONS {
+            let many = if operation == "PutEvents" { 2 } else { 1 };
+            assert_eq!(outlets.received(operation).len(), many, "{operation}");
+        }
+        assert_eq!(outlets.function.published("friends-out"), ["HELLO"]);
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_hangs_is_a_failure_in_time_and_topics_beside_it_are_served() {
+    for way in BOTH {
+        let outlets = Outlets::start(way, &kinds()).await;
+        outlets.aws.script("SendMessage", vec![AwsAnswer::Hang; 20]);
+        let begun = Instant::now();
+        let (status, answer) = outlets.send(&event(1, "Hello")).await;
+        assert!(begun.elapsed().as_secs_f64() < 4.5, "{:?}", begun.elapsed());
+        assert_eq!(status, 503, "{answer}");
+        let destination = &answer["destinations"][1];
+        assert_eq!(
+            (&destination["name"], &destination["status"], &destination["reason"]),
+            (&json!("orders"), &json!("failed"), &json!("timed_out"))
+        );
+        assert_eq!(statuses(&answer).iter().filter(|status| **status == "published").count(), 5);
+        assert_eq!(outlets.function.published("friends-out"), ["HELLO"]);
+    }
+}
+
+#[tokio::test]
+async fn what_the_event_lacks_is_named() {
+    let outlets = Outlets::start(
+        Way::Http1,
+        &[
+            format!("sqs = {{ queue = '{QUEUE}.fifo', group = '{{token_id}}' }}"),
+            "dynamodb = { table = 't', key = { by = '{token_id}' }, item = {} }".to_owned(),
+            "eventbridge = { detail = 'text' }".to_owned(),
+            format!("sqs = {{ queue = '{QUEUE}', attributes = {{ by = '{{token_id}}' }} }}"),
+        ],
+    )
+    .await;
+    let (status, answer) = outlets.send(&Event { token_id: None, ..event(1, "Hello") }).await;
+    assert_eq!(status, 422, "{answer}");
+    let refused = |kind: &str, name: &str, detail: &str| {
+        json!({
+            "kind": kind, "name": name, "status": "refused", "reason": "invalid_argument", "detail": detail,
+        })
+    };
+    assert_eq!(answer["destinations"][0], refused("sqs", "orders.fifo", "the event has no token_id"));
+    assert_eq!(answer["destinations"][1], refused("dynamodb", "t", "the event has no token_id"));
+    assert_eq!(answer["destinations"][2], refused("eventbridge", "default", "the text is no JSON object"));
+    assert_eq!(answer["destinations"][3]["status"], "published");
+    assert_eq!(outlets.aws.requests().len(), 1);
+}
+
+/// Not even where everything is logged that can be.
+#[tokio::test]
+async fn no_text_is_logged() {
+    let outlets = Outlets::start(Way::Http1, &kinds()).await;
+    outlets.aws.script("PutItem", [AwsAnswer::error(400, "ValidationException")]);
+    outlets.send(&event(1, "a private text")).await;
+    outlets.function.journal(|line| line["outcome"] == "destination_refused").await;
+    let output = outlets.function.process.output().join("\n");
+    assert!(!output.to_lowercase().contains("private"), "{output}");
+}
