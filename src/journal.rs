@@ -389,11 +389,13 @@ mod tests {
                         {"Name": "Received", "Unit": "Count"},
                         {"Name": "Published", "Unit": "Count"},
                         {"Name": "Failed", "Unit": "Count"},
+                        {"Name": "DeadLettered", "Unit": "Count"},
                         {"Name": "Latency", "Unit": "Milliseconds"},
                         {"Name": "EventAge", "Unit": "Milliseconds"},
                     ],
                 }]},
-                "FunctionName": "webhook", "Received": 1, "Published": 1, "Failed": 1, "Latency": 1.5, "EventAge": 1,
+                "FunctionName": "webhook", "Received": 1, "Published": 1, "Failed": 1, "DeadLettered": 0, "Latency": 1.5,
+                "EventAge": 1,
             })
         );
     }

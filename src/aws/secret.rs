@@ -40,7 +40,9 @@ impl Aws {
         let (current, previous) = try_join(stage(client, name, CURRENT), previous).await?;
         let current = match current {
             Held::Text(text) => text,
-            Held::Bytes => return Err(Failure::new(Reason::InvalidArgument, "is bytes, and has to be a text")),
+            Held::Bytes => {
+                return Err(Failure::new(Reason::InvalidArgument, "is bytes, and has to be a text"));
+            }
             Held::Nothing => return Err(Failure::new(Reason::Internal, "the service's answer has no value")),
         };
         // A version of another form, or that never got a value, is none: it was not in use.

@@ -200,7 +200,7 @@ async fn an_invocation_that_is_no_request() {
         r#"{"requestContext":{"http":{"method":7}}}"#,
         r#"{"requestContext":{},"httpMethod":null}"#,
         r#"{"source":"aws.events","detail-type":"Scheduled Event","detail":{}}"#,
-        r#"{"Records":[{"eventSource":"aws:sqs","body":"{}"}]}"#,
+        r#"{"Records":[{"EventSource":"aws:sns","Sns":{}}]}"#,
     ] {
         let response = function.invoke(payload.as_bytes().to_vec()).await;
         assert_eq!(response["statusCode"], 400, "{payload}: {response}");
