@@ -9,10 +9,15 @@ use super::in_time::{InTime, in_time};
 use crate::destination::{Carried, Carrier, DeliveryError, Parcel};
 
 impl Carrier for Aws {
-    fn carry<'c>(&'c self, parcel: &'c Parcel, deadline: Instant) -> BoxFuture<'c, Carried> {
+    fn carry<'c>(
+        &'c self,
+        parcel: &'c Parcel,
+        trace: Option<&'c str>,
+        deadline: Instant,
+    ) -> BoxFuture<'c, Carried> {
         Box::pin(async move {
             let tries = InTime::new(deadline);
-            let result = in_time(deadline, self.hand_in(parcel, tries.clone())).await;
+            let result = in_time(deadline, self.hand_in(parcel, trace, tries.clone())).await;
             // The last try failed too where they all did, and the good one is not counted there.
             let attempts = tries.failed() + u32::from(result.is_ok());
             Carried { attempts, result: result.map_err(Into::into) }
@@ -21,10 +26,15 @@ impl Carrier for Aws {
 }
 
 impl Aws {
-    fn hand_in<'c>(&'c self, parcel: &'c Parcel, tries: InTime) -> BoxFuture<'c, Result<(), Failure>> {
+    fn hand_in<'c>(
+        &'c self,
+        parcel: &'c Parcel,
+        trace: Option<&'c str>,
+        tries: InTime,
+    ) -> BoxFuture<'c, Result<(), Failure>> {
         match parcel {
             #[cfg(feature = "sqs")]
-            Parcel::Message(message) => Box::pin(self.send_message(message, tries)),
+            Parcel::Message(message) => Box::pin(self.send_message(message, trace, tries)),
             #[cfg(not(feature = "sqs"))]
             Parcel::Message(_) => absent(),
         }
