@@ -335,8 +335,8 @@ mod tests {
     use super::*;
 
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-    const PARENT: &str = "00f067aa0ba902b7";
-    const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const PARENT: &str = "53995c3f42cd8ad9";
+    const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-53995c3f42cd8ad9-01";
     const OWN: &str = "Root=1-65957ef6-0123456789abcdef01234567;Parent=53995c3f42cd8ad8;Sampled=0;Lineage=1:a87bd80c:0|68fd508a:5";
 
     fn headers(of: &[(&'static str, &str)]) -> HeaderMap {
@@ -359,7 +359,7 @@ mod tests {
         assert_eq!((parent.to_string().as_str(), sampled), (PARENT, true));
         assert_eq!(
             context.to_xray(),
-            "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=00f067aa0ba902b7;Sampled=1"
+            "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=53995c3f42cd8ad9;Sampled=1"
         );
         let not_sampled = TraceContext::from_traceparent(&format!("00-{TRACE}-{PARENT}-00")).unwrap();
         assert_eq!(not_sampled.parent(), Some((parent, false)));

@@ -8,7 +8,7 @@ use test_support::signed::RawRequest;
 use crate::support::{BOTH, Function, OUTBOUND, Way, genuine};
 
 const HTTP: Way = BOTH[1];
-const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-53995c3f42cd8ad9-01";
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const XRAY: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
 
@@ -81,7 +81,7 @@ async fn malformed_headers_change_nothing() {
     let long = "0".repeat(4_000);
     let wrong: [&[(&str, &str)]; 7] = [
         &[("traceparent", "")],
-        &[("traceparent", "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01")],
+        &[("traceparent", "00-4BF92F3577B34DA6A3CE929D0E0E4736-53995c3f42cd8ad9-01")],
         &[("traceparent", TRACEPARENT), ("traceparent", TRACEPARENT)],
         &[("traceparent", "ff-\",\"trace_id\":\"-00"), ("tracestate", "a=1")],
         &[("tracestate", "a=1")],
@@ -168,7 +168,7 @@ mod onward {
         // Lambda's lineage is with all of them, for AWS to see that a queue leads back to its function.
         let lineage = ";Lineage=1:a87bd80c:0";
         assert_eq!(header(of_record), Some(format!("{XRAY}{lineage}").as_str()));
-        let parent = "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=00f067aa0ba902b7;Sampled=1";
+        let parent = "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=53995c3f42cd8ad9;Sampled=1";
         assert_eq!(header(of_request), Some(format!("{parent}{lineage}").as_str()));
         let own = "Root=1-65957ef6-fedcba9876543210fedcba98;Parent=53995c3f42cd8ad8;Sampled=0";
         assert_eq!(header(of_lambda), Some(format!("{own}{lineage}").as_str()));
@@ -189,7 +189,7 @@ mod onward {
         assert_eq!(answer.status, 200, "{}", answer.body);
         deliver_bare(&function, 2).await;
         let [traced, plain] = &queues.sent("orders")[..] else { panic!("{:?}", queues.sent("orders")) };
-        let parent = "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=00f067aa0ba902b7;Sampled=1";
+        let parent = "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=53995c3f42cd8ad9;Sampled=1";
         assert_eq!(header(traced), Some(parent));
         assert_eq!(header(plain), None);
 
@@ -248,7 +248,7 @@ mod spans {
             let [request] = named(&spans, "webhook")[..] else { panic!("{way:?}: {spans:?}") };
             assert_eq!(
                 (request.parent.as_str(), request.kind, request.state.as_str()),
-                ("00f067aa0ba902b7", 2, "rojo=1")
+                ("53995c3f42cd8ad9", 2, "rojo=1")
             );
             assert_eq!(request.attribute("http.response.status_code"), "422");
             assert_eq!(request.attribute("momento.topic_sequence_number"), "7");
