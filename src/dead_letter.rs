@@ -12,10 +12,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use crate::destination::sqs::{QueueMessage, group_of, is_fifo};
+use crate::destination::outlet::short;
+use crate::destination::sqs::{QueueMessage, Sqs, group_of, is_fifo};
 use crate::destination::{Carrier, DeliveryError, Parcel, Target, Topic};
-use crate::fan_out::Delivery;
+use crate::fan_out::{Delivery, Outcome};
 use crate::route::Plan;
+use crate::spans::Trail;
 
 /// Where dead letters go.
 #[derive(Clone, Debug)]
@@ -75,6 +77,7 @@ impl DeadLetters {
         event: &Event,
         deliveries: &[Delivery<'_>],
         now: Millis,
+        trail: &Trail,
         deadline: Instant,
     ) -> Result<(), DeliveryError> {
         let is_fifo = is_fifo(&self.queue);
@@ -87,7 +90,16 @@ impl DeadLetters {
             attributes: std::collections::BTreeMap::new(),
             delay_seconds: None,
         };
-        self.carrier.carry(&Parcel::Message(message), deadline).await.result.map(drop)
+        let name = short(&self.queue).into();
+        let span = trail.span.publish(&Target::Outlet { kind: Sqs::KIND, name });
+        let trace = trail.xray(&span);
+        let carried = self.carrier.carry(&Parcel::Message(message), trace.as_deref(), deadline).await;
+        let attempts = carried.attempts;
+        span.served(&match &carried.result {
+            Ok(_) => Outcome::Published { attempts },
+            Err(error) => Outcome::Failed { attempts, reason: error.reason },
+        });
+        carried.result.map(drop)
     }
 }
 

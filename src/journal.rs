@@ -19,6 +19,7 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use crate::answer::{Outcome, Refusal};
 use crate::fan_out::Delivery;
 use crate::output::Output;
+use crate::trace::{TraceId, XrayId};
 
 /// The namespace of the metrics.
 pub const NAMESPACE: &str = "TopicFanout";
@@ -51,6 +52,11 @@ pub struct Entry {
     request_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     queue: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<TraceId>,
+    /// The same as X-Ray and CloudWatch write it, so that they find the line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xray_trace_id: Option<XrayId>,
     #[serde(flatten)]
     event: Option<EventEntry>,
 }
@@ -81,13 +87,19 @@ impl Entry {
     /// An invocation that begins now.
     #[must_use]
     pub const fn new(now: Millis, request_id: Option<String>) -> Self {
-        Self { at: now, request_id, queue: None, event: None }
+        Self { at: now, request_id, queue: None, trace_id: None, xray_trace_id: None, event: None }
     }
 
     /// One that begins with a message of the queue of this name.
     #[must_use]
     pub fn from_queue(self, queue: String) -> Self {
         Self { queue: Some(queue), ..self }
+    }
+
+    /// It is part of this trace.
+    pub fn in_trace(&mut self, trace: Option<TraceId>) {
+        self.trace_id = trace;
+        self.xray_trace_id = trace.map(XrayId);
     }
 
     /// It turned out to be about this event.
@@ -394,8 +406,8 @@ mod tests {
                         {"Name": "EventAge", "Unit": "Milliseconds"},
                     ],
                 }]},
-                "FunctionName": "webhook", "Received": 1, "Published": 1, "Failed": 1, "DeadLettered": 0, "Latency": 1.5,
-                "EventAge": 1,
+                "FunctionName": "webhook", "Received": 1, "Published": 1, "Failed": 1, "DeadLettered": 0,
+                "Latency": 1.5, "EventAge": 1,
             })
         );
     }

@@ -3,8 +3,7 @@
 use std::fmt;
 
 /// What went wrong, as the answer and the log name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// It cannot be reached, or says that it is away.
     Unavailable,
@@ -38,6 +37,28 @@ impl Reason {
             | Self::PermissionDenied
             | Self::Unauthenticated => false,
         }
+    }
+
+    /// One word for it, as the answer and the log have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::TimedOut => "timed_out",
+            Self::RateLimited => "rate_limited",
+            Self::Internal => "internal",
+            Self::InvalidArgument => "invalid_argument",
+            Self::TooLarge => "too_large",
+            Self::NotFound => "not_found",
+            Self::PermissionDenied => "permission_denied",
+            Self::Unauthenticated => "unauthenticated",
+        }
+    }
+}
+
+impl serde::Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 

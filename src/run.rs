@@ -16,6 +16,7 @@ use crate::journal::Journal;
 use crate::reason::with_sources;
 use crate::retry::RetryPolicy;
 use crate::serve::{self, lambda};
+use crate::spans::Spans;
 use crate::telemetry::Telemetry;
 use crate::transform::Transforms;
 use crate::webhook::Webhook;
@@ -32,6 +33,10 @@ pub enum RunError {
     /// The operating system does not give what is needed.
     #[error("{0}")]
     Io(String, #[source] std::io::Error),
+    /// Spans cannot be sent.
+    #[cfg(feature = "otel")]
+    #[error(transparent)]
+    Spans(#[from] crate::spans::SpansError),
     /// The Lambda runtime ended.
     #[error(transparent)]
     Lambda(#[from] lambda::LambdaError),
@@ -93,8 +98,12 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
         let shutdown = tokio::spawn(shutdown);
         let shutdown = async { drop(shutdown.await) };
         let port = config.listen.port;
+        #[cfg(feature = "otel")]
+        let spans = Spans::start(&config.traces)?;
+        #[cfg(not(feature = "otel"))]
+        let spans = Spans::default();
         let complete = cloud.complete(config, &transforms).await?;
-        let webhook = Arc::new(build(complete, &cloud, journal)?);
+        let webhook = Arc::new(build(complete, &cloud, journal)?.with_spans(spans.clone()));
         if is_lambda {
             lambda::serve(source, webhook, shutdown).await?;
         } else {
@@ -104,8 +113,11 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
             if let Ok(address) = listener.local_addr() {
                 tracing::info!(%address, "listening for webhooks");
             }
+            #[cfg(feature = "otel")]
+            spans.send_in_background();
             serve::http::serve(listener, webhook, shutdown).await;
         }
+        spans.flush().await;
         tracing::info!("ended");
         Ok(())
     });

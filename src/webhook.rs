@@ -20,6 +20,8 @@ use crate::journal::{Entry, Journal};
 use crate::reason::Reason;
 use crate::route::Routes;
 use crate::secrets::Rotating;
+use crate::spans::{Entrance, Spans, Trail};
+use crate::trace::TraceContext;
 
 /// The most bytes of a body that are read. A message has at most 4 KB, which JSON escapes make six
 /// times as long at worst; ten times that leaves room for accounts with a raised limit.
@@ -39,6 +41,7 @@ pub struct Webhook<P, C = SystemClock> {
     fan_out: FanOut<P>,
     dead_letters: Option<DeadLetters>,
     journal: Journal,
+    spans: Spans,
     clock: C,
 }
 
@@ -53,6 +56,8 @@ pub struct Queued {
     pub body: String,
     /// The signatures beside it. Where there are any, one has to be right.
     pub signatures: Vec<String>,
+    /// The trace that it is part of.
+    pub trace: Option<TraceContext>,
     /// How long it may take.
     pub time_left: Duration,
 }
@@ -78,13 +83,15 @@ pub struct Inbound {
     pub fault: Option<Refusal>,
     /// What the platform calls it.
     pub id: Option<String>,
+    /// The platform's own trace, where it has one.
+    pub trace: Option<TraceContext>,
     /// How long the answer may take. It is never given more than [`TIME_TO_ANSWER`].
     pub time_left: Duration,
 }
 
 impl From<Request<Bytes>> for Inbound {
     fn from(request: Request<Bytes>) -> Self {
-        Self { request, fault: None, id: None, time_left: TIME_TO_ANSWER }
+        Self { request, fault: None, id: None, trace: None, time_left: TIME_TO_ANSWER }
     }
 }
 
@@ -99,6 +106,7 @@ impl<P: Publisher> Webhook<P> {
             fan_out,
             dead_letters: None,
             journal,
+            spans: Spans::default(),
             clock: SystemClock,
         }
     }
@@ -109,11 +117,16 @@ impl<P: Publisher> Webhook<P> {
         Self { dead_letters, ..self }
     }
 
+    /// The same, recording with `spans`.
+    #[must_use]
+    pub fn with_spans(self, spans: Spans) -> Self {
+        Self { spans, ..self }
+    }
+
     /// The same with another clock.
     pub fn with_clock<C: Clock>(self, clock: C) -> Webhook<P, C> {
-        let Self { secrets, window, routes, dedupe, fan_out, dead_letters, journal, clock: SystemClock } =
-            self;
-        Webhook { secrets, window, routes, dedupe, fan_out, dead_letters, journal, clock }
+        let Self { secrets, window, routes, dedupe, fan_out, dead_letters, journal, spans, .. } = self;
+        Webhook { secrets, window, routes, dedupe, fan_out, dead_letters, journal, spans, clock }
     }
 }
 
@@ -128,6 +141,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         let now = self.clock.now();
         let deadline = started + inbound.time_left.min(TIME_TO_ANSWER);
         let mut entry = Entry::new(now, inbound.id);
+        entry.in_trace(inbound.trace.as_ref().map(TraceContext::trace));
 
         let proven = match inbound.fault {
             Some(fault) => Err(fault),
@@ -137,11 +151,17 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
             Ok(event) => event,
             Err(refusal) => return self.end(entry, &Outcome::Refused(refusal), started),
         };
+        // Only now: what a stranger sends begins no trace, and nobody gets into the journal by a header alone.
+        let trace = TraceContext::of_request(inbound.request.headers(), inbound.trace.as_ref());
+        let span = self.spans.request(trace.as_ref(), Entrance::Http, &event, started);
+        let trail = Trail::new(trace, span);
         entry.of(&event, now);
+        entry.in_trace(trail.trace());
         let outcome = match self.window.check(event.publish_timestamp, now) {
-            Ok(_) => self.process(&event, Origin::Request, now, deadline).await,
+            Ok(_) => self.process(&event, Origin::Request, now, &trail, deadline).await,
             Err(error) => Outcome::Refused(error.into()),
         };
+        trail.span.answered(&outcome);
         self.end(entry, &outcome, started)
     }
 
@@ -152,6 +172,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         let now = self.clock.now();
         let deadline = started + queued.time_left;
         let mut entry = Entry::new(now, Some(queued.id.clone())).from_queue(queued.queue.clone());
+        entry.in_trace(queued.trace.as_ref().map(TraceContext::trace));
         let (event, letter) = match self.read(&queued, deadline).await {
             Ok(Content::Event(event)) => (event, None),
             Ok(Content::Letter(letter)) => (letter.event.clone(), Some(letter)),
@@ -160,9 +181,14 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
                 return self.end(entry, &refused, started).status().is_success();
             }
         };
+        let entrance = Entrance::Queue(&queued.queue);
+        let span = self.spans.request(queued.trace.as_ref(), entrance, &event, started);
+        let trail = Trail::new(queued.trace.clone(), span);
         entry.of(&event, now);
+        entry.in_trace(trail.trace());
         let origin = Origin::Queue(&queued.queue, letter.as_ref());
-        let outcome = self.process(&event, origin, now, deadline).await;
+        let outcome = self.process(&event, origin, now, &trail, deadline).await;
+        trail.span.answered(&outcome);
         self.end(entry, &outcome, started).status().is_success()
     }
 
@@ -182,7 +208,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
     /// Waits for what its requests have begun and did not wait for, of which nothing may be left when the platform
     /// makes everything stand still.
     pub async fn settled(&self) {
-        self.secrets.settled().await;
+        tokio::join!(self.secrets.settled(), self.spans.flush());
     }
 
     fn end(&self, entry: Entry, outcome: &Outcome<'_>, started: Instant) -> Response<Bytes> {
@@ -233,6 +259,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         event: &'e Verified<Event>,
         origin: Origin<'_>,
         now: Millis,
+        trail: &Trail,
         deadline: Instant,
     ) -> Outcome<'e> {
         let plan = match self.routes.plan(event) {
@@ -262,14 +289,14 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
             Origin::Queue(queue, _) => !letters.is_queue(queue),
         });
         let end = letters.and_then(|_| deadline.checked_sub(TIME_FOR_LETTER)).unwrap_or(deadline);
-        let outcomes = self.fan_out.serve(&plan, pending, end).await;
+        let outcomes = self.fan_out.serve(&plan, pending, trail, end).await;
         *progress = progress_of(&outcomes);
         let deliveries =
             plan.into_targets().zip(outcomes).map(|(target, outcome)| Delivery { target, outcome });
         let deliveries: Vec<_> = deliveries.collect();
         let letters = letters.filter(|_| is_letter_due(origin, &deliveries));
         let Some(letters) = letters else { return Outcome::Delivered(deliveries) };
-        match letters.send(event, &deliveries, now, deadline).await {
+        match letters.send(event, &deliveries, now, trail, deadline).await {
             Ok(()) => {
                 *progress = Progress::Done;
                 Outcome::DeadLettered(deliveries)

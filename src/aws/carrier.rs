@@ -9,10 +9,15 @@ use super::{Aws, MAX_ATTEMPTS};
 use crate::destination::{Carried, Carrier, DeliveryError, Parcel, Taken};
 
 impl Carrier for Aws {
-    fn carry<'c>(&'c self, parcel: &'c Parcel, deadline: Instant) -> BoxFuture<'c, Carried> {
+    fn carry<'c>(
+        &'c self,
+        parcel: &'c Parcel,
+        trace: Option<&'c str>,
+        deadline: Instant,
+    ) -> BoxFuture<'c, Carried> {
         Box::pin(async move {
             let tries = InTime::new(deadline);
-            let result = in_time(deadline, self.until_taken(parcel, &tries)).await;
+            let result = in_time(deadline, self.until_taken(parcel, trace, &tries)).await;
             Carried { attempts: tries.begun(), result: result.map_err(Into::into) }
         })
     }
@@ -21,10 +26,15 @@ impl Carrier for Aws {
 impl Aws {
     /// Tries again where the SDK does not, and it may be worth it: it leaves alone a request of which a part has
     /// failed, and one that is in conflict with another.
-    async fn until_taken(&self, parcel: &Parcel, tries: &InTime) -> Result<Taken, Failure> {
+    async fn until_taken(
+        &self,
+        parcel: &Parcel,
+        trace: Option<&str>,
+        tries: &InTime,
+    ) -> Result<Taken, Failure> {
         let mut calls = 1;
         loop {
-            let failure = match self.hand_in(parcel, tries.clone()).await {
+            let failure = match self.hand_in(parcel, trace, tries.clone()).await {
                 Err(failure) if failure.reason.is_passing() && calls < MAX_ATTEMPTS => failure,
                 ended => return ended,
             };
@@ -36,16 +46,21 @@ impl Aws {
         }
     }
 
-    fn hand_in<'c>(&'c self, parcel: &'c Parcel, tries: InTime) -> BoxFuture<'c, Result<Taken, Failure>> {
+    fn hand_in<'c>(
+        &'c self,
+        parcel: &'c Parcel,
+        trace: Option<&'c str>,
+        tries: InTime,
+    ) -> BoxFuture<'c, Result<Taken, Failure>> {
         match parcel {
             #[cfg(feature = "dynamodb")]
             Parcel::Row(row) => Box::pin(self.write(row, tries)),
             #[cfg(feature = "eventbridge")]
-            Parcel::Event(event) => Box::pin(self.put_event(event, tries)),
+            Parcel::Event(event) => Box::pin(self.put_event(event, trace, tries)),
             #[cfg(feature = "sqs")]
-            Parcel::Message(message) => Box::pin(self.send_message(message, tries)),
+            Parcel::Message(message) => Box::pin(self.send_message(message, trace, tries)),
             #[cfg(feature = "step-functions")]
-            Parcel::Execution(execution) => Box::pin(self.start_execution(execution, tries)),
+            Parcel::Execution(execution) => Box::pin(self.start_execution(execution, trace, tries)),
             #[cfg(not(feature = "aws"))]
             _ => {
                 // What this build does not have it accepts in no file.

@@ -12,7 +12,12 @@ use crate::destination::eventbridge::BusEvent;
 use crate::reason::Reason;
 
 impl Aws {
-    pub(super) async fn put_event(&self, event: &BusEvent, tries: InTime) -> Result<Taken, Failure> {
+    pub(super) async fn put_event(
+        &self,
+        event: &BusEvent,
+        trace: Option<&str>,
+        tries: InTime,
+    ) -> Result<Taken, Failure> {
         let BusEvent { bus, source, detail_type, detail, resources, time } = event;
         let entry = PutEventsRequestEntry::builder()
             .event_bus_name(bus)
@@ -20,6 +25,7 @@ impl Aws {
             .detail_type(detail_type)
             .detail(detail)
             .set_resources((!resources.is_empty()).then(|| resources.clone()))
+            .set_trace_header(trace.map(str::to_owned))
             .time(DateTime::from_millis(i64::try_from(*time).unwrap_or(i64::MAX)))
             .build();
         let call = self.eventbridge().await?.put_events().entries(entry);

@@ -45,7 +45,7 @@ use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig, imds};
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig, imds};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::Builder as HttpClientBuilder;
 use aws_smithy_http_client::tls::Provider as Tls;
@@ -77,6 +77,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 /// How long the metadata service of a virtual machine may take. It is next door or not there at all, and
 /// where it is not, nobody refuses the connection: whoever has no credentials waits that long to hear so.
 const METADATA_TIMEOUT: Duration = Duration::from_millis(400);
+
+/// Who calls, in the `x-amz-user-agent` of each call. No `/` may be in it.
+const APP_NAME: &str = concat!(env!("CARGO_PKG_NAME"), "-", env!("CARGO_PKG_VERSION"));
 
 /// The configuration and the clients, built when they are first needed and kept from then on.
 #[derive(Debug, Default)]
@@ -176,6 +179,10 @@ impl Settings {
             .timeout_config(timeouts())
             // It watches long bodies. These are short, and the timeout of a try watches them.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        // Only to be told apart in the logs of AWS: no reason to fail.
+        if let Ok(name) = AppName::new(APP_NAME) {
+            loader = loader.app_name(name);
+        }
         if let Some(endpoint) = &self.endpoint {
             loader = loader.endpoint_url(endpoint);
         }

@@ -1,7 +1,9 @@
 //! Amazon SQS.
 
 use aws_sdk_sqs::config::Config;
-use aws_sdk_sqs::types::MessageAttributeValue;
+use aws_sdk_sqs::types::{
+    MessageAttributeValue, MessageSystemAttributeNameForSends, MessageSystemAttributeValue,
+};
 
 use super::Aws;
 use super::failure::Failure;
@@ -11,7 +13,12 @@ use crate::destination::sqs::QueueMessage;
 use crate::reason::Reason;
 
 impl Aws {
-    pub(super) async fn send_message(&self, message: &QueueMessage, tries: InTime) -> Result<Taken, Failure> {
+    pub(super) async fn send_message(
+        &self,
+        message: &QueueMessage,
+        trace: Option<&str>,
+        tries: InTime,
+    ) -> Result<Taken, Failure> {
         let QueueMessage { queue, body, group, deduplication, attributes, delay_seconds } = message;
         let mut call = self
             .sqs()
@@ -24,11 +31,12 @@ impl Aws {
             .set_delay_seconds(delay_seconds.map(i32::from));
         for (name, text) in attributes {
             let value = MessageAttributeValue::builder().data_type("String").string_value(text);
-            let value = value.build().map_err(|error| Failure {
-                source: Some(Box::new(error)),
-                ..Failure::new(Reason::InvalidArgument, "an attribute is none")
-            })?;
-            call = call.message_attributes(name, value);
+            call = call.message_attributes(name, value.build().map_err(no_attribute)?);
+        }
+        if let Some(trace) = trace {
+            let value = MessageSystemAttributeValue::builder().data_type("String").string_value(trace);
+            let name = MessageSystemAttributeNameForSends::AwsTraceHeader;
+            call = call.message_system_attributes(name, value.build().map_err(no_attribute)?);
         }
         call.customize()
             .interceptor(tries.clone())
@@ -37,4 +45,8 @@ impl Aws {
             .await?;
         Ok(Taken::New)
     }
+}
+
+fn no_attribute(error: aws_smithy_types::error::operation::BuildError) -> Failure {
+    Failure { source: Some(Box::new(error)), ..Failure::new(Reason::InvalidArgument, "an attribute is none") }
 }

@@ -13,11 +13,18 @@ impl Aws {
     pub(super) async fn start_execution(
         &self,
         execution: &Execution,
+        trace: Option<&str>,
         tries: InTime,
     ) -> Result<Taken, Failure> {
         let Execution { state_machine, name, input } = execution;
-        let call =
-            self.sfn().await?.start_execution().state_machine_arn(state_machine).name(name).input(input);
+        let call = self
+            .sfn()
+            .await?
+            .start_execution()
+            .state_machine_arn(state_machine)
+            .name(name)
+            .input(input)
+            .set_trace_header(trace.map(str::to_owned));
         let started = call
             .customize()
             .interceptor(tries.clone())

@@ -93,8 +93,13 @@ pub enum Unfit {
 
 /// Hands in parcels: the edge to Amazon Web Services.
 pub trait Carrier: fmt::Debug + Send + Sync {
-    /// Hands one in, with as many tries as fit before `deadline`.
-    fn carry<'c>(&'c self, parcel: &'c Parcel, deadline: Instant) -> BoxFuture<'c, Carried>;
+    /// Hands one in, with as many tries as fit before `deadline`. `trace` is the header of X-Ray that is to go with it.
+    fn carry<'c>(
+        &'c self,
+        parcel: &'c Parcel,
+        trace: Option<&'c str>,
+        deadline: Instant,
+    ) -> BoxFuture<'c, Carried>;
 }
 
 /// What became of a parcel.
@@ -120,7 +125,7 @@ pub enum Taken {
 pub struct Nowhere;
 
 impl Carrier for Nowhere {
-    fn carry<'c>(&'c self, _: &'c Parcel, _: Instant) -> BoxFuture<'c, Carried> {
+    fn carry<'c>(&'c self, _: &'c Parcel, _: Option<&'c str>, _: Instant) -> BoxFuture<'c, Carried> {
         let error = DeliveryError { reason: Reason::Unavailable, source: None };
         Box::pin(ready(Carried { attempts: 0, result: Err(error) }))
     }

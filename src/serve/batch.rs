@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::destination::Publisher;
 use crate::destination::sqs::is_fifo;
+use crate::trace::TraceContext;
 use crate::webhook::{Clock, Queued, Webhook};
 
 /// Messages that are handled at once. Each may be published to many topics.
@@ -43,6 +44,8 @@ struct Record {
 #[serde(rename_all = "PascalCase")]
 struct Attributes {
     message_group_id: Option<String>,
+    #[serde(rename = "AWSTraceHeader")]
+    trace: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -69,10 +72,11 @@ impl Batch {
     pub(super) async fn serve<P: Publisher, C: Clock>(
         self,
         webhook: &Webhook<P, C>,
+        own: Option<&TraceContext>,
         time_left: Duration,
     ) -> BatchResponse {
         let end = Instant::now() + time_left;
-        let groups = self.in_groups().into_iter().map(|group| serve_group(webhook, group, end));
+        let groups = self.in_groups().into_iter().map(|group| serve_group(webhook, group, own, end));
         let failed: Vec<_> = stream::iter(groups).buffer_unordered(AT_ONCE).collect().await;
         let failures = failed.into_iter().flatten().map(|item_identifier| Failure { item_identifier });
         BatchResponse { batch_item_failures: failures.collect() }
@@ -104,6 +108,7 @@ impl Batch {
 async fn serve_group<P: Publisher, C: Clock>(
     webhook: &Webhook<P, C>,
     group: Vec<Record>,
+    own: Option<&TraceContext>,
     end: Instant,
 ) -> Vec<String> {
     let mut records = group.into_iter();
@@ -111,7 +116,7 @@ async fn serve_group<P: Publisher, C: Clock>(
     for record in records.by_ref() {
         let id = record.message_id.clone();
         let time_left = end.saturating_duration_since(Instant::now());
-        if time_left.is_zero() || !webhook.take(record.queued(time_left)).await {
+        if time_left.is_zero() || !webhook.take(record.queued(own, time_left)).await {
             failed.push(id);
             break;
         }
@@ -121,16 +126,19 @@ async fn serve_group<P: Publisher, C: Clock>(
 }
 
 impl Record {
-    fn queued(self, time_left: Duration) -> Queued {
+    fn queued(self, own: Option<&TraceContext>, time_left: Duration) -> Queued {
         let signature = |(name, attribute): (String, Attribute)| {
             name.eq_ignore_ascii_case(momento_webhook::momento::SIGNATURE_HEADER)
                 .then(|| attribute.string_value.unwrap_or_default())
         };
+        // That of the message, which its sender has begun; an invocation may bring messages of many.
+        let trace = self.attributes.trace.as_deref().and_then(|header| TraceContext::of_record(header, own));
         Queued {
             id: self.message_id,
             queue: self.source.rsplit(':').next().unwrap_or_default().to_owned(),
             body: self.body,
             signatures: self.message_attributes.into_iter().filter_map(signature).collect(),
+            trace: trace.or_else(|| own.cloned()),
             time_left,
         }
     }
@@ -178,9 +186,22 @@ mod tests {
     #[test]
     fn a_message_is_read_with_its_queue_and_signature() {
         let record: Record = serde_json::from_value(record("1", "plain", None)).unwrap();
-        let queued = record.queued(Duration::ZERO);
+        let queued = record.queued(None, Duration::ZERO);
         assert_eq!((queued.id.as_str(), queued.queue.as_str(), queued.body.as_str()), ("1", "plain", "{}"));
         assert_eq!(queued.signatures, ["abc"]);
+    }
+
+    #[test]
+    fn a_message_is_part_of_its_own_trace_or_else_of_the_invocations() {
+        let own = TraceContext::of_lambda("Root=1-65957ef6-0123456789abcdef01234567;Sampled=0").unwrap();
+        let sent = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+        for (header, expected) in [(sent, sent.to_owned()), ("nonsense", own.to_xray())] {
+            let mut value = record("1", "plain", None);
+            value["attributes"]["AWSTraceHeader"] = json!(header);
+            let record: Record = serde_json::from_value(value).unwrap();
+            let trace = record.queued(Some(&own), Duration::ZERO).trace.unwrap();
+            assert_eq!(trace.to_xray(), expected, "{header}");
+        }
     }
 
     #[test]

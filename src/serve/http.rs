@@ -202,7 +202,8 @@ async fn answer<P: Publisher, C: Clock>(
         Err(fault) => (Bytes::new(), Some(fault)),
     };
     let time_left = TIME_TO_ANSWER.saturating_sub(started.elapsed());
-    let inbound = Inbound { request: Request::from_parts(parts, body), fault, id: None, time_left };
+    let inbound =
+        Inbound { request: Request::from_parts(parts, body), fault, id: None, trace: None, time_left };
     // In a task of its own, so that a sender who goes away does not leave an event half published
     // and nothing remembered of it.
     let handled = handlers.spawn(async move { webhook.handle(inbound).await });

@@ -31,6 +31,7 @@ use super::batch::{Batch, BatchResponse};
 use crate::answer::Refusal;
 use crate::config::Source;
 use crate::destination::Publisher;
+use crate::trace::TraceContext;
 use crate::webhook::{Clock, Inbound, TIME_TO_ANSWER, Webhook};
 
 /// What an answer takes on its way out, kept free before the invocation's own deadline.
@@ -118,14 +119,17 @@ async fn handle<P: Publisher, C: Clock>(
     let time_left = context.deadline().duration_since(std::time::SystemTime::now()).ok();
     let time_left = time_left.map_or(TIME_TO_ANSWER, |left| left.saturating_sub(MARGIN));
     let begun = Instant::now();
+    let trace = context.xray_trace_id.as_deref().and_then(TraceContext::of_lambda);
     let (answer, time_left) = match payload {
         Invocation::Http(invocation) => {
             let HttpInvocation { gateway, request, fault } = *invocation;
-            let inbound = Inbound { request, fault, id: Some(context.request_id), time_left };
+            let inbound = Inbound { request, fault, id: Some(context.request_id), trace, time_left };
             let response = webhook.handle(inbound).await;
             (Answer::Http(GatewayResponse::new(gateway, response)), time_left.min(TIME_TO_ANSWER))
         }
-        Invocation::Batch(batch) => (Answer::Batch(batch?.serve(webhook, time_left).await), time_left),
+        Invocation::Batch(batch) => {
+            (Answer::Batch(batch?.serve(webhook, trace.as_ref(), time_left).await), time_left)
+        }
     };
     // With the answer, everything may stand still, what is being fetched included; it would be found cut off.
     // It is now and then, and for one invocation of many.

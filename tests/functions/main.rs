@@ -14,6 +14,8 @@ mod amazon;
 mod answers;
 #[cfg(feature = "aws")]
 mod chat;
+#[cfg(feature = "otel")]
+mod collector;
 #[cfg(feature = "aws")]
 mod dead_letters;
 mod faults;
@@ -25,4 +27,5 @@ mod routes;
 #[cfg(feature = "aws")]
 mod secrets;
 mod support;
+mod tracing;
 mod ways;

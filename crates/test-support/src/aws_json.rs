@@ -24,6 +24,16 @@ pub(crate) type Answered = io::Result<Response<Full<Bytes>>>;
 /// An operation, as `x-amz-target` names it, and the service that requests are signed for.
 pub(crate) type Operation = (&'static str, &'static str);
 
+tokio::task_local! {
+    /// Who makes the call that is being answered: the header in which the SDKs say more than in `user-agent`.
+    static CALLER: String;
+}
+
+/// Who makes the call that is being answered.
+pub(crate) fn user_agent() -> String {
+    CALLER.try_with(Clone::clone).unwrap_or_default()
+}
+
 /// Serves these operations, one call after the other on each connection.
 pub(crate) async fn serve<F, A>(listener: TcpListener, operations: &'static [Operation], handle: F)
 where
@@ -68,7 +78,8 @@ where
     let Ok(body) = serde_json::from_slice::<Value>(&body) else {
         return Ok(refusal(400, "SerializationException", "not JSON"));
     };
-    handle(operation, body).await
+    let caller = header(&parts.headers, "x-amz-user-agent").to_owned();
+    CALLER.scope(caller, handle(operation, body)).await
 }
 
 /// The environment of a process that is to find a service there, `variables` naming where.

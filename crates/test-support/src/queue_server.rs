@@ -34,6 +34,7 @@ struct Shared {
 struct State {
     sent: HashMap<String, Vec<Value>>,
     faults: HashMap<String, Fault>,
+    user_agents: Vec<String>,
 }
 
 /// What a queue does instead of taking a message.
@@ -83,6 +84,12 @@ impl QueueServer {
         self.shared.state().sent.get(queue).cloned().unwrap_or_default()
     }
 
+    /// Who has called, by the user agent of each call.
+    #[must_use]
+    pub fn user_agents(&self) -> Vec<String> {
+        self.shared.state().user_agents.clone()
+    }
+
     /// The bodies of these messages.
     #[must_use]
     pub fn bodies(&self, queue: &str) -> Vec<String> {
@@ -103,6 +110,7 @@ impl Shared {
 }
 
 async fn handle(shared: Arc<Shared>, body: Value) -> Answered {
+    shared.state().user_agents.push(aws_json::user_agent());
     let url = text(&body, "QueueUrl").unwrap_or_default();
     let queue = url.rsplit('/').next().unwrap_or_default().to_owned();
     let fault = shared.state().faults.get(&queue).cloned();

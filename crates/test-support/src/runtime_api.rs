@@ -48,6 +48,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     next_id: u64,
+    trace: Option<String>,
     queue: VecDeque<Invocation>,
     running: HashMap<String, oneshot::Sender<(Invoked, Instant)>>,
 }
@@ -87,6 +88,12 @@ impl RuntimeApi {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into()
+    }
+
+    /// From now on, invocations are part of the trace that this header names.
+    pub fn trace(&self, header: &str) {
+        let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.trace = Some(header.to_owned());
     }
 
     /// Waits until the function asks for `many` invocations at once.
@@ -183,6 +190,8 @@ async fn next(shared: &Shared) -> Response<Full<Bytes>> {
     };
     // Several may wait, and one notification wakes one of them.
     shared.queued.notify_one();
+    let trace = shared.state.lock().unwrap_or_else(PoisonError::into_inner).trace.clone();
+    let trace = trace.unwrap_or_else(|| "Root=1-65957ef6-0123456789abcdef01234567;Sampled=0".to_owned());
     let response = Response::builder()
         .header("lambda-runtime-aws-request-id", &invocation.id)
         .header("lambda-runtime-deadline-ms", invocation.deadline_ms)
@@ -190,7 +199,7 @@ async fn next(shared: &Shared) -> Response<Full<Bytes>> {
             "lambda-runtime-invoked-function-arn",
             "arn:aws:lambda:eu-central-1:123456789012:function:webhook",
         )
-        .header("lambda-runtime-trace-id", "Root=1-65957ef6-0123456789abcdef01234567;Sampled=0")
+        .header("lambda-runtime-trace-id", trace)
         .header("content-type", "application/json")
         .body(Full::new(invocation.payload));
     let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -57,10 +57,15 @@ struct TellingCarrier {
 }
 
 impl Carrier for TellingCarrier {
-    fn carry<'c>(&'c self, parcel: &'c Parcel, deadline: Instant) -> BoxFuture<'c, Carried> {
+    fn carry<'c>(
+        &'c self,
+        parcel: &'c Parcel,
+        trace: Option<&'c str>,
+        deadline: Instant,
+    ) -> BoxFuture<'c, Carried> {
         Box::pin(async move {
             let carried = match &self.aws {
-                Some(aws) => aws.carry(parcel, deadline).await,
+                Some(aws) => aws.carry(parcel, trace, deadline).await,
                 None => Carried { attempts: 1, result: Ok(Taken::New) },
             };
             if carried.result.is_ok() {

@@ -1,0 +1,350 @@
+//! In whose trace an event is: what is read, what is logged, what is passed on.
+
+use serde_json::{Value, json};
+use test_support::gateway::Gateway;
+use test_support::http_client::HttpClient;
+use test_support::signed::RawRequest;
+
+use crate::support::{BOTH, Function, OUTBOUND, Way, genuine};
+
+const HTTP: Way = BOTH[1];
+const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-53995c3f42cd8ad9-01";
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const XRAY: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+
+/// What the Runtime API says where a test says nothing else.
+const OWN: &str = "65957ef60123456789abcdef01234567";
+
+fn with(request: RawRequest, headers: &[(&str, &str)]) -> RawRequest {
+    let more = headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
+    RawRequest { headers: request.headers.into_iter().chain(more).collect(), ..request }
+}
+
+/// Sends an event to a function in Lambda by a gateway that has no header of X-Ray, which a function URL has.
+async fn deliver_bare(function: &Function, number: u64) {
+    let mut payload = Gateway::FunctionUrl.payload(&genuine(number, "hello"), false).unwrap();
+    payload["headers"].as_object_mut().unwrap().remove("x-amzn-trace-id").unwrap();
+    assert_eq!(function.invoke(payload.to_string().into_bytes()).await["statusCode"], 200, "{number}");
+}
+
+/// The line about the event of this number.
+async fn line(function: &Function, number: u64) -> Value {
+    function.journal(|line| line["topic_sequence_number"] == number).await
+}
+
+#[tokio::test]
+async fn the_line_of_an_event_has_its_trace() {
+    for way in BOTH {
+        let function = Function::start(way, &[]).await;
+        let sent = [
+            ("traceparent", TRACEPARENT, TRACE, "1-4bf92f35-77b34da6a3ce929d0e0e4736"),
+            (
+                "x-amzn-trace-id",
+                XRAY,
+                "5759e988bd862e3fe1be46a994272793",
+                "1-5759e988-bd862e3fe1be46a994272793",
+            ),
+        ];
+        for (number, (name, value, trace, xray)) in (1..).zip(sent) {
+            let answer = function.send(way, &with(genuine(number, "hello"), &[(name, value)])).await;
+            assert_eq!(answer.status, 200, "{way:?} {name}");
+            let line = line(&function, number).await;
+            assert_eq!((&line["trace_id"], &line["xray_trace_id"]), (&json!(trace), &json!(xray)), "{way:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn lambdas_own_trace_is_the_lines_where_the_request_has_none() {
+    let function = Function::lambda(&[]).await;
+    let way = BOTH[0];
+    deliver_bare(&function, 1).await;
+    assert_eq!(line(&function, 1).await["trace_id"], OWN);
+
+    // One that X-Ray records leads to more than what came with the request.
+    let runtime_api = function.runtime_api.as_ref().unwrap();
+    runtime_api.trace(
+        "Root=1-65957ef6-fedcba9876543210fedcba98;Parent=53995c3f42cd8ad8;Sampled=1;Lineage=1:a87bd80c:0",
+    );
+    function.send(way, &with(genuine(2, "hello"), &[("x-amzn-trace-id", XRAY)])).await;
+    let recorded = line(&function, 2).await;
+    assert_eq!(recorded["xray_trace_id"], "1-65957ef6-fedcba9876543210fedcba98");
+
+    runtime_api.trace("nonsense");
+    deliver_bare(&function, 3).await;
+    assert_eq!(line(&function, 3).await.get("trace_id"), None);
+}
+
+#[tokio::test]
+async fn malformed_headers_change_nothing() {
+    let function = Function::http(&[]).await;
+    let long = "0".repeat(4_000);
+    let wrong: [&[(&str, &str)]; 7] = [
+        &[("traceparent", "")],
+        &[("traceparent", "00-4BF92F3577B34DA6A3CE929D0E0E4736-53995c3f42cd8ad9-01")],
+        &[("traceparent", TRACEPARENT), ("traceparent", TRACEPARENT)],
+        &[("traceparent", "ff-\",\"trace_id\":\"-00"), ("tracestate", "a=1")],
+        &[("tracestate", "a=1")],
+        &[("x-amzn-trace-id", "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=maybe")],
+        &[("traceparent", &long), ("x-amzn-trace-id", &long)],
+    ];
+    for (number, headers) in (1..).zip(wrong) {
+        let answer = function.send(HTTP, &with(genuine(number, "hello"), headers)).await;
+        assert_eq!(answer.status, 200, "{headers:?}");
+        let line = line(&function, number).await;
+        assert_eq!((line.get("trace_id"), line.get("xray_trace_id")), (None, None), "{headers:?}");
+    }
+    assert_eq!(function.published(OUTBOUND).len(), wrong.len());
+}
+
+#[tokio::test]
+async fn who_proves_nothing_writes_nothing_into_the_journal() {
+    let function = Function::http(&[]).await;
+    let forged = RawRequest { headers: Vec::new(), ..genuine(1, "hello") };
+    let answer = function.send(HTTP, &with(forged, &[("traceparent", TRACEPARENT)])).await;
+    assert_eq!(answer.status, 403);
+    let refused = function.journal(|line| line["status"] == 403).await;
+    assert_eq!(refused.get("trace_id"), None, "{refused}");
+    // Nor does asking for health.
+    let health = RawRequest { method: "GET".into(), path: Some("/health"), ..genuine(2, "") };
+    let answer =
+        HttpClient::http1().send(function.address(), &with(health, &[("traceparent", TRACEPARENT)])).await;
+    assert_eq!(answer.unwrap().status, 200);
+}
+
+#[cfg(feature = "aws")]
+mod onward {
+    use momento_local::{Fault, MomentoLocal, Rpc};
+    use test_support::process::Process;
+    use test_support::queue_server::{QueueServer, record};
+    use test_support::runtime_api::RuntimeApi;
+    use test_support::signed;
+    use tonic::Code;
+
+    use super::*;
+    use crate::support::{CACHE, INBOUND, program, settings};
+
+    const DEAD: &str = "dead-letters";
+
+    async fn start(queues: &QueueServer, with: &[(&str, &str)]) -> Function {
+        let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
+        let runtime_api = RuntimeApi::start().await.unwrap();
+        let mut environment = settings(&momento.endpoint(), with);
+        environment.extend(queues.environment());
+        environment.extend(runtime_api.environment());
+        let process = Process::start(program(), environment).unwrap();
+        Function::over(momento, process, Some(runtime_api), 0)
+    }
+
+    fn header(message: &Value) -> Option<&str> {
+        let attribute = &message["MessageSystemAttributes"]["AWSTraceHeader"];
+        assert!(attribute.is_null() || attribute["DataType"] == "String", "{message}");
+        attribute["StringValue"].as_str()
+    }
+
+    #[tokio::test]
+    async fn a_dead_letter_has_the_trace_of_the_message_that_it_was() {
+        let queues = QueueServer::start().await.unwrap();
+        let function = start(&queues, &[("DEAD_LETTER_QUEUE_URL", &queues.url(DEAD))]).await;
+        let runtime_api = function.runtime_api.as_ref().unwrap();
+        runtime_api.trace(
+            "Root=1-65957ef6-fedcba9876543210fedcba98;Parent=53995c3f42cd8ad8;Sampled=0;Lineage=1:a87bd80c:0",
+        );
+        function.momento.inject(Fault::error(Code::PermissionDenied).on(Rpc::Publish).topic(OUTBOUND));
+
+        let event = signed::event(CACHE, INBOUND, 1, "hello").to_json();
+        let mut message = record("events", "1", &event);
+        message["attributes"]["AWSTraceHeader"] = json!(XRAY);
+        function.invoke(json!({ "Records": [message] }).to_string().into_bytes()).await;
+        assert_eq!(line(&function, 1).await["trace_id"], "5759e988bd862e3fe1be46a994272793");
+
+        // As a request, one with a header of its own and one with Lambda's only.
+        function.send(BOTH[0], &with(genuine(2, "hello"), &[("traceparent", TRACEPARENT)])).await;
+        deliver_bare(&function, 3).await;
+
+        let [of_record, of_request, of_lambda] = &queues.sent(DEAD)[..] else {
+            panic!("{:?}", queues.sent(DEAD))
+        };
+        // Lambda's lineage is with all of them, for AWS to see that a queue leads back to its function.
+        let lineage = ";Lineage=1:a87bd80c:0";
+        assert_eq!(header(of_record), Some(format!("{XRAY}{lineage}").as_str()));
+        let parent = "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=53995c3f42cd8ad9;Sampled=1";
+        assert_eq!(header(of_request), Some(format!("{parent}{lineage}").as_str()));
+        let own = "Root=1-65957ef6-fedcba9876543210fedcba98;Parent=53995c3f42cd8ad8;Sampled=0";
+        assert_eq!(header(of_lambda), Some(format!("{own}{lineage}").as_str()));
+    }
+
+    #[tokio::test]
+    async fn a_queue_gets_the_trace_and_no_header_where_there_is_none() {
+        let queues = QueueServer::start().await.unwrap();
+        let file = format!(
+            "[[routes]]\ntopic = '{INBOUND}'\ndestinations = [{{ sqs = {{ queue = '{}' }} }}]\n",
+            queues.url("orders")
+        );
+        let with_file = [("OUTBOUND_TOPIC", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", file.as_str())];
+        let function = start(&queues, &with_file).await;
+        function.runtime_api.as_ref().unwrap().trace("none");
+        let answer =
+            function.send(BOTH[0], &with(genuine(1, "hello"), &[("traceparent", TRACEPARENT)])).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        deliver_bare(&function, 2).await;
+        let [traced, plain] = &queues.sent("orders")[..] else { panic!("{:?}", queues.sent("orders")) };
+        let parent = "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=53995c3f42cd8ad9;Sampled=1";
+        assert_eq!(header(traced), Some(parent));
+        assert_eq!(header(plain), None);
+
+        // Who calls is in each call.
+        let agents = queues.user_agents();
+        let name = concat!("app/topic-fanout-", env!("CARGO_PKG_VERSION"));
+        assert!(!agents.is_empty() && agents.iter().all(|agent| agent.contains(name)), "{agents:?}");
+    }
+}
+
+#[cfg(feature = "otel")]
+mod spans {
+    use std::time::{Duration, Instant};
+
+    use momento_local::{Fault, Rpc};
+    use tokio::net::TcpListener;
+    use tonic::Code;
+
+    use super::*;
+    use crate::collector::{Collector, Span};
+
+    const LAMBDA: Way = BOTH[0];
+
+    fn named<'s>(spans: &'s [Span], name: &str) -> Vec<&'s Span> {
+        spans.iter().filter(|span| span.name == name).collect()
+    }
+
+    #[tokio::test]
+    async fn an_event_is_one_trace_with_a_span_for_each_destination() {
+        for way in BOTH {
+            let collector = Collector::start().await;
+            let endpoint = collector.endpoint();
+            let mut function = Function::start(
+                way,
+                &[
+                    ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+                    ("OTEL_EXPORTER_OTLP_HEADERS", "x-api-key=letmein"),
+                    ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
+                    ("OUTBOUND_TOPIC", ""),
+                    ("OUTBOUND_TOPICS", "a,b,c"),
+                ],
+            )
+            .await;
+            function.momento.inject(Fault::error(Code::PermissionDenied).on(Rpc::Publish).topic("c"));
+            let sent = [("traceparent", TRACEPARENT), ("tracestate", "rojo=1")];
+            let answer = function.send(way, &with(genuine(7, "a private text"), &sent)).await;
+            assert_eq!(answer.status, 422, "{way:?}");
+            if way == HTTP {
+                // There it is a matter of seconds, or of the end.
+                function.process.terminate().await.unwrap();
+                function.process.ended().await.unwrap();
+            }
+            // In Lambda they are there when the answer is.
+            let spans = collector.spans();
+            assert!(spans.iter().all(|span| span.trace == TRACE), "{spans:?}");
+            let [request] = named(&spans, "webhook")[..] else { panic!("{way:?}: {spans:?}") };
+            assert_eq!(
+                (request.parent.as_str(), request.kind, request.state.as_str()),
+                ("53995c3f42cd8ad9", 2, "rojo=1")
+            );
+            assert_eq!(request.attribute("http.response.status_code"), "422");
+            assert_eq!(request.attribute("momento.topic_sequence_number"), "7");
+
+            let publishes = named(&spans, "publish topic");
+            let mut topics: Vec<_> =
+                publishes.iter().map(|span| span.attribute("messaging.destination.name")).collect();
+            topics.sort_unstable();
+            assert_eq!(topics, ["a", "b", "c"]);
+            for span in &publishes {
+                assert_eq!((&span.parent, span.kind), (&request.id, 4));
+                assert_eq!(span.attribute("messaging.system"), "momento");
+                assert_eq!(span.attribute("messaging.operation.type"), "send");
+                let failed = span.attribute("messaging.destination.name") == "c";
+                let outcome = if failed { ("refused", "permission_denied", 2) } else { ("published", "", 0) };
+                let told =
+                    (span.attribute("topic_fanout.outcome"), span.attribute("error.type"), span.status);
+                assert_eq!(told, outcome);
+            }
+            let [transform] = named(&spans, "transform uppercase")[..] else { panic!("{spans:?}") };
+            assert_eq!(transform.parent, request.id);
+
+            let received = collector.received();
+            for private in ["private text", "PRIVATE TEXT", crate::support::SECRET] {
+                assert!(
+                    !received
+                        .iter()
+                        .any(|body| body.windows(private.len()).any(|part| part == private.as_bytes()))
+                );
+            }
+            assert_eq!(collector.resource("service.name"), "topic-fanout");
+            assert_eq!(collector.resource("deployment.environment.name"), "test");
+            assert_eq!(collector.headers(), ["letmein"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_trace_without_a_span_begins_with_the_request() {
+        let collector = Collector::start().await;
+        let endpoint = collector.endpoint();
+        let on = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_SERVICE_NAME", "chat")];
+        let function = Function::lambda(&on).await;
+        // Lambda's own is not recorded, and so has no span that anybody could find.
+        function.deliver(LAMBDA, 1, "hello").await;
+        let spans = collector.spans();
+        assert_eq!(spans.len(), 3, "{spans:?}");
+        assert!(spans.iter().all(|span| span.trace == OWN), "{spans:?}");
+        assert_eq!(named(&spans, "webhook")[0].parent, "");
+        assert_eq!(line(&function, 1).await["trace_id"], OWN);
+        assert_eq!(collector.resource("service.name"), "chat");
+        assert_eq!(collector.resource("faas.name"), "webhook");
+
+        // What nobody wants recorded is not; nor what proves nothing.
+        let unsampled = TRACEPARENT.replace("-01", "-00");
+        function.send(LAMBDA, &with(genuine(2, "hello"), &[("traceparent", &unsampled)])).await;
+        let forged = RawRequest { headers: Vec::new(), ..genuine(3, "hello") };
+        function.send(LAMBDA, &with(forged, &[("traceparent", TRACEPARENT)])).await;
+        assert_eq!(collector.spans().len(), 3);
+
+        // A trace that begins here is in the line too.
+        function.runtime_api.as_ref().unwrap().trace("none");
+        deliver_bare(&function, 4).await;
+        let spans = collector.spans();
+        assert_eq!(spans.len(), 6);
+        assert_eq!(line(&function, 4).await["trace_id"], *spans[5].trace);
+    }
+
+    #[tokio::test]
+    async fn switched_off_nothing_is_sent() {
+        let collector = Collector::start().await;
+        let endpoint = collector.endpoint();
+        let off = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_SDK_DISABLED", "true")];
+        let function = Function::lambda(&off).await;
+        assert_eq!(
+            function.send(LAMBDA, &with(genuine(1, "hello"), &[("traceparent", TRACEPARENT)])).await.status,
+            200
+        );
+        assert_eq!(collector.received().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_collector_that_is_down_delays_nothing_and_one_that_hangs_only_once() {
+        let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let down = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let [hangs, gone] = [&hanging, &down].map(|at| format!("http://{}", at.local_addr().unwrap()));
+        drop(down);
+        for (endpoint, most) in [(gone, Duration::from_millis(400)), (hangs, Duration::from_millis(1_500))] {
+            let function = Function::lambda(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]).await;
+            function.runtime_api.as_ref().unwrap().wait_for_pollers(1).await;
+            let started = Instant::now();
+            for number in 1..=10 {
+                assert_eq!(function.deliver(LAMBDA, number, "hello").await.status, 200);
+            }
+            assert!(started.elapsed() < most, "{endpoint}: {:?}", started.elapsed());
+            let lost = |line: &str| line.contains("spans lost").then_some(());
+            function.process.wait_for_line(lost).await.unwrap();
+        }
+    }
+}
