@@ -35,6 +35,7 @@ use minijinja::value::{Enumerator, Object, Serde};
 use minijinja::{Environment, ErrorKind, Value};
 use serde::{Deserialize, Serialize};
 
+use super::document::{Unreadable, tree};
 use super::{Applying, Build, Context, Message, Settings, Transform, TransformError, Transformed};
 use crate::reason::Reason;
 
@@ -170,14 +171,26 @@ impl Template {
             Ok(_) => {
                 made.into_text().map_err(|_| TransformError::new(Reason::Internal, "a template made no text"))
             }
-            Err(error) => Err(self.failure(&error, names.is_json_missing())),
+            Err(error) => Err(self.failure(&error, names.missing.get())),
         }
     }
 
     /// Only the line and the kind are told: the engine's own words may have a part of the text in them, and
     /// so the error itself is left behind, too.
-    fn failure(&self, error: &minijinja::Error, is_json_missing: bool) -> TransformError {
+    fn failure(&self, error: &minijinja::Error, missing: Option<&Missing>) -> TransformError {
         let line = error.line().unwrap_or(1);
+        match missing {
+            Some((check::JSON, why)) => {
+                return TransformError::unfit(format!(
+                    "line {line} of the template uses json, and the text {why}"
+                ));
+            }
+            Some((name, why)) => {
+                let detail = format!("line {line} of the template uses {name}, which {why}");
+                return TransformError::unfit(detail).because(*why);
+            }
+            None => {}
+        }
         match error.kind() {
             ErrorKind::WriteFailure => {
                 let most = self.max_bytes;
@@ -189,9 +202,6 @@ impl Template {
             ErrorKind::OutOfFuel => {
                 TransformError::unfit(format!("the template takes more than {STEPS} steps for this message"))
             }
-            _ if is_json_missing => TransformError::unfit(format!(
-                "line {line} of the template uses json, and the text is not JSON"
-            )),
             ErrorKind::UndefinedError => {
                 TransformError::unfit(format!("line {line} of the template uses a member that is not there"))
             }
@@ -207,9 +217,14 @@ impl Template {
 struct Names {
     values: BTreeMap<String, Value>,
     text: Value,
-    /// Nothing inside means that the text is not JSON.
-    json: OnceLock<Option<Value>>,
+    json: OnceLock<Result<Value, Unreadable>>,
+    document: Result<Value, Unreadable>,
+    /// What was asked for and could not be read.
+    missing: OnceLock<Missing>,
 }
+
+/// A name, and why there is nothing that it could stand for.
+type Missing = (&'static str, Unreadable);
 
 impl Names {
     /// Those that are used; the others would only be copied.
@@ -225,29 +240,37 @@ impl Names {
             check::EVENT_TIMESTAMP => Value::from(event.event_timestamp),
             check::PUBLISH_TIMESTAMP => Value::from(event.publish_timestamp),
             check::LANGUAGE => Value::from(message.language.as_deref()),
-            check::DOCUMENT => {
-                context.document.map_or(Value::from(()), |document| Value::from(Serde(document)))
-            }
             name => {
                 let capture = context.captures.iter().find(|(capture, _)| *capture == name);
                 capture.map_or(Value::UNDEFINED, |(_, text)| Value::from(*text))
             }
         };
-        let of_text = |name: &&String| [check::TEXT, check::JSON].contains(&name.as_str());
-        let text = used.iter().find(of_text).map_or(Value::UNDEFINED, |_| Value::from(&*message.text));
-        let others = used.iter().filter(|name| !of_text(name));
-        let values = others.map(|name| (name.clone(), value(name))).collect();
-        Self { values, text, json: OnceLock::new() }
+        let uses = |wanted: &str| used.iter().any(|name| name == wanted);
+        // To read it is work, and may fail.
+        let document = match context.document.filter(|_| uses(check::DOCUMENT)) {
+            None => Ok(Value::from(())),
+            Some(document) => document.read().map(|document| Value::from(Serde(document))),
+        };
+        let is_text = uses(check::TEXT) || uses(check::JSON);
+        let text = if is_text { Value::from(&*message.text) } else { Value::UNDEFINED };
+        let values = used.iter().map(|name| (name.clone(), value(name))).collect();
+        Self { values, text, json: OnceLock::new(), document, missing: OnceLock::new() }
     }
 
     fn json(&self) -> Value {
-        let parse = || self.text.as_str().and_then(|text| serde_json::from_str(text).ok());
-        let json = self.json.get_or_init(parse).clone();
-        json.unwrap_or_else(|| Value::from(minijinja::Error::from(ErrorKind::InvalidOperation)))
+        let parse = || tree(self.text.as_str().unwrap_or_default());
+        self.readable(check::JSON, self.json.get_or_init(parse))
     }
 
-    fn is_json_missing(&self) -> bool {
-        matches!(self.json.get(), Some(None))
+    /// A value, or what makes the template fail.
+    fn readable(&self, name: &'static str, value: &Result<Value, Unreadable>) -> Value {
+        match value {
+            Ok(value) => value.clone(),
+            Err(why) => {
+                self.missing.get_or_init(|| (name, *why));
+                Value::from(minijinja::Error::from(ErrorKind::InvalidOperation))
+            }
+        }
     }
 }
 
@@ -256,6 +279,7 @@ impl Object for Names {
         match key.as_str()? {
             check::TEXT => Some(self.text.clone()),
             check::JSON => Some(self.json()),
+            check::DOCUMENT => Some(self.readable(check::DOCUMENT, &self.document)),
             name => self.values.get(name).cloned(),
         }
     }
@@ -279,6 +303,7 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
+    use crate::transform::Around;
     use crate::transform::tests::{faulty, stages, text, through, through_in};
     use crate::webhook::tests::event;
 
@@ -300,7 +325,9 @@ mod tests {
         let event = event("cache", "topic", 1);
         let deadline = tokio::time::Instant::now() + crate::webhook::TIME_TO_ANSWER;
         let captures = [("room", "kitchen"), ("language_code", "es")];
-        let context = Context { event: &event, captures: &captures, document, deadline };
+        let document = document.map(Json::to_string);
+        let around = document.as_deref().map(Around::new);
+        let context = Context { event: &event, captures: &captures, document: around.as_ref(), deadline };
         template.render(message, &context)
     }
 
@@ -381,6 +408,16 @@ mod tests {
         let error = filled("\n\n{{ json.name }}", "my secret").unwrap_err();
         assert_eq!(error.reason, Reason::InvalidArgument);
         assert_eq!(error.detail, "line 3 of the template uses json, and the text is not JSON");
+        for (text, why) in [
+            (r#"{"name":"my secret","cut":"\ud83d"}"#, "has a string with half of a surrogate pair"),
+            (r#"{"name":"my secret","far":1e999}"#, "has a number beyond 1e308"),
+        ] {
+            let said = filled("{{ json.name }}", text).unwrap_err().detail;
+            assert!(
+                said.starts_with(&format!("line 1 of the template uses json, and the text {why}")),
+                "{said}"
+            );
+        }
     }
 
     #[test]
@@ -568,7 +605,7 @@ mod tests {
         let deep = format!("{}{}", "[".repeat(120), "]".repeat(120));
         assert_eq!(filled("{{ json }}", &deep).unwrap(), deep);
         let deeper = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        assert!(filled("{{ json }}", &deeper).unwrap_err().detail.contains("not JSON"));
+        assert!(filled("{{ json }}", &deeper).unwrap_err().detail.contains("nested"));
         let blocks = format!("{}{}", "{% for a in [1] %}".repeat(100), "{% endfor %}".repeat(100));
         assert!(Template::parse(&blocks, &[]).is_err() || filled(&blocks, "").is_err());
         assert!(
