@@ -304,11 +304,27 @@ async fn what_is_no_event_is_one_clear_line() {
     for (name, given, says) in [
         ("a.json", json!({"cache": "c", "topic": "in"}), "the event cannot be used: missing field `text`"),
         ("b.json", json!({"cache": "", "topic": "in", "text": ""}), "not an event: an empty name"),
-        ("c.json", json!([]), "the event cannot be used: "),
+        ("c.json", json!([]), "c.json: the event cannot be used: it is a JSON object, as {"),
+        (
+            "e.json",
+            json!(["c", "in", "t", 1, 1, 7, null, "mo"]),
+            "e.json: the event cannot be used: it is a JSON object, as {",
+        ),
         ("d.json", json!({"cache": "c", "topic": "t", "text": 7}), "expected a string at line 1"),
     ] {
         event(name, CHAT, &given, &[]).await.assert_code(1).assert_one_error(says);
     }
+    let routes = File::new("no-event.toml", CHAT);
+    let ended = end(fanout(&["check", routes.name(), "--event", "Cargo.toml"])).await.assert_code(1);
+    ended.assert_one_error("Cargo.toml: the event cannot be used");
+}
+
+#[tokio::test]
+async fn an_event_may_begin_with_a_byte_order_mark() {
+    let routes = File::new("marked.toml", CHAT);
+    let given = "\u{feff} {\"cache\": \"chat\", \"topic\": \"lobby\", \"text\": \"t\"}";
+    let command = fanout(&["check", routes.name(), "--event", "-"]);
+    end_with(command, given.as_bytes()).await.assert_code(0);
 }
 
 #[tokio::test]

@@ -110,7 +110,7 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     };
     let outline = Outline::new(&text, &routes);
     if let Some(event) = &args.event {
-        let event = walk::event(&read(event)?)?;
+        let event = walk::event(if event == "-" { "<stdin>" } else { event }, &read(event)?)?;
         let ended = steps::run(&outline, &event, is_json, output).await;
         if stand_in.is_some_and(|stand_in| stand_in.was_asked()) {
             output.note("note: translations are stood in for; --aws asks Amazon Translate");
