@@ -453,9 +453,10 @@ pub(crate) mod tests {
 
     impl Transform for FailsThenDrops {
         fn apply<'t>(&'t self, _: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
-            Box::pin(ready(match self.0.swap(true, Ordering::Relaxed) {
-                false => Err(TransformError::new(Reason::Unavailable, "not now")),
-                true => Ok(Transformed::Dropped("now it is known".into())),
+            Box::pin(ready(if self.0.swap(true, Ordering::Relaxed) {
+                Ok(Transformed::Dropped("now it is known".into()))
+            } else {
+                Err(TransformError::new(Reason::Unavailable, "not now"))
             }))
         }
     }

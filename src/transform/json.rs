@@ -240,12 +240,11 @@ impl Edit {
         if let Some(inside) = &self.inside {
             let looked = document.look(&inside.at)?;
             let Some(string) = looked.and_then(Looked::string) else {
-                let detail = match looked.is_some_and(Looked::is_string) {
-                    false => format!("there is no string at {:?}", inside.at.as_str()),
-                    true => format!(
-                        "the string at {:?} has half of a surrogate pair, which is no text",
-                        inside.at.as_str()
-                    ),
+                let at = inside.at.as_str();
+                let detail = if looked.is_some_and(Looked::is_string) {
+                    format!("the string at {at:?} has half of a surrogate pair, which is no text")
+                } else {
+                    format!("there is no string at {at:?}")
                 };
                 drop(document);
                 return self.unsuitable(detail, Message { text, language });

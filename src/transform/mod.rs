@@ -33,6 +33,7 @@ pub mod moderate;
 mod phrases;
 pub mod pseudo;
 pub mod registry;
+mod shown;
 pub mod stage;
 pub mod template;
 pub mod translate;

@@ -245,13 +245,13 @@ impl Names {
                 capture.map_or(Value::UNDEFINED, |(_, text)| Value::from(*text))
             }
         };
-        let uses = |wanted: &str| used.iter().any(|name| name == wanted);
+        let names = |wanted: &str| used.iter().any(|name| name == wanted);
         // To read it is work, and may fail.
-        let document = match context.document.filter(|_| uses(check::DOCUMENT)) {
+        let document = match context.document.filter(|_| names(check::DOCUMENT)) {
             None => Ok(Value::from(())),
             Some(document) => document.read().map(|document| Value::from(Serde(document))),
         };
-        let is_text = uses(check::TEXT) || uses(check::JSON);
+        let is_text = names(check::TEXT) || names(check::JSON);
         let text = if is_text { Value::from(&*message.text) } else { Value::UNDEFINED };
         let values = used.iter().map(|name| (name.clone(), value(name))).collect();
         Self { values, text, json: OnceLock::new(), document, missing: OnceLock::new() }
