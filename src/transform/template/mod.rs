@@ -175,8 +175,15 @@ impl Template {
         }
     }
 
-    /// Only the line and the kind are told: the engine's own words may have a part of the text in them, and
-    /// so the error itself is left behind, too.
+    /// The filters of a line, for a message.
+    fn filters(&self, line: usize) -> Vec<String> {
+        let Kind::Engine(engine, _) = &self.kind else { return Vec::new() };
+        let template = engine.get_template(NAME);
+        template.map(|template| check::filters(template.source(), line)).unwrap_or_default()
+    }
+
+    /// Only the line, its filters and a reason are told: the engine's own words may have a part of the text in
+    /// them, and so the error itself is left behind, too.
     fn failure(&self, error: &minijinja::Error, missing: Option<&Missing>) -> TransformError {
         let line = error.line().unwrap_or(1);
         match missing {
@@ -205,9 +212,15 @@ impl Template {
             ErrorKind::UndefinedError => {
                 TransformError::unfit(format!("line {line} of the template uses a member that is not there"))
             }
-            kind => TransformError::unfit(format!(
-                "line {line} of the template does not fit this message: {kind}"
-            )),
+            _ => {
+                let filters = self.filters(line);
+                let with =
+                    if filters.is_empty() { String::new() } else { format!(" ({})", filters.join(", ")) };
+                let why = filters::reason(error);
+                TransformError::unfit(format!(
+                    "line {line} of the template{with} does not fit this message: {why}"
+                ))
+            }
         }
     }
 }
@@ -436,6 +449,8 @@ mod tests {
             ("{{ text | truncate(5) }}", "say …"),
             ("{{ text | truncate(6, '...') }}", "say..."),
             ("{{ text | truncate(12) }}", "say \"hi\" <b>"),
+            ("{{ text | trim('> ',) | length }} {{ text | trim(('a',) | join) | length }}", "11 12"),
+            ("{{ text is startingwith('say') }} {{ (text is string) }} {{ 4 / 2 }}", "true true 2.0"),
             ("{{ text | truncate(0) }}|{{ text | truncate(1, 'ab') }}", "|a"),
             ("{{ text | replace('say', 'said') | title }}", "Said \"hi\" <B>"),
             ("{{ text | split(' ') | last }}", "<b>"),
@@ -470,6 +485,22 @@ mod tests {
             ("{{ text is odd }}", "no test \"odd\"; there are: boolean,"),
             ("{{ text is not odd }}", "no test \"odd\""),
             ("{{ text.upper() }}", "no method \"upper\""),
+            ("{{ self }}", "names self, which there is not"),
+            ("{{ self.text }}", "names self, which there is not"),
+            ("{{ super() }}", "names super, which there is not"),
+            ("\n{{ text | replace(1) }}", "line 2 of the template: replace takes 2 arguments, not 1"),
+            ("{{ text | replace }}", "replace takes 2 arguments, not 0"),
+            ("{{ text | upper(1,2,3) }}", "upper takes no arguments, not 3"),
+            ("{{ text | trim(text | lower(1)) }}", "lower takes no arguments, not 1"),
+            ("{{ text | trim(',', [1, 2]) }}", "trim takes 0 to 1 arguments, not 2"),
+            ("{{ text | truncate(length=3) }}", "truncate has no argument named length"),
+            ("{{ json | join(by=',') }}", "join has no argument named by, only attribute"),
+            ("{{ text is string(1) }}", "string takes no arguments, not 1"),
+            ("{{ text is startingwith }}", "startingwith takes 1 argument, not 0"),
+            ("{% if text is not endingwith and text %}{% endif %}", "endingwith takes 1 argument, not 0"),
+            ("{{ 1/0 }}", "divides by nothing"),
+            ("{{ text | length // 0 }}", "divides by nothing"),
+            ("{{ json.n % 0.0 }}", "divides by nothing"),
             ("{{ 'x' * 9 }}", "cannot multiply"),
             ("{{ 10 ** 9 }}", "cannot multiply"),
             ("{% set a %}{{ text }}{% endset %}", "one name is set to one value"),
@@ -519,7 +550,6 @@ mod tests {
             "\n{{ json.name in json.foo }}",
             "\n{{ -json.name }}",
             "\n{{ json.name | replace('', 'x') }}",
-            "\n{{ json.name | join(what=json.name) }}",
         ] {
             let error = filled(source, secret).unwrap_err();
             assert_eq!(error.reason, Reason::InvalidArgument, "{source}");
@@ -528,6 +558,30 @@ mod tests {
                 !format!("{error:?}").contains("secret") && error.source.is_none(),
                 "{source}: {error:?}"
             );
+        }
+        for (source, says) in [
+            (
+                "{{ json.name - 1 }}",
+                "line 1 of the template does not fit this message: there is no string - number",
+            ),
+            (
+                "{{ json.name | trim | truncate(json.name) }}",
+                "line 1 of the template (trim, truncate) does not fit this message: a whole number is needed, and there \
+                 is a string",
+            ),
+            (
+                "{{ text | replace('', 'x') }}",
+                "line 1 of the template (replace) does not fit this message: there is nothing to replace",
+            ),
+            (
+                "{{ 1 // (json.many | length - 1) }}",
+                "(length) does not fit this message: a number is divided by nothing",
+            ),
+            ("{{ 3 | split }}", "(split) does not fit this message: text is needed"),
+            ("{{ 3 | join }}", "(join) does not fit this message: a list is needed, and there is none"),
+        ] {
+            let detail = filled(source, secret).unwrap_err().detail;
+            assert!(detail.contains(says), "{source}: {detail}");
         }
         let error = filled("{{ json.foo }}", secret).unwrap_err();
         assert_eq!(error.detail, "line 1 of the template uses a member that is not there");
