@@ -80,6 +80,7 @@ pub fn build(
 
 fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> Result<(), RunError> {
     let cloud = Cloud::default();
+    let translates = !transforms.can_translate();
     let transforms = cloud.transforms(transforms);
     let config = Config::read(source, &transforms)?;
     telemetry.start(&config.log);
@@ -94,6 +95,11 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
         let shutdown = async { drop(shutdown.await) };
         let port = config.listen.port;
         let complete = cloud.complete(config, &transforms).await?;
+        if complete.lacks_region(translates, source) {
+            tracing::warn!(
+                "AWS is needed and no region is set: set AWS_REGION, unless this machine's metadata has it"
+            );
+        }
         let webhook = Arc::new(build(complete, &cloud, journal)?);
         if is_lambda {
             lambda::serve(source, webhook, shutdown).await?;

@@ -228,7 +228,8 @@ impl Transforms {
         };
         match built {
             Ok((settings, transform)) if faults.is_empty() => {
-                Ok(Stage::new(known.clone(), form(settings), on_failure, may_pass, transform))
+                let stage = Stage::new(known.clone(), form(settings), on_failure, may_pass, transform);
+                Ok(stage.with_inside(transforms))
             }
             Ok(_) => Err(faults),
             Err(more) => {
