@@ -138,7 +138,7 @@ impl Reader<'_> {
             return self.fault(span.start..span.start, "there are no routes; a route begins with [[routes]]");
         };
         let span = routes.span();
-        let routes = spanned::array(routes).map_err(|fault| self.faults.push(fault)).ok()?;
+        let routes = self.tables("[[routes]]", routes)?;
         let routes: Vec<_> = routes.map(|route| self.route(route)).collect();
         if routes.is_empty() {
             return self.fault(span, "there are no routes; a route begins with [[routes]]");
@@ -221,7 +221,7 @@ impl Reader<'_> {
         captures: &[&str],
     ) -> Vec<(Destination, Span)> {
         let span = list.span();
-        let Some(list) = self.kept(spanned::array(list)) else { return Vec::new() };
+        let Some(list) = self.tables("[[routes.destinations]]", list) else { return Vec::new() };
         let mut list = list.peekable();
         if list.peek().is_none() {
             self.note(span, "the route has no destinations; write destinations = [\"a topic\"]");
@@ -319,6 +319,19 @@ impl Reader<'_> {
         self.fault(span, format!("`{kind}` needs a build with the cargo feature `{}`", outlet::feature(kind)))
     }
 
+    /// The entries of a list whose tables have this heading: with one bracket too few, it is a table itself.
+    fn tables<'v>(
+        &mut self,
+        heading: &str,
+        list: Spanned<DeValue<'v>>,
+    ) -> Option<impl Iterator<Item = Spanned<DeValue<'v>>> + use<'v>> {
+        if matches!(list.get_ref(), DeValue::Table(_)) {
+            let message = format!("there may be several of these: write {heading}, with two brackets");
+            return self.fault(list.span(), message);
+        }
+        self.kept(spanned::array(list))
+    }
+
     fn stages(&mut self, list: Spanned<DeValue<'_>>, captures: &[&str]) -> Option<Vec<Stage>> {
         let stages = self.transforms.stages(list, captures);
         stages.map_err(|faults| self.faults.extend(faults)).ok()
@@ -398,14 +411,13 @@ impl Reader<'_> {
         let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
         for fault in faults {
             // Those that were read by hand are not known to serde.
-            let message = match fault.message.split_once("`, ") {
-                Some((unknown, _)) if unknown.starts_with("unknown field") => {
-                    format!("{unknown}`, expected one of {}", keys.join(", "))
-                }
-                _ if fault.message == "missing field `topic`" => {
+            let unknown = fault.message.strip_prefix("there is no `");
+            let message = match unknown.and_then(|rest| rest.split_once("` to be set")) {
+                Some((key, _)) => spanned::unknown(key, &keys.join(", ")),
+                None if fault.message == spanned::missing("topic") => {
                     "there is no `topic` here; write topic = \"its name\"".to_owned()
                 }
-                _ => fault.message,
+                None => fault.message,
             };
             self.note(fault.span, message);
         }
@@ -512,11 +524,25 @@ destinations = ["a", { topic = "b" }, { topic = "c", then = ["uppercase"] }, { t
     fn what_is_not_toml_is_an_error_with_its_place() {
         assert!(errors(CHAT)[0].starts_with("8:"), "{:?}", errors(CHAT));
         assert!(error("[[routes]\n").starts_with("1:"));
+        assert_eq!(
+            error(
+                "[[routes]]\ntopic = 'a'\ntransforms = ['trim'\ndestinations = ['b']\n[[routes]]\ntopic = 'c'\n"
+            ),
+            "3:14: the list that begins here has no end: `]` is missing"
+        );
     }
 
     #[test]
     fn a_file_without_routes_or_destinations_says_what_to_write() {
         assert_eq!(error(""), "1:1: there are no routes; a route begins with [[routes]]");
+        assert_eq!(
+            error("[routes]\ntopic = 'a'"),
+            "1:1: there may be several of these: write [[routes]], with two brackets"
+        );
+        assert_eq!(
+            error("[[routes]]\ntopic = 'a'\n[routes.destinations]\ntopic = 'b'"),
+            "3:1: there may be several of these: write [[routes.destinations]], with two brackets"
+        );
         assert_eq!(error("routes = []"), "1:10: there are no routes; a route begins with [[routes]]");
         assert!(error("[[routes]]\ntopic = 'a'").starts_with("1:1: the route has no destinations"));
         assert!(
@@ -548,12 +574,15 @@ destinations = ["b", "b", "{rom}"]
                 "{says}: {told:#?}"
             );
         };
-        said("2:1", "unknown field `speed`, expected one of `routes`");
+        said("2:1", "there is no `speed` to be set here; there is `routes`");
         said("6:15", "there is no transform \"shout\"");
-        said("4:1", "unknown field `tpoic`, expected one of `topic`, `cache`, `transforms`, `destinations`");
+        said(
+            "4:1",
+            "there is no `tpoic` to be set here; there is `topic`, `cache`, `transforms`, `destinations`",
+        );
         said("7:17", "the topic opens a hole at byte 0 and never closes it");
         said("7:46", "give one of the two");
-        said("7:72", "unknown field `topics`, expected one of `topic`, `cache`, `transforms`, `then`");
+        said("7:72", "there is no `topics` to be set here; there is `topic`, `cache`, `transforms`, `then`");
         said("7:88", "a destination is the name of a topic");
         said("9:9", "has two holes with nothing between them");
         said("12:9", "the capture {text} has the name of a field");
@@ -619,7 +648,10 @@ destinations = ["c"]
             errors("[[routes]]\ntopic = 'a'\ncache = ' '\ndestinations = [{ topic = 'b', cache = 'é' }]");
         assert_eq!(
             told,
-            ["3:9: the cache is blank", "4:40: the cache has a character that is not visible ASCII"]
+            [
+                "3:9: the cache is blank: write its name, or leave it out",
+                "4:40: the cache has a character that is not visible ASCII"
+            ]
         );
     }
 }

@@ -253,7 +253,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_cache_is_no_cache() {
-        assert_eq!(fault(&[("OUTBOUND_CACHE", "  ")]), ("OUTBOUND_CACHE".into(), "is blank".into()));
+        assert_eq!(
+            fault(&[("OUTBOUND_CACHE", "  ")]),
+            ("OUTBOUND_CACHE".into(), "is blank: write its name, or leave it out".into())
+        );
         for wrong in ["x\n", "é"] {
             assert_eq!(
                 fault(&[("OUTBOUND_CACHE", wrong)]),

@@ -558,7 +558,10 @@ mod tests {
         said("[{ json = { set = { '/a' = [nan] } } }]", "no inf and no nan");
         said("[{ json = { set = { '/a' = 2024-01-01 } } }]", "no dates");
         said("[{ json = { at = '/a', transforms = ['shout'] } }]", "there is no transform \"shout\"");
-        said("[{ json = { drop = ['/a'], unsuitable = 'ignore' } }]", "unknown variant");
+        said(
+            "[{ json = { drop = ['/a'], unsuitable = 'ignore' } }]",
+            "is \"ignore\", and should be one of `fail`, `drop`, `pass`",
+        );
         stages("[{ json = { set = { '/a/-' = 1, '/b' = 2 }, move = { '/c' = '/a/-' } } }]");
     }
 

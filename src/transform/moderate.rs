@@ -700,13 +700,13 @@ mod tests {
     #[test]
     fn settings_that_cannot_be_right_are_refused() {
         for (settings, wanted) in [
-            ("mask = '**'", "a character"),
+            ("mask = '**'", "one character"),
             ("mask = ' '", "a sign that is seen"),
             ("mask = '#', action = 'drop'", "mask is for the action"),
             ("mark = '#'", "mark is for the action"),
             ("mark = '', action = 'mark'", "mark is empty"),
-            ("action = 'hide'", "unknown variant `hide`"),
-            ("mean = 'very'", "unknown variant `very`"),
+            ("action = 'hide'", "is \"hide\", and should be one of `mask`, `mark`, `drop`"),
+            ("mean = 'very'", "is \"very\", and should be one of"),
             ("allow = ['']", "has an empty one"),
             ("allow = ['a b'], deny = ['A  B']", "is in allow and in deny"),
             ("profane = 'off', offensive = 'off', sexual = 'off', mean = 'off'", "needs words to deny"),

@@ -343,7 +343,7 @@ mod tests {
         said(0, "there is no transform \"shout\"; there are: echo, ");
         said(1, "a transform is its name");
         said(3, "on_failure is \"fail\", \"drop\" or \"pass\"");
-        said(4, "unknown field `size`");
+        said(4, "there is no `size` to be set here; there is nothing");
         said(5, "should be a table");
     }
 }

@@ -151,7 +151,7 @@ destinations = ["a"]
         .filter_map(|line| line.strip_prefix(file.name()).and_then(|line| line.strip_prefix(':')))
         .collect();
     for (place, (begins, says)) in [
-        ("3:1: unknown field `transform_s`", "expected one of `topic`, `cache`, `transforms`"),
+        ("3:1: there is no `transform_s`", "there is `topic`, `cache`, `transforms`"),
         ("4:15: there is no transform \"shout\"", "there are: echo, "),
         ("5:17: there is no {rom}", "there is {room}, "),
         ("7:1: the route at line 1 is for the same topics", "give one of them a cache of its own"),
