@@ -76,6 +76,8 @@ const ANYTHING: &str = "\u{10fffd}";
 pub(super) fn check(routes: &Routes) -> Result<Guards, Vec<RouteError>> {
     let mut ambiguous = ambiguous(routes);
     ambiguous.sort_by_key(|(first, second)| (*second, *first));
+    // One is enough to say that a route cannot stay as it is.
+    ambiguous.dedup_by_key(|(_, second)| *second);
     let ambiguous = ambiguous.into_iter().map(|(first, second)| RouteError::Ambiguous { first, second });
 
     let mut ways = Ways::new(routes);

@@ -153,7 +153,7 @@ destinations = ["a"]
     for (place, (begins, says)) in [
         ("3:1: there is no `transform_s`", "there is `topic`, `cache`, `transforms`"),
         ("4:15: there is no transform \"shout\"", "there are: echo, "),
-        ("5:17: there is no {rom}", "there is {room}, "),
+        ("5:18: there is no {rom}", "there is {room}, "),
         ("7:1: the route at line 1 is for the same topics", "give one of them a cache of its own"),
         ("13:22: the route would feed itself", "name a topic that leads elsewhere"),
         ("17:18: the route would feed itself", "\"a\" -> \"b\" -> \"a\""),
@@ -181,7 +181,7 @@ async fn what_is_not_there_or_no_text_is_one_clear_line() {
         .assert_code(1)
         .assert_one_error("no/such.toml cannot be read");
     let binary = end_with(fanout(&["check", "-"]), b"topic = \"\xff\"").await.assert_code(1);
-    binary.assert_one_error("standard input cannot be read: invalid utf-8");
+    binary.assert_one_error("<stdin>:1:10: this is no UTF-8");
     // These end before they read anything.
     let both = end(fanout(&["check", "-", "--event", "-"])).await.assert_code(2);
     both.assert_err("cannot both be standard input");
