@@ -46,6 +46,10 @@ pub fn webhook() -> ExitCode {
 /// The same with transforms of one's own.
 #[must_use]
 pub fn webhook_with(transforms: &Transforms) -> ExitCode {
+    if let Some(said) = std::env::args().nth(1).and_then(|flag| about(&flag)) {
+        let _ = writeln!(std::io::stdout(), "{said}");
+        return ExitCode::SUCCESS;
+    }
     let source = Environment;
     let telemetry = Telemetry::detect(&source);
     let ended = run(&source, &telemetry, transforms);
@@ -57,6 +61,27 @@ pub fn webhook_with(transforms: &Transforms) -> ExitCode {
             let _ = writeln!(std::io::stderr(), "{}", with_sources(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What somebody is told who asks before there are any settings.
+fn about(flag: &str) -> Option<String> {
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    match flag {
+        "-V" | "--version" => Some(format!("topic-fanout {VERSION}")),
+        "-h" | "--help" => Some(format!(
+            "topic-fanout {VERSION}: takes signed webhooks of Momento's topics, and publishes their texts to other topics.\n\
+             \n\
+             With AWS_LAMBDA_RUNTIME_API in the environment it is an AWS Lambda function, without it an HTTP server. Its\n\
+             settings are variables of the environment, and there are no flags. At least these are needed:\n\
+             \n  \
+             MOMENTO_API_KEY         a key or token of Momento (and MOMENTO_ENDPOINT, for a v2 key or a local server)\n  \
+             WEBHOOK_SIGNING_SECRET  what the sender signs with\n  \
+             FANOUT_CONFIG           the file with the routes; or OUTBOUND_TOPIC, for one topic and no file\n\
+             \n\
+             README.md has them all."
+        )),
+        _ => None,
     }
 }
 

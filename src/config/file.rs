@@ -469,7 +469,7 @@ impl Reader<'_> {
     }
 
     fn not_a_name<T>(&mut self, what: &str, text: &Spanned<String>, error: &ParseError) -> Option<T> {
-        self.fault(self.inside(text, Some(error.at())), format!("the {what} {error}"))
+        self.fault(self.inside(text, error.at()), format!("the {what} {error}"))
     }
 
     fn kept_most<T>(&mut self, (read, faults): (Option<T>, Vec<Fault>)) -> Option<T> {

@@ -103,17 +103,17 @@ pub enum ParseError {
 }
 
 impl ParseError {
-    /// Where it is, in bytes.
+    /// Where it is, in bytes; nowhere in a text that is empty.
     #[must_use]
-    pub const fn at(&self) -> usize {
+    pub const fn at(&self) -> Option<usize> {
         match self {
-            Self::Empty => 0,
+            Self::Empty => None,
             Self::Unclosed { at }
             | Self::Unopened { at }
             | Self::NoName { at }
             | Self::BadName { at, .. }
             | Self::Touching { at }
-            | Self::Twice { at, .. } => *at,
+            | Self::Twice { at, .. } => Some(*at),
         }
     }
 }
