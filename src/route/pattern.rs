@@ -264,6 +264,18 @@ impl Shape {
         self.afters.is_empty().then_some(self.head.as_str())
     }
 
+    /// What every text of it begins with.
+    #[must_use]
+    pub fn head(&self) -> &str {
+        &self.head
+    }
+
+    /// What every text of it ends with.
+    #[must_use]
+    pub fn tail(&self) -> &str {
+        self.afters.last().unwrap_or(&self.head)
+    }
+
     /// Whether there is a text that both can be.
     ///
     /// With a hole in both, only the two ends decide. Where these agree there is such a text, whatever is
