@@ -144,8 +144,7 @@ impl Outcome<'_> {
 
     /// Whether no destination was to have it.
     fn is_dropped(&self) -> bool {
-        let is_dropped =
-            |delivery: &Delivery<'_>| matches!(delivery.outcome, crate::fan_out::Outcome::Dropped { .. });
+        let is_dropped = |delivery: &Delivery<'_>| delivery.outcome.is_dropped();
         !self.deliveries().is_empty() && self.deliveries().iter().all(is_dropped)
     }
 
@@ -296,6 +295,8 @@ mod tests {
             (Outcome::Ignored, 200, "ignored"),
             (delivered(vec![dropped(), dropped()]), 200, "dropped"),
             (delivered(vec![dropped(), published()]), 200, "success"),
+            (delivered(vec![dropped(), fan_out::Outcome::AlreadyDropped]), 200, "dropped"),
+            (delivered(vec![dropped(), fan_out::Outcome::AlreadyPublished]), 200, "success"),
             (
                 delivered(vec![fan_out::Outcome::Unnamed { missing: "token_id".into() }]),
                 422,

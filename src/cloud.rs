@@ -1,6 +1,7 @@
 //! What Amazon Web Services give to a function, where the build has them in it: the one place that knows
 //! whether it does.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -8,13 +9,14 @@ use futures_util::future::BoxFuture;
 use crate::clock::SystemClock;
 use crate::config::{
     Config, ConfigError, ConfigErrors, KeySecret, MomentoConfig, RoutesConfig, SecretName, SecretsConfig,
-    SigningConfig, SigningSecretConfig, Sourced, from_parameter,
+    SigningConfig, SigningSecretConfig, Source, Sourced, from_parameter,
 };
 use crate::destination::{Carrier, Keys};
-use crate::route::Routes;
+use crate::route::{Route, Routes};
 use crate::secrets::rotating::{Beside, Keeper};
 use crate::secrets::{self, Policy, Rotating, SecretError, SecretStore, SecretText, Versioned, Wanted};
-use crate::transform::Transforms;
+use crate::transform::translate::TranslateSettings;
+use crate::transform::{Settings as _, Transforms};
 
 /// The settings of a function with everything that had to be fetched.
 #[derive(Debug)]
@@ -27,6 +29,32 @@ pub struct Complete {
     pub routes: Routes,
     /// The URL of the queue for dead letters, where there is one.
     pub dead_letters: Option<String>,
+}
+
+impl Complete {
+    /// Whether something of it is done by AWS, and nothing on this machine says in which region: then each
+    /// message that it is for would fail. `translates` says whether `translate` is Amazon's. The metadata service
+    /// of a virtual machine could know a region too; it is not asked, for that would take time at every start.
+    #[must_use]
+    pub fn lacks_region(&self, translates: bool, source: &dyn Source) -> bool {
+        let mut destinations = self.routes.all().iter().flat_map(Route::destinations);
+        let is_used = self.dead_letters.is_some()
+            || destinations.any(|destination| {
+                let stages = &destination.chain;
+                destination.to.topic().is_none()
+                    || translates && stages.iter().any(|stage| stage.uses(TranslateSettings::NAME))
+            });
+        let get = |name: &str| source.get(name).ok().flatten().filter(|value| !value.is_empty());
+        let is_file = |variable: &str, usual: &str| match (get(variable), get("HOME")) {
+            (Some(file), _) => Path::new(&file).is_file(),
+            (None, home) => home.is_some_and(|home| Path::new(&home).join(".aws").join(usual).is_file()),
+        };
+        is_used
+            && get("AWS_REGION").is_none()
+            && get("AWS_DEFAULT_REGION").is_none()
+            && !is_file("AWS_CONFIG_FILE", "config")
+            && !is_file("AWS_SHARED_CREDENTIALS_FILE", "credentials")
+    }
 }
 
 /// Everything that is called beside Momento. Nothing is built before it is needed.
@@ -71,7 +99,7 @@ impl Cloud {
 
     async fn routes(&self, routes: RoutesConfig, transforms: &Transforms) -> Result<Routes, ConfigErrors> {
         match routes {
-            RoutesConfig::Routes(routes) => Ok(routes),
+            RoutesConfig::Routes(routes) => Ok(*routes),
             RoutesConfig::Parameter(name) => from_parameter(&name, &self.parameter(&name).await?, transforms),
         }
     }

@@ -51,6 +51,8 @@ pub enum Outcome {
     },
     /// It has had what is its share from an earlier delivery of the same event.
     AlreadyPublished,
+    /// At an earlier delivery of the same event it was decided that it gets no text.
+    AlreadyDropped,
     /// A transform decided that it gets no text.
     Dropped {
         /// Which one.
@@ -301,12 +303,20 @@ impl Outcome {
     #[must_use]
     pub const fn failure(&self) -> Option<Reason> {
         match self {
-            Self::Published { .. } | Self::AlreadyPublished | Self::Dropped { .. } => None,
+            Self::Published { .. } | Self::AlreadyPublished | Self::AlreadyDropped | Self::Dropped { .. } => {
+                None
+            }
             Self::NotTransformed { reason, .. }
             | Self::Failed { reason, .. }
             | Self::Unfit { reason, .. } => Some(*reason),
             Self::Unnamed { .. } => Some(Reason::InvalidArgument),
         }
+    }
+
+    /// Whether it was decided, now or before, that the destination is to have no text.
+    #[must_use]
+    pub const fn is_dropped(&self) -> bool {
+        matches!(self, Self::AlreadyDropped | Self::Dropped { .. })
     }
 
     /// One word for it.
@@ -315,6 +325,7 @@ impl Outcome {
         match self {
             Self::Published { .. } => "published",
             Self::AlreadyPublished => "already_published",
+            Self::AlreadyDropped => "already_dropped",
             Self::Dropped { .. } => "dropped",
             Self::NotTransformed { reason, .. } | Self::Failed { reason, .. } if reason.is_passing() => {
                 "failed"
@@ -347,7 +358,7 @@ impl Delivery<'_> {
             delivery.serialize_entry("reason", &reason)?;
         }
         match &self.outcome {
-            Outcome::AlreadyPublished => {}
+            Outcome::AlreadyPublished | Outcome::AlreadyDropped => {}
             Outcome::Published { attempts } | Outcome::Failed { attempts, .. } => {
                 delivery.serialize_entry("attempts", attempts)?;
             }
@@ -616,6 +627,7 @@ pub(crate) mod tests {
         for (outcome, expected) in [
             (Outcome::Published { attempts: 1 }, r#""status":"published","attempts":1"#),
             (Outcome::AlreadyPublished, r#""status":"already_published""#),
+            (Outcome::AlreadyDropped, r#""status":"already_dropped""#),
             (failed(Reason::TimedOut), r#""status":"failed","reason":"timed_out","attempts":2"#),
             (failed(Reason::TooLarge), r#""status":"refused","reason":"too_large","attempts":2"#),
             (

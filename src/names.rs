@@ -21,7 +21,7 @@ pub enum NameError {
     #[error("is empty")]
     Empty,
     /// There is only white space in it.
-    #[error("is blank")]
+    #[error("is blank: write its name, or leave it out")]
     Blank,
     /// The name of a cache is sent as a header too.
     #[error("has a character that is not visible ASCII")]

@@ -51,6 +51,10 @@ pub fn webhook() -> ExitCode {
 /// The same with transforms of one's own.
 #[must_use]
 pub fn webhook_with(transforms: &Transforms) -> ExitCode {
+    if let Some(said) = std::env::args().nth(1).and_then(|flag| about(&flag)) {
+        let _ = writeln!(std::io::stdout(), "{said}");
+        return ExitCode::SUCCESS;
+    }
     let source = Environment;
     let telemetry = Telemetry::detect(&source);
     let ended = run(&source, &telemetry, transforms);
@@ -62,6 +66,27 @@ pub fn webhook_with(transforms: &Transforms) -> ExitCode {
             let _ = writeln!(std::io::stderr(), "{}", with_sources(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What somebody is told who asks before there are any settings.
+fn about(flag: &str) -> Option<String> {
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    match flag {
+        "-V" | "--version" => Some(format!("topic-fanout {VERSION}")),
+        "-h" | "--help" => Some(format!(
+            "topic-fanout {VERSION}: takes signed webhooks of Momento's topics, and publishes their texts to other topics.\n\
+             \n\
+             With AWS_LAMBDA_RUNTIME_API in the environment it is an AWS Lambda function, without it an HTTP server. Its\n\
+             settings are variables of the environment, and there are no flags. At least these are needed:\n\
+             \n  \
+             MOMENTO_API_KEY         a key or token of Momento (and MOMENTO_ENDPOINT, for a v2 key or a local server)\n  \
+             WEBHOOK_SIGNING_SECRET  what the sender signs with\n  \
+             FANOUT_CONFIG           the file with the routes; or OUTBOUND_TOPIC, for one topic and no file\n\
+             \n\
+             README.md has them all."
+        )),
+        _ => None,
     }
 }
 
@@ -85,6 +110,7 @@ pub fn build(
 
 fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> Result<(), RunError> {
     let cloud = Cloud::default();
+    let translates = !transforms.can_translate();
     let transforms = cloud.transforms(transforms);
     let config = Config::read(source, &transforms)?;
     telemetry.start(&config.log);
@@ -103,6 +129,11 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
         #[cfg(not(feature = "otel"))]
         let spans = Spans::default();
         let complete = cloud.complete(config, &transforms).await?;
+        if complete.lacks_region(translates, source) {
+            tracing::warn!(
+                "AWS is needed and no region is set: set AWS_REGION, unless this machine's metadata has it"
+            );
+        }
         let webhook = Arc::new(build(complete, &cloud, journal)?.with_spans(spans.clone()));
         if is_lambda {
             lambda::serve(source, webhook, shutdown).await?;

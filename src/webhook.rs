@@ -278,10 +278,10 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         let Ok(mut progress) = timeout_at(deadline, claim).await else {
             return Outcome::Busy;
         };
-        let pending = match &*progress {
+        let (pending, dropped) = match &*progress {
             Progress::Done => return Outcome::Duplicate,
-            Progress::New => only.as_deref(),
-            Progress::Pending(pending) => Some(pending.as_slice()),
+            Progress::New => (only.as_deref(), [].as_slice()),
+            Progress::Pending { places, dropped } => (Some(places.as_slice()), dropped.as_slice()),
         };
         let letters = self.dead_letters.as_ref().filter(|letters| match origin {
             Origin::Request => true,
@@ -289,7 +289,12 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
             Origin::Queue(queue, _) => !letters.is_queue(queue),
         });
         let end = letters.and_then(|_| deadline.checked_sub(TIME_FOR_LETTER)).unwrap_or(deadline);
-        let outcomes = self.fan_out.serve(&plan, pending, trail, end).await;
+        let mut outcomes = self.fan_out.serve(&plan, pending, trail, end).await;
+        for place in dropped {
+            if let Some(outcome) = outcomes.get_mut(*place) {
+                *outcome = fan_out::Outcome::AlreadyDropped;
+            }
+        }
         *progress = progress_of(&outcomes);
         let deliveries =
             plan.into_targets().zip(outcomes).map(|(target, outcome)| Delivery { target, outcome });
@@ -336,14 +341,22 @@ fn is_about_health(request: &Request<Bytes>) -> bool {
 }
 
 fn progress_of(outcomes: &[fan_out::Outcome]) -> Progress {
-    let places = outcomes.iter().enumerate();
-    let pending: Vec<_> = places.filter(|(_, outcome)| !outcome.is_done()).map(|(place, _)| place).collect();
-    if pending.is_empty() { Progress::Done } else { Progress::Pending(pending) }
+    let places_of = |is: fn(&fan_out::Outcome) -> bool| -> Vec<_> {
+        let places = outcomes.iter().enumerate().filter(|(_, outcome)| is(outcome));
+        places.map(|(place, _)| place).collect()
+    };
+    let places = places_of(|outcome| !outcome.is_done());
+    if places.is_empty() {
+        return Progress::Done;
+    }
+    Progress::Pending { places, dropped: places_of(fan_out::Outcome::is_dropped) }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::future::ready;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use momento_webhook::Millis;
 
@@ -354,6 +367,9 @@ pub(crate) mod tests {
     use crate::retry::RetryPolicy;
     use crate::route::Destination;
     use crate::transform::tests::stages;
+    use crate::transform::{
+        Applying, Context, Message, OnFailure, Stage, Transform, TransformError, Transformed,
+    };
 
     pub(crate) const NOW: Millis = 1_704_296_470_565;
 
@@ -456,6 +472,44 @@ pub(crate) mod tests {
         topics.sort_unstable();
         assert_eq!(topics, ["a", "b", "c", "d"]);
         assert_eq!(publisher.published()[0], ("demo".into(), "a".into(), "HELLO".into()));
+    }
+
+    /// Fails for now at the first message, and drops all others.
+    #[derive(Debug, Default)]
+    struct FailsThenDrops(AtomicBool);
+
+    impl Transform for FailsThenDrops {
+        fn apply<'t>(&'t self, _: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+            Box::pin(ready(if self.0.swap(true, Ordering::Relaxed) {
+                Ok(Transformed::Dropped("now it is known".into()))
+            } else {
+                Err(TransformError::new(Reason::Unavailable, "not now"))
+            }))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_dropped_before_is_not_said_to_be_published() {
+        let unavailable = Failure::Because(Reason::Unavailable);
+        let (mut webhook, _) = webhook(FakePublisher::default().fail("b", unavailable, 5), &[]);
+        let drops = || stages("[{ filter = { equals = 'x' } }]");
+        let fails_then_drops = || {
+            let transform = Arc::new(FailsThenDrops::default());
+            vec![Stage::new("later".into(), "{}".into(), OnFailure::Fail, true, transform)]
+        };
+        for (number, last, expected, overall) in [
+            (1, Vec::new(), ["already_dropped", "published"], "success"),
+            (2, fails_then_drops(), ["already_dropped", "dropped"], "dropped"),
+        ] {
+            let destination =
+                |(name, chain)| Destination::verbatim(None, &TopicName::new(name).unwrap(), chain);
+            webhook.routes = Routes::one([("a", drops()), ("b", last)].map(destination).into());
+            let (status, _) = answer(&webhook, signed(body("demo", "in", number, |_| ()))).await;
+            assert_eq!(status, 503);
+            let (status, again) = answer(&webhook, signed(body("demo", "in", number, |_| ()))).await;
+            let statuses = [0, 1].map(|place| again["destinations"][place]["status"].as_str().unwrap());
+            assert_eq!((status, again["status"].as_str(), statuses), (200, Some(overall), expected));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -63,6 +63,20 @@ pub fn read(text: &str, transforms: &Transforms) -> Result<Routes, Vec<FileError
     Err(faults.into_iter().map(|fault| FileError::new(text, fault)).collect())
 }
 
+/// The text of a file that these bytes are.
+///
+/// # Errors
+/// Where it is no UTF-8.
+pub fn text(bytes: Vec<u8>) -> Result<String, FileError> {
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = error.as_bytes().get(..valid).map(String::from_utf8_lossy).unwrap_or_default();
+        let (line, column) = position(&before, before.len());
+        let message = "this is no UTF-8: save the file with that encoding".to_owned();
+        FileError { line, column, message }
+    })
+}
+
 struct Reader<'r> {
     transforms: &'r Transforms,
     text: &'r str,
@@ -112,6 +126,9 @@ impl Texts<'_, '_> {
     }
 }
 
+/// The most faults between routes that are told: what is written by a program may have one for every route.
+const MOST_TOGETHER: usize = 20;
+
 /// What a destination may have in its table, beside a kind in place of a topic.
 const KEYS: [&str; 4] = ["topic", "cache", "transforms", "then"];
 
@@ -151,7 +168,7 @@ impl Reader<'_> {
             return self.fault(span.start..span.start, "there are no routes; a route begins with [[routes]]");
         };
         let span = routes.span();
-        let routes = spanned::array(routes).map_err(|fault| self.faults.push(fault)).ok()?;
+        let routes = self.tables("[[routes]]", routes)?;
         let routes: Vec<_> = routes.map(|route| self.route(route)).collect();
         if routes.is_empty() {
             return self.fault(span, "there are no routes; a route begins with [[routes]]");
@@ -162,8 +179,11 @@ impl Reader<'_> {
         match Routes::new(routes.clone()) {
             Ok(routes) => Some(routes),
             Err(errors) => {
-                for error in errors {
-                    self.together(&error, &routes, &places);
+                for error in errors.iter().take(MOST_TOGETHER) {
+                    self.together(error, &routes, &places);
+                }
+                if let Some(more) = errors.len().checked_sub(MOST_TOGETHER).filter(|more| *more > 0) {
+                    self.note(self.text.len()..self.text.len(), format!("and {more} more routes like these"));
                 }
                 None
             }
@@ -200,16 +220,16 @@ impl Reader<'_> {
     fn pattern(&mut self, topic: &Spanned<String>) -> Option<Pattern> {
         let pattern = match Pattern::new(topic.get_ref().as_str()) {
             Ok(pattern) => pattern,
-            Err(error) => return self.not_a_name("topic", topic.span(), &error),
+            Err(error) => return self.not_a_name("topic", topic, &error),
         };
         let fields = [&transform::FIELDS[..], &FIELDS, &outlet::FIELDS].concat();
         let reserved = pattern.names().find(|name| fields.contains(name));
-        match reserved.map(ToOwned::to_owned) {
+        match reserved {
             None => Some(pattern),
             Some(name) => {
                 let message =
                     format!("the capture {{{name}}} has the name of a field of the event; name it otherwise");
-                self.fault(topic.span(), message)
+                self.fault(self.inside(topic, pattern.place(name)), message)
             }
         }
     }
@@ -235,7 +255,7 @@ impl Reader<'_> {
         captures: &[&str],
     ) -> Vec<(Destination, Span)> {
         let span = list.span();
-        let Some(list) = self.kept(spanned::array(list)) else { return Vec::new() };
+        let Some(list) = self.tables("[[routes.destinations]]", list) else { return Vec::new() };
         let mut list = list.peekable();
         if list.peek().is_none() {
             self.note(span, "the route has no destinations; write destinations = [\"a topic\"]");
@@ -355,6 +375,19 @@ impl Reader<'_> {
         read(keys?, &mut Texts { reader: self, captures, is_whole })
     }
 
+    /// The entries of a list whose tables have this heading: with one bracket too few, it is a table itself.
+    fn tables<'v>(
+        &mut self,
+        heading: &str,
+        list: Spanned<DeValue<'v>>,
+    ) -> Option<impl Iterator<Item = Spanned<DeValue<'v>>> + use<'v>> {
+        if matches!(list.get_ref(), DeValue::Table(_)) {
+            let message = format!("there may be several of these: write {heading}, with two brackets");
+            return self.fault(list.span(), message);
+        }
+        self.kept(spanned::array(list))
+    }
+
     fn stages(&mut self, list: Spanned<DeValue<'_>>, captures: &[&str]) -> Option<Vec<Stage>> {
         let stages = self.transforms.stages(list, captures);
         stages.map_err(|faults| self.faults.extend(faults)).ok()
@@ -382,13 +415,28 @@ impl Reader<'_> {
     ) -> Option<Template> {
         let template = match Template::new(text.get_ref().as_str()) {
             Ok(template) => template,
-            Err(error) => return self.not_a_name(what, text.span(), &error),
+            Err(error) => return self.not_a_name(what, text, &error),
         };
         let unknown = template.names().find(|name| !captures.contains(name) && !fields.contains(name));
         let Some(unknown) = unknown else { return Some(template) };
         let known: Vec<_> = captures.iter().chain(fields).map(|name| format!("{{{name}}}")).collect();
         let message = format!("there is no {{{unknown}}}; there is {}", known.join(", "));
-        self.fault(text.span(), message)
+        self.fault(self.inside(text, template.place(unknown)), message)
+    }
+
+    /// The place of a byte of a text. Where it is written with escapes it is not known, and the whole text stands
+    /// for it.
+    fn inside(&self, text: &Spanned<String>, byte: Option<usize>) -> Span {
+        let span = text.span();
+        let written = self.text.get(span.clone()).unwrap_or_default();
+        let quotes = ["\"\"\"", "'''", "\"", "'"].into_iter().find(|quotes| written.starts_with(quotes));
+        let begins = quotes
+            .map(str::len)
+            .filter(|length| written.get(*length..written.len() - length) == Some(text.get_ref().as_str()));
+        match (begins, byte) {
+            (Some(begins), Some(byte)) => span.start + begins + byte..span.end,
+            _ => span,
+        }
     }
 
     /// Notes what is wrong with routes that are right one by one.
@@ -401,10 +449,19 @@ impl Reader<'_> {
         };
         match error {
             RouteError::Ambiguous { first, second } => {
+                let topics =
+                    [first, second].map(|place| routes.get(*place).map(|route| &route.inbound().topics));
+                let topics = match topics {
+                    [Some(Topics::Like(one)), Some(Topics::Like(other))] if one.shape() != other.shape() => {
+                        let common = one.shape().common(other.shape()).unwrap_or_default();
+                        format!("some of the same topics, as \"{common}\"")
+                    }
+                    _ => "the same topics".to_owned(),
+                };
                 let (Some(first), Some(second)) = (places.get(*first), places.get(*second)) else { return };
                 let message = format!(
-                    "the route at line {} is for the same topics, and neither is closer: give one of them a \
-                     cache of its own, or more text around its captures",
+                    "the route at line {} is for {topics}, and neither is closer: give one of them a cache of its \
+                     own, or more text around its captures",
                     self.line(&first.route)
                 );
                 self.note(second.route.clone(), message);
@@ -434,11 +491,10 @@ impl Reader<'_> {
         let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
         for fault in faults {
             // Those that were read by hand are not known to serde.
-            let message = match fault.message.split_once("`, ") {
-                Some((unknown, _)) if unknown.starts_with("unknown field") => {
-                    format!("{unknown}`, expected one of {}", keys.join(", "))
-                }
-                _ if fault.message == "missing field `topic`" => {
+            let unknown = fault.message.strip_prefix("there is no `");
+            let message = match unknown.and_then(|rest| rest.split_once("` to be set")) {
+                Some((key, _)) => spanned::unknown(key, &keys.join(", ")),
+                None if fault.message == spanned::missing("topic") => {
                     let place = "there is no `topic` here; write topic = \"its name\"";
                     if keys.iter().any(|key| key == "`then`") {
                         format!("{place}, or one of {}", kinds())
@@ -446,15 +502,15 @@ impl Reader<'_> {
                         place.to_owned()
                     }
                 }
-                _ => fault.message,
+                None => fault.message,
             };
             self.note(fault.span, message);
         }
         read
     }
 
-    fn not_a_name<T>(&mut self, what: &str, span: Span, error: &ParseError) -> Option<T> {
-        self.fault(span, format!("the {what} {error}"))
+    fn not_a_name<T>(&mut self, what: &str, text: &Spanned<String>, error: &ParseError) -> Option<T> {
+        self.fault(self.inside(text, error.at()), format!("the {what} {error}"))
     }
 
     fn kept<T>(&mut self, read: Result<T, Fault>) -> Option<T> {
@@ -550,14 +606,35 @@ destinations = ["a", { topic = "b" }, { topic = "c", then = ["uppercase"] }, { t
     }
 
     #[test]
+    fn what_is_no_text_has_its_place() {
+        let wrong = text(b"a = 1\nb = '\xc3\xa9\xff'".to_vec()).unwrap_err();
+        assert_eq!(wrong.to_string(), "2:7: this is no UTF-8: save the file with that encoding");
+        assert_eq!(text(b"a = 1".to_vec()).unwrap(), "a = 1");
+    }
+
+    #[test]
     fn what_is_not_toml_is_an_error_with_its_place() {
         assert!(errors(CHAT)[0].starts_with("8:"), "{:?}", errors(CHAT));
         assert!(error("[[routes]\n").starts_with("1:"));
+        assert_eq!(
+            error(
+                "[[routes]]\ntopic = 'a'\ntransforms = ['trim'\ndestinations = ['b']\n[[routes]]\ntopic = 'c'\n"
+            ),
+            "3:14: the list that begins here has no end: `]` is missing"
+        );
     }
 
     #[test]
     fn a_file_without_routes_or_destinations_says_what_to_write() {
         assert_eq!(error(""), "1:1: there are no routes; a route begins with [[routes]]");
+        assert_eq!(
+            error("[routes]\ntopic = 'a'"),
+            "1:1: there may be several of these: write [[routes]], with two brackets"
+        );
+        assert_eq!(
+            error("[[routes]]\ntopic = 'a'\n[routes.destinations]\ntopic = 'b'"),
+            "3:1: there may be several of these: write [[routes.destinations]], with two brackets"
+        );
         assert_eq!(error("routes = []"), "1:10: there are no routes; a route begins with [[routes]]");
         assert!(error("[[routes]]\ntopic = 'a'").starts_with("1:1: the route has no destinations"));
         assert!(
@@ -589,15 +666,18 @@ destinations = ["b", "b", "{rom}"]
                 "{says}: {told:#?}"
             );
         };
-        said("2:1", "unknown field `speed`, expected one of `routes`");
+        said("2:1", "there is no `speed` to be set here; there is `routes`");
         said("6:15", "there is no transform \"shout\"");
-        said("4:1", "unknown field `tpoic`, expected one of `topic`, `cache`, `transforms`, `destinations`");
-        said("7:17", "the topic opens a hole at byte 0 and never closes it");
+        said(
+            "4:1",
+            "there is no `tpoic` to be set here; there is `topic`, `cache`, `transforms`, `destinations`",
+        );
+        said("7:18", "the topic opens a hole at byte 0 and never closes it");
         said("7:46", "give one of the two");
-        said("7:72", "unknown field `topics`, expected one of `topic`, `cache`, `transforms`, `then`");
+        said("7:72", "there is no `topics` to be set here; there is `topic`, `cache`, `transforms`, `then`");
         said("7:88", "a destination is the name of a topic");
-        said("9:9", "has two holes with nothing between them");
-        said("12:9", "the capture {text} has the name of a field");
+        said("9:13", "has two holes with nothing between them");
+        said("12:10", "the capture {text} has the name of a field");
         said("13:22", "the same destination is there already, at line 13");
     }
 
@@ -621,7 +701,7 @@ destinations = ["c"]
 "#,
         );
         let places: Vec<_> = told.iter().map(|error| error.split_once(' ').unwrap().0).collect();
-        let expected = ["4:1:", "5:17:", "5:40:", "5:52:", "8:15:", "9:51:", "10:1:", "12:1:"];
+        let expected = ["4:1:", "5:17:", "5:40:", "5:53:", "8:15:", "9:51:", "10:1:", "12:1:"];
         assert_eq!(places, expected, "{told:#?}");
     }
 
@@ -629,8 +709,32 @@ destinations = ["c"]
     fn names_are_made_of_what_there_is() {
         assert_eq!(
             error("[[routes]]\ntopic = '{room}-in'\ndestinations = ['{rom}-out']"),
-            "3:17: there is no {rom}; there is {room}, {cache}, {topic}, {token_id}, {topic_sequence_number}"
+            "3:18: there is no {rom}; there is {room}, {cache}, {topic}, {token_id}, {topic_sequence_number}"
         );
+    }
+
+    #[test]
+    fn very_many_faults_between_routes_are_counted() {
+        let routes = (0..300).map(|n| format!("[[routes]]\ntopic='{{a{n}}}-in'\ndestinations=['x']\n"));
+        let text = routes.collect::<Vec<_>>().concat();
+        let told = errors(&text);
+        assert_eq!(told.len(), MOST_TOGETHER + 1);
+        assert!(told[0].starts_with("4:1: the route at line 1 is"), "{}", told[0]);
+        assert!(told[MOST_TOGETHER].ends_with("and 279 more routes like these"), "{}", told[MOST_TOGETHER]);
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_text_has_its_place_there() {
+        let at = |topic: &str| {
+            let told = error(&format!("[[routes]]\ntopic = 'in'\ndestinations = [{topic}]"));
+            told.split_once(": ").unwrap().0.to_owned()
+        };
+        assert_eq!(at("'é-{rom}'"), "3:20");
+        assert_eq!(at("\"\"\"{rom}\"\"\""), "3:20");
+        assert_eq!(at("'ab{'"), "3:20");
+        assert_eq!(at("'a{B}'"), "3:20");
+        // What is escaped is longer as it is written.
+        assert_eq!(at("\"\\u00e9{rom}\""), "3:17");
     }
 
     #[test]
@@ -645,6 +749,13 @@ destinations = ["c"]
             "[[routes]]\ntopic = '{a}-in'\ndestinations = ['x']\n[[routes]]\ntopic = '{b}-in'\ndestinations = ['x']",
         );
         assert!(told.starts_with("4:1: the route at line 1 is for the same topics"), "{told}");
+        let told = error(
+            "[[routes]]\ntopic = '{a}-x'\ndestinations = ['z']\n[[routes]]\ntopic = 'y-{b}'\ndestinations = ['z']",
+        );
+        assert!(
+            told.starts_with("4:1: the route at line 1 is for some of the same topics, as \"y-x\", and"),
+            "{told}"
+        );
         let told = error(
             "[[routes]]\ntopic = 'a'\ndestinations = ['b']\n[[routes]]\ntopic = 'b'\ndestinations = ['x', 'a']",
         );
@@ -673,7 +784,10 @@ destinations = ["c"]
             errors("[[routes]]\ntopic = 'a'\ncache = ' '\ndestinations = [{ topic = 'b', cache = 'é' }]");
         assert_eq!(
             told,
-            ["3:9: the cache is blank", "4:40: the cache has a character that is not visible ASCII"]
+            [
+                "3:9: the cache is blank: write its name, or leave it out",
+                "4:40: the cache has a character that is not visible ASCII"
+            ]
         );
     }
 }

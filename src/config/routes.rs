@@ -16,7 +16,7 @@ const TRANSFORM: &str = "TRANSFORM";
 #[derive(Clone, Debug)]
 pub enum RoutesConfig {
     /// These are the routes.
-    Routes(Routes),
+    Routes(Box<Routes>),
     /// They are in a parameter of AWS Systems Manager, which is fetched at start.
     Parameter(String),
 }
@@ -24,7 +24,7 @@ pub enum RoutesConfig {
 impl RoutesConfig {
     pub(super) fn read(settings: &mut Settings<'_>, transforms: &Transforms) -> Read<Self> {
         match settings.get(FILE)? {
-            None => outbound_routes(settings, transforms).map(Self::Routes),
+            None => outbound_routes(settings, transforms).map(|routes| Self::Routes(Box::new(routes))),
             Some(given) => {
                 for name in [ONE, SEVERAL, CACHE, TRANSFORM] {
                     if settings.get(name)?.is_some() {
@@ -60,18 +60,28 @@ fn from_file(settings: &mut Settings<'_>, given: &str, transforms: &Transforms) 
         };
     }
     // No TOML with a route in it is without, and no usual path has one.
-    let (place, text) = if given.contains('=') {
-        (String::new(), Ok(given.to_owned()))
+    let is_text = given.contains('=');
+    let (place, text) = if is_text {
+        (String::new(), given.to_owned())
     } else {
-        (format!("{given}:"), std::fs::read_to_string(given))
+        // Nobody sees a blank at either end, and no usual path has one there.
+        let path = given.trim();
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) => return settings.fault(FILE, format!("{path}: {error}")),
+        };
+        match file::text(bytes) {
+            Ok(text) => (format!("{path}:"), text),
+            Err(error) => return settings.fault(FILE, format!("{path}:{error}")),
+        }
     };
-    let text = match text {
-        Ok(text) => text,
-        Err(error) => return settings.fault(FILE, format!("{given}: {error}")),
-    };
-    file::read(&text, transforms).map(RoutesConfig::Routes).map_err(|errors| {
+    file::read(&text, transforms).map(|routes| RoutesConfig::Routes(Box::new(routes))).map_err(|errors| {
         for error in errors {
             let _: Read<()> = settings.fault(FILE, format!("{place}{error}"));
+        }
+        if is_text && !given.contains(['\n', '[']) {
+            let hint = "is taken for the text of a file and not for its path, because it has a `=`";
+            let _: Read<()> = settings.fault(FILE, hint);
         }
         Noted
     })
@@ -102,7 +112,10 @@ fn outbound(settings: &mut Settings<'_>) -> Read<Vec<TopicName>> {
             return settings.fault(SEVERAL, format!("is set beside {ONE}; set one of the two"));
         }
         (None, None) => {
-            return settings.fault(ONE, format!("is not set, and neither is {SEVERAL}; set one of the two"));
+            return settings.fault(
+                ONE,
+                format!("is not set, and neither is {SEVERAL} or {FILE}, which names a file of routes; set one of them"),
+            );
         }
     };
     let topics: Result<Vec<_>, _> = names.into_iter().map(TopicName::new).collect();
@@ -147,7 +160,7 @@ mod tests {
 
     fn routes(changes: &[(&str, &str)]) -> Routes {
         match read(&vars(&[changes, &LEAST].concat())).unwrap().routes {
-            RoutesConfig::Routes(routes) => routes,
+            RoutesConfig::Routes(routes) => *routes,
             RoutesConfig::Parameter(name) => panic!("the parameter {name}"),
         }
     }
@@ -188,7 +201,8 @@ mod tests {
             fault(&[("OUTBOUND_TOPIC", "")]),
             (
                 "OUTBOUND_TOPIC".into(),
-                "is not set, and neither is OUTBOUND_TOPICS; set one of the two".into()
+                "is not set, and neither is OUTBOUND_TOPICS or FANOUT_CONFIG, which names a file of routes; set one of them"
+                    .into()
             )
         );
     }
@@ -235,6 +249,11 @@ mod tests {
         assert!(name == "FANOUT_CONFIG" && said.starts_with("3:17: the route would feed itself"), "{said}");
         let (_, said) = fault(&with("no/such/fanout.toml"));
         assert!(said.starts_with("no/such/fanout.toml: No such file"), "{said}");
+        let (_, said) = fault(&with(" no/such/fanout.toml\n"));
+        assert!(said.starts_with("no/such/fanout.toml: No such file"), "{said}");
+        assert_eq!(topics(&with(" fanout.toml ")), ["topic 2"]);
+        let told = faults(&with("/data/stage=prod/fanout.toml"));
+        assert!(told.iter().any(|(_, fault)| fault.contains("because it has a `=`")), "{told:?}");
         let told = faults(&with("Cargo.lock"));
         assert!(told.iter().all(|(_, fault)| fault.starts_with("Cargo.lock:")), "{told:?}");
 
@@ -253,7 +272,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_cache_is_no_cache() {
-        assert_eq!(fault(&[("OUTBOUND_CACHE", "  ")]), ("OUTBOUND_CACHE".into(), "is blank".into()));
+        assert_eq!(
+            fault(&[("OUTBOUND_CACHE", "  ")]),
+            ("OUTBOUND_CACHE".into(), "is blank: write its name, or leave it out".into())
+        );
         for wrong in ["x\n", "é"] {
             assert_eq!(
                 fault(&[("OUTBOUND_CACHE", wrong)]),

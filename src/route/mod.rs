@@ -35,6 +35,8 @@ pub struct Routes {
     exact: HashMap<String, Vec<usize>>,
     /// The others, the closest first.
     patterns: Vec<usize>,
+    /// Which of them may be for a topic.
+    index: check::Index,
     /// The ways that events must not take.
     guards: check::Guards,
 }
@@ -151,8 +153,9 @@ impl Routes {
             places.sort_by_key(is_for_all);
         }
         patterns.sort_by_key(|(closeness, place)| (Reverse(*closeness), is_for_all(place)));
-        let patterns = patterns.into_iter().map(|(_, place)| place).collect();
-        Self { all: routes, exact, patterns, guards: check::Guards::default() }
+        let patterns: Vec<_> = patterns.into_iter().map(|(_, place)| place).collect();
+        let index = check::Index::new(&routes, &patterns);
+        Self { all: routes, exact, patterns, index, guards: check::Guards::default() }
     }
 
     /// All of them, in the order in which they were given.

@@ -102,6 +102,22 @@ pub enum ParseError {
     },
 }
 
+impl ParseError {
+    /// Where it is, in bytes; nowhere in a text that is empty.
+    #[must_use]
+    pub const fn at(&self) -> Option<usize> {
+        match self {
+            Self::Empty => None,
+            Self::Unclosed { at }
+            | Self::Unopened { at }
+            | Self::NoName { at }
+            | Self::BadName { at, .. }
+            | Self::Touching { at }
+            | Self::Twice { at, .. } => Some(*at),
+        }
+    }
+}
+
 /// A [`Template`] asks for what there is not.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no {name} to fill {{{name}}} with")]
@@ -128,6 +144,12 @@ impl Pattern {
     /// The names of its holes, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.names()
+    }
+
+    /// Where the hole of this name is: the byte of its brace, as it was written.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.0.place(name)
     }
 
     /// What each hole takes of `topic`, in order; `None` when it is not for that topic.
@@ -185,6 +207,12 @@ impl Template {
         self.0.names()
     }
 
+    /// Where the first hole of this name is: the byte of its brace, as it was written.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.0.place(name)
+    }
+
     /// The topic that it makes when each hole is filled with the `value` of its name.
     ///
     /// # Errors
@@ -236,6 +264,18 @@ impl Shape {
         self.afters.is_empty().then_some(self.head.as_str())
     }
 
+    /// What every text of it begins with.
+    #[must_use]
+    pub fn head(&self) -> &str {
+        &self.head
+    }
+
+    /// What every text of it ends with.
+    #[must_use]
+    pub fn tail(&self) -> &str {
+        self.afters.last().unwrap_or(&self.head)
+    }
+
     /// Whether there is a text that both can be.
     ///
     /// With a hole in both, only the two ends decide. Where these agree there is such a text, whatever is
@@ -251,6 +291,32 @@ impl Shape {
                 heads_agree && (ends(tail, other_tail) || ends(other_tail, tail))
             }
         }
+    }
+
+    /// A text that both can be, as short a one as is easily found.
+    #[must_use]
+    pub fn common(&self, other: &Self) -> Option<String> {
+        let (Some(tail), Some(other_tail)) = (self.afters.last(), other.afters.last()) else {
+            let text = self.literal().or(other.literal())?;
+            return self.overlaps(other).then(|| text.to_owned());
+        };
+        let longer =
+            |one: &'_ String, other: &'_ String| if one.len() < other.len() { other } else { one }.clone();
+        let (head, tail) = (longer(&self.head, &other.head), longer(tail, other_tail));
+        // What fills a hole.
+        let any = "x";
+        let between = |shape: &Self| -> String {
+            let between = shape.afters.split_last().map_or(&[][..], |(_, between)| between);
+            between.iter().flat_map(|literal| [any, literal]).chain([any]).collect()
+        };
+        // The end of the head may be the beginning of the tail.
+        let joined = head.char_indices().map(|(at, _)| at).chain([head.len()]);
+        let joined = joined.filter_map(|at| {
+            tail.starts_with(head.get(at..)?).then(|| [head.get(..at)?, &tail].concat().into()).flatten()
+        });
+        let longer =
+            [[&head, any, &tail].concat(), [&head, &*between(self), &*between(other), &tail].concat()];
+        joined.chain(longer).find(|text| self.can_be(text) && other.can_be(text))
     }
 
     fn can_be(&self, text: &str) -> bool {
@@ -398,6 +464,10 @@ impl Parsed {
 
     fn names(&self) -> impl Iterator<Item = &str> {
         self.holes.iter().map(|hole| hole.name.as_str())
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        self.holes.iter().find(|hole| hole.name == name).map(|hole| hole.at)
     }
 }
 
@@ -635,6 +705,21 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_both_can_be_is_found() {
+        for (one, other, text) in [
+            ("{a}-x", "y-{a}", "y-x"),
+            ("{a}-in", "{b}-in", "x-in"),
+            ("{a}", "{b}", "x"),
+            ("{a}-b-{c}", "{a}-d-{c}", "x-b-xx-d-x"),
+            ("ab{x}", "{y}bc", "abc"),
+            ("lobby", "{a}", "lobby"),
+        ] {
+            let shapes = [one, other].map(|source| template(source).shape(|_| None));
+            assert_eq!(shapes[0].common(&shapes[1]).as_deref(), Some(text), "{one} {other}");
+        }
+    }
+
+    #[test]
     fn shapes_overlap_when_a_text_can_be_both() {
         for (one, other) in [
             ("a", "a"),
@@ -799,6 +884,12 @@ mod tests {
                 first_split(&one, text).is_some() && first_split(&other, text).is_some()
             };
             prop_assert_eq!(overlap(&source(&one), &source(&other)), texts.iter().any(is_both));
+            let shapes = [&one, &other].map(|pieces| template(&source(pieces)).shape(|_| None));
+            let common = shapes[0].common(&shapes[1]);
+            prop_assert_eq!(common.is_some(), shapes[0].overlaps(&shapes[1]));
+            if let Some(text) = common {
+                prop_assert!(is_both(&text.chars().collect()), "{}", text);
+            }
         }
 
         #[test]

@@ -10,6 +10,7 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::TransformError;
@@ -105,13 +106,13 @@ impl<'t> Document<'t> {
         serde_json::from_str::<&RawValue>(text).ok().map(|raw| Self(Node::Raw(raw.get())))
     }
 
-    /// The string at `at`, or nothing when there is none, or something else.
+    /// What is at `at`, or nothing when there is nothing.
     ///
     /// # Errors
     /// When a member on the way is given twice: who reads the text may take either.
-    pub(super) fn string(&mut self, at: &Pointer) -> Result<Option<Cow<'t, str>>, TransformError> {
+    pub(super) fn look(&mut self, at: &Pointer) -> Result<Option<Looked<'t>>, TransformError> {
         match self.find(at)? {
-            Some(Node::Raw(json)) => Ok(string(json)),
+            Some(Node::Raw(json)) => Ok(Some(Looked(json))),
             _ => Ok(None),
         }
     }
@@ -226,9 +227,94 @@ impl<'t> Key<'t> {
     }
 }
 
+/// A value in a document, as it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Looked<'t>(&'t str);
+
+impl<'t> Looked<'t> {
+    /// Whether it is a string, if only one that says nothing.
+    pub(super) fn is_string(self) -> bool {
+        self.0.starts_with('"')
+    }
+
+    /// What the string says, or nothing when it is no string, or has half of a surrogate pair.
+    pub(super) fn string(self) -> Option<Cow<'t, str>> {
+        string(self.0)
+    }
+
+    /// The value by itself, or nothing when it is one that no tree can have.
+    pub(super) fn value(self) -> Option<Value> {
+        serde_json::from_str(self.0).ok()
+    }
+}
+
+/// What is at `at` in a text; nothing where there is nothing, or the text is not JSON. Of a member that is given
+/// twice, the last one counts, as in a tree of values.
+pub(super) fn look_up<'t>(text: &'t str, at: &Pointer) -> Option<Looked<'t>> {
+    let mut node = Document::read(text)?.0;
+    for step in &at.steps {
+        node.open();
+        node = match node {
+            Node::Object(members) => {
+                let is_it = |(key, _): &(Key<'_>, Node<'_>)| key.name.as_deref() == Some(step.as_str());
+                members.into_iter().rev().find(is_it)?.1
+            }
+            Node::List(entries) => entries.into_iter().nth(index(step)?)?,
+            Node::Raw(_) | Node::Written(_) | Node::Gone => return None,
+        };
+    }
+    match node {
+        Node::Raw(json) => Some(Looked(json)),
+        _ => None,
+    }
+}
+
+/// Why a text cannot be read into a tree of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// It is not JSON.
+    NotJson,
+    /// It is, and has a string that is no Unicode.
+    HalfSurrogate,
+    /// It is, and has a number that no float comes near.
+    LargeNumber,
+    /// It is, and has too much in one another.
+    Deep,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotJson => "is not JSON",
+            Self::HalfSurrogate => "has a string with half of a surrogate pair, as \\ud83d alone",
+            Self::LargeNumber => "has a number beyond 1e308",
+            Self::Deep => "is nested more than 127 levels deep",
+        })
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// The whole of a text as a tree of values.
+pub(super) fn tree<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Unreadable> {
+    serde_json::from_str(text).map_err(|error| {
+        // The library tells them apart by its words only; what it says about any JSON else is about escapes.
+        let said = error.to_string();
+        if serde_json::from_str::<&RawValue>(text).is_err() {
+            Unreadable::NotJson
+        } else if said.starts_with("recursion limit") {
+            Unreadable::Deep
+        } else if said.starts_with("number out of range") {
+            Unreadable::LargeNumber
+        } else {
+            Unreadable::HalfSurrogate
+        }
+    })
+}
+
 /// The JSON string that says `text`.
 pub(super) fn json_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    Value::from(text).to_string()
 }
 
 /// What a JSON string says, or nothing when it is something else.
@@ -354,7 +440,9 @@ mod tests {
             ("/foo/0/x", None),
             ("", None),
         ] {
-            assert_eq!(document.string(&at(pointer)).unwrap().as_deref(), wanted, "{pointer}");
+            let looked = document.look(&at(pointer)).unwrap();
+            assert_eq!(looked.and_then(Looked::string).as_deref(), wanted, "{pointer}");
+            assert_eq!(look_up(text, &at(pointer)).and_then(Looked::string).as_deref(), wanted, "{pointer}");
         }
         assert_eq!(document.to_string(), text);
         for wrong in ["foo", "#/foo", "/~", "/~2", "/a~"] {
@@ -365,10 +453,44 @@ mod tests {
     #[test]
     fn a_member_given_twice_is_neither() {
         let mut document = Document::read(r#"{"a":"1","\u0061":"2","b":"3","b":"4","c":"5"}"#).unwrap();
-        assert!(document.string(&at("/a")).is_err());
+        assert!(document.look(&at("/a")).is_err());
         assert!(document.take(&at("/b/x")).is_err());
         assert!(document.set(&at("/b"), "1".to_owned()).is_err());
-        assert_eq!(document.string(&at("/c")).unwrap().as_deref(), Some("5"));
+        assert_eq!(document.look(&at("/c")).unwrap().and_then(Looked::string).as_deref(), Some("5"));
+    }
+
+    #[test]
+    fn what_keeps_a_tree_from_being_read_is_known() {
+        let deep = format!("{}{}", "[".repeat(128), "]".repeat(128));
+        for (text, wanted) in [
+            ("{", Err(Unreadable::NotJson)),
+            ("", Err(Unreadable::NotJson)),
+            ("\"\u{1}\"", Err(Unreadable::NotJson)),
+            (r#"{"a":"\ud83d"}"#, Err(Unreadable::HalfSurrogate)),
+            (r#"["\udc00"]"#, Err(Unreadable::HalfSurrogate)),
+            (r#"["\ud83d\u0041"]"#, Err(Unreadable::HalfSurrogate)),
+            (r#"["\ud83dA"]"#, Err(Unreadable::HalfSurrogate)),
+            (r#"{"\ud83d":1}"#, Err(Unreadable::HalfSurrogate)),
+            ("[-1e999]", Err(Unreadable::LargeNumber)),
+            (deep.as_str(), Err(Unreadable::Deep)),
+            (deep.get(1..deep.len() - 1).unwrap(), Ok(())),
+            (r#"["\ud83d\ude00", 1e-999]"#, Ok(())),
+        ] {
+            assert_eq!(tree::<Value>(text).map(drop), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn one_value_is_looked_up_whatever_is_beside_it() {
+        let text = r#"{"x":"\ud83d","y":1e999,"a":"0","a":[{"b":"1"}],"c":"\udc00"}"#;
+        assert_eq!(look_up(text, &at("/a/0/b")).and_then(Looked::string).as_deref(), Some("1"));
+        for there in ["/x", "/c"] {
+            let looked = look_up(text, &at(there)).unwrap();
+            assert_eq!((looked.is_string(), looked.string()), (true, None));
+        }
+        assert_eq!(look_up(text, &at("/y")).unwrap().value(), None);
+        assert_eq!(look_up(text, &at("/z")), None);
+        assert_eq!(look_up("no JSON", &at("")), None);
     }
 
     #[test]

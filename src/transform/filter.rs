@@ -17,7 +17,7 @@ use regex_lite::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
-use super::document::Pointer;
+use super::document::{Pointer, look_up};
 use super::{Applying, Build, Context, Message, Settings, Transform, Transformed};
 
 /// The most memory, in bytes, that a pattern may be compiled to. The time that a text takes grows with it: the
@@ -50,7 +50,7 @@ pub struct Filter {
     /// text: the id is this.
     #[serde(skip_serializing_if = "Option::is_none")]
     token_id: Option<TokenId>,
-    /// The text is JSON, and has a member. A text that is not JSON has none.
+    /// The text is JSON, and has a member. A text that is not JSON has none. What else is in it does not matter.
     #[serde(skip_serializing_if = "Option::is_none")]
     member: Option<Member>,
     /// Turns the whole round: what meets all the conditions is dropped, and the rest goes on. Default:
@@ -97,7 +97,14 @@ enum Condition {
     Contains(String),
     Matches(Regex),
     TokenId(TokenId),
-    Member(Member),
+    Member(Asked),
+}
+
+/// [`Member`], read.
+#[derive(Debug)]
+struct Asked {
+    at: Pointer,
+    equals: Option<Value>,
 }
 
 impl Settings for Filter {
@@ -148,14 +155,16 @@ fn check_token_id(asked: TokenId) -> Result<Condition, String> {
 }
 
 fn check_member(asked: Member) -> Result<Condition, String> {
-    Pointer::new(asked.pointer.as_str())?;
+    let at = Pointer::new(asked.pointer.as_str())?;
     match asked.equals {
         // There is no null in TOML: it is what is left of these.
         Some(Value::Null) => Err("no member equals inf or nan: JSON has neither".into()),
         Some(Value::Array(_) | Value::Object(_)) => {
             Err("a member equals text, a number, true or false".into())
         }
-        None | Some(Value::Bool(_) | Value::Number(_) | Value::String(_)) => Ok(Condition::Member(asked)),
+        equals @ (None | Some(Value::Bool(_) | Value::Number(_) | Value::String(_))) => {
+            Ok(Condition::Member(Asked { at, equals }))
+        }
     }
 }
 
@@ -201,14 +210,13 @@ impl Condition {
     }
 }
 
-impl Member {
+impl Asked {
     fn is_in(&self, text: &str) -> bool {
-        let Ok(document) = serde_json::from_str::<Value>(text) else { return false };
-        match (document.pointer(&self.pointer), &self.equals) {
-            (None, _) => false,
-            (Some(_), None) => true,
-            (Some(Value::Number(is)), Some(Value::Number(wanted))) => same_number(is, wanted),
-            (Some(is), Some(wanted)) => is == wanted,
+        let Some(member) = look_up(text, &self.at) else { return false };
+        let Some(wanted) = &self.equals else { return true };
+        match (member.value(), wanted) {
+            (Some(Value::Number(is)), Value::Number(wanted)) => same_number(&is, wanted),
+            (is, wanted) => is.as_ref() == Some(wanted),
         }
     }
 }
@@ -323,6 +331,15 @@ mod tests {
         check("member = { pointer = '/n', equals = false }", &[r#"{"n":false}"#], &[r#"{"n":0}"#], reason)
             .await;
         check("member = { pointer = '' }", &["1", "{}"], &["x"], reason).await;
+        check(
+            "member = { pointer = '/type' }",
+            &[r#"{"type":"chat","x":"\ud83d"}"#, r#"{"type":1e999}"#, r#"{"type":"\ud83d"}"#],
+            &[r#"{"x":1e999}"#, r#"{"type":"chat","x":\ud83d}"#],
+            reason,
+        )
+        .await;
+        let deep = format!(r#"{{"x":{}{},"type":"a","type":"chat"}}"#, "[".repeat(9_999), "]".repeat(9_999));
+        check(chat, &[r#"{"type":"chat","x":[1e999]}"#, &deep], &[r#"{"type":"chat\ud83d"}"#], reason).await;
     }
 
     #[tokio::test]
@@ -348,10 +365,13 @@ mod tests {
             ("token_id = 3", "token_id is true, false or the id itself"),
             ("token_id = ''", "did you mean token_id = false"),
             ("member = { pointer = 'type' }", "should begin with a slash"),
-            ("member = { equals = 'x' }", "missing field `pointer`"),
+            ("member = { equals = 'x' }", "there is no `pointer` here"),
             ("member = { pointer = '/a', equals = [1] }", "a member equals text"),
             ("member = { pointer = '/a', equals = nan }", "JSON has neither"),
-            ("member = { pointer = '/a', is = 1 }", "unknown field `is`"),
+            (
+                "member = { pointer = '/a', is = 1 }",
+                "there is no `is` to be set here; there is `pointer` or `equals`",
+            ),
         ] {
             let faults = faulty(&format!("[{{ filter = {{ {settings} }} }}]")).unwrap_err();
             assert!(faults[0].1.contains(wanted), "{settings}: {faults:?}");

@@ -25,10 +25,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::document::{Document, Pointer, json_string};
+use super::document::{Document, Looked, Pointer, Unreadable, json_string};
 use super::template::{Template, is_template};
 use super::{
-    Applying, Build, Context, Message, OnFailure, Settings, Stage, Transform, TransformError, Transformed,
+    Applying, Around, Build, Context, Message, OnFailure, Settings, Stage, Transform, TransformError,
+    Transformed,
 };
 
 /// At least one of `transforms`, `move`, `drop` and `set` is needed. The transforms inside are a list as any
@@ -41,9 +42,10 @@ pub struct Json {
     /// but a JSON string. Needed with `transforms`.
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<String>,
-    /// What becomes of a text that is not JSON, or has no string at `at`: `"fail"`, `"drop"`, or `"pass"`,
-    /// which lets it go on as it was. Default: `"fail"`. It cannot be `"pass"` where something is kept back:
-    /// with `drop`, or with a transform such as `moderate` inside.
+    /// What becomes of a text that is not JSON, or has no string at `at`, or cannot be read as a whole where a
+    /// transform inside asks for that: `"fail"`, `"drop"`, or `"pass"`, which lets it go on as it was. Default:
+    /// `"fail"`. It cannot be `"pass"` where something is kept back: with `drop`, or with a transform such as
+    /// `moderate` inside.
     #[serde(skip_serializing_if = "Option::is_none")]
     unsuitable: Option<OnFailure>,
     /// From where to where members are moved. All are taken out before the first is put in its new place,
@@ -236,14 +238,27 @@ impl Edit {
         };
         let mut is_changed = false;
         if let Some(inside) = &self.inside {
-            let Some(string) = document.string(&inside.at)? else {
-                let detail = format!("there is no string at {:?}", inside.at.as_str());
+            let looked = document.look(&inside.at)?;
+            let Some(string) = looked.and_then(Looked::string) else {
+                let at = inside.at.as_str();
+                let detail = if looked.is_some_and(Looked::is_string) {
+                    format!("the string at {at:?} has half of a surrogate pair, which is no text")
+                } else {
+                    format!("there is no string at {at:?}")
+                };
                 drop(document);
                 return self.unsuitable(detail, Message { text, language });
             };
-            match inside.apply(&string, language.as_deref(), &text, context).await? {
-                Became::Dropped(reason) => return Ok(Transformed::Dropped(reason.into())),
-                Became::Message { text, language: found } => {
+            let around = Around::new(&text);
+            match inside.apply(&string, language.as_deref(), &around, context).await {
+                // It needed what cannot be had of this text.
+                Err(error) if error.source.as_ref().is_some_and(|source| source.is::<Unreadable>()) => {
+                    drop((string, document));
+                    return self.unsuitable(error.detail, Message { text, language });
+                }
+                Err(error) => return Err(error),
+                Ok(Became::Dropped(reason)) => return Ok(Transformed::Dropped(reason.into())),
+                Ok(Became::Message { text, language: found }) => {
                     language = found.map(Cow::Owned);
                     if let Some(text) = text {
                         document.replace(&inside.at, json_string(&text))?;
@@ -299,18 +314,16 @@ impl Edit {
 }
 
 impl Inside {
-    /// What the transforms make of `string`, a member of `text`: its new text, unless it stayed the same.
+    /// What the transforms make of `string`, a member of the document `around` it: its new text, unless it
+    /// stayed the same.
     async fn apply(
         &self,
         string: &str,
         language: Option<&str>,
-        text: &str,
+        around: &Around<'_>,
         context: &Context<'_>,
     ) -> Result<Became, TransformError> {
-        // It is JSON, as is known by now; serde_json bounds what may become a tree of values.
-        let unfit = |_| TransformError::unfit("the JSON is nested too deeply, or has a number beyond 1e308");
-        let tree: Value = serde_json::from_str(text).map_err(unfit)?;
-        let context = Context { document: Some(&tree), ..*context };
+        let context = Context { document: Some(around), ..*context };
         let mut message = Message { text: Cow::Borrowed(string), language: language.map(Cow::Borrowed) };
         for stage in &self.transforms {
             match stage.apply(message, &context).await? {
@@ -333,7 +346,8 @@ mod tests {
 
     use super::*;
     use crate::reason::Reason;
-    use crate::transform::tests::{faulty, stages, text, through};
+    use crate::transform::tests::{faulty, faulty_of, stages, text, through};
+    use crate::transform::{Pseudo, Transforms};
 
     fn said(list: &str, wanted: &str) {
         let faults = faulty(list).unwrap_err();
@@ -387,12 +401,16 @@ mod tests {
         let moved = "[{ json = { move = { '/a' = '/b' } } }]";
         assert_eq!(detail(moved, "{}").await, "there is nothing at \"/a\" to be moved");
         let at = "[{ json = { at = '/a', transforms = ['trim'] } }]";
-        for other in ["{}", "[1]", r#"{"a":1}"#, r#"{"a":"\ud800"}"#, "\"a\""] {
+        for other in ["{}", "[1]", r#"{"a":1}"#, "\"a\""] {
             assert_eq!(detail(at, other).await, "there is no string at \"/a\"");
         }
         assert_eq!(
             detail(at, r#"{"a":" x ","a":" y "}"#).await,
             "a member on the way to \"/a\" is given twice"
+        );
+        assert_eq!(
+            detail(at, r#"{"a":"Hi \ud83d"}"#).await,
+            "the string at \"/a\" has half of a surrogate pair, which is no text"
         );
     }
 
@@ -434,7 +452,8 @@ mod tests {
 
     impl Transform for Finds {
         fn apply<'t>(&'t self, message: Message<'t>, context: &'t Context<'t>) -> Applying<'t> {
-            let language = context.document.and_then(|it| it.pointer("/lang")?.as_str());
+            let tree = context.document.map(|document| document.tree().unwrap());
+            let language = tree.and_then(|it| it.pointer("/lang")?.as_str());
             let language = language.map(|it| Cow::Owned(it.to_owned()));
             Message { language, ..message }.done()
         }
@@ -447,8 +466,8 @@ mod tests {
             Context { event: &event, captures: &[], document: None, deadline: tokio::time::Instant::now() };
         let finds = Stage::new("finds".into(), "{}".into(), OnFailure::Fail, true, Arc::new(Finds));
         let settings = Json { at: Some("/a".into()), ..Json::default() };
-        let json =
-            settings.build(Build { captures: &[], transforms: vec![finds], translator: None }).unwrap();
+        let with = Build { captures: &[], transforms: vec![finds], translator: None, is_inside: false };
+        let json = settings.build(with).unwrap();
         let given = r#"{"lang":"de","a":"x"}"#;
         let done = json.apply(Message::new(given), &context).now_or_never().unwrap().unwrap();
         let Transformed::Message(message) = done else { panic!("dropped") };
@@ -457,14 +476,54 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_beside_the_string_matters_to_nobody_who_does_not_ask_for_it() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        for beside in [r#""Hi \ud83d""#, "1e999", &deep] {
+            for list in [
+                "['moderate']",
+                "['trim', { translate = { target = 'es', source = '/lang' } }, 'moderate']",
+                "['moderate', { template = { text = '{{ text }}' } }]",
+                "[{ filter = { contains = 'shit' } }, { template = { text = 'oh ****' } }]",
+            ] {
+                let list = format!("[{{ json = {{ at = '/message', transforms = {list} }} }}]");
+                let given = format!(r#"{{"lang":"es","message":"oh shit","preview":{beside}}}"#);
+                let wanted = given.replace("shit", "****");
+                let transforms = Transforms::standard().with_translator(Arc::new(Pseudo));
+                let done = through(&faulty_of(&transforms, &list).unwrap(), &given).await.unwrap();
+                let Transformed::Message(message) = done else { panic!("dropped: {list}") };
+                assert_eq!(message.text, wanted, "{list}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_all_of_it_is_told_why_it_cannot_be_had() {
+        let list = |more: &str| {
+            let document = "{ template = { text = '{{ document.a }}{{ text }}' } }";
+            format!("[{{ json = {{ at = '/a', transforms = ['trim', {document}] {more} }} }}]")
+        };
+        let deep = format!(r#"{{"a":"b","c":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+        for (given, says) in [
+            (r#"{"a":"b","c":"\ud83d"}"#, "has a string with half of a surrogate pair, as \\ud83d alone"),
+            (r#"{"a":"b","c":1e999}"#, "has a number beyond 1e308"),
+            (&deep, "is nested more than 127 levels deep"),
+        ] {
+            let why = format!("template: line 1 of the template uses document, which {says}");
+            assert_eq!(detail(&list(""), given).await, why);
+            assert_eq!(dropped(&list(", unsuitable = 'drop'"), given).await, format!("json: {why}"));
+            assert_eq!(text(&list(", unsuitable = 'pass'"), given).await, given);
+        }
+        assert_eq!(text(&list(""), r#"{"a":"b"}"#).await, r#"{"a":"bb"}"#);
+    }
+
+    #[tokio::test]
     async fn deep_nesting_is_bounded() {
         let deep =
             |levels: usize| format!(r#"{{"a":"b","deep":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
         let at = "[{ json = { at = '/a', transforms = ['uppercase'] } }]";
         assert_eq!(text(at, &deep(100)).await, deep(100).replace("\"b\"", "\"B\""));
-        assert!(detail(at, &deep(100_000)).await.contains("nested too deeply"));
-        assert!(detail(at, r#"{"a":"b","c":1e999}"#).await.contains("a number beyond"));
         // What needs no tree of it does not mind, and does not go down into it.
+        assert_eq!(text(at, &deep(100_000)).await, deep(100_000).replace("\"b\"", "\"B\""));
         let set = "[{ json = { set = { '/a' = 'B' } } }]";
         assert_eq!(text(set, &deep(100_000)).await, deep(100_000).replace("\"b\"", "\"B\""));
     }
@@ -499,7 +558,10 @@ mod tests {
         said("[{ json = { set = { '/a' = [nan] } } }]", "no inf and no nan");
         said("[{ json = { set = { '/a' = 2024-01-01 } } }]", "no dates");
         said("[{ json = { at = '/a', transforms = ['shout'] } }]", "there is no transform \"shout\"");
-        said("[{ json = { drop = ['/a'], unsuitable = 'ignore' } }]", "unknown variant");
+        said(
+            "[{ json = { drop = ['/a'], unsuitable = 'ignore' } }]",
+            "is \"ignore\", and should be one of `fail`, `drop`, `pass`",
+        );
         stages("[{ json = { set = { '/a/-' = 1, '/b' = 2 }, move = { '/c' = '/a/-' } } }]");
     }
 

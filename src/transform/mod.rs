@@ -19,11 +19,11 @@ use std::fmt;
 
 use futures_util::future::{BoxFuture, ready};
 use momento_webhook::Event;
-use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::reason::Reason;
 
+mod around;
 mod document;
 pub mod echo;
 pub mod filter;
@@ -33,6 +33,7 @@ pub mod moderate;
 mod phrases;
 pub mod pseudo;
 pub mod registry;
+mod shown;
 pub mod stage;
 pub mod template;
 pub mod translate;
@@ -41,6 +42,7 @@ pub mod trim;
 pub mod truncate;
 pub mod uppercase;
 
+pub use around::Around;
 pub use pseudo::Pseudo;
 pub use registry::{Build, Settings, Transforms};
 pub use stage::{OnFailure, Stage};
@@ -75,7 +77,7 @@ pub struct Context<'c> {
     /// What the holes of the route's pattern stand for: names and texts.
     pub captures: &'c [(&'c str, &'c str)],
     /// The JSON document that the message is a member of, inside the transform `json`.
-    pub document: Option<&'c Value>,
+    pub document: Option<&'c Around<'c>>,
     /// When nobody waits for the transform any more.
     pub deadline: Instant,
 }
@@ -148,6 +150,8 @@ impl TransformError {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::webhook::tests::event;
 
@@ -168,7 +172,9 @@ pub(crate) mod tests {
     ) -> Result<Transformed<'static>, TransformError> {
         let event = event("cache", "topic", 1);
         let deadline = Instant::now() + std::time::Duration::from_secs(4);
-        let context = Context { event: &event, captures, document, deadline };
+        let document = document.map(Value::to_string);
+        let around = document.as_deref().map(Around::new);
+        let context = Context { event: &event, captures, document: around.as_ref(), deadline };
         let mut message = Message::new(text.to_owned());
         for stage in stages {
             match stage.transform().apply(message.borrowed(), &context).await? {
@@ -202,10 +208,19 @@ pub(crate) mod tests {
         transforms: &Transforms,
         list: &str,
     ) -> Result<Vec<Stage>, Vec<(String, String)>> {
+        faulty_in(transforms, list, false)
+    }
+
+    /// The same, and whether they are inside another transform.
+    pub(crate) fn faulty_in(
+        transforms: &Transforms,
+        list: &str,
+        is_inside: bool,
+    ) -> Result<Vec<Stage>, Vec<(String, String)>> {
         let text = format!("transforms = {list}");
         let mut given = crate::spanned::Given::document(&text).unwrap();
         let value = given.take("transforms").unwrap();
-        let stages = transforms.stages(value, &["room", "language_code"]);
+        let stages = transforms.list(value, &["room", "language_code"], is_inside);
         let told = |fault: crate::spanned::Fault| (text.get(fault.span).unwrap().to_owned(), fault.message);
         stages.map_err(|faults| faults.into_iter().map(told).collect())
     }

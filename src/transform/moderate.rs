@@ -8,9 +8,10 @@
 //! ```
 //!
 //! The words are those of the crate `rustrict`: English above all, and some of other languages. Disguises are
-//! seen through where they stand beside letters (`sh1t`, `f u c k`, `fück`, letters of another alphabet), and
-//! words that only contain a bad one (`Scunthorpe`, `assassin`) are known. It is a list of words all the same,
-//! and understands nothing: for other languages, and for what is bad in one place only, there is `deny`.
+//! seen through where they stand beside letters (`sh1t`, `f u c k`, `fück`, letters of another alphabet, characters
+//! that are not seen, an order that is turned round), and words that only contain a bad one (`Scunthorpe`,
+//! `assassin`) are known. It is a list of words all the same, and understands nothing: for other languages, and for
+//! what is bad in one place only, there is `deny`.
 //!
 //! What is not masked stays as it was, to the byte. It never lets a text go on because it failed.
 //!
@@ -22,6 +23,7 @@
 //! that is applied to the text. `a_text_takes_its_time` holds what that is worth.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
@@ -31,7 +33,8 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::phrases::Phrases;
+use super::phrases::{Phrases, is_invisible};
+use super::shown::Shown;
 use super::{Applying, Build, Context, Message, Settings, Transform, Transformed};
 
 /// Every setting has a default.
@@ -190,6 +193,15 @@ impl Transform for Moderation {
 impl Moderation {
     /// The bytes of what is bad in a text: whole characters, from the first to the last.
     fn bad(&self, text: &str) -> Vec<Range<usize>> {
+        let bad = self.bad_as_it_stands(text);
+        let Some(shown) = Shown::of(text) else { return bad };
+        // Both count: who reads it, and who has it read aloud.
+        let seen = shown.came_from(&self.bad_as_it_stands(&shown.text));
+        let all: BTreeSet<_> = bad.into_iter().chain(seen).map(|at| (at.start, at.end)).collect();
+        all.into_iter().map(|(start, end)| start..end).collect()
+    }
+
+    fn bad_as_it_stands(&self, text: &str) -> Vec<Range<usize>> {
         let denied = self.deny.find(text);
         if self.counts == Type::NONE && denied.is_empty() {
             return Vec::new();
@@ -467,6 +479,7 @@ fn like(grapheme: &str) -> Option<char> {
     let plain = match first {
         '🅐'..='🅩' => from_a(first, '🅐'),
         '🅰'..='🆉' => from_a(first, '🅰'),
+        _ if hooked(first).is_some() => hooked(first),
         _ => only(first.nfkd().filter(|part| !is_combining_mark(*part))),
     };
     Some(match plain {
@@ -485,15 +498,6 @@ fn from_a(letter: char, a: char) -> Option<char> {
 
 fn only(mut characters: impl Iterator<Item = char>) -> Option<char> {
     characters.next().filter(|_| characters.next().is_none())
-}
-
-/// Whether nothing is seen of a character: between two letters it is only there to keep them apart.
-const fn is_invisible(character: char) -> bool {
-    matches!(
-        character,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{2069}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}'
-    )
 }
 
 /// Whether the library has words with such characters: Russian, Chinese and emoji. All of them are assigned: it
@@ -515,31 +519,68 @@ fn resolved(letter: char, is_latin: bool) -> char {
     }
 }
 
+/// The plain letter that a Latin one is drawn like, of those that Unicode does not take for the same with something
+/// added: hooks, strokes, capitals in the size of small letters.
+const fn hooked(letter: char) -> Option<char> {
+    Some(match letter {
+        'ɑ' | 'ᴀ' | 'ⱥ' | 'Ⱥ' => 'a',
+        'ƀ' | 'ɓ' | 'ƃ' | 'ʙ' | 'ᴃ' | 'Ɓ' | 'Ƀ' => 'b',
+        'ƈ' | 'ȼ' | 'ᴄ' | 'Ƈ' | 'Ȼ' => 'c',
+        'ɗ' | 'ɖ' | 'ƌ' | 'ᴅ' | 'Ɗ' => 'd',
+        'ɛ' | 'ɇ' | 'ᴇ' | 'ǝ' | 'Ɛ' => 'e',
+        'ƒ' | 'ꜰ' | 'Ƒ' => 'f',
+        'ɡ' | 'ɠ' | 'ǥ' | 'ɢ' | 'Ɠ' | 'Ǥ' => 'g',
+        'ħ' | 'ɦ' | 'ʜ' | 'ⱨ' | 'Ħ' => 'h',
+        'ɨ' | 'ɪ' | 'ɩ' | 'Ɨ' => 'i',
+        'ɉ' | 'ʝ' | 'ᴊ' | 'ȷ' | 'Ɉ' => 'j',
+        'ƙ' | 'ⱪ' | 'ᴋ' | 'Ƙ' => 'k',
+        'ƚ' | 'ɫ' | 'ɭ' | 'ʟ' | 'ᴌ' | 'Ƚ' => 'l',
+        'ɱ' | 'ᴍ' => 'm',
+        'ɲ' | 'ɳ' | 'ƞ' | 'ŋ' | 'ɴ' | 'Ɲ' => 'n',
+        'ɵ' | 'ᴏ' | 'Ɵ' => 'o',
+        'ƥ' | 'ᵽ' | 'ᴘ' | 'Ƥ' => 'p',
+        'ɋ' | 'ʠ' | 'ꞯ' => 'q',
+        'ɍ' | 'ɼ' | 'ɽ' | 'ɾ' | 'ʀ' | 'Ɍ' => 'r',
+        'ȿ' | 'ʂ' | 'ꜱ' => 's',
+        'ŧ' | 'ƭ' | 'ʈ' | 'ᴛ' | 'Ŧ' | 'Ƭ' => 't',
+        'ʉ' | 'ʊ' | 'ᴜ' | 'Ʉ' => 'u',
+        'ʋ' | 'ⱱ' | 'ᴠ' | 'Ʋ' => 'v',
+        'ⱳ' | 'ɯ' | 'ᴡ' => 'w',
+        'ƴ' | 'ɏ' | 'ʏ' | 'Ƴ' => 'y',
+        'ƶ' | 'ȥ' | 'ʐ' | 'ᴢ' | 'Ƶ' => 'z',
+        _ => return None,
+    })
+}
+
 /// The Latin letter that a letter of another alphabet is drawn like.
 const fn latin(letter: char) -> Option<char> {
     Some(match letter {
-        'а' | 'А' | 'α' | 'Α' => 'a',
-        'в' | 'В' | 'β' | 'Β' => 'b',
-        'с' | 'С' | 'ϲ' => 'c',
-        'đ' | 'Đ' | 'ԁ' => 'd',
-        'е' | 'Е' | 'ε' | 'Ε' => 'e',
-        'н' | 'Н' | 'Η' | 'һ' => 'h',
-        'і' | 'І' | 'ı' | 'ι' | 'Ι' => 'i',
-        'ј' | 'Ј' => 'j',
-        'к' | 'К' | 'κ' | 'Κ' => 'k',
-        'ł' | 'Ł' | 'ӏ' => 'l',
-        'м' | 'М' | 'Μ' => 'm',
-        'п' | 'η' | 'Ν' => 'n',
-        'о' | 'О' | 'ο' | 'Ο' | 'ø' | 'Ø' => 'o',
-        'р' | 'Р' | 'ρ' | 'Ρ' => 'p',
-        'ѕ' | 'Ѕ' => 's',
-        'т' | 'Т' | 'τ' | 'Τ' => 't',
-        'υ' | 'ц' => 'u',
-        'ѵ' | 'ν' => 'v',
-        'ш' | 'ω' => 'w',
+        'а' | 'А' | 'α' | 'Α' | 'Ꭺ' => 'a',
+        'в' | 'В' | 'β' | 'Β' | 'Ᏼ' | 'Ь' | 'ь' => 'b',
+        'с' | 'С' | 'ϲ' | 'Ϲ' | 'Ꮯ' => 'c',
+        'đ' | 'Đ' | 'ԁ' | 'Ꭰ' => 'd',
+        'е' | 'Е' | 'ε' | 'Ε' | 'є' | 'Є' | 'ҽ' | 'Ꭼ' => 'e',
+        'ք' | 'Ғ' | 'ғ' | 'Ϝ' => 'f',
+        'ց' | 'Ꮐ' => 'g',
+        'н' | 'Н' | 'Η' | 'һ' | 'հ' | 'Ꮋ' => 'h',
+        'і' | 'І' | 'ı' | 'ι' | 'Ι' | 'Ꭵ' => 'i',
+        'ј' | 'Ј' | 'ϳ' | 'յ' | 'Ꭻ' => 'j',
+        'к' | 'К' | 'κ' | 'Κ' | 'қ' | 'Қ' | 'Ꮶ' => 'k',
+        'ł' | 'Ł' | 'ӏ' | 'Ӏ' | 'Լ' | 'Ꮮ' => 'l',
+        'м' | 'М' | 'Μ' | 'Ꮇ' => 'm',
+        'п' | 'η' | 'Ν' | 'ո' | 'ռ' | 'ի' => 'n',
+        'о' | 'О' | 'ο' | 'Ο' | 'ø' | 'Ø' | 'օ' | 'Օ' | 'σ' | 'ө' => 'o',
+        'р' | 'Р' | 'ρ' | 'Ρ' | 'Ꮲ' => 'p',
+        'զ' | 'ԛ' => 'q',
+        'г' | 'Ꭱ' => 'r',
+        'ѕ' | 'Ѕ' | 'Տ' | 'Ꮪ' => 's',
+        'т' | 'Т' | 'τ' | 'Τ' | 'Ꭲ' => 't',
+        'υ' | 'ц' | 'ս' | 'Ս' => 'u',
+        'ѵ' | 'ν' | 'Ѵ' | 'Ꮩ' => 'v',
+        'ш' | 'ω' | 'ա' | 'ԝ' | 'Ꮃ' => 'w',
         'х' | 'Х' | 'χ' | 'Χ' => 'x',
-        'у' | 'У' | 'γ' | 'Υ' => 'y',
-        'Ζ' => 'z',
+        'у' | 'У' | 'γ' | 'Υ' | 'ү' | 'Ү' => 'y',
+        'Ζ' | 'Ꮓ' => 'z',
         _ => return None,
     })
 }
@@ -571,6 +612,12 @@ mod tests {
             ("fuсk f\u{200b}uck f\u{ad}uck", "**** *\u{200b}*** *\u{ad}***"),
             ("一 fuck 日本語 👩‍👩‍👧", "一 **** 日本語 👩‍👩‍👧"),
             ("操你妈!", "***!"),
+            ("f\u{3164}uck f\u{115f}uck", "*\u{3164}*** *\u{115f}***"),
+            ("f\u{1160}uck f\u{ffa0}uck", "*\u{1160}*** *\u{ffa0}***"),
+            ("ƒuck fսck ꜰᴜᴄᴋ ѕһіt sհit", "**** **** **** **** ****"),
+            ("\u{202e}tihs", "\u{202e}****"),
+            ("oh \u{202e}tihs\u{202c} no, sh\u{202e}ti", "oh \u{202e}****\u{202c} no, **\u{202e}**"),
+            ("\u{202e}shit fuck\u{202c}", "\u{202e}**** ****\u{202c}"),
             ("motherfucker", "************"),
         ] {
             assert_eq!(moderated(given).await, wanted);
@@ -644,6 +691,8 @@ mod tests {
         let given = "shit holy fuck fuck ACME  corp Дурак acme Corporation 競合他社";
         assert_eq!(text(list, given).await, "shit holy fuck **** ****  **** ***** acme Corporation **他社");
         assert_eq!(moderated(given).await, "**** holy **** **** ACME  corp Дурак acme Corporation 競合他社");
+        let hidden = "ac\u{200b}me corp, ac\u{ad}me co\u{2060}rp, \u{202e}proc emca";
+        assert_eq!(text(list, hidden).await, "**\u{200b}** ****, **\u{ad}** **\u{2060}**, \u{202e}**** ****");
         let only = "[{ moderate = { profane = 'off', offensive = 'off', sexual = 'off', mean = 'off', deny = ['x'] } }]";
         assert_eq!(text(only, "x fuck X xx").await, "* fuck * xx");
     }
@@ -651,13 +700,13 @@ mod tests {
     #[test]
     fn settings_that_cannot_be_right_are_refused() {
         for (settings, wanted) in [
-            ("mask = '**'", "a character"),
+            ("mask = '**'", "one character"),
             ("mask = ' '", "a sign that is seen"),
             ("mask = '#', action = 'drop'", "mask is for the action"),
             ("mark = '#'", "mark is for the action"),
             ("mark = '', action = 'mark'", "mark is empty"),
-            ("action = 'hide'", "unknown variant `hide`"),
-            ("mean = 'very'", "unknown variant `very`"),
+            ("action = 'hide'", "is \"hide\", and should be one of `mask`, `mark`, `drop`"),
+            ("mean = 'very'", "is \"very\", and should be one of"),
             ("allow = ['']", "has an empty one"),
             ("allow = ['a b'], deny = ['A  B']", "is in allow and in deny"),
             ("profane = 'off', offensive = 'off', sexual = 'off', mean = 'off'", "needs words to deny"),

@@ -1,8 +1,9 @@
 //! Words and phrases, and where they stand in a text.
 //!
 //! They are found as whole words, whatever the case and the shape of their letters: `Straße` is `STRASSE`, a
-//! full-width `Ａ` is an `a`, and an accent is the same as one letter or as two characters. In scripts that are
-//! written without spaces, where a word ends cannot be told: there a phrase is found anywhere.
+//! full-width `Ａ` is an `a`, and an accent is the same as one letter or as two characters. What is not seen at all,
+//! such as a soft hyphen, is as if it were not there. In scripts that are written without spaces, where a word ends
+//! cannot be told: there a phrase is found anywhere.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -25,7 +26,7 @@ impl Phrases {
     pub(super) fn new(list: &[String]) -> Result<Self, String> {
         let mut phrases = Self::default();
         for phrase in list {
-            let mut pieces = pieces(phrase.trim()).map(|(piece, _)| piece);
+            let mut pieces = pieces(phrase.trim()).into_iter().map(|(piece, _)| piece);
             let first = pieces.next().ok_or("a list of words has an empty one")?;
             phrases.begun.entry(first).or_default().push(pieces.collect());
         }
@@ -38,8 +39,9 @@ impl Phrases {
 
     /// Whether `phrase` is one of them.
     pub(super) fn is(&self, phrase: &str) -> bool {
-        let phrase = phrase.trim();
-        self.find(phrase).contains(&(0..phrase.len()))
+        let pieces = pieces(phrase.trim());
+        let (Some((_, first)), Some((_, last))) = (pieces.first(), pieces.last()) else { return false };
+        self.find(phrase.trim()).contains(&(first.start..last.end))
     }
 
     /// The bytes of `text` at which they stand, from the first to the last.
@@ -47,7 +49,7 @@ impl Phrases {
         if self.is_empty() {
             return Vec::new();
         }
-        let pieces: Vec<_> = pieces(text).collect();
+        let pieces = pieces(text);
         let mut found = Vec::new();
         for (place, (first, at)) in pieces.iter().enumerate() {
             let behind = pieces.get(place + 1..).unwrap_or_default();
@@ -64,8 +66,26 @@ impl Phrases {
 }
 
 /// The words of a text and what is between them, each in the form in which it is compared, and its bytes. Any
-/// white space is one blank.
-fn pieces(text: &str) -> impl Iterator<Item = (String, Range<usize>)> {
+/// white space is one blank, and what is not seen is in none.
+fn pieces(text: &str) -> Vec<(String, Range<usize>)> {
+    if !text.contains(is_invisible) {
+        return visible_pieces(text).collect();
+    }
+    // It would cut words in two.
+    let seen = text.char_indices().filter(|(_, character)| !is_invisible(*character));
+    let mut visible = String::with_capacity(text.len());
+    let mut places = Vec::with_capacity(text.len());
+    for (place, character) in seen {
+        visible.push(character);
+        places.extend(place..place + character.len_utf8());
+    }
+    let place = |byte: usize| places.get(byte).copied().unwrap_or(text.len());
+    let pieces = visible_pieces(&visible);
+    // The end of a piece is behind its last byte, not at the next one that is seen.
+    pieces.map(|(piece, at)| (piece, place(at.start)..place(at.end.saturating_sub(1)) + 1)).collect()
+}
+
+fn visible_pieces(text: &str) -> impl Iterator<Item = (String, Range<usize>)> {
     let words = text.split_word_bound_indices().flat_map(|(start, word)| {
         // To Unicode `it's`, `a.b` and `a_b` are one word each; here they are three pieces.
         let cuts = word.split_inclusive(joins).flat_map(|part| {
@@ -95,12 +115,26 @@ fn joins(character: char) -> bool {
         || matches!(character, '’' | '‘' | '·' | '․' | '‧' | '．' | '＇' | '：' | '＿')
 }
 
-/// Upper case first: then `ß` is `ss`, and both forms of the small sigma are one.
+/// Whether nothing is seen of a character (Unicode's `Default_Ignorable_Code_Point`): between two letters it is
+/// only there to keep them apart.
+pub(super) const fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+/// Upper case before lower case: then `ß` is `ss`, and both forms of the small sigma are one. And lower case before
+/// that: the capital `ẞ` is its own upper case.
 fn folded(piece: &str) -> String {
     if piece.is_ascii() {
         return piece.to_ascii_lowercase();
     }
-    let upper = piece.nfkc().flat_map(char::to_uppercase);
+    let upper = piece.nfkc().flat_map(char::to_lowercase).flat_map(char::to_uppercase);
     let folded = upper.flat_map(char::to_lowercase).nfkc();
     folded.map(|character| if character == '’' { '\'' } else { character }).collect()
 }
@@ -122,13 +156,29 @@ mod tests {
             found("acme", "Acme, ACME! acmes and pacme; acme's (acme_x) ａｃｍｅ"),
             ["Acme", "ACME", "acme", "acme", "ａｃｍｅ"]
         );
-        assert_eq!(found("straße", "STRASSE Straße strasse"), ["STRASSE", "Straße", "strasse"]);
+        let street = ["STRASSE", "Straße", "strasse", "STRAẞE"];
+        assert_eq!(found("straße", "STRASSE Straße strasse STRAẞE"), street);
+        assert_eq!(found("STRAẞE", "STRASSE Straße strasse STRAẞE"), street);
         assert_eq!(found("café", "cafe\u{301} CAFÉ cafe"), ["cafe\u{301}", "CAFÉ"]);
         assert_eq!(found("οδος", "ΟΔΟΣ οδός"), ["ΟΔΟΣ"]);
         assert_eq!(found("дурак", "Дурак! дураки"), ["Дурак"]);
         assert_eq!(found("a.b", "a.b A.B a-b ab"), ["a.b", "A.B"]);
         assert_eq!(found("don't", "Don’t don't dont"), ["Don’t", "don't"]);
         assert_eq!(found("🍆", "x🍆y 🍅"), ["🍆"]);
+    }
+
+    #[test]
+    fn what_is_not_seen_is_not_there() {
+        for invisible in ["\u{200b}", "\u{ad}", "\u{2060}", "\u{3164}", "\u{200d}\u{feff}", "\u{e0061}"] {
+            let text = format!("an {invisible}ac{invisible}me{invisible} {invisible}corp{invisible}, x");
+            assert_eq!(found("acme corp", &text), [format!("ac{invisible}me{invisible} {invisible}corp")]);
+            let phrase = format!("{invisible}ac{invisible}me");
+            assert_eq!(found(&phrase, "an Acme"), ["Acme"]);
+            assert!(Phrases::new(&["acme".to_owned()]).unwrap().is(&phrase));
+            assert!(Phrases::new(&[invisible.to_owned()]).is_err());
+        }
+        assert_eq!(found("👩‍👧", "x 👩‍👧 y"), ["👩‍👧"]);
+        assert_eq!(found("می‌خواهم", "من می‌خواهم"), ["می‌خواهم"]);
     }
 
     #[test]
@@ -149,14 +199,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pieces_make_up_the_text(text in ".*") {
+        fn pieces_make_up_the_text(text in "(\\PC|[\\s\u{ad}\u{200b}\u{3164}\u{e0061}])*") {
             let mut end = 0;
+            let is_between = |character: char| character.is_whitespace() || is_invisible(character);
             for (_, at) in pieces(&text) {
-                prop_assert!(text.get(end..at.start).unwrap().chars().all(char::is_whitespace));
+                prop_assert!(text.get(end..at.start).unwrap().chars().all(is_between));
                 prop_assert!(!text.get(at.clone()).unwrap().is_empty());
                 end = at.end;
             }
-            prop_assert!(text.get(end..).unwrap().chars().all(char::is_whitespace));
+            prop_assert!(text.get(end..).unwrap().chars().all(is_between));
         }
     }
 }

@@ -34,8 +34,8 @@ pub struct Pseudo;
 impl Settings for PseudoSettings {
     const NAME: &'static str = "pseudo";
 
-    fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {
-        Ok(Arc::new(Translating::new(self.0, Arc::new(Pseudo))?))
+    fn build(self, with: Build<'_>) -> Result<Arc<dyn Transform>, String> {
+        Ok(Arc::new(Translating::new(self.0, Arc::new(Pseudo), with.is_inside)?))
     }
 }
 

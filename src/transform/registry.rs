@@ -54,6 +54,8 @@ pub struct Build<'b> {
     pub transforms: Vec<Stage>,
     /// What translates, where this build, or a test, has it.
     pub translator: Option<Arc<dyn Translator>>,
+    /// Whether it is inside another transform, which may give it a [`document`](Context::document).
+    pub is_inside: bool,
 }
 
 /// All transforms that a configuration can name.
@@ -150,7 +152,7 @@ impl Transforms {
     /// When there is none, or it needs settings.
     pub fn named(&self, name: &str) -> Result<Stage, String> {
         let span = 0..0;
-        let stage = self.stage(Spanned::new(span, DeValue::String(Cow::Borrowed(name))), &[]);
+        let stage = self.stage(Spanned::new(span, DeValue::String(Cow::Borrowed(name))), &[], false);
         stage.map_err(|faults| {
             let messages: Vec<_> = faults.into_iter().map(|fault| fault.message).collect();
             messages.join("; ")
@@ -162,9 +164,19 @@ impl Transforms {
     /// # Errors
     /// All that is wrong, not only the first.
     pub fn stages(&self, list: Spanned<DeValue<'_>>, captures: &[&str]) -> Result<Vec<Stage>, Vec<Fault>> {
+        self.list(list, captures, false)
+    }
+
+    /// The same, and whether they are inside another transform.
+    pub(super) fn list(
+        &self,
+        list: Spanned<DeValue<'_>>,
+        captures: &[&str],
+        is_inside: bool,
+    ) -> Result<Vec<Stage>, Vec<Fault>> {
         let (mut stages, mut faults) = (Vec::new(), Vec::new());
         for given in spanned::array(list).map_err(|fault| vec![fault])? {
-            match self.stage(given, captures) {
+            match self.stage(given, captures, is_inside) {
                 Ok(stage) => stages.push(stage),
                 Err(more) => faults.extend(more),
             }
@@ -173,7 +185,12 @@ impl Transforms {
     }
 
     /// One transform: its name, or a table with its name as the only key and its settings as the value.
-    fn stage(&self, given: Spanned<DeValue<'_>>, captures: &[&str]) -> Result<Stage, Vec<Fault>> {
+    fn stage(
+        &self,
+        given: Spanned<DeValue<'_>>,
+        captures: &[&str],
+        is_inside: bool,
+    ) -> Result<Stage, Vec<Fault>> {
         let (name, mut settings) = name_and_settings(given).map_err(|fault| vec![fault])?;
         let Some((known, kind)) = self.kinds.get_key_value(name.get_ref().as_str()) else {
             let message = format!("there is no transform {:?}; there are: {}", name.get_ref(), self.names());
@@ -189,14 +206,15 @@ impl Transforms {
         };
         let transforms = match settings.take("transforms").filter(|_| kind.nests) {
             None => Vec::new(),
-            Some(list) => self.stages(list, captures).unwrap_or_else(|more| {
+            Some(list) => self.list(list, captures, true).unwrap_or_else(|more| {
                 faults.extend(more);
                 Vec::new()
             }),
         };
         let may_pass = kind.may_pass && transforms.iter().all(Stage::may_pass);
         let form = |settings| canonical(settings, &transforms);
-        let with = Build { captures, transforms: transforms.clone(), translator: self.translator.clone() };
+        let translator = self.translator.clone();
+        let with = Build { captures, transforms: transforms.clone(), translator, is_inside };
         let built = (kind.build)(settings, with);
         let on_failure = match on_failure {
             Some(on_failure) if on_failure.get_ref() == &OnFailure::Pass && !may_pass => {
@@ -210,7 +228,8 @@ impl Transforms {
         };
         match built {
             Ok((settings, transform)) if faults.is_empty() => {
-                Ok(Stage::new(known.clone(), form(settings), on_failure, may_pass, transform))
+                let stage = Stage::new(known.clone(), form(settings), on_failure, may_pass, transform);
+                Ok(stage.with_inside(transforms))
             }
             Ok(_) => Err(faults),
             Err(more) => {
@@ -324,7 +343,7 @@ mod tests {
         said(0, "there is no transform \"shout\"; there are: echo, ");
         said(1, "a transform is its name");
         said(3, "on_failure is \"fail\", \"drop\" or \"pass\"");
-        said(4, "unknown field `size`");
+        said(4, "there is no `size` to be set here; there is nothing");
         said(5, "should be a table");
     }
 }

@@ -16,6 +16,7 @@ pub struct Stage {
     on_failure: OnFailure,
     may_pass: bool,
     transform: Arc<dyn Transform>,
+    inside: Vec<Self>,
 }
 
 /// What becomes of a message when a transform fails.
@@ -40,7 +41,18 @@ impl Stage {
         may_pass: bool,
         transform: Arc<dyn Transform>,
     ) -> Self {
-        Self { name, settings, on_failure, may_pass, transform }
+        Self { name, settings, on_failure, may_pass, transform, inside: Vec::new() }
+    }
+
+    /// The same with the transforms that it applies itself.
+    pub(crate) fn with_inside(self, inside: Vec<Self>) -> Self {
+        Self { inside, ..self }
+    }
+
+    /// Whether it is the transform of this name, or has it inside.
+    #[must_use]
+    pub fn uses(&self, name: &str) -> bool {
+        self.name == name || self.inside.iter().any(|stage| stage.uses(name))
     }
 
     /// What the transform is called.

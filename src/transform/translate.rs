@@ -24,9 +24,9 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tokio::time::Instant;
 
+use super::document::Pointer;
 use super::{Applying, Build, Context, Message, Settings, Transform, TransformError, Transformed};
 use crate::reason::Reason;
 
@@ -132,7 +132,7 @@ enum Source {
     /// It is always this one.
     Code(Language),
     /// The document around the text has it there.
-    Pointer(String),
+    Pointer(Pointer),
 }
 
 /// [`TranslateSettings`] with what translates.
@@ -153,14 +153,18 @@ impl Settings for TranslateSettings {
                     .into(),
             );
         };
-        Ok(Arc::new(Translating::new(self, translator)?))
+        Ok(Arc::new(Translating::new(self, translator, with.is_inside)?))
     }
 }
 
 impl Translating {
     /// # Errors
-    /// When the settings are beyond Amazon's limits.
-    pub(super) fn new(settings: TranslateSettings, translator: Arc<dyn Translator>) -> Result<Self, String> {
+    /// When the settings are beyond Amazon's limits, or name a place in a document where there is none.
+    pub(super) fn new(
+        settings: TranslateSettings,
+        translator: Arc<dyn Translator>,
+        is_inside: bool,
+    ) -> Result<Self, String> {
         let max_bytes = settings.max_bytes.unwrap_or(MOST_BYTES);
         if !(1..=MOST_BYTES).contains(&max_bytes) {
             return Err(format!("max_bytes is a number from 1 to {MOST_BYTES}"));
@@ -171,6 +175,13 @@ impl Translating {
         if let Some(name) = settings.terminologies.iter().find(|name| !is_terminology(name)) {
             return Err(format!(
                 "{name:?} is no terminology: a name has letters, digits, \"-\" and single \"_\", {MOST_NAME} at most"
+            ));
+        }
+        if let (Source::Pointer(pointer), false) = (&settings.source, is_inside) {
+            return Err(format!(
+                "source = {:?} is a place in the document around the text, and only inside `json` there is one: put \
+                 this into the transforms of `json`, or say \"auto\" or the code of a language",
+                pointer.as_str()
             ));
         }
         let is_same =
@@ -224,16 +235,19 @@ impl Translating {
         let given = match &self.settings.source {
             Source::Auto => None,
             Source::Code(code) => Some(code.0.as_str()),
-            Source::Pointer(pointer) => match context.document.and_then(|document| document.pointer(pointer))
+            Source::Pointer(pointer) => match context.document.and_then(|document| document.look_up(pointer))
             {
                 None => None,
-                Some(Value::String(code)) if code.is_empty() || code == AUTO => None,
-                Some(Value::String(code)) if is_code(code) => Some(code.as_str()),
-                Some(_) => {
-                    return Err(TransformError::unfit(format!(
-                        "the member {pointer} of the document is not the code of a language"
-                    )));
-                }
+                Some(member) => match member.string() {
+                    Some(code) if code.is_empty() || code == AUTO => None,
+                    Some(code) if is_code(&code) => return Ok(Some(Cow::Owned(code.into_owned()))),
+                    _ => {
+                        return Err(TransformError::unfit(format!(
+                            "the member {} of the document is not the code of a language",
+                            pointer.as_str()
+                        )));
+                    }
+                },
             },
         };
         let is_as_sent = *message.text == *context.event.text;
@@ -282,7 +296,7 @@ impl TryFrom<String> for Source {
     fn try_from(source: String) -> Result<Self, String> {
         match source.as_str() {
             AUTO => Ok(Self::Auto),
-            pointer if pointer.starts_with('/') => Ok(Self::Pointer(source)),
+            pointer if pointer.starts_with('/') => Pointer::new(source).map(Self::Pointer),
             code if is_code(code) => Ok(Self::Code(Language(source))),
             _ => Err(format!(
                 "{source:?} is not a source: it is \"auto\", the code of a language, as \"en\", or the place of \
@@ -297,7 +311,7 @@ impl From<Source> for String {
         match source {
             Source::Auto => AUTO.to_owned(),
             Source::Code(code) => code.0,
-            Source::Pointer(pointer) => pointer,
+            Source::Pointer(pointer) => pointer.as_str().to_owned(),
         }
     }
 }
@@ -346,11 +360,11 @@ mod tests {
     use std::sync::Mutex;
 
     use futures_util::future::ready;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::transform::tests::{faulty, faulty_of, through, through_in};
-    use crate::transform::{Stage, Transforms};
+    use crate::transform::tests::{faulty, faulty_in, faulty_of, through, through_in};
+    use crate::transform::{Around, Stage, Transforms};
     use crate::webhook::tests::event;
 
     /// Records what it is asked for, turns texts round, and takes all for French unless it is told.
@@ -397,7 +411,7 @@ mod tests {
     fn with_fake(list: &str) -> (Vec<Stage>, Arc<FakeTranslator>) {
         let fake = Arc::new(FakeTranslator::default());
         let transforms = Transforms::standard().with_translator(Arc::clone(&fake) as Arc<dyn Translator>);
-        (faulty_of(&transforms, list).unwrap(), fake)
+        (faulty_in(&transforms, list, true).unwrap(), fake)
     }
 
     async fn translated(
@@ -489,6 +503,16 @@ mod tests {
                 "the member /from/language of the document is not the code of a language"
             );
         }
+        for unreadable in ["\"\\ud83d\"", "1e999"] {
+            let text = format!(r#"{{"from":{{"language":"de"}},"beside":{unreadable}}}"#);
+            let (stages, fake) = with_fake(&format!("[{{ translate = {{ {settings} }} }}]"));
+            let around = Around::new(&text);
+            let event = event("cache", "topic", 1);
+            let deadline = Instant::now() + crate::webhook::TIME_TO_ANSWER;
+            let context = Context { event: &event, captures: &[], document: Some(&around), deadline };
+            stages[0].apply(Message::new("abc"), &context).await.unwrap();
+            assert_eq!(fake.asked.lock().unwrap()[0].source.as_deref(), Some("de"));
+        }
         for document in [None, Some(&json!({})), Some(&json!([1]))] {
             let (message, asked) = translated(settings, "abc", document).await;
             assert_eq!((message.unwrap().language.as_deref(), asked.len()), (Some("fr"), 1));
@@ -562,6 +586,8 @@ mod tests {
             ("target = 'ES'", "'ES'", "is not the code of a language"),
             ("target = 'es-'", "'es-'", "is not the code of a language"),
             ("target = 'es', source = 'Auto'", "'Auto'", "is not a source"),
+            ("target = 'es', source = '/a~'", "'/a~'", "a tilde is written ~0"),
+            ("target = 'es', source = '/lang'", "{ ", "only inside `json` there is one"),
             ("target = 'es', source = 'es'", "{ ", "the same language"),
             ("target = 'es-mx', source = 'es-MX'", "{ ", "the same language"),
             ("target = 'es', formality = 'rude'", "'rude'", "formal"),

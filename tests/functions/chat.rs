@@ -246,6 +246,25 @@ async fn region_endpoint_and_credentials_come_from_where_they_do_for_all_of_aws(
 }
 
 #[tokio::test]
+async fn a_missing_region_is_told_at_start() {
+    let inside = "{ json = { at = \"/message\", transforms = [{ translate = { target = \"de\" } }] } }";
+    let warned = async |transform: &str, environment: &[(&str, &str)]| {
+        let environment: Vec<_> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let function = with(Way::Http1, &one(transform), &environment).await;
+        say(&function, Way::Http1, 1, "{}").await;
+        function.process.output().iter().any(|line| line.contains("no region is set"))
+    };
+    for transform in ["{ translate = { target = \"de\" } }", inside] {
+        assert!(warned(transform, &[]).await, "{transform}");
+        assert!(!warned(transform, &[("AWS_DEFAULT_REGION", "eu-west-1")]).await, "{transform}");
+    }
+    assert!(!warned("{ pseudo = { target = \"de\" } }", &[]).await);
+    // A profile may have one.
+    assert!(!warned(inside, &[("AWS_CONFIG_FILE", "Cargo.toml")]).await);
+}
+
+#[tokio::test]
 async fn missing_credentials_are_named_in_time() {
     let file = one("{ translate = { target = \"de\" } }");
     let translate = TranslateServer::start().await.unwrap();
@@ -254,6 +273,7 @@ async fn missing_credentials_are_named_in_time() {
     let metadata = format!("http://{}", metadata.local_addr().unwrap());
     let environment = [
         ("AWS_ENDPOINT_URL".to_owned(), translate.endpoint()),
+        ("AWS_EC2_METADATA_DISABLED".to_owned(), "false".to_owned()),
         ("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), metadata),
         ("AWS_REGION".to_owned(), "eu-west-1".to_owned()),
     ];

@@ -23,6 +23,17 @@ async fn ends(environment: Vec<(String, String)>) -> (Option<i32>, String) {
 }
 
 #[tokio::test]
+async fn it_says_what_it_is_without_any_settings() {
+    for (flag, says) in
+        [("--version", "topic-fanout 0."), ("--help", "MOMENTO_API_KEY"), ("-h", "FANOUT_CONFIG")]
+    {
+        let told = tokio::process::Command::new(program()).arg(flag).env_clear().output().await.unwrap();
+        let out = String::from_utf8(told.stdout).unwrap();
+        assert!(told.status.success() && told.stderr.is_empty() && out.contains(says), "{flag}: {out}");
+    }
+}
+
+#[tokio::test]
 async fn unusable_settings_end_it_at_once_with_all_faults() {
     let runtime_api = RuntimeApi::start().await.unwrap();
     for environment in [Vec::new(), runtime_api.environment()] {

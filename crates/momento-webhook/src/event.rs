@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::de::value::MapAccessDeserializer;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
 
 /// A point in time: milliseconds since the Unix epoch.
@@ -25,6 +26,7 @@ pub const MAX_NAME: usize = 1_024;
 /// timestamp, an empty or endless cache or topic are errors. The fields are those of Momento's documentation
 /// as last published (`docs/topics/webhooks/overview.mdx`).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Event {
     /// The cache, which is the namespace of the topic.
     #[serde(deserialize_with = "named")]
@@ -85,6 +87,9 @@ impl Event {
     /// # Errors
     /// When `body` is not JSON in UTF-8, or not an event.
     pub fn from_json(body: &[u8]) -> Result<Self, EventError> {
+        if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+            return Err(EventError(de::Error::custom("it is no JSON object")));
+        }
         Ok(serde_json::from_slice(body)?)
     }
 
@@ -93,6 +98,31 @@ impl Event {
     pub fn to_json(&self) -> String {
         // Strings and integers under string keys: there is nothing in an event that JSON cannot say.
         serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// An object, and nothing else: what is derived would take a list of the members in their order, too.
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> de::Visitor<'de> for Object {
+            type Value = Event;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, members: A) -> Result<Event, A::Error> {
+                Event::deserialize(MapAccessDeserializer::new(members))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
     }
 }
 
@@ -140,7 +170,7 @@ fn token_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>
 }
 
 #[expect(clippy::ref_option, reason = "the signature that serde calls")]
-fn write_token_id<S: serde::Serializer>(id: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+fn write_token_id<S: Serializer>(id: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(id.as_deref().unwrap_or_default())
 }
 
@@ -288,6 +318,17 @@ mod tests {
         assert!(error(&with("cache", r#""""#)).contains("an empty name"));
         assert!(error(&with("topic", r#""""#)).contains("an empty name"));
         assert_eq!(Event::from_json(with("text", r#""""#).as_bytes()).unwrap().text, "");
+    }
+
+    #[test]
+    fn a_list_is_no_event() {
+        let members = r#"["demo","plain",1,1,7,null,"mo","a text"]"#;
+        for list in ["[]", members] {
+            assert_eq!(error(list), "not an event: it is no JSON object");
+            assert!(serde_json::from_str::<Event>(list).is_err());
+        }
+        let value: serde_json::Value = serde_json::from_str(DOCUMENTED).unwrap();
+        assert!(serde_json::from_value::<Event>(value).is_ok());
     }
 
     #[test]

@@ -30,7 +30,8 @@ struct Lines {
 }
 
 impl Process {
-    /// Starts `program` with this environment and no other.
+    /// Starts `program` with this environment and no other. Unless that says otherwise, it does not ask the metadata
+    /// service of the virtual machine that the tests may run on.
     ///
     /// # Errors
     /// When it does not start.
@@ -41,6 +42,7 @@ impl Process {
         let mut command = Command::new(program);
         command
             .env_clear()
+            .env("AWS_EC2_METADATA_DISABLED", "true")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -76,8 +76,15 @@ pub(super) fn names(
     let is_own = |name: &str| check.weights.contains_key(name);
     let is_there = |name: &str| FIELDS.contains(&name) || captures.contains(&name);
     let sliced = check.sliced.iter().copied().filter(|name| !is_own(name));
-    let missing: BTreeSet<&str> =
-        undeclared.iter().map(String::as_str).chain(sliced).filter(|name| !is_there(name)).collect();
+    // The engine keeps this word for blocks, which there are not here.
+    let reserved = check.names.iter().copied().filter(|name| *name == "self");
+    let missing: BTreeSet<&str> = undeclared
+        .iter()
+        .map(String::as_str)
+        .chain(sliced)
+        .chain(reserved)
+        .filter(|name| !is_there(name) || *name == "self")
+        .collect();
     if !missing.is_empty() {
         let missing: Vec<_> = missing.into_iter().collect();
         let mut there: Vec<_> = FIELDS.iter().chain(captures).copied().collect();
@@ -187,6 +194,11 @@ impl<'s> Check<'s> {
                 Token::Mul | Token::Pow => {
                     return Err("a template cannot multiply".into());
                 }
+                Token::Int(0) | Token::Float(0.0)
+                    if matches!(before(place, 1), Some(Token::Div | Token::FloorDiv | Token::Mod)) =>
+                {
+                    return Err("this divides by nothing".into());
+                }
                 Token::Str(_) | Token::String(_) | Token::Int(_) | Token::Int128(_) | Token::Float(_) => {
                     weight += 1;
                     continue;
@@ -197,6 +209,7 @@ impl<'s> Check<'s> {
             match (before(place, 2), before(place, 1)) {
                 (_, Some(Token::Pipe)) => {
                     is_one_of("filter", name, &filters::FILTERS.map(|(name, _)| name))?;
+                    check_arguments(name, behind(tokens, place), false)?;
                     continue;
                 }
                 (owner, Some(Token::Dot)) => {
@@ -210,10 +223,12 @@ impl<'s> Check<'s> {
                 }
                 (of, Some(Token::Ident("is"))) if !matches!(of, Some(Token::Dot)) && name != "not" => {
                     is_one_of("test", name, &filters::TESTS.map(|(name, _)| name))?;
+                    check_arguments(name, behind(tokens, place), true)?;
                     continue;
                 }
                 (Some(Token::Ident("is")), Some(Token::Ident("not"))) => {
                     is_one_of("test", name, &filters::TESTS.map(|(name, _)| name))?;
+                    check_arguments(name, behind(tokens, place), true)?;
                     continue;
                 }
                 _ => {}
@@ -232,6 +247,75 @@ impl<'s> Check<'s> {
         }
         Ok(weight)
     }
+}
+
+fn behind<'t, 's>(tokens: &'t [Token<'s>], place: usize) -> &'t [Token<'s>] {
+    tokens.get(place + 1..).unwrap_or_default()
+}
+
+/// Whether a filter or a test is given as many arguments as it takes: else it would fail for every message. A
+/// test may have one without brackets.
+fn check_arguments(name: &str, behind: &[Token<'_>], is_test: bool) -> Result<(), String> {
+    let (least, most, known) = filters::arguments(name);
+    let count = match behind.split_first() {
+        Some((Token::ParenOpen, given)) => {
+            let (mut count, mut depth, mut is_new) = (0, 1_usize, true);
+            for (place, token) in given.iter().enumerate() {
+                match token {
+                    Token::ParenClose | Token::BracketClose | Token::BraceClose => depth -= 1,
+                    Token::ParenOpen | Token::BracketOpen | Token::BraceOpen => depth += 1,
+                    _ => {}
+                }
+                match (token, given.get(place + 1)) {
+                    _ if depth == 0 => break,
+                    (Token::Comma, _) if depth == 1 => is_new = true,
+                    (Token::Ident(own), Some(Token::Assign)) if depth == 1 => {
+                        if !known.contains(own) {
+                            let only = if known.is_empty() {
+                                String::new()
+                            } else {
+                                format!(", only {}", known.join(", "))
+                            };
+                            return Err(format!("{name} has no argument named {own}{only}"));
+                        }
+                        is_new = false;
+                    }
+                    _ => count += usize::from(std::mem::take(&mut is_new)),
+                }
+            }
+            count
+        }
+        Some((Token::Ident(word), _)) => usize::from(is_test && !WORDS.contains(word)),
+        Some((Token::Str(_) | Token::String(_) | Token::Int(_) | Token::Int128(_) | Token::Float(_), _)) => {
+            usize::from(is_test)
+        }
+        Some((Token::BracketOpen | Token::BraceOpen, _)) => usize::from(is_test),
+        _ => 0,
+    };
+    let takes = match (least, most) {
+        (_, 0) => "no arguments".to_owned(),
+        (1, 1) => "1 argument".to_owned(),
+        (least, most) if least == most => format!("{most} arguments"),
+        (least, most) => format!("{least} to {most} arguments"),
+    };
+    if (least..=most).contains(&count) { Ok(()) } else { Err(format!("{name} takes {takes}, not {count}")) }
+}
+
+/// The filters in a line of a template, in their order.
+pub(super) fn filters(source: &str, line: usize) -> Vec<String> {
+    let mut filters = Vec::new();
+    let mut is_next = false;
+    for (token, place) in tokenize(source, false, filters::syntax()).map_while(Result::ok) {
+        match token {
+            Token::Ident(name) if is_next && usize::from(place.start_line) == line => {
+                filters.push(name.to_owned());
+            }
+            _ => {}
+        }
+        is_next = matches!(token, Token::Pipe);
+    }
+    filters.dedup();
+    filters
 }
 
 fn is_one_of(kind: &str, name: &str, known: &[&str]) -> Result<(), String> {

@@ -55,6 +55,84 @@ pub(super) const TESTS: [(&str, Register); 10] = [
     ("undefined", |engine, name| engine.add_test(name, tests::is_undefined)),
 ];
 
+/// What is wrong with an empty text as the first argument of `replace`.
+const NOTHING_TO_REPLACE: &str = "there is nothing to replace";
+
+/// How many arguments a filter or a test takes, beside what it is applied to: the least, the most, and those that
+/// may be given by a name.
+pub(super) fn arguments(name: &str) -> (usize, usize, &'static [&'static str]) {
+    match name {
+        "join" => (0, 1, &["attribute"]),
+        "d" | "default" | "split" => (0, 2, &[]),
+        "replace" => (2, 2, &[]),
+        "trim" => (0, 1, &[]),
+        "truncate" => (1, 2, &[]),
+        "endingwith" | "startingwith" => (1, 1, &[]),
+        _ => (0, 0, &[]),
+    }
+}
+
+/// Why the engine could not do something, where it says so without a part of a value: its words may have one.
+pub(super) fn reason(error: &Error) -> Cow<'static, str> {
+    const TYPES: [&str; 11] = [
+        "undefined",
+        "bool",
+        "number",
+        "string",
+        "bytes",
+        "sequence",
+        "map",
+        "iterable",
+        "plain object",
+        "none",
+        "kwargs",
+    ];
+    let known = |wanted: &str| TYPES.into_iter().find(|name| *name == wanted);
+    let detail = error.detail().unwrap_or_default();
+    if let Some((operator, types)) = detail
+        .strip_prefix("tried to use ")
+        .and_then(|rest| rest.split_once(" operator on unsupported types "))
+        && let Some((one, other)) = types.split_once(" and ")
+        && let (Some(one), Some(other)) = (known(one), known(other))
+        && let Some(operator) = ["+", "-", "/", "//", "%"].into_iter().find(|known| *known == operator)
+    {
+        return format!("there is no {one} {operator} {other}").into();
+    }
+    if let Some((is, wanted)) =
+        detail.strip_prefix("cannot convert ").and_then(|rest| rest.split_once(" to "))
+        && let Some(is) = known(is)
+    {
+        let wanted = match wanted {
+            "usize" | "i64" => "a whole number",
+            "string" => "text",
+            _ => "something else",
+        };
+        return format!("{wanted} is needed, and there is a {is}").into();
+    }
+    if detail.starts_with("unable to calculate ") {
+        return "a number is divided by nothing, or becomes too large".into();
+    }
+    if detail.ends_with("is not iterable") {
+        return "a list is needed, and there is none".into();
+    }
+    if detail.starts_with("cannot calculate length of ") {
+        return "a text or a list is needed".into();
+    }
+    Cow::Borrowed(match (detail, error.kind()) {
+        (NOTHING_TO_REPLACE, _) => NOTHING_TO_REPLACE,
+        ("value is not a string", _) => "text is needed",
+        ("cannot convert value into pairs", _) => "an object is needed",
+        ("cannot get first item from value" | "cannot get last item from value", _) => {
+            "a text or a list is needed"
+        }
+        ("cannot perform a containment check on this value", _) => "`in` needs a text, a list or an object",
+        (_, ErrorKind::MissingArgument) => "an argument is missing",
+        (_, ErrorKind::TooManyArguments) => "there is an argument too many",
+        (_, ErrorKind::CannotUnpack) => "what a loop goes through has not the parts that it names",
+        _ => "the values are not such that this can be done with them",
+    })
+}
+
 /// An engine with these and nothing else: no function, no global name.
 pub(super) fn engine() -> Environment<'static> {
     static ENGINE: OnceLock<Environment<'static>> = OnceLock::new();
@@ -110,7 +188,7 @@ fn join(list: &Value, between: Option<Cow<'_, str>>, options: Kwargs) -> Result<
 #[expect(clippy::needless_pass_by_value, reason = "the engine hands its arguments over")]
 fn replace(text: Cow<'_, str>, from: Cow<'_, str>, to: Cow<'_, str>) -> Result<String, Error> {
     if from.is_empty() {
-        return Err(ErrorKind::InvalidOperation.into());
+        return Err(Error::new(ErrorKind::InvalidOperation, NOTHING_TO_REPLACE));
     }
     let places = text.matches(&*from).count();
     let grown = places.saturating_mul(to.len().saturating_sub(from.len()));

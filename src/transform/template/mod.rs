@@ -35,6 +35,7 @@ use minijinja::value::{Enumerator, Object, Serde};
 use minijinja::{Environment, ErrorKind, Value};
 use serde::{Deserialize, Serialize};
 
+use super::document::{Unreadable, tree};
 use super::{Applying, Build, Context, Message, Settings, Transform, TransformError, Transformed};
 use crate::reason::Reason;
 
@@ -170,14 +171,33 @@ impl Template {
             Ok(_) => {
                 made.into_text().map_err(|_| TransformError::new(Reason::Internal, "a template made no text"))
             }
-            Err(error) => Err(self.failure(&error, names.is_json_missing())),
+            Err(error) => Err(self.failure(&error, names.missing.get())),
         }
     }
 
-    /// Only the line and the kind are told: the engine's own words may have a part of the text in them, and
-    /// so the error itself is left behind, too.
-    fn failure(&self, error: &minijinja::Error, is_json_missing: bool) -> TransformError {
+    /// The filters of a line, for a message.
+    fn filters(&self, line: usize) -> Vec<String> {
+        let Kind::Engine(engine, _) = &self.kind else { return Vec::new() };
+        let template = engine.get_template(NAME);
+        template.map(|template| check::filters(template.source(), line)).unwrap_or_default()
+    }
+
+    /// Only the line, its filters and a reason are told: the engine's own words may have a part of the text in
+    /// them, and so the error itself is left behind, too.
+    fn failure(&self, error: &minijinja::Error, missing: Option<&Missing>) -> TransformError {
         let line = error.line().unwrap_or(1);
+        match missing {
+            Some((check::JSON, why)) => {
+                return TransformError::unfit(format!(
+                    "line {line} of the template uses json, and the text {why}"
+                ));
+            }
+            Some((name, why)) => {
+                let detail = format!("line {line} of the template uses {name}, which {why}");
+                return TransformError::unfit(detail).because(*why);
+            }
+            None => {}
+        }
         match error.kind() {
             ErrorKind::WriteFailure => {
                 let most = self.max_bytes;
@@ -189,15 +209,18 @@ impl Template {
             ErrorKind::OutOfFuel => {
                 TransformError::unfit(format!("the template takes more than {STEPS} steps for this message"))
             }
-            _ if is_json_missing => TransformError::unfit(format!(
-                "line {line} of the template uses json, and the text is not JSON"
-            )),
             ErrorKind::UndefinedError => {
                 TransformError::unfit(format!("line {line} of the template uses a member that is not there"))
             }
-            kind => TransformError::unfit(format!(
-                "line {line} of the template does not fit this message: {kind}"
-            )),
+            _ => {
+                let filters = self.filters(line);
+                let with =
+                    if filters.is_empty() { String::new() } else { format!(" ({})", filters.join(", ")) };
+                let why = filters::reason(error);
+                TransformError::unfit(format!(
+                    "line {line} of the template{with} does not fit this message: {why}"
+                ))
+            }
         }
     }
 }
@@ -207,9 +230,14 @@ impl Template {
 struct Names {
     values: BTreeMap<String, Value>,
     text: Value,
-    /// Nothing inside means that the text is not JSON.
-    json: OnceLock<Option<Value>>,
+    json: OnceLock<Result<Value, Unreadable>>,
+    document: Result<Value, Unreadable>,
+    /// What was asked for and could not be read.
+    missing: OnceLock<Missing>,
 }
+
+/// A name, and why there is nothing that it could stand for.
+type Missing = (&'static str, Unreadable);
 
 impl Names {
     /// Those that are used; the others would only be copied.
@@ -225,29 +253,37 @@ impl Names {
             check::EVENT_TIMESTAMP => Value::from(event.event_timestamp),
             check::PUBLISH_TIMESTAMP => Value::from(event.publish_timestamp),
             check::LANGUAGE => Value::from(message.language.as_deref()),
-            check::DOCUMENT => {
-                context.document.map_or(Value::from(()), |document| Value::from(Serde(document)))
-            }
             name => {
                 let capture = context.captures.iter().find(|(capture, _)| *capture == name);
                 capture.map_or(Value::UNDEFINED, |(_, text)| Value::from(*text))
             }
         };
-        let of_text = |name: &&String| [check::TEXT, check::JSON].contains(&name.as_str());
-        let text = used.iter().find(of_text).map_or(Value::UNDEFINED, |_| Value::from(&*message.text));
-        let others = used.iter().filter(|name| !of_text(name));
-        let values = others.map(|name| (name.clone(), value(name))).collect();
-        Self { values, text, json: OnceLock::new() }
+        let names = |wanted: &str| used.iter().any(|name| name == wanted);
+        // To read it is work, and may fail.
+        let document = match context.document.filter(|_| names(check::DOCUMENT)) {
+            None => Ok(Value::from(())),
+            Some(document) => document.read().map(|document| Value::from(Serde(document))),
+        };
+        let is_text = names(check::TEXT) || names(check::JSON);
+        let text = if is_text { Value::from(&*message.text) } else { Value::UNDEFINED };
+        let values = used.iter().map(|name| (name.clone(), value(name))).collect();
+        Self { values, text, json: OnceLock::new(), document, missing: OnceLock::new() }
     }
 
     fn json(&self) -> Value {
-        let parse = || self.text.as_str().and_then(|text| serde_json::from_str(text).ok());
-        let json = self.json.get_or_init(parse).clone();
-        json.unwrap_or_else(|| Value::from(minijinja::Error::from(ErrorKind::InvalidOperation)))
+        let parse = || tree(self.text.as_str().unwrap_or_default());
+        self.readable(check::JSON, self.json.get_or_init(parse))
     }
 
-    fn is_json_missing(&self) -> bool {
-        matches!(self.json.get(), Some(None))
+    /// A value, or what makes the template fail.
+    fn readable(&self, name: &'static str, value: &Result<Value, Unreadable>) -> Value {
+        match value {
+            Ok(value) => value.clone(),
+            Err(why) => {
+                self.missing.get_or_init(|| (name, *why));
+                Value::from(minijinja::Error::from(ErrorKind::InvalidOperation))
+            }
+        }
     }
 }
 
@@ -256,6 +292,7 @@ impl Object for Names {
         match key.as_str()? {
             check::TEXT => Some(self.text.clone()),
             check::JSON => Some(self.json()),
+            check::DOCUMENT => Some(self.readable(check::DOCUMENT, &self.document)),
             name => self.values.get(name).cloned(),
         }
     }
@@ -279,6 +316,7 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
+    use crate::transform::Around;
     use crate::transform::tests::{faulty, stages, text, through, through_in};
     use crate::webhook::tests::event;
 
@@ -300,7 +338,9 @@ mod tests {
         let event = event("cache", "topic", 1);
         let deadline = tokio::time::Instant::now() + crate::webhook::TIME_TO_ANSWER;
         let captures = [("room", "kitchen"), ("language_code", "es")];
-        let context = Context { event: &event, captures: &captures, document, deadline };
+        let document = document.map(Json::to_string);
+        let around = document.as_deref().map(Around::new);
+        let context = Context { event: &event, captures: &captures, document: around.as_ref(), deadline };
         template.render(message, &context)
     }
 
@@ -381,6 +421,16 @@ mod tests {
         let error = filled("\n\n{{ json.name }}", "my secret").unwrap_err();
         assert_eq!(error.reason, Reason::InvalidArgument);
         assert_eq!(error.detail, "line 3 of the template uses json, and the text is not JSON");
+        for (text, why) in [
+            (r#"{"name":"my secret","cut":"\ud83d"}"#, "has a string with half of a surrogate pair"),
+            (r#"{"name":"my secret","far":1e999}"#, "has a number beyond 1e308"),
+        ] {
+            let said = filled("{{ json.name }}", text).unwrap_err().detail;
+            assert!(
+                said.starts_with(&format!("line 1 of the template uses json, and the text {why}")),
+                "{said}"
+            );
+        }
     }
 
     #[test]
@@ -399,6 +449,8 @@ mod tests {
             ("{{ text | truncate(5) }}", "say …"),
             ("{{ text | truncate(6, '...') }}", "say..."),
             ("{{ text | truncate(12) }}", "say \"hi\" <b>"),
+            ("{{ text | trim('> ',) | length }} {{ text | trim(('a',) | join) | length }}", "11 12"),
+            ("{{ text is startingwith('say') }} {{ (text is string) }} {{ 4 / 2 }}", "true true 2.0"),
             ("{{ text | truncate(0) }}|{{ text | truncate(1, 'ab') }}", "|a"),
             ("{{ text | replace('say', 'said') | title }}", "Said \"hi\" <B>"),
             ("{{ text | split(' ') | last }}", "<b>"),
@@ -433,6 +485,22 @@ mod tests {
             ("{{ text is odd }}", "no test \"odd\"; there are: boolean,"),
             ("{{ text is not odd }}", "no test \"odd\""),
             ("{{ text.upper() }}", "no method \"upper\""),
+            ("{{ self }}", "names self, which there is not"),
+            ("{{ self.text }}", "names self, which there is not"),
+            ("{{ super() }}", "names super, which there is not"),
+            ("\n{{ text | replace(1) }}", "line 2 of the template: replace takes 2 arguments, not 1"),
+            ("{{ text | replace }}", "replace takes 2 arguments, not 0"),
+            ("{{ text | upper(1,2,3) }}", "upper takes no arguments, not 3"),
+            ("{{ text | trim(text | lower(1)) }}", "lower takes no arguments, not 1"),
+            ("{{ text | trim(',', [1, 2]) }}", "trim takes 0 to 1 arguments, not 2"),
+            ("{{ text | truncate(length=3) }}", "truncate has no argument named length"),
+            ("{{ json | join(by=',') }}", "join has no argument named by, only attribute"),
+            ("{{ text is string(1) }}", "string takes no arguments, not 1"),
+            ("{{ text is startingwith }}", "startingwith takes 1 argument, not 0"),
+            ("{% if text is not endingwith and text %}{% endif %}", "endingwith takes 1 argument, not 0"),
+            ("{{ 1/0 }}", "divides by nothing"),
+            ("{{ text | length // 0 }}", "divides by nothing"),
+            ("{{ json.n % 0.0 }}", "divides by nothing"),
             ("{{ 'x' * 9 }}", "cannot multiply"),
             ("{{ 10 ** 9 }}", "cannot multiply"),
             ("{% set a %}{{ text }}{% endset %}", "one name is set to one value"),
@@ -482,7 +550,6 @@ mod tests {
             "\n{{ json.name in json.foo }}",
             "\n{{ -json.name }}",
             "\n{{ json.name | replace('', 'x') }}",
-            "\n{{ json.name | join(what=json.name) }}",
         ] {
             let error = filled(source, secret).unwrap_err();
             assert_eq!(error.reason, Reason::InvalidArgument, "{source}");
@@ -491,6 +558,30 @@ mod tests {
                 !format!("{error:?}").contains("secret") && error.source.is_none(),
                 "{source}: {error:?}"
             );
+        }
+        for (source, says) in [
+            (
+                "{{ json.name - 1 }}",
+                "line 1 of the template does not fit this message: there is no string - number",
+            ),
+            (
+                "{{ json.name | trim | truncate(json.name) }}",
+                "line 1 of the template (trim, truncate) does not fit this message: a whole number is needed, and there \
+                 is a string",
+            ),
+            (
+                "{{ text | replace('', 'x') }}",
+                "line 1 of the template (replace) does not fit this message: there is nothing to replace",
+            ),
+            (
+                "{{ 1 // (json.many | length - 1) }}",
+                "(length) does not fit this message: a number is divided by nothing",
+            ),
+            ("{{ 3 | split }}", "(split) does not fit this message: text is needed"),
+            ("{{ 3 | join }}", "(join) does not fit this message: a list is needed, and there is none"),
+        ] {
+            let detail = filled(source, secret).unwrap_err().detail;
+            assert!(detail.contains(says), "{source}: {detail}");
         }
         let error = filled("{{ json.foo }}", secret).unwrap_err();
         assert_eq!(error.detail, "line 1 of the template uses a member that is not there");
@@ -568,7 +659,7 @@ mod tests {
         let deep = format!("{}{}", "[".repeat(120), "]".repeat(120));
         assert_eq!(filled("{{ json }}", &deep).unwrap(), deep);
         let deeper = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        assert!(filled("{{ json }}", &deeper).unwrap_err().detail.contains("not JSON"));
+        assert!(filled("{{ json }}", &deeper).unwrap_err().detail.contains("nested"));
         let blocks = format!("{}{}", "{% for a in [1] %}".repeat(100), "{% endfor %}".repeat(100));
         assert!(Template::parse(&blocks, &[]).is_err() || filled(&blocks, "").is_err());
         assert!(

@@ -151,9 +151,9 @@ destinations = ["a"]
         .filter_map(|line| line.strip_prefix(file.name()).and_then(|line| line.strip_prefix(':')))
         .collect();
     for (place, (begins, says)) in [
-        ("3:1: unknown field `transform_s`", "expected one of `topic`, `cache`, `transforms`"),
+        ("3:1: there is no `transform_s`", "there is `topic`, `cache`, `transforms`"),
         ("4:15: there is no transform \"shout\"", "there are: echo, "),
-        ("5:17: there is no {rom}", "there is {room}, "),
+        ("5:18: there is no {rom}", "there is {room}, "),
         ("7:1: the route at line 1 is for the same topics", "give one of them a cache of its own"),
         ("13:22: the route would feed itself", "name a topic that leads elsewhere"),
         ("17:18: the route would feed itself", "\"a\" -> \"b\" -> \"a\""),
@@ -181,7 +181,7 @@ async fn what_is_not_there_or_no_text_is_one_clear_line() {
         .assert_code(1)
         .assert_one_error("no/such.toml cannot be read");
     let binary = end_with(fanout(&["check", "-"]), b"topic = \"\xff\"").await.assert_code(1);
-    binary.assert_one_error("standard input cannot be read: invalid utf-8");
+    binary.assert_one_error("<stdin>:1:10: this is no UTF-8");
     // These end before they read anything.
     let both = end(fanout(&["check", "-", "--event", "-"])).await.assert_code(2);
     both.assert_err("cannot both be standard input");
@@ -304,11 +304,27 @@ async fn what_is_no_event_is_one_clear_line() {
     for (name, given, says) in [
         ("a.json", json!({"cache": "c", "topic": "in"}), "the event cannot be used: missing field `text`"),
         ("b.json", json!({"cache": "", "topic": "in", "text": ""}), "not an event: an empty name"),
-        ("c.json", json!([]), "the event cannot be used: "),
+        ("c.json", json!([]), "c.json: the event cannot be used: it is a JSON object, as {"),
+        (
+            "e.json",
+            json!(["c", "in", "t", 1, 1, 7, null, "mo"]),
+            "e.json: the event cannot be used: it is a JSON object, as {",
+        ),
         ("d.json", json!({"cache": "c", "topic": "t", "text": 7}), "expected a string at line 1"),
     ] {
         event(name, CHAT, &given, &[]).await.assert_code(1).assert_one_error(says);
     }
+    let routes = File::new("no-event.toml", CHAT);
+    let ended = end(fanout(&["check", routes.name(), "--event", "Cargo.toml"])).await.assert_code(1);
+    ended.assert_one_error("Cargo.toml: the event cannot be used");
+}
+
+#[tokio::test]
+async fn an_event_may_begin_with_a_byte_order_mark() {
+    let routes = File::new("marked.toml", CHAT);
+    let given = "\u{feff} {\"cache\": \"chat\", \"topic\": \"lobby\", \"text\": \"t\"}";
+    let command = fanout(&["check", routes.name(), "--event", "-"]);
+    end_with(command, given.as_bytes()).await.assert_code(0);
 }
 
 #[tokio::test]

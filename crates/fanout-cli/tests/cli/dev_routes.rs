@@ -65,6 +65,30 @@ async fn the_chat_is_read_in_three_languages() {
 }
 
 #[tokio::test]
+async fn the_examples_of_the_help_and_the_documentation_run() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../");
+    let example =
+        ["--config", "examples/chat/fanout.toml", "--inbound", "cooking-publish", "--token-id", "mo"];
+    for (more, arrive) in [(&["--config", "fanout.toml"][..], 1), (&example, 3)] {
+        let mut command = fanout(&[&["dev", "--json", "--send", "Hello"], more].concat());
+        command.current_dir(root);
+        let ended = end(command).await.assert_code(0);
+        assert_eq!(arrivals(&ended).len(), arrive, "{more:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_id_can_be_given() {
+    let routes = "[[routes]]\ntopic = 'in'\ntransforms = [{ filter = { token_id = 'mo' } }]\ndestinations = ['for-{token_id}']";
+    let file = std::env::temp_dir().join(format!("fanout-token-{}.toml", std::process::id()));
+    std::fs::write(&file, routes).unwrap();
+    let args = ["dev", "--config", file.to_str().unwrap(), "--token-id", "mo", "--json", "--send", "Hello"];
+    let ended = end(fanout(&args)).await.assert_code(0);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(arrivals(&ended), [arrival(1, "demo", "for-mo", "Hello")]);
+}
+
+#[tokio::test]
 async fn amazon_translates_where_that_is_asked_for() {
     let amazon = TranslateServer::start().await.unwrap();
     let mut command = fanout(&["dev", "--example", "chat", "--aws", "--json", "--send", "Hello"]);

@@ -39,6 +39,8 @@ pub(crate) fn fanout(args: &[&str]) -> Command {
     for variable in ["MOMENTO_API_KEY", "MOMENTO_ENDPOINT", "WEBHOOK_SIGNING_SECRET"] {
         command.env_remove(variable);
     }
+    // Nobody asks the metadata service of the machine that the tests run on.
+    command.env("AWS_EC2_METADATA_DISABLED", "true");
     command
 }
 

@@ -34,7 +34,7 @@ use self::outline::Outline;
 use self::stand_in::StandIn;
 use super::read;
 use crate::cli::Error;
-use crate::output::Output;
+use crate::output::{Output, Printable};
 
 /// Mermaid draws no more links than this, unless it is told to.
 const MERMAID_LINKS: usize = 500;
@@ -94,7 +94,8 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     }
     let is_json = args.format == Some(Format::Json);
     let name = if args.file == "-" { "<stdin>" } else { args.file.as_str() };
-    let text = text(&args.file)?;
+    let text = file::text(read(&args.file)?)
+        .map_err(|error| Error::Failed(format!("{}:{}", Printable(name), Printable(&error.to_string()))))?;
     let (transforms, stand_in) = transforms(args.aws)?;
     let routes = match file::read(&text, &transforms) {
         Ok(routes) => routes,
@@ -110,7 +111,7 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     };
     let outline = Outline::new(&text, &routes);
     if let Some(event) = &args.event {
-        let event = walk::event(&read(event)?)?;
+        let event = walk::event(if event == "-" { "<stdin>" } else { event }, &read(event)?)?;
         let ended = steps::run(&outline, &event, is_json, output).await;
         if stand_in.is_some_and(|stand_in| stand_in.was_asked()) {
             output.note("note: translations are stood in for; --aws asks Amazon Translate");
@@ -157,10 +158,4 @@ fn transforms(aws: bool) -> Result<(Transforms, Option<Arc<StandIn>>), Error> {
         return Err(Error::Usage("--aws needs a build with the cargo feature `aws`".to_owned()));
     }
     Ok((transforms, None))
-}
-
-fn text(file: &str) -> Result<String, Error> {
-    let name = if file == "-" { "standard input" } else { file };
-    let not_utf8 = |error| Error::Input(name.to_owned(), std::io::Error::other(error));
-    String::from_utf8(read(file)?).map_err(not_utf8)
 }

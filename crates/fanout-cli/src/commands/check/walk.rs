@@ -16,6 +16,7 @@ use topic_fanout::webhook::{Clock as _, SystemClock, TIME_TO_ANSWER};
 
 use super::outline::Outlined;
 use crate::cli::Error;
+use crate::output::Printable;
 
 /// What becomes of one destination.
 #[derive(Debug)]
@@ -154,9 +155,18 @@ struct Given {
     token_id: Option<String>,
 }
 
-/// The event in a file: what a webhook's body has, or the part of it that matters.
-pub(super) fn event(json: &[u8]) -> Result<Verified<Event>, Error> {
-    let wrong = |error: &dyn std::fmt::Display| Error::Failed(format!("the event cannot be used: {error}"));
+/// The event in the file of this name: what a webhook's body has, or the part of it that matters.
+pub(super) fn event(name: &str, json: &[u8]) -> Result<Verified<Event>, Error> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        Error::Failed(format!("{}: the event cannot be used: {error}", Printable(name)))
+    };
+    // Some editors begin every file with a mark.
+    let json = json.strip_prefix("\u{feff}".as_bytes()).unwrap_or(json);
+    if !json.trim_ascii_start().starts_with(b"{") {
+        return Err(wrong(
+            &"it is a JSON object, as {\"cache\": \"demo\", \"topic\": \"a\", \"text\": \"Hi\"}, and this is none",
+        ));
+    }
     let given: Given = serde_json::from_slice(json).map_err(|error| wrong(&error))?;
     let now = SystemClock.now();
     let event = Event {
@@ -225,7 +235,7 @@ mod tests {
         );
         let routes = routes(&text);
         let outline = Outline::new(&text, &routes);
-        let event = event(br#"{"cache": "c", "topic": "lobby-in", "text": " Hello "}"#).unwrap();
+        let event = event("f", br#"{"cache": "c", "topic": "lobby-in", "text": " Hello "}"#).unwrap();
         let plan = routes.plan(&event).unwrap().unwrap();
         let walked = walk(&plan, outline.find(plan.route()).unwrap()).await;
 
@@ -261,17 +271,17 @@ mod tests {
 
     #[test]
     fn an_event_is_signed_and_what_is_not_given_is_made() {
-        let given = event(br#"{"cache": "c", "topic": "t", "text": "x", "token_id": ""}"#).unwrap();
+        let given = event("f", br#"{"cache": "c", "topic": "t", "text": "x", "token_id": ""}"#).unwrap();
         assert_eq!((given.topic_sequence_number, given.token_id.as_deref()), (0, None));
         assert!(
             given.event_timestamp > 1_700_000_000_000 && given.event_timestamp == given.publish_timestamp
         );
         let given =
             br#"{"cache": "c", "topic": "t", "text": "x", "event_timestamp": 1, "topic_sequence_page": 2}"#;
-        let given = event(given).unwrap();
+        let given = event("f", given).unwrap();
         assert_eq!((given.event_timestamp, given.topic_sequence_page), (1, Some(2)));
         let error =
-            event(br#"{"cache": "c", "topic": "t", "text": "x", "event_timestamp": 1e3}"#).unwrap_err();
-        assert!(error.to_string().starts_with("the event cannot be used: "), "{error}");
+            event("f", br#"{"cache": "c", "topic": "t", "text": "x", "event_timestamp": 1e3}"#).unwrap_err();
+        assert!(error.to_string().starts_with("f: the event cannot be used: "), "{error}");
     }
 }

@@ -66,6 +66,9 @@ impl Told {
 impl Outcome {
     /// Why there was decided that it gets nothing.
     pub(super) fn dropped(&self) -> Option<String> {
+        if self.status == "already_dropped" {
+            return Some("at an earlier delivery".to_owned());
+        }
         if self.status != "dropped" {
             return None;
         }
@@ -84,7 +87,7 @@ impl Outcome {
     }
 
     fn failure(&self) -> Option<String> {
-        if self.is_published() || self.status == "dropped" {
+        if self.is_published() || self.dropped().is_some() {
             return None;
         }
         let parts = [&self.reason, &self.transform, &self.detail];
@@ -136,16 +139,24 @@ mod tests {
                 {"cache":"c","topic":"b","status":"dropped","reason":"filter: no","transform":"filter"},
                 {"cache":"c","topic":"c","status":"dropped","reason":"too long","transform":"json"},
                 {"cache":"c","topic":"d","status":"failed","reason":"timed_out","attempts":4},
+                {"cache":"c","topic":"f","status":"already_dropped"},
                 {"cache":"c","topic":"e","status":"refused","reason":"too_large","transform":"translate","detail":"no"}]}"#,
         );
         let outcomes = told.destinations.as_ref().unwrap();
         let dropped: Vec<_> = outcomes.iter().map(Outcome::dropped).collect();
         assert_eq!(
             dropped,
-            [None, Some("filter: no".to_owned()), Some("json: too long".to_owned()), None, None]
+            [
+                None,
+                Some("filter: no".to_owned()),
+                Some("json: too long".to_owned()),
+                None,
+                Some("at an earlier delivery".to_owned()),
+                None
+            ]
         );
         let published: Vec<_> = outcomes.iter().map(Outcome::is_published).collect();
-        assert_eq!(published, [true, false, false, false, false]);
+        assert_eq!(published, [true, false, false, false, false, false]);
         assert_eq!(
             told.failures().as_deref(),
             Some(r#""d" failed: timed_out; "e" refused: too_large, translate, no"#)

@@ -57,7 +57,8 @@ use crate::{duration, post};
   fanout dev --send hello --send 'once more'         # no terminal: ends with 0 when all has arrived
   fanout dev --outbound a --outbound b --transform trim,lowercase
   fanout dev --example chat                          # a chat in three languages
-  fanout dev --config fanout.toml --inbound friends-publish
+  fanout dev --config fanout.toml                    # what the function itself is given
+  fanout dev --config examples/chat/fanout.toml --inbound cooking-publish
   fanout dev --momento-port 8080 --function-url http://127.0.0.1:9000/lambda-url/webhook/
                                                      # the function is `cargo lambda watch`"
 )]
@@ -70,6 +71,10 @@ pub(crate) struct Args {
     /// in the file, or the example's]
     #[arg(long, value_name = "TOPIC")]
     inbound: Option<String>,
+
+    /// The id inside the token that texts are published with, for routes and transforms that go by it
+    #[arg(long, value_name = "ID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    token_id: Option<String>,
 
     /// A topic that the function publishes to; can be given several times
     #[arg(long, value_name = "TOPIC", default_value = "topic 2", conflicts_with_all = ["config", "example"])]

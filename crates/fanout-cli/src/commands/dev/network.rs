@@ -17,7 +17,8 @@ use crate::output::Quoted;
 
 /// Fields of an event that are others from message to message: nobody can subscribe to a topic that is named
 /// by one of them before there is the message.
-const OF_A_MESSAGE: [&str; 2] = ["token_id", "topic_sequence_number"];
+const OF_A_MESSAGE: [&str; 2] = [TOKEN_ID, "topic_sequence_number"];
+const TOKEN_ID: &str = "token_id";
 
 /// All topics that are subscribed to. They are known by their places; the inbound topic has the first.
 #[derive(Debug)]
@@ -68,7 +69,7 @@ impl Network {
     /// When no route is for the inbound topic, or an event of it would come back to it.
     pub(super) fn find(
         routes: &Routes,
-        (cache, inbound): (&CacheName, &TopicName),
+        (cache, inbound, token_id): (&CacheName, &TopicName, Option<&str>),
         secret: &str,
         follows: bool,
     ) -> Result<Self, Error> {
@@ -77,7 +78,9 @@ impl Network {
         let mut place = Self::INBOUND;
         while let Some(topic) = network.topics.get(place) {
             if place == Self::INBOUND || follows {
-                match sample(secret, topic) {
+                // Whatever the function publishes, it does with a key of its own.
+                let token_id = token_id.filter(|_| place == Self::INBOUND);
+                match sample(secret, topic, token_id) {
                     Ok(event) => network.look_behind(place, routes, &event)?,
                     // The function would not take it either.
                     Err(_) if place != Self::INBOUND => {}
@@ -105,7 +108,7 @@ impl Network {
         let Some(plan) = plan else { return Ok(()) };
         let destinations = plan.route().destinations().iter().zip(plan.destinations());
         let ways = destinations.map(|(destination, planned)| Way {
-            to: self.to(destination, planned),
+            to: self.to(destination, planned, event.token_id.is_some()),
             chain: destination.chain.iter().map(ToString::to_string).collect(),
         });
         let ways = ways.collect();
@@ -116,12 +119,13 @@ impl Network {
     }
 
     /// Where a destination is; it gets a place where it has none yet.
-    fn to(&mut self, destination: &Destination, planned: &Planned<'_>) -> To {
+    fn to(&mut self, destination: &Destination, planned: &Planned<'_>, is_token_known: bool) -> To {
         let Target::Topic(target) = &planned.target else {
             return To::Outlet(destination.to.to_string());
         };
         let mut names = destination.to.templates().into_iter().flat_map(Template::names);
-        let changing = names.find(|name| OF_A_MESSAGE.contains(name)).or(planned.missing.as_deref());
+        let is_changing = |name: &&str| OF_A_MESSAGE.contains(name) && !(is_token_known && *name == TOKEN_ID);
+        let changing = names.find(is_changing).or(planned.missing.as_deref());
         let why = match changing {
             Some(name) => Some(format!("{{{name}}} is another from message to message")),
             None => CacheName::new(&*target.cache)
@@ -213,7 +217,7 @@ impl Network {
 }
 
 /// An event of a topic as one of a typed line would be, signed and verified like any other.
-fn sample(secret: &str, topic: &Topic) -> Result<Verified<Event>, String> {
+fn sample(secret: &str, topic: &Topic, token_id: Option<&str>) -> Result<Verified<Event>, String> {
     let now = SystemClock.now();
     let body = Event {
         cache: topic.cache.clone(),
@@ -222,7 +226,7 @@ fn sample(secret: &str, topic: &Topic) -> Result<Verified<Event>, String> {
         publish_timestamp: now,
         topic_sequence_number: 1,
         topic_sequence_page: None,
-        token_id: None,
+        token_id: token_id.map(ToOwned::to_owned),
         text: String::new(),
     }
     .to_json();
@@ -242,7 +246,7 @@ pub(super) mod tests {
     /// The network of these routes (TOML) from a topic of the cache `c`.
     pub(in super::super) fn network(routes: &str, inbound: &str) -> Result<Network, Error> {
         let routes = file::read(routes, &Transforms::standard()).unwrap();
-        let names = (&CacheName::new("c").unwrap(), &TopicName::new(inbound).unwrap());
+        let names = (&CacheName::new("c").unwrap(), &TopicName::new(inbound).unwrap(), None);
         Network::find(&routes, names, "secret", true)
     }
 
@@ -284,7 +288,7 @@ pub(super) mod tests {
     fn a_webhook_of_one_topic_is_not_followed() {
         let to = |topic: &str| Destination::verbatim(None, &TopicName::new(topic).unwrap(), Vec::new());
         let routes = Routes::one(vec![to("a"), to("b")]);
-        let names = (&CacheName::new("c").unwrap(), &TopicName::new("in").unwrap());
+        let names = (&CacheName::new("c").unwrap(), &TopicName::new("in").unwrap(), None);
         let network = Network::find(&routes, names, "secret", false).unwrap();
         assert_eq!(topics(&network), [("c", "in"), ("c", "a"), ("c", "b")]);
         assert!(network.is_taken(0) && !network.is_taken(1));

@@ -35,6 +35,7 @@ pub(super) struct Plan {
     pub(super) translations: Translations,
     pub(super) secret: Secret,
     pub(super) secret_is_new: bool,
+    pub(super) token_id: Option<String>,
     pub(super) timeout: Duration,
     pub(super) momento: MomentoArgs,
     pub(super) function: FunctionArgs,
@@ -66,8 +67,8 @@ impl Plan {
         let transforms = translations.transforms();
         let routing = match (&args.config, args.example) {
             (Some(path), _) => {
-                let text =
-                    std::fs::read_to_string(path).map_err(|error| Error::Input(path.clone(), error))?;
+                let bytes = std::fs::read(path).map_err(|error| Error::Input(path.clone(), error))?;
+                let text = file::text(bytes).map_err(|error| usage(format!("{path}:{error}")))?;
                 Routing::from_file(&args, path, &text, &transforms)?
             }
             (None, Some(example)) => Routing::from_file(&args, example.file(), example.text(), &transforms)?,
@@ -88,7 +89,13 @@ impl Plan {
         let Routing { origin, routes, inbound: (cache, inbound) } = routing;
         let follows = matches!(origin, Origin::File(_));
         Ok(Self {
-            network: Network::find(&routes, (&cache, &inbound), secret.reveal(), follows)?,
+            network: Network::find(
+                &routes,
+                (&cache, &inbound, args.token_id.as_deref()),
+                secret.reveal(),
+                follows,
+            )?,
+            token_id: args.token_id,
             origin,
             routes,
             translations,
@@ -122,8 +129,7 @@ impl Plan {
 
     /// Whether any text is translated.
     pub(super) fn translates(&self) -> bool {
-        // Transforms inside others stand in the settings of these.
-        let is_it = |stage: &Stage| stage.name() == "translate" || stage.settings().contains("translate");
+        let is_it = |stage: &Stage| stage.uses("translate");
         let destinations = self.routes.all().iter().flat_map(Route::destinations);
         destinations.flat_map(|destination| &destination.chain).any(is_it)
     }

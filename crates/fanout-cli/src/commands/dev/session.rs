@@ -389,6 +389,7 @@ impl<'a> Session<'a> {
             return;
         };
         let event_timestamp = now();
+        let given = self.plan.token_id.as_ref().filter(|_| id.place == Network::INBOUND);
         let event = Webhook {
             cache: topic.cache.clone(),
             topic: topic.name.clone(),
@@ -396,7 +397,7 @@ impl<'a> Session<'a> {
             publish_timestamp: event_timestamp,
             topic_sequence_number: item.number,
             topic_sequence_page: Some(item.page),
-            token_id: item.publisher_id,
+            token_id: given.cloned().or(item.publisher_id),
             text,
         };
         // The other end lives as long as this.
