@@ -226,7 +226,7 @@ fn plain(said: &str) -> String {
         "a sequence" => "a list",
         "a map" => "a table",
         "a character" => "one character, in quotes",
-        "usize" | "u64" | "u32" => "a whole number, 0 or more",
+        "usize" | "u64" | "u32" | "u16" => "a whole number, 0 or more",
         "a nonzero usize" | "a nonzero u64" | "a nonzero u32" => "a whole number, 1 or more",
         _ if wanted.starts_with("struct ") => "a table",
         _ if wanted.starts_with("enum ") || wanted == "string or map" => "one of its names, in quotes",

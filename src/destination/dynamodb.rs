@@ -313,7 +313,10 @@ mod tests {
             ("key = { a = 1 }, update = { add = { b = 'c' } }", "`b` is to be added to: give a number"),
             ("key = { a = 1 }, update = { set = { b = 1 }, add = { b = 1 } }", "`b` is in `set` too"),
             ("key = { a = 1 }, update = { add = { b = 1 } }, unless_exists = true", "belongs to `item`"),
-            ("key = { a = 1 }, update = { remove = ['b'] }", "unknown field `remove`"),
+            (
+                "key = { a = 1 }, update = { remove = ['b'] }",
+                "there is no `remove` to be set here; there is `set` or `add`",
+            ),
         ] {
             let told = faults(&format!("dynamodb = {{ table = 't', {settings} }}"));
             assert!(told.len() == 1 && told[0].contains(says), "{settings}: {told:#?}");

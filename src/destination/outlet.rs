@@ -365,13 +365,13 @@ pub(crate) mod tests {
         said("4:", "a destination is one of `eventbridge` and `sqs`; make it two destinations");
         said("4:", "a destination with `eventbridge` has no `cache` beside it");
         said("4:17", "the queue is given by its URL");
-        said("4:35", "there is no {rom}; there is {room}");
-        said("4:44", "unknown field `speed`");
+        said("4:36", "there is no {rom}; there is {room}");
+        said("4:44", "there is no `speed` to be set here");
         said("5:26", "sources that begin with aws. are Amazon's own");
         said("5:49", "should be \"event\", \"text\", or a table of texts, numbers and booleans");
         said("5:62", "there is no transform \"shout\"");
         let told = faults("sqs = 'orders'");
-        assert_eq!(told, ["4:7: is string, and should be a table"]);
+        assert_eq!(told, ["4:7: is text, and should be a table"]);
         let told = faults("kafka = { topic = 'a' }");
         assert_eq!(told.len(), 2, "{told:#?}");
         assert!(told.iter().all(|fault| fault.contains("`step_functions`")), "{told:#?}");
@@ -380,10 +380,13 @@ pub(crate) mod tests {
     #[test]
     fn a_kind_that_lacks_what_it_needs_says_what() {
         for (settings, missing) in [
-            ("sqs = {}", "missing field `queue`"),
-            ("dynamodb = { key = { a = '{room}' }, item = {} }", "missing field `table`"),
-            ("dynamodb = { table = 't', item = {} }", "missing field `key`"),
-            ("step_functions = { name = 'a' }", "missing field `state_machine`"),
+            ("sqs = {}", "there is no `queue` here, and it is needed"),
+            (
+                "dynamodb = { key = { a = '{room}' }, item = {} }",
+                "there is no `table` here, and it is needed",
+            ),
+            ("dynamodb = { table = 't', item = {} }", "there is no `key` here, and it is needed"),
+            ("step_functions = { name = 'a' }", "there is no `state_machine` here, and it is needed"),
         ] {
             let told = faults(settings);
             assert!(told.len() == 1 && told[0].contains(missing), "{settings}: {told:#?}");

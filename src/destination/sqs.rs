@@ -343,7 +343,7 @@ mod tests {
             ("queue = 'https://q/1', deduplication = 'a'", "only FIFO queues have it"),
             ("queue = 'https://q/1.fifo', delay_seconds = 1", "FIFO queues have no delay by message"),
             ("queue = 'https://q/1', delay_seconds = 901", "the longest delay is 900 seconds"),
-            ("queue = 'https://q/1', delay_seconds = -1", "invalid value"),
+            ("queue = 'https://q/1', delay_seconds = -1", "is -1, and should be"),
             ("queue = 'https://q/1', body = 'texts'", "should be \"event\", \"text\""),
             (
                 "queue = 'https://q/1', attributes = { a='x', b='x', c='x', d='x', e='x', f='x', g='x', h='x', i='x', j='x', k='x' }",

@@ -2,7 +2,7 @@
 //!
 //! Letters stand in a text in the order in which they are read, and a reader sees them so, unless the text says
 //! otherwise: between U+202E (right-to-left override) and U+202C the last one stands first, so that
-//! `\u{202e}tihs` is seen as another word than it spells. U+202D does the same to Hebrew and Arabic.
+//! `\u{202e}kcuf` is seen as another word than it spells. U+202D does the same to Hebrew and Arabic.
 //!
 //! This is as much of Unicode's bidirectional algorithm (UAX #9) as overrides need: what of embeddings and isolates
 //! only moves whole words about is left alone.

@@ -308,7 +308,7 @@ async fn a_parameter_that_cannot_be_used_ends_the_function_with_its_reason() {
     for (parameter, says) in [
         ("ssm:/none", "FANOUT_CONFIG: parameter /none: not found"),
         ("ssm:/closed", "FANOUT_CONFIG: parameter /closed: not allowed: ssm:GetParameter"),
-        ("ssm:/wrong", "FANOUT_CONFIG: ssm:/wrong:3:22: there is no {b}"),
+        ("ssm:/wrong", "FANOUT_CONFIG: ssm:/wrong:3:23: there is no {b}"),
     ] {
         let with = [("OUTBOUND_TOPIC", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", parameter)];
         let environment = settings(&momento.endpoint(), &with).into_iter().chain(translate.environment());

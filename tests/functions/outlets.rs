@@ -9,6 +9,8 @@ use test_support::signed;
 
 use crate::support::{BOTH, CACHE, Function, SECRET, Way};
 
+/// The trace that the Runtime API of the tests gives to an invocation.
+const TRACE: &str = "Root=1-65957ef6-0123456789abcdef01234567;Sampled=0";
 const MACHINE: &str = "arn:aws:states:eu-central-1:123456789012:stateMachine:orders";
 const QUEUE: &str = "https://sqs.eu-central-1.amazonaws.com/123456789012/orders";
 
@@ -80,6 +82,11 @@ fn request(operation: &str, body: Value) -> AwsRequest {
     AwsRequest { operation: operation.to_owned(), body }
 }
 
+/// Takes a member out of a request.
+fn taken(body: &mut Value, member: &str) -> Option<Value> {
+    body.as_object_mut().unwrap().remove(member)
+}
+
 fn statuses(answer: &Value) -> Vec<&str> {
     answer["destinations"].as_array().unwrap().iter().map(|one| one["status"].as_str().unwrap()).collect()
 }
@@ -120,6 +127,14 @@ async fn each_kind_receives_its_event() {
             (time.as_f64().unwrap() - f64::from(seconds) - f64::from(millis) / 1e3).abs() < 1e-4,
             "{time}"
         );
+        // Lambda has a trace for every invocation, and what it begins is part of that.
+        let traced = matches!(way, Way::Lambda(..)).then(|| json!(TRACE));
+        let attribute = traced
+            .as_ref()
+            .map(|trace| json!({"AWSTraceHeader": {"DataType": "String", "StringValue": trace}}));
+        assert_eq!(taken(&mut requests[0].body, "MessageSystemAttributes"), attribute);
+        assert_eq!(taken(&mut requests[1].body["Entries"][0], "TraceHeader"), traced);
+        assert_eq!(taken(&mut requests[4].body, "traceHeader"), traced);
         let json = became(&event).to_json();
         assert_eq!(
             requests,
