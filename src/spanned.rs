@@ -226,7 +226,9 @@ fn plain(said: &str) -> String {
         "a sequence" => "a list",
         "a map" => "a table",
         "a character" => "one character, in quotes",
-        "usize" | "u64" | "u32" | "u16" => "a whole number, 0 or more",
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "usize" | "u64" | "u32" => "a whole number, 0 or more",
         "a nonzero usize" | "a nonzero u64" | "a nonzero u32" => "a whole number, 1 or more",
         _ if wanted.starts_with("struct ") => "a table",
         _ if wanted.starts_with("enum ") || wanted == "string or map" => "one of its names, in quotes",
@@ -320,7 +322,7 @@ mod tests {
             [
                 "there is no `label` to be set here; there is `size` or `name`",
                 "is 3, and should be text, in quotes",
-                "is \"1\", and should be u8"
+                "is \"1\", and should be a whole number from 0 to 255"
             ]
         );
     }
