@@ -52,7 +52,7 @@ enum Names {
 
 /// A letter is for a destination that the routes do not have, or not any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the dead letter is for a destination that its route does not have any more")]
+#[error("the dead letter is for a route or a destination that is not there any more")]
 pub struct NoSuchDestination;
 
 impl DeadLetters {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::answer::{self, Outcome, Refusal};
 pub use crate::clock::{Clock, SystemClock};
 use crate::config::SigningConfig;
-use crate::dead_letter::{DeadLetters, Letter};
+use crate::dead_letter::{DeadLetters, Letter, NoSuchDestination};
 use crate::dedupe::{Dedupe, Progress};
 use crate::destination::Publisher;
 use crate::fan_out::{self, Delivery, FanOut};
@@ -264,7 +264,13 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
     ) -> Outcome<'e> {
         let plan = match self.routes.plan(event) {
             Ok(Some(plan)) => plan,
-            Ok(None) => return Outcome::Ignored,
+            Ok(None) => {
+                return match origin {
+                    // The route that it was written for is gone, and it is not: somebody may want it.
+                    Origin::Queue(_, Some(_)) => Outcome::Refused(NoSuchDestination.into()),
+                    Origin::Request | Origin::Queue(_, None) => Outcome::Ignored,
+                };
+            }
             Err(feeds_itself) => return Outcome::Refused(feeds_itself.into()),
         };
         let only = match origin {
@@ -288,7 +294,13 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
             // What comes from there stays in there.
             Origin::Queue(queue, _) => !letters.is_queue(queue),
         });
-        let end = letters.and_then(|_| deadline.checked_sub(TIME_FOR_LETTER)).unwrap_or(deadline);
+        let end = if letters.is_some() {
+            // Where little time is left, destinations get half of it.
+            let left = deadline.saturating_duration_since(Instant::now());
+            deadline.checked_sub(TIME_FOR_LETTER.min(left / 2)).unwrap_or(deadline)
+        } else {
+            deadline
+        };
         let mut outcomes = self.fan_out.serve(&plan, pending, trail, end).await;
         for place in dropped {
             if let Some(outcome) = outcomes.get_mut(*place) {
@@ -324,7 +336,8 @@ fn is_letter_due(origin: Origin<'_>, deliveries: &[Delivery<'_>]) -> bool {
     let mut failures = deliveries.iter().filter_map(|one| one.outcome.failure()).peekable();
     let is_any = failures.peek().is_some();
     let is_for_good = !failures.any(Reason::is_passing);
-    let is_partly = deliveries.iter().any(|one| one.outcome.is_done());
+    let has_it = |one: &Delivery<'_>| one.outcome.is_done() && !one.outcome.is_dropped();
+    let is_partly = deliveries.iter().any(has_it);
     is_any && (matches!(origin, Origin::Request) || is_partly || is_for_good)
 }
 

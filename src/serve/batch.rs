@@ -19,6 +19,9 @@ use crate::webhook::{Clock, Queued, Webhook};
 /// Messages that are handled at once. Each may be published to many topics.
 const AT_ONCE: usize = 32;
 
+/// A message that could not have at least this long is not begun: it comes again, with all the time there is.
+const LEAST: Duration = Duration::from_millis(500);
+
 /// What is read of a batch.
 #[derive(Debug, Deserialize)]
 pub(super) struct Batch {
@@ -116,7 +119,7 @@ async fn serve_group<P: Publisher, C: Clock>(
     for record in records.by_ref() {
         let id = record.message_id.clone();
         let time_left = end.saturating_duration_since(Instant::now());
-        if time_left.is_zero() || !webhook.take(record.queued(own, time_left)).await {
+        if time_left < LEAST || !webhook.take(record.queued(own, time_left)).await {
             failed.push(id);
             break;
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use momento_local::{Fault, MomentoLocal, Rpc};
 use momento_webhook::{Event, SigningSecret, momento};
 use serde_json::{Value, json};
+use test_support::gateway::Gateway;
 use test_support::process::Process;
 use test_support::queue_server::{self, QueueServer, record};
 use test_support::runtime_api::{Invoked, RuntimeApi};
@@ -182,6 +183,16 @@ async fn a_letter_whose_destination_is_gone_stays_in_the_queue_and_one_that_move
     assert_eq!(batch(&gone, &[record(DEAD, "m1", &letter)]).await, ["m1"]);
     let line = gone.journal(|line| line["outcome"] == "no_such_destination").await;
     assert_eq!(line["level"], "ERROR");
+
+    let routes = "[[routes]]\ntopic = 'another'\ndestinations = ['b']";
+    let none = [("OUTBOUND_TOPICS", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", routes)];
+    let elsewhere = start(LAMBDA, &queues, &none).await;
+    assert_eq!(batch(&elsewhere, &[record(DEAD, "m1", &letter)]).await, ["m1"]);
+    assert_eq!(
+        batch(&elsewhere, &[record("events", "m2", &body(9, "x"))]).await,
+        [""; 0],
+        "nobody asked for it"
+    );
 }
 
 #[tokio::test]
@@ -242,6 +253,30 @@ async fn what_a_queue_will_bring_again_is_written_down_only_where_that_would_do_
     let without = start(LAMBDA, &queues, &[("DEAD_LETTER_QUEUE_URL", "")]).await;
     refuse(&without, "b", Code::PermissionDenied);
     assert_eq!(batch(&without, &[record("events", "4", &body(4, "four"))]).await, ["4"]);
+}
+
+#[tokio::test]
+async fn what_was_dropped_is_not_what_somebody_has() {
+    let queues = QueueServer::start().await.unwrap();
+    let routes = "[[routes]]\ntopic = 'topic 1'\ndestinations = ['a', { topic = 'b', transforms = [{ filter = { prefix = '/' } }] }]";
+    let with = [("OUTBOUND_TOPICS", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", routes)];
+    let function = start(LAMBDA, &queues, &with).await;
+    refuse(&function, "a", Code::Unavailable);
+    assert_eq!(batch(&function, &[record("events", "1", &body(1, "one"))]).await, ["1"]);
+    assert_eq!(queues.bodies(DEAD).len(), 0, "the queue brings it again, and nobody gets it twice");
+}
+
+#[tokio::test]
+async fn with_little_time_a_destination_that_is_there_gets_its_event_all_the_same() {
+    let queues = QueueServer::start().await.unwrap();
+    let function = start(LAMBDA, &queues, &[]).await;
+    let payload = Gateway::FunctionUrl.payload(&genuine(1, "hello"), false).unwrap().to_string();
+    let runtime_api = function.runtime_api.as_ref().unwrap();
+    let invoked =
+        runtime_api.invoke(payload.into_bytes().into(), Duration::from_millis(1_100)).await.unwrap();
+    assert!(matches!(&invoked, Invoked::Response(answer) if !answer.is_empty()), "{invoked:?}");
+    assert_eq!(published(&function), ["HELLO"; 3].map(|text| vec![text.to_owned()]));
+    assert_eq!(queues.bodies(DEAD).len(), 0);
 }
 
 #[tokio::test]
