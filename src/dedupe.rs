@@ -69,14 +69,8 @@ impl Dedupe {
         progress.lock_owned().await
     }
 
-    /// The same event means the same cache, topic and sequence number, and the same sequence page;
-    /// where the sender gives no page, the same time of publishing stands for it.
     fn key(&self, event: &Event, only: Option<&[usize]>) -> Key {
-        let run = match event.topic_sequence_page {
-            Some(page) => (true, page),
-            None => (false, event.event_timestamp),
-        };
-        let identity = (&event.cache, &event.topic, event.topic_sequence_number, run, only);
+        let identity = (event.identity(), only);
         self.hashers.each_ref().map(|hasher| hasher.hash_one(identity))
     }
 }

@@ -60,22 +60,28 @@ pub struct Event {
 pub struct EventError(#[from] serde_json::Error);
 
 impl Event {
-    /// What makes it the same event, however often it is delivered: a hash, as 64 hexadecimal digits, of its cache,
-    /// topic, sequence number and sequence page; where the sender gives no page, the time of publishing stands
-    /// for it.
+    /// What makes it the same event, however often it is delivered: its cache, topic, sequence number, and the run of
+    /// numbers that it is in, which is its sequence page (`true`) or, where the sender gives none, the time of publishing.
+    #[must_use]
+    pub fn identity(&self) -> (&str, &str, u64, (bool, u64)) {
+        let run = match self.topic_sequence_page {
+            Some(page) => (true, page),
+            None => (false, self.event_timestamp),
+        };
+        (&self.cache, &self.topic, self.topic_sequence_number, run)
+    }
+
+    /// Its [identity](Self::identity) as a hash of 64 hexadecimal digits.
     #[must_use]
     pub fn id(&self) -> String {
+        let (cache, topic, number, (has_page, run)) = self.identity();
         let mut hash = Sha256::new();
-        for name in [&self.cache, &self.topic] {
+        for name in [cache, topic] {
             hash.update(name.len().to_be_bytes());
             hash.update(name);
         }
-        hash.update(self.topic_sequence_number.to_be_bytes());
-        let (kind, run) = match self.topic_sequence_page {
-            Some(page) => ([1], page),
-            None => ([0], self.event_timestamp),
-        };
-        hash.update(kind);
+        hash.update(number.to_be_bytes());
+        hash.update([u8::from(has_page)]);
         hash.update(run.to_be_bytes());
         hex::encode(hash.finalize())
     }
