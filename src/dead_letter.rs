@@ -10,10 +10,11 @@ use momento_webhook::{Event, EventError, Millis, Verified};
 use serde::ser::{SerializeMap as _, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use crate::destination::outlet::short;
-use crate::destination::sqs::{QueueMessage, Sqs, group_of, is_fifo};
+use crate::destination::sqs::{QueueMessage, group_of, is_fifo};
 use crate::destination::{Carrier, DeliveryError, Parcel, Target, Topic};
 use crate::fan_out::{Delivery, Outcome};
 use crate::route::Plan;
@@ -65,7 +66,7 @@ impl DeadLetters {
     /// Whether they go to the queue of this name.
     #[must_use]
     pub fn is_queue(&self, name: &str) -> bool {
-        self.queue.rsplit('/').next() == Some(name)
+        short(&self.queue) == name
     }
 
     /// Writes one for the destinations that did not take the event.
@@ -90,15 +91,11 @@ impl DeadLetters {
             attributes: std::collections::BTreeMap::new(),
             delay_seconds: None,
         };
-        let name = short(&self.queue).into();
-        let span = trail.span.publish(&Target::Outlet { kind: Sqs::KIND, name });
+        let parcel = Parcel::Message(message);
+        let span = trail.span.publish(&parcel.target());
         let trace = trail.xray(&span);
-        let carried = self.carrier.carry(&Parcel::Message(message), trace.as_deref(), deadline).await;
-        let attempts = carried.attempts;
-        span.served(&match &carried.result {
-            Ok(_) => Outcome::Published { attempts },
-            Err(error) => Outcome::Failed { attempts, reason: error.reason },
-        });
+        let carried = self.carrier.carry(&parcel, trace.as_deref(), deadline).await;
+        span.served(&Outcome::of(&carried));
         carried.result.map(drop)
     }
 }
@@ -108,7 +105,6 @@ fn undelivered<'d>(deliveries: &'d [Delivery<'d>]) -> impl Iterator<Item = (usiz
 }
 
 fn id(event: &Event, deliveries: &[Delivery<'_>]) -> String {
-    use sha2::{Digest as _, Sha256};
     let mut hash = Sha256::new().chain_update(event.id());
     for (place, _) in undelivered(deliveries) {
         hash.update(place.to_be_bytes());

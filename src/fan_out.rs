@@ -13,7 +13,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::destination::{
-    Carrier, DeliveryError, Fields, Nowhere, Outlet, Publisher, Taken, Target, Topic, Unfit,
+    Carried, Carrier, DeliveryError, Fields, Nowhere, Outlet, Publisher, Taken, Target, Topic, Unfit,
 };
 use crate::reason::Reason;
 use crate::retry::RetryPolicy;
@@ -245,16 +245,10 @@ impl<P: Publisher> FanOut<P> {
         let span = job.trail.span.publish(target);
         let trace = job.trail.xray(&span);
         let carried = self.carrier.carry(&parcel, trace.as_deref(), job.deadline).await;
-        let attempts = carried.attempts;
-        let outcome = match carried.result {
-            Ok(Taken::New) => Outcome::Published { attempts },
-            Ok(Taken::AlreadyThere) => Outcome::AlreadyPublished,
-            Err(error) => {
-                let (kind, reason) = (outlet.kind(), error.reason);
-                tracing::debug!(kind, %reason, source = ?error.source, "not taken");
-                Outcome::Failed { attempts, reason }
-            }
-        };
+        if let Err(error) = &carried.result {
+            tracing::debug!(kind = outlet.kind(), reason = %error.reason, source = ?error.source, "not taken");
+        }
+        let outcome = Outcome::of(&carried);
         span.served(&outcome);
         outcome
     }
@@ -292,6 +286,17 @@ impl<P: Publisher> FanOut<P> {
 }
 
 impl Outcome {
+    /// What has become of a destination whose parcel was carried.
+    #[must_use]
+    pub const fn of(carried: &Carried) -> Self {
+        let attempts = carried.attempts;
+        match &carried.result {
+            Ok(Taken::New) => Self::Published { attempts },
+            Ok(Taken::AlreadyThere) => Self::AlreadyPublished,
+            Err(error) => Self::Failed { attempts, reason: error.reason },
+        }
+    }
+
     /// Whether nothing is left to do for the destination: it has the text, from this delivery or an earlier
     /// one, or is to have none.
     #[must_use]

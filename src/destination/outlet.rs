@@ -9,11 +9,11 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use super::DeliveryError;
 use super::dynamodb::{DynamoDb, Row};
 use super::eventbridge::{BusEvent, EventBridge};
 use super::sqs::{QueueMessage, Sqs};
 use super::step_functions::{Execution, StepFunctions};
+use super::{DeliveryError, Target};
 use crate::reason::Reason;
 use crate::route::Template;
 use crate::transform::Context;
@@ -55,6 +55,12 @@ impl Parcel {
             Self::Message(_) => Sqs::KIND,
             Self::Execution(_) => StepFunctions::KIND,
         }
+    }
+
+    /// That place, as answers and traces name it.
+    #[must_use]
+    pub fn target(&self) -> Target<'_> {
+        Target::Outlet { kind: self.kind(), name: self.name().into() }
     }
 
     /// What that place is called, without what tells more than that.
