@@ -7,6 +7,7 @@ use http::{Method, Request, Response};
 use momento_webhook::freshness::Window;
 use momento_webhook::momento::SignatureError;
 use momento_webhook::{Event, Millis, SigningSecret, Verified, momento};
+use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer::{self, Outcome, Refusal};
@@ -173,23 +174,27 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         let deadline = started + queued.time_left;
         let mut entry = Entry::new(now, Some(queued.id.clone())).from_queue(queued.queue.clone());
         entry.in_trace(queued.trace.as_ref().map(TraceContext::trace));
-        let (event, letter) = match self.read(&queued, deadline).await {
-            Ok(Content::Event(event)) => (event, None),
-            Ok(Content::Letter(letter)) => (letter.event.clone(), Some(letter)),
+        let content = match self.read(&queued, deadline).await {
+            Ok(content) => content,
             Err(refusal) => {
-                let refused = Outcome::Refused(refusal);
-                return self.end(entry, &refused, started).status().is_success();
+                self.tell(entry, &Outcome::Refused(refusal), started);
+                return false;
             }
         };
+        let (event, letter) = match &content {
+            Content::Event(event) => (event, None),
+            Content::Letter(letter) => (&letter.event, Some(letter)),
+        };
         let entrance = Entrance::Queue(&queued.queue);
-        let span = self.spans.request(queued.trace.as_ref(), entrance, &event, started);
+        let span = self.spans.request(queued.trace.as_ref(), entrance, event, started);
         let trail = Trail::new(queued.trace.clone(), span);
-        entry.of(&event, now);
+        entry.of(event, now);
         entry.in_trace(trail.trace());
-        let origin = Origin::Queue(&queued.queue, letter.as_ref());
-        let outcome = self.process(&event, origin, now, &trail, deadline).await;
+        let origin = Origin::Queue(&queued.queue, letter);
+        let outcome = self.process(event, origin, now, &trail, deadline).await;
         trail.span.answered(&outcome);
-        self.end(entry, &outcome, started).status().is_success()
+        self.tell(entry, &outcome, started);
+        outcome.status().is_success()
     }
 
     /// Reads a message. It is trusted for where it comes from; a signature that is there is looked at all the same.
@@ -212,10 +217,16 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
     }
 
     fn end(&self, entry: Entry, outcome: &Outcome<'_>, started: Instant) -> Response<Bytes> {
+        let destinations = self.tell(entry, outcome, started);
+        outcome.response(destinations.as_deref())
+    }
+
+    /// Writes the line of the journal; gives what became of each destination, which the answer shows as well.
+    fn tell(&self, entry: Entry, outcome: &Outcome<'_>, started: Instant) -> Option<Box<RawValue>> {
         let took = started.elapsed();
         let destinations = outcome.destinations();
         self.journal.write(&entry.ended(outcome, destinations.as_deref(), took));
-        outcome.response(destinations.as_deref())
+        destinations
     }
 
     /// Proves a request genuine, and reads it.
