@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -21,8 +21,8 @@ use tokio::task::JoinSet;
 /// What is answered. An error closes the connection.
 pub(crate) type Answered = io::Result<Response<Full<Bytes>>>;
 
-/// An operation, as `x-amz-target` names it, and the service that requests are signed for.
-pub(crate) type Operation = (&'static str, &'static str);
+/// An operation as `x-amz-target` names it, the service that requests are signed for, and the protocol's version.
+pub(crate) type Operation = (&'static str, &'static str, &'static str);
 
 tokio::task_local! {
     /// Who makes the call that is being answered: the header in which the SDKs say more than in `user-agent`.
@@ -65,11 +65,12 @@ where
         return Ok(refusal(404, "UnknownOperationException", "POST / is all there is"));
     }
     let target = header(&parts.headers, "x-amz-target");
-    let Some(&(operation, service)) = operations.iter().find(|(operation, _)| *operation == target) else {
+    let Some(&(operation, service, version)) = operations.iter().find(|(operation, ..)| *operation == target)
+    else {
         return Ok(refusal(400, "UnknownOperationException", target));
     };
-    let content_type = header(&parts.headers, CONTENT_TYPE.as_str());
-    if !["application/x-amz-json-1.0", "application/x-amz-json-1.1"].contains(&content_type) {
+    let content_type = format!("application/x-amz-json-{version}");
+    if header(&parts.headers, CONTENT_TYPE.as_str()) != content_type {
         return Ok(refusal(400, "SerializationException", "not the content type of the protocol"));
     }
     if !is_signed(&parts.headers, service) {
@@ -79,7 +80,11 @@ where
         return Ok(refusal(400, "SerializationException", "not JSON"));
     };
     let caller = header(&parts.headers, "x-amz-user-agent").to_owned();
-    CALLER.scope(caller, handle(operation, body)).await
+    let mut response = CALLER.scope(caller, handle(operation, body)).await?;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_str(&content_type).map_err(io::Error::other)?);
+    Ok(response)
 }
 
 /// The environment of a process that is to find a service there, `variables` naming where.
@@ -121,9 +126,8 @@ pub(crate) fn response(status: u16, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("application/x-amz-json-1.1"));
-    headers
-        .insert("x-amzn-requestid", http::HeaderValue::from_static("00000000-0000-4000-8000-000000000001"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1"));
+    headers.insert("x-amzn-requestid", HeaderValue::from_static("00000000-0000-4000-8000-000000000001"));
     response
 }
 

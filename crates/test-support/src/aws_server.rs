@@ -5,7 +5,6 @@
 //! `PutEvents` of <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>,
 //! `PutItem` and `TransactWriteItems` of <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/>, and
 //! `StartExecution` of <https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html>.
-//! Signatures are looked for and not checked.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -13,17 +12,21 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use http::HeaderValue;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
+
+use crate::aws_json::{self, Answered, Operation, response};
+
+const OPERATIONS: &[Operation] = &[
+    ("AmazonSQS.SendMessage", "sqs", "1.0"),
+    ("AWSEvents.PutEvents", "events", "1.1"),
+    ("DynamoDB_20120810.PutItem", "dynamodb", "1.0"),
+    ("DynamoDB_20120810.TransactWriteItems", "dynamodb", "1.0"),
+    ("AWSStepFunctions.StartExecution", "states", "1.0"),
+];
 
 /// Services on a free port of this machine, until it is dropped.
 #[derive(Debug)]
@@ -109,7 +112,11 @@ impl AwsServer {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::default());
-        let server = tokio::spawn(serve(listener, Arc::clone(&shared)));
+        let answering = Arc::clone(&shared);
+        let server = tokio::spawn(aws_json::serve(listener, OPERATIONS, move |target, body| {
+            let operation = target.split_once('.').map_or(target, |(_, operation)| operation);
+            respond(answering.answer(operation, &body))
+        }));
         Ok(Self { address, shared, server })
     }
 
@@ -122,14 +129,7 @@ impl AwsServer {
     /// The environment of a process that is to use it.
     #[must_use]
     pub fn environment(&self) -> Vec<(String, String)> {
-        [
-            ("AWS_ENDPOINT_URL", self.endpoint()),
-            ("AWS_REGION", "eu-central-1".to_owned()),
-            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
+        aws_json::environment(&self.endpoint(), &["AWS_ENDPOINT_URL"])
     }
 
     /// Requests for `operation` are answered so, one after the other, and then as the service does.
@@ -227,58 +227,8 @@ impl State {
     }
 }
 
-async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    // The connections end with the server.
-    let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        let _ = stream.set_nodelay(true);
-        let shared = Arc::clone(&shared);
-        connections.spawn(async move {
-            let service = service_fn(move |request| answer(Arc::clone(&shared), request));
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-        });
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-/// The service that an operation belongs to as signatures name it, its version of the protocol, and the operation.
-fn service(target: &str) -> Option<(&'static str, &'static str, &str)> {
-    let (service, operation) = target.split_once('.')?;
-    let (service, version) = match service {
-        "AmazonSQS" => ("sqs", "1.0"),
-        "AWSEvents" => ("events", "1.1"),
-        "DynamoDB_20120810" => ("dynamodb", "1.0"),
-        "AWSStepFunctions" => ("states", "1.0"),
-        _ => return None,
-    };
-    Some((service, version, operation))
-}
-
-/// An error closes the connection.
-async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
-    let (parts, body) = request.into_parts();
-    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    let refused = |kind| respond(AwsAnswer::error(400, kind), "1.0");
-    let Some((service, version, operation)) = service(header(&parts.headers, "x-amz-target")) else {
-        return refused("UnknownOperationException").await;
-    };
-    if (&parts.method, parts.uri.path()) != (&Method::POST, "/") {
-        return refused("UnknownOperationException").await;
-    }
-    if header(&parts.headers, CONTENT_TYPE.as_str()) != format!("application/x-amz-json-{version}") {
-        return refused("SerializationException").await;
-    }
-    if !header(&parts.headers, AUTHORIZATION.as_str()).contains(&format!("/{service}/aws4_request")) {
-        return respond(AwsAnswer::error(403, "MissingAuthenticationTokenException"), version).await;
-    }
-    let Ok(body) = serde_json::from_slice::<Value>(&body) else {
-        return refused("SerializationException").await;
-    };
-    respond(shared.answer(operation, &body), version).await
-}
-
-async fn respond(answer: AwsAnswer, version: &str) -> io::Result<Response<Full<Bytes>>> {
-    let (status, mut body, older) = match answer {
+async fn respond(answer: AwsAnswer) -> Answered {
+    let (status, body, older) = match answer {
         AwsAnswer::Body(body) => (200, body, None),
         AwsAnswer::Error { status, kind, older, more } => {
             let mut body = json!({"__type": kind, "message": "something about it"});
@@ -290,18 +240,10 @@ async fn respond(answer: AwsAnswer, version: &str) -> io::Result<Response<Full<B
         AwsAnswer::Hang => std::future::pending().await,
         AwsAnswer::Lost => return Err(io::Error::other("lost")),
     };
-    let mut response = Response::new(Full::new(Bytes::from(body.take().to_string())));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    let value = |text: &str| HeaderValue::from_str(text).map_err(io::Error::other);
-    headers.insert(CONTENT_TYPE, value(&format!("application/x-amz-json-{version}"))?);
-    headers.insert("x-amzn-requestid", value("00000000-0000-4000-8000-000000000001")?);
+    let mut response = response(status, Bytes::from(body.to_string()));
     if let Some(older) = older {
-        headers.insert("x-amzn-query-error", value(&format!("{older};Sender"))?);
+        let value = HeaderValue::from_str(&format!("{older};Sender")).map_err(io::Error::other)?;
+        response.headers_mut().insert("x-amzn-query-error", value);
     }
     Ok(response)
-}
-
-fn header<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::aws_json::{self, Answered, Operation, refusal, response, text};
 
 const SEND: &str = "AmazonSQS.SendMessage";
-const OPERATIONS: &[Operation] = &[(SEND, "sqs")];
+const OPERATIONS: &[Operation] = &[(SEND, "sqs", "1.0")];
 
 /// A service on a free port of this machine, until it is dropped.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ use crate::aws_json::{self, Answered, Operation, refusal, response, text};
 
 const GET_SECRET: &str = "secretsmanager.GetSecretValue";
 const GET_PARAMETER: &str = "AmazonSSM.GetParameter";
-const OPERATIONS: &[Operation] = &[(GET_SECRET, "secretsmanager"), (GET_PARAMETER, "ssm")];
+const OPERATIONS: &[Operation] = &[(GET_SECRET, "secretsmanager", "1.1"), (GET_PARAMETER, "ssm", "1.1")];
 
 const CURRENT: &str = "AWSCURRENT";
 const PREVIOUS: &str = "AWSPREVIOUS";

@@ -21,7 +21,7 @@ use crate::aws_json::{self, Answered, Operation, refusal, response, text};
 
 const TRANSLATE: &str = "AWSShineFrontendService_20170701.TranslateText";
 const GET_PARAMETER: &str = "AmazonSSM.GetParameter";
-const OPERATIONS: &[Operation] = &[(TRANSLATE, "translate"), (GET_PARAMETER, "ssm")];
+const OPERATIONS: &[Operation] = &[(TRANSLATE, "translate", "1.1"), (GET_PARAMETER, "ssm", "1.1")];
 
 /// The longest text that Amazon Translate takes at once, in bytes.
 pub const MAX_TEXT_BYTES: usize = 10_000;
