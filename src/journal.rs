@@ -168,7 +168,10 @@ struct Line<'l> {
     Published: usize,
     Failed: usize,
     DeadLettered: u8,
-    Latency: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    Latency: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    QueueLatency: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     EventAge: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -185,48 +188,54 @@ struct Metadata<'d> {
     CloudWatchMetrics: &'d RawValue,
 }
 
-/// Which members of a line are metrics. That is the same for every line of a kind, and written once.
-struct Directives([[Box<RawValue>; 2]; 2]);
-
-static DIRECTIVES: LazyLock<Directives> = LazyLock::new(Directives::new);
-
-impl Directives {
-    fn new() -> Self {
-        Self([false, true].map(|has_event| [false, true].map(|refused| directives(has_event, refused))))
-    }
-
-    fn of(&self, has_event: bool, refused: bool) -> &RawValue {
-        let [[neither, refusal], [event, both]] = &self.0;
-        match (has_event, refused) {
-            (false, false) => neither,
-            (false, true) => refusal,
-            (true, false) => event,
-            (true, true) => both,
-        }
-    }
+/// What decides which members of a line are metrics.
+#[derive(Clone, Copy)]
+struct Kind {
+    /// Nobody waits for the answer: its time is a metric of its own, for it says nothing about those who wait.
+    from_queue: bool,
+    has_event: bool,
+    refused: bool,
 }
 
-fn directives(has_event: bool, refused: bool) -> Box<RawValue> {
-    let metric = |name: &str, unit: &str| json!({"Name": name, "Unit": unit});
-    let mut metrics = vec![
-        metric("Received", "Count"),
-        metric("Published", "Count"),
-        metric("Failed", "Count"),
-        metric("DeadLettered", "Count"),
-        metric("Latency", "Milliseconds"),
-    ];
-    metrics.extend(has_event.then(|| metric("EventAge", "Milliseconds")));
-    let mut directives =
-        vec![json!({"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": metrics})];
-    directives.extend(refused.then(|| {
-        json!({
-            "Namespace": NAMESPACE,
-            "Dimensions": [["FunctionName"], ["FunctionName", "Reason"]],
-            "Metrics": [metric("Refused", "Count")],
-        })
-    }));
-    // Strings under string keys: there is nothing in these that JSON cannot say.
-    serde_json::value::to_raw_value(&directives).unwrap_or_default()
+/// Which members of a line are metrics. That is the same for every line of a kind, and written once.
+static DIRECTIVES: LazyLock<[Box<RawValue>; Kind::COUNT]> =
+    LazyLock::new(|| std::array::from_fn(|place| Kind::at(place).directives()));
+
+impl Kind {
+    const COUNT: usize = 8;
+
+    fn place(self) -> usize {
+        [self.from_queue, self.has_event, self.refused]
+            .iter()
+            .fold(0, |place, yes| place * 2 + usize::from(*yes))
+    }
+
+    const fn at(place: usize) -> Self {
+        Self { from_queue: place & 4 != 0, has_event: place & 2 != 0, refused: place & 1 != 0 }
+    }
+
+    fn directives(self) -> Box<RawValue> {
+        let metric = |name: &str, unit: &str| json!({"Name": name, "Unit": unit});
+        let mut metrics = vec![
+            metric("Received", "Count"),
+            metric("Published", "Count"),
+            metric("Failed", "Count"),
+            metric("DeadLettered", "Count"),
+            metric(if self.from_queue { "QueueLatency" } else { "Latency" }, "Milliseconds"),
+        ];
+        metrics.extend(self.has_event.then(|| metric("EventAge", "Milliseconds")));
+        let mut directives =
+            vec![json!({"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": metrics})];
+        directives.extend(self.refused.then(|| {
+            json!({
+                "Namespace": NAMESPACE,
+                "Dimensions": [["FunctionName"], ["FunctionName", "Reason"]],
+                "Metrics": [metric("Refused", "Count")],
+            })
+        }));
+        // Strings under string keys: there is nothing in these that JSON cannot say.
+        serde_json::value::to_raw_value(&directives).unwrap_or_default()
+    }
 }
 
 /// Milliseconds, to the microsecond.
@@ -278,6 +287,8 @@ impl Ended<'_> {
     fn line(&self, function: &str, timestamp: &str) -> Vec<u8> {
         let refused = matches!(self.outcome, Outcome::Refused(_));
         let age = self.entry.event.as_ref().map(|event| event.age_ms);
+        let kind = Kind { from_queue: self.entry.queue.is_some(), has_event: age.is_some(), refused };
+        let took = millis(self.took);
         let line = Line {
             timestamp,
             level: self.level(),
@@ -288,14 +299,15 @@ impl Ended<'_> {
             destinations: self.destinations,
             _aws: Metadata {
                 Timestamp: self.entry.at,
-                CloudWatchMetrics: DIRECTIVES.of(age.is_some(), refused),
+                CloudWatchMetrics: DIRECTIVES.get(kind.place()).map_or(RawValue::NULL, AsRef::as_ref),
             },
             FunctionName: function,
             Received: 1,
             Published: self.published(),
             Failed: self.failed(),
             DeadLettered: u8::from(matches!(self.outcome, Outcome::DeadLettered(_))),
-            Latency: millis(self.took),
+            Latency: (!kind.from_queue).then_some(took),
+            QueueLatency: kind.from_queue.then_some(took),
             EventAge: age,
             Refused: refused.then_some(1),
             Reason: refused.then(|| self.outcome.name()),
@@ -359,7 +371,10 @@ mod tests {
     use crate::webhook::tests::{NOW, event_with};
 
     fn line(outcome: &Outcome<'_>, with_event: bool) -> serde_json::Value {
-        let mut entry = Entry::new(NOW, Some("id-1".into()));
+        line_of(Entry::new(NOW, Some("id-1".into())), outcome, with_event)
+    }
+
+    fn line_of(mut entry: Entry, outcome: &Outcome<'_>, with_event: bool) -> serde_json::Value {
         if with_event {
             let event = event_with("chat", "in", 7, |event| {
                 event.token_id = Some("mo".into());
@@ -437,18 +452,39 @@ mod tests {
             (Outcome::Delivered(Vec::new()), true),
             (Outcome::Refused(Refusal::Method), false),
         ] {
-            let line = line(&outcome, with_event);
-            for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
-                for metric in directive["Metrics"].as_array().unwrap() {
-                    let name = metric["Name"].as_str().unwrap();
-                    assert!(line[name].is_number(), "{name} in {line}");
-                }
-                for dimension in
-                    directive["Dimensions"].as_array().unwrap().iter().flat_map(|set| set.as_array().unwrap())
-                {
-                    assert!(line[dimension.as_str().unwrap()].is_string(), "{dimension} in {line}");
+            for queue in [None, Some("letters")] {
+                let mut entry = Entry::new(NOW, None);
+                entry.queue = queue.map(str::to_owned);
+                let line = line_of(entry, &outcome, with_event);
+                for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
+                    for metric in directive["Metrics"].as_array().unwrap() {
+                        let name = metric["Name"].as_str().unwrap();
+                        assert!(line[name].is_number(), "{name} in {line}");
+                    }
+                    for dimension in directive["Dimensions"]
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .flat_map(|set| set.as_array().unwrap())
+                    {
+                        assert!(line[dimension.as_str().unwrap()].is_string(), "{dimension} in {line}");
+                    }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_time_that_a_message_of_a_queue_took_is_not_among_those_that_somebody_waits_for() {
+        let from_queue = Entry::new(NOW, None).from_queue("letters".into());
+        for (entry, has, has_not) in
+            [(Entry::new(NOW, None), "Latency", "QueueLatency"), (from_queue, "QueueLatency", "Latency")]
+        {
+            let line = line_of(entry, &Outcome::Ignored, true);
+            assert_eq!(line[has], 1.5);
+            assert!(line.get(has_not).is_none(), "{line}");
+            let declared = &line["_aws"]["CloudWatchMetrics"][0]["Metrics"][4]["Name"];
+            assert_eq!(declared, has);
         }
     }
 
