@@ -69,6 +69,12 @@ impl DeadLetters {
         short(&self.queue) == name
     }
 
+    /// Whether they are taken out of the queue in the order in which they were put in.
+    #[must_use]
+    pub fn keep_order(&self) -> bool {
+        is_fifo(&self.queue)
+    }
+
     /// Writes one for the destinations that did not take the event.
     ///
     /// # Errors
@@ -81,7 +87,7 @@ impl DeadLetters {
         trail: &Trail,
         deadline: Instant,
     ) -> Result<(), DeliveryError> {
-        let is_fifo = is_fifo(&self.queue);
+        let is_fifo = self.keep_order();
         let message = QueueMessage {
             queue: self.queue.clone(),
             body: body(event, deliveries, now),

@@ -168,6 +168,67 @@ async fn a_letter_that_comes_back_is_for_its_destinations_only() {
 }
 
 #[tokio::test]
+async fn of_a_letter_that_some_take_only_the_others_are_tried_again() {
+    let queues = QueueServer::start().await.unwrap();
+    let sender = start(LAMBDA, &queues, &[]).await;
+    for topic in ["a", "b", "c"] {
+        refuse(&sender, topic, Code::Unavailable);
+    }
+    sender.deliver(LAMBDA, 1, "hello").await;
+    let all = queues.bodies(DEAD).remove(0);
+    let places = |letter: &str| -> Vec<Value> {
+        let letter: Value = serde_json::from_str(letter).unwrap();
+        let destinations = letter["dead_letter"]["destinations"].as_array().unwrap();
+        destinations.iter().map(|one| one["place"].clone()).collect()
+    };
+    assert_eq!(places(&all), [0, 1, 2]);
+
+    let function = start(LAMBDA, &queues, &[]).await;
+    refuse(&function, "b", Code::PermissionDenied);
+    refuse(&function, "c", Code::Unavailable);
+    assert_eq!(batch(&function, &[record(DEAD, "m1", &all)]).await, [""; 0], "another has its place");
+    let [_, rest] = &queues.bodies(DEAD)[..] else { panic!("{:?}", queues.bodies(DEAD)) };
+    assert_eq!(places(rest), [1, 2]);
+
+    // None of these takes it: it stays, with its count of receives, and nothing new is written.
+    for code in [Code::Unavailable, Code::PermissionDenied] {
+        function.momento.clear_faults();
+        refuse(&function, "b", code);
+        refuse(&function, "c", code);
+        assert_eq!(batch(&function, &[record(DEAD, "m2", rest)]).await, ["m2"]);
+        assert_eq!(queues.bodies(DEAD).len(), 2);
+    }
+    function.momento.clear_faults();
+    assert_eq!(batch(&function, &[record(DEAD, "m2", rest)]).await, [""; 0]);
+    assert_eq!(published(&function), ["HELLO"; 3].map(|text| vec![text.to_owned()]));
+
+    // Where the rest cannot be written, nothing is lost.
+    let other = start(LAMBDA, &queues, &[]).await;
+    refuse(&other, "b", Code::Unavailable);
+    queues.fail(DEAD, queue_server::Fault::Refused(403, "AccessDenied"));
+    assert_eq!(batch(&other, &[record(DEAD, "m1", &all)]).await, ["m1"]);
+}
+
+#[tokio::test]
+async fn a_letter_in_a_fifo_queue_stays_whole_where_it_is() {
+    const ORDERED: &str = "dead-letters.fifo";
+    let queues = QueueServer::start().await.unwrap();
+    let url = queues.url(ORDERED);
+    let function = start(LAMBDA, &queues, &[("DEAD_LETTER_QUEUE_URL", &url)]).await;
+    for topic in ["a", "b", "c"] {
+        refuse(&function, topic, Code::Unavailable);
+    }
+    function.deliver(LAMBDA, 1, "hello").await;
+    let letter = queues.bodies(ORDERED).remove(0);
+    function.momento.clear_faults();
+    refuse(&function, "b", Code::Unavailable);
+    let mut record = record(ORDERED, "m1", &letter);
+    record["attributes"]["MessageGroupId"] = json!("group");
+    assert_eq!(batch(&function, &[record]).await, ["m1"]);
+    assert_eq!(queues.bodies(ORDERED).len(), 1, "what is written anew would be overtaken");
+}
+
+#[tokio::test]
 async fn a_letter_whose_destination_is_gone_stays_in_the_queue_and_one_that_moved_is_found() {
     let queues = QueueServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
