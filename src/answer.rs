@@ -54,7 +54,7 @@ pub enum Refusal {
     /// The body broke off, or was not framed as HTTP frames it.
     #[error("the body did not arrive whole")]
     BodyBroken,
-    /// The invocation of the Lambda function is not an HTTP request.
+    /// What a gateway hands to the Lambda function is not an HTTP request.
     #[error("the invocation is not an HTTP request")]
     NotHttp,
     /// It is not proven genuine.
