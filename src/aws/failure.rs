@@ -44,6 +44,11 @@ impl Failure {
         Self { reason, detail, source: Some(code.to_owned().into()) }
     }
 
+    /// An answer of success that says nothing of what was done: it may be that of something else than the service.
+    pub(super) const fn unsaid() -> Self {
+        Self::new(Reason::Internal, "the service's answer does not say what was done")
+    }
+
     /// The caller's time is up.
     pub(super) const fn timed_out() -> Self {
         Self::new(Reason::TimedOut, "no answer in time")
