@@ -176,6 +176,8 @@ impl<T: Send + Sync + 'static> Rotating<T> {
         // In a task of its own: a request that ends does not call it off.
         let task = tokio::spawn(async move { room.refresh().await });
         let flight = task.map(drop).boxed().shared();
+        // It is over when it is, and not only when somebody asks: nobody may ever.
+        tokio::spawn(flight.clone());
         progress.flight = Some(flight.clone());
         if matches!(cause, Cause::Age(_)) {
             origin.keeper.beside.add(flight.clone());
@@ -370,6 +372,8 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3_600);
     const ALMOST: Duration = Duration::from_secs(3_599);
+    /// Only a test that fails waits for it.
+    const PATIENCE: Duration = Duration::from_secs(10);
 
     /// A value that is `old` and may become an hour old, of a secret that is `new` by now.
     async fn fixture(max_age: Option<Duration>) -> Fixture {
@@ -505,6 +509,23 @@ mod tests {
         let _ = value.current();
         value.settled().await;
         assert_eq!(store.fetches(), 2, "its age begins anew");
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_over_all_the_same() {
+        let Fixture { store, clock, value } = fixture(Some(HOUR)).await;
+        for (fetches, text) in [(2, "second"), (3, "third")] {
+            store.put(text, None);
+            clock.advance(HOUR);
+            let _ = value.current();
+            let changed = async {
+                while *value.current() != text {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, changed).await.expect("it is fetched");
+            assert_eq!(store.fetches(), fetches);
+        }
     }
 
     #[tokio::test]
