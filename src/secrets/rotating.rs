@@ -4,7 +4,9 @@
 //!
 //! - Somebody was refused with it, or refused another by it. That may be a rotation, and whoever noticed waits
 //!   to go on with what is new. It may be a forgery as well, of which there can be any number: so this happens
-//!   at most once in a [pause](Policy::pause), however many ask, and each asker is told what came of it.
+//!   at most once in a [pause](Policy::pause), however many ask, and each asker is told what came of it. After one that
+//!   failed the pause is [short](Policy::FIRST_PAUSE) at first: the service may be well again, and nobody knows yet
+//!   whether there is something new.
 //! - It has reached its [age](Policy::max_age). It is fetched beside the next use, which goes on with what
 //!   there is. There is no timer, for Lambda stops the clock between two invocations; and it stops what is being
 //!   fetched as well, so that there [`settled`](Rotating::settled) is waited for before an answer is given.
@@ -29,13 +31,22 @@ use crate::config::ConfigErrors;
 pub struct Policy {
     /// After how long it is fetched without anybody asking for it; `None` for never.
     pub max_age: Option<Duration>,
-    /// How long nothing is fetched after it was fetched because of a refusal, or could not be fetched.
+    /// How long nothing is fetched after it was fetched because of a refusal; for its age, after it could not be.
     pub pause: Duration,
 }
 
 impl Policy {
     /// The pause of a function.
     pub const PAUSE: Duration = Duration::from_secs(60);
+
+    /// How long nothing is fetched for a refusal after one fetch that failed. It doubles with each that fails, up to
+    /// the whole pause: who sends forged signatures does not keep a service down that is just about to get up.
+    pub const FIRST_PAUSE: Duration = Duration::from_secs(2);
+
+    /// The pause after so many fetches in a row that failed.
+    fn pause_after(&self, failures: u32) -> Duration {
+        Self::FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(30)).min(self.pause)
+    }
 }
 
 /// What a value that rotates needs to be fetched again.
@@ -78,14 +89,23 @@ struct Origin<T> {
 struct Progress {
     /// What the value was made of.
     secret: Versioned<SecretText>,
-    /// When it was last fetched because of a refusal.
-    refused: Option<Millis>,
+    /// Since when, and for how long, it is not fetched because of a refusal.
+    held: Option<(Millis, Duration)>,
+    /// How many times in a row it could not be fetched.
+    failures: u32,
     /// Done where it is over.
     flight: Option<Flight>,
 }
 
 /// It is being fetched. Many may wait for it, and it goes on without any of them.
 type Flight = Shared<BoxFuture<'static, ()>>;
+
+/// Somebody who waits for what is being fetched. Who stops before it is over leaves it to those who wait until
+/// everything is settled.
+struct Waiting<'b> {
+    flights: Vec<Flight>,
+    beside: &'b Beside,
+}
 
 impl<T: Send + Sync + 'static> Rotating<T> {
     /// A value that stays as it is.
@@ -105,7 +125,7 @@ impl<T: Send + Sync + 'static> Rotating<T> {
     ) -> Result<Self, ConfigErrors> {
         let secret = pick(&*wanted, fetched)?;
         let value = wanted.read(&secret)?;
-        let progress = Mutex::new(Progress { secret, refused: None, flight: None });
+        let progress = Mutex::new(Progress { secret, held: None, failures: 0, flight: None });
         let origin = Origin { wanted, keeper, due: AtomicU64::new(Millis::MAX), progress };
         origin.fetched();
         Ok(Self::with(value, Some(origin)))
@@ -138,22 +158,23 @@ impl<T: Send + Sync + 'static> Rotating<T> {
                 return Some(value);
             }
             // One that others began may have been too early for what was refused here: then this one is
-            // entitled to another, unless they were refused too.
-            self.fetch(origin, Cause::Refusal)?.await;
+            // entitled to another, unless they were refused too, or it failed.
+            let flights = vec![self.fetch(origin, Cause::Refusal)?];
+            Waiting { flights, beside: &origin.keeper.beside }.until_over().await;
         }
     }
 
     /// Waits until nothing is being fetched any more that nobody waits for: neither for this value nor for the
-    /// others of its keeper. Of several who call it, one waits.
+    /// others of its keeper. Of several who call it, one waits. Where that one stops before, the next one waits.
     pub async fn settled(&self) {
         let Some(origin) = &self.room.origin else { return };
         let flights = std::mem::take(&mut *origin.keeper.beside.lock());
-        join_all(flights).await;
+        Waiting { flights, beside: &origin.keeper.beside }.until_over().await;
     }
 
     /// Joins those who wait for it, or has it fetched, if that may be.
     fn fetch(&self, origin: &Origin<T>, cause: Cause) -> Option<Flight> {
-        let mut progress = origin.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut progress = origin.progress();
         if let Some(flight) = progress.flight.as_ref().filter(|flight| flight.peek().is_none()) {
             return Some(flight.clone());
         }
@@ -164,11 +185,11 @@ impl<T: Send + Sync + 'static> Rotating<T> {
             Cause::Refusal => {
                 let now = origin.keeper.clock.now();
                 // None where the clock was set back: better once too often than never again.
-                let since = progress.refused.and_then(|refused| now.checked_sub(refused));
-                if since.is_some_and(|since| u128::from(since) < origin.keeper.policy.pause.as_millis()) {
+                let held = progress.held.and_then(|(since, pause)| Some((now.checked_sub(since)?, pause)));
+                if held.is_some_and(|(since, pause)| u128::from(since) < pause.as_millis()) {
                     return None;
                 }
-                progress.refused = Some(now);
+                progress.held = Some((now, origin.keeper.policy.pause));
             }
         }
         origin.due_in(Some(origin.keeper.policy.pause));
@@ -193,8 +214,22 @@ impl Beside {
 
     fn add(&self, flight: Flight) {
         let mut flights = self.lock();
-        flights.retain(|flight| flight.peek().is_none());
-        flights.push(flight);
+        flights.retain(|other| other.peek().is_none() && !other.ptr_eq(&flight));
+        if flight.peek().is_none() {
+            flights.push(flight);
+        }
+    }
+}
+
+impl Waiting<'_> {
+    async fn until_over(self) {
+        join_all(self.flights.iter().cloned()).await;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.flights.drain(..).for_each(|flight| self.beside.add(flight));
     }
 }
 
@@ -221,6 +256,7 @@ impl<T: Send + Sync + 'static> Room<T> {
                 }
             }
             Err(ConfigErrors(faults)) => {
+                origin.failed();
                 for error in faults {
                     tracing::warn!(setting, %error, "a secret could not be fetched again; what there was is used on");
                 }
@@ -230,7 +266,7 @@ impl<T: Send + Sync + 'static> Room<T> {
 
     /// Puts the value of `secret` in the place of the one that there is, if it is another.
     fn replace(&self, origin: &Origin<T>, secret: Versioned<SecretText>) -> Result<bool, ConfigErrors> {
-        let mut progress = origin.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut progress = origin.progress();
         if progress.secret == secret {
             return Ok(false);
         }
@@ -242,9 +278,21 @@ impl<T: Send + Sync + 'static> Room<T> {
 }
 
 impl<T> Origin<T> {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// It is as it should be, from now on for as long as it may age.
     fn fetched(&self) {
+        self.progress().failures = 0;
         self.due_in(self.keeper.policy.max_age);
+    }
+
+    /// It could not be fetched. The pause begins now: a fetch that hangs takes longer than the first.
+    fn failed(&self) {
+        let mut progress = self.progress();
+        progress.failures = progress.failures.saturating_add(1);
+        progress.held = Some((self.keeper.clock.now(), self.keeper.policy.pause_after(progress.failures)));
     }
 
     fn due_in(&self, time: Option<Duration>) {
@@ -482,6 +530,72 @@ mod tests {
         clock.advance(Policy::PAUSE);
         store.put("new", None);
         assert!(is(value.instead_of(&used).await.as_ref(), Some("new")));
+    }
+
+    #[tokio::test]
+    async fn the_pause_after_a_failure_is_short_and_grows() {
+        let Fixture { store, clock, value } = fixture(Some(HOUR)).await;
+        let used = value.current();
+        let is_fetched = async || {
+            let before = store.fetches();
+            let told = value.instead_of(&used).await;
+            assert!(told.is_none(), "{told:?}");
+            store.fetches() > before
+        };
+        store.fail(Reason::Unavailable);
+        assert!(is_fetched().await);
+        for seconds in [2, 4, 8, 16, 32, 60, 60] {
+            clock.advance(Duration::from_millis(seconds * 1_000 - 1));
+            assert!(!is_fetched().await, "{seconds}");
+            clock.advance(Duration::from_millis(1));
+            assert!(is_fetched().await, "{seconds}");
+        }
+        // It is well again: the whole pause, and the next failure is a first one.
+        store.put("old", None);
+        clock.advance(Policy::PAUSE);
+        assert!(is_fetched().await);
+        store.fail(Reason::Unavailable);
+        clock.advance(Duration::from_millis(59_999));
+        assert!(!is_fetched().await);
+        clock.advance(Duration::from_millis(1));
+        assert!(is_fetched().await);
+        store.put("new", None);
+        clock.advance(Policy::FIRST_PAUSE);
+        assert!(is(value.instead_of(&used).await.as_ref(), Some("new")));
+    }
+
+    #[tokio::test]
+    async fn the_pause_begins_when_a_fetch_has_failed() {
+        let Fixture { store, clock, value } = fixture(Some(HOUR)).await;
+        store.fail(Reason::Unavailable);
+        store.close();
+        let used = value.current();
+        let failing = async {
+            while store.fetches() < 2 {
+                tokio::task::yield_now().await;
+            }
+            clock.advance(Policy::FIRST_PAUSE * 2);
+            store.open();
+        };
+        let (told, ()) = tokio::join!(value.instead_of(&used), failing);
+        assert!(told.is_none());
+        assert!(value.instead_of(&used).await.is_none());
+        assert_eq!(store.fetches(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_who_was_refused_no_longer_waits_for_is_waited_for_in_the_end() {
+        let moment = Duration::from_millis(1);
+        let Fixture { store, value, .. } = fixture(Some(HOUR)).await;
+        store.close();
+        assert!(tokio::time::timeout(moment, value.instead_of(&value.current())).await.is_err());
+        // Who has no time for it leaves it to the next.
+        for _ in 0..2 {
+            assert!(tokio::time::timeout(moment, value.settled()).await.is_err());
+        }
+        store.open();
+        value.settled().await;
+        assert_eq!((store.fetches(), value.current().as_str()), (2, "new"));
     }
 
     #[tokio::test(start_paused = true)]
