@@ -22,7 +22,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, join_all};
 use momento_webhook::Millis;
 
-use super::{SecretError, SecretStore, SecretText, Versioned, Wanted, fetch_one, pick};
+use super::{Kept, SecretError, SecretStore, SecretText, Versioned, Wanted, fetch_one, pick};
 use crate::clock::Clock;
 use crate::config::ConfigErrors;
 
@@ -120,14 +120,18 @@ impl<T: Send + Sync + 'static> Rotating<T> {
     /// When it could not be fetched, or is not what is wanted.
     pub fn start(
         wanted: Arc<dyn Wanted<Value = T>>,
-        fetched: Result<&Versioned<SecretText>, &SecretError>,
+        fetched: Result<&Kept, &SecretError>,
         keeper: Keeper,
     ) -> Result<Self, ConfigErrors> {
         let secret = pick(&*wanted, fetched)?;
         let value = wanted.read(&secret)?;
         let progress = Mutex::new(Progress { secret, held: None, failures: 0, flight: None });
         let origin = Origin { wanted, keeper, due: AtomicU64::new(Millis::MAX), progress };
-        origin.fetched();
+        if fetched.is_ok_and(Kept::is_half) {
+            origin.half_fetched();
+        } else {
+            origin.fetched();
+        }
         Ok(Self::with(value, Some(origin)))
     }
 
@@ -248,9 +252,16 @@ impl<T: Send + Sync + 'static> Room<T> {
         let Some(origin) = &self.origin else { return };
         let setting = origin.wanted.setting();
         let fetched = fetch_one(&*origin.keeper.store, &origin.wanted.id().name).await;
-        match pick(&*origin.wanted, fetched.as_ref()).and_then(|secret| self.replace(origin, secret)) {
+        let is_half = fetched.as_ref().is_ok_and(Kept::is_half);
+        let picked = pick(&*origin.wanted, fetched.as_ref());
+        match picked.and_then(|secret| self.replace(origin, secret, is_half)) {
             Ok(is_new) => {
-                origin.fetched();
+                if is_half {
+                    origin.failed();
+                    origin.half_fetched();
+                } else {
+                    origin.fetched();
+                }
                 if is_new {
                     tracing::info!(setting, "a secret has changed");
                 }
@@ -264,9 +275,20 @@ impl<T: Send + Sync + 'static> Room<T> {
         }
     }
 
-    /// Puts the value of `secret` in the place of the one that there is, if it is another.
-    fn replace(&self, origin: &Origin<T>, secret: Versioned<SecretText>) -> Result<bool, ConfigErrors> {
+    /// Puts the value of `secret` in the place of the one that there is, if it is another. Of one that is half
+    /// fetched, the version before is taken from what there is: who still uses that is not to be refused for now.
+    fn replace(
+        &self,
+        origin: &Origin<T>,
+        mut secret: Versioned<SecretText>,
+        is_half: bool,
+    ) -> Result<bool, ConfigErrors> {
         let mut progress = origin.progress();
+        if is_half {
+            let Versioned { current, previous } = &progress.secret;
+            secret.previous =
+                if secret.current == *current { previous.clone() } else { Some(current.clone()) };
+        }
         if progress.secret == secret {
             return Ok(false);
         }
@@ -295,13 +317,21 @@ impl<T> Origin<T> {
         progress.held = Some((self.keeper.clock.now(), self.keeper.policy.pause_after(progress.failures)));
     }
 
+    /// Its current version is as it should be, and the one before it is to be known soon: also of what never ages, for
+    /// meanwhile one may be accepted that no longer counts.
+    fn half_fetched(&self) {
+        let pause = self.keeper.policy.pause_after(self.progress().failures);
+        self.due.store(self.after(pause), Ordering::Relaxed);
+    }
+
     fn due_in(&self, time: Option<Duration>) {
         // Nothing is due of what never ages, not even when it could not be fetched.
         let time = time.filter(|_| self.keeper.policy.max_age.is_some());
-        let due = time.map_or(Millis::MAX, |time| {
-            self.keeper.clock.now().saturating_add(Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX))
-        });
-        self.due.store(due, Ordering::Relaxed);
+        self.due.store(time.map_or(Millis::MAX, |time| self.after(time)), Ordering::Relaxed);
+    }
+
+    fn after(&self, time: Duration) -> Millis {
+        self.keeper.clock.now().saturating_add(Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX))
     }
 }
 
@@ -323,6 +353,7 @@ impl<T> fmt::Debug for Room<T> {
 mod tests {
     use futures_util::future::join_all;
     use tokio::sync::Semaphore;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::config::{SecretId, SecretName};
@@ -332,6 +363,8 @@ mod tests {
     #[derive(Debug)]
     struct FakeStore {
         secret: Mutex<Result<Versioned<SecretText>, Reason>>,
+        /// Why the version before cannot be had.
+        previous: Mutex<Option<Reason>>,
         fetches: AtomicU64,
         gate: Semaphore,
     }
@@ -344,6 +377,10 @@ mod tests {
 
         fn fail(&self, reason: Reason) {
             *self.secret.lock().unwrap() = Err(reason);
+        }
+
+        fn fail_previous(&self, reason: Option<Reason>) {
+            *self.previous.lock().unwrap() = reason;
         }
 
         fn close(&self) {
@@ -360,15 +397,17 @@ mod tests {
     }
 
     impl SecretStore for FakeStore {
-        fn fetch<'s>(
-            &'s self,
-            _: &'s SecretName,
-        ) -> BoxFuture<'s, Result<Versioned<SecretText>, SecretError>> {
+        fn fetch<'s>(&'s self, _: &'s SecretName, _: Instant) -> BoxFuture<'s, Result<Kept, SecretError>> {
             self.fetches.fetch_add(1, Ordering::SeqCst);
             async {
                 drop(self.gate.acquire().await);
                 let failed = |reason| SecretError { reason, detail: "failed", source: None };
-                self.secret.lock().unwrap().clone().map_err(failed)
+                let Versioned { current, previous } = self.secret.lock().unwrap().clone().map_err(failed)?;
+                let previous = match *self.previous.lock().unwrap() {
+                    None => Ok(previous),
+                    Some(reason) => Err(failed(reason)),
+                };
+                Ok(Kept { current, previous })
             }
             .boxed()
         }
@@ -428,6 +467,7 @@ mod tests {
         let secret = Versioned { current: SecretText::new("old"), previous: None };
         let store = Arc::new(FakeStore {
             secret: Mutex::new(Ok(secret)),
+            previous: Mutex::new(None),
             fetches: AtomicU64::new(0),
             gate: Semaphore::new(1_000),
         });
@@ -448,6 +488,16 @@ mod tests {
 
     fn is(value: Option<&Arc<String>>, expected: Option<&str>) -> bool {
         value.map(|value| value.as_str()) == expected
+    }
+
+    /// The current version and the one before it.
+    fn versions(value: &Rotating<String>) -> [Option<String>; 2] {
+        let secret = value.room.origin.as_ref().unwrap().progress().secret.clone();
+        [Some(secret.current), secret.previous].map(|text| text.map(|text| text.reveal().to_owned()))
+    }
+
+    fn are(value: &Rotating<String>, current: &str, previous: Option<&str>) -> bool {
+        versions(value) == [Some(current), previous].map(|text| text.map(str::to_owned))
     }
 
     #[tokio::test]
@@ -596,6 +646,52 @@ mod tests {
         store.open();
         value.settled().await;
         assert_eq!((store.fetches(), value.current().as_str()), (2, "new"));
+    }
+
+    #[tokio::test]
+    async fn a_version_before_that_cannot_be_read_is_none() {
+        for reason in [Reason::PermissionDenied, Reason::InvalidArgument] {
+            let Fixture { store, clock, value } = fixture(Some(HOUR)).await;
+            store.fail_previous(Some(reason));
+            assert!(is(value.instead_of(&value.current()).await.as_ref(), Some("new")));
+            assert!(are(&value, "new", None), "{reason}: {:?}", versions(&value));
+            clock.advance(ALMOST);
+            assert_eq!((value.current().as_str(), store.fetches()), ("new", 2), "{reason}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_version_before_that_is_not_known_for_now_is_what_it_was_and_fetched_soon() {
+        for (max_age, reason) in [(Some(HOUR), Reason::RateLimited), (None, Reason::TimedOut)] {
+            let Fixture { store, clock, value } = fixture(max_age).await;
+            store.fail_previous(Some(reason));
+            assert!(is(value.instead_of(&value.current()).await.as_ref(), Some("new")));
+            assert!(are(&value, "new", Some("old")), "who still uses the old one is not to be refused");
+            for pause in [2, 4] {
+                let fetches = store.fetches();
+                clock.advance(Duration::from_millis(pause * 1_000 - 1));
+                let _ = value.current();
+                value.settled().await;
+                assert_eq!(store.fetches(), fetches, "{pause}");
+                clock.advance(Duration::from_millis(1));
+                let _ = value.current();
+                value.settled().await;
+                assert_eq!(store.fetches(), fetches + 1, "{pause}");
+                assert!(are(&value, "new", Some("old")), "{:?}", versions(&value));
+            }
+            // It was changed twice: the old one is not to be accepted.
+            store.put("new", Some("between"));
+            store.fail_previous(None);
+            clock.advance(Duration::from_secs(8));
+            let _ = value.current();
+            value.settled().await;
+            assert!(are(&value, "new", Some("between")), "{:?}", versions(&value));
+            let fetches = store.fetches();
+            clock.advance(ALMOST);
+            let _ = value.current();
+            value.settled().await;
+            assert_eq!(store.fetches(), fetches, "all is known");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,10 +6,11 @@ use futures_util::future::join_all;
 use momento_local::{Fault, MomentoLocal, Rpc};
 use serde_json::json;
 use test_support::Answer;
-use test_support::process::Process;
+use test_support::process::{PATIENCE, Process};
 use test_support::runtime_api::RuntimeApi;
 use test_support::secrets_server::{SecretRequest, SecretsServer};
 use test_support::signed;
+use tokio::time::timeout;
 use tonic::Code;
 
 use crate::support::{BOTH, CACHE, Function, INBOUND, OUTBOUND, Way, listening, program, settings};
@@ -44,7 +45,7 @@ async fn start(way: Way, key: &str, secrets: &SecretsServer, with: &[(&str, &str
         environment.extend(runtime_api.environment());
         let process = Process::start(program(), environment).unwrap();
         // By then, everything is fetched.
-        runtime_api.wait_for_pollers(1).await;
+        timeout(PATIENCE, runtime_api.wait_for_pollers(1)).await.expect("it starts");
         return Function::over(momento, process, Some(runtime_api), 0);
     }
     let process = Process::start(program(), environment).unwrap();
@@ -260,6 +261,74 @@ async fn a_fetch_that_fails_right_after_a_rotation_is_made_up_for_in_seconds() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         assert_eq!(deliver(&function, way, OLD, number + 1, "old").await.status, 200, "{way:?}");
+        shows_no_secret(&function);
+    }
+}
+
+/// A secret or a parameter that moved to another key of KMS, for example.
+#[tokio::test]
+async fn a_version_before_that_cannot_be_read_keeps_nobody_from_using_the_current_one() {
+    let way = BOTH[0];
+    for (name, id, named, refusal, said) in [
+        ("chat/keys", "chat/keys", "secret chat/keys", "AccessDeniedException", "kms:Decrypt"),
+        ("chat/keys", "chat/keys", "secret chat/keys", "DecryptionFailure", "its key cannot be used"),
+        ("/k", "ssm:/k", "parameter /k", "AccessDeniedException", "kms:Decrypt"),
+        ("/k", "ssm:/k", "parameter /k", "InvalidKeyId", "its key cannot be used"),
+        ("/k", "ssm:/k", "parameter /k", "KMS.DisabledException", "its key cannot be used"),
+    ] {
+        let secrets = SecretsServer::start().await.unwrap();
+        secrets.put(name, "the first");
+        secrets.put(name, OLD);
+        secrets.refuse_previous(name, 400, refusal);
+        let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", id)];
+        let function = start(way, OLD_KEY, &secrets, &with).await;
+        assert_eq!(deliver(&function, way, OLD, 1, "one").await.status, 200, "{id} {refusal}");
+        secrets.put(name, NEW);
+        assert_eq!(deliver(&function, way, NEW, 2, "two").await.status, 200, "{id} {refusal}");
+        let output = function.process.output();
+        let is_it = |line: &&String| {
+            let parts = ["WARN", "the version before of a secret", named, refusal, said];
+            parts.iter().all(|part| line.contains(part))
+        };
+        assert_eq!(output.iter().filter(is_it).count(), 2, "{id} {refusal}: {output:?}");
+        shows_no_secret(&function);
+    }
+}
+
+#[tokio::test]
+async fn a_version_before_that_hangs_keeps_nobody_from_using_the_current_one() {
+    let way = BOTH[0];
+    for (name, id) in [("chat/keys", "chat/keys"), ("/k", "ssm:/k")] {
+        let secrets = SecretsServer::start().await.unwrap();
+        secrets.put(name, "the first");
+        secrets.put(name, OLD);
+        secrets.hang_previous(name);
+        let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", id)];
+        let function = start(way, OLD_KEY, &secrets, &with).await;
+        assert_eq!(deliver(&function, way, OLD, 1, "one").await.status, 200, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_version_before_that_cannot_be_had_for_now_loses_nothing() {
+    for way in BOTH {
+        let secrets = SecretsServer::start().await.unwrap();
+        secrets.put("/k", "the first");
+        secrets.put("/k", OLD);
+        let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", "ssm:/k")];
+        secrets.refuse_previous("/k", 400, "ThrottlingException");
+        let function = start(way, OLD_KEY, &secrets, &with).await;
+        // By the time that it is needed, it can be had.
+        secrets.answer_previous("/k");
+        assert_eq!(deliver(&function, way, "the first", 1, "one").await.status, 200, "{way:?}");
+
+        let function = start(way, OLD_KEY, &secrets, &with).await;
+        secrets.refuse_previous("/k", 400, "ThrottlingException");
+        secrets.put("/k", NEW);
+        for (number, secret, text) in [(2, OLD, "two"), (3, NEW, "three"), (4, OLD, "four")] {
+            let answer = deliver(&function, way, secret, number, text).await;
+            assert_eq!(answer.status, 200, "{way:?} {text}: {}", answer.body);
+        }
         shows_no_secret(&function);
     }
 }
