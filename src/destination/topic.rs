@@ -14,7 +14,7 @@ use tonic::Code;
 use super::DeliveryError;
 use crate::config::MomentoConfig;
 use crate::reason::Reason;
-use crate::secrets::{Rotating, Versioned};
+use crate::secrets::{Instead, Rotating, Versioned};
 
 /// One topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,7 +173,7 @@ impl MomentoPublisher {
     /// What may do where `refusing` were refused.
     async fn instead_of(&self, refusing: &[Key]) -> Option<Key> {
         let key = refusing.last()?;
-        if let Some(keys) = self.keys.instead_of(&key.keys).await {
+        if let Instead::New(keys) = self.keys.instead_of(&key.keys).await {
             return Some(Key::current_of(keys));
         }
         key.other().filter(|other| !refusing.iter().any(|refusing| refusing.is(other)))

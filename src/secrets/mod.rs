@@ -19,10 +19,13 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::{ConfigError, ConfigErrors, SecretId, SecretName};
 use crate::reason::{Reason, with_sources};
 
-pub use rotating::{Policy, Rotating};
+pub use rotating::{Instead, Policy, Rotating};
 
 /// How long a secret is waited for, its version before included. A function has 10 s to start.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long one is waited for that is fetched again. Requests wait for it, which have 4 s, and something to do afterwards.
+pub const REFETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long before that its version before is given up on.
 const SPARE: Duration = Duration::from_millis(500);
@@ -172,14 +175,18 @@ impl SecretId {
 
 /// Fetches secrets, all at once, within [`FETCH_TIMEOUT`].
 pub async fn fetch(store: &dyn SecretStore, names: &[SecretName]) -> Vec<Result<Kept, SecretError>> {
-    join_all(names.iter().map(|name| fetch_one(store, name))).await
+    join_all(names.iter().map(|name| fetch_one(store, name, FETCH_TIMEOUT))).await
 }
 
-async fn fetch_one(store: &dyn SecretStore, name: &SecretName) -> Result<Kept, SecretError> {
+async fn fetch_one(
+    store: &dyn SecretStore,
+    name: &SecretName,
+    patience: Duration,
+) -> Result<Kept, SecretError> {
     let now = Instant::now();
-    let fetching = store.fetch(name, now + FETCH_TIMEOUT.saturating_sub(SPARE));
+    let fetching = store.fetch(name, now + patience.saturating_sub(SPARE));
     let no_answer = |_| Err(SecretError { reason: Reason::TimedOut, detail: NO_ANSWER, source: None });
-    let kept = timeout_at(now + FETCH_TIMEOUT, fetching).await.unwrap_or_else(no_answer)?;
+    let kept = timeout_at(now + patience, fetching).await.unwrap_or_else(no_answer)?;
     if let Err(error) = &kept.previous {
         let error = with_sources(error);
         tracing::warn!(%name, error, "the version before of a secret cannot be read; the current one is used");

@@ -22,7 +22,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, join_all};
 use momento_webhook::Millis;
 
-use super::{Kept, SecretError, SecretStore, SecretText, Versioned, Wanted, fetch_one, pick};
+use super::{
+    Kept, REFETCH_TIMEOUT, SecretError, SecretStore, SecretText, Versioned, Wanted, fetch_one, pick,
+};
 use crate::clock::Clock;
 use crate::config::ConfigErrors;
 
@@ -107,6 +109,17 @@ struct Waiting<'b> {
     beside: &'b Beside,
 }
 
+/// What has come instead of a value that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instead<T> {
+    /// This one.
+    New(Arc<T>),
+    /// None: it is what its secret is, or was a short while ago.
+    Nothing,
+    /// Nobody knows. The secret could not be fetched, or only half of it.
+    Unknown,
+}
+
 impl<T: Send + Sync + 'static> Rotating<T> {
     /// A value that stays as it is.
     #[must_use]
@@ -152,18 +165,21 @@ impl<T: Send + Sync + 'static> Rotating<T> {
         self.room.value()
     }
 
-    /// What has come instead of `used`, which was refused: at once where others have noticed, else after it was
-    /// fetched. `None` where nothing has, or where it was fetched for that a short while ago.
-    pub async fn instead_of(&self, used: &Arc<T>) -> Option<Arc<T>> {
-        let origin = self.room.origin.as_ref()?;
+    /// What has come instead of `used`, which was refused: at once where others have noticed, or where it was fetched
+    /// for that a short while ago, else after it was fetched.
+    pub async fn instead_of(&self, used: &Arc<T>) -> Instead<T> {
+        let Some(origin) = &self.room.origin else { return Instead::Nothing };
         loop {
             let value = self.room.value();
             if !Arc::ptr_eq(&value, used) {
-                return Some(value);
+                return Instead::New(value);
             }
             // One that others began may have been too early for what was refused here: then this one is
             // entitled to another, unless they were refused too, or it failed.
-            let flights = vec![self.fetch(origin, Cause::Refusal)?];
+            let flights = match self.fetch(origin, Cause::Refusal) {
+                Ok(flight) => vec![flight],
+                Err(instead) => return instead,
+            };
             Waiting { flights, beside: &origin.keeper.beside }.until_over().await;
         }
     }
@@ -176,22 +192,22 @@ impl<T: Send + Sync + 'static> Rotating<T> {
         Waiting { flights, beside: &origin.keeper.beside }.until_over().await;
     }
 
-    /// Joins those who wait for it, or has it fetched, if that may be.
-    fn fetch(&self, origin: &Origin<T>, cause: Cause) -> Option<Flight> {
+    /// Joins those who wait for it, or has it fetched, if that may be. Else what is known.
+    fn fetch(&self, origin: &Origin<T>, cause: Cause) -> Result<Flight, Instead<T>> {
         let mut progress = origin.progress();
         if let Some(flight) = progress.flight.as_ref().filter(|flight| flight.peek().is_none()) {
-            return Some(flight.clone());
+            return Ok(flight.clone());
         }
         match cause {
             // Others may have been faster.
-            Cause::Age(now) if now < origin.due.load(Ordering::Relaxed) => return None,
+            Cause::Age(now) if now < origin.due.load(Ordering::Relaxed) => return Err(Instead::Nothing),
             Cause::Age(_) => {}
             Cause::Refusal => {
                 let now = origin.keeper.clock.now();
                 // None where the clock was set back: better once too often than never again.
                 let held = progress.held.and_then(|(since, pause)| Some((now.checked_sub(since)?, pause)));
                 if held.is_some_and(|(since, pause)| u128::from(since) < pause.as_millis()) {
-                    return None;
+                    return Err(if progress.failures > 0 { Instead::Unknown } else { Instead::Nothing });
                 }
                 progress.held = Some((now, origin.keeper.policy.pause));
             }
@@ -207,7 +223,7 @@ impl<T: Send + Sync + 'static> Rotating<T> {
         if matches!(cause, Cause::Age(_)) {
             origin.keeper.beside.add(flight.clone());
         }
-        Some(flight)
+        Ok(flight)
     }
 }
 
@@ -251,7 +267,7 @@ impl<T: Send + Sync + 'static> Room<T> {
     async fn refresh(&self) {
         let Some(origin) = &self.origin else { return };
         let setting = origin.wanted.setting();
-        let fetched = fetch_one(&*origin.keeper.store, &origin.wanted.id().name).await;
+        let fetched = fetch_one(&*origin.keeper.store, &origin.wanted.id().name, REFETCH_TIMEOUT).await;
         let is_half = fetched.as_ref().is_ok_and(Kept::is_half);
         let picked = pick(&*origin.wanted, fetched.as_ref());
         match picked.and_then(|secret| self.replace(origin, secret, is_half)) {
@@ -358,6 +374,7 @@ mod tests {
     use super::*;
     use crate::config::{SecretId, SecretName};
     use crate::reason::Reason;
+    use crate::secrets::FETCH_TIMEOUT;
 
     /// Gives out one secret, and counts. What is asked for while it is closed is answered when it opens.
     #[derive(Debug)]
@@ -474,7 +491,7 @@ mod tests {
         let clock = Arc::new(FakeClock::default());
         clock.advance(HOUR);
         let wanted = Text("id".parse().unwrap());
-        let fetched = fetch_one(&*store, &wanted.0.name).await;
+        let fetched = fetch_one(&*store, &wanted.0.name, FETCH_TIMEOUT).await;
         let keeper = Keeper {
             store: Arc::<FakeStore>::clone(&store),
             clock: Arc::<FakeClock>::clone(&clock),
@@ -486,8 +503,8 @@ mod tests {
         Fixture { store, clock, value }
     }
 
-    fn is(value: Option<&Arc<String>>, expected: Option<&str>) -> bool {
-        value.map(|value| value.as_str()) == expected
+    fn new(value: &str) -> Instead<String> {
+        Instead::New(Arc::new(value.to_owned()))
     }
 
     /// The current version and the one before it.
@@ -503,7 +520,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_given_stays_as_it_is() {
         let value = Rotating::fixed("given".to_owned());
-        assert!(value.instead_of(&value.current()).await.is_none());
+        assert_eq!(value.instead_of(&value.current()).await, Instead::Nothing);
         value.settled().await;
         assert_eq!(*value.current(), "given");
     }
@@ -513,19 +530,19 @@ mod tests {
         let Fixture { store, clock, value } = fixture(Some(HOUR)).await;
         store.put("old", None);
         let used = value.current();
-        assert!(value.instead_of(&used).await.is_none());
+        assert_eq!(value.instead_of(&used).await, Instead::Nothing);
         assert_eq!(store.fetches(), 2);
         store.put("new", Some("old"));
         clock.advance(Duration::from_millis(59_999));
         for _ in 0..100 {
-            assert!(value.instead_of(&used).await.is_none());
+            assert_eq!(value.instead_of(&used).await, Instead::Nothing);
         }
         assert_eq!(store.fetches(), 2);
         clock.advance(Duration::from_millis(1));
-        assert!(is(value.instead_of(&used).await.as_ref(), Some("new")));
+        assert_eq!(value.instead_of(&used).await, new("new"));
         assert_eq!((store.fetches(), value.current().as_str()), (3, "new"));
         // Who noticed late is told at once, and nothing is fetched for it.
-        assert!(is(value.instead_of(&used).await.as_ref(), Some("new")));
+        assert_eq!(value.instead_of(&used).await, new("new"));
         assert_eq!(store.fetches(), 3);
     }
 
@@ -547,7 +564,7 @@ mod tests {
         assert_eq!(*value.current(), "old");
         store.open();
         for told in join_all(refused).await {
-            assert!(is(told.unwrap().as_ref(), Some("new")));
+            assert_eq!(told.unwrap(), new("new"));
         }
         assert_eq!(store.fetches(), 2);
     }
@@ -560,7 +577,7 @@ mod tests {
         let waited = tokio::time::timeout(Duration::from_millis(1), value.instead_of(&used)).await;
         assert!(waited.is_err());
         store.open();
-        assert!(is(value.instead_of(&used).await.as_ref(), Some("new")));
+        assert_eq!(value.instead_of(&used).await, new("new"));
         assert_eq!(store.fetches(), 2);
     }
 
@@ -569,17 +586,17 @@ mod tests {
         let Fixture { store, clock, value } = fixture(Some(HOUR)).await;
         let used = value.current();
         store.fail(Reason::Unavailable);
-        assert!(value.instead_of(&used).await.is_none());
+        assert_eq!(value.instead_of(&used).await, Instead::Unknown);
         clock.advance(Policy::PAUSE);
         store.put("", None);
-        assert!(value.instead_of(&used).await.is_none());
+        assert_eq!(value.instead_of(&used).await, Instead::Unknown);
         clock.advance(Policy::PAUSE);
         store.put("refused", None);
-        assert!(value.instead_of(&used).await.is_none());
+        assert_eq!(value.instead_of(&used).await, Instead::Unknown);
         assert_eq!((store.fetches(), value.current().as_str()), (4, "old"));
         clock.advance(Policy::PAUSE);
         store.put("new", None);
-        assert!(is(value.instead_of(&used).await.as_ref(), Some("new")));
+        assert_eq!(value.instead_of(&used).await, new("new"));
     }
 
     #[tokio::test]
@@ -589,7 +606,8 @@ mod tests {
         let is_fetched = async || {
             let before = store.fetches();
             let told = value.instead_of(&used).await;
-            assert!(told.is_none(), "{told:?}");
+            let is_known = store.secret.lock().unwrap().is_ok();
+            assert_eq!(told, if is_known { Instead::Nothing } else { Instead::Unknown });
             store.fetches() > before
         };
         store.fail(Reason::Unavailable);
@@ -604,14 +622,14 @@ mod tests {
         store.put("old", None);
         clock.advance(Policy::PAUSE);
         assert!(is_fetched().await);
-        store.fail(Reason::Unavailable);
         clock.advance(Duration::from_millis(59_999));
         assert!(!is_fetched().await);
         clock.advance(Duration::from_millis(1));
+        store.fail(Reason::Unavailable);
         assert!(is_fetched().await);
         store.put("new", None);
         clock.advance(Policy::FIRST_PAUSE);
-        assert!(is(value.instead_of(&used).await.as_ref(), Some("new")));
+        assert_eq!(value.instead_of(&used).await, new("new"));
     }
 
     #[tokio::test]
@@ -628,8 +646,8 @@ mod tests {
             store.open();
         };
         let (told, ()) = tokio::join!(value.instead_of(&used), failing);
-        assert!(told.is_none());
-        assert!(value.instead_of(&used).await.is_none());
+        assert_eq!(told, Instead::Unknown);
+        assert_eq!(value.instead_of(&used).await, Instead::Unknown);
         assert_eq!(store.fetches(), 2);
     }
 
@@ -653,7 +671,7 @@ mod tests {
         for reason in [Reason::PermissionDenied, Reason::InvalidArgument] {
             let Fixture { store, clock, value } = fixture(Some(HOUR)).await;
             store.fail_previous(Some(reason));
-            assert!(is(value.instead_of(&value.current()).await.as_ref(), Some("new")));
+            assert_eq!(value.instead_of(&value.current()).await, new("new"));
             assert!(are(&value, "new", None), "{reason}: {:?}", versions(&value));
             clock.advance(ALMOST);
             assert_eq!((value.current().as_str(), store.fetches()), ("new", 2), "{reason}");
@@ -665,8 +683,9 @@ mod tests {
         for (max_age, reason) in [(Some(HOUR), Reason::RateLimited), (None, Reason::TimedOut)] {
             let Fixture { store, clock, value } = fixture(max_age).await;
             store.fail_previous(Some(reason));
-            assert!(is(value.instead_of(&value.current()).await.as_ref(), Some("new")));
+            assert_eq!(value.instead_of(&value.current()).await, new("new"));
             assert!(are(&value, "new", Some("old")), "who still uses the old one is not to be refused");
+            assert_eq!(value.instead_of(&value.current()).await, Instead::Unknown, "there may be another");
             for pause in [2, 4] {
                 let fetches = store.fetches();
                 clock.advance(Duration::from_millis(pause * 1_000 - 1));
@@ -698,7 +717,7 @@ mod tests {
     async fn a_store_that_hangs_is_given_up_on() {
         let Fixture { store, value, .. } = fixture(Some(HOUR)).await;
         store.close();
-        assert!(value.instead_of(&value.current()).await.is_none());
+        assert_eq!(value.instead_of(&value.current()).await, Instead::Unknown);
         assert_eq!(*value.current(), "old");
     }
 
@@ -766,7 +785,7 @@ mod tests {
             value.settled().await;
         }
         assert_eq!(store.fetches(), 1);
-        assert!(value.instead_of(&value.current()).await.is_some());
+        assert_eq!(value.instead_of(&value.current()).await, new("new"));
     }
 
     #[tokio::test]
@@ -776,7 +795,7 @@ mod tests {
         clock.advance(HOUR);
         let used = value.current();
         let refused = async { tokio::join!(value.instead_of(&used), async { store.open() }).0 };
-        assert!(is(refused.await.as_ref(), Some("new")));
+        assert_eq!(refused.await, new("new"));
         assert_eq!(store.fetches(), 2);
     }
 
@@ -785,10 +804,10 @@ mod tests {
         let Fixture { store, clock, value } = fixture(Some(HOUR)).await;
         store.fail(Reason::Unavailable);
         let used = value.current();
-        assert!(value.instead_of(&used).await.is_none());
+        assert_eq!(value.instead_of(&used).await, Instead::Unknown);
         clock.0.store(1, Ordering::SeqCst);
         store.put("new", None);
-        assert!(is(value.instead_of(&used).await.as_ref(), Some("new")));
+        assert_eq!(value.instead_of(&used).await, new("new"));
     }
 
     #[tokio::test]

@@ -6,8 +6,9 @@ use futures_util::future::join_all;
 use momento_local::{Fault, MomentoLocal, Rpc};
 use serde_json::json;
 use test_support::Answer;
+use test_support::gateway::Gateway;
 use test_support::process::{PATIENCE, Process};
-use test_support::runtime_api::RuntimeApi;
+use test_support::runtime_api::{Invoked, RuntimeApi};
 use test_support::secrets_server::{SecretRequest, SecretsServer};
 use test_support::signed;
 use tokio::time::timeout;
@@ -19,6 +20,9 @@ const OLD: &str = "the 0ld secret";
 const NEW: &str = "the n3w secret";
 const OLD_KEY: &str = "the-0ld-key";
 const NEW_KEY: &str = "the-n3w-key";
+
+/// The `code` of what may be genuine.
+const UNDECIDED: Option<&str> = Some("signature_undecided");
 
 /// Both in one secret.
 const IN_ONE: [(&str, &str); 2] =
@@ -251,7 +255,8 @@ async fn a_fetch_that_fails_right_after_a_rotation_is_made_up_for_in_seconds() {
         secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
         let function = start(way, OLD_KEY, &secrets, &IN_ONE).await;
         secrets.refuse("chat/keys", 400, "AccessDeniedException");
-        assert_eq!(deliver(&function, way, NEW, 1, "one").await.status, 403, "{way:?}");
+        let answer = deliver(&function, way, NEW, 1, "one").await;
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (503, UNDECIDED), "{way:?}");
         secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
         secrets.put("chat/keys", &in_one(OLD_KEY, NEW));
         let (begun, mut number) = (Instant::now(), 2);
@@ -263,6 +268,57 @@ async fn a_fetch_that_fails_right_after_a_rotation_is_made_up_for_in_seconds() {
         assert_eq!(deliver(&function, way, OLD, number + 1, "old").await.status, 200, "{way:?}");
         shows_no_secret(&function);
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_judged_in_time_may_be_sent_again() {
+    for way in BOTH {
+        let secrets = SecretsServer::start().await.unwrap();
+        secrets.put("chat/webhook", OLD);
+        let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", "chat/webhook")];
+        let function = start(way, OLD_KEY, &secrets, &with).await;
+        secrets.hang("chat/webhook");
+        let begun = Instant::now();
+        let answer = deliver(&function, way, NEW, 1, "one").await;
+        let took = begun.elapsed();
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (503, UNDECIDED), "{way:?}");
+        assert_eq!(answer.headers["retry-after"], "2");
+        assert!(
+            took < Duration::from_millis(3_800),
+            "the fetch ends before the time for the answer: {took:?}"
+        );
+        let line = function.journal(|line| line["outcome"] == "signature_undecided").await;
+        assert_eq!((&line["Refused"], &line["Reason"]), (&json!(1), &json!("signature_undecided")));
+        // What is known to be wrong is told as it is.
+        secrets.put("chat/webhook", OLD);
+        let (begun, mut number) = (Instant::now(), 2);
+        while deliver(&function, way, "a guess", number, "forged").await.status != 403 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{way:?}");
+            number += 1;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_cut_off_by_the_end_of_an_invocation_may_be_sent_again() {
+    let (way, gateway) = (BOTH[0], Gateway::FunctionUrl);
+    let secrets = SecretsServer::start().await.unwrap();
+    secrets.put("chat/webhook", OLD);
+    let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", "chat/webhook")];
+    let function = start(way, OLD_KEY, &secrets, &with).await;
+    secrets.put("chat/webhook", NEW);
+    secrets.answer_late(Duration::from_millis(1_300));
+    let request = signed::post(NEW, signed::event(CACHE, INBOUND, 1, "one").to_json()).unwrap();
+    let payload = gateway.payload(&request, false).unwrap().to_string();
+    let runtime_api = function.runtime_api.as_ref().unwrap();
+    let invoked = runtime_api.invoke(payload.into_bytes().into(), Duration::from_secs(1)).await.unwrap();
+    let Invoked::Response(response) = invoked else { panic!("{invoked:?}") };
+    let answer = gateway.answer(&serde_json::from_slice(&response).unwrap()).unwrap();
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (503, UNDECIDED), "{}", answer.body);
+    // The fetch went on: the next one joins it.
+    assert_eq!(deliver(&function, way, NEW, 1, "one").await.status, 200);
+    assert_eq!(secrets.requests().len(), 4, "fetched at start, and once more");
 }
 
 /// A secret or a parameter that moved to another key of KMS, for example.
@@ -435,7 +491,8 @@ async fn forged_signatures_cause_one_fetch_and_keep_nobody_waiting() {
         (answer.status, begun.elapsed())
     };
     let (forged, (status, took)) = tokio::join!(forged, genuine);
-    assert!(forged.iter().all(|answer| answer.status == 403), "{forged:?}");
+    // As a genuine one would be that is signed with what cannot be fetched.
+    assert!(forged.iter().all(|answer| answer.status == 503), "{forged:?}");
     assert_eq!(status, 200);
     assert!(took < Duration::from_secs(1), "{took:?}");
     // It has been given up on, and what there was is used on.
@@ -447,7 +504,7 @@ async fn forged_signatures_cause_one_fetch_and_keep_nobody_waiting() {
     warned.await.unwrap();
     let fetched = secrets.requests().len();
     for number in 0..20 {
-        assert_eq!(deliver(&function, way, "a guess", number, "forged").await.status, 403);
+        assert_eq!(deliver(&function, way, "a guess", number, "forged").await.status, 503);
     }
     assert_eq!(secrets.requests().len(), fetched, "not within a moment");
     assert_eq!(deliver(&function, way, OLD, 101, "genuine").await.status, 200);
