@@ -213,7 +213,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
     /// Waits for what its requests have begun and did not wait for, of which nothing may be left when the platform
     /// makes everything stand still.
     pub async fn settled(&self) {
-        tokio::join!(self.secrets.settled(), self.spans.flush());
+        tokio::join!(self.secrets.settled(), self.fan_out.settled(), self.spans.flush());
     }
 
     fn end(&self, entry: Entry, outcome: &Outcome<'_>, started: Instant) -> Response<Bytes> {

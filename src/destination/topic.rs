@@ -46,6 +46,11 @@ pub trait Publisher: Send + Sync + 'static {
         topic: &Topic<'_>,
         text: &str,
     ) -> impl Future<Output = Result<(), DeliveryError>> + Send;
+
+    /// Waits for what publishing has begun and did not wait for.
+    fn settled(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// The one shared client of Momento.
@@ -252,6 +257,10 @@ impl Publisher for MomentoPublisher {
         }
         // What the others were refused for may be that they are of no use any more.
         Err(error)
+    }
+
+    async fn settled(&self) {
+        self.keys.settled().await;
     }
 }
 

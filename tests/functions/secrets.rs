@@ -512,6 +512,23 @@ async fn forged_signatures_cause_one_fetch_and_keep_nobody_waiting() {
 }
 
 #[tokio::test]
+async fn a_key_that_has_reached_its_age_is_fetched_before_lambda_stands_still() {
+    let way = BOTH[0];
+    let secrets = SecretsServer::start().await.unwrap();
+    secrets.put("chat/key", OLD_KEY);
+    let with = [
+        ("MOMENTO_API_KEY_SECRET_ID", "chat/key"),
+        ("WEBHOOK_SIGNING_SECRET", OLD),
+        ("SECRETS_MAX_AGE_SECONDS", "1"),
+    ];
+    let function = start(way, OLD_KEY, &secrets, &with).await;
+    secrets.answer_late(Duration::from_millis(300));
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(deliver(&function, way, OLD, 1, "one").await.status, 200);
+    assert_eq!(secrets.requests().len(), 4, "the answer is held back until it has been fetched");
+}
+
+#[tokio::test]
 async fn what_has_reached_its_age_is_fetched_again_and_an_old_secret_no_longer_accepted() {
     for way in BOTH {
         let secrets = SecretsServer::start().await.unwrap();
