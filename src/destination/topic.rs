@@ -61,7 +61,7 @@ pub trait Publisher: Send + Sync + 'static {
 /// takes over, with new connections.
 ///
 /// It is replaced as well when its key is. Where a key is refused, that may be because it has been rotated: what has
-/// come instead is tried, and where nothing has, the other of the two versions. So it goes on whether the old key
+/// come instead is tried, and where nothing has yet, the other of the two versions, while it is being fetched. So it goes on whether the old key
 /// was withdrawn before the new one was found, or the new one is not accepted yet. A key that may not do this one
 /// thing is refused too, and does not make everybody else change: only what has done better takes over.
 #[derive(Debug)]
@@ -178,10 +178,18 @@ impl MomentoPublisher {
     /// What may do where `refusing` were refused.
     async fn instead_of(&self, refusing: &[Key]) -> Option<Key> {
         let key = refusing.last()?;
-        if let Instead::New(keys) = self.keys.instead_of(&key.keys).await {
+        if let Some(keys) = self.keys.by_now_instead_of(&key.keys) {
             return Some(Key::current_of(keys));
         }
-        key.other().filter(|other| !refusing.iter().any(|refusing| refusing.is(other)))
+        // What is there is tried while that is being fetched, which may take longer than there is time.
+        let other = key.other().filter(|other| !refusing.iter().any(|refusing| refusing.is(other)));
+        if other.is_some() {
+            return other;
+        }
+        match self.keys.instead_of(&key.keys).await {
+            Instead::New(keys) => Some(Key::current_of(keys)),
+            Instead::Nothing | Instead::Unknown => None,
+        }
     }
 
     /// Notes that a try with `client` was never answered.

@@ -184,6 +184,21 @@ impl<T: Send + Sync + 'static> Rotating<T> {
         }
     }
 
+    /// What has come instead of `used`, which was refused, by now. Where nothing has, it is being fetched from here on, if
+    /// that may be, for which a Tokio runtime has to be there.
+    #[must_use]
+    pub fn by_now_instead_of(&self, used: &Arc<T>) -> Option<Arc<T>> {
+        let origin = self.room.origin.as_ref()?;
+        let value = self.room.value();
+        if !Arc::ptr_eq(&value, used) {
+            return Some(value);
+        }
+        if let Ok(flight) = self.fetch(origin, Cause::Refusal) {
+            origin.keeper.beside.add(flight);
+        }
+        None
+    }
+
     /// Waits until nothing is being fetched any more that nobody waits for: neither for this value nor for the
     /// others of its keeper. Of several who call it, one waits. Where that one stops before, the next one waits.
     pub async fn settled(&self) {
@@ -597,6 +612,20 @@ mod tests {
         clock.advance(Policy::PAUSE);
         store.put("new", None);
         assert_eq!(value.instead_of(&used).await, new("new"));
+    }
+
+    #[tokio::test]
+    async fn who_has_something_else_to_do_need_not_wait() {
+        let Fixture { store, value, .. } = fixture(Some(HOUR)).await;
+        store.close();
+        let used = value.current();
+        for _ in 0..10 {
+            assert_eq!(value.by_now_instead_of(&used), None);
+        }
+        store.open();
+        value.settled().await;
+        let told = value.by_now_instead_of(&used).map(Instead::New);
+        assert_eq!((told, store.fetches()), (Some(new("new")), 2));
     }
 
     #[tokio::test]

@@ -438,9 +438,47 @@ async fn where_the_new_key_is_not_accepted_yet_the_one_before_is_used() {
             assert_eq!(answer.status, 200, "{way:?}: {}", answer.body);
         }
         assert_eq!(function.published(OUTBOUND), ["ONE", "TWO", "THREE"]);
+        // It is fetched beside what is published.
+        timeout(PATIENCE, secrets.wait_for_requests(4)).await.unwrap();
         assert_eq!(secrets.requests().len(), 4, "fetched at start, and once more");
         shows_no_secret(&function);
     }
+}
+
+#[tokio::test]
+async fn a_good_key_that_is_there_is_used_while_another_is_waited_for_in_vain() {
+    for way in BOTH {
+        let secrets = SecretsServer::start().await.unwrap();
+        secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
+        secrets.put("chat/keys", &in_one(NEW_KEY, OLD));
+        let function = start(way, OLD_KEY, &secrets, &IN_ONE).await;
+        secrets.hang("chat/keys");
+        for (number, text) in [(1, "one"), (2, "two"), (3, "three")] {
+            let begun = Instant::now();
+            let answer = deliver(&function, way, OLD, number, text).await;
+            let took = begun.elapsed();
+            assert_eq!(answer.status, 200, "{way:?}: {}", answer.body);
+            assert_eq!(answer.json()["destinations"][0]["attempts"], 1);
+            // In Lambda, an answer is held back for a second at most.
+            assert!(took < Duration::from_secs(2), "{way:?}: {took:?}");
+        }
+        assert_eq!(function.published(OUTBOUND), ["ONE", "TWO", "THREE"]);
+        shows_no_secret(&function);
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_fetched_beside_an_event_is_there_before_lambda_stands_still() {
+    let way = BOTH[0];
+    let secrets = SecretsServer::start().await.unwrap();
+    secrets.put("chat/key", OLD_KEY);
+    secrets.put("chat/key", NEW_KEY);
+    let with = [("MOMENTO_API_KEY_SECRET_ID", "chat/key"), ("WEBHOOK_SIGNING_SECRET", OLD)];
+    let function = start(way, OLD_KEY, &secrets, &with).await;
+    secrets.answer_late(Duration::from_millis(300));
+    let answer = deliver(&function, way, OLD, 1, "one").await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(secrets.requests().len(), 4, "the answer is held back until it has been fetched");
 }
 
 #[tokio::test]
