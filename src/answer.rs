@@ -60,6 +60,10 @@ pub enum Refusal {
     /// It is not proven genuine.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// Whether it is genuine is not known: no secret that is known has made its signature, and what the secret is now
+    /// could not be fetched, or not in time.
+    #[error("whether the signature is right cannot be known at the moment: send it again")]
+    SignatureUndecided,
     /// It is genuine, and was sent too long ago or in the future.
     #[error(transparent)]
     Freshness(#[from] FreshnessError),
@@ -101,6 +105,7 @@ impl Outcome<'_> {
                 Refusal::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
                 Refusal::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
                 Refusal::Signature(_) | Refusal::Freshness(_) => StatusCode::FORBIDDEN,
+                Refusal::SignatureUndecided => StatusCode::SERVICE_UNAVAILABLE,
                 Refusal::Event(_) | Refusal::NotHttp | Refusal::BodyBroken => StatusCode::BAD_REQUEST,
                 // The fault is in the settings, but what matters to the caller is that sending it
                 // again will not help.
@@ -133,6 +138,7 @@ impl Outcome<'_> {
                 Refusal::NotHttp => "not_http",
                 Refusal::Signature(SignatureError::Missing) => "signature_missing",
                 Refusal::Signature(_) => "signature_wrong",
+                Refusal::SignatureUndecided => "signature_undecided",
                 Refusal::Freshness(FreshnessError::TooOld { .. }) => "event_too_old",
                 Refusal::Freshness(FreshnessError::FromTheFuture { .. }) => "event_from_the_future",
                 Refusal::Event(_) => "not_an_event",
@@ -314,6 +320,7 @@ mod tests {
             (Outcome::Refused(SignatureError::Several.into()), 403, "signature_wrong"),
             (Outcome::Refused(SignatureError::Malformed.into()), 403, "signature_wrong"),
             (Outcome::Refused(SignatureError::Mismatch.into()), 403, "signature_wrong"),
+            (Outcome::Refused(Refusal::SignatureUndecided), 503, "signature_undecided"),
             (Outcome::Refused(FreshnessError::TooOld { age, max_age: age }.into()), 403, "event_too_old"),
             (
                 Outcome::Refused(FreshnessError::FromTheFuture { ahead: age }.into()),

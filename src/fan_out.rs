@@ -114,6 +114,11 @@ impl<P: Publisher> FanOut<P> {
         Self { carrier, ..self }
     }
 
+    /// Waits for what publishing has begun and did not wait for.
+    pub async fn settled(&self) {
+        self.publisher.settled().await;
+    }
+
     /// Serves the destinations of `plan`: all of them, or those at the places in `pending`, where the others have
     /// been served before. Every outcome is known when `deadline` comes, and they are in the order
     /// of the destinations.

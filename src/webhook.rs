@@ -20,7 +20,7 @@ use crate::fan_out::{self, Delivery, FanOut};
 use crate::journal::{Entry, Journal};
 use crate::reason::Reason;
 use crate::route::Routes;
-use crate::secrets::Rotating;
+use crate::secrets::{Instead, Rotating};
 use crate::spans::{Entrance, Spans, Trail};
 use crate::trace::TraceContext;
 
@@ -213,7 +213,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
     /// Waits for what its requests have begun and did not wait for, of which nothing may be left when the platform
     /// makes everything stand still.
     pub async fn settled(&self) {
-        tokio::join!(self.secrets.settled(), self.spans.flush());
+        tokio::join!(self.secrets.settled(), self.fan_out.settled(), self.spans.flush());
     }
 
     fn end(&self, entry: Entry, outcome: &Outcome<'_>, started: Instant) -> Response<Bytes> {
@@ -250,17 +250,20 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         body: B,
         signatures: impl Fn() -> S,
         deadline: Instant,
-    ) -> Result<Verified<B>, SignatureError> {
-        let secrets = self.secrets.current();
-        match momento::verify(&secrets, body, signatures()) {
-            // Perhaps the secret has changed. Nobody else waits for what this one waits for.
-            Err(SignatureError::Mismatch) => {
-                match timeout_at(deadline, self.secrets.instead_of(&secrets)).await {
-                    Ok(Some(secrets)) => momento::verify(&secrets, body, signatures()),
-                    Ok(None) | Err(_) => Err(SignatureError::Mismatch),
-                }
+    ) -> Result<Verified<B>, Refusal> {
+        let mut secrets = self.secrets.current();
+        loop {
+            match momento::verify(&secrets, body, signatures()) {
+                Err(SignatureError::Mismatch) => {}
+                verified => return Ok(verified?),
             }
-            verified => verified,
+            // Perhaps the secret has changed. Nobody else waits for what this one waits for.
+            match timeout_at(deadline, self.secrets.instead_of(&secrets)).await {
+                Ok(Instead::New(changed)) => secrets = changed,
+                Ok(Instead::Nothing) => return Err(SignatureError::Mismatch.into()),
+                // It may be genuine, and then it may be sent again. A forged one gets the same answer.
+                Ok(Instead::Unknown) | Err(_) => return Err(Refusal::SignatureUndecided),
+            }
         }
     }
 

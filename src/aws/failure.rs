@@ -7,6 +7,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId as _;
+use futures_util::future::BoxFuture;
+use tokio::time::{Instant, timeout_at};
 
 use crate::reason::Reason;
 
@@ -94,9 +96,12 @@ where
     }
 }
 
-/// What need not be there.
-pub(super) fn optional<T>(read: Result<T, Failure>) -> Result<Option<T>, Failure> {
-    match read {
+/// What need not be there. It is given up on at `deadline`.
+pub(super) async fn optional<T>(
+    deadline: Instant,
+    read: BoxFuture<'_, Result<T, Failure>>,
+) -> Result<Option<T>, Failure> {
+    match timeout_at(deadline, read).await.unwrap_or_else(|_| Err(Failure::timed_out())) {
         Ok(read) => Ok(Some(read)),
         Err(failure) if failure.reason == Reason::NotFound => Ok(None),
         Err(failure) => Err(failure),
