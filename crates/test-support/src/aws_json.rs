@@ -4,7 +4,8 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -16,7 +17,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// What is answered. An error closes the connection.
 pub(crate) type Answered = io::Result<Response<Full<Bytes>>>;
@@ -34,8 +36,64 @@ pub(crate) fn user_agent() -> String {
     CALLER.try_with(Clone::clone).unwrap_or_default()
 }
 
+/// A service on a free port of this machine, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Service {
+    address: SocketAddr,
+    server: JoinHandle<()>,
+}
+
+impl Service {
+    /// Starts one with these operations.
+    pub(crate) async fn start<F, A>(operations: &'static [Operation], handle: F) -> anyhow::Result<Self>
+    where
+        F: Fn(&'static str, Value) -> A + Send + Sync + 'static,
+        A: Future<Output = Answered> + Send + 'static,
+    {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { address, server: tokio::spawn(serve(listener, operations, handle)) })
+    }
+
+    /// Its URL.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// What a service knows, and how many requests have been noted in it.
+#[derive(Debug, Default)]
+pub(crate) struct Memory<S> {
+    state: Mutex<S>,
+    noted: watch::Sender<usize>,
+}
+
+impl<S> Memory<S> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, S> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more request has been noted, whose lock is released by now.
+    pub(crate) fn noted(&self) {
+        self.noted.send_modify(|noted| *noted += 1);
+    }
+
+    /// Waits until there are so many.
+    pub(crate) async fn wait_for(&self, many: usize) {
+        let mut noted = self.noted.subscribe();
+        // The sender is in `self`.
+        let _ = noted.wait_for(|noted| *noted >= many).await;
+    }
+}
+
 /// Serves these operations, one call after the other on each connection.
-pub(crate) async fn serve<F, A>(listener: TcpListener, operations: &'static [Operation], handle: F)
+async fn serve<F, A>(listener: TcpListener, operations: &'static [Operation], handle: F)
 where
     F: Fn(&'static str, Value) -> A + Send + Sync + 'static,
     A: Future<Output = Answered> + Send + 'static,

@@ -8,17 +8,13 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderValue;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
-use crate::aws_json::{self, Answered, Operation, response};
+use crate::aws_json::{self, Answered, Memory, Operation, Service, response};
 
 const OPERATIONS: &[Operation] = &[
     ("AmazonSQS.SendMessage", "sqs", "1.0"),
@@ -31,9 +27,8 @@ const OPERATIONS: &[Operation] = &[
 /// Services on a free port of this machine, until it is dropped.
 #[derive(Debug)]
 pub struct AwsServer {
-    address: SocketAddr,
+    service: Service,
     shared: Arc<Shared>,
-    server: JoinHandle<()>,
 }
 
 /// A request that came in.
@@ -89,11 +84,7 @@ impl AwsAnswer {
     }
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    count: watch::Sender<usize>,
-}
+type Shared = Memory<State>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -109,21 +100,19 @@ impl AwsServer {
     /// # Errors
     /// When no port can be listened to.
     pub async fn start() -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let address = listener.local_addr()?;
         let shared = Arc::new(Shared::default());
         let answering = Arc::clone(&shared);
-        let server = tokio::spawn(aws_json::serve(listener, OPERATIONS, move |target, body| {
+        let service = Service::start(OPERATIONS, move |target, body| {
             let operation = target.split_once('.').map_or(target, |(_, operation)| operation);
             respond(answering.answer(operation, &body))
-        }));
-        Ok(Self { address, shared, server })
+        });
+        Ok(Self { service: service.await?, shared })
     }
 
     /// Its URL, for the SDK.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        self.service.endpoint()
     }
 
     /// The environment of a process that is to use it.
@@ -145,23 +134,11 @@ impl AwsServer {
 
     /// Waits until `many` requests have come in, tries again counted.
     pub async fn wait_for_requests(&self, many: usize) {
-        let mut count = self.shared.count.subscribe();
-        // The sender is in `self`.
-        let _ = count.wait_for(|count| *count >= many).await;
-    }
-}
-
-impl Drop for AwsServer {
-    fn drop(&mut self) {
-        self.server.abort();
+        self.shared.wait_for(many).await;
     }
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Notes a request, and says what the answer is.
     fn answer(&self, operation: &str, body: &Value) -> AwsAnswer {
         let answer = {
@@ -176,7 +153,7 @@ impl Shared {
                 None => state.done(operation, body),
             }
         };
-        self.count.send_modify(|count| *count += 1);
+        self.noted();
         answer
     }
 }

@@ -4,15 +4,12 @@
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
-use crate::aws_json::{self, Answered, Operation, refusal, response, text};
+use crate::aws_json::{self, Answered, Memory, Operation, Service, refusal, response, text};
 
 const SEND: &str = "AmazonSQS.SendMessage";
 const OPERATIONS: &[Operation] = &[(SEND, "sqs", "1.0")];
@@ -20,15 +17,11 @@ const OPERATIONS: &[Operation] = &[(SEND, "sqs", "1.0")];
 /// A service on a free port of this machine, until it is dropped.
 #[derive(Debug)]
 pub struct QueueServer {
-    address: SocketAddr,
+    service: Service,
     shared: Arc<Shared>,
-    server: JoinHandle<()>,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-}
+type Shared = Memory<State>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -52,25 +45,22 @@ impl QueueServer {
     /// # Errors
     /// When no port can be listened to.
     pub async fn start() -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let address = listener.local_addr()?;
         let shared = Arc::new(Shared::default());
         let handling = Arc::clone(&shared);
         let handle = move |_, body| handle(Arc::clone(&handling), body);
-        let server = tokio::spawn(aws_json::serve(listener, OPERATIONS, handle));
-        Ok(Self { address, shared, server })
+        Ok(Self { service: Service::start(OPERATIONS, handle).await?, shared })
     }
 
     /// The environment of a process that is to find it.
     #[must_use]
     pub fn environment(&self) -> Vec<(String, String)> {
-        aws_json::environment(&format!("http://{}", self.address), &["AWS_ENDPOINT_URL_SQS"])
+        aws_json::environment(&self.service.endpoint(), &["AWS_ENDPOINT_URL_SQS"])
     }
 
     /// The URL of a queue. Every queue is there.
     #[must_use]
     pub fn url(&self, queue: &str) -> String {
-        format!("http://{}/123456789012/{queue}", self.address)
+        format!("{}/123456789012/{queue}", self.service.endpoint())
     }
 
     /// From now on, a queue does this.
@@ -99,18 +89,6 @@ impl QueueServer {
     #[must_use]
     pub fn bodies(&self, queue: &str) -> Vec<String> {
         self.sent(queue).iter().filter_map(|message| text(message, "MessageBody")).collect()
-    }
-}
-
-impl Drop for QueueServer {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,19 +7,15 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
-use crate::aws_json::{self, Answered, Operation, refusal, response, text};
+use crate::aws_json::{self, Answered, Memory, Operation, Service, refusal, response, text};
 
 const GET_SECRET: &str = "secretsmanager.GetSecretValue";
 const GET_PARAMETER: &str = "AmazonSSM.GetParameter";
@@ -31,9 +27,8 @@ const PREVIOUS: &str = "AWSPREVIOUS";
 /// A service on a free port of this machine, until it is dropped.
 #[derive(Debug)]
 pub struct SecretsServer {
-    address: SocketAddr,
+    service: Service,
     shared: Arc<Shared>,
-    server: JoinHandle<()>,
 }
 
 /// What was asked for.
@@ -67,11 +62,7 @@ enum Kept {
     Hangs,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    count: watch::Sender<usize>,
-}
+type Shared = Memory<State>;
 
 #[derive(Default)]
 struct State {
@@ -94,21 +85,19 @@ impl SecretsServer {
     /// # Errors
     /// When no port can be listened to.
     pub async fn start() -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let address = listener.local_addr()?;
         let shared = Arc::new(Shared::default());
         let handler = Arc::clone(&shared);
-        let serving = aws_json::serve(listener, OPERATIONS, move |operation, body| {
+        let service = Service::start(OPERATIONS, move |operation, body| {
             let shared = Arc::clone(&handler);
             async move { shared.answer(operation, &body).await }
         });
-        Ok(Self { address, shared, server: tokio::spawn(serving) })
+        Ok(Self { service: service.await?, shared })
     }
 
     /// Its URL, for the SDK.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        self.service.endpoint()
     }
 
     /// The environment of a process that is to use it.
@@ -171,23 +160,11 @@ impl SecretsServer {
 
     /// Waits until it was asked `many` times, tries again counted.
     pub async fn wait_for_requests(&self, many: usize) {
-        let mut count = self.shared.count.subscribe();
-        // The sender is in `self`.
-        let _ = count.wait_for(|count| *count >= many).await;
-    }
-}
-
-impl Drop for SecretsServer {
-    fn drop(&mut self) {
-        self.server.abort();
+        self.shared.wait_for(many).await;
     }
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Notes what is asked for, and says what there is under `name`.
     fn look_up(&self, name: &str, request: SecretRequest, is_before: bool) -> Option<Kept> {
         let kept = {
@@ -196,7 +173,7 @@ impl Shared {
             let before = state.before.get(name).filter(|_| is_before);
             before.or_else(|| state.kept.get(name)).cloned()
         };
-        self.count.send_modify(|count| *count += 1);
+        self.noted();
         kept
     }
 

@@ -7,17 +7,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
-use crate::aws_json::{self, Answered, Operation, refusal, response, text};
+use crate::aws_json::{self, Answered, Memory, Operation, Service, refusal, response, text};
 
 const TRANSLATE: &str = "AWSShineFrontendService_20170701.TranslateText";
 const GET_PARAMETER: &str = "AmazonSSM.GetParameter";
@@ -29,9 +25,8 @@ pub const MAX_TEXT_BYTES: usize = 10_000;
 /// A service on a free port of this machine, until it is dropped.
 #[derive(Debug)]
 pub struct TranslateServer {
-    address: SocketAddr,
+    service: Service,
     shared: Arc<Shared>,
-    server: JoinHandle<()>,
 }
 
 /// A text that was to be translated.
@@ -122,11 +117,7 @@ impl Answer {
 
 type Answering = dyn Fn(&TranslateRequest) -> Answer + Send + Sync;
 
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    count: watch::Sender<usize>,
-}
+type Shared = Memory<State>;
 
 #[derive(Default)]
 struct State {
@@ -149,20 +140,16 @@ impl TranslateServer {
     /// # Errors
     /// When no port can be listened to.
     pub async fn start() -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let address = listener.local_addr()?;
         let shared = Arc::new(Shared::default());
         let handler = Arc::clone(&shared);
-        let serving = aws_json::serve(listener, OPERATIONS, move |operation, body| {
-            answer(Arc::clone(&handler), operation, body)
-        });
-        Ok(Self { address, shared, server: tokio::spawn(serving) })
+        let answer = move |operation, body| answer(Arc::clone(&handler), operation, body);
+        Ok(Self { service: Service::start(OPERATIONS, answer).await?, shared })
     }
 
     /// Its URL, for the SDK.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        self.service.endpoint()
     }
 
     /// The environment of a process that is to use it.
@@ -189,9 +176,7 @@ impl TranslateServer {
 
     /// Waits until `many` texts have come in, tries again counted.
     pub async fn wait_for_requests(&self, many: usize) {
-        let mut count = self.shared.count.subscribe();
-        // The sender is in `self`.
-        let _ = count.wait_for(|count| *count >= many).await;
+        self.shared.wait_for(many).await;
     }
 
     /// There is a parameter `name` from now on.
@@ -211,17 +196,7 @@ impl TranslateServer {
     }
 }
 
-impl Drop for TranslateServer {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Notes a text, and says what the answer is.
     fn translate(&self, request: &TranslateRequest) -> Answer {
         let (scripted, answering) = {
@@ -230,7 +205,7 @@ impl Shared {
             let scripted = state.scripts.get_mut(&request.target).and_then(VecDeque::pop_front);
             (scripted, state.answering.clone())
         };
-        self.count.send_modify(|count| *count += 1);
+        self.noted();
         scripted.unwrap_or_else(|| match answering {
             Some(answering) => answering(request),
             None => Answer::to(request),
