@@ -125,7 +125,7 @@ def check_statements(name: str, statements: list[dict[str, Any]], expected: dict
 
 STACK = "chat"
 OWN = {
-    "WriteLog": [here(f"arn:aws:logs:REGION:ACCOUNT:log-group:/aws/lambda/{STACK}-webhook:*")],
+    "WriteLog": [here(f"arn:aws:logs:REGION:ACCOUNT:log-group:{STACK}-WebhookLog:*")],
     "SendDeadLetters": [here(f"arn:aws:sqs:REGION:ACCOUNT:{STACK}-dead-letters")],
     "ReceiveDeadLetters": [here(f"arn:aws:sqs:REGION:ACCOUNT:{STACK}-dead-letters")],
 }
@@ -261,7 +261,7 @@ class Template:
         if (resource["Type"], attribute) == ("AWS::SQS::Queue", "Arn"):
             return here(f"arn:aws:sqs:REGION:ACCOUNT:{self.value(properties['QueueName'])}")
         if (resource["Type"], attribute) == ("AWS::Logs::LogGroup", "Arn"):
-            return here(f"arn:aws:logs:REGION:ACCOUNT:log-group:{self.value(properties['LogGroupName'])}:*")
+            return here(f"arn:aws:logs:REGION:ACCOUNT:log-group:{STACK}-{name}:*")
         if (resource["Type"], attribute) == ("AWS::SecretsManager::Secret", "Id"):
             return MADE.format(name)
         return f"{name}.{attribute}"
@@ -416,8 +416,17 @@ def check_safety(name: str, resources: dict[str, Any]) -> None:
         if resource["Type"] == "AWS::CloudWatch::Alarm":
             if resource["Properties"]["TreatMissingData"] != "notBreaching":
                 problems.append(f"{logical}: it would go off when nothing happens")
+        if resource["Type"].endswith("Policy"):
+            problems += [f"{logical}: {problem}" for problem in about_policy(resource["Properties"], resources)]
     json.loads(resources["Dashboard"]["Properties"]["DashboardBody"])
     tell(f"queues, mappings, alarms, dashboard: {name}", problems)
+
+
+def about_policy(policy: dict[str, Any], resources: dict[str, Any]) -> list[str]:
+    """A policy of a queue names that queue and no other: SQS takes nothing else, and only AWS itself says so."""
+    queues = {here(f"arn:aws:sqs:REGION:ACCOUNT:{resources[name]['Properties']['QueueName']}") for name in policy["Queues"]}
+    named = {arn for one in policy["PolicyDocument"]["Statement"] for arn in listed(one["Resource"])}
+    return [] if len(queues) == 1 and named == queues else [f"it is put on {sorted(queues)}, and names {sorted(named)}"]
 
 
 # A role that is there
