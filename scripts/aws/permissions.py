@@ -158,6 +158,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, list[str]]]] = {
             "Endpoint": "HttpApi",
             "AlarmEmail": "somebody@example.com",
             "ReservedConcurrency": "5",
+            "SilentMinutes": "30",
         },
         OWN,
     ),
@@ -217,6 +218,9 @@ REFUSED: dict[str, dict[str, str]] = {
     "two keys": {"MomentoApiKey": "k", "MomentoApiKeyParameter": "/name", "OutboundTopics": "a"},
     "no routes": {"MomentoApiKey": "k"},
     "routes twice": {"MomentoApiKey": "k", "OutboundTopics": "a", "FanoutConfigParameter": "/a"},
+    "routes and a transform beside them": {"MomentoApiKey": "k", "FanoutConfigParameter": "/a", "Transform": "trim"},
+    "routes and a cache beside them": {"MomentoApiKey": "k", "FanoutConfigParameter": "/a", "OutboundCache": "chat"},
+    "routes that were cut at their first blank": {"MomentoApiKey": "k", "FanoutConfig": "#:schema"},
     "no secret in the environment": {"MomentoApiKey": "k", "OutboundTopics": "a", "SecretStorage": "Environment"},
 }
 
@@ -362,10 +366,11 @@ def check_template() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, text in {
             "translated": json.dumps(template),
+            "infra/github-role.yaml": Path("infra/github-role.yaml").read_text(),
             # Whole again, with every parameter at the value that a case gives: what a condition hides is seen.
             **{case: json.dumps(with_defaults(template, given)) for case, (given, _) in CASES.items()},
         }.items():
-            path = Path(folder, f"{name.replace(' ', '-')}.json")
+            path = Path(folder, f"{re.sub('[ /]', '-', name)}.template")
             path.write_text(text)
             linted = subprocess.run(
                 [Path(sys.executable).with_name("cfn-lint"), "--regions", REGION, "--", str(path)],
@@ -382,7 +387,23 @@ def check_template() -> None:
         check_statements(f"role: {name}", policy["PolicyDocument"]["Statement"], expected)
         check_safety(name, resources)
     for name, given in REFUSED.items():
-        tell(f"rules: {name} is refused", [] if Template(template, given).refusals() else ["it was accepted"])
+        try:
+            refusals = Template(template, given).refusals()
+        except AssertionError as refusal:
+            refusals = [str(refusal)]
+        tell(f"rules: {name} is refused", [] if refusals else ["it was accepted"])
+    tell("infra/github-role.yaml: it may deploy every service of the template", undeployable(template))
+    [body, _] = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    same = body == Path("infra/dashboard.json").read_text()
+    tell("dashboard: it is infra/dashboard.json", [] if same else ["its text is another"])
+
+
+def undeployable(template: dict[str, Any]) -> list[str]:
+    """The services of a template that the role of GitHub may not call. Which of their calls, only AWS can tell."""
+    prefixes = {"ApiGatewayV2": "apigateway"}
+    services = {resource["Type"].split("::")[1] for resource in template["Resources"].values()}
+    text = Path("infra/github-role.yaml").read_text().split("  DeployRole:")[1]
+    return sorted(one for one in services if f"{prefixes.get(one, one.lower())}:" not in text)
 
 
 def with_defaults(template: dict[str, Any], given: dict[str, str]) -> dict[str, Any]:
@@ -414,8 +435,10 @@ def check_safety(name: str, resources: dict[str, Any]) -> None:
             if "MaximumConcurrency" not in mapping["ScalingConfig"]:
                 problems.append(f"{logical}: it may take the whole function")
         if resource["Type"] == "AWS::CloudWatch::Alarm":
-            if resource["Properties"]["TreatMissingData"] != "notBreaching":
-                problems.append(f"{logical}: it would go off when nothing happens")
+            # One is there for just that.
+            wanted = "breaching" if logical == "SilenceAlarm" else "notBreaching"
+            if resource["Properties"]["TreatMissingData"] != wanted:
+                problems.append(f"{logical}: it would go off when nothing happens, or not when it should")
         if resource["Type"].endswith("Policy"):
             problems += [f"{logical}: {problem}" for problem in about_policy(resource["Properties"], resources)]
     json.loads(resources["Dashboard"]["Properties"]["DashboardBody"])
