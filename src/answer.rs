@@ -54,12 +54,16 @@ pub enum Refusal {
     /// The body broke off, or was not framed as HTTP frames it.
     #[error("the body did not arrive whole")]
     BodyBroken,
-    /// The invocation of the Lambda function is not an HTTP request.
+    /// What a gateway hands to the Lambda function is not an HTTP request.
     #[error("the invocation is not an HTTP request")]
     NotHttp,
     /// It is not proven genuine.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// Whether it is genuine is not known: no secret that is known has made its signature, and what the secret is now
+    /// could not be fetched, or not in time.
+    #[error("whether the signature is right cannot be known at the moment: send it again")]
+    SignatureUndecided,
     /// It is genuine, and was sent too long ago or in the future.
     #[error(transparent)]
     Freshness(#[from] FreshnessError),
@@ -84,7 +88,8 @@ impl Refusal {
             | Self::BodyTimeout
             | Self::BodyBroken
             | Self::NotHttp
-            | Self::Signature(_) => false,
+            | Self::Signature(_)
+            | Self::SignatureUndecided => false,
             Self::Freshness(_) | Self::Event(_) | Self::FeedsItself(_) | Self::NoSuchDestination(_) => true,
         }
     }
@@ -117,6 +122,7 @@ impl Outcome<'_> {
                 Refusal::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
                 Refusal::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
                 Refusal::Signature(_) | Refusal::Freshness(_) => StatusCode::FORBIDDEN,
+                Refusal::SignatureUndecided => StatusCode::SERVICE_UNAVAILABLE,
                 Refusal::Event(_) | Refusal::NotHttp | Refusal::BodyBroken => StatusCode::BAD_REQUEST,
                 // The fault is in the settings, but what matters to the caller is that sending it
                 // again will not help.
@@ -149,6 +155,7 @@ impl Outcome<'_> {
                 Refusal::NotHttp => "not_http",
                 Refusal::Signature(SignatureError::Missing) => "signature_missing",
                 Refusal::Signature(_) => "signature_wrong",
+                Refusal::SignatureUndecided => "signature_undecided",
                 Refusal::Freshness(FreshnessError::TooOld { .. }) => "event_too_old",
                 Refusal::Freshness(FreshnessError::FromTheFuture { .. }) => "event_from_the_future",
                 Refusal::Event(_) => "not_an_event",
@@ -342,6 +349,7 @@ mod tests {
             (Outcome::Refused(SignatureError::Several.into()), 403, "signature_wrong"),
             (Outcome::Refused(SignatureError::Malformed.into()), 403, "signature_wrong"),
             (Outcome::Refused(SignatureError::Mismatch.into()), 403, "signature_wrong"),
+            (Outcome::Refused(Refusal::SignatureUndecided), 503, "signature_undecided"),
             (Outcome::Refused(FreshnessError::TooOld { age, max_age: age }.into()), 403, "event_too_old"),
             (
                 Outcome::Refused(FreshnessError::FromTheFuture { ahead: age }.into()),
@@ -368,6 +376,7 @@ mod tests {
             (SignatureError::Several.into(), false),
             (SignatureError::Malformed.into(), false),
             (SignatureError::Mismatch.into(), false),
+            (Refusal::SignatureUndecided, false),
             (FreshnessError::TooOld { age, max_age: age }.into(), true),
             (FreshnessError::FromTheFuture { ahead: age }.into(), true),
             (not_an_event().into(), true),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 
 use crate::clock::SystemClock;
 use crate::config::{
@@ -14,7 +15,7 @@ use crate::config::{
 use crate::destination::{Carrier, Keys};
 use crate::route::{Route, Routes};
 use crate::secrets::rotating::{Beside, Keeper};
-use crate::secrets::{self, Policy, Rotating, SecretError, SecretStore, SecretText, Versioned, Wanted};
+use crate::secrets::{self, Kept, Policy, Rotating, SecretError, SecretStore, Versioned, Wanted};
 use crate::transform::translate::TranslateSettings;
 use crate::transform::{Settings as _, Transforms};
 
@@ -142,17 +143,22 @@ impl Cloud {
 const NO_PARAMETERS: &str = "needs a build with the cargo feature `parameters`";
 
 impl SecretStore for Cloud {
+    #[cfg_attr(
+        not(any(feature = "secrets", feature = "parameters")),
+        expect(unused_variables, reason = "nothing is waited for")
+    )]
     fn fetch<'s>(
         &'s self,
         name: &'s SecretName,
-    ) -> BoxFuture<'s, Result<Versioned<SecretText>, SecretError>> {
+        deadline: Instant,
+    ) -> BoxFuture<'s, Result<Kept, SecretError>> {
         match name {
             #[cfg(feature = "secrets")]
-            SecretName::Secret(name) => Box::pin(self.aws.secret(name)),
+            SecretName::Secret(name) => Box::pin(self.aws.secret(name, deadline)),
             #[cfg(not(feature = "secrets"))]
             SecretName::Secret(_) => not_built("needs a build with the cargo feature `secrets`"),
             #[cfg(feature = "parameters")]
-            SecretName::Parameter(name) => Box::pin(self.aws.secret_parameter(name)),
+            SecretName::Parameter(name) => Box::pin(self.aws.secret_parameter(name, deadline)),
             #[cfg(not(feature = "parameters"))]
             SecretName::Parameter(_) => not_built(NO_PARAMETERS),
         }
@@ -168,7 +174,7 @@ fn not_built<'s, T: Send + 's>(detail: &'static str) -> BoxFuture<'s, Result<T, 
 /// The secrets that are wanted, each fetched once.
 struct Fetched {
     keeper: Keeper,
-    secrets: Vec<(SecretName, Result<Versioned<SecretText>, SecretError>)>,
+    secrets: Vec<(SecretName, Result<Kept, SecretError>)>,
 }
 
 impl Fetched {

@@ -17,7 +17,7 @@ use crate::destination::outlet::short;
 use crate::destination::sqs::{QueueMessage, group_of, is_fifo};
 use crate::destination::{Carrier, DeliveryError, Parcel, Target, Topic};
 use crate::fan_out::{Delivery, Outcome};
-use crate::route::Plan;
+use crate::route::{Plan, Route};
 use crate::spans::Trail;
 
 /// Where dead letters go.
@@ -40,6 +40,9 @@ pub struct Letter {
 struct Undelivered {
     /// Its place in the route.
     place: usize,
+    /// What it is, wherever it stands. Two may have one name.
+    #[serde(default)]
+    id: Option<String>,
     #[serde(flatten)]
     names: Names,
 }
@@ -75,25 +78,27 @@ impl DeadLetters {
         is_fifo(&self.queue)
     }
 
-    /// Writes one for the destinations that did not take the event.
+    /// Writes one for the destinations of a route that did not take the event.
     ///
     /// # Errors
     /// When the queue does not take it before the deadline.
     pub async fn send(
         &self,
         event: &Event,
+        route: &Route,
         deliveries: &[Delivery<'_>],
         now: Millis,
         trail: &Trail,
         deadline: Instant,
     ) -> Result<(), DeliveryError> {
         let is_fifo = self.keep_order();
+        let undelivered = undelivered(route, deliveries);
         let message = QueueMessage {
             queue: self.queue.clone(),
-            body: body(event, deliveries, now),
+            body: body(event, &undelivered, now),
             group: is_fifo.then(|| group_of(event)),
             // Whatever is lost by being the same as another was there before.
-            deduplication: is_fifo.then(|| id(event, deliveries)),
+            deduplication: is_fifo.then(|| id(event, &undelivered)),
             attributes: std::collections::BTreeMap::new(),
             delay_seconds: None,
         };
@@ -106,19 +111,29 @@ impl DeadLetters {
     }
 }
 
-fn undelivered<'d>(deliveries: &'d [Delivery<'d>]) -> impl Iterator<Item = (usize, &'d Delivery<'d>)> {
-    deliveries.iter().enumerate().filter(|(_, delivery)| !delivery.outcome.is_done())
+/// A destination that did not take the event, as a letter has it.
+struct Entry<'d> {
+    place: usize,
+    id: String,
+    delivery: &'d Delivery<'d>,
 }
 
-fn id(event: &Event, deliveries: &[Delivery<'_>]) -> String {
+fn undelivered<'d>(route: &Route, deliveries: &'d [Delivery<'d>]) -> Vec<Entry<'d>> {
+    let both = route.destinations().iter().zip(deliveries).enumerate();
+    both.filter(|(_, (_, delivery))| !delivery.outcome.is_done())
+        .map(|(place, (destination, delivery))| Entry { place, id: destination.id(), delivery })
+        .collect()
+}
+
+fn id(event: &Event, undelivered: &[Entry<'_>]) -> String {
     let mut hash = Sha256::new().chain_update(event.id());
-    for (place, _) in undelivered(deliveries) {
-        hash.update(place.to_be_bytes());
+    for entry in undelivered {
+        hash.update(&entry.id);
     }
     hex::encode(hash.finalize())
 }
 
-fn body(event: &Event, deliveries: &[Delivery<'_>], now: Millis) -> String {
+fn body(event: &Event, undelivered: &[Entry<'_>], now: Millis) -> String {
     #[derive(Serialize)]
     struct Body<'b> {
         dead_letter: Head<'b>,
@@ -127,23 +142,23 @@ fn body(event: &Event, deliveries: &[Delivery<'_>], now: Millis) -> String {
     #[derive(Serialize)]
     struct Head<'b> {
         timestamp: Millis,
-        destinations: Vec<Placed<'b>>,
+        destinations: &'b [Entry<'b>],
     }
-    struct Placed<'b>(usize, &'b Delivery<'b>);
-    impl Serialize for Placed<'_> {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            let mut map = serializer.serialize_map(None)?;
-            map.serialize_entry("place", &self.0)?;
-            self.1.serialize_into(&mut map)?;
-            map.end()
-        }
-    }
-    let destinations = undelivered(deliveries).map(|(place, delivery)| Placed(place, delivery)).collect();
-    let body = Body { dead_letter: Head { timestamp: now, destinations }, event };
+    let body = Body { dead_letter: Head { timestamp: now, destinations: undelivered }, event };
     // Strings and integers under string keys: there is nothing in these that JSON cannot say.
     let body = serde_json::to_string(&body).unwrap_or_default();
     // Two characters that JSON may hold as they are, and a queue may not.
     body.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
+}
+
+impl Serialize for Entry<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("place", &self.place)?;
+        map.serialize_entry("id", &self.id)?;
+        self.delivery.serialize_into(&mut map)?;
+        map.end()
+    }
 }
 
 impl Letter {
@@ -168,19 +183,34 @@ impl Letter {
     }
 
     /// The places of its destinations in a plan. Routes may have been changed since it was written: a destination
-    /// is looked for by its name where it has another place now.
+    /// is looked for by what it is, and by its name where it is another now.
     ///
     /// # Errors
-    /// When one is not there.
+    /// When one is not there, or the letter is for none.
     pub fn places(&self, plan: &Plan<'_>) -> Result<Vec<usize>, NoSuchDestination> {
-        let targets: Vec<_> = plan.destinations().iter().map(|planned| &planned.target).collect();
-        let mut places = Vec::new();
-        for Undelivered { place, names } in &self.destinations {
-            let is_it = |place: &usize| {
-                !places.contains(place) && targets.get(*place).is_some_and(|target| names.are_of(target))
-            };
-            let found = Some(*place).filter(is_it).or_else(|| (0..targets.len()).find(is_it));
-            places.push(found.ok_or(NoSuchDestination)?);
+        let there: Vec<_> = plan.destinations().iter().zip(plan.route().destinations()).collect();
+        let mut found: Vec<Option<usize>> = vec![None; self.destinations.len()];
+        for by_id in [true, false] {
+            for (nth, Undelivered { place, id, names }) in self.destinations.iter().enumerate() {
+                if found.get(nth).is_some_and(Option::is_some) {
+                    continue;
+                }
+                let is_it = |place: &usize| {
+                    !found.contains(&Some(*place))
+                        && there.get(*place).is_some_and(|(planned, destination)| {
+                            names.are_of(&planned.target)
+                                && (!by_id || id.as_ref().is_some_and(|id| *id == destination.id()))
+                        })
+                };
+                let is = Some(*place).filter(is_it).or_else(|| (0..there.len()).find(is_it));
+                if let Some(unset) = found.get_mut(nth) {
+                    *unset = is;
+                }
+            }
+        }
+        let mut places = found.into_iter().collect::<Option<Vec<_>>>().ok_or(NoSuchDestination)?;
+        if places.is_empty() {
+            return Err(NoSuchDestination);
         }
         places.sort_unstable();
         Ok(places)

@@ -80,8 +80,10 @@ fn everything_that_is_handed_in_is_what_is_shown() {
         let routes = file::read(file.text, &transforms()).unwrap();
         let event = event("chat", "friends-publish", 1);
         let plan = routes.plan(&event).unwrap().unwrap();
-        let To::Outlet(outlet) = &plan.route().destinations()[0].to else { panic!("{}", file.place) };
-        let parcel = outlet.parcel(&Fields::new(&plan.context(Instant::now()), plan.text())).unwrap();
+        let destination = &plan.route().destinations()[0];
+        let To::Outlet(outlet) = &destination.to else { panic!("{}", file.place) };
+        let context = plan.context(Instant::now());
+        let parcel = outlet.parcel(&Fields::new(&context, destination, plan.text())).unwrap();
         let made = serde_json::to_value(&parcel).unwrap();
         if serde_json::from_str::<serde_json::Value>(shown.text).ok().as_ref() != Some(&made) {
             wrong.push(format!("{}: {}", shown.place, serde_json::to_string_pretty(&parcel).unwrap()));

@@ -114,6 +114,11 @@ impl<P: Publisher> FanOut<P> {
         Self { carrier, ..self }
     }
 
+    /// Waits for what publishing has begun and did not wait for.
+    pub async fn settled(&self) {
+        self.publisher.settled().await;
+    }
+
     /// Serves the destinations of `plan`: all of them, or those at the places in `pending`, where the others have
     /// been served before. Every outcome is known when `deadline` comes, and they are in the order
     /// of the destinations.
@@ -225,7 +230,10 @@ impl<P: Publisher> FanOut<P> {
                         span.served(&outcome);
                         outcome
                     }
-                    (None, target, To::Outlet(outlet)) => self.hand_in(target, outlet, job, text).await,
+                    (None, target, To::Outlet(outlet)) => {
+                        let fields = Fields::new(job.context, destination, text);
+                        self.hand_in(target, outlet, job, &fields).await
+                    }
                     // A target is of the kind of its destination.
                     (None, ..) => Outcome::AlreadyPublished,
                 }
@@ -236,8 +244,14 @@ impl<P: Publisher> FanOut<P> {
         (place, outcome)
     }
 
-    async fn hand_in(&self, target: &Target<'_>, outlet: &Outlet, job: Job<'_>, text: &str) -> Outcome {
-        let parcel = match outlet.parcel(&Fields::new(job.context, text)) {
+    async fn hand_in(
+        &self,
+        target: &Target<'_>,
+        outlet: &Outlet,
+        job: Job<'_>,
+        fields: &Fields<'_>,
+    ) -> Outcome {
+        let parcel = match outlet.parcel(fields) {
             Ok(parcel) => parcel,
             Err(Unfit::Missing(missing)) => return Outcome::Unnamed { missing },
             Err(Unfit::Refused { reason, detail }) => return Outcome::Unfit { reason, detail },

@@ -20,7 +20,7 @@ use crate::fan_out::{self, Delivery, FanOut};
 use crate::journal::{Entry, Journal};
 use crate::reason::Reason;
 use crate::route::Routes;
-use crate::secrets::Rotating;
+use crate::secrets::{Instead, Rotating};
 use crate::spans::{Entrance, Spans, Trail};
 use crate::trace::TraceContext;
 
@@ -213,7 +213,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
     /// Waits for what its requests have begun and did not wait for, of which nothing may be left when the platform
     /// makes everything stand still.
     pub async fn settled(&self) {
-        tokio::join!(self.secrets.settled(), self.spans.flush());
+        tokio::join!(self.secrets.settled(), self.fan_out.settled(), self.spans.flush());
     }
 
     fn end(&self, entry: Entry, outcome: &Outcome<'_>, started: Instant) -> Response<Bytes> {
@@ -250,17 +250,20 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         body: B,
         signatures: impl Fn() -> S,
         deadline: Instant,
-    ) -> Result<Verified<B>, SignatureError> {
-        let secrets = self.secrets.current();
-        match momento::verify(&secrets, body, signatures()) {
-            // Perhaps the secret has changed. Nobody else waits for what this one waits for.
-            Err(SignatureError::Mismatch) => {
-                match timeout_at(deadline, self.secrets.instead_of(&secrets)).await {
-                    Ok(Some(secrets)) => momento::verify(&secrets, body, signatures()),
-                    Ok(None) | Err(_) => Err(SignatureError::Mismatch),
-                }
+    ) -> Result<Verified<B>, Refusal> {
+        let mut secrets = self.secrets.current();
+        loop {
+            match momento::verify(&secrets, body, signatures()) {
+                Err(SignatureError::Mismatch) => {}
+                verified => return Ok(verified?),
             }
-            verified => verified,
+            // Perhaps the secret has changed. Nobody else waits for what this one waits for.
+            match timeout_at(deadline, self.secrets.instead_of(&secrets)).await {
+                Ok(Instead::New(changed)) => secrets = changed,
+                Ok(Instead::Nothing) => return Err(SignatureError::Mismatch.into()),
+                // It may be genuine, and then it may be sent again. A forged one gets the same answer.
+                Ok(Instead::Unknown) | Err(_) => return Err(Refusal::SignatureUndecided),
+            }
         }
     }
 
@@ -300,11 +303,13 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
             Progress::New => (only.as_deref(), [].as_slice()),
             Progress::Pending { places, dropped } => (Some(places.as_slice()), dropped.as_slice()),
         };
-        let from_letters =
-            |letters: &DeadLetters| matches!(origin, Origin::Queue(queue, _) if letters.is_queue(queue));
+        let is_letter = |letters: &DeadLetters| match origin {
+            Origin::Request => false,
+            Origin::Queue(queue, letter) => letter.is_some() || letters.is_queue(queue),
+        };
         // In a queue that keeps an order, what is written anew would be overtaken.
         let letters =
-            self.dead_letters.as_ref().filter(|&letters| !(from_letters(letters) && letters.keep_order()));
+            self.dead_letters.as_ref().filter(|&letters| !(is_letter(letters) && letters.keep_order()));
         let end = if letters.is_some() {
             // Where little time is left, destinations get half of it.
             let left = deadline.saturating_duration_since(Instant::now());
@@ -319,6 +324,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
             }
         }
         *progress = progress_of(&outcomes);
+        let route = plan.route();
         let deliveries =
             plan.into_targets().zip(outcomes).map(|(target, outcome)| Delivery { target, outcome });
         let deliveries: Vec<_> = deliveries.collect();
@@ -326,11 +332,11 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
             Origin::Request => deliveries.iter().any(|one| one.outcome.failure().is_some()),
             Origin::Queue(..) => {
                 let is_asked = |place: &usize| only.as_deref().is_none_or(|only| only.contains(place));
-                is_due_from_queue(&deliveries, is_asked, from_letters(letters))
+                is_due_from_queue(&deliveries, is_asked, is_letter(letters))
             }
         };
         let Some(letters) = letters.filter(is_due) else { return Outcome::Delivered(deliveries) };
-        match letters.send(event, &deliveries, now, trail, deadline).await {
+        match letters.send(event, route, &deliveries, now, trail, deadline).await {
             Ok(()) => {
                 *progress = Progress::Done;
                 Outcome::DeadLettered(deliveries)
@@ -348,18 +354,18 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
 
 /// Whether what has become of a message of a queue is to be written down. The queue brings it again by itself, but for
 /// all of its destinations: so it is where some of them have it by now, and where none will ever take it. What is
-/// in the queue for letters already is written anew only for fewer destinations: else it would go round for ever.
+/// a letter already is written anew only for fewer destinations: else it would go round for ever.
 fn is_due_from_queue(
     deliveries: &[Delivery<'_>],
     is_asked: impl Fn(&usize) -> bool,
-    from_letters: bool,
+    is_letter: bool,
 ) -> bool {
     let mut failures = deliveries.iter().filter_map(|one| one.outcome.failure()).peekable();
     let is_any = failures.peek().is_some();
     let is_for_good = !failures.any(Reason::is_passing);
     let asked = deliveries.iter().enumerate().filter(|(place, _)| is_asked(place));
     let is_partly = asked.into_iter().any(|(_, one)| one.outcome.is_done() && !one.outcome.is_dropped());
-    is_any && (is_partly || is_for_good && !from_letters)
+    is_any && (is_partly || is_for_good && !is_letter)
 }
 
 /// What a queue can bring.

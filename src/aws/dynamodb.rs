@@ -6,7 +6,6 @@ use aws_sdk_dynamodb::config::Config;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
-use serde_json::Value;
 
 use super::Aws;
 use super::failure::Failure;
@@ -14,6 +13,7 @@ use super::in_time::InTime;
 use crate::destination::Taken;
 use crate::destination::content::Attribute;
 use crate::destination::dynamodb::{Change, Row};
+use crate::destination::json::Json;
 use crate::reason::Reason;
 
 /// Attributes by their names.
@@ -130,20 +130,19 @@ fn value(attribute: &Attribute) -> AttributeValue {
         Attribute::Text(text) => AttributeValue::S(text.clone()),
         Attribute::Number(number) => AttributeValue::N(number.clone()),
         Attribute::Bool(is) => AttributeValue::Bool(*is),
-        // It was looked at when the parcel was made.
-        Attribute::Json(json) => of_json(serde_json::from_str(json).unwrap_or_default()),
+        Attribute::Json(document) => of_json(document.json()),
     }
 }
 
-fn of_json(json: Value) -> AttributeValue {
+fn of_json(json: &Json) -> AttributeValue {
     match json {
-        Value::Null => AttributeValue::Null(true),
-        Value::Bool(is) => AttributeValue::Bool(is),
-        Value::Number(number) => AttributeValue::N(number.to_string()),
-        Value::String(text) => AttributeValue::S(text),
-        Value::Array(values) => AttributeValue::L(values.into_iter().map(of_json).collect()),
-        Value::Object(members) => {
-            AttributeValue::M(members.into_iter().map(|(name, json)| (name, of_json(json))).collect())
+        Json::Null => AttributeValue::Null(true),
+        Json::Bool(is) => AttributeValue::Bool(*is),
+        Json::Number(number) => AttributeValue::N(number.clone()),
+        Json::Text(text) => AttributeValue::S(text.clone()),
+        Json::List(values) => AttributeValue::L(values.iter().map(of_json).collect()),
+        Json::Object(members) => {
+            AttributeValue::M(members.iter().map(|(name, json)| (name.clone(), of_json(json))).collect())
         }
     }
 }

@@ -9,7 +9,6 @@ use super::failure::Failure;
 use super::in_time::InTime;
 use crate::destination::Taken;
 use crate::destination::eventbridge::BusEvent;
-use crate::reason::Reason;
 
 impl Aws {
     pub(super) async fn put_event(
@@ -34,14 +33,13 @@ impl Aws {
             .interceptor(tries.clone())
             .config_override(Config::builder().retry_classifier(tries));
         let put = call.send().await?;
-        if put.failed_entry_count == 0 {
-            return Ok(Taken::New);
+        // To the SDK the answer is one of success, even where it counts failures.
+        match put.entries() {
+            [entry] if put.failed_entry_count == 0 && entry.event_id().is_some() => Ok(Taken::New),
+            entries => {
+                let code = entries.iter().find_map(|entry| entry.error_code());
+                Err(code.map_or_else(Failure::unsaid, Failure::of_part))
+            }
         }
-        // To the SDK the answer is one of success.
-        let code = put.entries().iter().find_map(|entry| entry.error_code());
-        Err(code.map_or_else(
-            || Failure::new(Reason::Internal, "the service's answer has no reason"),
-            Failure::of_part,
-        ))
     }
 }

@@ -7,6 +7,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId as _;
+use futures_util::future::BoxFuture;
+use tokio::time::{Instant, timeout_at};
 
 use crate::reason::Reason;
 
@@ -42,6 +44,11 @@ impl Failure {
         let (reason, detail) =
             by_code(code).unwrap_or((Reason::InvalidArgument, "the service does not take the request"));
         Self { reason, detail, source: Some(code.to_owned().into()) }
+    }
+
+    /// An answer of success that says nothing of what was done: it may be that of something else than the service.
+    pub(super) const fn unsaid() -> Self {
+        Self::new(Reason::Internal, "the service's answer does not say what was done")
     }
 
     /// The caller's time is up.
@@ -89,9 +96,12 @@ where
     }
 }
 
-/// What need not be there.
-pub(super) fn optional<T>(read: Result<T, Failure>) -> Result<Option<T>, Failure> {
-    match read {
+/// What need not be there. It is given up on at `deadline`.
+pub(super) async fn optional<T>(
+    deadline: Instant,
+    read: BoxFuture<'_, Result<T, Failure>>,
+) -> Result<Option<T>, Failure> {
+    match timeout_at(deadline, read).await.unwrap_or_else(|_| Err(Failure::timed_out())) {
         Ok(read) => Ok(Some(read)),
         Err(failure) if failure.reason == Reason::NotFound => Ok(None),
         Err(failure) => Err(failure),

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use futures_util::FutureExt as _;
+use tokio::time::{Instant, timeout};
 
 use super::Aws;
 use super::failure::{Failure, optional};
 use crate::reason::Reason;
-use crate::secrets::{NO_ANSWER, SecretError, SecretText, Versioned};
+use crate::secrets::{Kept, NO_ANSWER, SecretError, SecretText};
 
 /// How long a parameter is waited for. It is read at the start of a function, which has 10 s.
 const PARAMETER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,36 +47,25 @@ impl Aws {
         })
     }
 
-    /// Both versions of a secret that is a parameter. The one before need not be there.
+    /// Both versions of a secret that is a parameter. The one before need not be there, and is given up on at
+    /// `deadline`.
     ///
     /// # Errors
     /// When there is no such parameter, it may not be read or decrypted, or the service does not answer.
-    pub async fn secret_parameter(&self, name: &str) -> Result<Versioned<SecretText>, SecretError> {
-        self.versions(name).await.map_err(|failure| SecretError {
-            reason: failure.reason,
-            detail: match failure.reason {
-                Reason::PermissionDenied => {
-                    "not allowed: it takes ssm:GetParameter, and kms:Decrypt where it has a key of its own"
-                }
-                Reason::NotFound => "not found: there is no such parameter in this account and region",
-                Reason::TimedOut => NO_ANSWER,
-                _ => failure.detail,
-            },
-            source: failure.source,
-        })
-    }
-
-    /// Versions are numbered. A name may itself ask for one of them: then no other is meant.
-    async fn versions(&self, name: &str) -> Result<Versioned<SecretText>, Failure> {
-        let (current, version) = self.read(name).await?;
+    pub async fn secret_parameter(&self, name: &str, deadline: Instant) -> Result<Kept, SecretError> {
+        let (current, version) = self.read(name).await.map_err(told)?;
+        // Versions are numbered. A name may itself ask for one of them: then no other is meant.
         let has_version = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
         let previous = match version - 1 {
-            before @ 1.. if !has_version => optional(self.read(&format!("{name}:{before}")).await)?,
-            _ => None,
+            before @ 1.. if !has_version => {
+                let name = format!("{name}:{before}");
+                optional(deadline, self.read(&name).boxed()).await.map_err(told)
+            }
+            _ => Ok(None),
         };
-        Ok(Versioned {
+        Ok(Kept {
             current: SecretText::new(current),
-            previous: previous.map(|(text, _)| SecretText::new(text)),
+            previous: previous.map(|previous| previous.map(|(text, _)| SecretText::new(text))),
         })
     }
 
@@ -86,4 +76,16 @@ impl Aws {
         let value = answer.parameter.and_then(|parameter| Some((parameter.value?, parameter.version)));
         value.ok_or(Failure::new(Reason::Internal, "the service's answer has no value"))
     }
+}
+
+fn told(failure: Failure) -> SecretError {
+    let detail = match failure.reason {
+        Reason::PermissionDenied => {
+            "not allowed: it takes ssm:GetParameter, and kms:Decrypt where it has a key of its own"
+        }
+        Reason::NotFound => "not found: there is no such parameter in this account and region",
+        Reason::TimedOut => NO_ANSWER,
+        _ => failure.detail,
+    };
+    SecretError { reason: failure.reason, detail, source: failure.source }
 }

@@ -1,42 +1,31 @@
 //! Secrets of the Secrets Manager.
 
 use aws_sdk_secretsmanager::Client;
+use futures_util::FutureExt as _;
 use futures_util::future::try_join;
+use tokio::time::Instant;
 
 use super::Aws;
 use super::failure::{Failure, optional};
 use crate::reason::Reason;
-use crate::secrets::{NO_ANSWER, SecretError, SecretText, Versioned};
+use crate::secrets::{Kept, NO_ANSWER, SecretError, SecretText};
 
 /// The labels that Secrets Manager moves from version to version.
 const CURRENT: &str = "AWSCURRENT";
 const PREVIOUS: &str = "AWSPREVIOUS";
 
 impl Aws {
-    /// Both versions of a secret, at once. The one before need not be there.
+    /// Both versions of a secret, at once. The one before need not be there, and is given up on at `deadline`.
     ///
     /// # Errors
     /// When there is no such secret, it may not be read, it is no text, or the service does not answer.
-    pub async fn secret(&self, name: &str) -> Result<Versioned<SecretText>, SecretError> {
-        self.stages(name).await.map_err(|failure| SecretError {
-            reason: failure.reason,
-            detail: match failure.reason {
-                Reason::PermissionDenied => {
-                    "not allowed: it takes secretsmanager:GetSecretValue, and kms:Decrypt where it has a key of its own"
-                }
-                Reason::NotFound => {
-                    "not found: there is no such secret in this account and region, or it has no value yet"
-                }
-                Reason::TimedOut => NO_ANSWER,
-                _ => failure.detail,
-            },
-            source: failure.source,
-        })
+    pub async fn secret(&self, name: &str, deadline: Instant) -> Result<Kept, SecretError> {
+        self.stages(name, deadline).await.map_err(told)
     }
 
-    async fn stages(&self, name: &str) -> Result<Versioned<SecretText>, Failure> {
+    async fn stages(&self, name: &str, deadline: Instant) -> Result<Kept, Failure> {
         let client = self.secrets_manager().await?;
-        let previous = async { optional(stage(client, name, PREVIOUS).await) };
+        let previous = optional(deadline, stage(client, name, PREVIOUS).boxed()).map(Ok);
         let (current, previous) = try_join(stage(client, name, CURRENT), previous).await?;
         let current = match current {
             Held::Text(text) => text,
@@ -46,12 +35,26 @@ impl Aws {
             Held::Nothing => return Err(Failure::new(Reason::Internal, "the service's answer has no value")),
         };
         // A version of another form, or that never got a value, is none: it was not in use.
-        let previous = match previous {
-            Some(Held::Text(text)) => Some(text),
-            Some(Held::Bytes | Held::Nothing) | None => None,
+        let text = |held| match held {
+            Held::Text(text) => Some(text),
+            Held::Bytes | Held::Nothing => None,
         };
-        Ok(Versioned { current, previous })
+        Ok(Kept { current, previous: previous.map(|held| held.and_then(text)).map_err(told) })
     }
+}
+
+fn told(failure: Failure) -> SecretError {
+    let detail = match failure.reason {
+        Reason::PermissionDenied => {
+            "not allowed: it takes secretsmanager:GetSecretValue, and kms:Decrypt where it has a key of its own"
+        }
+        Reason::NotFound => {
+            "not found: there is no such secret in this account and region, or it has no value yet"
+        }
+        Reason::TimedOut => NO_ANSWER,
+        _ => failure.detail,
+    };
+    SecretError { reason: failure.reason, detail, source: failure.source }
 }
 
 /// What there is in a version.

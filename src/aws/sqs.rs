@@ -38,12 +38,12 @@ impl Aws {
             let name = MessageSystemAttributeNameForSends::AwsTraceHeader;
             call = call.message_system_attributes(name, value.build().map_err(no_attribute)?);
         }
-        call.customize()
+        let call = call
+            .customize()
             .interceptor(tries.clone())
-            .config_override(Config::builder().retry_classifier(tries))
-            .send()
-            .await?;
-        Ok(Taken::New)
+            .config_override(Config::builder().retry_classifier(tries));
+        let sent = call.send().await?;
+        sent.message_id().map(|_| Taken::New).ok_or_else(Failure::unsaid)
     }
 }
 

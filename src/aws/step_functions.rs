@@ -32,6 +32,8 @@ impl Aws {
             .send()
             .await;
         match started {
+            // The SDK reads an answer that lacks it as one where it is empty.
+            Ok(started) if started.execution_arn().is_empty() => Err(Failure::unsaid()),
             Ok(_) => Ok(Taken::New),
             Err(error)
                 if error.as_service_error().is_some_and(StartExecutionError::is_execution_already_exists) =>

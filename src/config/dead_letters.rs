@@ -16,8 +16,11 @@ impl DeadLettersConfig {
         let Some(url) = settings.get(QUEUE)? else { return Ok(Self { queue: None }) };
         let url = url.trim();
         let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or_default();
-        // A host, an account and a name.
-        if rest.split('/').filter(|part| !part.is_empty()).count() < 2 {
+        // A host, mostly an account, and a name with nothing behind it: by that it is known again.
+        let mut parts = rest.split('/');
+        let is_url =
+            parts.clone().count() >= 2 && parts.all(|part| !part.is_empty() && !part.contains(['?', '#']));
+        if !is_url {
             return settings.fault(
                 QUEUE,
                 "is not the URL of a queue: https://sqs.<region>.amazonaws.com/<account>/<name>",
@@ -44,9 +47,17 @@ mod tests {
         for right in right {
             assert_eq!(faults(&[("DEAD_LETTER_QUEUE_URL", right)]), []);
         }
-        for wrong in
-            ["dead", "arn:aws:sqs:eu-west-1:123456789012:dead", "https://", "https://host/", "ftp://a/b/c"]
-        {
+        for wrong in [
+            "dead",
+            "arn:aws:sqs:eu-west-1:123456789012:dead",
+            "https://",
+            "https://host/",
+            "ftp://a/b/c",
+            "https://host/1/dead/",
+            "https://host/1/dead?x",
+            "https://host//dead",
+            "https://host/1/dead#x",
+        ] {
             let faults = faults(&[("DEAD_LETTER_QUEUE_URL", wrong)]);
             assert!(matches!(&faults[..], [(_, fault)] if fault.starts_with("is not the URL")), "{wrong}");
         }

@@ -60,13 +60,8 @@ fn level(word: &str) -> Option<LevelFilter> {
 }
 
 /// At `trace` the Lambda runtime writes whole invocations, with text and signature. The AWS SDK writes whole
-/// requests.
-const QUIET: [(&str, LevelFilter); 4] = [
-    ("lambda_runtime", LevelFilter::DEBUG),
-    ("aws_runtime", LevelFilter::INFO),
-    ("aws_sdk", LevelFilter::INFO),
-    ("aws_smithy", LevelFilter::INFO),
-];
+/// requests, with the token of the session.
+const QUIET: [(&str, LevelFilter); 2] = [("lambda_runtime", LevelFilter::DEBUG), ("aws_", LevelFilter::INFO)];
 
 fn quiet(filter: Targets) -> Targets {
     QUIET.into_iter().fold(filter, |filter, (loud, most)| {

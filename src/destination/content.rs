@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use toml::Spanned;
 
+use super::json::{Document, NoJson};
 use super::outlet::{Fields, Unfit};
 use crate::config::file::Texts;
 use crate::reason::Reason;
@@ -57,7 +58,7 @@ pub enum Attribute {
     /// True or false.
     Bool(bool),
     /// JSON.
-    Json(String),
+    Json(Document),
 }
 
 /// What is handed in.
@@ -152,11 +153,12 @@ impl Content {
     pub(super) fn render_json(&self, fields: &Fields<'_>, is_object: bool) -> Result<String, Unfit> {
         let rendered = self.render(fields)?;
         if matches!(self, Self::Text) {
-            let is_json = serde_json::from_str::<&RawValue>(&rendered).is_ok();
-            if is_object && !(is_json && rendered.trim_start().starts_with('{')) {
+            let document = Document::read(&rendered);
+            let is_an_object = || document.as_ref().is_ok_and(Document::is_object);
+            if is_object && !is_an_object() {
                 return Err(Unfit::invalid("the text is no JSON object"));
             }
-            if !is_json {
+            if document.is_err() {
                 return Err(Unfit::invalid("the text is no JSON"));
             }
         }
@@ -200,7 +202,7 @@ impl Value {
 
     fn read(given: ValueKeys, span: &Span, what: &str, texts: &mut Texts<'_, '_>) -> Option<Self> {
         let mut template = |text: String| texts.template(what, &Spanned::new(span.clone(), text));
-        Some(match given {
+        let value = match given {
             // A text with nothing in it is one too; only topics have to be named.
             ValueKeys::Text(text) if text.is_empty() => Self::Fixed(Attribute::Text(text)),
             ValueKeys::Text(text) => Self::Text(template(text)?),
@@ -218,7 +220,22 @@ impl Value {
                 );
                 return None;
             }
-        })
+        };
+        // What no event changes is looked at once.
+        let never = match &value {
+            Self::Number(template) => {
+                template.literal().filter(|text| number(what, (*text).to_owned()).is_err()).map(|_| "number")
+            }
+            Self::Json(template) => {
+                template.literal().filter(|text| json(what, text).is_err()).map(|_| "JSON")
+            }
+            Self::Fixed(_) | Self::Text(_) => None,
+        };
+        if let Some(never) = never {
+            texts.fault(span.clone(), format!("the {what} is no {never}, whatever the event is"));
+            return None;
+        }
+        Some(value)
     }
 
     /// The template in it.
@@ -237,22 +254,22 @@ impl Value {
         Ok(match self {
             Self::Fixed(value) => value.clone(),
             Self::Text(template) => Attribute::Text(fields.render(template)?),
-            Self::Number(template) => {
-                let number = fields.render(template)?;
-                if serde_json::from_str::<serde_json::Number>(&number).is_err() || number.trim() != number {
-                    return Err(Unfit::invalid(format!("{name} is made no number of")));
-                }
-                Attribute::Number(number)
-            }
-            Self::Json(template) => {
-                let json = fields.render(template)?;
-                if serde_json::from_str::<&RawValue>(&json).is_err() {
-                    return Err(Unfit::invalid(format!("{name} is made no JSON of")));
-                }
-                Attribute::Json(json)
-            }
+            Self::Number(template) => number(name, fields.render(template)?)?,
+            Self::Json(template) => json(name, &fields.render(template)?)?,
         })
     }
+}
+
+fn number(name: &str, text: String) -> Result<Attribute, Unfit> {
+    if serde_json::from_str::<serde_json::Number>(&text).is_err() || text.trim() != text {
+        return Err(Unfit::invalid(format!("{name} is made no number of")));
+    }
+    Ok(Attribute::Number(text))
+}
+
+fn json(name: &str, text: &str) -> Result<Attribute, Unfit> {
+    let document = Document::read(text);
+    document.map(Attribute::Json).map_err(|NoJson| Unfit::invalid(format!("{name} is made no JSON of")))
 }
 
 impl Unfit {
@@ -271,9 +288,10 @@ impl Serialize for Attribute {
             Self::Text(text) => serializer.serialize_str(text),
             Self::Bool(is) => serializer.serialize_bool(*is),
             // As it was written: a number read into a float would lose digits.
-            Self::Number(json) | Self::Json(json) => {
-                serde_json::from_str::<&RawValue>(json).map_err(S::Error::custom)?.serialize(serializer)
+            Self::Number(number) => {
+                serde_json::from_str::<&RawValue>(number).map_err(S::Error::custom)?.serialize(serializer)
             }
+            Self::Json(document) => document.serialize(serializer),
         }
     }
 }
@@ -314,7 +332,7 @@ mod tests {
         for text in ["Hello", "1,5", "0x1", " 1", "1 2", "NaN"] {
             assert_eq!(refused(NUMBER, text), invalid("at is made no number of"), "{text}");
         }
-        for text in ["Hello", "{", "1 2", "{'a': 1}"] {
+        for text in ["Hello", "{", "1 2", "{'a': 1}", r#"{"a": "\ud800"}"#] {
             assert_eq!(refused(TEXT, text), invalid("at is made no JSON of"), "{text}");
         }
     }
@@ -328,6 +346,8 @@ mod tests {
             ("'texts'", "should be"),
             ("{ a = nan }", "is no number that can be written"),
             ("{ a = '{rom}' }", "there is no {rom}; there is {room}"),
+            ("{ a = { number = 'abc' } }", "is no number, whatever the event is"),
+            ("{ a = { json = '{{' } }", "is no JSON, whatever the event is"),
         ] {
             let told = faults(&format!("sqs = {{ queue = 'http://q', body = {value} }}"));
             assert!(told.len() == 1 && told[0].contains(says), "{value}: {told:#?}");

@@ -147,6 +147,17 @@ impl DynamoDb {
             item.get_ref().iter().map(|(name, value)| (name.clone(), value.span())).collect::<Vec<_>>()
         });
         let others: Vec<_> = others.chain(update.iter().flat_map(attributes)).collect();
+        for (name, value) in &key {
+            if matches!(value.get_ref(), ValueKeys::Text(text) if text.is_empty()) {
+                texts.fault(value.span(), format!("`{name}` is in the key, and a key cannot be empty"));
+            }
+        }
+        for (name, span) in key.iter().map(|(name, value)| (name.clone(), value.span())).chain(others.clone())
+        {
+            if name.is_empty() {
+                texts.fault(span, "an attribute has a name");
+            }
+        }
         for (name, span) in others {
             if key.contains_key(&name) {
                 texts.fault(span, format!("`{name}` is in the key already; leave it out here"));
@@ -207,7 +218,7 @@ impl DynamoDb {
                 if set.is_empty() && add.is_empty() {
                     return Err(Unfit::invalid("the event has nothing of what is to be changed"));
                 }
-                let mut token = fields.id(self);
+                let mut token = fields.id();
                 // It is made of digits and letters: each is one byte.
                 token.truncate(TOKEN);
                 Change::Update { set, add, token }
@@ -305,6 +316,9 @@ mod tests {
             ("key = {}, item = {}", "a key is one attribute, or two"),
             ("key = { a = 1, b = 2, c = 3 }, item = {}", "a key is one attribute, or two"),
             ("key = { a = true }, item = {}", "`a` is in the key, which has texts and numbers only"),
+            ("key = { a = '' }, item = {}", "`a` is in the key, and a key cannot be empty"),
+            ("key = { '' = 'a' }, item = {}", "an attribute has a name"),
+            ("key = { a = 1 }, item = { '' = 2 }", "an attribute has a name"),
             ("key = { a = 1 }, item = { a = 2 }", "`a` is in the key already"),
             ("key = { a = 1 }, update = { add = { a = 2 } }", "`a` is in the key already"),
             ("key = { a = 1 }", "there is neither `item` nor `update`"),

@@ -17,6 +17,7 @@
 pub mod content;
 pub mod dynamodb;
 pub mod eventbridge;
+pub mod json;
 pub mod outlet;
 pub mod sqs;
 pub mod step_functions;

@@ -15,7 +15,7 @@ use super::sqs::{QueueMessage, Sqs};
 use super::step_functions::{Execution, StepFunctions};
 use super::{DeliveryError, Target};
 use crate::reason::Reason;
-use crate::route::Template;
+use crate::route::{Destination, Template};
 use crate::transform::Context;
 
 /// A place of Amazon Web Services, as a route names it.
@@ -141,6 +141,7 @@ impl Carrier for Nowhere {
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'f> {
     context: &'f Context<'f>,
+    destination: &'f Destination,
     text: &'f str,
 }
 
@@ -158,10 +159,10 @@ pub const FIELDS: [&str; 9] = [
 ];
 
 impl<'f> Fields<'f> {
-    /// Those of an event, with its text as it has become.
+    /// Those of an event on its way to a destination, with its text as it has become.
     #[must_use]
-    pub const fn new(context: &'f Context<'f>, text: &'f str) -> Self {
-        Self { context, text }
+    pub const fn new(context: &'f Context<'f>, destination: &'f Destination, text: &'f str) -> Self {
+        Self { context, destination, text }
     }
 
     /// The text as it has become.
@@ -177,17 +178,13 @@ impl<'f> Fields<'f> {
     }
 
     /// What makes it the same thing that is handed in, however often the event is delivered: 64 characters that
-    /// do as an identifier everywhere. It is made of the event, its text and the `settings` by which the thing is
-    /// made, for two destinations of one place may make different ones of one event; and not of the thing itself,
-    /// in which there may be the time of the delivery.
+    /// do as an identifier everywhere. It is made of the event and of the destination, for two of one place may make
+    /// different things of one event; and not of the thing itself, in which there may be the time of the
+    /// delivery, or a text whose transform failed the first time.
     #[must_use]
-    pub fn id(&self, settings: &dyn fmt::Debug) -> String {
-        let mut hash = Sha256::new();
-        for part in [&self.context.event.id(), self.text, &format!("{settings:?}")] {
-            hash.update(part.len().to_be_bytes());
-            hash.update(part);
-        }
-        hex::encode(hash.finalize())
+    pub fn id(&self) -> String {
+        let ids = [self.context.event.id(), self.destination.id()];
+        hex::encode(Sha256::digest(ids.concat()))
     }
 
     /// The event as JSON, as a webhook brings it, with the text as it has become.
@@ -335,8 +332,9 @@ pub(crate) mod tests {
         let routes = file::read(&text_of(settings), &Transforms::standard()).unwrap();
         let event = event_with("chat", "friends-publish", 7, change);
         let plan = routes.plan(&event).unwrap().unwrap();
-        let To::Outlet(outlet) = &plan.route().destinations()[0].to else { panic!("an outlet") };
-        outlet.parcel(&Fields::new(&plan.context(Instant::now()), &event.text))
+        let destination = &plan.route().destinations()[0];
+        let To::Outlet(outlet) = &destination.to else { panic!("an outlet") };
+        outlet.parcel(&Fields::new(&plan.context(Instant::now()), destination, &event.text))
     }
 
     /// The same as JSON.

@@ -63,7 +63,7 @@ pub(crate) struct SqsKeys {
     /// The message group. Default in a FIFO queue (its URL ends with `.fifo`): `{cache}#{topic}`, so that each topic keeps its order. In other queues: none; one that is given makes it a fair queue.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     group: Option<Spanned<String>>,
-    /// The deduplication id in a FIFO queue: of two messages with the same within 5 minutes, the queue drops the second. Default there: a hash of what makes an event and its text the same, so that what is delivered twice is queued once.
+    /// The deduplication id in a FIFO queue: of two messages with the same within 5 minutes, the queue drops the second. Default there: a hash of the event's id and of the destination, so that what is delivered twice is queued once.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     deduplication: Option<Spanned<String>>,
     /// Message attributes, by their names; at most 10. One that is made of a field that the event does not have is left out.
@@ -103,6 +103,8 @@ impl Sqs {
                 queue.span(),
                 "the queue is given by its URL, as https://sqs.<region>.amazonaws.com/<account>/<name>",
             );
+        } else if queue.get_ref().ends_with('/') {
+            texts.fault(queue.span(), "the URL of a queue ends with the queue's name");
         }
         let is_fifo = is_fifo(queue.get_ref());
         // Where a hole ends its name, it is not known before there is an event.
@@ -163,7 +165,7 @@ impl Sqs {
         let deduplication = match &self.deduplication {
             _ if !is_fifo => None,
             Some(deduplication) => Some(identifier(fields.render(deduplication)?)),
-            None => Some(fields.id(self)),
+            None => Some(fields.id()),
         };
         let rendered = |(name, text): (&String, &Template)| Some((name.clone(), fields.render(text).ok()?));
         let message = QueueMessage {
@@ -277,14 +279,14 @@ mod tests {
     }
 
     #[test]
-    fn a_fifo_queue_keeps_topics_in_order_and_takes_a_text_once() {
+    fn a_fifo_queue_keeps_topics_in_order_and_takes_an_event_once() {
         let settings = "sqs = { queue = 'https://q/1.fifo' }";
         let message = shown(settings);
         assert_eq!(message["group"], "chat#friends-publish");
         assert_eq!(message["deduplication"].as_str().unwrap().len(), 64);
         let again = parcel_of(settings, |event| event.publish_timestamp += 1).unwrap();
         assert_eq!(serde_json::to_value(again).unwrap(), message);
-        let other = parcel_of(settings, |event| event.text.push('!')).unwrap();
+        let other = parcel_of(settings, |event| event.topic_sequence_number += 1).unwrap();
         assert_ne!(serde_json::to_value(other).unwrap()["deduplication"], message["deduplication"]);
         let own = shown(
             "sqs = { queue = 'https://q/1.fifo', group = '{room}', deduplication = '{room} {topic_sequence_number}' }",

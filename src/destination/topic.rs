@@ -14,7 +14,7 @@ use tonic::Code;
 use super::DeliveryError;
 use crate::config::MomentoConfig;
 use crate::reason::Reason;
-use crate::secrets::{Rotating, Versioned};
+use crate::secrets::{Instead, Rotating, Versioned};
 
 /// One topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,11 @@ pub trait Publisher: Send + Sync + 'static {
         topic: &Topic<'_>,
         text: &str,
     ) -> impl Future<Output = Result<(), DeliveryError>> + Send;
+
+    /// Waits for what publishing has begun and did not wait for.
+    fn settled(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// The one shared client of Momento.
@@ -56,7 +61,7 @@ pub trait Publisher: Send + Sync + 'static {
 /// takes over, with new connections.
 ///
 /// It is replaced as well when its key is. Where a key is refused, that may be because it has been rotated: what has
-/// come instead is tried, and where nothing has, the other of the two versions. So it goes on whether the old key
+/// come instead is tried, and where nothing has yet, the other of the two versions, while it is being fetched. So it goes on whether the old key
 /// was withdrawn before the new one was found, or the new one is not accepted yet. A key that may not do this one
 /// thing is refused too, and does not make everybody else change: only what has done better takes over.
 #[derive(Debug)]
@@ -173,10 +178,18 @@ impl MomentoPublisher {
     /// What may do where `refusing` were refused.
     async fn instead_of(&self, refusing: &[Key]) -> Option<Key> {
         let key = refusing.last()?;
-        if let Some(keys) = self.keys.instead_of(&key.keys).await {
+        if let Some(keys) = self.keys.by_now_instead_of(&key.keys) {
             return Some(Key::current_of(keys));
         }
-        key.other().filter(|other| !refusing.iter().any(|refusing| refusing.is(other)))
+        // What is there is tried while that is being fetched, which may take longer than there is time.
+        let other = key.other().filter(|other| !refusing.iter().any(|refusing| refusing.is(other)));
+        if other.is_some() {
+            return other;
+        }
+        match self.keys.instead_of(&key.keys).await {
+            Instead::New(keys) => Some(Key::current_of(keys)),
+            Instead::Nothing | Instead::Unknown => None,
+        }
     }
 
     /// Notes that a try with `client` was never answered.
@@ -252,6 +265,10 @@ impl Publisher for MomentoPublisher {
         }
         // What the others were refused for may be that they are of no use any more.
         Err(error)
+    }
+
+    async fn settled(&self) {
+        self.keys.settled().await;
     }
 }
 

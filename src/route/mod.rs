@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use momento_webhook::{Event, Verified};
+use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use crate::destination::outlet::short;
@@ -293,6 +294,19 @@ impl Destination {
         let cache = cache.map(|cache| Template::verbatim(cache.as_str()));
         let topic = Template::verbatim(topic.as_str());
         Self { to: To::Topic(Outbound { cache, topic }), chain }
+    }
+
+    /// What tells it from the other destinations of its route, and is the same wherever it stands in it: a hash of
+    /// what is done to a text and of where that goes, as 64 hexadecimal digits.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let stages = self.chain.iter().map(Stage::to_string);
+        let mut hash = Sha256::new();
+        for part in stages.chain([format!("{:?}", self.to)]) {
+            hash.update(part.len().to_be_bytes());
+            hash.update(part);
+        }
+        hex::encode(hash.finalize())
     }
 }
 

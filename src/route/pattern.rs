@@ -54,7 +54,7 @@ pub struct Closeness {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     /// There is nothing in it.
-    #[error("is empty; write the name of a topic")]
+    #[error("is empty; say what it is to be")]
     Empty,
     /// `{` without its `}`.
     #[error("opens a hole at byte {at} and never closes it; add }}, or write {{{{ to mean a brace")]
@@ -523,7 +523,7 @@ mod tests {
     #[test]
     fn what_is_no_text_with_holes_says_where_and_what_to_do() {
         for (source, error, told) in [
-            ("", ParseError::Empty, "is empty; write the name of a topic"),
+            ("", ParseError::Empty, "is empty; say what it is to be"),
             (
                 "a{room",
                 ParseError::Unclosed { at: 1 },

@@ -14,15 +14,21 @@ use std::fmt;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::{ConfigError, ConfigErrors, SecretId, SecretName};
 use crate::reason::{Reason, with_sources};
 
-pub use rotating::{Policy, Rotating};
+pub use rotating::{Instead, Policy, Rotating};
 
 /// How long a secret is waited for, its version before included. A function has 10 s to start.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long one is waited for that is fetched again. Requests wait for it, which have 4 s, and something to do afterwards.
+pub const REFETCH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long before that its version before is given up on.
+const SPARE: Duration = Duration::from_millis(500);
 
 /// Where it is out of reach, nobody refuses the connection.
 pub(crate) const NO_ANSWER: &str =
@@ -30,9 +36,34 @@ pub(crate) const NO_ANSWER: &str =
 
 /// What keeps secrets: the edge to it.
 pub trait SecretStore: fmt::Debug + Send + Sync + 'static {
-    /// Both versions of the secret `name`.
-    fn fetch<'s>(&'s self, name: &'s SecretName)
-    -> BoxFuture<'s, Result<Versioned<SecretText>, SecretError>>;
+    /// Both versions of the secret `name`. The one before is given up on at `deadline`, and the current one goes without.
+    fn fetch<'s>(
+        &'s self,
+        name: &'s SecretName,
+        deadline: Instant,
+    ) -> BoxFuture<'s, Result<Kept, SecretError>>;
+}
+
+/// What there is of a secret.
+#[derive(Debug)]
+pub struct Kept {
+    /// The version that counts.
+    pub current: SecretText,
+    /// The one before it, where there is one. What is wrong with it keeps nobody from using the current one.
+    pub previous: Result<Option<SecretText>, SecretError>,
+}
+
+impl Kept {
+    /// The versions that are known.
+    fn versions(&self) -> Versioned<SecretText> {
+        let previous = self.previous.as_ref().ok().cloned().flatten();
+        Versioned { current: self.current.clone(), previous }
+    }
+
+    /// Whether the version before may be known in a moment. One that cannot be read for good is none.
+    fn is_half(&self) -> bool {
+        self.previous.as_ref().is_err_and(|error| error.reason.is_passing())
+    }
 }
 
 /// Something, and perhaps what it was before.
@@ -143,18 +174,24 @@ impl SecretId {
 }
 
 /// Fetches secrets, all at once, within [`FETCH_TIMEOUT`].
-pub async fn fetch(
-    store: &dyn SecretStore,
-    names: &[SecretName],
-) -> Vec<Result<Versioned<SecretText>, SecretError>> {
-    join_all(names.iter().map(|name| fetch_one(store, name))).await
+pub async fn fetch(store: &dyn SecretStore, names: &[SecretName]) -> Vec<Result<Kept, SecretError>> {
+    join_all(names.iter().map(|name| fetch_one(store, name, FETCH_TIMEOUT))).await
 }
 
-async fn fetch_one(store: &dyn SecretStore, name: &SecretName) -> Result<Versioned<SecretText>, SecretError> {
-    match timeout(FETCH_TIMEOUT, store.fetch(name)).await {
-        Ok(fetched) => fetched,
-        Err(_) => Err(SecretError { reason: Reason::TimedOut, detail: NO_ANSWER, source: None }),
+async fn fetch_one(
+    store: &dyn SecretStore,
+    name: &SecretName,
+    patience: Duration,
+) -> Result<Kept, SecretError> {
+    let now = Instant::now();
+    let fetching = store.fetch(name, now + patience.saturating_sub(SPARE));
+    let no_answer = |_| Err(SecretError { reason: Reason::TimedOut, detail: NO_ANSWER, source: None });
+    let kept = timeout_at(now + patience, fetching).await.unwrap_or_else(no_answer)?;
+    if let Err(error) = &kept.previous {
+        let error = with_sources(error);
+        tracing::warn!(%name, error, "the version before of a secret cannot be read; the current one is used");
     }
+    Ok(kept)
 }
 
 /// What `wanted` means of what was fetched.
@@ -163,10 +200,10 @@ async fn fetch_one(store: &dyn SecretStore, name: &SecretName) -> Result<Version
 /// What is wrong, by the name of the setting.
 fn pick<T: Send + Sync + 'static>(
     wanted: &dyn Wanted<Value = T>,
-    fetched: Result<&Versioned<SecretText>, &SecretError>,
+    fetched: Result<&Kept, &SecretError>,
 ) -> Result<Versioned<SecretText>, ConfigErrors> {
     let id = wanted.id();
-    let fault = match fetched.map(|fetched| id.pick(fetched)) {
+    let fault = match fetched.map(|kept| id.pick(&kept.versions())) {
         Ok(Ok(picked)) => return Ok(picked),
         Ok(Err(unusable)) => format!("{} {unusable}", id.name),
         Err(error) => format!("{}: {}", id.name, with_sources(error)),

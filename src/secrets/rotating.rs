@@ -4,7 +4,9 @@
 //!
 //! - Somebody was refused with it, or refused another by it. That may be a rotation, and whoever noticed waits
 //!   to go on with what is new. It may be a forgery as well, of which there can be any number: so this happens
-//!   at most once in a [pause](Policy::pause), however many ask, and each asker is told what came of it.
+//!   at most once in a [pause](Policy::pause), however many ask, and each asker is told what came of it. After one that
+//!   failed the pause is [short](Policy::FIRST_PAUSE) at first: the service may be well again, and nobody knows yet
+//!   whether there is something new.
 //! - It has reached its [age](Policy::max_age). It is fetched beside the next use, which goes on with what
 //!   there is. There is no timer, for Lambda stops the clock between two invocations; and it stops what is being
 //!   fetched as well, so that there [`settled`](Rotating::settled) is waited for before an answer is given.
@@ -20,7 +22,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, join_all};
 use momento_webhook::Millis;
 
-use super::{SecretError, SecretStore, SecretText, Versioned, Wanted, fetch_one, pick};
+use super::{
+    Kept, REFETCH_TIMEOUT, SecretError, SecretStore, SecretText, Versioned, Wanted, fetch_one, pick,
+};
 use crate::clock::Clock;
 use crate::config::ConfigErrors;
 
@@ -29,13 +33,22 @@ use crate::config::ConfigErrors;
 pub struct Policy {
     /// After how long it is fetched without anybody asking for it; `None` for never.
     pub max_age: Option<Duration>,
-    /// How long nothing is fetched after it was fetched because of a refusal, or could not be fetched.
+    /// How long nothing is fetched after it was fetched because of a refusal; for its age, after it could not be.
     pub pause: Duration,
 }
 
 impl Policy {
     /// The pause of a function.
     pub const PAUSE: Duration = Duration::from_secs(60);
+
+    /// How long nothing is fetched for a refusal after one fetch that failed. It doubles with each that fails, up to
+    /// the whole pause: who sends forged signatures does not keep a service down that is just about to get up.
+    pub const FIRST_PAUSE: Duration = Duration::from_secs(2);
+
+    /// The pause after so many fetches in a row that failed.
+    fn pause_after(&self, failures: u32) -> Duration {
+        Self::FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(30)).min(self.pause)
+    }
 }
 
 /// What a value that rotates needs to be fetched again.
@@ -78,14 +91,34 @@ struct Origin<T> {
 struct Progress {
     /// What the value was made of.
     secret: Versioned<SecretText>,
-    /// When it was last fetched because of a refusal.
-    refused: Option<Millis>,
+    /// Since when, and for how long, it is not fetched because of a refusal.
+    held: Option<(Millis, Duration)>,
+    /// How many times in a row it could not be fetched.
+    failures: u32,
     /// Done where it is over.
     flight: Option<Flight>,
 }
 
 /// It is being fetched. Many may wait for it, and it goes on without any of them.
 type Flight = Shared<BoxFuture<'static, ()>>;
+
+/// Somebody who waits for what is being fetched. Who stops before it is over leaves it to those who wait until
+/// everything is settled.
+struct Waiting<'b> {
+    flights: Vec<Flight>,
+    beside: &'b Beside,
+}
+
+/// What has come instead of a value that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instead<T> {
+    /// This one.
+    New(Arc<T>),
+    /// None: it is what its secret is, or was a short while ago.
+    Nothing,
+    /// Nobody knows. The secret could not be fetched, or only half of it.
+    Unknown,
+}
 
 impl<T: Send + Sync + 'static> Rotating<T> {
     /// A value that stays as it is.
@@ -100,14 +133,18 @@ impl<T: Send + Sync + 'static> Rotating<T> {
     /// When it could not be fetched, or is not what is wanted.
     pub fn start(
         wanted: Arc<dyn Wanted<Value = T>>,
-        fetched: Result<&Versioned<SecretText>, &SecretError>,
+        fetched: Result<&Kept, &SecretError>,
         keeper: Keeper,
     ) -> Result<Self, ConfigErrors> {
         let secret = pick(&*wanted, fetched)?;
         let value = wanted.read(&secret)?;
-        let progress = Mutex::new(Progress { secret, refused: None, flight: None });
+        let progress = Mutex::new(Progress { secret, held: None, failures: 0, flight: None });
         let origin = Origin { wanted, keeper, due: AtomicU64::new(Millis::MAX), progress };
-        origin.fetched();
+        if fetched.is_ok_and(Kept::is_half) {
+            origin.half_fetched();
+        } else {
+            origin.fetched();
+        }
         Ok(Self::with(value, Some(origin)))
     }
 
@@ -128,47 +165,66 @@ impl<T: Send + Sync + 'static> Rotating<T> {
         self.room.value()
     }
 
-    /// What has come instead of `used`, which was refused: at once where others have noticed, else after it was
-    /// fetched. `None` where nothing has, or where it was fetched for that a short while ago.
-    pub async fn instead_of(&self, used: &Arc<T>) -> Option<Arc<T>> {
-        let origin = self.room.origin.as_ref()?;
+    /// What has come instead of `used`, which was refused: at once where others have noticed, or where it was fetched
+    /// for that a short while ago, else after it was fetched.
+    pub async fn instead_of(&self, used: &Arc<T>) -> Instead<T> {
+        let Some(origin) = &self.room.origin else { return Instead::Nothing };
         loop {
             let value = self.room.value();
             if !Arc::ptr_eq(&value, used) {
-                return Some(value);
+                return Instead::New(value);
             }
             // One that others began may have been too early for what was refused here: then this one is
-            // entitled to another, unless they were refused too.
-            self.fetch(origin, Cause::Refusal)?.await;
+            // entitled to another, unless they were refused too, or it failed.
+            let flights = match self.fetch(origin, Cause::Refusal) {
+                Ok(flight) => vec![flight],
+                Err(instead) => return instead,
+            };
+            Waiting { flights, beside: &origin.keeper.beside }.until_over().await;
         }
+    }
+
+    /// What has come instead of `used`, which was refused, by now. Where nothing has, it is being fetched from here on, if
+    /// that may be, for which a Tokio runtime has to be there.
+    #[must_use]
+    pub fn by_now_instead_of(&self, used: &Arc<T>) -> Option<Arc<T>> {
+        let origin = self.room.origin.as_ref()?;
+        let value = self.room.value();
+        if !Arc::ptr_eq(&value, used) {
+            return Some(value);
+        }
+        if let Ok(flight) = self.fetch(origin, Cause::Refusal) {
+            origin.keeper.beside.add(flight);
+        }
+        None
     }
 
     /// Waits until nothing is being fetched any more that nobody waits for: neither for this value nor for the
-    /// others of its keeper. Of several who call it, one waits.
+    /// others of its keeper. Of several who call it, one waits. Where that one stops before, the next one waits.
     pub async fn settled(&self) {
         let Some(origin) = &self.room.origin else { return };
         let flights = std::mem::take(&mut *origin.keeper.beside.lock());
-        join_all(flights).await;
+        Waiting { flights, beside: &origin.keeper.beside }.until_over().await;
     }
 
-    /// Joins those who wait for it, or has it fetched, if that may be.
-    fn fetch(&self, origin: &Origin<T>, cause: Cause) -> Option<Flight> {
-        let mut progress = origin.progress.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Joins those who wait for it, or has it fetched, if that may be. Else what is known.
+    fn fetch(&self, origin: &Origin<T>, cause: Cause) -> Result<Flight, Instead<T>> {
+        let mut progress = origin.progress();
         if let Some(flight) = progress.flight.as_ref().filter(|flight| flight.peek().is_none()) {
-            return Some(flight.clone());
+            return Ok(flight.clone());
         }
         match cause {
             // Others may have been faster.
-            Cause::Age(now) if now < origin.due.load(Ordering::Relaxed) => return None,
+            Cause::Age(now) if now < origin.due.load(Ordering::Relaxed) => return Err(Instead::Nothing),
             Cause::Age(_) => {}
             Cause::Refusal => {
                 let now = origin.keeper.clock.now();
                 // None where the clock was set back: better once too often than never again.
-                let since = progress.refused.and_then(|refused| now.checked_sub(refused));
-                if since.is_some_and(|since| u128::from(since) < origin.keeper.policy.pause.as_millis()) {
-                    return None;
+                let held = progress.held.and_then(|(since, pause)| Some((now.checked_sub(since)?, pause)));
+                if held.is_some_and(|(since, pause)| u128::from(since) < pause.as_millis()) {
+                    return Err(if progress.failures > 0 { Instead::Unknown } else { Instead::Nothing });
                 }
-                progress.refused = Some(now);
+                progress.held = Some((now, origin.keeper.policy.pause));
             }
         }
         origin.due_in(Some(origin.keeper.policy.pause));
@@ -176,11 +232,13 @@ impl<T: Send + Sync + 'static> Rotating<T> {
         // In a task of its own: a request that ends does not call it off.
         let task = tokio::spawn(async move { room.refresh().await });
         let flight = task.map(drop).boxed().shared();
+        // It is over when it is, and not only when somebody asks: nobody may ever.
+        tokio::spawn(flight.clone());
         progress.flight = Some(flight.clone());
         if matches!(cause, Cause::Age(_)) {
             origin.keeper.beside.add(flight.clone());
         }
-        Some(flight)
+        Ok(flight)
     }
 }
 
@@ -191,8 +249,22 @@ impl Beside {
 
     fn add(&self, flight: Flight) {
         let mut flights = self.lock();
-        flights.retain(|flight| flight.peek().is_none());
-        flights.push(flight);
+        flights.retain(|other| other.peek().is_none() && !other.ptr_eq(&flight));
+        if flight.peek().is_none() {
+            flights.push(flight);
+        }
+    }
+}
+
+impl Waiting<'_> {
+    async fn until_over(self) {
+        join_all(self.flights.iter().cloned()).await;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.flights.drain(..).for_each(|flight| self.beside.add(flight));
     }
 }
 
@@ -210,15 +282,23 @@ impl<T: Send + Sync + 'static> Room<T> {
     async fn refresh(&self) {
         let Some(origin) = &self.origin else { return };
         let setting = origin.wanted.setting();
-        let fetched = fetch_one(&*origin.keeper.store, &origin.wanted.id().name).await;
-        match pick(&*origin.wanted, fetched.as_ref()).and_then(|secret| self.replace(origin, secret)) {
+        let fetched = fetch_one(&*origin.keeper.store, &origin.wanted.id().name, REFETCH_TIMEOUT).await;
+        let is_half = fetched.as_ref().is_ok_and(Kept::is_half);
+        let picked = pick(&*origin.wanted, fetched.as_ref());
+        match picked.and_then(|secret| self.replace(origin, secret, is_half)) {
             Ok(is_new) => {
-                origin.fetched();
+                if is_half {
+                    origin.failed();
+                    origin.half_fetched();
+                } else {
+                    origin.fetched();
+                }
                 if is_new {
                     tracing::info!(setting, "a secret has changed");
                 }
             }
             Err(ConfigErrors(faults)) => {
+                origin.failed();
                 for error in faults {
                     tracing::warn!(setting, %error, "a secret could not be fetched again; what there was is used on");
                 }
@@ -226,9 +306,20 @@ impl<T: Send + Sync + 'static> Room<T> {
         }
     }
 
-    /// Puts the value of `secret` in the place of the one that there is, if it is another.
-    fn replace(&self, origin: &Origin<T>, secret: Versioned<SecretText>) -> Result<bool, ConfigErrors> {
-        let mut progress = origin.progress.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Puts the value of `secret` in the place of the one that there is, if it is another. Of one that is half
+    /// fetched, the version before is taken from what there is: who still uses that is not to be refused for now.
+    fn replace(
+        &self,
+        origin: &Origin<T>,
+        mut secret: Versioned<SecretText>,
+        is_half: bool,
+    ) -> Result<bool, ConfigErrors> {
+        let mut progress = origin.progress();
+        if is_half {
+            let Versioned { current, previous } = &progress.secret;
+            secret.previous =
+                if secret.current == *current { previous.clone() } else { Some(current.clone()) };
+        }
         if progress.secret == secret {
             return Ok(false);
         }
@@ -240,18 +331,38 @@ impl<T: Send + Sync + 'static> Room<T> {
 }
 
 impl<T> Origin<T> {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// It is as it should be, from now on for as long as it may age.
     fn fetched(&self) {
+        self.progress().failures = 0;
         self.due_in(self.keeper.policy.max_age);
+    }
+
+    /// It could not be fetched. The pause begins now: a fetch that hangs takes longer than the first.
+    fn failed(&self) {
+        let mut progress = self.progress();
+        progress.failures = progress.failures.saturating_add(1);
+        progress.held = Some((self.keeper.clock.now(), self.keeper.policy.pause_after(progress.failures)));
+    }
+
+    /// Its current version is as it should be, and the one before it is to be known soon: also of what never ages, for
+    /// meanwhile one may be accepted that no longer counts.
+    fn half_fetched(&self) {
+        let pause = self.keeper.policy.pause_after(self.progress().failures);
+        self.due.store(self.after(pause), Ordering::Relaxed);
     }
 
     fn due_in(&self, time: Option<Duration>) {
         // Nothing is due of what never ages, not even when it could not be fetched.
         let time = time.filter(|_| self.keeper.policy.max_age.is_some());
-        let due = time.map_or(Millis::MAX, |time| {
-            self.keeper.clock.now().saturating_add(Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX))
-        });
-        self.due.store(due, Ordering::Relaxed);
+        self.due.store(time.map_or(Millis::MAX, |time| self.after(time)), Ordering::Relaxed);
+    }
+
+    fn after(&self, time: Duration) -> Millis {
+        self.keeper.clock.now().saturating_add(Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX))
     }
 }
 
@@ -273,15 +384,19 @@ impl<T> fmt::Debug for Room<T> {
 mod tests {
     use futures_util::future::join_all;
     use tokio::sync::Semaphore;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::config::{SecretId, SecretName};
     use crate::reason::Reason;
+    use crate::secrets::FETCH_TIMEOUT;
 
     /// Gives out one secret, and counts. What is asked for while it is closed is answered when it opens.
     #[derive(Debug)]
     struct FakeStore {
         secret: Mutex<Result<Versioned<SecretText>, Reason>>,
+        /// Why the version before cannot be had.
+        previous: Mutex<Option<Reason>>,
         fetches: AtomicU64,
         gate: Semaphore,
     }
@@ -294,6 +409,10 @@ mod tests {
 
         fn fail(&self, reason: Reason) {
             *self.secret.lock().unwrap() = Err(reason);
+        }
+
+        fn fail_previous(&self, reason: Option<Reason>) {
+            *self.previous.lock().unwrap() = reason;
         }
 
         fn close(&self) {
@@ -310,15 +429,17 @@ mod tests {
     }
 
     impl SecretStore for FakeStore {
-        fn fetch<'s>(
-            &'s self,
-            _: &'s SecretName,
-        ) -> BoxFuture<'s, Result<Versioned<SecretText>, SecretError>> {
+        fn fetch<'s>(&'s self, _: &'s SecretName, _: Instant) -> BoxFuture<'s, Result<Kept, SecretError>> {
             self.fetches.fetch_add(1, Ordering::SeqCst);
             async {
                 drop(self.gate.acquire().await);
                 let failed = |reason| SecretError { reason, detail: "failed", source: None };
-                self.secret.lock().unwrap().clone().map_err(failed)
+                let Versioned { current, previous } = self.secret.lock().unwrap().clone().map_err(failed)?;
+                let previous = match *self.previous.lock().unwrap() {
+                    None => Ok(previous),
+                    Some(reason) => Err(failed(reason)),
+                };
+                Ok(Kept { current, previous })
             }
             .boxed()
         }
@@ -370,19 +491,22 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3_600);
     const ALMOST: Duration = Duration::from_secs(3_599);
+    /// Only a test that fails waits for it.
+    const PATIENCE: Duration = Duration::from_secs(10);
 
     /// A value that is `old` and may become an hour old, of a secret that is `new` by now.
     async fn fixture(max_age: Option<Duration>) -> Fixture {
         let secret = Versioned { current: SecretText::new("old"), previous: None };
         let store = Arc::new(FakeStore {
             secret: Mutex::new(Ok(secret)),
+            previous: Mutex::new(None),
             fetches: AtomicU64::new(0),
             gate: Semaphore::new(1_000),
         });
         let clock = Arc::new(FakeClock::default());
         clock.advance(HOUR);
         let wanted = Text("id".parse().unwrap());
-        let fetched = fetch_one(&*store, &wanted.0.name).await;
+        let fetched = fetch_one(&*store, &wanted.0.name, FETCH_TIMEOUT).await;
         let keeper = Keeper {
             store: Arc::<FakeStore>::clone(&store),
             clock: Arc::<FakeClock>::clone(&clock),
@@ -394,14 +518,24 @@ mod tests {
         Fixture { store, clock, value }
     }
 
-    fn is(value: Option<&Arc<String>>, expected: Option<&str>) -> bool {
-        value.map(|value| value.as_str()) == expected
+    fn new(value: &str) -> Instead<String> {
+        Instead::New(Arc::new(value.to_owned()))
+    }
+
+    /// The current version and the one before it.
+    fn versions(value: &Rotating<String>) -> [Option<String>; 2] {
+        let secret = value.room.origin.as_ref().unwrap().progress().secret.clone();
+        [Some(secret.current), secret.previous].map(|text| text.map(|text| text.reveal().to_owned()))
+    }
+
+    fn are(value: &Rotating<String>, current: &str, previous: Option<&str>) -> bool {
+        versions(value) == [Some(current), previous].map(|text| text.map(str::to_owned))
     }
 
     #[tokio::test]
     async fn what_is_given_stays_as_it_is() {
         let value = Rotating::fixed("given".to_owned());
-        assert!(value.instead_of(&value.current()).await.is_none());
+        assert_eq!(value.instead_of(&value.current()).await, Instead::Nothing);
         value.settled().await;
         assert_eq!(*value.current(), "given");
     }
@@ -411,19 +545,19 @@ mod tests {
         let Fixture { store, clock, value } = fixture(Some(HOUR)).await;
         store.put("old", None);
         let used = value.current();
-        assert!(value.instead_of(&used).await.is_none());
+        assert_eq!(value.instead_of(&used).await, Instead::Nothing);
         assert_eq!(store.fetches(), 2);
         store.put("new", Some("old"));
         clock.advance(Duration::from_millis(59_999));
         for _ in 0..100 {
-            assert!(value.instead_of(&used).await.is_none());
+            assert_eq!(value.instead_of(&used).await, Instead::Nothing);
         }
         assert_eq!(store.fetches(), 2);
         clock.advance(Duration::from_millis(1));
-        assert!(is(value.instead_of(&used).await.as_ref(), Some("new")));
+        assert_eq!(value.instead_of(&used).await, new("new"));
         assert_eq!((store.fetches(), value.current().as_str()), (3, "new"));
         // Who noticed late is told at once, and nothing is fetched for it.
-        assert!(is(value.instead_of(&used).await.as_ref(), Some("new")));
+        assert_eq!(value.instead_of(&used).await, new("new"));
         assert_eq!(store.fetches(), 3);
     }
 
@@ -445,7 +579,7 @@ mod tests {
         assert_eq!(*value.current(), "old");
         store.open();
         for told in join_all(refused).await {
-            assert!(is(told.unwrap().as_ref(), Some("new")));
+            assert_eq!(told.unwrap(), new("new"));
         }
         assert_eq!(store.fetches(), 2);
     }
@@ -458,7 +592,7 @@ mod tests {
         let waited = tokio::time::timeout(Duration::from_millis(1), value.instead_of(&used)).await;
         assert!(waited.is_err());
         store.open();
-        assert!(is(value.instead_of(&used).await.as_ref(), Some("new")));
+        assert_eq!(value.instead_of(&used).await, new("new"));
         assert_eq!(store.fetches(), 2);
     }
 
@@ -467,24 +601,152 @@ mod tests {
         let Fixture { store, clock, value } = fixture(Some(HOUR)).await;
         let used = value.current();
         store.fail(Reason::Unavailable);
-        assert!(value.instead_of(&used).await.is_none());
+        assert_eq!(value.instead_of(&used).await, Instead::Unknown);
         clock.advance(Policy::PAUSE);
         store.put("", None);
-        assert!(value.instead_of(&used).await.is_none());
+        assert_eq!(value.instead_of(&used).await, Instead::Unknown);
         clock.advance(Policy::PAUSE);
         store.put("refused", None);
-        assert!(value.instead_of(&used).await.is_none());
+        assert_eq!(value.instead_of(&used).await, Instead::Unknown);
         assert_eq!((store.fetches(), value.current().as_str()), (4, "old"));
         clock.advance(Policy::PAUSE);
         store.put("new", None);
-        assert!(is(value.instead_of(&used).await.as_ref(), Some("new")));
+        assert_eq!(value.instead_of(&used).await, new("new"));
+    }
+
+    #[tokio::test]
+    async fn who_has_something_else_to_do_need_not_wait() {
+        let Fixture { store, value, .. } = fixture(Some(HOUR)).await;
+        store.close();
+        let used = value.current();
+        for _ in 0..10 {
+            assert_eq!(value.by_now_instead_of(&used), None);
+        }
+        store.open();
+        value.settled().await;
+        let told = value.by_now_instead_of(&used).map(Instead::New);
+        assert_eq!((told, store.fetches()), (Some(new("new")), 2));
+    }
+
+    #[tokio::test]
+    async fn the_pause_after_a_failure_is_short_and_grows() {
+        let Fixture { store, clock, value } = fixture(Some(HOUR)).await;
+        let used = value.current();
+        let is_fetched = async || {
+            let before = store.fetches();
+            let told = value.instead_of(&used).await;
+            let is_known = store.secret.lock().unwrap().is_ok();
+            assert_eq!(told, if is_known { Instead::Nothing } else { Instead::Unknown });
+            store.fetches() > before
+        };
+        store.fail(Reason::Unavailable);
+        assert!(is_fetched().await);
+        for seconds in [2, 4, 8, 16, 32, 60, 60] {
+            clock.advance(Duration::from_millis(seconds * 1_000 - 1));
+            assert!(!is_fetched().await, "{seconds}");
+            clock.advance(Duration::from_millis(1));
+            assert!(is_fetched().await, "{seconds}");
+        }
+        // It is well again: the whole pause, and the next failure is a first one.
+        store.put("old", None);
+        clock.advance(Policy::PAUSE);
+        assert!(is_fetched().await);
+        clock.advance(Duration::from_millis(59_999));
+        assert!(!is_fetched().await);
+        clock.advance(Duration::from_millis(1));
+        store.fail(Reason::Unavailable);
+        assert!(is_fetched().await);
+        store.put("new", None);
+        clock.advance(Policy::FIRST_PAUSE);
+        assert_eq!(value.instead_of(&used).await, new("new"));
+    }
+
+    #[tokio::test]
+    async fn the_pause_begins_when_a_fetch_has_failed() {
+        let Fixture { store, clock, value } = fixture(Some(HOUR)).await;
+        store.fail(Reason::Unavailable);
+        store.close();
+        let used = value.current();
+        let failing = async {
+            while store.fetches() < 2 {
+                tokio::task::yield_now().await;
+            }
+            clock.advance(Policy::FIRST_PAUSE * 2);
+            store.open();
+        };
+        let (told, ()) = tokio::join!(value.instead_of(&used), failing);
+        assert_eq!(told, Instead::Unknown);
+        assert_eq!(value.instead_of(&used).await, Instead::Unknown);
+        assert_eq!(store.fetches(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_who_was_refused_no_longer_waits_for_is_waited_for_in_the_end() {
+        let moment = Duration::from_millis(1);
+        let Fixture { store, value, .. } = fixture(Some(HOUR)).await;
+        store.close();
+        assert!(tokio::time::timeout(moment, value.instead_of(&value.current())).await.is_err());
+        // Who has no time for it leaves it to the next.
+        for _ in 0..2 {
+            assert!(tokio::time::timeout(moment, value.settled()).await.is_err());
+        }
+        store.open();
+        value.settled().await;
+        assert_eq!((store.fetches(), value.current().as_str()), (2, "new"));
+    }
+
+    #[tokio::test]
+    async fn a_version_before_that_cannot_be_read_is_none() {
+        for reason in [Reason::PermissionDenied, Reason::InvalidArgument] {
+            let Fixture { store, clock, value } = fixture(Some(HOUR)).await;
+            store.fail_previous(Some(reason));
+            assert_eq!(value.instead_of(&value.current()).await, new("new"));
+            assert!(are(&value, "new", None), "{reason}: {:?}", versions(&value));
+            clock.advance(ALMOST);
+            assert_eq!((value.current().as_str(), store.fetches()), ("new", 2), "{reason}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_version_before_that_is_not_known_for_now_is_what_it_was_and_fetched_soon() {
+        for (max_age, reason) in [(Some(HOUR), Reason::RateLimited), (None, Reason::TimedOut)] {
+            let Fixture { store, clock, value } = fixture(max_age).await;
+            store.fail_previous(Some(reason));
+            assert_eq!(value.instead_of(&value.current()).await, new("new"));
+            assert!(are(&value, "new", Some("old")), "who still uses the old one is not to be refused");
+            assert_eq!(value.instead_of(&value.current()).await, Instead::Unknown, "there may be another");
+            for pause in [2, 4] {
+                let fetches = store.fetches();
+                clock.advance(Duration::from_millis(pause * 1_000 - 1));
+                let _ = value.current();
+                value.settled().await;
+                assert_eq!(store.fetches(), fetches, "{pause}");
+                clock.advance(Duration::from_millis(1));
+                let _ = value.current();
+                value.settled().await;
+                assert_eq!(store.fetches(), fetches + 1, "{pause}");
+                assert!(are(&value, "new", Some("old")), "{:?}", versions(&value));
+            }
+            // It was changed twice: the old one is not to be accepted.
+            store.put("new", Some("between"));
+            store.fail_previous(None);
+            clock.advance(Duration::from_secs(8));
+            let _ = value.current();
+            value.settled().await;
+            assert!(are(&value, "new", Some("between")), "{:?}", versions(&value));
+            let fetches = store.fetches();
+            clock.advance(ALMOST);
+            let _ = value.current();
+            value.settled().await;
+            assert_eq!(store.fetches(), fetches, "all is known");
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_store_that_hangs_is_given_up_on() {
         let Fixture { store, value, .. } = fixture(Some(HOUR)).await;
         store.close();
-        assert!(value.instead_of(&value.current()).await.is_none());
+        assert_eq!(value.instead_of(&value.current()).await, Instead::Unknown);
         assert_eq!(*value.current(), "old");
     }
 
@@ -505,6 +767,23 @@ mod tests {
         let _ = value.current();
         value.settled().await;
         assert_eq!(store.fetches(), 2, "its age begins anew");
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_over_all_the_same() {
+        let Fixture { store, clock, value } = fixture(Some(HOUR)).await;
+        for (fetches, text) in [(2, "second"), (3, "third")] {
+            store.put(text, None);
+            clock.advance(HOUR);
+            let _ = value.current();
+            let changed = async {
+                while *value.current() != text {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, changed).await.expect("it is fetched");
+            assert_eq!(store.fetches(), fetches);
+        }
     }
 
     #[tokio::test]
@@ -535,7 +814,7 @@ mod tests {
             value.settled().await;
         }
         assert_eq!(store.fetches(), 1);
-        assert!(value.instead_of(&value.current()).await.is_some());
+        assert_eq!(value.instead_of(&value.current()).await, new("new"));
     }
 
     #[tokio::test]
@@ -545,7 +824,7 @@ mod tests {
         clock.advance(HOUR);
         let used = value.current();
         let refused = async { tokio::join!(value.instead_of(&used), async { store.open() }).0 };
-        assert!(is(refused.await.as_ref(), Some("new")));
+        assert_eq!(refused.await, new("new"));
         assert_eq!(store.fetches(), 2);
     }
 
@@ -554,10 +833,10 @@ mod tests {
         let Fixture { store, clock, value } = fixture(Some(HOUR)).await;
         store.fail(Reason::Unavailable);
         let used = value.current();
-        assert!(value.instead_of(&used).await.is_none());
+        assert_eq!(value.instead_of(&used).await, Instead::Unknown);
         clock.0.store(1, Ordering::SeqCst);
         store.put("new", None);
-        assert!(is(value.instead_of(&used).await.as_ref(), Some("new")));
+        assert_eq!(value.instead_of(&used).await, new("new"));
     }
 
     #[tokio::test]

@@ -33,12 +33,9 @@ pub(super) struct Batch {
 #[serde(rename_all = "camelCase")]
 struct Record {
     message_id: String,
-    #[serde(default)]
-    body: String,
-    #[serde(default)]
-    attributes: Attributes,
-    #[serde(default)]
-    message_attributes: HashMap<String, Attribute>,
+    body: Option<String>,
+    attributes: Option<Attributes>,
+    message_attributes: Option<HashMap<String, Attribute>>,
     #[serde(default, rename = "eventSourceARN")]
     source: String,
 }
@@ -91,7 +88,7 @@ impl Batch {
         let mut known: HashMap<(String, String), usize> = HashMap::new();
         for record in self.records {
             // Standard queues may have groups too, to share fairly; they keep no order.
-            let group = record.attributes.message_group_id.clone().filter(|_| is_fifo(&record.source));
+            let group = record.group().filter(|_| is_fifo(&record.source));
             let Some(group) = group else {
                 groups.push(vec![record]);
                 continue;
@@ -129,18 +126,24 @@ async fn serve_group<P: Publisher, C: Clock>(
 }
 
 impl Record {
+    /// The group of which it is, whatever the queue makes of that.
+    fn group(&self) -> Option<String> {
+        self.attributes.as_ref()?.message_group_id.clone()
+    }
+
     fn queued(self, own: Option<&TraceContext>, time_left: Duration) -> Queued {
         let signature = |(name, attribute): (String, Attribute)| {
             name.eq_ignore_ascii_case(momento_webhook::momento::SIGNATURE_HEADER)
                 .then(|| attribute.string_value.unwrap_or_default())
         };
         // That of the message, which its sender has begun; an invocation may bring messages of many.
-        let trace = self.attributes.trace.as_deref().and_then(|header| TraceContext::of_record(header, own));
+        let trace = self.attributes.as_ref().and_then(|attributes| attributes.trace.as_deref());
+        let trace = trace.and_then(|header| TraceContext::of_record(header, own));
         Queued {
             id: self.message_id,
             queue: self.source.rsplit(':').next().unwrap_or_default().to_owned(),
-            body: self.body,
-            signatures: self.message_attributes.into_iter().filter_map(signature).collect(),
+            body: self.body.unwrap_or_default(),
+            signatures: self.message_attributes.into_iter().flatten().filter_map(signature).collect(),
             trace: trace.or_else(|| own.cloned()),
             time_left,
         }

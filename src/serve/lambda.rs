@@ -112,7 +112,7 @@ pub async fn serve<P: Publisher, C: Clock>(
 async fn handle<P: Publisher, C: Clock>(
     webhook: &Webhook<P, C>,
     event: LambdaEvent<Invocation>,
-) -> Result<Answer, UnreadableBatch> {
+) -> Result<Answer, Unusable> {
     let LambdaEvent { payload, context } = event;
     // One that has passed is none: Lambda ends a function at its deadline and begins nothing after it, but
     // emulators make theirs up.
@@ -128,8 +128,9 @@ async fn handle<P: Publisher, C: Clock>(
             (Answer::Http(GatewayResponse::new(gateway, response)), time_left.min(TIME_TO_ANSWER))
         }
         Invocation::Batch(batch) => {
-            (Answer::Batch(batch?.serve(webhook, trace.as_ref(), time_left).await), time_left)
+            (Answer::Batch(batch.serve(webhook, trace.as_ref(), time_left).await), time_left)
         }
+        Invocation::Unusable(unusable) => return Err(unusable),
     };
     // With the answer, everything may stand still, what is being fetched included; it would be found cut off.
     // It is now and then, and for one invocation of many.
@@ -146,14 +147,22 @@ enum Answer {
     Batch(BatchResponse),
 }
 
-/// A batch that does not have the shape of one. As an error of the function, none of it is deleted.
+/// An invocation that the function can do nothing with, and that no stranger can send through a gateway. It becomes
+/// an error of the function: to pipes, streams and topics any answer is success, and what they had sent would be
+/// gone.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the messages of the batch cannot be read")]
-struct UnreadableBatch;
+enum Unusable {
+    /// A batch that does not have the shape of one. None of it is deleted.
+    #[error("the messages of the batch cannot be read")]
+    UnreadableBatch,
+    /// What somebody else than a gateway or a queue invokes functions with.
+    #[error("the invocation is neither an HTTP request of a gateway nor a batch of SQS messages")]
+    UnknownInvocation,
+}
 
-impl From<UnreadableBatch> for Diagnostic {
-    fn from(error: UnreadableBatch) -> Self {
-        Self { error_type: "UnreadableBatch".to_owned(), error_message: error.to_string() }
+impl From<Unusable> for Diagnostic {
+    fn from(error: Unusable) -> Self {
+        Self { error_type: format!("{error:?}"), error_message: error.to_string() }
     }
 }
 
@@ -161,7 +170,8 @@ impl From<UnreadableBatch> for Diagnostic {
 #[derive(Debug)]
 enum Invocation {
     Http(Box<HttpInvocation>),
-    Batch(Result<Batch, UnreadableBatch>),
+    Batch(Batch),
+    Unusable(Unusable),
 }
 
 /// Who invokes the function, by the shape of what they send.
@@ -217,8 +227,8 @@ struct HttpContext {
     method: String,
 }
 
-/// Reads anything: what is no request has a fault instead of being an error, which the runtime would
-/// report as a failure of the function.
+/// Reads anything: what comes through a gateway and is no request has a fault instead of being an error, which the
+/// runtime would report as a failure of the function.
 impl<'de> Deserialize<'de> for Invocation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
@@ -227,11 +237,19 @@ impl<'de> Deserialize<'de> for Invocation {
             return Ok(Self::Http(Box::new(request)));
         }
         Ok(if is_batch(raw) {
-            Self::Batch(serde_json::from_str(raw).map_err(|_| UnreadableBatch))
-        } else {
+            serde_json::from_str(raw).map_or(Self::Unusable(Unusable::UnreadableBatch), Self::Batch)
+        } else if is_from_gateway(raw) {
             Self::Http(Box::new(HttpInvocation::not_http()))
+        } else {
+            Self::Unusable(Unusable::UnknownInvocation)
         })
     }
+}
+
+/// Whether an invocation has what all gateways add by themselves, whatever is in it.
+fn is_from_gateway(raw: &str) -> bool {
+    let members = serde_json::from_str::<HashMap<String, &RawValue>>(raw);
+    members.is_ok_and(|members| members.contains_key("requestContext"))
 }
 
 /// Whether an invocation brings messages of a queue, readable or not.

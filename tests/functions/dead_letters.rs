@@ -78,12 +78,17 @@ async fn what_was_not_taken_is_in_the_queue_and_the_sender_told_that_all_is_well
 
         let [letter] = &queues.bodies(DEAD)[..] else { panic!("one letter: {:?}", queues.bodies(DEAD)) };
         assert!(letter.chars().all(|one| one < '\u{fffe}'), "a queue would not take {letter}");
-        let letter: Value = serde_json::from_str(letter).unwrap();
+        let mut letter: Value = serde_json::from_str(letter).unwrap();
         let event = Event::from_json(&request.body).unwrap();
         assert_eq!(letter["event"], serde_json::to_value(&event).unwrap());
-        let [b, c] = &letter["dead_letter"]["destinations"].as_array().unwrap()[..] else {
-            panic!("{letter}")
-        };
+        let destinations = letter["dead_letter"]["destinations"].as_array_mut().unwrap();
+        let take = |one: &mut Value| one.as_object_mut().unwrap().remove("id").unwrap();
+        let ids: Vec<_> = destinations.iter_mut().map(take).collect();
+        assert!(
+            ids.iter().all(|id| id.as_str().is_some_and(|id| id.len() == 64)) && ids[0] != ids[1],
+            "{ids:?}"
+        );
+        let [b, c] = &destinations[..] else { panic!("{destinations:?}") };
         assert_eq!(
             *c,
             json!({"place": 2, "cache": CACHE, "topic": "c", "status": "refused",
@@ -257,6 +262,58 @@ async fn a_letter_whose_destination_is_gone_stays_in_the_queue_and_one_that_move
 }
 
 #[tokio::test]
+async fn a_letter_finds_its_destination_among_others_of_the_same_name() {
+    const ORDERS: &str = "orders";
+    let queues = QueueServer::start().await.unwrap();
+    let url = queues.url(ORDERS);
+    let route = |bodies: [&str; 2]| {
+        let of = |body: &str| format!("{{ sqs = {{ queue = '{url}', body = {{ is = '{body}' }} }} }}");
+        format!("[[routes]]\ntopic = '{INBOUND}'\ndestinations = [{}]", bodies.map(of).join(", "))
+    };
+    let start = async |bodies| {
+        let file = route(bodies);
+        start(LAMBDA, &queues, &[("OUTBOUND_TOPICS", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", &file)]).await
+    };
+    let function = start(["first", "second"]).await;
+    queues.fail(ORDERS, queue_server::Fault::Refused(403, "AccessDenied"));
+    function.deliver(LAMBDA, 1, "hello").await;
+    let letter = queues.bodies(DEAD).remove(0);
+    let mut only: Value = serde_json::from_str(&letter).unwrap();
+    only["dead_letter"]["destinations"].as_array_mut().unwrap().remove(1);
+    queues.mend(ORDERS);
+
+    // They have changed places.
+    let swapped = start(["second", "first"]).await;
+    assert_eq!(batch(&swapped, &[record(DEAD, "m1", &only.to_string())]).await, [""; 0]);
+    assert_eq!(queues.bodies(ORDERS), [r#"{"is":"first"}"#]);
+    // It is another now: what has its place and its name stands for it.
+    let mended = start(["mended", "second"]).await;
+    assert_eq!(batch(&mended, &[record(DEAD, "m1", &only.to_string())]).await, [""; 0]);
+    assert_eq!(queues.bodies(ORDERS)[1..], [r#"{"is":"mended"}"#]);
+    // A letter of before there were ids.
+    only["dead_letter"]["destinations"][0].as_object_mut().unwrap().remove("id");
+    assert_eq!(batch(&swapped, &[record(DEAD, "m2", &only.to_string())]).await, [""; 0]);
+    // For nobody: nothing says that it is done with.
+    only["dead_letter"]["destinations"] = json!([]);
+    assert_eq!(batch(&function, &[record(DEAD, "m3", &only.to_string())]).await, ["m3"]);
+}
+
+#[tokio::test]
+async fn a_letter_that_comes_from_another_queue_is_not_written_anew_either() {
+    let queues = QueueServer::start().await.unwrap();
+    let function = start(LAMBDA, &queues, &[]).await;
+    for code in [Code::Unavailable, Code::PermissionDenied] {
+        function.momento.clear_faults();
+        refuse(&function, "b", code);
+        function.deliver(LAMBDA, code as u64, "hello").await;
+        let letter = queues.bodies(DEAD).pop().unwrap();
+        let before = queues.bodies(DEAD).len();
+        assert_eq!(batch(&function, &[record("last-resort", "m1", &letter)]).await, ["m1"]);
+        assert_eq!(queues.bodies(DEAD).len(), before, "it would go round for ever");
+    }
+}
+
+#[tokio::test]
 async fn one_bad_message_of_a_batch_fails_alone() {
     let queues = QueueServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
@@ -271,7 +328,15 @@ async fn one_bad_message_of_a_batch_fails_alone() {
             json!({"stringValue": signature, "dataType": "String", "stringListValues": []});
         record
     };
+    let mut bare = record("events", "bare", &body(4, "bare"));
+    let mut nothing = record("events", "nothing", "");
+    for member in ["attributes", "messageAttributes"] {
+        (bare[member], nothing[member]) = (json!(null), json!(null));
+    }
+    nothing["body"] = json!(null);
     let records = [
+        bare,
+        nothing,
         record("events", "good", &body(1, "plain")),
         record("events", "poison", "\u{0}{"),
         record("events", "empty", ""),
@@ -279,10 +344,10 @@ async fn one_bad_message_of_a_batch_fails_alone() {
         signed(2, SECRET),
         signed(3, "another secret"),
     ];
-    assert_eq!(batch(&function, &records).await, ["another shape", "empty", "poison", "signed 3"]);
+    assert_eq!(batch(&function, &records).await, ["another shape", "empty", "nothing", "poison", "signed 3"]);
     let mut texts = function.published("a");
     texts.sort_unstable();
-    assert_eq!(texts, ["PLAIN", "SIGNED"]);
+    assert_eq!(texts, ["BARE", "PLAIN", "SIGNED"]);
     let line = function.journal(|line| line["request_id"] == "signed 3").await;
     assert_eq!(line["outcome"], "signature_wrong");
     assert_eq!(queues.bodies(DEAD), [""; 0], "what is no event is for the queue's own dead letters");

@@ -1,8 +1,11 @@
 //! What anybody may send to a public URL: never a panic, never a 500, never a failed invocation, and the
 //! function goes on.
 
+use std::time::Duration;
+
 use serde_json::json;
 use test_support::gateway::Gateway;
+use test_support::runtime_api::Invoked;
 use test_support::signed::{self, RawRequest};
 
 use crate::support::{CACHE, Function, INBOUND, OUTBOUND, SECRET, Way, genuine};
@@ -187,7 +190,26 @@ async fn paths_and_methods_of_every_kind() {
 }
 
 #[tokio::test]
-async fn an_invocation_that_is_no_request() {
+async fn what_a_gateway_hands_over_and_is_no_request() {
+    let function = Function::lambda(&[]).await;
+    for payload in [
+        r#"{"requestContext":null}"#,
+        r#"{"requestContext":{"http":{}}}"#,
+        r#"{"requestContext":{"http":{"method":7}}}"#,
+        r#"{"requestContext":{},"httpMethod":null}"#,
+        r#"{"requestContext":{},"requestContext":{}}"#,
+    ] {
+        let response = function.invoke(payload.as_bytes().to_vec()).await;
+        assert_eq!(response["statusCode"], 400, "{payload}: {response}");
+        let body: serde_json::Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
+        assert_eq!(body["code"], "not_http", "{payload}");
+    }
+    still_works(&function, Way::Lambda(Gateway::FunctionUrl, false), 1_000).await;
+}
+
+/// To their senders any answer is success: a pipe would delete what it has read, a stream would go on.
+#[tokio::test]
+async fn an_invocation_of_another_kind_is_an_error_so_that_nothing_is_lost() {
     let function = Function::lambda(&[]).await;
     for payload in [
         "{}",
@@ -195,17 +217,18 @@ async fn an_invocation_that_is_no_request() {
         "[]",
         "1",
         "\"text\"",
-        r#"{"requestContext":null}"#,
-        r#"{"requestContext":{"http":{}}}"#,
-        r#"{"requestContext":{"http":{"method":7}}}"#,
-        r#"{"requestContext":{},"httpMethod":null}"#,
         r#"{"source":"aws.events","detail-type":"Scheduled Event","detail":{}}"#,
         r#"{"Records":[{"EventSource":"aws:sns","Sns":{}}]}"#,
+        r#"{"Records":[{"eventSource":"aws:kinesis","kinesis":{}}]}"#,
+        r#"[{"eventSource":"aws:sqs","messageId":"1","body":"{}"}]"#,
     ] {
-        let response = function.invoke(payload.as_bytes().to_vec()).await;
-        assert_eq!(response["statusCode"], 400, "{payload}: {response}");
-        let body: serde_json::Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
-        assert_eq!(body["code"], "not_http", "{payload}");
+        let runtime_api = function.runtime_api.as_ref().unwrap();
+        let invoked =
+            runtime_api.invoke(payload.as_bytes().to_vec().into(), Duration::from_secs(10)).await.unwrap();
+        let Invoked::Error(error) = invoked else { panic!("{payload}: {invoked:?}") };
+        let error: serde_json::Value = serde_json::from_slice(&error).unwrap();
+        assert_eq!(error["errorType"], "UnknownInvocation", "{payload}: {error}");
+        assert!(error["errorMessage"].as_str().unwrap().contains("neither an HTTP request"), "{error}");
     }
     still_works(&function, Way::Lambda(Gateway::FunctionUrl, false), 1_000).await;
 }

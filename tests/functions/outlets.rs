@@ -40,6 +40,11 @@ struct Outlets {
 impl Outlets {
     /// With a route to these destinations.
     async fn start(way: Way, destinations: &[String]) -> Self {
+        Self::with(way, destinations, &[("RUST_LOG", "debug")]).await
+    }
+
+    /// The same, with more settings.
+    async fn with(way: Way, destinations: &[String], more: &[(&str, &str)]) -> Self {
         let aws = AwsServer::start().await.unwrap();
         let destinations: Vec<_> = destinations.iter().map(|settings| format!("{{ {settings} }}")).collect();
         let file = format!(
@@ -47,8 +52,8 @@ impl Outlets {
             destinations.join(",\n")
         );
         let environment = aws.environment();
-        let mut settings =
-            vec![("OUTBOUND_TOPIC", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", &*file), ("RUST_LOG", "debug")];
+        let mut settings = vec![("OUTBOUND_TOPIC", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", &*file)];
+        settings.extend(more);
         settings.extend(environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let function = Function::start(way, &settings).await;
         Self { function, aws, way }
@@ -233,6 +238,100 @@ async fn everything_that_is_asked_for_is_sent() {
             "ExpressionAttributeValues": {":s0": {"S": "HELLO"}, ":s1": {"N": "2"}, ":a0": {"N": "1"}},
         })
     );
+}
+
+#[tokio::test]
+async fn what_is_said_by_json_is_all_there_or_refused() {
+    let settings =
+        "dynamodb = { table = 't', key = { id = '{event_id}' }, item = { doc = { json = '{text}' } } }";
+    let aws = Outlets::start(
+        Way::Http1,
+        &[settings.to_owned(), "eventbridge = { detail = { of = { json = '{text}' } } }".to_owned()],
+    )
+    .await;
+    let deep = format!("{}{}", "[".repeat(130), "]".repeat(130));
+    for (number, text) in [(1, r#"{"A":"\uD800"}"#), (2, &deep), (3, "{")] {
+        let (status, answer) = aws.send(&event(number, text)).await;
+        assert_eq!((status, statuses(&answer)), (422, vec!["refused"; 2]), "{text}: {answer}");
+        assert_eq!(answer["destinations"][0]["detail"], "doc is made no JSON of");
+    }
+    assert_eq!(aws.aws.requests(), []);
+    let text = r#"{"LONG":123456789012345678901234567890,"FINE":0.1234567890123456789}"#;
+    let (status, answer) = aws.send(&event(4, text)).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(
+        aws.received("PutItem")[0]["Item"]["doc"],
+        json!({"M": {"LONG": {"N": "123456789012345678901234567890"}, "FINE": {"N": "0.1234567890123456789"}}})
+    );
+    assert_eq!(aws.received("PutEvents")[0]["Entries"][0]["Detail"], format!(r#"{{"of":{text}}}"#));
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_say_what_was_done_is_no_success() {
+    let queue = format!("sqs = {{ queue = '{QUEUE}' }}");
+    let machine = format!("step_functions = {{ state_machine = '{MACHINE}' }}");
+    let outlets = Outlets::start(Way::Http1, &[queue, "eventbridge = {}".to_owned(), machine]).await;
+    let failed = json!({"Entries": [{"ErrorCode": "InternalFailure"}]});
+    for body in [json!({}), failed] {
+        for operation in ["SendMessage", "PutEvents", "StartExecution"] {
+            outlets.aws.script(operation, vec![AwsAnswer::Body(body.clone()); 9]);
+        }
+    }
+    let (status, answer) = outlets.send(&event(1, "Hello")).await;
+    assert_eq!((status, statuses(&answer)), (503, vec!["failed"; 3]), "{answer}");
+}
+
+/// A chain may give another text at another time: a translator was away.
+#[tokio::test]
+async fn an_event_is_the_same_to_a_destination_whatever_its_text_has_become() {
+    let fifo = |chain: &str| format!("sqs = {{ queue = '{QUEUE}.fifo' }}, transforms = [{chain}]");
+    let counter = |chain: &str| {
+        format!(
+            "dynamodb = {{ table = 't', key = {{ a = 'b' }}, update = {{ add = {{ n = 1 }} }} }}, transforms = [{chain}]"
+        )
+    };
+    let passing = "{ translate = { target = 'de', on_failure = 'pass' } }";
+    let destinations = ["", "'trim'", passing].map(|chain| [fifo(chain), counter(chain)]).concat();
+    let [first, again] =
+        [Outlets::start(Way::Http1, &destinations).await, Outlets::start(Way::Http1, &destinations).await];
+    let event = event(7, "123");
+    assert_eq!(first.send(&event).await.0, 200);
+    // To the function it is another text.
+    assert_eq!(again.send(&Event { text: "456".to_owned(), ..event }).await.0, 200);
+    let ids = |outlets: &Outlets, operation: &str, member: &str| {
+        let ids: std::collections::BTreeSet<_> = outlets
+            .received(operation)
+            .into_iter()
+            .map(|body| body[member].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(ids.len(), 3, "one for each of three chains: {ids:?}");
+        ids
+    };
+    for (operation, member) in
+        [("SendMessage", "MessageDeduplicationId"), ("TransactWriteItems", "ClientRequestToken")]
+    {
+        assert_eq!(ids(&first, operation, member), ids(&again, operation, member));
+    }
+}
+
+#[tokio::test]
+async fn no_token_of_the_session_is_in_the_log() {
+    for way in BOTH {
+        let mut with = kinds().to_vec();
+        with.rotate_left(1);
+        let outlets = Outlets::with(
+            way,
+            &with,
+            &[("RUST_LOG", "trace"), ("AWS_SESSION_TOKEN", "t0k3n-0f-th3-s3ss10n")],
+        )
+        .await;
+        assert_eq!(outlets.send(&event(1, "a pr1vate text")).await.0, 200);
+        let log = outlets.function.process.output().join("\n").to_lowercase();
+        assert!(log.contains("\"trace\"") || log.contains(" trace "), "{log}");
+        for secret in ["t0k3n-0f-th3-s3ss10n", "pr1vate", "aws4-hmac"] {
+            assert!(!log.contains(secret), "{secret}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -6,10 +6,12 @@ use futures_util::future::join_all;
 use momento_local::{Fault, MomentoLocal, Rpc};
 use serde_json::json;
 use test_support::Answer;
-use test_support::process::Process;
-use test_support::runtime_api::RuntimeApi;
+use test_support::gateway::Gateway;
+use test_support::process::{PATIENCE, Process};
+use test_support::runtime_api::{Invoked, RuntimeApi};
 use test_support::secrets_server::{SecretRequest, SecretsServer};
 use test_support::signed;
+use tokio::time::timeout;
 use tonic::Code;
 
 use crate::support::{BOTH, CACHE, Function, INBOUND, OUTBOUND, Way, listening, program, settings};
@@ -18,6 +20,9 @@ const OLD: &str = "the 0ld secret";
 const NEW: &str = "the n3w secret";
 const OLD_KEY: &str = "the-0ld-key";
 const NEW_KEY: &str = "the-n3w-key";
+
+/// The `code` of what may be genuine.
+const UNDECIDED: Option<&str> = Some("signature_undecided");
 
 /// Both in one secret.
 const IN_ONE: [(&str, &str); 2] =
@@ -44,7 +49,7 @@ async fn start(way: Way, key: &str, secrets: &SecretsServer, with: &[(&str, &str
         environment.extend(runtime_api.environment());
         let process = Process::start(program(), environment).unwrap();
         // By then, everything is fetched.
-        runtime_api.wait_for_pollers(1).await;
+        timeout(PATIENCE, runtime_api.wait_for_pollers(1)).await.expect("it starts");
         return Function::over(momento, process, Some(runtime_api), 0);
     }
     let process = Process::start(program(), environment).unwrap();
@@ -244,6 +249,147 @@ async fn a_signing_secret_that_is_rotated_while_it_runs_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_fetch_that_fails_right_after_a_rotation_is_made_up_for_in_seconds() {
+    for way in BOTH {
+        let secrets = SecretsServer::start().await.unwrap();
+        secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
+        let function = start(way, OLD_KEY, &secrets, &IN_ONE).await;
+        secrets.refuse("chat/keys", 400, "AccessDeniedException");
+        let answer = deliver(&function, way, NEW, 1, "one").await;
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (503, UNDECIDED), "{way:?}");
+        secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
+        secrets.put("chat/keys", &in_one(OLD_KEY, NEW));
+        let (begun, mut number) = (Instant::now(), 2);
+        while deliver(&function, way, NEW, number, "again").await.status != 200 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{way:?}");
+            number += 1;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(deliver(&function, way, OLD, number + 1, "old").await.status, 200, "{way:?}");
+        shows_no_secret(&function);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_judged_in_time_may_be_sent_again() {
+    for way in BOTH {
+        let secrets = SecretsServer::start().await.unwrap();
+        secrets.put("chat/webhook", OLD);
+        let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", "chat/webhook")];
+        let function = start(way, OLD_KEY, &secrets, &with).await;
+        secrets.hang("chat/webhook");
+        let begun = Instant::now();
+        let answer = deliver(&function, way, NEW, 1, "one").await;
+        let took = begun.elapsed();
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (503, UNDECIDED), "{way:?}");
+        assert_eq!(answer.headers["retry-after"], "2");
+        assert!(
+            took < Duration::from_millis(3_800),
+            "the fetch ends before the time for the answer: {took:?}"
+        );
+        let line = function.journal(|line| line["outcome"] == "signature_undecided").await;
+        assert_eq!((&line["Refused"], &line["Reason"]), (&json!(1), &json!("signature_undecided")));
+        // What is known to be wrong is told as it is.
+        secrets.put("chat/webhook", OLD);
+        let (begun, mut number) = (Instant::now(), 2);
+        while deliver(&function, way, "a guess", number, "forged").await.status != 403 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{way:?}");
+            number += 1;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_cut_off_by_the_end_of_an_invocation_may_be_sent_again() {
+    let (way, gateway) = (BOTH[0], Gateway::FunctionUrl);
+    let secrets = SecretsServer::start().await.unwrap();
+    secrets.put("chat/webhook", OLD);
+    let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", "chat/webhook")];
+    let function = start(way, OLD_KEY, &secrets, &with).await;
+    secrets.put("chat/webhook", NEW);
+    secrets.answer_late(Duration::from_millis(1_300));
+    let request = signed::post(NEW, signed::event(CACHE, INBOUND, 1, "one").to_json()).unwrap();
+    let payload = gateway.payload(&request, false).unwrap().to_string();
+    let runtime_api = function.runtime_api.as_ref().unwrap();
+    let invoked = runtime_api.invoke(payload.into_bytes().into(), Duration::from_secs(1)).await.unwrap();
+    let Invoked::Response(response) = invoked else { panic!("{invoked:?}") };
+    let answer = gateway.answer(&serde_json::from_slice(&response).unwrap()).unwrap();
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (503, UNDECIDED), "{}", answer.body);
+    // The fetch went on: the next one joins it.
+    assert_eq!(deliver(&function, way, NEW, 1, "one").await.status, 200);
+    assert_eq!(secrets.requests().len(), 4, "fetched at start, and once more");
+}
+
+/// A secret or a parameter that moved to another key of KMS, for example.
+#[tokio::test]
+async fn a_version_before_that_cannot_be_read_keeps_nobody_from_using_the_current_one() {
+    let way = BOTH[0];
+    for (name, id, named, refusal, said) in [
+        ("chat/keys", "chat/keys", "secret chat/keys", "AccessDeniedException", "kms:Decrypt"),
+        ("chat/keys", "chat/keys", "secret chat/keys", "DecryptionFailure", "its key cannot be used"),
+        ("/k", "ssm:/k", "parameter /k", "AccessDeniedException", "kms:Decrypt"),
+        ("/k", "ssm:/k", "parameter /k", "InvalidKeyId", "its key cannot be used"),
+        ("/k", "ssm:/k", "parameter /k", "KMS.DisabledException", "its key cannot be used"),
+    ] {
+        let secrets = SecretsServer::start().await.unwrap();
+        secrets.put(name, "the first");
+        secrets.put(name, OLD);
+        secrets.refuse_previous(name, 400, refusal);
+        let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", id)];
+        let function = start(way, OLD_KEY, &secrets, &with).await;
+        assert_eq!(deliver(&function, way, OLD, 1, "one").await.status, 200, "{id} {refusal}");
+        secrets.put(name, NEW);
+        assert_eq!(deliver(&function, way, NEW, 2, "two").await.status, 200, "{id} {refusal}");
+        let output = function.process.output();
+        let is_it = |line: &&String| {
+            let parts = ["WARN", "the version before of a secret", named, refusal, said];
+            parts.iter().all(|part| line.contains(part))
+        };
+        assert_eq!(output.iter().filter(is_it).count(), 2, "{id} {refusal}: {output:?}");
+        shows_no_secret(&function);
+    }
+}
+
+#[tokio::test]
+async fn a_version_before_that_hangs_keeps_nobody_from_using_the_current_one() {
+    let way = BOTH[0];
+    for (name, id) in [("chat/keys", "chat/keys"), ("/k", "ssm:/k")] {
+        let secrets = SecretsServer::start().await.unwrap();
+        secrets.put(name, "the first");
+        secrets.put(name, OLD);
+        secrets.hang_previous(name);
+        let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", id)];
+        let function = start(way, OLD_KEY, &secrets, &with).await;
+        assert_eq!(deliver(&function, way, OLD, 1, "one").await.status, 200, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_version_before_that_cannot_be_had_for_now_loses_nothing() {
+    for way in BOTH {
+        let secrets = SecretsServer::start().await.unwrap();
+        secrets.put("/k", "the first");
+        secrets.put("/k", OLD);
+        let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", "ssm:/k")];
+        secrets.refuse_previous("/k", 400, "ThrottlingException");
+        let function = start(way, OLD_KEY, &secrets, &with).await;
+        // By the time that it is needed, it can be had.
+        secrets.answer_previous("/k");
+        assert_eq!(deliver(&function, way, "the first", 1, "one").await.status, 200, "{way:?}");
+
+        let function = start(way, OLD_KEY, &secrets, &with).await;
+        secrets.refuse_previous("/k", 400, "ThrottlingException");
+        secrets.put("/k", NEW);
+        for (number, secret, text) in [(2, OLD, "two"), (3, NEW, "three"), (4, OLD, "four")] {
+            let answer = deliver(&function, way, secret, number, text).await;
+            assert_eq!(answer.status, 200, "{way:?} {text}: {}", answer.body);
+        }
+        shows_no_secret(&function);
+    }
+}
+
+#[tokio::test]
 async fn a_key_that_is_rotated_while_it_runs_loses_nothing() {
     for way in BOTH {
         let secrets = SecretsServer::start().await.unwrap();
@@ -292,9 +438,47 @@ async fn where_the_new_key_is_not_accepted_yet_the_one_before_is_used() {
             assert_eq!(answer.status, 200, "{way:?}: {}", answer.body);
         }
         assert_eq!(function.published(OUTBOUND), ["ONE", "TWO", "THREE"]);
+        // It is fetched beside what is published.
+        timeout(PATIENCE, secrets.wait_for_requests(4)).await.unwrap();
         assert_eq!(secrets.requests().len(), 4, "fetched at start, and once more");
         shows_no_secret(&function);
     }
+}
+
+#[tokio::test]
+async fn a_good_key_that_is_there_is_used_while_another_is_waited_for_in_vain() {
+    for way in BOTH {
+        let secrets = SecretsServer::start().await.unwrap();
+        secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
+        secrets.put("chat/keys", &in_one(NEW_KEY, OLD));
+        let function = start(way, OLD_KEY, &secrets, &IN_ONE).await;
+        secrets.hang("chat/keys");
+        for (number, text) in [(1, "one"), (2, "two"), (3, "three")] {
+            let begun = Instant::now();
+            let answer = deliver(&function, way, OLD, number, text).await;
+            let took = begun.elapsed();
+            assert_eq!(answer.status, 200, "{way:?}: {}", answer.body);
+            assert_eq!(answer.json()["destinations"][0]["attempts"], 1);
+            // In Lambda, an answer is held back for a second at most.
+            assert!(took < Duration::from_secs(2), "{way:?}: {took:?}");
+        }
+        assert_eq!(function.published(OUTBOUND), ["ONE", "TWO", "THREE"]);
+        shows_no_secret(&function);
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_fetched_beside_an_event_is_there_before_lambda_stands_still() {
+    let way = BOTH[0];
+    let secrets = SecretsServer::start().await.unwrap();
+    secrets.put("chat/key", OLD_KEY);
+    secrets.put("chat/key", NEW_KEY);
+    let with = [("MOMENTO_API_KEY_SECRET_ID", "chat/key"), ("WEBHOOK_SIGNING_SECRET", OLD)];
+    let function = start(way, OLD_KEY, &secrets, &with).await;
+    secrets.answer_late(Duration::from_millis(300));
+    let answer = deliver(&function, way, OLD, 1, "one").await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(secrets.requests().len(), 4, "the answer is held back until it has been fetched");
 }
 
 #[tokio::test]
@@ -345,7 +529,8 @@ async fn forged_signatures_cause_one_fetch_and_keep_nobody_waiting() {
         (answer.status, begun.elapsed())
     };
     let (forged, (status, took)) = tokio::join!(forged, genuine);
-    assert!(forged.iter().all(|answer| answer.status == 403), "{forged:?}");
+    // As a genuine one would be that is signed with what cannot be fetched.
+    assert!(forged.iter().all(|answer| answer.status == 503), "{forged:?}");
     assert_eq!(status, 200);
     assert!(took < Duration::from_secs(1), "{took:?}");
     // It has been given up on, and what there was is used on.
@@ -357,11 +542,28 @@ async fn forged_signatures_cause_one_fetch_and_keep_nobody_waiting() {
     warned.await.unwrap();
     let fetched = secrets.requests().len();
     for number in 0..20 {
-        assert_eq!(deliver(&function, way, "a guess", number, "forged").await.status, 403);
+        assert_eq!(deliver(&function, way, "a guess", number, "forged").await.status, 503);
     }
-    assert_eq!(secrets.requests().len(), fetched, "not within a minute");
+    assert_eq!(secrets.requests().len(), fetched, "not within a moment");
     assert_eq!(deliver(&function, way, OLD, 101, "genuine").await.status, 200);
     shows_no_secret(&function);
+}
+
+#[tokio::test]
+async fn a_key_that_has_reached_its_age_is_fetched_before_lambda_stands_still() {
+    let way = BOTH[0];
+    let secrets = SecretsServer::start().await.unwrap();
+    secrets.put("chat/key", OLD_KEY);
+    let with = [
+        ("MOMENTO_API_KEY_SECRET_ID", "chat/key"),
+        ("WEBHOOK_SIGNING_SECRET", OLD),
+        ("SECRETS_MAX_AGE_SECONDS", "1"),
+    ];
+    let function = start(way, OLD_KEY, &secrets, &with).await;
+    secrets.answer_late(Duration::from_millis(300));
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(deliver(&function, way, OLD, 1, "one").await.status, 200);
+    assert_eq!(secrets.requests().len(), 4, "the answer is held back until it has been fetched");
 }
 
 #[tokio::test]

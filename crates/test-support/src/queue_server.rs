@@ -78,6 +78,11 @@ impl QueueServer {
         self.shared.state().faults.insert(queue.to_owned(), fault);
     }
 
+    /// From now on, a queue does what queues do.
+    pub fn mend(&self, queue: &str) {
+        self.shared.state().faults.remove(queue);
+    }
+
     /// The requests by which messages were sent to a queue, in order.
     #[must_use]
     pub fn sent(&self, queue: &str) -> Vec<Value> {

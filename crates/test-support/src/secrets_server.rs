@@ -76,6 +76,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     kept: HashMap<String, Kept>,
+    /// What the version before is, where it is not what `kept` says.
+    before: HashMap<String, Kept>,
     requests: Vec<SecretRequest>,
     late: Duration,
 }
@@ -141,6 +143,21 @@ impl SecretsServer {
         self.shared.state().kept.insert(name.to_owned(), Kept::Hangs);
     }
 
+    /// Who asks for the version of `name` before the current one gets this error from now on.
+    pub fn refuse_previous(&self, name: &str, status: u16, kind: &str) {
+        self.shared.state().before.insert(name.to_owned(), Kept::Refused(status, kind.to_owned()));
+    }
+
+    /// Who asks for the version of `name` before the current one gets no answer from now on.
+    pub fn hang_previous(&self, name: &str) {
+        self.shared.state().before.insert(name.to_owned(), Kept::Hangs);
+    }
+
+    /// Who asks for the version of `name` before the current one gets it again.
+    pub fn answer_previous(&self, name: &str) {
+        self.shared.state().before.remove(name);
+    }
+
     /// Every answer takes that long from now on.
     pub fn answer_late(&self, by: Duration) {
         self.shared.state().late = by;
@@ -172,11 +189,12 @@ impl Shared {
     }
 
     /// Notes what is asked for, and says what there is under `name`.
-    fn look_up(&self, name: &str, request: SecretRequest) -> Option<Kept> {
+    fn look_up(&self, name: &str, request: SecretRequest, is_before: bool) -> Option<Kept> {
         let kept = {
             let mut state = self.state();
             state.requests.push(request);
-            state.kept.get(name).cloned()
+            let before = state.before.get(name).filter(|_| is_before);
+            before.or_else(|| state.kept.get(name)).cloned()
         };
         self.count.send_modify(|count| *count += 1);
         kept
@@ -196,7 +214,7 @@ impl Shared {
         let request = SecretRequest::Secret { id: id.clone(), stage: stage.clone() };
         let missing =
             refusal(400, "ResourceNotFoundException", "Secrets Manager can't find the specified secret.");
-        let kept = self.look_up(&id, request);
+        let kept = self.look_up(&id, request, stage == PREVIOUS);
         let Some(member) = (match kept {
             None => None,
             Some(Kept::Versions(versions)) => {
@@ -228,12 +246,13 @@ impl Shared {
         let asked = text(body, "Name").unwrap_or_default();
         let with_decryption = body.get("WithDecryption").and_then(Value::as_bool).unwrap_or_default();
         let (name, number) = match asked.split_once(':') {
-            Some((name, number)) => (name.to_owned(), number.parse().ok()),
+            Some((name, number)) => (name.to_owned(), number.parse::<usize>().ok()),
             None => (asked.clone(), None),
         };
-        match self.look_up(&name, SecretRequest::Parameter { name: asked, with_decryption }) {
+        let request = SecretRequest::Parameter { name: asked, with_decryption };
+        match self.look_up(&name, request, number.is_some()) {
             Some(Kept::Versions(versions)) => {
-                let number: usize = number.unwrap_or(versions.len());
+                let number = number.unwrap_or(versions.len());
                 match number.checked_sub(1).and_then(|place| versions.get(place)) {
                     Some(value) => Ok(aws_json::parameter(&name, value, number)),
                     None => Ok(refusal(400, "ParameterVersionNotFound", "")),

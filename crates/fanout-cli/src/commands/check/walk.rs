@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 use topic_fanout::destination::{Fields, Outlet, Parcel, Unfit};
 use topic_fanout::reason::Reason;
-use topic_fanout::route::{Plan, To};
+use topic_fanout::route::{Destination, Plan, To};
 use topic_fanout::transform::{Message, OnFailure, Stage, TransformError, Transformed};
 use topic_fanout::webhook::{Clock as _, SystemClock, TIME_TO_ANSWER};
 
@@ -108,15 +108,15 @@ pub(super) async fn walk<'o>(plan: &Plan<'_>, outlined: &Outlined<'o>) -> Vec<Wa
         let end = end.unwrap_or_else(|| match (&planned.missing, &way.destination.to) {
             (Some(missing), _) => End::Unnamed { missing: missing.clone() },
             (None, To::Topic(_)) => End::Published(message.text.into_owned()),
-            (None, To::Outlet(outlet)) => handed_in(outlet, plan, &message.text),
+            (None, To::Outlet(outlet)) => handed_in(way.destination, outlet, plan, &message.text),
         });
         walked.push(Walked { steps, end });
     }
     walked
 }
 
-fn handed_in<'o>(outlet: &Outlet, plan: &Plan<'_>, text: &str) -> End<'o> {
-    match outlet.parcel(&Fields::new(&plan.context(Instant::now()), text)) {
+fn handed_in<'o>(destination: &Destination, outlet: &Outlet, plan: &Plan<'_>, text: &str) -> End<'o> {
+    match outlet.parcel(&Fields::new(&plan.context(Instant::now()), destination, text)) {
         Ok(parcel) => End::HandedIn(Box::new(parcel)),
         Err(Unfit::Missing(missing)) => End::Unnamed { missing },
         Err(Unfit::Refused { reason, detail }) => End::Unfit { reason, detail: detail.into_owned() },
