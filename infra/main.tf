@@ -26,17 +26,21 @@ locals {
 
   # A variable that is empty counts as not set.
   environment = {
-    MOMENTO_ENDPOINT          = var.momento_endpoint
-    MOMENTO_API_KEY           = local.given.momento_api_key && var.secret_storage == "Environment" ? var.momento_api_key.value : ""
-    MOMENTO_API_KEY_SECRET_ID = try(aws_secretsmanager_secret.made["momento_api_key"].arn, local.secret_ids.momento_api_key)
-    WEBHOOK_SIGNING_SECRET    = local.given.webhook_signing_secret && var.secret_storage == "Environment" ? var.webhook_signing_secret.value : ""
-    WEBHOOK_SIGNING_SECRET_ID = try(aws_secretsmanager_secret.made["webhook_signing_secret"].arn, local.secret_ids.webhook_signing_secret)
-    MAX_EVENT_AGE_SECONDS     = tostring(var.max_event_age_seconds)
-    FANOUT_CONFIG             = var.fanout_config
-    OUTBOUND_TOPICS           = join(",", var.outbound_topics)
-    OUTBOUND_CACHE            = var.outbound_cache
-    TRANSFORM                 = join(",", var.transforms)
-    DEAD_LETTER_QUEUE_URL     = aws_sqs_queue.dead_letters.url
+    MOMENTO_ENDPOINT                = var.momento_endpoint
+    MOMENTO_API_KEY                 = local.given.momento_api_key && var.secret_storage == "Environment" ? var.momento_api_key.value : ""
+    MOMENTO_API_KEY_SECRET_ID       = try(aws_secretsmanager_secret.made["momento_api_key"].arn, local.secret_ids.momento_api_key)
+    WEBHOOK_SIGNING_SECRET          = local.given.webhook_signing_secret && var.secret_storage == "Environment" ? var.webhook_signing_secret.value : ""
+    WEBHOOK_SIGNING_SECRET_PREVIOUS = var.webhook_signing_secret_previous
+    WEBHOOK_SIGNING_SECRET_ID       = try(aws_secretsmanager_secret.made["webhook_signing_secret"].arn, local.secret_ids.webhook_signing_secret)
+    SECRETS_MAX_AGE_SECONDS         = tostring(var.secrets_max_age_seconds)
+    MAX_EVENT_AGE_SECONDS           = tostring(var.max_event_age_seconds)
+    FANOUT_CONFIG                   = var.fanout_config
+    OUTBOUND_TOPICS                 = join(",", var.outbound_topics)
+    OUTBOUND_CACHE                  = var.outbound_cache
+    TRANSFORM                       = join(",", var.transforms)
+    DEAD_LETTER_QUEUE_URL           = aws_sqs_queue.dead_letters.url
+    # Nothing reads it: a change of it is what starts the function anew.
+    RESTART = var.restart
   }
 }
 
@@ -107,6 +111,14 @@ resource "aws_lambda_function" "webhook" {
       condition     = (var.fanout_config == "") != (length(var.outbound_topics) == 0)
       error_message = "Give fanout_config or outbound_topics, and not both."
     }
+    precondition {
+      condition     = var.fanout_config == "" || (var.outbound_cache == "" && length(var.transforms) == 0)
+      error_message = "outbound_cache and transforms go with outbound_topics; routes of your own say both themselves."
+    }
+    precondition {
+      condition     = nonsensitive(var.webhook_signing_secret_previous == "") || (var.secret_storage == "Environment" && local.given.webhook_signing_secret)
+      error_message = "webhook_signing_secret_previous is for secret_storage = \"Environment\"; a secret in Secrets Manager or Systems Manager knows the one before by itself."
+    }
   }
 }
 
@@ -126,6 +138,32 @@ resource "aws_lambda_permission" "url" {
   action                 = "lambda:InvokeFunctionUrl"
   principal              = "*"
   function_url_auth_type = "NONE"
+}
+
+# The second of the two permissions that a public URL needs. aws_lambda_permission has invoked_via_function_url from 6.29 of
+# the provider on, and without that condition it would let anybody invoke the function past its URL. CloudFormation has the
+# condition whatever the provider.
+resource "aws_cloudformation_stack" "url_permission" {
+  count = var.endpoint == "FunctionUrl" ? 1 : 0
+
+  name = "${local.function}-url-permission"
+  tags = local.tags
+
+  template_body = jsonencode({
+    AWSTemplateFormatVersion = "2010-09-09"
+    Description              = "topic-fanout: that the function may be invoked by its URL, and only so"
+    Resources = {
+      Permission = {
+        Type = "AWS::Lambda::Permission"
+        Properties = {
+          FunctionName          = aws_lambda_function.webhook.arn
+          Action                = "lambda:InvokeFunction"
+          Principal             = "*"
+          InvokedViaFunctionUrl = true
+        }
+      }
+    }
+  })
 }
 
 resource "aws_apigatewayv2_api" "webhook" {

@@ -28,6 +28,11 @@ output "parked_queue_url" {
   value       = aws_sqs_queue.parked.url
 }
 
+output "parked_queue_arn" {
+  description = "The same, for sending back what is in it."
+  value       = aws_sqs_queue.parked.arn
+}
+
 output "redrive_mapping_id" {
   description = "What is enabled to send dead letters through the function again."
   value       = aws_lambda_event_source_mapping.redrive.uuid

@@ -64,6 +64,16 @@ variable "momento_api_key" {
     condition     = length([for given in values(var.momento_api_key) : true if given != null]) == 1
     error_message = "Give one of value, secret_arn and parameter."
   }
+
+  validation {
+    condition     = var.momento_api_key.secret_arn == null || can(regex("^arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[^#:]+-[A-Za-z0-9]{6}(#[^#:]+)?$", var.momento_api_key.secret_arn))
+    error_message = "secret_arn is the whole ARN of a secret, perhaps with #member."
+  }
+
+  validation {
+    condition     = var.momento_api_key.parameter == null || can(regex("^/[A-Za-z0-9/_.-]+(#[^#:]+)?$", var.momento_api_key.parameter))
+    error_message = "parameter is a name that begins with a slash, perhaps with #member."
+  }
 }
 
 variable "webhook_signing_secret" {
@@ -79,6 +89,23 @@ variable "webhook_signing_secret" {
     condition     = length([for given in values(var.webhook_signing_secret) : true if given != null]) == 1
     error_message = "Give one of value, secret_arn and parameter."
   }
+
+  validation {
+    condition     = var.webhook_signing_secret.secret_arn == null || can(regex("^arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[^#:]+-[A-Za-z0-9]{6}(#[^#:]+)?$", var.webhook_signing_secret.secret_arn))
+    error_message = "secret_arn is the whole ARN of a secret, perhaps with #member."
+  }
+
+  validation {
+    condition     = var.webhook_signing_secret.parameter == null || can(regex("^/[A-Za-z0-9/_.-]+(#[^#:]+)?$", var.webhook_signing_secret.parameter))
+    error_message = "parameter is a name that begins with a slash, perhaps with #member."
+  }
+}
+
+variable "webhook_signing_secret_previous" {
+  description = "With secret_storage Environment, the signing secret before this one, while senders change over."
+  type        = string
+  default     = ""
+  sensitive   = true
 }
 
 variable "secret_storage" {
@@ -96,6 +123,12 @@ variable "secrets_key_arn" {
   description = "A KMS key of yours for the secrets."
   type        = string
   default     = null
+}
+
+variable "secrets_max_age_seconds" {
+  description = "After how long secrets that are kept in AWS are fetched again, and so for how long one that is withdrawn may still be accepted. 0 for never."
+  type        = number
+  default     = 3600
 }
 
 variable "secret_recovery_days" {
@@ -116,6 +149,11 @@ variable "fanout_config" {
   description = "Routes: the text of a fanout.toml, or ssm:/name of a parameter that has it."
   type        = string
   default     = ""
+
+  validation {
+    condition     = !startswith(var.fanout_config, "ssm:") || can(regex("^ssm:/[A-Za-z0-9/_.-]+$", var.fanout_config))
+    error_message = "A parameter is ssm: and a name that begins with a slash."
+  }
 }
 
 variable "outbound_topics" {
@@ -125,13 +163,13 @@ variable "outbound_topics" {
 }
 
 variable "outbound_cache" {
-  description = "Without fanout_config, the cache to publish in. Empty for the event's own."
+  description = "With outbound_topics, the cache to publish in. Empty for the event's own."
   type        = string
   default     = ""
 }
 
 variable "transforms" {
-  description = "Without fanout_config, what is done to the text, in order."
+  description = "With outbound_topics, what is done to the text, in order."
   type        = list(string)
   default     = []
 }
@@ -263,6 +301,12 @@ variable "tracing" {
   }
 }
 
+variable "restart" {
+  description = "Any text. When it is another than before, the function starts anew, and reads its routes and secrets again."
+  type        = string
+  default     = ""
+}
+
 # Who is told
 
 variable "alarm_actions" {
@@ -272,11 +316,17 @@ variable "alarm_actions" {
 }
 
 variable "alarm_limits" {
-  description = "When there is an alarm."
+  description = "When there is an alarm: the age of a dead letter, the time of an answer, wrong signatures in 15 minutes, minutes without any genuine message (0 for no such alarm)."
   type = object({
     oldest_dead_letter_seconds = optional(number, 86400)
     slow_milliseconds          = optional(number, 2000)
-    wrong_signatures           = optional(number, 10)
+    wrong_signatures           = optional(number, 3)
+    silent_minutes             = optional(number, 0)
   })
   default = {}
+
+  validation {
+    condition     = var.alarm_limits.silent_minutes >= 0 && var.alarm_limits.silent_minutes <= 1440
+    error_message = "silent_minutes is 0, for no such alarm, to 1440."
+  }
 }

@@ -78,6 +78,23 @@ pub enum Refusal {
     NoSuchDestination(#[from] NoSuchDestination),
 }
 
+impl Refusal {
+    /// Whether it was proven genuine before: what is refused then is a message that somebody did send.
+    #[must_use]
+    pub const fn is_of_what_is_genuine(&self) -> bool {
+        match self {
+            Self::Method
+            | Self::BodyTooLarge { .. }
+            | Self::BodyTimeout
+            | Self::BodyBroken
+            | Self::NotHttp
+            | Self::Signature(_)
+            | Self::SignatureUndecided => false,
+            Self::Freshness(_) | Self::Event(_) | Self::FeedsItself(_) | Self::NoSuchDestination(_) => true,
+        }
+    }
+}
+
 /// When a sender that tries again should do so, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 
@@ -145,6 +162,18 @@ impl Outcome<'_> {
                 Refusal::FeedsItself(_) => "feeds_itself",
                 Refusal::NoSuchDestination(_) => "no_such_destination",
             },
+        }
+    }
+
+    /// Whether a destination lacks a genuine message that nothing here keeps: it is lost, unless whoever brought it
+    /// brings it again.
+    #[must_use]
+    pub fn is_undelivered(&self) -> bool {
+        match self {
+            Self::Delivered(deliveries) => deliveries.iter().any(|delivery| !delivery.outcome.is_done()),
+            Self::DeadLettered(_) | Self::Ignored | Self::Duplicate => false,
+            Self::Refused(refusal) => refusal.is_of_what_is_genuine(),
+            Self::Busy | Self::Crashed => true,
         }
     }
 
@@ -331,6 +360,56 @@ mod tests {
             (Outcome::Refused(FeedsItself.into()), 422, "feeds_itself"),
         ] {
             assert_eq!((outcome.status().as_u16(), outcome.name()), (status, name), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn every_refusal_comes_before_or_after_the_proof() {
+        let age = Duration::from_secs(61);
+        for (refusal, is_of_what_is_genuine) in [
+            (Refusal::Method, false),
+            (Refusal::BodyTooLarge { limit: 1 }, false),
+            (Refusal::BodyTimeout, false),
+            (Refusal::BodyBroken, false),
+            (Refusal::NotHttp, false),
+            (SignatureError::Missing.into(), false),
+            (SignatureError::Several.into(), false),
+            (SignatureError::Malformed.into(), false),
+            (SignatureError::Mismatch.into(), false),
+            (Refusal::SignatureUndecided, false),
+            (FreshnessError::TooOld { age, max_age: age }.into(), true),
+            (FreshnessError::FromTheFuture { ahead: age }.into(), true),
+            (not_an_event().into(), true),
+            (FeedsItself.into(), true),
+            (NoSuchDestination.into(), true),
+        ] {
+            assert_eq!(refusal.is_of_what_is_genuine(), is_of_what_is_genuine, "{refusal:?}");
+            let outcome = Outcome::Refused(refusal);
+            assert_eq!(outcome.is_undelivered(), is_of_what_is_genuine, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn undelivered_is_what_a_destination_lacks_and_nothing_keeps() {
+        let unnamed = || fan_out::Outcome::Unnamed { missing: "token_id".into() };
+        let dead_lettered = || match delivered(vec![published(), failed(Reason::Unavailable)]) {
+            Outcome::Delivered(deliveries) => Outcome::DeadLettered(deliveries),
+            other => other,
+        };
+        for (outcome, is_undelivered) in [
+            (delivered(vec![published(), dropped(), fan_out::Outcome::AlreadyPublished]), false),
+            (delivered(vec![]), false),
+            (delivered(vec![published(), failed(Reason::Unavailable)]), true),
+            (delivered(vec![published(), failed(Reason::NotFound)]), true),
+            (delivered(vec![not_transformed(Reason::Unavailable)]), true),
+            (delivered(vec![unnamed()]), true),
+            (dead_lettered(), false),
+            (Outcome::Ignored, false),
+            (Outcome::Duplicate, false),
+            (Outcome::Busy, true),
+            (Outcome::Crashed, true),
+        ] {
+            assert_eq!(outcome.is_undelivered(), is_undelivered, "{outcome:?}");
         }
     }
 

@@ -168,6 +168,8 @@ struct Line<'l> {
     Published: usize,
     Failed: usize,
     DeadLettered: u8,
+    Undelivered: u8,
+    Ignored: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     Latency: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -221,6 +223,8 @@ impl Kind {
             metric("Published", "Count"),
             metric("Failed", "Count"),
             metric("DeadLettered", "Count"),
+            metric("Undelivered", "Count"),
+            metric("Ignored", "Count"),
             metric(if self.from_queue { "QueueLatency" } else { "Latency" }, "Milliseconds"),
         ];
         metrics.extend(self.has_event.then(|| metric("EventAge", "Milliseconds")));
@@ -306,6 +310,9 @@ impl Ended<'_> {
             Published: self.published(),
             Failed: self.failed(),
             DeadLettered: u8::from(matches!(self.outcome, Outcome::DeadLettered(_))),
+            // What came from a queue stays in it, and comes again.
+            Undelivered: u8::from(!kind.from_queue && self.outcome.is_undelivered()),
+            Ignored: u8::from(matches!(self.outcome, Outcome::Ignored)),
             Latency: (!kind.from_queue).then_some(took),
             QueueLatency: kind.from_queue.then_some(took),
             EventAge: age,
@@ -417,12 +424,14 @@ mod tests {
                         {"Name": "Published", "Unit": "Count"},
                         {"Name": "Failed", "Unit": "Count"},
                         {"Name": "DeadLettered", "Unit": "Count"},
+                        {"Name": "Undelivered", "Unit": "Count"},
+                        {"Name": "Ignored", "Unit": "Count"},
                         {"Name": "Latency", "Unit": "Milliseconds"},
                         {"Name": "EventAge", "Unit": "Milliseconds"},
                     ],
                 }]},
                 "FunctionName": "webhook", "Received": 1, "Published": 1, "Failed": 1, "DeadLettered": 0,
-                "Latency": 1.5, "EventAge": 1,
+                "Undelivered": 1, "Ignored": 0, "Latency": 1.5, "EventAge": 1,
             })
         );
     }
@@ -483,8 +492,33 @@ mod tests {
             let line = line_of(entry, &Outcome::Ignored, true);
             assert_eq!(line[has], 1.5);
             assert!(line.get(has_not).is_none(), "{line}");
-            let declared = &line["_aws"]["CloudWatchMetrics"][0]["Metrics"][4]["Name"];
+            let declared = &line["_aws"]["CloudWatchMetrics"][0]["Metrics"][6]["Name"];
             assert_eq!(declared, has);
+        }
+    }
+
+    #[test]
+    fn undelivered_is_what_nothing_keeps_and_ignored_what_no_route_wanted() {
+        let failing = || {
+            let target = Target::Topic(Topic::new("chat", "a"));
+            let outcome = fan_out::Outcome::Failed { attempts: 4, reason: Reason::TimedOut };
+            vec![Delivery { target, outcome }]
+        };
+        for (outcome, undelivered, ignored) in [
+            (Outcome::Delivered(failing()), 1, 0),
+            (Outcome::DeadLettered(failing()), 0, 0),
+            (Outcome::Refused(FeedsItself.into()), 1, 0),
+            (Outcome::Refused(SignatureError::Mismatch.into()), 0, 0),
+            (Outcome::Ignored, 0, 1),
+            (Outcome::Duplicate, 0, 0),
+        ] {
+            let of_request = line_of(Entry::new(NOW, None), &outcome, true);
+            assert_eq!(
+                (&of_request["Undelivered"], &of_request["Ignored"]),
+                (&json!(undelivered), &json!(ignored))
+            );
+            let from_queue = line_of(Entry::new(NOW, None).from_queue("letters".into()), &outcome, true);
+            assert_eq!((&from_queue["Undelivered"], &from_queue["Ignored"]), (&json!(0), &json!(ignored)));
         }
     }
 

@@ -5,8 +5,10 @@
     cloud.py environment FUNCTION   the environment that anybody sees who may see the function
     cloud.py parameter NAME         puts standard input there
     cloud.py secret ARN             makes standard input the current value
-    cloud.py value ARN              the current value
+    cloud.py value ARN [STAGE]      the current value, or that of another version
     cloud.py mend FUNCTION          numbers of its mappings that CloudFormation made are numbers to ministack as well
+    cloud.py without-sums TEMPLATE  takes the alarms on what is worked out of two metrics out of a template that sam has
+                                    built, for ministack refuses them; prints their names
     cloud.py send URL               sends standard input to a queue
     cloud.py receive URL            one message of a queue, waited for; it is deleted
     cloud.py count URL              how many messages a queue has, those in flight and those that rest included
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import boto3
 
@@ -94,6 +97,18 @@ def lines(values: dict[str, str]) -> None:
         print(name, value)
 
 
+def without_sums(path: Path) -> list[str]:
+    from samcli.yamlhelper import yaml_dump, yaml_parse
+
+    template = yaml_parse(path.read_text())
+    resources = template["Resources"]
+    sums = [name for name, one in resources.items() if "Metrics" in one.get("Properties", {})]
+    for name in sums:
+        del resources[name]
+    path.write_text(yaml_dump(template))
+    return sums
+
+
 match sys.argv[1:]:
     case ["make"]:
         lines(make())
@@ -111,8 +126,11 @@ match sys.argv[1:]:
         for mapping in client.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]:
             limit = int(mapping["ScalingConfig"]["MaximumConcurrency"])
             client.update_event_source_mapping(UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": limit})
-    case ["value", arn]:
-        print(boto3.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"])
+    case ["value", arn, *stage]:
+        version = stage[0] if stage else "AWSCURRENT"
+        print(boto3.client("secretsmanager").get_secret_value(SecretId=arn, VersionStage=version)["SecretString"])
+    case ["without-sums", path]:
+        print(*without_sums(Path(path)))
     case ["send", url]:
         boto3.client("sqs").send_message(QueueUrl=url, MessageBody=sys.stdin.read())
     case ["receive", url]:
@@ -125,7 +143,8 @@ match sys.argv[1:]:
         print(execution(arn))
     case ["alarms", prefix]:
         alarms = boto3.client("cloudwatch").describe_alarms(AlarmNamePrefix=prefix)["MetricAlarms"]
-        print(len(alarms), sum(bool(alarm["AlarmActions"] and alarm["Dimensions"]) for alarm in alarms))
+        looks = [bool(alarm.get("Dimensions") or not alarm.get("MetricName")) for alarm in alarms]
+        print(len(alarms), sum(bool(alarm["AlarmActions"]) and look for alarm, look in zip(alarms, looks, strict=True)))
     case ["resources", stack]:
         found = boto3.client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
         lines({one["LogicalResourceId"]: one["ResourceType"] for one in found})

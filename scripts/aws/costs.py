@@ -16,16 +16,22 @@ PRICES = {
     "lambda_gb_seconds": (0.0000133334, "Lambda on arm64, a GB-second (first tier)"),
     "http_api": (1.00 / 1e6, "HTTP API, a request (first 300 million; 0.90 a million beyond)"),
     "logs": (0.50, "CloudWatch Logs, a GB taken in"),
+    "logs_kept": (0.03, "CloudWatch Logs, a GB kept for a month, compressed"),
     "metric": (0.30, "CloudWatch, a metric a month"),
-    "alarm": (0.10, "CloudWatch, an alarm a month"),
+    "alarm": (0.10, "CloudWatch, a metric of an alarm a month"),
+    "dashboard": (3.00, "CloudWatch, a dashboard a month"),
     "sqs": (0.40 / 1e6, "SQS, a request to a standard queue"),
     "secret": (0.40, "Secrets Manager, a secret a month"),
     "trace": (5.00 / 1e6, "X-Ray, a trace recorded"),
     "momento": (0.50, "Momento, a GB transferred"),
+    "transfer": (0.09, "a GB out to the internet"),
 }
 MONTH_SECONDS = 30 * 24 * 3600
 MEMORY_GB, BILLED_SECONDS = 128 / 1024, 0.010
-LINE_BYTES, METRICS, ALARMS, SECRETS = 1024, 8, 8, 2
+# Eight metrics of what is handled; what is refused is one more, and one for each reason. The alarm on dead letters looks at
+# two metrics, and costs as much.
+LINE_BYTES, METRICS, ALARM_METRICS, SECRETS = 1024, 10, 9, 2
+HTTP_API_ALARM_METRICS = 2
 # Polls of the mapping of a queue that is switched off: none. One event in a thousand is dead-lettered, received and deleted.
 DEAD_LETTERS, REQUESTS_EACH = 1 / 1000, 3
 # A message is metered in and out of Momento in whole kilobytes: published once, to one subscriber.
@@ -38,7 +44,8 @@ def price(name: str) -> float:
 
 def http_api(messages: int) -> float:
     first = min(messages, 300e6)
-    return first * price("http_api") + (messages - first) * 0.90 / 1e6
+    requests = first * price("http_api") + (messages - first) * 0.90 / 1e6
+    return requests + HTTP_API_ALARM_METRICS * price("alarm")
 
 
 def rows(messages: int) -> dict[str, float]:
@@ -47,7 +54,10 @@ def rows(messages: int) -> dict[str, float]:
         "Lambda, 128 MB for 10 ms": messages * MEMORY_GB * BILLED_SECONDS * price("lambda_gb_seconds"),
         "function URL": 0.0,
         "CloudWatch Logs, a line of 1 KB": messages * LINE_BYTES / 2**30 * price("logs"),
-        "8 metrics, 8 alarms": METRICS * price("metric") + ALARMS * price("alarm"),
+        "the log, kept for a month": messages * LINE_BYTES / 2**30 * price("logs_kept"),
+        "10 metrics, 8 alarms, a dashboard": METRICS * price("metric")
+        + ALARM_METRICS * price("alarm")
+        + price("dashboard"),
         "SQS, one dead letter in 1,000": messages * DEAD_LETTERS * REQUESTS_EACH * price("sqs"),
         "Secrets Manager, 2 secrets": SECRETS * price("secret"),
         "Momento, 1 KB in and out": messages * MESSAGE_KB * WAYS / 2**20 * price("momento"),
@@ -64,6 +74,11 @@ def traces(messages: int) -> float:
     return (first + (messages - first) * 0.05) * price("trace")
 
 
+def transfer(messages: int) -> float:
+    """What is published, where Momento is not in the function's region."""
+    return messages * MESSAGE_KB / 2**20 * price("transfer")
+
+
 def tables() -> str:
     volumes = [1_000, 1_000_000, 1_000_000_000]
     columns = [rows(volume) for volume in volumes]
@@ -73,6 +88,7 @@ def tables() -> str:
     totals = [sum(column.values()) for column in columns]
     lines.append("| **together** | " + " | ".join(f"**{dollars(total)}**" for total in totals) + " |")
     lines.append("| HTTP API instead of the URL, more | " + " | ".join(dollars(http_api(v)) for v in volumes) + " |")
+    lines.append("| Momento in another region, more | " + " | ".join(dollars(transfer(v)) for v in volumes) + " |")
     lines.append("| `Tracing=Active`, more | " + " | ".join(dollars(traces(v)) for v in volumes) + " |")
     return "\n".join(lines)
 

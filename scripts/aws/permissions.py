@@ -125,7 +125,7 @@ def check_statements(name: str, statements: list[dict[str, Any]], expected: dict
 
 STACK = "chat"
 OWN = {
-    "WriteLog": [here(f"arn:aws:logs:REGION:ACCOUNT:log-group:/aws/lambda/{STACK}-webhook:*")],
+    "WriteLog": [here(f"arn:aws:logs:REGION:ACCOUNT:log-group:{STACK}-WebhookLog:*")],
     "SendDeadLetters": [here(f"arn:aws:sqs:REGION:ACCOUNT:{STACK}-dead-letters")],
     "ReceiveDeadLetters": [here(f"arn:aws:sqs:REGION:ACCOUNT:{STACK}-dead-letters")],
 }
@@ -158,6 +158,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, list[str]]]] = {
             "Endpoint": "HttpApi",
             "AlarmEmail": "somebody@example.com",
             "ReservedConcurrency": "5",
+            "SilentMinutes": "30",
         },
         OWN,
     ),
@@ -217,6 +218,9 @@ REFUSED: dict[str, dict[str, str]] = {
     "two keys": {"MomentoApiKey": "k", "MomentoApiKeyParameter": "/name", "OutboundTopics": "a"},
     "no routes": {"MomentoApiKey": "k"},
     "routes twice": {"MomentoApiKey": "k", "OutboundTopics": "a", "FanoutConfigParameter": "/a"},
+    "routes and a transform beside them": {"MomentoApiKey": "k", "FanoutConfigParameter": "/a", "Transform": "trim"},
+    "routes and a cache beside them": {"MomentoApiKey": "k", "FanoutConfigParameter": "/a", "OutboundCache": "chat"},
+    "routes that were cut at their first blank": {"MomentoApiKey": "k", "FanoutConfig": "#:schema"},
     "no secret in the environment": {"MomentoApiKey": "k", "OutboundTopics": "a", "SecretStorage": "Environment"},
 }
 
@@ -261,7 +265,7 @@ class Template:
         if (resource["Type"], attribute) == ("AWS::SQS::Queue", "Arn"):
             return here(f"arn:aws:sqs:REGION:ACCOUNT:{self.value(properties['QueueName'])}")
         if (resource["Type"], attribute) == ("AWS::Logs::LogGroup", "Arn"):
-            return here(f"arn:aws:logs:REGION:ACCOUNT:log-group:{self.value(properties['LogGroupName'])}:*")
+            return here(f"arn:aws:logs:REGION:ACCOUNT:log-group:{STACK}-{name}:*")
         if (resource["Type"], attribute) == ("AWS::SecretsManager::Secret", "Id"):
             return MADE.format(name)
         return f"{name}.{attribute}"
@@ -362,10 +366,11 @@ def check_template() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, text in {
             "translated": json.dumps(template),
+            "infra/github-role.yaml": Path("infra/github-role.yaml").read_text(),
             # Whole again, with every parameter at the value that a case gives: what a condition hides is seen.
             **{case: json.dumps(with_defaults(template, given)) for case, (given, _) in CASES.items()},
         }.items():
-            path = Path(folder, f"{name.replace(' ', '-')}.json")
+            path = Path(folder, f"{re.sub('[ /]', '-', name)}.template")
             path.write_text(text)
             linted = subprocess.run(
                 [Path(sys.executable).with_name("cfn-lint"), "--regions", REGION, "--", str(path)],
@@ -382,7 +387,27 @@ def check_template() -> None:
         check_statements(f"role: {name}", policy["PolicyDocument"]["Statement"], expected)
         check_safety(name, resources)
     for name, given in REFUSED.items():
-        tell(f"rules: {name} is refused", [] if Template(template, given).refusals() else ["it was accepted"])
+        try:
+            refusals = Template(template, given).refusals()
+        except AssertionError as refusal:
+            refusals = [str(refusal)]
+        tell(f"rules: {name} is refused", [] if refusals else ["it was accepted"])
+    tell("infra/github-role.yaml: it may deploy every service of the template", undeployable(template))
+    [body, _] = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    same = body == Path("infra/dashboard.json").read_text()
+    tell("dashboard: it is infra/dashboard.json", [] if same else ["its text is another"])
+
+
+def undeployable(template: dict[str, Any]) -> list[str]:
+    """The services of a template that the role of GitHub may not call. Which of their calls, only AWS can tell."""
+    from samtranslator.yaml_helper import yaml_parse
+
+    prefixes = {"ApiGatewayV2": "apigateway"}
+    role = yaml_parse(Path("infra/github-role.yaml").read_text())["Resources"]["DeployRole"]["Properties"]
+    statements = [one for policy in role["Policies"] for one in policy["PolicyDocument"]["Statement"]]
+    allowed = {action.split(":")[0] for one in statements for action in listed(one["Action"])}
+    services = {resource["Type"].split("::")[1] for resource in template["Resources"].values()}
+    return sorted(one for one in services if prefixes.get(one, one.lower()) not in allowed)
 
 
 def with_defaults(template: dict[str, Any], given: dict[str, str]) -> dict[str, Any]:
@@ -414,10 +439,21 @@ def check_safety(name: str, resources: dict[str, Any]) -> None:
             if "MaximumConcurrency" not in mapping["ScalingConfig"]:
                 problems.append(f"{logical}: it may take the whole function")
         if resource["Type"] == "AWS::CloudWatch::Alarm":
-            if resource["Properties"]["TreatMissingData"] != "notBreaching":
-                problems.append(f"{logical}: it would go off when nothing happens")
+            # One is there for just that.
+            wanted = "breaching" if logical == "SilenceAlarm" else "notBreaching"
+            if resource["Properties"]["TreatMissingData"] != wanted:
+                problems.append(f"{logical}: it would go off when nothing happens, or not when it should")
+        if resource["Type"].endswith("Policy"):
+            problems += [f"{logical}: {problem}" for problem in about_policy(resource["Properties"], resources)]
     json.loads(resources["Dashboard"]["Properties"]["DashboardBody"])
     tell(f"queues, mappings, alarms, dashboard: {name}", problems)
+
+
+def about_policy(policy: dict[str, Any], resources: dict[str, Any]) -> list[str]:
+    """A policy of a queue names that queue and no other: SQS takes nothing else, and only AWS itself says so."""
+    queues = {here(f"arn:aws:sqs:REGION:ACCOUNT:{resources[name]['Properties']['QueueName']}") for name in policy["Queues"]}
+    named = {arn for one in policy["PolicyDocument"]["Statement"] for arn in listed(one["Resource"])}
+    return [] if len(queues) == 1 and named == queues else [f"it is put on {sorted(queues)}, and names {sorted(named)}"]
 
 
 # A role that is there

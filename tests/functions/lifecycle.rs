@@ -277,8 +277,8 @@ async fn one_line_for_each_invocation_with_its_metrics() {
         assert!(line["age_ms"].as_u64().unwrap() < 10_000);
         assert_eq!(line["destinations"][1]["reason"], "permission_denied");
         assert_eq!(
-            (&line["Received"], &line["Published"], &line["Failed"]),
-            (&json!(1), &json!(1), &json!(1))
+            (&line["Received"], &line["Published"], &line["Failed"], &line["Undelivered"]),
+            (&json!(1), &json!(1), &json!(1), &json!(1))
         );
         assert!(line["Latency"].as_f64().unwrap() > 0.0);
         let metrics = &line["_aws"]["CloudWatchMetrics"][0];

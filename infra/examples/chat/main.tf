@@ -60,6 +60,25 @@ variable "secret_storage" {
   default     = "SecretsManager"
 }
 
+variable "webhook_signing_secret_previous" {
+  description = "With secret_storage Environment, the one before, while senders change over."
+  type        = string
+  default     = ""
+  sensitive   = true
+}
+
+variable "restart" {
+  description = "Another text than before starts the function anew, for routes that have changed."
+  type        = string
+  default     = ""
+}
+
+variable "alarm_email" {
+  description = "Who is told of alarms. A mail asks to confirm. Empty for nobody."
+  type        = string
+  default     = ""
+}
+
 resource "aws_ssm_parameter" "routes" {
   name  = "/chat/routes"
   type  = "String"
@@ -68,6 +87,14 @@ resource "aws_ssm_parameter" "routes" {
 
 resource "aws_sns_topic" "alarms" {
   name = "chat-alarms"
+}
+
+resource "aws_sns_topic_subscription" "alarms" {
+  count = var.alarm_email == "" ? 0 : 1
+
+  topic_arn = aws_sns_topic.alarms.arn
+  protocol  = "email"
+  endpoint  = var.alarm_email
 }
 
 module "fanout" {
@@ -83,9 +110,12 @@ module "fanout" {
   secret_storage         = var.secret_storage
   secret_recovery_days   = var.secret_recovery_days
 
+  webhook_signing_secret_previous = var.webhook_signing_secret_previous
+
   fanout_config   = "ssm:${aws_ssm_parameter.routes.name}"
   allow_translate = true
   endpoint        = var.endpoint
+  restart         = var.restart
   alarm_actions   = [aws_sns_topic.alarms.arn]
 }
 
@@ -102,4 +132,44 @@ output "role_name" {
 output "secret_arns" {
   description = "The secrets that were made."
   value       = module.fanout.secret_arns
+}
+
+output "alarm_topic_arn" {
+  description = "Where alarms are sent."
+  value       = aws_sns_topic.alarms.arn
+}
+
+output "function_name" {
+  description = "The function."
+  value       = module.fanout.function_name
+}
+
+output "log_group" {
+  description = "Its log."
+  value       = module.fanout.log_group
+}
+
+output "dead_letter_queue_url" {
+  description = "What destinations did not take."
+  value       = module.fanout.dead_letter_queue_url
+}
+
+output "parked_queue_url" {
+  description = "What they did not take the second time either."
+  value       = module.fanout.parked_queue_url
+}
+
+output "parked_queue_arn" {
+  description = "The same, for sending back what is in it."
+  value       = module.fanout.parked_queue_arn
+}
+
+output "redrive_mapping_id" {
+  description = "What is enabled to send dead letters through the function again."
+  value       = module.fanout.redrive_mapping_id
+}
+
+output "dashboard_url" {
+  description = "The dashboard, for a browser."
+  value       = module.fanout.dashboard_url
 }
