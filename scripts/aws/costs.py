@@ -30,7 +30,7 @@ MONTH_SECONDS = 30 * 24 * 3600
 MEMORY_GB, BILLED_SECONDS = 128 / 1024, 0.010
 # Eight metrics of what is handled; what is refused is one more, and one for each reason. The alarm on dead letters looks at
 # two metrics, and costs as much.
-LINE_BYTES, METRICS, ALARM_METRICS, SECRETS = 1024, 10, 9, 2
+LINE_BYTES, METRICS, ALARM_METRICS, SECRETS = 1024, 10, 10, 2
 HTTP_API_ALARM_METRICS = 2
 # Polls of the mapping of a queue that is switched off: none. One event in a thousand is dead-lettered, received and deleted.
 DEAD_LETTERS, REQUESTS_EACH = 1 / 1000, 3
@@ -55,7 +55,7 @@ def rows(messages: int) -> dict[str, float]:
         "function URL": 0.0,
         "CloudWatch Logs, a line of 1 KB": messages * LINE_BYTES / 2**30 * price("logs"),
         "the log, kept for a month": messages * LINE_BYTES / 2**30 * price("logs_kept"),
-        "10 metrics, 8 alarms, a dashboard": METRICS * price("metric")
+        "10 metrics, 9 alarms, a dashboard": METRICS * price("metric")
         + ALARM_METRICS * price("alarm")
         + price("dashboard"),
         "SQS, one dead letter in 1,000": messages * DEAD_LETTERS * REQUESTS_EACH * price("sqs"),
