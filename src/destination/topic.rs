@@ -61,9 +61,10 @@ pub trait Publisher: Send + Sync + 'static {
 /// takes over, with new connections.
 ///
 /// It is replaced as well when its key is. Where a key is refused, that may be because it has been rotated: what has
-/// come instead is tried, and where nothing has yet, the other of the two versions, while it is being fetched. So it goes on whether the old key
-/// was withdrawn before the new one was found, or the new one is not accepted yet. A key that may not do this one
-/// thing is refused too, and does not make everybody else change: only what has done better takes over.
+/// come instead is tried, and where nothing has yet, the other of the two versions, while it is being fetched. So it
+/// goes on whether the old key was withdrawn before the new one was found, or the new one is not accepted yet. A key
+/// that may not do this one thing is refused too, and does not make everybody else change: only what has done better
+/// takes over.
 #[derive(Debug)]
 pub struct MomentoPublisher {
     keys: Rotating<Keys>,
