@@ -13,8 +13,8 @@ use momento_webhook::{Event, Verified};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 /// How many events are remembered. One takes about 170 bytes, and as long as not every destination was served 8
-/// more for each that has yet to take it or is to have none: a megabyte at most, unless very many fail at very many destinations. At 5 messages a second
-/// (what a hosted webhook carries) they span a quarter of an hour.
+/// more for each that has yet to take it or is to have none: a megabyte at most, unless very many fail at very many
+/// destinations. At 5 messages a second (what a hosted webhook carries) they span a quarter of an hour.
 pub const REMEMBERED: NonZeroUsize = match NonZeroUsize::new(4_096) {
     Some(remembered) => remembered,
     None => NonZeroUsize::MIN,

@@ -19,8 +19,8 @@
 //!
 //! Beside the way stand [`config`] (the settings), [`retry`] (how failures are tried again, as data),
 //! [`names`] (types for names that could be swapped), [`telemetry`] (everything else that is logged),
-//! [`trace`] and [`spans`] (in whose trace a request is, and what is recorded of it), [`output`] (where lines go), [`secrets`] (those that are kept elsewhere), [`clock`] (what time it is) and
-//! [`run`] (which puts it all together).
+//! [`trace`] and [`spans`] (in whose trace a request is, and what is recorded of it), [`output`] (where lines go),
+//! [`secrets`] (those that are kept elsewhere), [`clock`] (what time it is) and [`run`] (which puts it all together).
 
 pub mod answer;
 #[cfg(feature = "aws-sdk")]
