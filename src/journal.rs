@@ -6,7 +6,7 @@
 //! one write tells both, and every point of a graph has its line. In a terminal it is a sentence.
 //! Neither ever shows a text, a signature or a secret.
 
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use momento_webhook::{Event, Millis};
@@ -199,24 +199,22 @@ struct Kind {
     refused: bool,
 }
 
-/// Which members of a line are metrics. That is the same for every line of a kind, and written once.
-static DIRECTIVES: LazyLock<[Box<RawValue>; Kind::COUNT]> =
-    LazyLock::new(|| std::array::from_fn(|place| Kind::at(place).directives()));
+/// Which members of a line are metrics. That is the same for every line of a kind, and written for the first of each.
+static DIRECTIVES: [OnceLock<Box<RawValue>>; 8] = [const { OnceLock::new() }; 8];
 
 impl Kind {
-    const COUNT: usize = 8;
-
     fn place(self) -> usize {
         [self.from_queue, self.has_event, self.refused]
             .iter()
             .fold(0, |place, yes| place * 2 + usize::from(*yes))
     }
 
-    const fn at(place: usize) -> Self {
-        Self { from_queue: place & 4 != 0, has_event: place & 2 != 0, refused: place & 1 != 0 }
+    fn directives(self) -> &'static RawValue {
+        let directives = DIRECTIVES.get(self.place()).map(|known| known.get_or_init(|| self.written()));
+        directives.map_or(RawValue::NULL, AsRef::as_ref)
     }
 
-    fn directives(self) -> Box<RawValue> {
+    fn written(self) -> Box<RawValue> {
         let metric = |name: &str, unit: &str| json!({"Name": name, "Unit": unit});
         let mut metrics = vec![
             metric("Received", "Count"),
@@ -301,10 +299,7 @@ impl Ended<'_> {
             outcome: self.outcome.name(),
             status: self.outcome.status().as_u16(),
             destinations: self.destinations,
-            _aws: Metadata {
-                Timestamp: self.entry.at,
-                CloudWatchMetrics: DIRECTIVES.get(kind.place()).map_or(RawValue::NULL, AsRef::as_ref),
-            },
+            _aws: Metadata { Timestamp: self.entry.at, CloudWatchMetrics: kind.directives() },
             FunctionName: function,
             Received: 1,
             Published: self.published(),
