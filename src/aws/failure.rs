@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
 use crate::reason::Reason;
+use crate::secrets::{NO_ANSWER, SecretError};
 
 /// Why a call failed.
 #[derive(Debug)]
@@ -49,6 +50,17 @@ impl Failure {
     /// An answer of success that says nothing of what was done: it may be that of something else than the service.
     pub(super) const fn unsaid() -> Self {
         Self::new(Reason::Internal, "the service's answer does not say what was done")
+    }
+
+    /// What is told of a secret that could not be read, where it is not allowed, or not there.
+    pub(super) fn of_secret(self, not_allowed: &'static str, not_found: &'static str) -> SecretError {
+        let detail = match self.reason {
+            Reason::PermissionDenied => not_allowed,
+            Reason::NotFound => not_found,
+            Reason::TimedOut => NO_ANSWER,
+            _ => self.detail,
+        };
+        SecretError { reason: self.reason, detail, source: self.source }
     }
 
     /// The caller's time is up.

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 use super::Aws;
 use super::failure::{Failure, optional};
 use crate::reason::Reason;
-use crate::secrets::{Kept, NO_ANSWER, SecretError, SecretText};
+use crate::secrets::{Kept, SecretError, SecretText};
 
 /// How long a parameter is waited for. It is read at the start of a function, which has 10 s.
 const PARAMETER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -79,13 +79,8 @@ impl Aws {
 }
 
 fn told(failure: Failure) -> SecretError {
-    let detail = match failure.reason {
-        Reason::PermissionDenied => {
-            "not allowed: it takes ssm:GetParameter, and kms:Decrypt where it has a key of its own"
-        }
-        Reason::NotFound => "not found: there is no such parameter in this account and region",
-        Reason::TimedOut => NO_ANSWER,
-        _ => failure.detail,
-    };
-    SecretError { reason: failure.reason, detail, source: failure.source }
+    failure.of_secret(
+        "not allowed: it takes ssm:GetParameter, and kms:Decrypt where it has a key of its own",
+        "not found: there is no such parameter in this account and region",
+    )
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Aws;
 use super::failure::{Failure, optional};
 use crate::reason::Reason;
-use crate::secrets::{Kept, NO_ANSWER, SecretError, SecretText};
+use crate::secrets::{Kept, SecretError, SecretText};
 
 /// The labels that Secrets Manager moves from version to version.
 const CURRENT: &str = "AWSCURRENT";
@@ -44,17 +44,10 @@ impl Aws {
 }
 
 fn told(failure: Failure) -> SecretError {
-    let detail = match failure.reason {
-        Reason::PermissionDenied => {
-            "not allowed: it takes secretsmanager:GetSecretValue, and kms:Decrypt where it has a key of its own"
-        }
-        Reason::NotFound => {
-            "not found: there is no such secret in this account and region, or it has no value yet"
-        }
-        Reason::TimedOut => NO_ANSWER,
-        _ => failure.detail,
-    };
-    SecretError { reason: failure.reason, detail, source: failure.source }
+    failure.of_secret(
+        "not allowed: it takes secretsmanager:GetSecretValue, and kms:Decrypt where it has a key of its own",
+        "not found: there is no such secret in this account and region, or it has no value yet",
+    )
 }
 
 /// What there is in a version.
