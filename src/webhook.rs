@@ -363,8 +363,8 @@ fn is_due_from_queue(
     let mut failures = deliveries.iter().filter_map(|one| one.outcome.failure()).peekable();
     let is_any = failures.peek().is_some();
     let is_for_good = !failures.any(Reason::is_passing);
-    let asked = deliveries.iter().enumerate().filter(|(place, _)| is_asked(place));
-    let is_partly = asked.into_iter().any(|(_, one)| one.outcome.is_done() && !one.outcome.is_dropped());
+    let mut asked = deliveries.iter().enumerate().filter(|(place, _)| is_asked(place));
+    let is_partly = asked.any(|(_, one)| one.outcome.is_done() && !one.outcome.is_dropped());
     is_any && (is_partly || is_for_good && !is_letter)
 }
 

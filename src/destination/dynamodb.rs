@@ -128,6 +128,9 @@ impl DynamoDb {
                 texts
                     .fault(value.span(), format!("`{name}` is in the key, which has texts and numbers only"));
             }
+            if matches!(value.get_ref(), ValueKeys::Text(text) if text.is_empty()) {
+                texts.fault(value.span(), format!("`{name}` is in the key, and a key cannot be empty"));
+            }
         }
         if let (Some(_), Some(update)) = (&item, &update) {
             texts.fault(update.span(), "`item` puts an item and `update` changes one; give one of the two");
@@ -147,11 +150,6 @@ impl DynamoDb {
             item.get_ref().iter().map(|(name, value)| (name.clone(), value.span())).collect::<Vec<_>>()
         });
         let others: Vec<_> = others.chain(update.iter().flat_map(attributes)).collect();
-        for (name, value) in &key {
-            if matches!(value.get_ref(), ValueKeys::Text(text) if text.is_empty()) {
-                texts.fault(value.span(), format!("`{name}` is in the key, and a key cannot be empty"));
-            }
-        }
         for (name, span) in key.iter().map(|(name, value)| (name.clone(), value.span())).chain(others.clone())
         {
             if name.is_empty() {
