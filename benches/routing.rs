@@ -16,7 +16,6 @@ use topic_fanout::destination::{DeliveryError, Publisher, Topic};
 use topic_fanout::fan_out::FanOut;
 use topic_fanout::retry::RetryPolicy;
 use topic_fanout::route::Routes;
-use topic_fanout::spans::Trail;
 use topic_fanout::transform::Transforms;
 
 fn main() -> anyhow::Result<()> {
@@ -96,11 +95,11 @@ fn sharing(time: Duration) -> anyhow::Result<()> {
             let chains: Vec<_> = chains.collect();
             let routes =
                 read(&format!("[[routes]]\ntopic = \"in\"\ndestinations = [{}]", chains.join(", ")))?;
-            let (fan_out, trail) = (FanOut::new(Nowhere, RetryPolicy::PUBLISH), Trail::default());
+            let fan_out = FanOut::new(Nowhere, RetryPolicy::PUBLISH);
             let plan = routes.plan(&event)?.context("a plan")?;
             times.push(median(time, || {
                 let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-                runtime.block_on(fan_out.serve(&plan, None, &trail, deadline)).len()
+                runtime.block_on(fan_out.serve(&plan, None, None, deadline)).len()
             }));
         }
         let [shared, unshared] = times[..] else { anyhow::bail!("two times") };

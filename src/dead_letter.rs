@@ -16,9 +16,8 @@ use tokio::time::Instant;
 use crate::destination::outlet::short;
 use crate::destination::sqs::{QueueMessage, group_of, is_fifo};
 use crate::destination::{Carrier, DeliveryError, Parcel, Target, Topic};
-use crate::fan_out::{Delivery, Outcome};
+use crate::fan_out::Delivery;
 use crate::route::{Plan, Route};
-use crate::spans::Trail;
 
 /// Where dead letters go.
 #[derive(Clone, Debug)]
@@ -88,7 +87,7 @@ impl DeadLetters {
         route: &Route,
         deliveries: &[Delivery<'_>],
         now: Millis,
-        trail: &Trail,
+        xray: Option<&str>,
         deadline: Instant,
     ) -> Result<(), DeliveryError> {
         let is_fifo = self.keep_order();
@@ -103,11 +102,7 @@ impl DeadLetters {
             delay_seconds: None,
         };
         let parcel = Parcel::Message(message);
-        let span = trail.span.publish(&parcel.target());
-        let trace = trail.xray(&span);
-        let carried = self.carrier.carry(&parcel, trace.as_deref(), deadline).await;
-        span.served(&Outcome::of(&carried));
-        carried.result.map(drop)
+        self.carrier.carry(&parcel, xray, deadline).await.result.map(drop)
     }
 }
 

@@ -18,7 +18,6 @@ use crate::destination::{
 use crate::reason::Reason;
 use crate::retry::RetryPolicy;
 use crate::route::{Plan, To};
-use crate::spans::Trail;
 use crate::transform::{Branch, Context, Message, OnFailure, TransformError, Transformed, Tree};
 
 /// A try that could not take at least this long is not begun: nobody would learn what came of it.
@@ -95,7 +94,7 @@ pub enum Outcome {
 struct Job<'j> {
     plan: &'j Plan<'j>,
     context: &'j Context<'j>,
-    trail: &'j Trail,
+    xray: Option<&'j str>,
     deadline: Instant,
 }
 
@@ -120,19 +119,19 @@ impl<P: Publisher> FanOut<P> {
     }
 
     /// Serves the destinations of `plan`: all of them, or those at the places in `pending`, where the others have
-    /// been served before. Every outcome is known when `deadline` comes, and they are in the order
+    /// been served before. `xray` is the tracing header that AWS destinations pass on. Every outcome is known when `deadline` comes, and they are in the order
     /// of the destinations.
     pub async fn serve(
         &self,
         plan: &Plan<'_>,
         pending: Option<&[usize]>,
-        trail: &Trail,
+        xray: Option<&str>,
         deadline: Instant,
     ) -> Vec<Outcome> {
         let now = Instant::now();
         // A quarter of the time is left to publish what a transform passes on after it has hung.
         let context = plan.context(now + deadline.saturating_duration_since(now) / 4 * 3);
-        let job = Job { plan, context: &context, trail, deadline };
+        let job = Job { plan, context: &context, xray, deadline };
         let tree = plan.tree(pending);
         let served = self.tree(job, &tree, Message::new(plan.text())).await;
         let mut outcomes: Vec<_> = plan.destinations().iter().map(|_| Outcome::AlreadyPublished).collect();
@@ -166,17 +165,11 @@ impl<P: Publisher> FanOut<P> {
     ) -> BoxFuture<'b, Vec<Served>> {
         Box::pin(async move {
             let name = branch.stage.name();
-            let span = job.trail.span.transform(name);
             let applying = branch.stage.transform().apply(message.borrowed(), job.context);
             let applied = match timeout_at(job.context.deadline, applying).await {
                 Ok(applied) => applied,
                 Err(_) => Err(TransformError::new(Reason::TimedOut, "it did not end in time")),
             };
-            match &applied {
-                Ok(Transformed::Message(_)) => span.transformed("transformed", None),
-                Ok(Transformed::Dropped(_)) => span.transformed("dropped", None),
-                Err(error) => span.transformed("failed", Some(error.reason)),
-            }
             match applied {
                 Ok(Transformed::Message(next)) => {
                     let behind = branch.behind.iter().map(|(_, tree)| self.tree(job, tree, next.borrowed()));
@@ -224,15 +217,10 @@ impl<P: Publisher> FanOut<P> {
             (Some(planned), Some(destination)) => {
                 match (&planned.missing, &planned.target, &destination.to) {
                     (Some(missing), ..) => Outcome::Unnamed { missing: missing.clone() },
-                    (None, target @ Target::Topic(topic), _) => {
-                        let span = job.trail.span.publish(target);
-                        let outcome = self.publish(topic, text, job.deadline).await;
-                        span.served(&outcome);
-                        outcome
-                    }
-                    (None, target, To::Outlet(outlet)) => {
+                    (None, Target::Topic(topic), _) => self.publish(topic, text, job.deadline).await,
+                    (None, _, To::Outlet(outlet)) => {
                         let fields = Fields::new(job.context, destination, text);
-                        self.hand_in(target, outlet, job, &fields).await
+                        self.hand_in(outlet, job, &fields).await
                     }
                     // A target is of the kind of its destination.
                     (None, ..) => Outcome::AlreadyPublished,
@@ -244,27 +232,17 @@ impl<P: Publisher> FanOut<P> {
         (place, outcome)
     }
 
-    async fn hand_in(
-        &self,
-        target: &Target<'_>,
-        outlet: &Outlet,
-        job: Job<'_>,
-        fields: &Fields<'_>,
-    ) -> Outcome {
+    async fn hand_in(&self, outlet: &Outlet, job: Job<'_>, fields: &Fields<'_>) -> Outcome {
         let parcel = match outlet.parcel(fields) {
             Ok(parcel) => parcel,
             Err(Unfit::Missing(missing)) => return Outcome::Unnamed { missing },
             Err(Unfit::Refused { reason, detail }) => return Outcome::Unfit { reason, detail },
         };
-        let span = job.trail.span.publish(target);
-        let trace = job.trail.xray(&span);
-        let carried = self.carrier.carry(&parcel, trace.as_deref(), job.deadline).await;
+        let carried = self.carrier.carry(&parcel, job.xray, job.deadline).await;
         if let Err(error) = &carried.result {
             tracing::debug!(kind = outlet.kind(), reason = %error.reason, source = ?error.source, "not taken");
         }
-        let outcome = Outcome::of(&carried);
-        span.served(&outcome);
-        outcome
+        Outcome::of(&carried)
     }
 
     async fn publish(&self, topic: &Topic<'_>, text: &str, deadline: Instant) -> Outcome {
@@ -513,7 +491,7 @@ pub(crate) mod tests {
         let routes = Routes::one(chains.iter().map(destination).collect());
         let event = event("c", "in", 1);
         let plan = routes.plan(&event).unwrap().unwrap();
-        fan_out.serve(&plan, None, &Trail::default(), Instant::now() + time).await
+        fan_out.serve(&plan, None, None, Instant::now() + time).await
     }
 
     async fn publish(publisher: FakePublisher, names: &[&str]) -> (Vec<Outcome>, Duration, usize) {

@@ -19,7 +19,7 @@
 //!
 //! Beside the way stand [`config`] (the settings), [`retry`] (how failures are tried again, as data),
 //! [`names`] (types for names that could be swapped), [`telemetry`] (everything else that is logged),
-//! [`trace`] and [`spans`] (in whose trace a request is, and what is recorded of it), [`output`] (where lines go),
+//! [`trace`] (in whose trace a request is), [`output`] (where lines go),
 //! [`secrets`] (those that are kept elsewhere), [`clock`] (what time it is) and [`run`] (which puts it all together).
 
 pub mod answer;
@@ -46,7 +46,6 @@ pub mod schema;
 pub mod secrets;
 pub mod serve;
 pub mod spanned;
-pub mod spans;
 pub mod telemetry;
 pub mod trace;
 pub mod transform;

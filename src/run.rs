@@ -16,7 +16,6 @@ use crate::journal::Journal;
 use crate::reason::with_sources;
 use crate::retry::RetryPolicy;
 use crate::serve::{self, lambda};
-use crate::spans::Spans;
 use crate::telemetry::Telemetry;
 use crate::transform::Transforms;
 use crate::webhook::Webhook;
@@ -33,10 +32,6 @@ pub enum RunError {
     /// The operating system does not give what is needed.
     #[error("{0}")]
     Io(String, #[source] std::io::Error),
-    /// Spans cannot be sent.
-    #[cfg(feature = "otel")]
-    #[error(transparent)]
-    Spans(#[from] crate::spans::SpansError),
     /// The Lambda runtime ended.
     #[error(transparent)]
     Lambda(#[from] lambda::LambdaError),
@@ -124,17 +119,13 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
         let shutdown = tokio::spawn(shutdown);
         let shutdown = async { drop(shutdown.await) };
         let port = config.listen.port;
-        #[cfg(feature = "otel")]
-        let spans = Spans::start(&config.traces)?;
-        #[cfg(not(feature = "otel"))]
-        let spans = Spans::default();
         let complete = cloud.complete(config, &transforms).await?;
         if complete.lacks_region(translates, source) {
             tracing::warn!(
                 "AWS is needed and no region is set: set AWS_REGION, unless this machine's metadata has it"
             );
         }
-        let webhook = Arc::new(build(complete, &cloud, journal)?.with_spans(spans.clone()));
+        let webhook = Arc::new(build(complete, &cloud, journal)?);
         if is_lambda {
             lambda::serve(source, webhook, shutdown).await?;
         } else {
@@ -144,11 +135,8 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
             if let Ok(address) = listener.local_addr() {
                 tracing::info!(%address, "listening for webhooks");
             }
-            #[cfg(feature = "otel")]
-            spans.send_in_background();
             serve::http::serve(listener, webhook, shutdown).await;
         }
-        spans.flush().await;
         tracing::info!("ended");
         Ok(())
     });

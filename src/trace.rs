@@ -13,8 +13,6 @@ use serde::{Serialize, Serializer};
 
 /// The header of W3C Trace Context.
 pub const TRACEPARENT: &str = "traceparent";
-/// What vendors add to it.
-pub const TRACESTATE: &str = "tracestate";
 /// The header of X-Ray.
 pub const XRAY: &str = "x-amzn-trace-id";
 
@@ -22,10 +20,6 @@ pub const XRAY: &str = "x-amzn-trace-id";
 const LONGEST_XRAY: usize = 512;
 /// The longest lineage that is passed on: with it, the header has 256 bytes at most, which all services take.
 const LONGEST_LINEAGE: usize = 160;
-/// The longest `tracestate` that is kept; one that is longer may be dropped, says the standard.
-const LONGEST_STATE: usize = 512;
-/// The most members of a `tracestate`.
-const MOST_MEMBERS: usize = 32;
 
 /// The identity of a trace: 16 bytes, not all of them zero. As text it is 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,10 +39,7 @@ pub struct TraceContext {
     trace: TraceId,
     parent: Option<SpanId>,
     sampled: Option<bool>,
-    state: Option<Box<str>>,
     lineage: Option<Box<str>>,
-    /// Whether it is Lambda's own.
-    is_own: bool,
 }
 
 impl TraceContext {
@@ -58,7 +49,7 @@ impl TraceContext {
     pub fn of_request(headers: &HeaderMap, own: Option<&Self>) -> Option<Self> {
         let lineage = || own.and_then(|own| own.lineage.clone());
         if let Some(read) = single(headers, TRACEPARENT).and_then(Self::from_traceparent) {
-            return Some(Self { state: state(headers), lineage: lineage(), ..read });
+            return Some(Self { lineage: lineage(), ..read });
         }
         let sent = single(headers, XRAY).and_then(Self::from_xray);
         let is_same = |own: &&Self| sent.as_ref().is_some_and(|sent| sent.trace == own.trace);
@@ -74,7 +65,7 @@ impl TraceContext {
     pub fn of_lambda(header: &str) -> Option<Self> {
         let lineage = header.split(';').find_map(|part| part.trim().strip_prefix("Lineage="));
         let lineage = lineage.filter(|lineage| is_lineage(lineage)).map(Box::from);
-        Some(Self { lineage, is_own: true, ..Self::from_xray(header)? })
+        Some(Self { lineage, ..Self::from_xray(header)? })
     }
 
     /// That of a message of a queue: `own` is Lambda's for the invocation that brings it.
@@ -131,38 +122,14 @@ impl TraceContext {
         Some(Self { parent, sampled, ..Self::begun_with(root?) })
     }
 
-    /// A trace that begins here.
-    #[must_use]
-    pub const fn begun_with(trace: TraceId) -> Self {
-        Self { trace, parent: None, sampled: None, state: None, lineage: None, is_own: false }
-    }
-
-    /// The same trace, behind another span of it.
-    #[must_use]
-    pub fn behind(self, parent: SpanId, sampled: bool) -> Self {
-        Self { parent: Some(parent), sampled: Some(sampled), ..self }
+    const fn begun_with(trace: TraceId) -> Self {
+        Self { trace, parent: None, sampled: None, lineage: None }
     }
 
     /// Which trace it is.
     #[must_use]
     pub const fn trace(&self) -> TraceId {
         self.trace
-    }
-
-    /// The span that the request was sent by, where it says so, and whether that one is recorded.
-    ///
-    /// Lambda's own is none where Lambda does not record it: every invocation has one, and in a function without
-    /// active tracing that is a number that nobody has ever heard of, and says nothing about what anybody wants recorded.
-    #[must_use]
-    pub fn parent(&self) -> Option<(SpanId, bool)> {
-        let sampled = self.sampled.unwrap_or(false);
-        self.parent.filter(|_| (sampled || !self.is_own) && self.sampled.is_some()).map(|id| (id, sampled))
-    }
-
-    /// The `tracestate`, whose members are well formed.
-    #[must_use]
-    pub fn state(&self) -> Option<&str> {
-        self.state.as_deref()
     }
 
     /// The header of X-Ray for what comes next.
@@ -279,49 +246,6 @@ fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     values.next().is_none().then_some(value)
 }
 
-/// The `tracestate` of a request. One with a fault is left out as a whole, which is no reason to leave out the trace.
-fn state(headers: &HeaderMap) -> Option<Box<str>> {
-    let mut members: Vec<(&str, &str)> = Vec::new();
-    for value in headers.get_all(TRACESTATE) {
-        let parts = value.to_str().ok()?.split(',').map(|member| member.trim_matches([' ', '\t']));
-        for member in parts.filter(|member| !member.is_empty()) {
-            let (key, value) = member.split_once('=')?;
-            let is_known = members.iter().any(|(known, _)| *known == key);
-            if is_known || !is_key(key) || !is_value(value) {
-                return None;
-            }
-            members.push((key, value));
-        }
-    }
-    if members.is_empty() || members.len() > MOST_MEMBERS {
-        return None;
-    }
-    let members: Vec<_> = members.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let state = members.join(",");
-    (state.len() <= LONGEST_STATE).then(|| state.into())
-}
-
-/// `vendor`, or `tenant@vendor`.
-fn is_key(key: &str) -> bool {
-    let is_word = |word: &str, longest: usize, first: fn(&u8) -> bool| {
-        let rest = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/');
-        word.len() <= longest && word.as_bytes().first().is_some_and(first) && word.bytes().all(rest)
-    };
-    match key.split_once('@') {
-        None => is_word(key, 256, u8::is_ascii_lowercase),
-        Some((tenant, vendor)) => {
-            is_word(tenant, 241, |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-                && is_word(vendor, 14, u8::is_ascii_lowercase)
-        }
-    }
-}
-
-/// Printable ASCII without the two signs that separate; white space at the end is gone by then.
-fn is_value(value: &str) -> bool {
-    let is_valid = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b',' | b'=');
-    !value.is_empty() && value.len() <= 256 && value.bytes().all(is_valid)
-}
-
 /// `1:a87bd80c:0|68fd508a:5`, as Lambda writes it.
 fn is_lineage(lineage: &str) -> bool {
     let is_valid = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b':' | b'|');
@@ -355,17 +279,15 @@ mod tests {
     fn a_traceparent_is_read() {
         let context = TraceContext::from_traceparent(VALID).unwrap();
         assert_eq!(context.trace().to_string(), TRACE);
-        let (parent, sampled) = context.parent().unwrap();
-        assert_eq!((parent.to_string().as_str(), sampled), (PARENT, true));
         assert_eq!(
             context.to_xray(),
             "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=53995c3f42cd8ad9;Sampled=1"
         );
         let not_sampled = TraceContext::from_traceparent(&format!("00-{TRACE}-{PARENT}-00")).unwrap();
-        assert_eq!(not_sampled.parent(), Some((parent, false)));
+        assert!(not_sampled.to_xray().ends_with(";Sampled=0"), "{}", not_sampled.to_xray());
         // Only the lowest bit is that; what the others mean is not for us.
         let others = TraceContext::from_traceparent(&format!("00-{TRACE}-{PARENT}-fe")).unwrap();
-        assert_eq!(others.parent(), Some((parent, false)));
+        assert_eq!(others, not_sampled);
     }
 
     #[test]
@@ -408,38 +330,16 @@ mod tests {
     }
 
     #[test]
-    fn a_tracestate_is_kept_where_it_is_well_formed() {
-        let with = |states: &[&str]| {
-            let states = states.iter().map(|state| (TRACESTATE, *state));
-            let all: Vec<_> = [(TRACEPARENT, VALID)].into_iter().chain(states).collect();
-            read(&all).expect("the trace stays").state().map(str::to_owned)
-        };
-        assert_eq!(with(&["rojo=1,congo=t61rcWkgMzE"]).unwrap(), "rojo=1,congo=t61rcWkgMzE");
-        assert_eq!(with(&["a=1 , b=2", "1t@v=x y"]).unwrap(), "a=1,b=2,1t@v=x y");
-        let many = |count: usize| {
-            let members: Vec<_> = (0..count).map(|place| format!("k{place}=v")).collect();
-            members.join(",")
-        };
-        assert!(with(&[&many(32)]).is_some());
-        for wrong in ["", "a", "a=", "=1", "A=1", "a=1,a=2", "a=1=2", "a@=1", "1a=1", &many(33), "a@b@c=1"] {
-            assert_eq!(with(&[wrong]), None, "{wrong}");
-        }
-        assert_eq!(with(&[&format!("a={}", "x".repeat(257))]), None);
-    }
-
-    #[test]
     fn a_header_of_x_ray_is_read() {
         let root = "Root=1-5759e988-bd862e3fe1be46a994272793";
         let read = |header: &str| TraceContext::from_xray(header);
         let context = read(root).unwrap();
         assert_eq!(context.trace().to_string(), "5759e988bd862e3fe1be46a994272793");
-        assert_eq!((context.parent(), context.to_xray().as_str()), (None, root));
+        assert_eq!(context.to_xray(), root);
 
         let whole = format!("{root};Parent=53995c3f42cd8ad8;Sampled=1");
         let context = read(&whole).unwrap();
         assert_eq!(context.to_xray(), whole);
-        let (parent, sampled) = context.parent().unwrap();
-        assert_eq!((parent.to_string().as_str(), sampled), ("53995c3f42cd8ad8", true));
 
         // In any order, with what others add, which is not passed on.
         let mixed =
@@ -473,11 +373,8 @@ mod tests {
     }
 
     #[test]
-    fn lambdas_own_keeps_its_lineage_and_decides_nothing_unless_it_is_recorded() {
-        let own = TraceContext::of_lambda(OWN).unwrap();
-        assert_eq!((own.to_xray().as_str(), own.parent()), (OWN, None));
-        let recorded = TraceContext::of_lambda(&OWN.replace("Sampled=0", "Sampled=1")).unwrap();
-        assert!(matches!(recorded.parent(), Some((_, true))));
+    fn lambdas_own_header_keeps_its_lineage() {
+        assert_eq!(TraceContext::of_lambda(OWN).unwrap().to_xray(), OWN);
         for wrong in ["", "<script>", "1:A87", &"1".repeat(LONGEST_LINEAGE + 1)] {
             let header = format!("Root=1-65957ef6-0123456789abcdef01234567;Lineage={wrong}");
             assert_eq!(TraceContext::of_lambda(&header).unwrap().lineage, None, "{wrong}");
@@ -515,7 +412,7 @@ mod tests {
         #[test]
         fn ids_go_there_and_back(trace in any::<[u8; 16]>(), parent in any::<[u8; 8]>(), sampled: bool) {
             let (Some(trace), Some(parent)) = (TraceId::new(trace), SpanId::new(parent)) else { return Ok(()) };
-            let context = TraceContext::begun_with(trace).behind(parent, sampled);
+            let context = TraceContext { trace, parent: Some(parent), sampled: Some(sampled), lineage: None };
             prop_assert_eq!(&TraceContext::from_xray(&context.to_xray()), &Some(context.clone()));
             let traceparent = format!("00-{trace}-{parent}-0{}", u8::from(sampled));
             prop_assert_eq!(&TraceContext::from_traceparent(&traceparent), &Some(context));

@@ -21,7 +21,6 @@ use crate::journal::{Entry, Journal};
 use crate::reason::Reason;
 use crate::route::Routes;
 use crate::secrets::{Instead, Rotating};
-use crate::spans::{Entrance, Spans, Trail};
 use crate::trace::TraceContext;
 
 /// The most bytes of a body that are read. A message has at most 4 KB, which JSON escapes make six
@@ -42,7 +41,6 @@ pub struct Webhook<P, C = SystemClock> {
     fan_out: FanOut<P>,
     dead_letters: Option<DeadLetters>,
     journal: Journal,
-    spans: Spans,
     clock: C,
 }
 
@@ -107,7 +105,6 @@ impl<P: Publisher> Webhook<P> {
             fan_out,
             dead_letters: None,
             journal,
-            spans: Spans::default(),
             clock: SystemClock,
         }
     }
@@ -118,16 +115,10 @@ impl<P: Publisher> Webhook<P> {
         Self { dead_letters, ..self }
     }
 
-    /// The same, recording with `spans`.
-    #[must_use]
-    pub fn with_spans(self, spans: Spans) -> Self {
-        Self { spans, ..self }
-    }
-
     /// The same with another clock.
     pub fn with_clock<C: Clock>(self, clock: C) -> Webhook<P, C> {
-        let Self { secrets, window, routes, dedupe, fan_out, dead_letters, journal, spans, .. } = self;
-        Webhook { secrets, window, routes, dedupe, fan_out, dead_letters, journal, spans, clock }
+        let Self { secrets, window, routes, dedupe, fan_out, dead_letters, journal, .. } = self;
+        Webhook { secrets, window, routes, dedupe, fan_out, dead_letters, journal, clock }
     }
 }
 
@@ -154,15 +145,12 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         };
         // Only now: what a stranger sends begins no trace, and nobody gets into the journal by a header alone.
         let trace = TraceContext::of_request(inbound.request.headers(), inbound.trace.as_ref());
-        let span = self.spans.request(trace.as_ref(), Entrance::Http, &event, started);
-        let trail = Trail::new(trace, span);
         entry.of(&event, now);
-        entry.in_trace(trail.trace());
+        entry.in_trace(trace.as_ref().map(TraceContext::trace));
         let outcome = match self.window.check(event.publish_timestamp, now) {
-            Ok(_) => self.process(&event, Origin::Request, now, &trail, deadline).await,
+            Ok(_) => self.process(&event, Origin::Request, now, trace.as_ref(), deadline).await,
             Err(error) => Outcome::Refused(error.into()),
         };
-        trail.span.answered(&outcome);
         self.end(entry, &outcome, started)
     }
 
@@ -185,14 +173,10 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
             Content::Event(event) => (event, None),
             Content::Letter(letter) => (&letter.event, Some(letter)),
         };
-        let entrance = Entrance::Queue(&queued.queue);
-        let span = self.spans.request(queued.trace.as_ref(), entrance, event, started);
-        let trail = Trail::new(queued.trace.clone(), span);
+        let trace = queued.trace.as_ref();
         entry.of(event, now);
-        entry.in_trace(trail.trace());
         let origin = Origin::Queue(&queued.queue, letter);
-        let outcome = self.process(event, origin, now, &trail, deadline).await;
-        trail.span.answered(&outcome);
+        let outcome = self.process(event, origin, now, trace, deadline).await;
         self.tell(entry, &outcome, started);
         outcome.status().is_success()
     }
@@ -213,7 +197,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
     /// Waits for what its requests have begun and did not wait for, of which nothing may be left when the platform
     /// makes everything stand still.
     pub async fn settled(&self) {
-        tokio::join!(self.secrets.settled(), self.fan_out.settled(), self.spans.flush());
+        tokio::join!(self.secrets.settled(), self.fan_out.settled());
     }
 
     fn end(&self, entry: Entry, outcome: &Outcome<'_>, started: Instant) -> Response<Bytes> {
@@ -273,7 +257,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         event: &'e Verified<Event>,
         origin: Origin<'_>,
         now: Millis,
-        trail: &Trail,
+        trace: Option<&TraceContext>,
         deadline: Instant,
     ) -> Outcome<'e> {
         let plan = match self.routes.plan(event) {
@@ -294,6 +278,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
             },
             Origin::Request | Origin::Queue(_, None) => None,
         };
+        let xray = trace.map(TraceContext::to_xray);
         let claim = self.dedupe.claim(event, only.as_deref());
         let Ok(mut progress) = timeout_at(deadline, claim).await else {
             return Outcome::Busy;
@@ -317,7 +302,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         } else {
             deadline
         };
-        let mut outcomes = self.fan_out.serve(&plan, pending, trail, end).await;
+        let mut outcomes = self.fan_out.serve(&plan, pending, xray.as_deref(), end).await;
         for place in dropped {
             if let Some(outcome) = outcomes.get_mut(*place) {
                 *outcome = fan_out::Outcome::AlreadyDropped;
@@ -336,7 +321,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
             }
         };
         let Some(letters) = letters.filter(is_due) else { return Outcome::Delivered(deliveries) };
-        match letters.send(event, route, &deliveries, now, trail, deadline).await {
+        match letters.send(event, route, &deliveries, now, xray.as_deref(), deadline).await {
             Ok(()) => {
                 *progress = Progress::Done;
                 Outcome::DeadLettered(deliveries)

@@ -14,8 +14,6 @@ mod log;
 mod routes;
 mod secrets;
 mod signing;
-#[cfg(feature = "otel")]
-mod traces;
 
 pub use credentials::{KeySecret, MomentoConfig};
 pub use dead_letters::DeadLettersConfig;
@@ -24,8 +22,6 @@ pub use log::LogConfig;
 pub use routes::{RoutesConfig, from_parameter};
 pub use secrets::{SecretId, SecretIdError, SecretName, SecretsConfig};
 pub use signing::{SigningConfig, SigningSecretConfig};
-#[cfg(feature = "otel")]
-pub use traces::TracesConfig;
 
 use crate::transform::Transforms;
 
@@ -75,9 +71,6 @@ pub struct Config {
     pub listen: ListenConfig,
     /// How much is logged.
     pub log: LogConfig,
-    /// Where spans are sent.
-    #[cfg(feature = "otel")]
-    pub traces: TracesConfig,
 }
 
 /// What is given, or what is in a secret that has to be fetched.
@@ -104,8 +97,6 @@ impl Config {
             let dead_letters = DeadLettersConfig::read(settings);
             let listen = ListenConfig::read(settings);
             let log = LogConfig::read(settings);
-            #[cfg(feature = "otel")]
-            let traces = TracesConfig::read(settings);
             Ok(Self {
                 momento: momento?,
                 signing: signing?,
@@ -114,8 +105,6 @@ impl Config {
                 dead_letters: dead_letters?,
                 listen: listen?,
                 log: log?,
-                #[cfg(feature = "otel")]
-                traces: traces?,
             })
         })
     }

@@ -14,8 +14,6 @@ mod amazon;
 mod answers;
 #[cfg(feature = "aws")]
 mod chat;
-#[cfg(feature = "otel")]
-mod collector;
 #[cfg(feature = "aws")]
 mod dead_letters;
 mod faults;

@@ -202,7 +202,6 @@ mod tests {
     use topic_fanout::destination::{DeliveryError, Publisher, Topic};
     use topic_fanout::fan_out::{FanOut, Outcome};
     use topic_fanout::retry::RetryPolicy;
-    use topic_fanout::spans::Trail;
 
     use super::super::outline::Outline;
     use super::super::outline::tests::routes;
@@ -241,9 +240,8 @@ mod tests {
 
         let taker = Taker::default();
         let deadline = Instant::now() + TIME_TO_ANSWER;
-        let outcomes = FanOut::new(taker.clone(), RetryPolicy::PUBLISH)
-            .serve(&plan, None, &Trail::default(), deadline)
-            .await;
+        let outcomes =
+            FanOut::new(taker.clone(), RetryPolicy::PUBLISH).serve(&plan, None, None, deadline).await;
         let texts = taker.0.lock().unwrap();
         assert_eq!((walked.len(), texts.len()), (8, 5));
         for ((walked, outcome), planned) in walked.iter().zip(&outcomes).zip(plan.destinations()) {
