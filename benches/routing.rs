@@ -95,7 +95,7 @@ fn sharing(time: Duration) -> anyhow::Result<()> {
             let chains: Vec<_> = chains.collect();
             let routes =
                 read(&format!("[[routes]]\ntopic = \"in\"\ndestinations = [{}]", chains.join(", ")))?;
-            let fan_out = FanOut::new(Nowhere, RetryPolicy::PUBLISH);
+            let fan_out = FanOut::new(NoAws, RetryPolicy::PUBLISH);
             let plan = routes.plan(&event)?.context("a plan")?;
             times.push(median(time, || {
                 let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
@@ -110,9 +110,9 @@ fn sharing(time: Duration) -> anyhow::Result<()> {
 }
 
 /// Takes every text at once.
-struct Nowhere;
+struct NoAws;
 
-impl Publisher for Nowhere {
+impl Publisher for NoAws {
     async fn publish(&self, _: &Topic<'_>, text: &str) -> Result<(), DeliveryError> {
         black_box(text);
         Ok(())

@@ -12,7 +12,7 @@ use crate::config::{
     Config, ConfigError, ConfigErrors, KeySecret, MomentoConfig, RoutesConfig, SecretName, SecretsConfig,
     SigningConfig, SigningSecretConfig, Source, Sourced, from_parameter,
 };
-use crate::destination::{Carrier, Keys};
+use crate::destination::{AwsSender, Keys};
 use crate::route::{Route, Routes};
 use crate::secrets::rotating::{Beside, Keeper};
 use crate::secrets::{self, Kept, Policy, Rotating, SecretError, SecretStore, Versioned, Wanted};
@@ -77,13 +77,13 @@ impl Cloud {
         transforms.clone()
     }
 
-    /// What hands in parcels.
+    /// What hands in requests.
     #[must_use]
-    pub fn carrier(&self) -> Arc<dyn Carrier> {
+    pub fn sender(&self) -> Arc<dyn AwsSender> {
         #[cfg(feature = "aws-sdk")]
-        return Arc::clone(&self.aws) as Arc<dyn Carrier>;
+        return Arc::clone(&self.aws) as Arc<dyn AwsSender>;
         #[cfg(not(feature = "aws-sdk"))]
-        Arc::new(crate::destination::Nowhere)
+        Arc::new(crate::destination::NoAws)
     }
 
     /// The settings with what had to be fetched, all of it at once.

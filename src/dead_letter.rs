@@ -13,9 +13,9 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use crate::destination::outlet::short;
+use crate::destination::aws::short;
 use crate::destination::sqs::{QueueMessage, group_of, is_fifo};
-use crate::destination::{Carrier, DeliveryError, Parcel, Target, Topic};
+use crate::destination::{AwsRequest, AwsSender, DeliveryError, Target, Topic};
 use crate::fan_out::Delivery;
 use crate::route::{Plan, Route};
 
@@ -23,7 +23,7 @@ use crate::route::{Plan, Route};
 #[derive(Clone, Debug)]
 pub struct DeadLetters {
     queue: String,
-    carrier: Arc<dyn Carrier>,
+    sender: Arc<dyn AwsSender>,
 }
 
 /// A dead letter that has come back.
@@ -50,7 +50,7 @@ struct Undelivered {
 #[serde(untagged)]
 enum Names {
     Topic { cache: String, topic: String },
-    Outlet { kind: String, name: String },
+    Aws { kind: String, name: String },
 }
 
 /// A letter is for a destination that the routes do not have, or not any more.
@@ -61,8 +61,8 @@ pub struct NoSuchDestination;
 impl DeadLetters {
     /// Those that go to the queue with this URL.
     #[must_use]
-    pub const fn new(queue: String, carrier: Arc<dyn Carrier>) -> Self {
-        Self { queue, carrier }
+    pub const fn new(queue: String, sender: Arc<dyn AwsSender>) -> Self {
+        Self { queue, sender }
     }
 
     /// Whether they go to the queue of this name.
@@ -101,8 +101,8 @@ impl DeadLetters {
             attributes: std::collections::BTreeMap::new(),
             delay_seconds: None,
         };
-        let parcel = Parcel::Message(message);
-        self.carrier.carry(&parcel, xray, deadline).await.result.map(drop)
+        let request = AwsRequest::Message(message);
+        self.sender.send(&request, xray, deadline).await.result.map(drop)
     }
 }
 
@@ -218,7 +218,7 @@ impl Names {
             (Self::Topic { cache, topic }, Target::Topic(Topic { cache: of, topic: name })) => {
                 cache == of && topic == name
             }
-            (Self::Outlet { kind, name }, Target::Outlet { kind: of, name: called }) => {
+            (Self::Aws { kind, name }, Target::Aws { kind: of, name: called }) => {
                 kind == of && name == called
             }
             _ => false,

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::config::file;
 #[cfg(feature = "aws")]
 use crate::destination::Fields;
-use crate::destination::outlet::{KINDS, is_built_in};
+use crate::destination::aws::{KINDS, is_built_in};
 #[cfg(feature = "aws")]
 use crate::route::To;
 use crate::transform::tests::faulty_of;
@@ -81,14 +81,14 @@ fn everything_that_is_handed_in_is_what_is_shown() {
         let event = event("chat", "friends-publish", 1);
         let plan = routes.plan(&event).unwrap().unwrap();
         let destination = &plan.route().destinations()[0];
-        let To::Outlet(outlet) = &destination.to else { panic!("{}", file.place) };
+        let To::Aws(aws_destination) = &destination.to else { panic!("{}", file.place) };
         let context = plan.context(Instant::now());
-        let parcel = outlet.parcel(&Fields::new(&context, destination, plan.text())).unwrap();
-        let made = serde_json::to_value(&parcel).unwrap();
+        let request = aws_destination.request(&Fields::new(&context, destination, plan.text())).unwrap();
+        let made = serde_json::to_value(&request).unwrap();
         if serde_json::from_str::<serde_json::Value>(shown.text).ok().as_ref() != Some(&made) {
-            wrong.push(format!("{}: {}", shown.place, serde_json::to_string_pretty(&parcel).unwrap()));
+            wrong.push(format!("{}: {}", shown.place, serde_json::to_string_pretty(&request).unwrap()));
         }
-        kinds.insert(outlet.kind());
+        kinds.insert(aws_destination.kind());
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(kinds.len(), KINDS.len());

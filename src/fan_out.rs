@@ -13,7 +13,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::destination::{
-    Carried, Carrier, DeliveryError, Fields, Nowhere, Outlet, Publisher, Taken, Target, Topic, Unfit,
+    Accepted, AwsDestination, AwsSender, DeliveryError, Fields, NoAws, Publisher, RequestError, Sent, Target,
+    Topic,
 };
 use crate::reason::Reason;
 use crate::retry::RetryPolicy;
@@ -27,7 +28,7 @@ const LEAST_ATTEMPT: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct FanOut<P> {
     publisher: P,
-    carrier: Arc<dyn Carrier>,
+    sender: Arc<dyn AwsSender>,
     retry: RetryPolicy,
 }
 
@@ -37,12 +38,12 @@ pub struct Delivery<'d> {
     /// The destination.
     pub target: Target<'d>,
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: DeliveryOutcome,
 }
 
 /// What became of one destination.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+pub enum DeliveryOutcome {
     /// It took the text, after this many tries.
     Published {
         /// Tries, the good one included.
@@ -74,7 +75,7 @@ pub enum Outcome {
         missing: String,
     },
     /// The text is none for it.
-    Unfit {
+    RequestError {
         /// What is wrong with it.
         reason: Reason,
         /// The same in words.
@@ -99,18 +100,18 @@ struct Job<'j> {
 }
 
 /// A destination, by its place, and what became of it.
-type Served = (usize, Outcome);
+type Served = (usize, DeliveryOutcome);
 
 impl<P: Publisher> FanOut<P> {
     /// Publishes through `publisher`, and tries again as `retry` says.
     pub fn new(publisher: P, retry: RetryPolicy) -> Self {
-        Self { publisher, carrier: Arc::new(Nowhere), retry }
+        Self { publisher, sender: Arc::new(NoAws), retry }
     }
 
-    /// The same, and what is no topic through `carrier`, which tries again by itself.
+    /// The same, and what is no topic through `sender`, which tries again by itself.
     #[must_use]
-    pub fn with_carrier(self, carrier: Arc<dyn Carrier>) -> Self {
-        Self { carrier, ..self }
+    pub fn with_sender(self, sender: Arc<dyn AwsSender>) -> Self {
+        Self { sender, ..self }
     }
 
     /// Waits for what publishing has begun and did not wait for.
@@ -127,14 +128,15 @@ impl<P: Publisher> FanOut<P> {
         pending: Option<&[usize]>,
         xray: Option<&str>,
         deadline: Instant,
-    ) -> Vec<Outcome> {
+    ) -> Vec<DeliveryOutcome> {
         let now = Instant::now();
         // A quarter of the time is left to publish what a transform passes on after it has hung.
         let context = plan.context(now + deadline.saturating_duration_since(now) / 4 * 3);
         let job = Job { plan, context: &context, xray, deadline };
         let tree = plan.tree(pending);
         let served = self.tree(job, &tree, Message::new(plan.text())).await;
-        let mut outcomes: Vec<_> = plan.destinations().iter().map(|_| Outcome::AlreadyPublished).collect();
+        let mut outcomes: Vec<_> =
+            plan.destinations().iter().map(|_| DeliveryOutcome::AlreadyPublished).collect();
         for (place, outcome) in served {
             if let Some(unset) = outcomes.get_mut(place) {
                 *unset = outcome;
@@ -177,7 +179,7 @@ impl<P: Publisher> FanOut<P> {
                 }
                 Ok(Transformed::Dropped(reason)) => {
                     let dropped =
-                        Outcome::Dropped { transform: name.to_owned(), reason: reason.into_owned() };
+                        DeliveryOutcome::Dropped { transform: name.to_owned(), reason: reason.into_owned() };
                     branch.places().into_iter().map(|place| (place, dropped.clone())).collect()
                 }
                 Err(error) => {
@@ -203,10 +205,12 @@ impl<P: Publisher> FanOut<P> {
         let transform = name.to_owned();
         let outcome = match on_failure {
             OnFailure::Pass => return self.tree(job, tree, message.borrowed()).await,
-            OnFailure::Drop => Outcome::Dropped { transform, reason: format!("failed: {error}") },
-            OnFailure::Fail => {
-                Outcome::NotTransformed { transform, reason: error.reason, detail: error.detail.clone() }
-            }
+            OnFailure::Drop => DeliveryOutcome::Dropped { transform, reason: format!("failed: {error}") },
+            OnFailure::Fail => DeliveryOutcome::NotTransformed {
+                transform,
+                reason: error.reason,
+                detail: error.detail.clone(),
+            },
         };
         tree.places().into_iter().map(|place| (place, outcome.clone())).collect()
     }
@@ -216,52 +220,59 @@ impl<P: Publisher> FanOut<P> {
         let outcome = match (job.plan.destinations().get(place), destinations.get(place)) {
             (Some(planned), Some(destination)) => {
                 match (&planned.missing, &planned.target, &destination.to) {
-                    (Some(missing), ..) => Outcome::Unnamed { missing: missing.clone() },
+                    (Some(missing), ..) => DeliveryOutcome::Unnamed { missing: missing.clone() },
                     (None, Target::Topic(topic), _) => self.publish(topic, text, job.deadline).await,
-                    (None, _, To::Outlet(outlet)) => {
+                    (None, _, To::Aws(aws_destination)) => {
                         let fields = Fields::new(job.context, destination, text);
-                        self.hand_in(outlet, job, &fields).await
+                        self.send_to_aws(aws_destination, job, &fields).await
                     }
                     // A target is of the kind of its destination.
-                    (None, ..) => Outcome::AlreadyPublished,
+                    (None, ..) => DeliveryOutcome::AlreadyPublished,
                 }
             }
             // Places come from the same plan.
-            _ => Outcome::AlreadyPublished,
+            _ => DeliveryOutcome::AlreadyPublished,
         };
         (place, outcome)
     }
 
-    async fn hand_in(&self, outlet: &Outlet, job: Job<'_>, fields: &Fields<'_>) -> Outcome {
-        let parcel = match outlet.parcel(fields) {
-            Ok(parcel) => parcel,
-            Err(Unfit::Missing(missing)) => return Outcome::Unnamed { missing },
-            Err(Unfit::Refused { reason, detail }) => return Outcome::Unfit { reason, detail },
+    async fn send_to_aws(
+        &self,
+        aws_destination: &AwsDestination,
+        job: Job<'_>,
+        fields: &Fields<'_>,
+    ) -> DeliveryOutcome {
+        let request = match aws_destination.request(fields) {
+            Ok(request) => request,
+            Err(RequestError::Missing(missing)) => return DeliveryOutcome::Unnamed { missing },
+            Err(RequestError::Refused { reason, detail }) => {
+                return DeliveryOutcome::RequestError { reason, detail };
+            }
         };
-        let carried = self.carrier.carry(&parcel, job.xray, job.deadline).await;
-        if let Err(error) = &carried.result {
-            tracing::debug!(kind = outlet.kind(), reason = %error.reason, source = ?error.source, "not taken");
+        let sent = self.sender.send(&request, job.xray, job.deadline).await;
+        if let Err(error) = &sent.result {
+            tracing::debug!(kind = aws_destination.kind(), reason = %error.reason, source = ?error.source, "not taken");
         }
-        Outcome::of(&carried)
+        DeliveryOutcome::of(&sent)
     }
 
-    async fn publish(&self, topic: &Topic<'_>, text: &str, deadline: Instant) -> Outcome {
+    async fn publish(&self, topic: &Topic<'_>, text: &str, deadline: Instant) -> DeliveryOutcome {
         let last_start = deadline.checked_sub(LEAST_ATTEMPT).unwrap_or(deadline);
         if Instant::now() > last_start {
-            return Outcome::Failed { attempts: 0, reason: Reason::TimedOut };
+            return DeliveryOutcome::Failed { attempts: 0, reason: Reason::TimedOut };
         }
         let mut attempts = 0;
         loop {
             attempts += 1;
             let error = match self.attempt(topic, text, deadline).await {
-                Ok(()) => return Outcome::Published { attempts },
+                Ok(()) => return DeliveryOutcome::Published { attempts },
                 Err(error) => error,
             };
             let pause = self.retry.pause(attempts, &mut rand::rng());
             let is_last = attempts >= self.retry.max_attempts || Instant::now() + pause > last_start;
             let reason = error.reason;
-            if is_last || !reason.is_passing() {
-                return Outcome::Failed { attempts, reason };
+            if is_last || !reason.is_transient() {
+                return DeliveryOutcome::Failed { attempts, reason };
             }
             tracing::debug!(cache = %topic.cache, topic = %topic.topic, attempts, %reason, "publish tried again");
             sleep(pause).await;
@@ -277,14 +288,14 @@ impl<P: Publisher> FanOut<P> {
     }
 }
 
-impl Outcome {
-    /// What has become of a destination whose parcel was carried.
+impl DeliveryOutcome {
+    /// What has become of a destination whose request was sent.
     #[must_use]
-    pub const fn of(carried: &Carried) -> Self {
-        let attempts = carried.attempts;
-        match &carried.result {
-            Ok(Taken::New) => Self::Published { attempts },
-            Ok(Taken::AlreadyThere) => Self::AlreadyPublished,
+    pub const fn of(sent: &Sent) -> Self {
+        let attempts = sent.attempts;
+        match &sent.result {
+            Ok(Accepted::Created) => Self::Published { attempts },
+            Ok(Accepted::Duplicate) => Self::AlreadyPublished,
             Err(error) => Self::Failed { attempts, reason: error.reason },
         }
     }
@@ -305,7 +316,7 @@ impl Outcome {
             }
             Self::NotTransformed { reason, .. }
             | Self::Failed { reason, .. }
-            | Self::Unfit { reason, .. } => Some(*reason),
+            | Self::RequestError { reason, .. } => Some(*reason),
             Self::Unnamed { .. } => Some(Reason::InvalidArgument),
         }
     }
@@ -324,12 +335,13 @@ impl Outcome {
             Self::AlreadyPublished => "already_published",
             Self::AlreadyDropped => "already_dropped",
             Self::Dropped { .. } => "dropped",
-            Self::NotTransformed { reason, .. } | Self::Failed { reason, .. } if reason.is_passing() => {
+            Self::NotTransformed { reason, .. } | Self::Failed { reason, .. } if reason.is_transient() => {
                 "failed"
             }
-            Self::NotTransformed { .. } | Self::Failed { .. } | Self::Unfit { .. } | Self::Unnamed { .. } => {
-                "refused"
-            }
+            Self::NotTransformed { .. }
+            | Self::Failed { .. }
+            | Self::RequestError { .. }
+            | Self::Unnamed { .. } => "refused",
         }
     }
 }
@@ -355,20 +367,20 @@ impl Delivery<'_> {
             delivery.serialize_entry("reason", &reason)?;
         }
         match &self.outcome {
-            Outcome::AlreadyPublished | Outcome::AlreadyDropped => {}
-            Outcome::Published { attempts } | Outcome::Failed { attempts, .. } => {
+            DeliveryOutcome::AlreadyPublished | DeliveryOutcome::AlreadyDropped => {}
+            DeliveryOutcome::Published { attempts } | DeliveryOutcome::Failed { attempts, .. } => {
                 delivery.serialize_entry("attempts", attempts)?;
             }
-            Outcome::Dropped { transform, reason } => {
+            DeliveryOutcome::Dropped { transform, reason } => {
                 delivery.serialize_entry("reason", reason)?;
                 delivery.serialize_entry("transform", transform)?;
             }
-            Outcome::NotTransformed { transform, detail, .. } => {
+            DeliveryOutcome::NotTransformed { transform, detail, .. } => {
                 delivery.serialize_entry("transform", transform)?;
                 delivery.serialize_entry("detail", detail)?;
             }
-            Outcome::Unfit { detail, .. } => delivery.serialize_entry("detail", detail)?,
-            Outcome::Unnamed { missing } => {
+            DeliveryOutcome::RequestError { detail, .. } => delivery.serialize_entry("detail", detail)?,
+            DeliveryOutcome::Unnamed { missing } => {
                 delivery.serialize_entry("detail", &format!("the event has no {missing}"))?;
             }
         }
@@ -476,7 +488,7 @@ pub(crate) mod tests {
     }
 
     /// Serves the topics with these chains.
-    async fn serve(fan_out: &FanOut<FakePublisher>, chains: &[(&str, Vec<Stage>)]) -> Vec<Outcome> {
+    async fn serve(fan_out: &FanOut<FakePublisher>, chains: &[(&str, Vec<Stage>)]) -> Vec<DeliveryOutcome> {
         serve_within(fan_out, chains, TIME_TO_ANSWER).await
     }
 
@@ -484,7 +496,7 @@ pub(crate) mod tests {
         fan_out: &FanOut<FakePublisher>,
         chains: &[(&str, Vec<Stage>)],
         time: Duration,
-    ) -> Vec<Outcome> {
+    ) -> Vec<DeliveryOutcome> {
         let destination = |(name, chain): &(&str, Vec<Stage>)| {
             Destination::verbatim(None, &TopicName::new(*name).unwrap(), chain.clone())
         };
@@ -494,7 +506,7 @@ pub(crate) mod tests {
         fan_out.serve(&plan, None, None, Instant::now() + time).await
     }
 
-    async fn publish(publisher: FakePublisher, names: &[&str]) -> (Vec<Outcome>, Duration, usize) {
+    async fn publish(publisher: FakePublisher, names: &[&str]) -> (Vec<DeliveryOutcome>, Duration, usize) {
         let fan_out = FanOut::new(publisher, RetryPolicy::PUBLISH);
         let start = Instant::now();
         let chains: Vec<_> = names.iter().map(|name| (*name, Vec::new())).collect();
@@ -507,7 +519,7 @@ pub(crate) mod tests {
         for reason in [Reason::Unavailable, Reason::TimedOut, Reason::RateLimited, Reason::Internal] {
             let publisher = FakePublisher::default().fail("a", Failure::Because(reason), 2);
             let (outcomes, _, calls) = publish(publisher, &["a"]).await;
-            assert!(matches!(outcomes[0], Outcome::Published { attempts: 3 }), "{reason}");
+            assert!(matches!(outcomes[0], DeliveryOutcome::Published { attempts: 3 }), "{reason}");
             assert_eq!(calls, 3);
         }
     }
@@ -532,7 +544,7 @@ pub(crate) mod tests {
     async fn it_gives_up_after_the_last_try() {
         let publisher = FakePublisher::default().fail("a", Failure::Because(Reason::Unavailable), EVER);
         let (outcomes, took, calls) = publish(publisher, &["a"]).await;
-        assert!(matches!(outcomes[0], Outcome::Failed { attempts: 5, .. }));
+        assert!(matches!(outcomes[0], DeliveryOutcome::Failed { attempts: 5, .. }));
         assert_eq!(calls, 5);
         assert!(took < Duration::from_secs(1), "{took:?}");
     }
@@ -541,7 +553,7 @@ pub(crate) mod tests {
     async fn one_that_hangs_keeps_no_other_and_ends_at_the_deadline() {
         let publisher = FakePublisher::default().fail("b", Failure::Hangs, EVER);
         let (outcomes, took, _) = publish(publisher, &["a", "b", "c"]).await;
-        let done: Vec<_> = outcomes.iter().map(Outcome::is_done).collect();
+        let done: Vec<_> = outcomes.iter().map(DeliveryOutcome::is_done).collect();
         assert_eq!(done, [true, false, true]);
         assert_eq!(outcomes[1].failure(), Some(Reason::TimedOut));
         assert!(took <= TIME_TO_ANSWER, "{took:?}");
@@ -551,7 +563,7 @@ pub(crate) mod tests {
     async fn one_hang_is_got_over_within_the_deadline() {
         let publisher = FakePublisher::default().fail("a", Failure::Hangs, 1);
         let (outcomes, took, _) = publish(publisher, &["a"]).await;
-        assert!(matches!(outcomes[0], Outcome::Published { attempts: 2 }));
+        assert!(matches!(outcomes[0], DeliveryOutcome::Published { attempts: 2 }));
         assert!(took < Duration::from_millis(1_200), "{took:?}");
     }
 
@@ -561,7 +573,7 @@ pub(crate) mod tests {
             let fan_out = FanOut::new(FakePublisher::default(), RetryPolicy::PUBLISH);
             let time = Duration::from_millis(left);
             let outcomes = serve_within(&fan_out, &[("a", Vec::new())], time).await;
-            assert!(matches!(outcomes[0], Outcome::Failed { attempts: 0, .. }), "{left} ms");
+            assert!(matches!(outcomes[0], DeliveryOutcome::Failed { attempts: 0, .. }), "{left} ms");
             assert_eq!(outcomes[0].failure(), Some(Reason::TimedOut));
             assert_eq!(fan_out.publisher.calls(), 0, "{left} ms");
         }
@@ -594,7 +606,7 @@ pub(crate) mod tests {
             ("d", Vec::new()),
         ];
         let outcomes = serve(&fan_out, &chains).await;
-        let statuses: Vec<_> = outcomes.iter().map(Outcome::status).collect();
+        let statuses: Vec<_> = outcomes.iter().map(DeliveryOutcome::status).collect();
         assert_eq!(statuses, ["failed", "dropped", "published", "published"]);
         assert_eq!(outcomes[0].failure(), Some(Reason::RateLimited));
         assert_eq!(failing.calls.load(Ordering::Relaxed), 1);
@@ -609,7 +621,7 @@ pub(crate) mod tests {
         let chains = [("a", chain(OnFailure::Fail)), ("b", chain(OnFailure::Pass)), ("c", Vec::new())];
         let start = Instant::now();
         let outcomes = serve(&fan_out, &chains).await;
-        let statuses: Vec<_> = outcomes.iter().map(Outcome::status).collect();
+        let statuses: Vec<_> = outcomes.iter().map(DeliveryOutcome::status).collect();
         assert_eq!(statuses, ["failed", "published", "published"]);
         assert_eq!(outcomes[0].failure(), Some(Reason::TimedOut));
         assert_eq!(start.elapsed(), TIME_TO_ANSWER / 4 * 3);
@@ -620,19 +632,19 @@ pub(crate) mod tests {
         let shown = |outcome| {
             serde_json::to_string(&Delivery { target: Target::Topic(Topic::new("c", "t")), outcome }).unwrap()
         };
-        let failed = |reason| Outcome::Failed { attempts: 2, reason };
+        let failed = |reason| DeliveryOutcome::Failed { attempts: 2, reason };
         for (outcome, expected) in [
-            (Outcome::Published { attempts: 1 }, r#""status":"published","attempts":1"#),
-            (Outcome::AlreadyPublished, r#""status":"already_published""#),
-            (Outcome::AlreadyDropped, r#""status":"already_dropped""#),
+            (DeliveryOutcome::Published { attempts: 1 }, r#""status":"published","attempts":1"#),
+            (DeliveryOutcome::AlreadyPublished, r#""status":"already_published""#),
+            (DeliveryOutcome::AlreadyDropped, r#""status":"already_dropped""#),
             (failed(Reason::TimedOut), r#""status":"failed","reason":"timed_out","attempts":2"#),
             (failed(Reason::TooLarge), r#""status":"refused","reason":"too_large","attempts":2"#),
             (
-                Outcome::Dropped { transform: "filter".into(), reason: "why".into() },
+                DeliveryOutcome::Dropped { transform: "filter".into(), reason: "why".into() },
                 r#""status":"dropped","reason":"why","transform":"filter""#,
             ),
             (
-                Outcome::NotTransformed {
+                DeliveryOutcome::NotTransformed {
                     transform: "translate".into(),
                     reason: Reason::RateLimited,
                     detail: "why".into(),
@@ -640,11 +652,11 @@ pub(crate) mod tests {
                 r#""status":"failed","reason":"rate_limited","transform":"translate","detail":"why""#,
             ),
             (
-                Outcome::Unnamed { missing: "token_id".into() },
+                DeliveryOutcome::Unnamed { missing: "token_id".into() },
                 r#""status":"refused","reason":"invalid_argument","detail":"the event has no token_id""#,
             ),
             (
-                Outcome::Unfit { reason: Reason::TooLarge, detail: "why".into() },
+                DeliveryOutcome::RequestError { reason: Reason::TooLarge, detail: "why".into() },
                 r#""status":"refused","reason":"too_large","detail":"why""#,
             ),
         ] {

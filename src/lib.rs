@@ -14,15 +14,14 @@
 //! | [`transform`] | what is done to its text on the way |
 //! | [`fan_out`] | to all destinations at once, with retries, until the deadline |
 //! | [`destination`] | one kind of place that takes a text, each in a file of its own |
-//! | [`answer`] | what the caller is told: the one place that knows HTTP statuses |
-//! | [`journal`] | what the operator is told: one line for each invocation, with its metrics |
+//! | [`response`] | what the caller is told: the one place that knows HTTP statuses |
+//! | [`request_log`] | what the operator is told: one line for each invocation, with its metrics |
 //!
 //! Beside the way stand [`config`] (the settings), [`retry`] (how failures are tried again, as data),
 //! [`names`] (types for names that could be swapped), [`telemetry`] (everything else that is logged),
 //! [`trace`] (in whose trace a request is), [`output`] (where lines go),
 //! [`secrets`] (those that are kept elsewhere), [`clock`] (what time it is) and [`run`] (which puts it all together).
 
-pub mod answer;
 #[cfg(feature = "aws-sdk")]
 pub mod aws;
 pub mod clock;
@@ -34,10 +33,11 @@ pub mod destination;
 #[cfg(test)]
 mod documentation;
 pub mod fan_out;
-pub mod journal;
 pub mod names;
 pub mod output;
 pub mod reason;
+pub mod request_log;
+pub mod response;
 pub mod retry;
 pub mod route;
 pub mod run;

@@ -28,7 +28,7 @@ pub enum Reason {
 impl Reason {
     /// Whether it may be better in a moment: worth another try, now or later.
     #[must_use]
-    pub const fn is_passing(self) -> bool {
+    pub const fn is_transient(self) -> bool {
         match self {
             Self::Unavailable | Self::TimedOut | Self::RateLimited | Self::Internal => true,
             Self::InvalidArgument

@@ -12,8 +12,8 @@ use crate::config::{Config, Environment, Source};
 use crate::dead_letter::DeadLetters;
 use crate::destination::MomentoPublisher;
 use crate::fan_out::FanOut;
-use crate::journal::Journal;
 use crate::reason::with_sources;
+use crate::request_log::RequestLog;
 use crate::retry::RetryPolicy;
 use crate::serve::{self, lambda};
 use crate::telemetry::Telemetry;
@@ -93,13 +93,13 @@ fn about(flag: &str) -> Option<String> {
 pub fn build(
     complete: Complete,
     cloud: &Cloud,
-    journal: Journal,
+    journal: RequestLog,
 ) -> Result<Webhook<MomentoPublisher>, RunError> {
     let Complete { keys, signing, routes, dead_letters } = complete;
     let retry = RetryPolicy::PUBLISH;
     let publisher = MomentoPublisher::new(keys, retry.attempt_timeout).map_err(RunError::Client)?;
-    let fan_out = FanOut::new(publisher, retry).with_carrier(cloud.carrier());
-    let dead_letters = dead_letters.map(|queue| DeadLetters::new(queue, cloud.carrier()));
+    let fan_out = FanOut::new(publisher, retry).with_sender(cloud.sender());
+    let dead_letters = dead_letters.map(|queue| DeadLetters::new(queue, cloud.sender()));
     Ok(Webhook::new(signing, routes, fan_out, journal).with_dead_letters(dead_letters))
 }
 

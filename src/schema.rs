@@ -55,7 +55,7 @@ pub fn schema() -> Value {
     );
     require(&mut route, "destinations");
     let mut destinations: Vec<_> = std::iter::once(of::<DestinationKeys>(generator))
-        .chain(outlets(generator).into_iter().map(|(kind, settings)| {
+        .chain(aws_destinations(generator).into_iter().map(|(kind, settings)| {
             object(json!({
                 "description": settings.get("description"), "type": "object", "additionalProperties": false,
                 "required": [kind], "properties": {kind: settings},
@@ -101,8 +101,8 @@ pub fn schema() -> Value {
     })
 }
 
-/// All kinds of outlets, and their settings.
-fn outlets(generator: &mut SchemaGenerator) -> [(&'static str, Map<String, Value>); 4] {
+/// All kinds of AWS destinations, and their settings.
+fn aws_destinations(generator: &mut SchemaGenerator) -> [(&'static str, Map<String, Value>); 4] {
     [
         (DynamoDb::KIND, of::<DynamoDbKeys>(generator)),
         (EventBridge::KIND, of::<EventBridgeKeys>(generator)),
@@ -209,9 +209,9 @@ mod tests {
         let mut generator = SchemaSettings::draft2020_12()
             .with(|settings| settings.inline_subschemas = true)
             .into_generator();
-        let outlets = outlets(&mut generator);
-        assert_eq!(outlets.each_ref().map(|(kind, _)| *kind), crate::destination::outlet::KINDS);
-        for (kind, settings) in outlets {
+        let aws_destinations = aws_destinations(&mut generator);
+        assert_eq!(aws_destinations.each_ref().map(|(kind, _)| *kind), crate::destination::aws::KINDS);
+        for (kind, settings) in aws_destinations {
             for (name, schema) in settings["properties"].as_object().unwrap() {
                 assert!(schema["description"].is_string(), "{kind}.{name}: {schema}");
             }

@@ -6,8 +6,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{LogConfig, Source};
-use crate::journal::Journal;
 use crate::output::Output;
+use crate::request_log::RequestLog;
 use crate::serve::lambda;
 
 /// How the log looks, and where it goes.
@@ -30,12 +30,12 @@ impl Telemetry {
 
     /// The journal, in the same form and to the same place.
     #[must_use]
-    pub fn journal(&self, source: &dyn Source) -> Journal {
+    pub fn journal(&self, source: &dyn Source) -> RequestLog {
         if !self.is_json {
-            return Journal::Human;
+            return RequestLog::Human;
         }
         let function = source.get("AWS_LAMBDA_FUNCTION_NAME").ok().flatten().filter(|name| !name.is_empty());
-        Journal::Json {
+        RequestLog::Json {
             function: function.unwrap_or_else(|| "webhook".to_owned()),
             output: self.output.clone(),
         }

@@ -10,15 +10,15 @@ use momento_webhook::{Event, Millis, SigningSecret, Verified, momento};
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 
-use crate::answer::{self, Outcome, Refusal};
 pub use crate::clock::{Clock, SystemClock};
 use crate::config::SigningConfig;
 use crate::dead_letter::{DeadLetters, Letter, NoSuchDestination};
 use crate::dedupe::{Dedupe, Progress};
 use crate::destination::Publisher;
-use crate::fan_out::{self, Delivery, FanOut};
-use crate::journal::{Entry, Journal};
+use crate::fan_out::{Delivery, DeliveryOutcome, FanOut};
 use crate::reason::Reason;
+use crate::request_log::{LogRecord, RequestLog};
+use crate::response::{self, Outcome, Refusal};
 use crate::route::Routes;
 use crate::secrets::{Instead, Rotating};
 use crate::trace::TraceContext;
@@ -40,7 +40,7 @@ pub struct Webhook<P, C = SystemClock> {
     dedupe: Dedupe,
     fan_out: FanOut<P>,
     dead_letters: Option<DeadLetters>,
-    journal: Journal,
+    journal: RequestLog,
     clock: C,
 }
 
@@ -96,7 +96,7 @@ impl From<Request<Bytes>> for Inbound {
 
 impl<P: Publisher> Webhook<P> {
     /// A function that accepts what `signing` proves, and sends it on by `routes` through `fan_out`.
-    pub fn new(signing: SigningConfig, routes: Routes, fan_out: FanOut<P>, journal: Journal) -> Self {
+    pub fn new(signing: SigningConfig, routes: Routes, fan_out: FanOut<P>, journal: RequestLog) -> Self {
         Self {
             secrets: signing.secrets,
             window: Window::new(signing.max_age),
@@ -127,12 +127,12 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
     pub async fn handle(&self, inbound: impl Into<Inbound>) -> Response<Bytes> {
         let inbound = inbound.into();
         if inbound.fault.is_none() && is_about_health(&inbound.request) {
-            return answer::health();
+            return response::health();
         }
         let started = Instant::now();
         let now = self.clock.now();
         let deadline = started + inbound.time_left.min(TIME_TO_ANSWER);
-        let mut entry = Entry::new(now, inbound.id);
+        let mut entry = LogRecord::new(now, inbound.id);
         entry.in_trace(inbound.trace.as_ref().map(TraceContext::trace));
 
         let proven = match inbound.fault {
@@ -160,7 +160,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         let started = Instant::now();
         let now = self.clock.now();
         let deadline = started + queued.time_left;
-        let mut entry = Entry::new(now, Some(queued.id.clone())).from_queue(queued.queue.clone());
+        let mut entry = LogRecord::new(now, Some(queued.id.clone())).from_queue(queued.queue.clone());
         entry.in_trace(queued.trace.as_ref().map(TraceContext::trace));
         let content = match self.read(&queued, deadline).await {
             Ok(content) => content,
@@ -200,13 +200,13 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         tokio::join!(self.secrets.settled(), self.fan_out.settled());
     }
 
-    fn end(&self, entry: Entry, outcome: &Outcome<'_>, started: Instant) -> Response<Bytes> {
+    fn end(&self, entry: LogRecord, outcome: &Outcome<'_>, started: Instant) -> Response<Bytes> {
         let destinations = self.tell(entry, outcome, started);
         outcome.response(destinations.as_deref())
     }
 
     /// Writes the line of the journal; gives what became of each destination, which the answer shows as well.
-    fn tell(&self, entry: Entry, outcome: &Outcome<'_>, started: Instant) -> Option<Box<RawValue>> {
+    fn tell(&self, entry: LogRecord, outcome: &Outcome<'_>, started: Instant) -> Option<Box<RawValue>> {
         let took = started.elapsed();
         let destinations = outcome.destinations();
         self.journal.write(&entry.ended(outcome, destinations.as_deref(), took));
@@ -305,7 +305,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         let mut outcomes = self.fan_out.serve(&plan, pending, xray.as_deref(), end).await;
         for place in dropped {
             if let Some(outcome) = outcomes.get_mut(*place) {
-                *outcome = fan_out::Outcome::AlreadyDropped;
+                *outcome = DeliveryOutcome::AlreadyDropped;
             }
         }
         *progress = progress_of(&outcomes);
@@ -347,7 +347,7 @@ fn is_due_from_queue(
 ) -> bool {
     let mut failures = deliveries.iter().filter_map(|one| one.outcome.failure()).peekable();
     let is_any = failures.peek().is_some();
-    let is_for_good = !failures.any(Reason::is_passing);
+    let is_for_good = !failures.any(Reason::is_transient);
     let mut asked = deliveries.iter().enumerate().filter(|(place, _)| is_asked(place));
     let is_partly = asked.any(|(_, one)| one.outcome.is_done() && !one.outcome.is_dropped());
     is_any && (is_partly || is_for_good && !is_letter)
@@ -365,8 +365,8 @@ fn is_about_health(request: &Request<Bytes>) -> bool {
     is_asking && request.uri().path().rsplit('/').next() == Some("health")
 }
 
-fn progress_of(outcomes: &[fan_out::Outcome]) -> Progress {
-    let places_of = |is: fn(&fan_out::Outcome) -> bool| -> Vec<_> {
+fn progress_of(outcomes: &[DeliveryOutcome]) -> Progress {
+    let places_of = |is: fn(&DeliveryOutcome) -> bool| -> Vec<_> {
         let places = outcomes.iter().enumerate().filter(|(_, outcome)| is(outcome));
         places.map(|(place, _)| place).collect()
     };
@@ -374,7 +374,7 @@ fn progress_of(outcomes: &[fan_out::Outcome]) -> Progress {
     if places.is_empty() {
         return Progress::Done;
     }
-    Progress::Pending { places, dropped: places_of(fan_out::Outcome::is_dropped) }
+    Progress::Pending { places, dropped: places_of(DeliveryOutcome::is_dropped) }
 }
 
 #[cfg(test)]
@@ -457,7 +457,7 @@ pub(crate) mod tests {
         };
         let routes = Routes::one(topics.iter().map(destination).collect());
         let fan_out = FanOut::new(Arc::clone(&publisher), RetryPolicy::PUBLISH);
-        let webhook = Webhook::new(signing, routes, fan_out, Journal::Off).with_clock(FixedClock);
+        let webhook = Webhook::new(signing, routes, fan_out, RequestLog::Off).with_clock(FixedClock);
         (webhook, publisher)
     }
 

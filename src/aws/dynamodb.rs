@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use super::Aws;
 use super::failure::Failure;
 use super::in_time::InTime;
-use crate::destination::Taken;
+use crate::destination::Accepted;
 use crate::destination::content::Attribute;
 use crate::destination::dynamodb::{Change, Row};
 use crate::destination::json::Json;
@@ -20,7 +20,7 @@ use crate::reason::Reason;
 type Item = BTreeMap<String, Attribute>;
 
 impl Aws {
-    pub(super) async fn write(&self, row: &Row, tries: InTime) -> Result<Taken, Failure> {
+    pub(super) async fn write(&self, row: &Row, tries: InTime) -> Result<Accepted, Failure> {
         let Row { table, key, change } = row;
         match change {
             Change::Put { item, unless_exists } => {
@@ -43,7 +43,7 @@ impl Aws {
         item: impl Iterator<Item = (&String, &Attribute)>,
         unless: Option<&String>,
         tries: InTime,
-    ) -> Result<Taken, Failure> {
+    ) -> Result<Accepted, Failure> {
         let call = self
             .dynamodb()
             .await?
@@ -62,20 +62,20 @@ impl Aws {
             .send()
             .await;
         match put {
-            Ok(_) => Ok(Taken::New),
+            Ok(_) => Ok(Accepted::Created),
             Err(error)
                 if error
                     .as_service_error()
                     .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
             {
-                Ok(Taken::AlreadyThere)
+                Ok(Accepted::Duplicate)
             }
             Err(error) => Err(error.into()),
         }
     }
 
     /// As a transaction of one: it has a token, by which DynamoDB knows for ten minutes what it has done already.
-    async fn update_item(&self, update: Update, token: &str, tries: InTime) -> Result<Taken, Failure> {
+    async fn update_item(&self, update: Update, token: &str, tries: InTime) -> Result<Accepted, Failure> {
         let item = TransactWriteItem::builder().update(update).build();
         let call =
             self.dynamodb().await?.transact_write_items().transact_items(item).client_request_token(token);
@@ -83,10 +83,10 @@ impl Aws {
             .customize()
             .interceptor(tries.clone())
             .config_override(Config::builder().retry_classifier(tries));
-        let Err(error) = call.send().await else { return Ok(Taken::New) };
+        let Err(error) = call.send().await else { return Ok(Accepted::Created) };
         match error.as_service_error() {
             // The same change, made of fields that are others at each delivery: it was done then.
-            Some(error) if error.is_idempotent_parameter_mismatch_exception() => Ok(Taken::AlreadyThere),
+            Some(error) if error.is_idempotent_parameter_mismatch_exception() => Ok(Accepted::Duplicate),
             Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
                 let mut codes = cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code());
                 let failure = codes.find(|code| *code != "None").map(Failure::of_part);

@@ -7,7 +7,7 @@ use aws_smithy_types::DateTime;
 use super::Aws;
 use super::failure::Failure;
 use super::in_time::InTime;
-use crate::destination::Taken;
+use crate::destination::Accepted;
 use crate::destination::eventbridge::BusEvent;
 
 impl Aws {
@@ -16,7 +16,7 @@ impl Aws {
         event: &BusEvent,
         trace: Option<&str>,
         tries: InTime,
-    ) -> Result<Taken, Failure> {
+    ) -> Result<Accepted, Failure> {
         let BusEvent { bus, source, detail_type, detail, resources, time } = event;
         let entry = PutEventsRequestEntry::builder()
             .event_bus_name(bus)
@@ -35,7 +35,7 @@ impl Aws {
         let put = call.send().await?;
         // To the SDK the answer is one of success, even where it counts failures.
         match put.entries() {
-            [entry] if put.failed_entry_count == 0 && entry.event_id().is_some() => Ok(Taken::New),
+            [entry] if put.failed_entry_count == 0 && entry.event_id().is_some() => Ok(Accepted::Created),
             entries => {
                 let code = entries.iter().find_map(|entry| entry.error_code());
                 Err(code.map_or_else(Failure::unsaid, Failure::of_part))

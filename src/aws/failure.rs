@@ -303,7 +303,7 @@ mod tests {
             assert_eq!(by_code(code).map(|(reason, _)| reason), Some(Reason::TimedOut), "{code}");
         }
         for status in [500, 502, 503, 504] {
-            assert!(by_status(status).is_some_and(|(reason, _)| reason.is_passing()), "{status}");
+            assert!(by_status(status).is_some_and(|(reason, _)| reason.is_transient()), "{status}");
         }
     }
 
@@ -394,7 +394,7 @@ mod tests {
     #[test]
     fn a_refusal_is_for_good() {
         for status in [400, 401, 403, 404, 405, 413, 415] {
-            assert!(by_status(status).is_some_and(|(reason, _)| !reason.is_passing()), "{status}");
+            assert!(by_status(status).is_some_and(|(reason, _)| !reason.is_transient()), "{status}");
         }
         assert_eq!(by_status(200), None);
         assert_eq!(by_code("Unheard"), None);

@@ -15,7 +15,6 @@
     )
 )]
 
-mod carrier;
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
 #[cfg(feature = "eventbridge")]
@@ -26,6 +25,7 @@ mod in_time;
 mod parameter;
 #[cfg(feature = "secrets")]
 mod secret;
+mod sender;
 #[cfg(feature = "sqs")]
 mod sqs;
 #[cfg(feature = "step-functions")]

@@ -8,7 +8,7 @@ use aws_sdk_sqs::types::{
 use super::Aws;
 use super::failure::Failure;
 use super::in_time::InTime;
-use crate::destination::Taken;
+use crate::destination::Accepted;
 use crate::destination::sqs::QueueMessage;
 use crate::reason::Reason;
 
@@ -18,7 +18,7 @@ impl Aws {
         message: &QueueMessage,
         trace: Option<&str>,
         tries: InTime,
-    ) -> Result<Taken, Failure> {
+    ) -> Result<Accepted, Failure> {
         let QueueMessage { queue, body, group, deduplication, attributes, delay_seconds } = message;
         let mut call = self
             .sqs()
@@ -43,7 +43,7 @@ impl Aws {
             .interceptor(tries.clone())
             .config_override(Config::builder().retry_classifier(tries));
         let sent = call.send().await?;
-        sent.message_id().map(|_| Taken::New).ok_or_else(Failure::unsaid)
+        sent.message_id().map(|_| Accepted::Created).ok_or_else(Failure::unsaid)
     }
 }
 

@@ -6,7 +6,7 @@ use aws_sdk_sfn::operation::start_execution::StartExecutionError;
 use super::Aws;
 use super::failure::Failure;
 use super::in_time::InTime;
-use crate::destination::Taken;
+use crate::destination::Accepted;
 use crate::destination::step_functions::Execution;
 
 impl Aws {
@@ -15,7 +15,7 @@ impl Aws {
         execution: &Execution,
         trace: Option<&str>,
         tries: InTime,
-    ) -> Result<Taken, Failure> {
+    ) -> Result<Accepted, Failure> {
         let Execution { state_machine, name, input } = execution;
         let call = self
             .sfn()
@@ -34,11 +34,11 @@ impl Aws {
         match started {
             // The SDK reads an answer that lacks it as one where it is empty.
             Ok(started) if started.execution_arn().is_empty() => Err(Failure::unsaid()),
-            Ok(_) => Ok(Taken::New),
+            Ok(_) => Ok(Accepted::Created),
             Err(error)
                 if error.as_service_error().is_some_and(StartExecutionError::is_execution_already_exists) =>
             {
-                Ok(Taken::AlreadyThere)
+                Ok(Accepted::Duplicate)
             }
             Err(error) => Err(error.into()),
         }

@@ -27,7 +27,7 @@ use crate::destination::dynamodb::DynamoDb;
 use crate::destination::eventbridge::EventBridge;
 use crate::destination::sqs::Sqs;
 use crate::destination::step_functions::StepFunctions;
-use crate::destination::{Outlet, outlet};
+use crate::destination::{AwsDestination, aws};
 use crate::names::CacheName;
 use crate::route::pattern::ParseError;
 use crate::route::{
@@ -93,7 +93,7 @@ struct Places {
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-/// What the settings of an outlet are read with: texts that may have the route's captures and fields of the event
+/// What the settings of an AWS destination are read with: texts that may have the route's captures and fields of the event
 /// in them, and faults that have their place.
 pub(crate) struct Texts<'t, 'r> {
     reader: &'t mut Reader<'r>,
@@ -105,7 +105,7 @@ pub(crate) struct Texts<'t, 'r> {
 impl Texts<'_, '_> {
     /// The template that `text` is; `what` is what it is called in a fault.
     pub(crate) fn template(&mut self, what: &str, text: &Spanned<String>) -> Option<Template> {
-        self.reader.template_of(what, text, self.captures, &outlet::FIELDS)
+        self.reader.template_of(what, text, self.captures, &aws::FIELDS)
     }
 
     /// The same of the name of a place, which has the fields of topics' names.
@@ -222,7 +222,7 @@ impl Reader<'_> {
             Ok(pattern) => pattern,
             Err(error) => return self.not_a_name("topic", topic, &error),
         };
-        let fields = [&transform::FIELDS[..], &FIELDS, &outlet::FIELDS].concat();
+        let fields = [&transform::FIELDS[..], &FIELDS, &aws::FIELDS].concat();
         let reserved = pattern.names().find(|name| fields.contains(name));
         match reserved {
             None => Some(pattern),
@@ -318,10 +318,10 @@ impl Reader<'_> {
     /// Where a destination is: a topic, or what one of the kinds says.
     fn to(&mut self, mut given: Given<'_>, captures: &[&str]) -> Option<To> {
         let kinds: Vec<_> =
-            outlet::KINDS.into_iter().filter_map(|kind| Some((kind, given.take(kind)?))).collect();
+            aws::KINDS.into_iter().filter_map(|kind| Some((kind, given.take(kind)?))).collect();
         let mut kinds = kinds.into_iter();
         let Some((kind, settings)) = kinds.next() else {
-            let keys: DestinationKeys = self.rest(given, &[&KEYS[..], &outlet::KINDS].concat())?;
+            let keys: DestinationKeys = self.rest(given, &[&KEYS[..], &aws::KINDS].concat())?;
             let cache = match &keys.cache {
                 None => Some(None),
                 Some(cache) => self.cache_template(cache, captures).map(Some),
@@ -334,7 +334,7 @@ impl Reader<'_> {
             self.note(settings.span(), message);
             // For what is wrong in it.
             let settings = self.kept(Given::table(settings));
-            settings.map(|settings| self.outlet(other, settings, captures));
+            settings.map(|settings| self.aws_destination(other, settings, captures));
         }
         for (key, value) in given.into_entries() {
             let key = key.into_inner();
@@ -342,24 +342,32 @@ impl Reader<'_> {
             self.note(value.span(), message);
         }
         let settings = self.kept(Given::table(settings))?;
-        self.outlet(kind, settings, captures).map(|outlet| To::Outlet(Box::new(outlet)))
+        self.aws_destination(kind, settings, captures)
+            .map(|aws_destination| To::Aws(Box::new(aws_destination)))
     }
 
-    fn outlet(&mut self, kind: &str, settings: Given<'_>, captures: &[&str]) -> Option<Outlet> {
+    fn aws_destination(
+        &mut self,
+        kind: &str,
+        settings: Given<'_>,
+        captures: &[&str],
+    ) -> Option<AwsDestination> {
         let span = settings.span();
-        let outlet = match kind {
-            DynamoDb::KIND => self.kind(settings, captures, DynamoDb::read).map(Outlet::DynamoDb),
-            EventBridge::KIND => self.kind(settings, captures, EventBridge::read).map(Outlet::EventBridge),
-            Sqs::KIND => self.kind(settings, captures, Sqs::read).map(Outlet::Sqs),
+        let aws_destination = match kind {
+            DynamoDb::KIND => self.kind(settings, captures, DynamoDb::read).map(AwsDestination::DynamoDb),
+            EventBridge::KIND => {
+                self.kind(settings, captures, EventBridge::read).map(AwsDestination::EventBridge)
+            }
+            Sqs::KIND => self.kind(settings, captures, Sqs::read).map(AwsDestination::Sqs),
             StepFunctions::KIND => {
-                self.kind(settings, captures, StepFunctions::read).map(Outlet::StepFunctions)
+                self.kind(settings, captures, StepFunctions::read).map(AwsDestination::StepFunctions)
             }
             _ => None,
         };
-        if outlet::is_built_in(kind) {
-            return outlet;
+        if aws::is_built_in(kind) {
+            return aws_destination;
         }
-        self.fault(span, format!("`{kind}` needs a build with the cargo feature `{}`", outlet::feature(kind)))
+        self.fault(span, format!("`{kind}` needs a build with the cargo feature `{}`", aws::feature(kind)))
     }
 
     /// The settings of one kind.
@@ -544,9 +552,9 @@ impl fmt::Display for FileError {
     }
 }
 
-/// All kinds of outlets, for a message.
+/// All kinds of AWS destinations, for a message.
 fn kinds() -> String {
-    outlet::KINDS.map(|kind| format!("`{kind}`")).join(", ")
+    aws::KINDS.map(|kind| format!("`{kind}`")).join(", ")
 }
 
 /// All names that stand in braces.

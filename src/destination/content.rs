@@ -1,4 +1,4 @@
-//! What outlets hand in, made of an event: texts, numbers, JSON.
+//! What AWS destinations hand in, made of an event: texts, numbers, JSON.
 //!
 //! ```toml
 //! body = "event"                                              # the event as JSON
@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use toml::Spanned;
 
+use super::aws::{Fields, RequestError};
 use super::json::{Document, NoJson};
-use super::outlet::{Fields, Unfit};
 use crate::config::file::Texts;
 use crate::reason::Reason;
 use crate::route::Template;
@@ -137,7 +137,7 @@ impl Content {
     ///
     /// # Errors
     /// When a member cannot be made.
-    pub(super) fn render(&self, fields: &Fields<'_>) -> Result<String, Unfit> {
+    pub(super) fn render(&self, fields: &Fields<'_>) -> Result<String, RequestError> {
         Ok(match self {
             Self::Event => fields.event_json(),
             Self::Text => fields.text().to_owned(),
@@ -150,16 +150,16 @@ impl Content {
     ///
     /// # Errors
     /// The same, and when the text is something else.
-    pub(super) fn render_json(&self, fields: &Fields<'_>, is_object: bool) -> Result<String, Unfit> {
+    pub(super) fn render_json(&self, fields: &Fields<'_>, is_object: bool) -> Result<String, RequestError> {
         let rendered = self.render(fields)?;
         if matches!(self, Self::Text) {
             let document = Document::read(&rendered);
             let is_an_object = || document.as_ref().is_ok_and(Document::is_object);
             if is_object && !is_an_object() {
-                return Err(Unfit::invalid("the text is no JSON object"));
+                return Err(RequestError::invalid("the text is no JSON object"));
             }
             if document.is_err() {
-                return Err(Unfit::invalid("the text is no JSON"));
+                return Err(RequestError::invalid("the text is no JSON"));
             }
         }
         Ok(rendered)
@@ -170,12 +170,15 @@ impl Content {
 ///
 /// # Errors
 /// When one is not the number, or the JSON, that it should be.
-pub(super) fn rendered(members: &Members, fields: &Fields<'_>) -> Result<BTreeMap<String, Attribute>, Unfit> {
+pub(super) fn rendered(
+    members: &Members,
+    fields: &Fields<'_>,
+) -> Result<BTreeMap<String, Attribute>, RequestError> {
     let mut rendered = BTreeMap::new();
     for (name, value) in members {
         match value.render(name, fields) {
             Ok(value) => drop(rendered.insert(name.clone(), value)),
-            Err(Unfit::Missing(_)) => {}
+            Err(RequestError::Missing(_)) => {}
             Err(unfit) => return Err(unfit),
         }
     }
@@ -250,7 +253,7 @@ impl Value {
     ///
     /// # Errors
     /// When the event lacks a field, or has the wrong thing in it.
-    pub(super) fn render(&self, name: &str, fields: &Fields<'_>) -> Result<Attribute, Unfit> {
+    pub(super) fn render(&self, name: &str, fields: &Fields<'_>) -> Result<Attribute, RequestError> {
         Ok(match self {
             Self::Fixed(value) => value.clone(),
             Self::Text(template) => Attribute::Text(fields.render(template)?),
@@ -260,19 +263,21 @@ impl Value {
     }
 }
 
-fn number(name: &str, text: String) -> Result<Attribute, Unfit> {
+fn number(name: &str, text: String) -> Result<Attribute, RequestError> {
     if serde_json::from_str::<serde_json::Number>(&text).is_err() || text.trim() != text {
-        return Err(Unfit::invalid(format!("{name} is made no number of")));
+        return Err(RequestError::invalid(format!("{name} is made no number of")));
     }
     Ok(Attribute::Number(text))
 }
 
-fn json(name: &str, text: &str) -> Result<Attribute, Unfit> {
+fn json(name: &str, text: &str) -> Result<Attribute, RequestError> {
     let document = Document::read(text);
-    document.map(Attribute::Json).map_err(|NoJson| Unfit::invalid(format!("{name} is made no JSON of")))
+    document
+        .map(Attribute::Json)
+        .map_err(|NoJson| RequestError::invalid(format!("{name} is made no JSON of")))
 }
 
-impl Unfit {
+impl RequestError {
     pub(super) fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::Refused { reason: Reason::InvalidArgument, detail: detail.into() }
     }
@@ -301,7 +306,7 @@ impl Serialize for Attribute {
 mod tests {
     use serde_json::json;
 
-    use crate::destination::outlet::tests::{faults, refused, shown};
+    use crate::destination::aws::tests::{faults, refused, shown};
     use crate::reason::Reason;
 
     const TEXT: &str = "sqs = { queue = 'http://q', body = { at = { json = '{text}' } } }";

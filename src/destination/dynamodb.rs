@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use super::aws::{Fields, RequestError};
 use super::content::{Attribute, Members, Value, ValueKeys, rendered};
-use super::outlet::{Fields, Unfit};
 use crate::config::file::Texts;
 use crate::route::Template;
 
@@ -201,7 +201,7 @@ impl DynamoDb {
         std::iter::once(&self.table).chain(self.key.values().filter_map(Value::template)).collect()
     }
 
-    pub(super) fn row(&self, fields: &Fields<'_>) -> Result<Row, Unfit> {
+    pub(super) fn row(&self, fields: &Fields<'_>) -> Result<Row, RequestError> {
         let mut key = BTreeMap::new();
         for (name, value) in &self.key {
             // What an event lacks is left out elsewhere; without its key there is no item.
@@ -214,7 +214,7 @@ impl DynamoDb {
             Write::Update { set, add } => {
                 let (set, add) = (rendered(set, fields)?, rendered(add, fields)?);
                 if set.is_empty() && add.is_empty() {
-                    return Err(Unfit::invalid("the event has nothing of what is to be changed"));
+                    return Err(RequestError::invalid("the event has nothing of what is to be changed"));
                 }
                 let mut token = fields.id();
                 // It is made of digits and letters: each is one byte.
@@ -224,7 +224,7 @@ impl DynamoDb {
         };
         let row = Row { table: fields.render(&self.table)?, key, change };
         if row.bytes() > LARGEST_ITEM {
-            return Err(Unfit::too_large("the item is larger than a table takes: 400 KB at most"));
+            return Err(RequestError::too_large("the item is larger than a table takes: 400 KB at most"));
         }
         Ok(row)
     }
@@ -255,7 +255,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::destination::outlet::tests::{faults, parcel_of, refused, shown};
+    use crate::destination::aws::tests::{faults, refused, request_of, shown};
     use crate::reason::Reason;
 
     #[test]
@@ -286,14 +286,14 @@ mod tests {
         assert_eq!(token.len(), TOKEN);
         assert_eq!(row["change"]["update"]["set"], json!({"last": "Hello"}));
         assert_eq!(row["change"]["update"]["add"], json!({"messages": 1, "sum": 7}));
-        let again = parcel_of(settings, |event| event.publish_timestamp += 1).unwrap();
+        let again = request_of(settings, |event| event.publish_timestamp += 1).unwrap();
         assert_eq!(serde_json::to_value(again).unwrap(), row);
     }
 
     #[test]
     fn without_its_key_there_is_no_item() {
         let settings = "dynamodb = { table = 't', key = { by = '{token_id}' }, item = {} }";
-        assert_eq!(parcel_of(settings, |_| ()), Err(Unfit::Missing("token_id".to_owned())));
+        assert_eq!(request_of(settings, |_| ()), Err(RequestError::Missing("token_id".to_owned())));
         let settings = "dynamodb = { table = 't', key = { a = { number = '{text}' } }, item = {} }";
         assert_eq!(refused(settings, "x"), (Reason::InvalidArgument, "a is made no number of".to_owned()));
         let settings =
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn an_item_has_400_kilobytes() {
         let settings = "dynamodb = { table = 't', key = { a = 'b' }, item = { c = '{text}' } }";
-        assert!(parcel_of(settings, |event| event.text = "x".repeat(LARGEST_ITEM - 3)).is_ok());
+        assert!(request_of(settings, |event| event.text = "x".repeat(LARGEST_ITEM - 3)).is_ok());
         assert_eq!(refused(settings, &"x".repeat(LARGEST_ITEM - 2)).0, Reason::TooLarge);
     }
 

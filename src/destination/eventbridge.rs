@@ -8,8 +8,8 @@
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use super::aws::{Fields, RequestError};
 use super::content::{Content, ContentKeys};
-use super::outlet::{Fields, Unfit};
 use crate::config::file::Texts;
 use crate::route::Template;
 
@@ -108,7 +108,7 @@ impl EventBridge {
         [&self.bus, &self.source].into_iter().chain(&self.detail_type).collect()
     }
 
-    pub(super) fn event(&self, fields: &Fields<'_>) -> Result<BusEvent, Unfit> {
+    pub(super) fn event(&self, fields: &Fields<'_>) -> Result<BusEvent, RequestError> {
         let event = fields.context().event;
         let made = BusEvent {
             bus: fields.render(&self.bus)?,
@@ -122,7 +122,7 @@ impl EventBridge {
             time: event.event_timestamp,
         };
         if made.bytes() >= TOO_LARGE {
-            return Err(Unfit::too_large(
+            return Err(RequestError::too_large(
                 "the event is larger than a bus takes: it has to be less than 1 MB",
             ));
         }
@@ -143,7 +143,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::destination::outlet::tests::{parcel_of, refused, shown};
+    use crate::destination::aws::tests::{refused, request_of, shown};
     use crate::reason::Reason;
     use crate::webhook::tests::event;
 
@@ -182,7 +182,7 @@ mod tests {
             let expected = (Reason::InvalidArgument, "the text is no JSON object".to_owned());
             assert_eq!(refused(text, other), expected, "{other}");
         }
-        let put = parcel_of(text, |event| event.text = r#" {"a": 1}"#.to_owned()).unwrap();
+        let put = request_of(text, |event| event.text = r#" {"a": 1}"#.to_owned()).unwrap();
         assert_eq!(serde_json::to_value(put).unwrap()["detail"], r#" {"a": 1}"#);
     }
 
@@ -194,6 +194,6 @@ mod tests {
         let settings = "eventbridge = { detail = 'text' }";
         let (reason, _) = refused(settings, &object(TOO_LARGE - rest));
         assert_eq!(reason, Reason::TooLarge);
-        assert!(parcel_of(settings, |event| event.text = object(TOO_LARGE - rest - 1)).is_ok());
+        assert!(request_of(settings, |event| event.text = object(TOO_LARGE - rest - 1)).is_ok());
     }
 }

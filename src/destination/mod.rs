@@ -3,27 +3,27 @@
 //! | module | what it is for |
 //! | --- | --- |
 //! | [`topic`] | a topic of Momento |
-//! | [`outlet`] | a place of Amazon Web Services: what all of these have in common |
+//! | [`aws`] | a place of Amazon Web Services: what all of these have in common |
 //! | [`content`] | what is handed in there: texts, numbers, JSON, made of an event |
 //! | [`dynamodb`] | a table |
 //! | [`eventbridge`] | a bus |
 //! | [`sqs`] | a queue |
 //! | [`step_functions`] | a state machine |
 //!
-//! A topic is published to by a [`Publisher`]. An outlet makes a [`Parcel`] of a text and what is known of its
-//! event, which takes nothing but the settings of the route; what carries parcels is a [`Carrier`], so
+//! A topic is published to by a [`Publisher`]. An AWS destination makes an [`AwsRequest`] of a text and what is known of its
+//! event, which takes nothing but the settings of the route; what carries requests is an [`AwsSender`], so
 //! that routes can be read, checked and tried out where there is no AWS.
 
+pub mod aws;
 pub mod content;
 pub mod dynamodb;
 pub mod eventbridge;
 pub mod json;
-pub mod outlet;
 pub mod sqs;
 pub mod step_functions;
 pub mod topic;
 
-pub use outlet::{Carried, Carrier, Fields, Nowhere, Outlet, Parcel, Taken, Unfit};
+pub use aws::{Accepted, AwsDestination, AwsRequest, AwsSender, Fields, NoAws, RequestError, Sent};
 pub use topic::{Keys, MomentoPublisher, Publisher, Topic};
 
 use std::borrow::Cow;
@@ -50,7 +50,7 @@ pub enum Target<'n> {
     /// A topic of Momento.
     Topic(Topic<'n>),
     /// A place of Amazon Web Services.
-    Outlet {
+    Aws {
         /// Its kind, as a file calls it: `sqs`.
         kind: &'static str,
         /// Its name, without what tells more than that: no account, no region.
@@ -64,7 +64,7 @@ impl Target<'_> {
     pub const fn topic(&self) -> Option<&Topic<'_>> {
         match self {
             Self::Topic(topic) => Some(topic),
-            Self::Outlet { .. } => None,
+            Self::Aws { .. } => None,
         }
     }
 
@@ -78,7 +78,7 @@ impl Target<'_> {
                 map.serialize_entry("cache", cache)?;
                 map.serialize_entry("topic", topic)
             }
-            Self::Outlet { kind, name } => {
+            Self::Aws { kind, name } => {
                 map.serialize_entry("kind", kind)?;
                 map.serialize_entry("name", name)
             }
@@ -91,7 +91,7 @@ impl fmt::Display for Target<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Topic(topic) => f.write_str(&topic.topic),
-            Self::Outlet { kind, name } => write!(f, "{kind} {name}"),
+            Self::Aws { kind, name } => write!(f, "{kind} {name}"),
         }
     }
 }

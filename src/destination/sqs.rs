@@ -11,8 +11,8 @@ use momento_webhook::Event;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use super::aws::{Fields, RequestError, fitting};
 use super::content::{Content, ContentKeys};
-use super::outlet::{Fields, Unfit, fitting};
 use crate::config::file::Texts;
 use crate::route::Template;
 
@@ -155,7 +155,7 @@ impl Sqs {
         [Some(queue), group.as_ref(), deduplication.as_ref()].into_iter().flatten().collect()
     }
 
-    pub(super) fn message(&self, fields: &Fields<'_>) -> Result<QueueMessage, Unfit> {
+    pub(super) fn message(&self, fields: &Fields<'_>) -> Result<QueueMessage, RequestError> {
         let queue = fields.render(&self.queue)?;
         let is_fifo = is_fifo(&queue);
         let group = match &self.group {
@@ -183,18 +183,18 @@ impl Sqs {
 
 impl QueueMessage {
     /// Whether a queue takes it, as far as that is to be told without asking.
-    fn check(&self) -> Result<(), Unfit> {
+    fn check(&self) -> Result<(), RequestError> {
         if self.body.is_empty() {
-            return Err(Unfit::invalid("the text is empty, and a queue takes no empty message"));
+            return Err(RequestError::invalid("the text is empty, and a queue takes no empty message"));
         }
         let mut texts = self.attributes.values().chain([&self.body]);
         if texts.any(|text| !text.chars().all(is_taken)) {
-            return Err(Unfit::invalid("there is a character in it that a queue does not take"));
+            return Err(RequestError::invalid("there is a character in it that a queue does not take"));
         }
         let attribute = |(name, text): (&String, &String)| name.len() + ATTRIBUTE_TYPE.len() + text.len();
         let bytes = self.body.len() + self.attributes.iter().map(attribute).sum::<usize>();
         if bytes > LARGEST_MESSAGE {
-            return Err(Unfit::too_large("the message is larger than a queue takes: 1 MiB at most"));
+            return Err(RequestError::too_large("the message is larger than a queue takes: 1 MiB at most"));
         }
         Ok(())
     }
@@ -253,7 +253,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::destination::outlet::tests::{faults, parcel_of, refused, shown};
+    use crate::destination::aws::tests::{faults, refused, request_of, shown};
     use crate::reason::Reason;
 
     #[test]
@@ -284,9 +284,9 @@ mod tests {
         let message = shown(settings);
         assert_eq!(message["group"], "chat#friends-publish");
         assert_eq!(message["deduplication"].as_str().unwrap().len(), 64);
-        let again = parcel_of(settings, |event| event.publish_timestamp += 1).unwrap();
+        let again = request_of(settings, |event| event.publish_timestamp += 1).unwrap();
         assert_eq!(serde_json::to_value(again).unwrap(), message);
-        let other = parcel_of(settings, |event| event.topic_sequence_number += 1).unwrap();
+        let other = request_of(settings, |event| event.topic_sequence_number += 1).unwrap();
         assert_ne!(serde_json::to_value(other).unwrap()["deduplication"], message["deduplication"]);
         let own = shown(
             "sqs = { queue = 'https://q/1.fifo', group = '{room}', deduplication = '{room} {topic_sequence_number}' }",
@@ -301,7 +301,7 @@ mod tests {
             "sqs = { queue = 'https://q/{text}', deduplication = '{event_id}', delay_seconds = 3 }";
         assert!(faults(settings)[0].contains("there is no {text}"), "names are made of four fields");
         let settings = settings.replace("{text}", "{cache}");
-        let fifo = parcel_of(&settings, |event| event.cache = "a.fifo".to_owned()).unwrap();
+        let fifo = request_of(&settings, |event| event.cache = "a.fifo".to_owned()).unwrap();
         let fifo = serde_json::to_value(fifo).unwrap();
         assert!(fifo["deduplication"].is_string() && fifo["delay_seconds"].is_null(), "{fifo}");
         let standard = shown(&settings);
@@ -314,15 +314,15 @@ mod tests {
         let empty = "the text is empty, and a queue takes no empty message";
         assert_eq!(refused(settings, ""), (Reason::InvalidArgument, empty.to_owned()));
         let event = "sqs = { queue = 'https://q/1', body = 'event' }";
-        assert!(parcel_of(event, |event| event.text = String::new()).is_ok());
+        assert!(request_of(event, |event| event.text = String::new()).is_ok());
         for char in ["\0", "\u{b}", "\u{1f}", "\u{fffe}", "\u{ffff}"] {
             assert_eq!(refused(settings, char).0, Reason::InvalidArgument, "{char:?}");
         }
         let text = "\t\n\r \u{7f}\u{d7ff}\u{e000}\u{fffd}\u{10000}\u{10ffff}";
-        assert!(parcel_of(settings, |event| event.text = text.to_owned()).is_ok());
+        assert!(request_of(settings, |event| event.text = text.to_owned()).is_ok());
         // `room`, `String`, `friends`.
         let rest = 4 + 6 + 7;
-        assert!(parcel_of(settings, |event| event.text = "x".repeat(LARGEST_MESSAGE - rest)).is_ok());
+        assert!(request_of(settings, |event| event.text = "x".repeat(LARGEST_MESSAGE - rest)).is_ok());
         assert_eq!(refused(settings, &"x".repeat(LARGEST_MESSAGE - rest + 1)).0, Reason::TooLarge);
     }
 

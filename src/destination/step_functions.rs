@@ -8,8 +8,8 @@
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use super::aws::{Fields, RequestError, fitting};
 use super::content::{Content, ContentKeys};
-use super::outlet::{Fields, Unfit, fitting};
 use crate::config::file::Texts;
 use crate::route::Template;
 
@@ -84,10 +84,12 @@ impl StepFunctions {
         std::iter::once(&self.state_machine).chain(&self.name).collect()
     }
 
-    pub(super) fn execution(&self, fields: &Fields<'_>) -> Result<Execution, Unfit> {
+    pub(super) fn execution(&self, fields: &Fields<'_>) -> Result<Execution, RequestError> {
         let input = self.input.render_json(fields, false)?;
         if input.len() > LARGEST_INPUT {
-            return Err(Unfit::too_large("the input is larger than an execution takes: 256 KiB at most"));
+            return Err(RequestError::too_large(
+                "the input is larger than an execution takes: 256 KiB at most",
+            ));
         }
         Ok(Execution {
             state_machine: fields.render(&self.state_machine)?,
@@ -111,7 +113,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::destination::outlet::tests::{faults, parcel_of, refused, shown};
+    use crate::destination::aws::tests::{faults, refused, request_of, shown};
     use crate::reason::Reason;
     use crate::webhook::tests::event;
 
@@ -129,7 +131,7 @@ mod tests {
         assert!(name.len() == 64 && name.chars().all(is_of_name), "{name}");
         // The same at each delivery, whatever a transform makes of the text.
         let again = |change: fn(&mut momento_webhook::Event)| {
-            serde_json::to_value(parcel_of(&with(""), change).unwrap()).unwrap()["name"].clone()
+            serde_json::to_value(request_of(&with(""), change).unwrap()).unwrap()["name"].clone()
         };
         assert_eq!(again(|event| event.publish_timestamp += 1), started["name"]);
         assert_eq!(again(|event| event.text.push('!')), started["name"]);
@@ -155,9 +157,9 @@ mod tests {
         assert_eq!(shown(&with(", input = { room = '{room}' }"))["input"], r#"{"room":"friends"}"#);
         let text = with(", input = 'text'");
         assert_eq!(refused(&text, "Hello"), (Reason::InvalidArgument, "the text is no JSON".to_owned()));
-        assert!(parcel_of(&text, |event| event.text = "[1]".to_owned()).is_ok());
+        assert!(request_of(&text, |event| event.text = "[1]".to_owned()).is_ok());
         let json = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
-        assert!(parcel_of(&text, |event| event.text = json(LARGEST_INPUT)).is_ok());
+        assert!(request_of(&text, |event| event.text = json(LARGEST_INPUT)).is_ok());
         assert_eq!(refused(&text, &json(LARGEST_INPUT + 1)).0, Reason::TooLarge);
     }
 

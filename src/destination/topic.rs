@@ -397,6 +397,6 @@ mod tests {
     #[test]
     fn a_broken_connection_is_passing_though_the_sdk_calls_it_a_limit() {
         let reason = of(Status::internal("h2 protocol error: error reading a body from connection"));
-        assert!(reason.is_passing(), "{reason:?}");
+        assert!(reason.is_transient(), "{reason:?}");
     }
 }

@@ -14,8 +14,8 @@ use momento_webhook::{Event, Verified};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use crate::destination::outlet::short;
-use crate::destination::{Outlet, Target, Topic};
+use crate::destination::aws::short;
+use crate::destination::{AwsDestination, Target, Topic};
 use crate::names::{CacheName, TopicName};
 use crate::transform::{Context, Stage, Tree};
 
@@ -84,7 +84,7 @@ pub enum To {
     /// To a topic of Momento.
     Topic(Outbound),
     /// To a place of Amazon Web Services.
-    Outlet(Box<Outlet>),
+    Aws(Box<AwsDestination>),
 }
 
 /// A topic of Momento, as a route names it.
@@ -316,7 +316,7 @@ impl To {
     pub const fn topic(&self) -> Option<&Outbound> {
         match self {
             Self::Topic(topic) => Some(topic),
-            Self::Outlet(_) => None,
+            Self::Aws(_) => None,
         }
     }
 
@@ -325,7 +325,7 @@ impl To {
     pub fn templates(&self) -> Vec<&Template> {
         match self {
             Self::Topic(Outbound { cache, topic }) => std::iter::once(topic).chain(cache).collect(),
-            Self::Outlet(outlet) => outlet.templates(),
+            Self::Aws(aws_destination) => aws_destination.templates(),
         }
     }
 }
@@ -335,7 +335,9 @@ impl fmt::Display for To {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Topic(Outbound { topic, .. }) => topic.fmt(f),
-            Self::Outlet(outlet) => write!(f, "{} {}", outlet.kind(), short(&outlet.name().to_string())),
+            Self::Aws(aws_destination) => {
+                write!(f, "{} {}", aws_destination.kind(), short(&aws_destination.name().to_string()))
+            }
         }
     }
 }
@@ -426,12 +428,12 @@ fn planned<'r>(
                 }
             }
         }
-        To::Outlet(outlet) => {
-            let (name, missing) = match outlet.name().render(value) {
+        To::Aws(aws_destination) => {
+            let (name, missing) = match aws_destination.name().render(value) {
                 Ok(name) => (name, None),
-                Err(missing) => (Cow::Owned(outlet.name().to_string()), Some(missing.name)),
+                Err(missing) => (Cow::Owned(aws_destination.name().to_string()), Some(missing.name)),
             };
-            (Target::Outlet { kind: outlet.kind(), name: shortened(name) }, missing)
+            (Target::Aws { kind: aws_destination.kind(), name: shortened(name) }, missing)
         }
     };
     Planned { target, missing }

@@ -62,7 +62,7 @@ impl Kept {
 
     /// Whether the version before may be known in a moment. One that cannot be read for good is none.
     fn is_half(&self) -> bool {
-        self.previous.as_ref().is_err_and(|error| error.reason.is_passing())
+        self.previous.as_ref().is_err_and(|error| error.reason.is_transient())
     }
 }
 

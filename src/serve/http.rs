@@ -20,8 +20,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::DRAIN;
-use crate::answer::{Outcome, Refusal};
 use crate::destination::Publisher;
+use crate::response::{Outcome, Refusal};
 use crate::webhook::{Clock, Inbound, MAX_BODY, TIME_TO_ANSWER, Webhook};
 
 /// How much of a body that is too large is still read, so that its sender gets to see the answer

@@ -28,9 +28,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::DRAIN;
 use super::batch::{Batch, BatchResponse};
-use crate::answer::Refusal;
 use crate::config::Source;
 use crate::destination::Publisher;
+use crate::response::Refusal;
 use crate::trace::TraceContext;
 use crate::webhook::{Clock, Inbound, TIME_TO_ANSWER, Webhook};
 

@@ -13,14 +13,14 @@
 mod amazon;
 mod answers;
 #[cfg(feature = "aws")]
+mod aws_destinations;
+#[cfg(feature = "aws")]
 mod chat;
 #[cfg(feature = "aws")]
 mod dead_letters;
 mod faults;
 mod hostile;
 mod lifecycle;
-#[cfg(feature = "aws")]
-mod outlets;
 mod routes;
 #[cfg(feature = "aws")]
 mod secrets;

@@ -112,7 +112,7 @@ impl<C: Clock> Deliverer<C> {
                 Err(failure) => failure,
             };
             let max_attempts = self.retry.max_attempts;
-            if attempt >= max_attempts || !failure.is_passing() {
+            if attempt >= max_attempts || !failure.is_transient() {
                 return Err(Undelivered { failure, attempts: attempt });
             }
             let pause = self.retry.pause(attempt, &mut rand::rng()).max(failure.retry_after());
@@ -139,7 +139,7 @@ impl<C: Clock> Deliverer<C> {
 impl Failure {
     /// Whether the same event may be taken at another try.
     #[must_use]
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Post(_) => true,
             Self::Signature(_) => false,
@@ -222,9 +222,9 @@ mod tests {
             (503, true),
             (504, true),
         ] {
-            assert_eq!(answer(status, None).is_passing(), passing, "{status}");
+            assert_eq!(answer(status, None).is_transient(), passing, "{status}");
         }
-        assert!(Failure::Post(PostError::TimedOut(RETRY.attempt_timeout)).is_passing());
+        assert!(Failure::Post(PostError::TimedOut(RETRY.attempt_timeout)).is_transient());
     }
 
     #[test]

@@ -642,9 +642,8 @@ mod tests {
             assert!(message.contains("many times larger"), "{by}: {message}");
         }
         // What is set in one turn of a loop is not there in the next: the check relies on it.
-        let carried =
-            "{% set a = 'x' %}{% for n in [1, 2, 3] %}{% set a = a ~ a %}{{ a }} {% endfor %}{{ a }}";
-        assert_eq!(filled(carried, "").unwrap(), "xx xx xx x");
+        let sent = "{% set a = 'x' %}{% for n in [1, 2, 3] %}{% set a = a ~ a %}{{ a }} {% endfor %}{{ a }}";
+        assert_eq!(filled(sent, "").unwrap(), "xx xx xx x");
         // A number of many digits is short as it is written.
         let numbers = format!("[{}]", vec!["1e300"; 40_000].join(","));
         assert!(

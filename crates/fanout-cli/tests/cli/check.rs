@@ -346,7 +346,7 @@ async fn a_hostile_topic_stays_in_its_label() {
     assert_eq!(dot.out.lines().count(), 7, "{}", dot.out);
 }
 
-const OUTLETS: &str = r#"
+const AWS_DESTINATIONS: &str = r#"
 [[routes]]
 topic = "{room}-publish"
 
@@ -363,7 +363,7 @@ eventbridge = { detail = "text" }
 
 #[tokio::test]
 async fn what_is_no_topic_is_shown_too() {
-    let file = File::new("outlets", OUTLETS);
+    let file = File::new("aws_destinations", AWS_DESTINATIONS);
     let ended = end(fanout(&["check", file.name()])).await.assert_code(0);
     for part in [
         "->         sqs orders.fifo      uppercase\n",
@@ -383,7 +383,7 @@ async fn what_is_no_topic_is_shown_too() {
 
 #[tokio::test]
 async fn what_would_be_sent_of_an_event_is_shown() {
-    let file = File::new("sent", OUTLETS);
+    let file = File::new("sent", AWS_DESTINATIONS);
     let event = br#"{"cache": "c", "topic": "lobby-publish", "text": "Hi", "topic_sequence_number": 7}"#;
     let ended = end_with(fanout(&["check", file.name(), "--event", "-"]), event).await.assert_code(1);
     let body = r#"{"queue":"https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo","body":"HI","group":"c#lobby-publish","deduplication":"7"}"#;

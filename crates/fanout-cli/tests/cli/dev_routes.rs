@@ -288,7 +288,7 @@ async fn a_function_elsewhere_is_told_of_the_file() {
     assert_eq!(environment.as_array().unwrap().len(), 4);
 }
 
-const OUTLETS: &str = r#"
+const AWS_DESTINATIONS: &str = r#"
 [[routes]]
 topic = "in"
 destinations = [
@@ -300,17 +300,18 @@ destinations = [
 
 #[tokio::test]
 async fn what_is_for_no_topic_is_shown_and_sent_only_where_that_is_asked_for() {
-    let file = File::new("outlets", OUTLETS);
+    let file = File::new("aws_destinations", AWS_DESTINATIONS);
     let aws = AwsServer::start().await.unwrap();
     let flags = ["dev", "--config", file.path(), "--json", "--send", "Hello"];
-    let parcel = json!({"queue": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders", "body": "HELLO"});
+    let request =
+        json!({"queue": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders", "body": "HELLO"});
     for (is_sent, more) in [(false, &[][..]), (true, &["--aws"])] {
         let mut command = fanout(&[&flags[..], more].concat());
         command.envs(aws.environment());
         let ended = end(command).await.assert_code(0);
         let handed_in = ended.events("handed_in");
         assert_eq!(handed_in.len(), 1, "{ended:#?}");
-        assert_eq!((&handed_in[0]["sent"], &handed_in[0]["what"]), (&json!(is_sent), &parcel));
+        assert_eq!((&handed_in[0]["sent"], &handed_in[0]["what"]), (&json!(is_sent), &request));
         assert_eq!(handed_in[0]["name"], "orders");
         let dropped = &ended.events("dropped")[0];
         assert_eq!((&dropped["kind"], &dropped["name"]), (&json!("eventbridge"), &json!("default")));
@@ -321,7 +322,7 @@ async fn what_is_for_no_topic_is_shown_and_sent_only_where_that_is_asked_for() {
 
 #[tokio::test]
 async fn people_are_told_what_is_not_sent() {
-    let file = File::new("not-sent", OUTLETS);
+    let file = File::new("not-sent", AWS_DESTINATIONS);
     let ended = end(fanout(&["dev", "--config", file.path(), "--send", "an order"])).await.assert_code(0);
     for part in [
         "          what is for no topic is shown and not sent; --aws sends it\n",

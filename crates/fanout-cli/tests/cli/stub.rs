@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use topic_fanout::config::Config;
-use topic_fanout::journal::Journal;
+use topic_fanout::request_log::RequestLog;
 
 use crate::harness::SECRET;
 
@@ -113,7 +113,7 @@ impl RealFunction {
         let config = Config::read(&source, &transforms).unwrap();
         let cloud = topic_fanout::cloud::Cloud::default();
         let complete = cloud.complete(config, &transforms).await.unwrap();
-        let webhook = Arc::new(topic_fanout::run::build(complete, &cloud, Journal::Off).unwrap());
+        let webhook = Arc::new(topic_fanout::run::build(complete, &cloud, RequestLog::Off).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let mut tasks = JoinSet::new();

@@ -29,7 +29,7 @@ enum Kind {
     Topic,
     Transform,
     /// What is no topic.
-    Outlet,
+    AwsDestination,
 }
 
 /// From one node to another, by their places.
@@ -54,7 +54,7 @@ type Name = (Option<String>, String);
 impl Drawing {
     pub(super) fn new(outline: &Outline<'_>) -> Self {
         let mut drawing = Self::default();
-        let (mut topics, mut outlets) = (HashMap::new(), HashMap::new());
+        let (mut topics, mut aws_destinations) = (HashMap::new(), HashMap::new());
         for outlined in &outline.outlined {
             let inbound = outlined.route.inbound();
             let from = drawing.topic(&mut topics, (cache_of(inbound), inbound.to_string()));
@@ -64,7 +64,7 @@ impl Drawing {
                 .map(|way| {
                     let to = way.destination;
                     if to.to.topic().is_none() {
-                        return drawing.outlet(&mut outlets, to.to.to_string());
+                        return drawing.aws_destination(&mut aws_destinations, to.to.to_string());
                     }
                     drawing.topic(&mut topics, (cache_to(inbound, to), to.to.to_string()))
                 })
@@ -96,12 +96,12 @@ impl Drawing {
     }
 
     /// The node of a place that is no topic.
-    fn outlet(&mut self, outlets: &mut HashMap<String, usize>, name: String) -> usize {
-        if let Some(node) = outlets.get(&name) {
+    fn aws_destination(&mut self, aws_destinations: &mut HashMap<String, usize>, name: String) -> usize {
+        if let Some(node) = aws_destinations.get(&name) {
             return *node;
         }
-        let node = self.node(Kind::Outlet, Printable(&name).to_string());
-        outlets.insert(name, node);
+        let node = self.node(Kind::AwsDestination, Printable(&name).to_string());
+        aws_destinations.insert(name, node);
         node
     }
 
@@ -157,7 +157,7 @@ impl Drawing {
             let (open, close) = match node.kind {
                 Kind::Topic => ("([", "])"),
                 Kind::Transform => ("[", "]"),
-                Kind::Outlet => ("[(", ")]"),
+                Kind::AwsDestination => ("[(", ")]"),
             };
             let _ = write!(source, "\n    n{place}{open}\"{}\"{close}", for_mermaid(&node.label));
         }
@@ -180,7 +180,7 @@ impl Drawing {
             let style = match node.kind {
                 Kind::Topic => ", style=rounded",
                 Kind::Transform => "",
-                Kind::Outlet => ", shape=cylinder",
+                Kind::AwsDestination => ", shape=cylinder",
             };
             let _ = write!(source, "\n    n{place} [label=\"{}\"{style}];", for_dot(&node.label));
         }

@@ -77,7 +77,7 @@ fn tell_event(event: &Event, output: &mut Output) -> Result<(), Error> {
 fn target(target: &Target<'_>) -> String {
     match target {
         Target::Topic(Topic { cache, topic }) => named(cache, topic),
-        Target::Outlet { .. } => Printable(&target.to_string()).to_string(),
+        Target::Aws { .. } => Printable(&target.to_string()).to_string(),
     }
 }
 
@@ -85,7 +85,7 @@ fn target(target: &Target<'_>) -> String {
 fn names(target: &Target<'_>) -> Value {
     match target {
         Target::Topic(Topic { cache, topic }) => json!({"cache": cache, "topic": topic}),
-        Target::Outlet { kind, name } => json!({"kind": kind, "name": name}),
+        Target::Aws { kind, name } => json!({"kind": kind, "name": name}),
     }
 }
 
@@ -169,10 +169,10 @@ impl Teller<'_> {
                 }
                 lines
             }
-            End::HandedIn(parcel) => {
-                vec![format!("=> would be sent to {}", Printable(&parcel.to_string()))]
+            End::HandedIn(request) => {
+                vec![format!("=> would be sent to {}", Printable(&request.to_string()))]
             }
-            End::Unfit { reason, detail } => {
+            End::RequestError { reason, detail } => {
                 vec![format!(
                     "=> would be refused, and to try again not help ({reason}: {})",
                     Printable(detail)
@@ -182,7 +182,7 @@ impl Teller<'_> {
                 vec![format!("=> would be dropped by {}: {}", Printable(transform), Printable(reason))]
             }
             End::Failed { transform, reason, detail } => {
-                let then = if reason.is_passing() {
+                let then = if reason.is_transient() {
                     "would fail, and the sender try again"
                 } else {
                     "would be refused, and to try again not help"
@@ -214,15 +214,15 @@ impl Teller<'_> {
                     let next = self.next(&planned.target).map(|next| next.line);
                     json!({"status": "published", "text": text, "next_line": next})
                 }
-                End::HandedIn(parcel) => json!({"status": "published", "sent": parcel}),
-                End::Unfit { reason, detail } => {
+                End::HandedIn(request) => json!({"status": "published", "sent": request}),
+                End::RequestError { reason, detail } => {
                     json!({"status": "refused", "reason": reason, "detail": detail})
                 }
                 End::Dropped { transform, reason } => {
                     json!({"status": "dropped", "transform": transform, "reason": reason})
                 }
                 End::Failed { transform, reason, detail } => {
-                    let status = if reason.is_passing() { "failed" } else { "refused" };
+                    let status = if reason.is_transient() { "failed" } else { "refused" };
                     json!({"status": status, "transform": transform, "reason": reason, "detail": detail})
                 }
                 End::Unnamed { missing } => {

@@ -42,7 +42,7 @@ fn rows(outlined: &Outlined<'_>) -> Vec<[String; 7]> {
         let to = cache(cache_to(inbound, way.destination), same.to_owned());
         let to_topic = match &way.destination.to {
             To::Topic(to) => Quoted(&to.topic.to_string()).to_string(),
-            To::Outlet(_) => Printable(&way.destination.to.to_string()).to_string(),
+            To::Aws(_) => Printable(&way.destination.to.to_string()).to_string(),
         };
         [line, from, topic, "->".to_owned(), to, to_topic, chain(way)]
     };
@@ -109,8 +109,8 @@ fn route_as_json(outline: &Outline<'_>, outlined: &Outlined<'_>) -> Value {
                 "cache": cache_to(inbound, way.destination), "topic": to.topic.to_string(),
                 "transforms": transforms, "next_lines": next,
             }),
-            To::Outlet(outlet) => json!({
-                "kind": outlet.kind(), "name": outlet.name().to_string(), "transforms": transforms, "next_lines": next,
+            To::Aws(aws_destination) => json!({
+                "kind": aws_destination.kind(), "name": aws_destination.name().to_string(), "transforms": transforms, "next_lines": next,
             }),
         }
     };

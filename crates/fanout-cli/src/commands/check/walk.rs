@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use momento_webhook::{Event, Millis, SigningSecret, Verified, momento};
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
-use topic_fanout::destination::{Fields, Outlet, Parcel, Unfit};
+use topic_fanout::destination::{AwsDestination, AwsRequest, Fields, RequestError};
 use topic_fanout::reason::Reason;
 use topic_fanout::route::{Destination, Plan, To};
 use topic_fanout::transform::{Message, OnFailure, Stage, TransformError, Transformed};
@@ -55,11 +55,11 @@ pub(super) enum End<'o> {
     /// Nothing is, because this transform failed.
     Failed { transform: &'o str, reason: Reason, detail: String },
     /// This is handed in, where there is no topic.
-    HandedIn(Box<Parcel>),
+    HandedIn(Box<AwsRequest>),
     /// Nothing is, because the event has no such field.
     Unnamed { missing: String },
     /// Nothing is, because the text is none for that place.
-    Unfit { reason: Reason, detail: String },
+    RequestError { reason: Reason, detail: String },
 }
 
 impl End<'_> {
@@ -108,18 +108,27 @@ pub(super) async fn walk<'o>(plan: &Plan<'_>, outlined: &Outlined<'o>) -> Vec<Wa
         let end = end.unwrap_or_else(|| match (&planned.missing, &way.destination.to) {
             (Some(missing), _) => End::Unnamed { missing: missing.clone() },
             (None, To::Topic(_)) => End::Published(message.text.into_owned()),
-            (None, To::Outlet(outlet)) => handed_in(way.destination, outlet, plan, &message.text),
+            (None, To::Aws(aws_destination)) => {
+                handed_in(way.destination, aws_destination, plan, &message.text)
+            }
         });
         walked.push(Walked { steps, end });
     }
     walked
 }
 
-fn handed_in<'o>(destination: &Destination, outlet: &Outlet, plan: &Plan<'_>, text: &str) -> End<'o> {
-    match outlet.parcel(&Fields::new(&plan.context(Instant::now()), destination, text)) {
-        Ok(parcel) => End::HandedIn(Box::new(parcel)),
-        Err(Unfit::Missing(missing)) => End::Unnamed { missing },
-        Err(Unfit::Refused { reason, detail }) => End::Unfit { reason, detail: detail.into_owned() },
+fn handed_in<'o>(
+    destination: &Destination,
+    aws_destination: &AwsDestination,
+    plan: &Plan<'_>,
+    text: &str,
+) -> End<'o> {
+    match aws_destination.request(&Fields::new(&plan.context(Instant::now()), destination, text)) {
+        Ok(request) => End::HandedIn(Box::new(request)),
+        Err(RequestError::Missing(missing)) => End::Unnamed { missing },
+        Err(RequestError::Refused { reason, detail }) => {
+            End::RequestError { reason, detail: detail.into_owned() }
+        }
     }
 }
 
@@ -200,7 +209,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use topic_fanout::destination::{DeliveryError, Publisher, Topic};
-    use topic_fanout::fan_out::{FanOut, Outcome};
+    use topic_fanout::fan_out::{DeliveryOutcome, FanOut};
     use topic_fanout::retry::RetryPolicy;
 
     use super::super::outline::Outline;
@@ -246,17 +255,18 @@ mod tests {
         assert_eq!((walked.len(), texts.len()), (8, 5));
         for ((walked, outcome), planned) in walked.iter().zip(&outcomes).zip(plan.destinations()) {
             let same = match (&walked.end, outcome) {
-                (End::Published(text), Outcome::Published { .. }) => {
+                (End::Published(text), DeliveryOutcome::Published { .. }) => {
                     texts.contains(&(planned.target.to_string(), text.clone()))
                 }
-                (End::Dropped { transform, reason }, Outcome::Dropped { transform: other, reason: why }) => {
-                    (*transform, reason) == (other.as_str(), why)
-                }
+                (
+                    End::Dropped { transform, reason },
+                    DeliveryOutcome::Dropped { transform: other, reason: why },
+                ) => (*transform, reason) == (other.as_str(), why),
                 (
                     End::Failed { transform, reason, detail },
-                    Outcome::NotTransformed { transform: other, reason: why, detail: said },
+                    DeliveryOutcome::NotTransformed { transform: other, reason: why, detail: said },
                 ) => (*transform, reason, detail.as_str()) == (other.as_str(), why, said.as_ref()),
-                (End::Unnamed { missing }, Outcome::Unnamed { missing: other }) => missing == other,
+                (End::Unnamed { missing }, DeliveryOutcome::Unnamed { missing: other }) => missing == other,
                 _ => false,
             };
             assert!(same, "{walked:?} and {outcome:?}");

@@ -11,10 +11,10 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use topic_fanout::destination::{
-    Carried, Carrier, DeliveryError, MomentoPublisher, Parcel, Publisher, Taken, Topic,
+    Accepted, AwsRequest, AwsSender, DeliveryError, MomentoPublisher, Publisher, Sent, Topic,
 };
 use topic_fanout::fan_out::FanOut;
-use topic_fanout::journal::Journal;
+use topic_fanout::request_log::RequestLog;
 use topic_fanout::retry::RetryPolicy;
 use topic_fanout::serve;
 use topic_fanout::webhook::Webhook;
@@ -51,28 +51,28 @@ impl Publisher for Telling {
 
 /// Tells what is handed in where there is no topic, and hands it in where that is asked for.
 #[derive(Debug)]
-struct TellingCarrier {
-    aws: Option<Arc<dyn Carrier>>,
+struct RecordingSender {
+    aws: Option<Arc<dyn AwsSender>>,
     happen: UnboundedSender<Happening>,
 }
 
-impl Carrier for TellingCarrier {
-    fn carry<'c>(
+impl AwsSender for RecordingSender {
+    fn send<'c>(
         &'c self,
-        parcel: &'c Parcel,
+        request: &'c AwsRequest,
         trace: Option<&'c str>,
         deadline: Instant,
-    ) -> BoxFuture<'c, Carried> {
+    ) -> BoxFuture<'c, Sent> {
         Box::pin(async move {
-            let carried = match &self.aws {
-                Some(aws) => aws.carry(parcel, trace, deadline).await,
-                None => Carried { attempts: 1, result: Ok(Taken::New) },
+            let sent = match &self.aws {
+                Some(aws) => aws.send(request, trace, deadline).await,
+                None => Sent { attempts: 1, result: Ok(Accepted::Created) },
             };
-            if carried.result.is_ok() {
-                let parcel = Box::new(parcel.clone());
-                let _ = self.happen.send(Happening::HandingIn { parcel, is_sent: self.aws.is_some() });
+            if sent.result.is_ok() {
+                let request = Box::new(request.clone());
+                let _ = self.happen.send(Happening::HandingIn { request, is_sent: self.aws.is_some() });
             }
-            carried
+            sent
         })
     }
 }
@@ -92,9 +92,9 @@ impl Function {
         }
         let retry = RetryPolicy::PUBLISH;
         let publisher = service.publisher_within(retry.attempt_timeout)?;
-        let carrier = TellingCarrier { aws: plan.carrier(), happen: happen.clone() };
-        let fan_out = FanOut::new(Telling { publisher, happen }, retry).with_carrier(Arc::new(carrier));
-        let webhook = Webhook::new(plan.signing()?, plan.routes.clone(), fan_out, Journal::Off);
+        let sender = RecordingSender { aws: plan.sender(), happen: happen.clone() };
+        let fan_out = FanOut::new(Telling { publisher, happen }, retry).with_sender(Arc::new(sender));
+        let webhook = Webhook::new(plan.signing()?, plan.routes.clone(), fan_out, RequestLog::Off);
 
         let port = plan.function.function_port;
         let taken = |error| Error::System(format!("cannot listen on port {port}"), error);

@@ -49,7 +49,7 @@ pub(super) enum To {
     /// To the topic in this place.
     Place(usize),
     /// To a place that is no topic, by its kind and its name.
-    Outlet(String),
+    Aws(String),
     /// To a topic that cannot be subscribed to.
     Unknown {
         /// Its name, as the routes have it.
@@ -121,7 +121,7 @@ impl Network {
     /// Where a destination is; it gets a place where it has none yet.
     fn to(&mut self, destination: &Destination, planned: &Planned<'_>, is_token_known: bool) -> To {
         let Target::Topic(target) = &planned.target else {
-            return To::Outlet(destination.to.to_string());
+            return To::Aws(destination.to.to_string());
         };
         let mut names = destination.to.templates().into_iter().flat_map(Template::names);
         let is_changing = |name: &&str| OF_A_MESSAGE.contains(name) && !(is_token_known && *name == TOKEN_ID);
@@ -180,7 +180,7 @@ impl Network {
         let ways = self.topic(place).and_then(|topic| topic.ways.as_deref()).unwrap_or_default();
         let place = |way: &Way| match way.to {
             To::Place(place) => Some(place),
-            To::Outlet(_) | To::Unknown { .. } => None,
+            To::Aws(_) | To::Unknown { .. } => None,
         };
         ways.iter().filter_map(place).collect()
     }
@@ -207,7 +207,7 @@ impl Network {
     /// What is not subscribed to, and why.
     pub(super) fn notes(&self) -> Vec<String> {
         let note = |way: &Way| match &way.to {
-            To::Place(_) | To::Outlet(_) => None,
+            To::Place(_) | To::Aws(_) => None,
             To::Unknown { topic, why } => {
                 Some(format!("{} cannot be subscribed to in advance: {why}", Quoted(topic)))
             }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use rand::Rng as _;
 use topic_fanout::cloud::Cloud;
 use topic_fanout::config::{Config, ConfigErrors, RoutesConfig, SigningConfig, file};
-use topic_fanout::destination::Carrier;
+use topic_fanout::destination::AwsSender;
 use topic_fanout::names::{CacheName, TopicName};
 use topic_fanout::route::{Destination, Route, Routes, Template, Topics};
 use topic_fanout::transform::{Stage, Transforms};
@@ -117,8 +117,8 @@ impl Plan {
     }
 
     /// What hands in where there is no topic, if that is to be done.
-    pub(super) fn carrier(&self) -> Option<Arc<dyn Carrier>> {
-        (self.translations == Translations::Amazon).then(|| Cloud::default().carrier())
+    pub(super) fn sender(&self) -> Option<Arc<dyn AwsSender>> {
+        (self.translations == Translations::Amazon).then(|| Cloud::default().sender())
     }
 
     /// Whether anything goes where there is no topic.

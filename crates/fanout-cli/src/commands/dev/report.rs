@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::json;
-use topic_fanout::destination::Parcel;
+use topic_fanout::destination::AwsRequest;
 
 use super::answer::Outcome;
 use super::function::Function;
@@ -74,7 +74,7 @@ impl Report<'_> {
                 if function.is_in_process() && plan.translates() {
                     self.line("", format_args!("{}", plan.translations.described()))?;
                 }
-                if function.is_in_process() && plan.leaves_momento() && plan.carrier().is_none() {
+                if function.is_in_process() && plan.leaves_momento() && plan.sender().is_none() {
                     self.line(
                         "",
                         format_args!("what is for no topic is shown and not sent; --aws sends it"),
@@ -119,7 +119,7 @@ impl Report<'_> {
             for way in ways {
                 let to = match &way.to {
                     To::Place(place) => network.name(*place),
-                    To::Outlet(outlet) => Printable(outlet).to_string(),
+                    To::Aws(aws_destination) => Printable(aws_destination).to_string(),
                     To::Unknown { topic, .. } => Quoted(topic).to_string(),
                 };
                 let chain = if way.chain.is_empty() { "as it is".to_owned() } else { way.chain.join(", ") };
@@ -264,15 +264,15 @@ impl Report<'_> {
     }
 
     /// The function has something for a place that is no topic.
-    pub(super) fn handing_in(&mut self, parcel: &Parcel, is_sent: bool) -> Told {
+    pub(super) fn handing_in(&mut self, request: &AwsRequest, is_sent: bool) -> Told {
         match self.style {
             Style::Json => self.json(&json!({
-                "event": "handed_in", "kind": parcel.kind(), "name": parcel.name(), "sent": is_sent,
-                "what": parcel,
+                "event": "handed_in", "kind": request.kind(), "name": request.name(), "sent": is_sent,
+                "what": request,
             })),
             Style::Human | Style::Quiet => {
                 let label = if is_sent { "sent" } else { "not sent" };
-                self.line(label, format_args!("to {}", Printable(&parcel.to_string())))
+                self.line(label, format_args!("to {}", Printable(&request.to_string())))
             }
         }
     }
@@ -363,7 +363,7 @@ fn routes(network: &Network) -> serde_json::Value {
             let (cache, topic) = (topic.map(|topic| &topic.cache), topic.map(|topic| &topic.name));
             json!({"cache": cache, "topic": topic, "transforms": way.chain})
         }
-        To::Outlet(outlet) => json!({"outlet": outlet, "transforms": way.chain}),
+        To::Aws(aws_destination) => json!({"aws_destination": aws_destination, "transforms": way.chain}),
         To::Unknown { topic, why } => {
             json!({"topic": topic, "transforms": way.chain, "not_subscribed_to": why})
         }

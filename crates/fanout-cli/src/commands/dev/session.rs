@@ -194,7 +194,7 @@ impl<'a> Session<'a> {
                 }
                 Ok(())
             }
-            Happening::HandingIn { parcel, is_sent } => self.report.handing_in(&parcel, is_sent),
+            Happening::HandingIn { request, is_sent } => self.report.handing_in(&request, is_sent),
             Happening::NotPublished { id, reason } => {
                 self.failed(id, &format!("not published: {reason}"), &Noted::default())
             }

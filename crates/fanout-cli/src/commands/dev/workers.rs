@@ -6,7 +6,7 @@ use std::time::Duration;
 use momento_webhook::Event as Webhook;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
-use topic_fanout::destination::{MomentoPublisher, Parcel, Publisher as _, Topic};
+use topic_fanout::destination::{AwsRequest, MomentoPublisher, Publisher as _, Topic};
 
 use super::tracker::Id;
 use crate::deliver::{Delivered, Deliverer, Failure, Undelivered};
@@ -35,7 +35,7 @@ pub(super) enum Happening {
     },
     /// The function has something for a place that is no topic; not told of one that runs elsewhere.
     HandingIn {
-        parcel: Box<Parcel>,
+        request: Box<AwsRequest>,
         /// Whether it was really sent.
         is_sent: bool,
     },

@@ -109,7 +109,7 @@ impl Outcome<'_> {
                     deliveries.iter().filter_map(|delivery| delivery.outcome.failure()).peekable();
                 if failures.peek().is_none() {
                     StatusCode::OK
-                } else if failures.any(Reason::is_passing) {
+                } else if failures.any(Reason::is_transient) {
                     StatusCode::SERVICE_UNAVAILABLE
                 } else {
                     StatusCode::UNPROCESSABLE_ENTITY
@@ -286,25 +286,25 @@ mod tests {
 
     use super::*;
     use crate::destination::{Target, Topic};
-    use crate::fan_out;
+    use crate::fan_out::DeliveryOutcome;
 
-    fn failed(reason: Reason) -> fan_out::Outcome {
-        fan_out::Outcome::Failed { attempts: 1, reason }
+    fn failed(reason: Reason) -> DeliveryOutcome {
+        DeliveryOutcome::Failed { attempts: 1, reason }
     }
 
-    fn published() -> fan_out::Outcome {
-        fan_out::Outcome::Published { attempts: 1 }
+    fn published() -> DeliveryOutcome {
+        DeliveryOutcome::Published { attempts: 1 }
     }
 
-    fn dropped() -> fan_out::Outcome {
-        fan_out::Outcome::Dropped { transform: "filter".into(), reason: "why".into() }
+    fn dropped() -> DeliveryOutcome {
+        DeliveryOutcome::Dropped { transform: "filter".into(), reason: "why".into() }
     }
 
-    fn not_transformed(reason: Reason) -> fan_out::Outcome {
-        fan_out::Outcome::NotTransformed { transform: "translate".into(), reason, detail: "why".into() }
+    fn not_transformed(reason: Reason) -> DeliveryOutcome {
+        DeliveryOutcome::NotTransformed { transform: "translate".into(), reason, detail: "why".into() }
     }
 
-    fn delivered(outcomes: Vec<fan_out::Outcome>) -> Outcome<'static> {
+    fn delivered(outcomes: Vec<DeliveryOutcome>) -> Outcome<'static> {
         let target = || Target::Topic(Topic::new("c", "t"));
         Outcome::Delivered(
             outcomes.into_iter().map(|outcome| Delivery { target: target(), outcome }).collect(),
@@ -326,14 +326,14 @@ mod tests {
         let age = Duration::from_secs(61);
         for (outcome, status, name) in [
             (delivered(vec![published()]), 200, "success"),
-            (delivered(vec![fan_out::Outcome::AlreadyPublished, published()]), 200, "success"),
+            (delivered(vec![DeliveryOutcome::AlreadyPublished, published()]), 200, "success"),
             (Outcome::Ignored, 200, "ignored"),
             (delivered(vec![dropped(), dropped()]), 200, "dropped"),
             (delivered(vec![dropped(), published()]), 200, "success"),
-            (delivered(vec![dropped(), fan_out::Outcome::AlreadyDropped]), 200, "dropped"),
-            (delivered(vec![dropped(), fan_out::Outcome::AlreadyPublished]), 200, "success"),
+            (delivered(vec![dropped(), DeliveryOutcome::AlreadyDropped]), 200, "dropped"),
+            (delivered(vec![dropped(), DeliveryOutcome::AlreadyPublished]), 200, "success"),
             (
-                delivered(vec![fan_out::Outcome::Unnamed { missing: "token_id".into() }]),
+                delivered(vec![DeliveryOutcome::Unnamed { missing: "token_id".into() }]),
                 422,
                 "destination_refused",
             ),
@@ -391,13 +391,13 @@ mod tests {
 
     #[test]
     fn undelivered_is_what_a_destination_lacks_and_nothing_keeps() {
-        let unnamed = || fan_out::Outcome::Unnamed { missing: "token_id".into() };
+        let unnamed = || DeliveryOutcome::Unnamed { missing: "token_id".into() };
         let dead_lettered = || match delivered(vec![published(), failed(Reason::Unavailable)]) {
             Outcome::Delivered(deliveries) => Outcome::DeadLettered(deliveries),
             other => other,
         };
         for (outcome, is_undelivered) in [
-            (delivered(vec![published(), dropped(), fan_out::Outcome::AlreadyPublished]), false),
+            (delivered(vec![published(), dropped(), DeliveryOutcome::AlreadyPublished]), false),
             (delivered(vec![]), false),
             (delivered(vec![published(), failed(Reason::Unavailable)]), true),
             (delivered(vec![published(), failed(Reason::NotFound)]), true),

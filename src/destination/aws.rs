@@ -20,7 +20,7 @@ use crate::transform::Context;
 
 /// A place of Amazon Web Services, as a route names it.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outlet {
+pub enum AwsDestination {
     /// A table.
     DynamoDb(DynamoDb),
     /// A bus.
@@ -34,7 +34,7 @@ pub enum Outlet {
 /// What is to be handed in at such a place, with everything made of the event that is to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub enum Parcel {
+pub enum AwsRequest {
     /// For a table.
     Row(Row),
     /// For a bus.
@@ -45,7 +45,7 @@ pub enum Parcel {
     Execution(Execution),
 }
 
-impl Parcel {
+impl AwsRequest {
     /// What a file calls the place that it is for.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
@@ -60,7 +60,7 @@ impl Parcel {
     /// That place, as answers and traces name it.
     #[must_use]
     pub fn target(&self) -> Target<'_> {
-        Target::Outlet { kind: self.kind(), name: self.name().into() }
+        Target::Aws { kind: self.kind(), name: self.name().into() }
     }
 
     /// What that place is called, without what tells more than that.
@@ -76,16 +76,16 @@ impl Parcel {
 }
 
 /// For people: the place, and all of it as JSON.
-impl fmt::Display for Parcel {
+impl fmt::Display for AwsRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let json = serde_json::to_string(self).map_err(|_| fmt::Error)?;
         write!(f, "{} {}: {json}", self.kind(), self.name())
     }
 }
 
-/// Why an event gives no parcel.
+/// Why an event gives no request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unfit {
+pub enum RequestError {
     /// It does not have this field, or has nothing in it.
     Missing(String),
     /// Such a text is not taken there.
@@ -97,43 +97,43 @@ pub enum Unfit {
     },
 }
 
-/// Hands in parcels: the edge to Amazon Web Services.
-pub trait Carrier: fmt::Debug + Send + Sync {
+/// Hands in requests: the edge to Amazon Web Services.
+pub trait AwsSender: fmt::Debug + Send + Sync {
     /// Hands one in, with as many tries as fit before `deadline`. `trace` is the header of X-Ray that is to go with it.
-    fn carry<'c>(
+    fn send<'c>(
         &'c self,
-        parcel: &'c Parcel,
+        request: &'c AwsRequest,
         trace: Option<&'c str>,
         deadline: Instant,
-    ) -> BoxFuture<'c, Carried>;
+    ) -> BoxFuture<'c, Sent>;
 }
 
-/// What became of a parcel.
+/// What became of a request.
 #[derive(Debug)]
-pub struct Carried {
+pub struct Sent {
     /// Tries in all; none where the deadline had come before.
     pub attempts: u32,
     /// What the last of them came to.
-    pub result: Result<Taken, DeliveryError>,
+    pub result: Result<Accepted, DeliveryError>,
 }
 
-/// How a parcel was taken.
+/// How a request was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum Accepted {
     /// As one that was not there before.
-    New,
+    Created,
     /// It was there already, from an earlier delivery.
-    AlreadyThere,
+    Duplicate,
 }
 
 /// Carries nothing: where a build has no AWS in it, and no file with such destinations is accepted.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Nowhere;
+pub struct NoAws;
 
-impl Carrier for Nowhere {
-    fn carry<'c>(&'c self, _: &'c Parcel, _: Option<&'c str>, _: Instant) -> BoxFuture<'c, Carried> {
+impl AwsSender for NoAws {
+    fn send<'c>(&'c self, _: &'c AwsRequest, _: Option<&'c str>, _: Instant) -> BoxFuture<'c, Sent> {
         let error = DeliveryError { reason: Reason::Unavailable, source: None };
-        Box::pin(ready(Carried { attempts: 0, result: Err(error) }))
+        Box::pin(ready(Sent { attempts: 0, result: Err(error) }))
     }
 }
 
@@ -171,7 +171,7 @@ impl<'f> Fields<'f> {
         self.text
     }
 
-    /// What transforms know, and outlets too.
+    /// What transforms know, and AWS destinations too.
     #[must_use]
     pub const fn context(&self) -> &'f Context<'f> {
         self.context
@@ -221,13 +221,13 @@ impl<'f> Fields<'f> {
     ///
     /// # Errors
     /// When the event does not have a field, or has nothing in it.
-    pub fn render(&self, template: &Template) -> Result<String, Unfit> {
+    pub fn render(&self, template: &Template) -> Result<String, RequestError> {
         let rendered = template.render(|name| self.get(name));
-        Ok(rendered.map_err(|missing| Unfit::Missing(missing.name))?.into_owned())
+        Ok(rendered.map_err(|missing| RequestError::Missing(missing.name))?.into_owned())
     }
 }
 
-impl Outlet {
+impl AwsDestination {
     /// Its kind, as a file calls it.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
@@ -265,20 +265,20 @@ impl Outlet {
     ///
     /// # Errors
     /// When the event lacks a field, or its text is none for that place.
-    pub fn parcel(&self, fields: &Fields<'_>) -> Result<Parcel, Unfit> {
+    pub fn request(&self, fields: &Fields<'_>) -> Result<AwsRequest, RequestError> {
         match self {
-            Self::DynamoDb(table) => table.row(fields).map(Parcel::Row),
-            Self::EventBridge(bus) => bus.event(fields).map(Parcel::Event),
-            Self::Sqs(queue) => queue.message(fields).map(Parcel::Message),
-            Self::StepFunctions(machine) => machine.execution(fields).map(Parcel::Execution),
+            Self::DynamoDb(table) => table.row(fields).map(AwsRequest::Row),
+            Self::EventBridge(bus) => bus.event(fields).map(AwsRequest::Event),
+            Self::Sqs(queue) => queue.message(fields).map(AwsRequest::Message),
+            Self::StepFunctions(machine) => machine.execution(fields).map(AwsRequest::Execution),
         }
     }
 }
 
-/// All kinds of outlets, as a file calls them.
+/// All kinds of AWS destinations, as a file calls them.
 pub const KINDS: [&str; 4] = [DynamoDb::KIND, EventBridge::KIND, Sqs::KIND, StepFunctions::KIND];
 
-/// Whether this build can hand in parcels at places of this kind.
+/// Whether this build can hand in requests at places of this kind.
 #[must_use]
 pub fn is_built_in(kind: &str) -> bool {
     [
@@ -328,24 +328,27 @@ pub(crate) mod tests {
     }
 
     /// What is handed in of the seventh event in the room `friends`.
-    pub(crate) fn parcel_of(settings: &str, change: impl FnOnce(&mut Event)) -> Result<Parcel, Unfit> {
+    pub(crate) fn request_of(
+        settings: &str,
+        change: impl FnOnce(&mut Event),
+    ) -> Result<AwsRequest, RequestError> {
         let routes = file::read(&text_of(settings), &Transforms::standard()).unwrap();
         let event = event_with("chat", "friends-publish", 7, change);
         let plan = routes.plan(&event).unwrap().unwrap();
         let destination = &plan.route().destinations()[0];
-        let To::Outlet(outlet) = &destination.to else { panic!("an outlet") };
-        outlet.parcel(&Fields::new(&plan.context(Instant::now()), destination, &event.text))
+        let To::Aws(aws_destination) = &destination.to else { panic!("an aws_destination") };
+        aws_destination.request(&Fields::new(&plan.context(Instant::now()), destination, &event.text))
     }
 
     /// The same as JSON.
     pub(crate) fn shown(settings: &str) -> Value {
-        serde_json::to_value(parcel_of(settings, |_| ()).unwrap()).unwrap()
+        serde_json::to_value(request_of(settings, |_| ()).unwrap()).unwrap()
     }
 
     /// Why there is nothing to hand in.
     pub(crate) fn refused(settings: &str, text: &str) -> (Reason, String) {
-        match parcel_of(settings, |event| event.text = text.to_owned()) {
-            Err(Unfit::Refused { reason, detail }) => (reason, detail.into_owned()),
+        match request_of(settings, |event| event.text = text.to_owned()) {
+            Err(RequestError::Refused { reason, detail }) => (reason, detail.into_owned()),
             other => panic!("{other:?}"),
         }
     }
@@ -409,12 +412,12 @@ pub(crate) mod tests {
 
     #[test]
     fn a_parcel_is_shown_with_its_place_and_all_that_is_in_it() {
-        let parcel = parcel_of(
+        let request = request_of(
             "step_functions = { state_machine = 'arn:aws:states:x:1:stateMachine:m', name = 'n', input = {} }",
             |_| (),
         );
         assert_eq!(
-            parcel.unwrap().to_string(),
+            request.unwrap().to_string(),
             r#"step_functions m: {"state_machine":"arn:aws:states:x:1:stateMachine:m","name":"n","input":"{}"}"#
         );
     }
@@ -423,8 +426,8 @@ pub(crate) mod tests {
     fn everything_known_of_an_event_can_be_handed_in() {
         let names = FIELDS.map(|name| format!("{name} = '{{{name}}}'")).join(", ");
         let settings = format!("sqs = {{ queue = 'http://q', body = {{ {names}, room = '{{room}}' }} }}");
-        let parcel = parcel_of(&settings, |event| event.topic_sequence_page = Some(3)).unwrap();
-        let Parcel::Message(message) = parcel else { panic!("{parcel:?}") };
+        let request = request_of(&settings, |event| event.topic_sequence_page = Some(3)).unwrap();
+        let AwsRequest::Message(message) = request else { panic!("{request:?}") };
         let body: Value = serde_json::from_str(&message.body).unwrap();
         let event = event_with("chat", "friends-publish", 7, |event| event.topic_sequence_page = Some(3));
         assert_eq!(

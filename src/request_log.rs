@@ -16,9 +16,9 @@ use serde_json::value::RawValue;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
-use crate::answer::{Outcome, Refusal};
-use crate::fan_out::Delivery;
+use crate::fan_out::{Delivery, DeliveryOutcome};
 use crate::output::Output;
+use crate::response::{Outcome, Refusal};
 use crate::trace::{TraceId, XrayId};
 
 /// The namespace of the metrics.
@@ -29,7 +29,7 @@ const USUAL_LINE: usize = 1_024;
 
 /// Where the lines go.
 #[derive(Clone, Debug)]
-pub enum Journal {
+pub enum RequestLog {
     /// As JSON, with metrics for the function of this name.
     Json {
         /// The dimension `FunctionName` of the metrics.
@@ -45,7 +45,7 @@ pub enum Journal {
 
 /// One invocation, as far as it has come.
 #[derive(Debug, Serialize)]
-pub struct Entry {
+pub struct LogRecord {
     #[serde(skip)]
     at: Millis,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,13 +77,13 @@ struct EventEntry {
 /// One invocation that has ended.
 #[derive(Debug)]
 pub struct Ended<'o> {
-    entry: Entry,
+    entry: LogRecord,
     outcome: &'o Outcome<'o>,
     destinations: Option<&'o RawValue>,
     took: Duration,
 }
 
-impl Entry {
+impl LogRecord {
     /// An invocation that begins now.
     #[must_use]
     pub const fn new(now: Millis, request_id: Option<String>) -> Self {
@@ -126,7 +126,7 @@ impl Entry {
     }
 }
 
-impl Journal {
+impl RequestLog {
     /// Writes the line of one invocation.
     pub fn write(&self, ended: &Ended<'_>) {
         match self {
@@ -157,7 +157,7 @@ struct Line<'l> {
     level: Level,
     message: &'static str,
     #[serde(flatten)]
-    entry: &'l Entry,
+    entry: &'l LogRecord,
     outcome: &'static str,
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -257,7 +257,7 @@ fn timestamp() -> String {
 impl Ended<'_> {
     fn published(&self) -> usize {
         let published =
-            |delivery: &&Delivery<'_>| matches!(delivery.outcome, crate::fan_out::Outcome::Published { .. });
+            |delivery: &&Delivery<'_>| matches!(delivery.outcome, DeliveryOutcome::Published { .. });
         self.outcome.deliveries().iter().filter(published).count()
     }
 
@@ -367,16 +367,15 @@ mod tests {
 
     use super::*;
     use crate::destination::{Target, Topic};
-    use crate::fan_out;
     use crate::reason::Reason;
     use crate::route::FeedsItself;
     use crate::webhook::tests::{NOW, event_with};
 
     fn line(outcome: &Outcome<'_>, with_event: bool) -> serde_json::Value {
-        line_of(Entry::new(NOW, Some("id-1".into())), outcome, with_event)
+        line_of(LogRecord::new(NOW, Some("id-1".into())), outcome, with_event)
     }
 
-    fn line_of(mut entry: Entry, outcome: &Outcome<'_>, with_event: bool) -> serde_json::Value {
+    fn line_of(mut entry: LogRecord, outcome: &Outcome<'_>, with_event: bool) -> serde_json::Value {
         if with_event {
             let event = event_with("chat", "in", 7, |event| {
                 event.token_id = Some("mo".into());
@@ -395,11 +394,11 @@ mod tests {
         let deliveries = vec![
             Delivery {
                 target: Target::Topic(Topic::new("chat", "a")),
-                outcome: fan_out::Outcome::Published { attempts: 1 },
+                outcome: DeliveryOutcome::Published { attempts: 1 },
             },
             Delivery {
                 target: Target::Topic(Topic::new("chat", "b")),
-                outcome: fan_out::Outcome::Failed { attempts: 4, reason: Reason::TimedOut },
+                outcome: DeliveryOutcome::Failed { attempts: 4, reason: Reason::TimedOut },
             },
         ];
         assert_eq!(
@@ -457,7 +456,7 @@ mod tests {
             (Outcome::Refused(Refusal::Method), false),
         ] {
             for queue in [None, Some("letters")] {
-                let mut entry = Entry::new(NOW, None);
+                let mut entry = LogRecord::new(NOW, None);
                 entry.queue = queue.map(str::to_owned);
                 let line = line_of(entry, &outcome, with_event);
                 for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
@@ -480,9 +479,9 @@ mod tests {
 
     #[test]
     fn the_time_that_a_message_of_a_queue_took_is_not_among_those_that_somebody_waits_for() {
-        let from_queue = Entry::new(NOW, None).from_queue("letters".into());
+        let from_queue = LogRecord::new(NOW, None).from_queue("letters".into());
         for (entry, has, has_not) in
-            [(Entry::new(NOW, None), "Latency", "QueueLatency"), (from_queue, "QueueLatency", "Latency")]
+            [(LogRecord::new(NOW, None), "Latency", "QueueLatency"), (from_queue, "QueueLatency", "Latency")]
         {
             let line = line_of(entry, &Outcome::Ignored, true);
             assert_eq!(line[has], 1.5);
@@ -496,7 +495,7 @@ mod tests {
     fn undelivered_is_what_nothing_keeps_and_ignored_what_no_route_wanted() {
         let failing = || {
             let target = Target::Topic(Topic::new("chat", "a"));
-            let outcome = fan_out::Outcome::Failed { attempts: 4, reason: Reason::TimedOut };
+            let outcome = DeliveryOutcome::Failed { attempts: 4, reason: Reason::TimedOut };
             vec![Delivery { target, outcome }]
         };
         for (outcome, undelivered, ignored) in [
@@ -507,12 +506,12 @@ mod tests {
             (Outcome::Ignored, 0, 1),
             (Outcome::Duplicate, 0, 0),
         ] {
-            let of_request = line_of(Entry::new(NOW, None), &outcome, true);
+            let of_request = line_of(LogRecord::new(NOW, None), &outcome, true);
             assert_eq!(
                 (&of_request["Undelivered"], &of_request["Ignored"]),
                 (&json!(undelivered), &json!(ignored))
             );
-            let from_queue = line_of(Entry::new(NOW, None).from_queue("letters".into()), &outcome, true);
+            let from_queue = line_of(LogRecord::new(NOW, None).from_queue("letters".into()), &outcome, true);
             assert_eq!((&from_queue["Undelivered"], &from_queue["Ignored"]), (&json!(0), &json!(ignored)));
         }
     }

@@ -1,4 +1,4 @@
-//! Hands in parcels at the services that they are for.
+//! Hands in requests at the services that they are for.
 
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep};
@@ -6,19 +6,19 @@ use tokio::time::{Instant, sleep};
 use super::failure::Failure;
 use super::in_time::{InTime, in_time};
 use super::{Aws, MAX_ATTEMPTS};
-use crate::destination::{Carried, Carrier, DeliveryError, Parcel, Taken};
+use crate::destination::{Accepted, AwsRequest, AwsSender, DeliveryError, Sent};
 
-impl Carrier for Aws {
-    fn carry<'c>(
+impl AwsSender for Aws {
+    fn send<'c>(
         &'c self,
-        parcel: &'c Parcel,
+        request: &'c AwsRequest,
         trace: Option<&'c str>,
         deadline: Instant,
-    ) -> BoxFuture<'c, Carried> {
+    ) -> BoxFuture<'c, Sent> {
         Box::pin(async move {
             let tries = InTime::new(deadline);
-            let result = in_time(deadline, self.until_taken(parcel, trace, &tries)).await;
-            Carried { attempts: tries.begun(), result: result.map_err(Into::into) }
+            let result = in_time(deadline, self.until_accepted(request, trace, &tries)).await;
+            Sent { attempts: tries.begun(), result: result.map_err(Into::into) }
         })
     }
 }
@@ -26,16 +26,16 @@ impl Carrier for Aws {
 impl Aws {
     /// Tries again where the SDK does not, and it may be worth it: it leaves alone a request of which a part has
     /// failed, and one that is in conflict with another.
-    async fn until_taken(
+    async fn until_accepted(
         &self,
-        parcel: &Parcel,
+        request: &AwsRequest,
         trace: Option<&str>,
         tries: &InTime,
-    ) -> Result<Taken, Failure> {
+    ) -> Result<Accepted, Failure> {
         let mut calls = 1;
         loop {
-            let failure = match self.hand_in(parcel, trace, tries.clone()).await {
-                Err(failure) if failure.reason.is_passing() && calls < MAX_ATTEMPTS => failure,
+            let failure = match self.send_to_aws(request, trace, tries.clone()).await {
+                Err(failure) if failure.reason.is_transient() && calls < MAX_ATTEMPTS => failure,
                 ended => return ended,
             };
             match tries.pause() {
@@ -46,21 +46,21 @@ impl Aws {
         }
     }
 
-    fn hand_in<'c>(
+    fn send_to_aws<'c>(
         &'c self,
-        parcel: &'c Parcel,
+        request: &'c AwsRequest,
         trace: Option<&'c str>,
         tries: InTime,
-    ) -> BoxFuture<'c, Result<Taken, Failure>> {
-        match parcel {
+    ) -> BoxFuture<'c, Result<Accepted, Failure>> {
+        match request {
             #[cfg(feature = "dynamodb")]
-            Parcel::Row(row) => Box::pin(self.write(row, tries)),
+            AwsRequest::Row(row) => Box::pin(self.write(row, tries)),
             #[cfg(feature = "eventbridge")]
-            Parcel::Event(event) => Box::pin(self.put_event(event, trace, tries)),
+            AwsRequest::Event(event) => Box::pin(self.put_event(event, trace, tries)),
             #[cfg(feature = "sqs")]
-            Parcel::Message(message) => Box::pin(self.send_message(message, trace, tries)),
+            AwsRequest::Message(message) => Box::pin(self.send_message(message, trace, tries)),
             #[cfg(feature = "step-functions")]
-            Parcel::Execution(execution) => Box::pin(self.start_execution(execution, trace, tries)),
+            AwsRequest::Execution(execution) => Box::pin(self.start_execution(execution, trace, tries)),
             #[cfg(not(feature = "aws"))]
             _ => {
                 // What this build does not have it accepts in no file.

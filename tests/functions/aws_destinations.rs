@@ -99,30 +99,32 @@ fn statuses(answer: &Value) -> Vec<&str> {
 #[tokio::test]
 async fn each_kind_receives_its_event() {
     for way in BOTH {
-        let outlets = Outlets::start(way, &kinds()).await;
+        let aws_destinations = Outlets::start(way, &kinds()).await;
         let event = event(7, "Hello");
-        let (status, answer) = outlets.send(&event).await;
+        let (status, answer) = aws_destinations.send(&event).await;
         assert_eq!((status, &answer["status"]), (200, &json!("success")), "{way:?}: {answer}");
-        let outlet = |kind: &str, name: &str| json!({"kind": kind, "name": name, "status": "published", "attempts": 1});
+        let aws_destination = |kind: &str, name: &str| json!({"kind": kind, "name": name, "status": "published", "attempts": 1});
         assert_eq!(
             answer["destinations"],
             json!([
                 {"cache": CACHE, "topic": "friends-out", "status": "published", "attempts": 1},
-                outlet("sqs", "orders"),
-                outlet("eventbridge", "default"),
-                outlet("dynamodb", "messages"),
-                outlet("dynamodb", "rooms"),
-                outlet("step_functions", "orders"),
+                aws_destination("sqs", "orders"),
+                aws_destination("eventbridge", "default"),
+                aws_destination("dynamodb", "messages"),
+                aws_destination("dynamodb", "rooms"),
+                aws_destination("step_functions", "orders"),
             ])
         );
-        assert_eq!(outlets.function.published("friends-out"), ["HELLO"]);
+        assert_eq!(aws_destinations.function.published("friends-out"), ["HELLO"]);
 
-        let token =
-            outlets.received("TransactWriteItems")[0]["ClientRequestToken"].as_str().unwrap().to_owned();
+        let token = aws_destinations.received("TransactWriteItems")[0]["ClientRequestToken"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         assert_eq!(token.len(), 36);
-        let name = outlets.received("StartExecution")[0]["name"].as_str().unwrap().to_owned();
+        let name = aws_destinations.received("StartExecution")[0]["name"].as_str().unwrap().to_owned();
         assert_eq!(name.len(), 64);
-        let mut requests = outlets.aws.requests();
+        let mut requests = aws_destinations.aws.requests();
         requests.sort_by_key(|request| OPERATIONS.iter().position(|known| *known == request.operation));
         // A time has milliseconds, and no zeros behind them.
         let time = requests[1].body["Entries"][0]["Time"].take();
@@ -179,7 +181,7 @@ async fn each_kind_receives_its_event() {
 
 #[tokio::test]
 async fn everything_that_is_asked_for_is_sent() {
-    let outlets = Outlets::start(
+    let aws_destinations = Outlets::start(
         Way::Http1,
         &[
             format!(
@@ -194,9 +196,9 @@ async fn everything_that_is_asked_for_is_sent() {
     )
     .await;
     let event = event(7, "Hello");
-    let (status, answer) = outlets.send(&event).await;
+    let (status, answer) = aws_destinations.send(&event).await;
     assert_eq!(status, 200, "{answer}");
-    let queued = outlets.received("SendMessage");
+    let queued = aws_destinations.received("SendMessage");
     let queued = |queue: &str| queued.iter().find(|body| body["QueueUrl"] == queue).cloned();
     assert_eq!(
         queued(QUEUE).unwrap(),
@@ -213,13 +215,13 @@ async fn everything_that_is_asked_for_is_sent() {
             "QueueUrl": fifo, "MessageBody": "HELLO", "MessageGroupId": "friends", "MessageDeduplicationId": "7",
         })
     );
-    let entry = &outlets.received("PutEvents")[0]["Entries"][0];
+    let entry = &aws_destinations.received("PutEvents")[0]["Entries"][0];
     assert_eq!(
         (&entry["EventBusName"], &entry["Detail"], &entry["Resources"]),
         (&json!("orders"), &json!(r#"{"room":"friends"}"#), &json!(["arn:friends"]))
     );
     assert_eq!(
-        outlets.received("PutItem"),
+        aws_destinations.received("PutItem"),
         [json!({
             "TableName": "t",
             "Item": {
@@ -228,7 +230,7 @@ async fn everything_that_is_asked_for_is_sent() {
             },
         })]
     );
-    let update = &outlets.received("TransactWriteItems")[0]["TransactItems"][0]["Update"];
+    let update = &aws_destinations.received("TransactWriteItems")[0]["TransactItems"][0]["Update"];
     assert_eq!(
         update,
         &json!({
@@ -270,14 +272,14 @@ async fn what_is_said_by_json_is_all_there_or_refused() {
 async fn an_answer_that_does_not_say_what_was_done_is_no_success() {
     let queue = format!("sqs = {{ queue = '{QUEUE}' }}");
     let machine = format!("step_functions = {{ state_machine = '{MACHINE}' }}");
-    let outlets = Outlets::start(Way::Http1, &[queue, "eventbridge = {}".to_owned(), machine]).await;
+    let aws_destinations = Outlets::start(Way::Http1, &[queue, "eventbridge = {}".to_owned(), machine]).await;
     let failed = json!({"Entries": [{"ErrorCode": "InternalFailure"}]});
     for body in [json!({}), failed] {
         for operation in ["SendMessage", "PutEvents", "StartExecution"] {
-            outlets.aws.script(operation, vec![AwsAnswer::Body(body.clone()); 9]);
+            aws_destinations.aws.script(operation, vec![AwsAnswer::Body(body.clone()); 9]);
         }
     }
-    let (status, answer) = outlets.send(&event(1, "Hello")).await;
+    let (status, answer) = aws_destinations.send(&event(1, "Hello")).await;
     assert_eq!((status, statuses(&answer)), (503, vec!["failed"; 3]), "{answer}");
 }
 
@@ -298,8 +300,8 @@ async fn an_event_is_the_same_to_a_destination_whatever_its_text_has_become() {
     assert_eq!(first.send(&event).await.0, 200);
     // To the function it is another text.
     assert_eq!(again.send(&Event { text: "456".to_owned(), ..event }).await.0, 200);
-    let ids = |outlets: &Outlets, operation: &str, member: &str| {
-        let ids: std::collections::BTreeSet<_> = outlets
+    let ids = |aws_destinations: &Outlets, operation: &str, member: &str| {
+        let ids: std::collections::BTreeSet<_> = aws_destinations
             .received(operation)
             .into_iter()
             .map(|body| body[member].as_str().unwrap().to_owned())
@@ -319,14 +321,14 @@ async fn no_token_of_the_session_is_in_the_log() {
     for way in BOTH {
         let mut with = kinds().to_vec();
         with.rotate_left(1);
-        let outlets = Outlets::with(
+        let aws_destinations = Outlets::with(
             way,
             &with,
             &[("RUST_LOG", "trace"), ("AWS_SESSION_TOKEN", "t0k3n-0f-th3-s3ss10n")],
         )
         .await;
-        assert_eq!(outlets.send(&event(1, "a pr1vate text")).await.0, 200);
-        let log = outlets.function.process.output().join("\n").to_lowercase();
+        assert_eq!(aws_destinations.send(&event(1, "a pr1vate text")).await.0, 200);
+        let log = aws_destinations.function.process.output().join("\n").to_lowercase();
         assert!(log.contains("\"trace\"") || log.contains(" trace "), "{log}");
         for secret in ["t0k3n-0f-th3-s3ss10n", "pr1vate", "aws4-hmac"] {
             assert!(!log.contains(secret), "{secret}");
@@ -336,13 +338,13 @@ async fn no_token_of_the_session_is_in_the_log() {
 
 #[tokio::test]
 async fn a_fifo_queue_gets_topics_as_groups_and_the_same_id_for_the_same_text() {
-    let outlets = Outlets::one(&format!("sqs = {{ queue = '{QUEUE}.fifo' }}")).await;
+    let aws_destinations = Outlets::one(&format!("sqs = {{ queue = '{QUEUE}.fifo' }}")).await;
     let event = event(7, "Hello");
     // The answer is lost, and the message sent once more.
-    outlets.aws.script("SendMessage", [AwsAnswer::Lost]);
-    let (status, answer) = outlets.send(&event).await;
+    aws_destinations.aws.script("SendMessage", [AwsAnswer::Lost]);
+    let (status, answer) = aws_destinations.send(&event).await;
     assert_eq!((status, &answer["destinations"][0]["attempts"]), (200, &json!(2)), "{answer}");
-    let received = outlets.received("SendMessage");
+    let received = aws_destinations.received("SendMessage");
     assert_eq!(received[0], received[1]);
     assert_eq!(received[0]["MessageGroupId"], format!("{CACHE}#friends-publish"));
     assert_eq!(received[0]["MessageDeduplicationId"].as_str().unwrap().len(), 64);
@@ -367,11 +369,11 @@ async fn what_passes_is_tried_again() {
         (5, vec![throttled("ThrottlingException"), throttled("KmsThrottlingException")]),
     ] {
         let (case, settings) = (format!("{answers:?}"), kinds()[place].clone());
-        let outlets = Outlets::one(&settings).await;
-        outlets.aws.script(OPERATIONS[place - 1], answers);
-        let (status, answer) = outlets.send(&event(1, "Hello")).await;
+        let aws_destinations = Outlets::one(&settings).await;
+        aws_destinations.aws.script(OPERATIONS[place - 1], answers);
+        let (status, answer) = aws_destinations.send(&event(1, "Hello")).await;
         assert_eq!((status, &answer["destinations"][0]["attempts"]), (200, &json!(3)), "{case}: {answer}");
-        let received = outlets.received(OPERATIONS[place - 1]);
+        let received = aws_destinations.received(OPERATIONS[place - 1]);
         assert!(received.len() == 3 && received.iter().all(|one| *one == received[0]), "{case}");
     }
 }
@@ -383,16 +385,16 @@ async fn what_does_not_pass_is_given_up_on_after_five_tries() {
         (2, AwsAnswer::event_failed("InternalFailure"), "internal"),
         (4, AwsAnswer::cancelled("TransactionConflict"), "unavailable"),
     ] {
-        let outlets = Outlets::one(&kinds()[place]).await;
-        outlets.aws.script(OPERATIONS[place - 1], vec![answer; 20]);
-        let (status, answer) = outlets.send(&event(1, "Hello")).await;
+        let aws_destinations = Outlets::one(&kinds()[place]).await;
+        aws_destinations.aws.script(OPERATIONS[place - 1], vec![answer; 20]);
+        let (status, answer) = aws_destinations.send(&event(1, "Hello")).await;
         let destination = &answer["destinations"][0];
         assert_eq!(
             (status, &destination["status"], &destination["reason"], &destination["attempts"]),
             (503, &json!("failed"), &json!(reason), &json!(5)),
             "{answer}"
         );
-        assert_eq!(outlets.aws.requests().len(), 5);
+        assert_eq!(aws_destinations.aws.requests().len(), 5);
     }
 }
 
@@ -420,16 +422,16 @@ async fn what_cannot_pass_is_refused_at_once() {
         (5, AwsAnswer::error(400, "InvalidExecutionInput"), "invalid_argument"),
     ] {
         let case = format!("{answer:?}");
-        let outlets = Outlets::one(&kinds()[place]).await;
-        outlets.aws.script(OPERATIONS[place - 1], [answer]);
-        let (status, answer) = outlets.send(&event(1, "Hello")).await;
+        let aws_destinations = Outlets::one(&kinds()[place]).await;
+        aws_destinations.aws.script(OPERATIONS[place - 1], [answer]);
+        let (status, answer) = aws_destinations.send(&event(1, "Hello")).await;
         let destination = &answer["destinations"][0];
         assert_eq!(
             (status, &destination["status"], &destination["reason"], &destination["attempts"]),
             (422, &json!("refused"), &json!(reason), &json!(1)),
             "{case}: {answer}"
         );
-        assert_eq!(outlets.aws.requests().len(), 1, "{case}");
+        assert_eq!(aws_destinations.aws.requests().len(), 1, "{case}");
     }
 }
 
@@ -467,43 +469,43 @@ async fn what_is_delivered_to_another_function_again_is_there_once() {
 async fn a_change_that_is_another_at_each_delivery_is_made_once() {
     let settings =
         "dynamodb = { table = 't', key = { a = 'b' }, update = { set = { at = '{publish_timestamp}' } } }";
-    let outlets = Outlets::one(settings).await;
+    let aws_destinations = Outlets::one(settings).await;
     let first = event(7, "Hello");
     let again = Event { publish_timestamp: first.publish_timestamp + 1, ..first.clone() };
     // So that the function does not remember it.
-    outlets.aws.script("TransactWriteItems", vec![AwsAnswer::Lost; 5]);
-    assert_eq!(outlets.send(&first).await.0, 503);
-    let (status, answer) = outlets.send(&again).await;
+    aws_destinations.aws.script("TransactWriteItems", vec![AwsAnswer::Lost; 5]);
+    assert_eq!(aws_destinations.send(&first).await.0, 503);
+    let (status, answer) = aws_destinations.send(&again).await;
     assert_eq!((status, statuses(&answer)), (200, vec!["already_published"]), "{answer}");
 }
 
 #[tokio::test]
 async fn one_that_fails_leaves_the_others_delivered_and_is_served_alone_again() {
     for way in BOTH {
-        let outlets = Outlets::start(way, &kinds()).await;
-        outlets.aws.script("PutEvents", [AwsAnswer::error(400, "AccessDeniedException")]);
+        let aws_destinations = Outlets::start(way, &kinds()).await;
+        aws_destinations.aws.script("PutEvents", [AwsAnswer::error(400, "AccessDeniedException")]);
         let event = event(1, "Hello");
-        let (status, answer) = outlets.send(&event).await;
+        let (status, answer) = aws_destinations.send(&event).await;
         let mut expected = ["published"; 6];
         expected[2] = "refused";
         assert_eq!((status, statuses(&answer)), (422, expected.to_vec()), "{way:?}: {answer}");
-        let (status, answer) = outlets.send(&event).await;
+        let (status, answer) = aws_destinations.send(&event).await;
         assert_eq!(status, 200, "{answer}");
         for operation in OPERATIONS {
             let many = if operation == "PutEvents" { 2 } else { 1 };
-            assert_eq!(outlets.received(operation).len(), many, "{operation}");
+            assert_eq!(aws_destinations.received(operation).len(), many, "{operation}");
         }
-        assert_eq!(outlets.function.published("friends-out"), ["HELLO"]);
+        assert_eq!(aws_destinations.function.published("friends-out"), ["HELLO"]);
     }
 }
 
 #[tokio::test]
 async fn a_service_that_hangs_is_a_failure_in_time_and_topics_beside_it_are_served() {
     for way in BOTH {
-        let outlets = Outlets::start(way, &kinds()).await;
-        outlets.aws.script("SendMessage", vec![AwsAnswer::Hang; 20]);
+        let aws_destinations = Outlets::start(way, &kinds()).await;
+        aws_destinations.aws.script("SendMessage", vec![AwsAnswer::Hang; 20]);
         let begun = Instant::now();
-        let (status, answer) = outlets.send(&event(1, "Hello")).await;
+        let (status, answer) = aws_destinations.send(&event(1, "Hello")).await;
         assert!(begun.elapsed().as_secs_f64() < 4.5, "{:?}", begun.elapsed());
         assert_eq!(status, 503, "{answer}");
         let destination = &answer["destinations"][1];
@@ -512,13 +514,13 @@ async fn a_service_that_hangs_is_a_failure_in_time_and_topics_beside_it_are_serv
             (&json!("orders"), &json!("failed"), &json!("timed_out"))
         );
         assert_eq!(statuses(&answer).iter().filter(|status| **status == "published").count(), 5);
-        assert_eq!(outlets.function.published("friends-out"), ["HELLO"]);
+        assert_eq!(aws_destinations.function.published("friends-out"), ["HELLO"]);
     }
 }
 
 #[tokio::test]
 async fn what_the_event_lacks_is_named() {
-    let outlets = Outlets::start(
+    let aws_destinations = Outlets::start(
         Way::Http1,
         &[
             format!("sqs = {{ queue = '{QUEUE}.fifo', group = '{{token_id}}' }}"),
@@ -528,7 +530,7 @@ async fn what_the_event_lacks_is_named() {
         ],
     )
     .await;
-    let (status, answer) = outlets.send(&Event { token_id: None, ..event(1, "Hello") }).await;
+    let (status, answer) = aws_destinations.send(&Event { token_id: None, ..event(1, "Hello") }).await;
     assert_eq!(status, 422, "{answer}");
     let refused = |kind: &str, name: &str, detail: &str| {
         json!({
@@ -539,16 +541,16 @@ async fn what_the_event_lacks_is_named() {
     assert_eq!(answer["destinations"][1], refused("dynamodb", "t", "the event has no token_id"));
     assert_eq!(answer["destinations"][2], refused("eventbridge", "default", "the text is no JSON object"));
     assert_eq!(answer["destinations"][3]["status"], "published");
-    assert_eq!(outlets.aws.requests().len(), 1);
+    assert_eq!(aws_destinations.aws.requests().len(), 1);
 }
 
 /// Not even where everything is logged that can be.
 #[tokio::test]
 async fn no_text_is_logged() {
-    let outlets = Outlets::start(Way::Http1, &kinds()).await;
-    outlets.aws.script("PutItem", [AwsAnswer::error(400, "ValidationException")]);
-    outlets.send(&event(1, "a private text")).await;
-    outlets.function.journal(|line| line["outcome"] == "destination_refused").await;
-    let output = outlets.function.process.output().join("\n");
+    let aws_destinations = Outlets::start(Way::Http1, &kinds()).await;
+    aws_destinations.aws.script("PutItem", [AwsAnswer::error(400, "ValidationException")]);
+    aws_destinations.send(&event(1, "a private text")).await;
+    aws_destinations.function.journal(|line| line["outcome"] == "destination_refused").await;
+    let output = aws_destinations.function.process.output().join("\n");
     assert!(!output.to_lowercase().contains("private"), "{output}");
 }
