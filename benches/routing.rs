@@ -10,13 +10,13 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use fanout_core::destination::{DeliveryError, Publisher, Topic};
+use fanout_core::fan_out::FanOut;
+use fanout_core::file;
+use fanout_core::retry::RetryPolicy;
+use fanout_core::route::Routes;
+use fanout_core::transform::Transforms;
 use momento_webhook::{Event, SigningSecret, Verified, momento};
-use topic_fanout::config::file;
-use topic_fanout::destination::{DeliveryError, Publisher, Topic};
-use topic_fanout::fan_out::FanOut;
-use topic_fanout::retry::RetryPolicy;
-use topic_fanout::route::Routes;
-use topic_fanout::transform::Transforms;
 
 fn main() -> anyhow::Result<()> {
     let quick = std::env::args().any(|argument| argument == "--quick");

@@ -9,9 +9,9 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use fanout_core::transform::{Applying, Build, Context, Message, Settings, Transform, Transforms};
 use serde::{Deserialize, Serialize};
 use topic_fanout::run;
-use topic_fanout::transform::{Applying, Build, Context, Message, Settings, Transform, Transforms};
 
 /// Says who it is from.
 #[derive(Debug, Deserialize, Serialize)]

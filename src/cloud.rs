@@ -7,17 +7,18 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use crate::clock::SystemClock;
 use crate::config::{
     Config, ConfigError, ConfigErrors, KeySecret, MomentoConfig, RoutesConfig, SecretName, SecretsConfig,
     SigningConfig, SigningSecretConfig, Source, Sourced, from_parameter,
 };
-use crate::destination::{AwsSender, Keys};
-use crate::route::{Route, Routes};
+use crate::publisher::Keys;
 use crate::secrets::rotating::{Beside, Keeper};
 use crate::secrets::{self, Kept, Policy, Rotating, SecretError, SecretStore, Versioned, Wanted};
-use crate::transform::translate::TranslateSettings;
-use crate::transform::{Settings as _, Transforms};
+use fanout_core::clock::SystemClock;
+use fanout_core::destination::AwsSender;
+use fanout_core::route::{Route, Routes};
+use fanout_core::transform::translate::TranslateSettings;
+use fanout_core::transform::{Settings as _, Transforms};
 
 /// The settings of a function with everything that had to be fetched.
 #[derive(Debug)]
@@ -83,7 +84,7 @@ impl Cloud {
         #[cfg(feature = "aws-sdk")]
         return Arc::clone(&self.aws) as Arc<dyn AwsSender>;
         #[cfg(not(feature = "aws-sdk"))]
-        Arc::new(crate::destination::NoAws)
+        Arc::new(fanout_core::destination::NoAws)
     }
 
     /// The settings with what had to be fetched, all of it at once.
@@ -128,7 +129,7 @@ impl Cloud {
 
     #[cfg(feature = "parameters")]
     async fn parameter(&self, name: &str) -> Result<String, ConfigErrors> {
-        let fault = |error| fault("FANOUT_CONFIG", crate::reason::with_sources(&error));
+        let fault = |error| fault("FANOUT_CONFIG", fanout_core::reason::with_sources(&error));
         self.aws.parameter(name).await.map_err(fault)
     }
 
@@ -167,7 +168,7 @@ impl SecretStore for Cloud {
 
 #[cfg(not(all(feature = "secrets", feature = "parameters")))]
 fn not_built<'s, T: Send + 's>(detail: &'static str) -> BoxFuture<'s, Result<T, SecretError>> {
-    let error = SecretError { reason: crate::reason::Reason::InvalidArgument, detail, source: None };
+    let error = SecretError { reason: fanout_core::reason::Reason::InvalidArgument, detail, source: None };
     Box::pin(std::future::ready(Err(error)))
 }
 

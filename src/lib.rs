@@ -24,29 +24,15 @@
 
 #[cfg(feature = "aws-sdk")]
 pub mod aws;
-pub mod clock;
 pub mod cloud;
 pub mod config;
-pub mod dead_letter;
-pub mod dedupe;
-pub mod destination;
-#[cfg(test)]
-mod documentation;
-pub mod fan_out;
-pub mod names;
 pub mod output;
-pub mod reason;
+pub mod publisher;
 pub mod request_log;
 pub mod response;
-pub mod retry;
-pub mod route;
 pub mod run;
-#[cfg(feature = "schema")]
-pub mod schema;
 pub mod secrets;
 pub mod serve;
-pub mod spanned;
 pub mod telemetry;
 pub mod trace;
-pub mod transform;
 pub mod webhook;

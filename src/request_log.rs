@@ -16,10 +16,10 @@ use serde_json::value::RawValue;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
-use crate::fan_out::{Delivery, DeliveryOutcome};
 use crate::output::Output;
 use crate::response::{Outcome, Refusal};
 use crate::trace::{TraceId, XrayId};
+use fanout_core::fan_out::{Delivery, DeliveryOutcome};
 
 /// The namespace of the metrics.
 pub const NAMESPACE: &str = "TopicFanout";
@@ -366,10 +366,10 @@ mod tests {
     use momento_webhook::momento::SignatureError;
 
     use super::*;
-    use crate::destination::{Target, Topic};
-    use crate::reason::Reason;
-    use crate::route::FeedsItself;
-    use crate::webhook::tests::{NOW, event_with};
+    use fanout_core::destination::{Target, Topic};
+    use fanout_core::reason::Reason;
+    use fanout_core::route::FeedsItself;
+    use fanout_core::testing::{NOW, event_with};
 
     fn line(outcome: &Outcome<'_>, with_event: bool) -> serde_json::Value {
         line_of(LogRecord::new(NOW, Some("id-1".into())), outcome, with_event)

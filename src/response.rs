@@ -12,10 +12,10 @@ use momento_webhook::momento::SignatureError;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::dead_letter::NoSuchDestination;
-use crate::fan_out::Delivery;
-use crate::reason::Reason;
-use crate::route::FeedsItself;
+use fanout_core::dead_letter::NoSuchDestination;
+use fanout_core::fan_out::Delivery;
+use fanout_core::reason::Reason;
+use fanout_core::route::FeedsItself;
 
 /// What became of a request.
 #[derive(Debug)]
@@ -285,8 +285,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::destination::{Target, Topic};
-    use crate::fan_out::DeliveryOutcome;
+    use fanout_core::destination::{Target, Topic};
+    use fanout_core::fan_out::DeliveryOutcome;
 
     fn failed(reason: Reason) -> DeliveryOutcome {
         DeliveryOutcome::Failed { attempts: 1, reason }

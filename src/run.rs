@@ -9,16 +9,16 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::cloud::{Cloud, Complete};
 use crate::config::{Config, Environment, Source};
-use crate::dead_letter::DeadLetters;
-use crate::destination::MomentoPublisher;
-use crate::fan_out::FanOut;
-use crate::reason::with_sources;
+use crate::publisher::MomentoPublisher;
 use crate::request_log::RequestLog;
-use crate::retry::RetryPolicy;
 use crate::serve::{self, lambda};
 use crate::telemetry::Telemetry;
-use crate::transform::Transforms;
 use crate::webhook::Webhook;
+use fanout_core::dead_letter::DeadLetters;
+use fanout_core::fan_out::FanOut;
+use fanout_core::reason::with_sources;
+use fanout_core::retry::RetryPolicy;
+use fanout_core::transform::Transforms;
 
 /// Why a function did not start, or ended.
 #[derive(Debug, thiserror::Error)]

@@ -10,18 +10,18 @@ use momento_webhook::{Event, Millis, SigningSecret, Verified, momento};
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 
-pub use crate::clock::{Clock, SystemClock};
 use crate::config::SigningConfig;
-use crate::dead_letter::{DeadLetters, Letter, NoSuchDestination};
-use crate::dedupe::{Dedupe, Progress};
-use crate::destination::Publisher;
-use crate::fan_out::{Delivery, DeliveryOutcome, FanOut};
-use crate::reason::Reason;
 use crate::request_log::{LogRecord, RequestLog};
 use crate::response::{self, Outcome, Refusal};
-use crate::route::Routes;
 use crate::secrets::{Instead, Rotating};
 use crate::trace::TraceContext;
+pub use fanout_core::clock::{Clock, SystemClock};
+use fanout_core::dead_letter::{DeadLetters, Letter, NoSuchDestination};
+use fanout_core::dedupe::{Dedupe, Progress};
+use fanout_core::destination::Publisher;
+use fanout_core::fan_out::{Delivery, DeliveryOutcome, FanOut};
+use fanout_core::reason::Reason;
+use fanout_core::route::Routes;
 
 /// The most bytes of a body that are read. A message has at most 4 KB, which JSON escapes make six
 /// times as long at worst; ten times that leaves room for accounts with a raised limit.
@@ -386,58 +386,20 @@ pub(crate) mod tests {
     use momento_webhook::Millis;
 
     use super::*;
-    use crate::fan_out::tests::{Failure, FakePublisher};
-    use crate::names::TopicName;
-    use crate::reason::Reason;
-    use crate::retry::RetryPolicy;
-    use crate::route::Destination;
-    use crate::transform::tests::stages;
-    use crate::transform::{
+    use fanout_core::names::TopicName;
+    use fanout_core::reason::Reason;
+    use fanout_core::retry::RetryPolicy;
+    use fanout_core::route::Destination;
+    use fanout_core::testing::{Failure, FakePublisher, NOW, body, secret, stages};
+    use fanout_core::transform::{
         Applying, Context, Message, OnFailure, Stage, Transform, TransformError, Transformed,
     };
-
-    pub(crate) const NOW: Millis = 1_704_296_470_565;
 
     struct FixedClock;
     impl Clock for FixedClock {
         fn now(&self) -> Millis {
             NOW
         }
-    }
-
-    fn secret() -> SigningSecret {
-        SigningSecret::new("secret").unwrap()
-    }
-
-    /// An event, changed, signed and verified.
-    pub(crate) fn event_with(
-        cache: &str,
-        topic: &str,
-        number: u64,
-        change: impl FnOnce(&mut Event),
-    ) -> Verified<Event> {
-        let body = body(cache, topic, number, change);
-        let signature = momento::sign(&secret(), body.as_bytes());
-        momento::verify(&[secret()], body, [signature.as_bytes()]).unwrap().event().unwrap()
-    }
-
-    pub(crate) fn event(cache: &str, topic: &str, number: u64) -> Verified<Event> {
-        event_with(cache, topic, number, |_| ())
-    }
-
-    fn body(cache: &str, topic: &str, number: u64, change: impl FnOnce(&mut Event)) -> String {
-        let mut event = Event {
-            cache: cache.into(),
-            topic: topic.into(),
-            event_timestamp: NOW - 1,
-            publish_timestamp: NOW,
-            topic_sequence_number: number,
-            topic_sequence_page: None,
-            token_id: None,
-            text: "Hello".into(),
-        };
-        change(&mut event);
-        event.to_json()
     }
 
     fn signed(body: String) -> Request<Bytes> {

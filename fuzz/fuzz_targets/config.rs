@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use topic_fanout::config::file;
-use topic_fanout::transform::Transforms;
+use fanout_core::file;
+use fanout_core::transform::Transforms;
 
 fuzz_target!(|text: &str| {
     match file::read(text, &Transforms::standard()) {

@@ -10,13 +10,13 @@ use http::Request;
 use libfuzzer_sys::fuzz_target;
 use momento_webhook::{SigningSecret, momento};
 use topic_fanout::config::{SigningConfig, file};
-use topic_fanout::destination::{DeliveryError, Publisher, Topic};
-use topic_fanout::fan_out::FanOut;
+use fanout_core::destination::{DeliveryError, Publisher, Topic};
+use fanout_core::fan_out::FanOut;
 use topic_fanout::journal::Journal;
-use topic_fanout::reason::Reason;
-use topic_fanout::retry::RetryPolicy;
+use fanout_core::reason::Reason;
+use fanout_core::retry::RetryPolicy;
 use topic_fanout::secrets::Rotating;
-use topic_fanout::transform::Transforms;
+use fanout_core::transform::Transforms;
 use topic_fanout::webhook::Webhook;
 
 struct Fake {

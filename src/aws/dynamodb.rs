@@ -10,11 +10,11 @@ use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use super::Aws;
 use super::failure::Failure;
 use super::in_time::InTime;
-use crate::destination::Accepted;
-use crate::destination::content::Attribute;
-use crate::destination::dynamodb::{Change, Row};
-use crate::destination::json::Json;
-use crate::reason::Reason;
+use fanout_core::destination::Accepted;
+use fanout_core::destination::content::Attribute;
+use fanout_core::destination::dynamodb::{Change, Row};
+use fanout_core::destination::json::Json;
+use fanout_core::reason::Reason;
 
 /// Attributes by their names.
 type Item = BTreeMap<String, Attribute>;

@@ -7,8 +7,8 @@ use aws_smithy_types::DateTime;
 use super::Aws;
 use super::failure::Failure;
 use super::in_time::InTime;
-use crate::destination::Accepted;
-use crate::destination::eventbridge::BusEvent;
+use fanout_core::destination::Accepted;
+use fanout_core::destination::eventbridge::BusEvent;
 
 impl Aws {
     pub(super) async fn put_event(

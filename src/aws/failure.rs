@@ -10,8 +10,8 @@ use aws_types::request_id::RequestId as _;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
-use crate::reason::Reason;
 use crate::secrets::{NO_ANSWER, SecretError};
+use fanout_core::reason::Reason;
 
 /// Why a call failed.
 #[derive(Debug)]

@@ -55,7 +55,7 @@ use tokio::sync::OnceCell;
 
 use failure::Failure;
 
-use crate::reason::Reason;
+use fanout_core::reason::Reason;
 
 #[cfg(feature = "parameters")]
 pub use parameter::ParameterError;

@@ -7,8 +7,8 @@ use tokio::time::{Instant, timeout};
 
 use super::Aws;
 use super::failure::{Failure, optional};
-use crate::reason::Reason;
 use crate::secrets::{Kept, SecretError, SecretText};
+use fanout_core::reason::Reason;
 
 /// How long a parameter is waited for. It is read at the start of a function, which has 10 s.
 const PARAMETER_TIMEOUT: Duration = Duration::from_secs(5);

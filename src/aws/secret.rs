@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::Aws;
 use super::failure::{Failure, optional};
-use crate::reason::Reason;
 use crate::secrets::{Kept, SecretError, SecretText};
+use fanout_core::reason::Reason;
 
 /// The labels that Secrets Manager moves from version to version.
 const CURRENT: &str = "AWSCURRENT";

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 use super::failure::Failure;
 use super::in_time::{InTime, in_time};
 use super::{Aws, MAX_ATTEMPTS};
-use crate::destination::{Accepted, AwsRequest, AwsSender, DeliveryError, Sent};
+use fanout_core::destination::{Accepted, AwsRequest, AwsSender, DeliveryError, Sent};
 
 impl AwsSender for Aws {
     fn send<'c>(
@@ -64,7 +64,7 @@ impl Aws {
             #[cfg(not(feature = "aws"))]
             _ => {
                 // What this build does not have it accepts in no file.
-                let failure = Failure::new(crate::reason::Reason::InvalidArgument, "not in this build");
+                let failure = Failure::new(fanout_core::reason::Reason::InvalidArgument, "not in this build");
                 Box::pin(futures_util::future::ready(Err(failure)))
             }
         }

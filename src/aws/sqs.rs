@@ -8,9 +8,9 @@ use aws_sdk_sqs::types::{
 use super::Aws;
 use super::failure::Failure;
 use super::in_time::InTime;
-use crate::destination::Accepted;
-use crate::destination::sqs::QueueMessage;
-use crate::reason::Reason;
+use fanout_core::destination::Accepted;
+use fanout_core::destination::sqs::QueueMessage;
+use fanout_core::reason::Reason;
 
 impl Aws {
     pub(super) async fn send_message(

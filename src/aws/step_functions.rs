@@ -6,8 +6,8 @@ use aws_sdk_sfn::operation::start_execution::StartExecutionError;
 use super::Aws;
 use super::failure::Failure;
 use super::in_time::InTime;
-use crate::destination::Accepted;
-use crate::destination::step_functions::Execution;
+use fanout_core::destination::Accepted;
+use fanout_core::destination::step_functions::Execution;
 
 impl Aws {
     pub(super) async fn start_execution(

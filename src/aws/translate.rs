@@ -11,9 +11,9 @@ use futures_util::future::BoxFuture;
 use super::Aws;
 use super::failure::Failure;
 use super::in_time::{InTime, in_time};
-use crate::reason::Reason;
-use crate::transform::TransformError;
-use crate::transform::translate::{Formality, Request, Translation, Translator};
+use fanout_core::reason::Reason;
+use fanout_core::transform::TransformError;
+use fanout_core::transform::translate::{Formality, Request, Translation, Translator};
 
 /// How Amazon Translate is told to find out the language by itself.
 const DETECTED: &str = "auto";

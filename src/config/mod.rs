@@ -8,7 +8,6 @@ use std::fmt;
 
 mod credentials;
 mod dead_letters;
-pub mod file;
 mod listen;
 mod log;
 mod routes;
@@ -23,7 +22,7 @@ pub use routes::{RoutesConfig, from_parameter};
 pub use secrets::{SecretId, SecretIdError, SecretName, SecretsConfig};
 pub use signing::{SigningConfig, SigningSecretConfig};
 
-use crate::transform::Transforms;
+use fanout_core::transform::Transforms;
 
 /// Where settings come from: the name of a variable to its value.
 pub trait Source {

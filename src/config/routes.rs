@@ -1,10 +1,11 @@
 //! Where events go, and what is done to them on the way.
 
-use crate::names::{CacheName, TopicName};
-use crate::route::{Destination, Routes};
-use crate::transform::{Stage, Transforms};
+use fanout_core::file;
+use fanout_core::names::{CacheName, TopicName};
+use fanout_core::route::{Destination, Routes};
+use fanout_core::transform::{Stage, Transforms};
 
-use super::{ConfigError, ConfigErrors, Noted, Read, Settings, file};
+use super::{ConfigError, ConfigErrors, Noted, Read, Settings};
 
 const FILE: &str = "FANOUT_CONFIG";
 const ONE: &str = "OUTBOUND_TOPIC";

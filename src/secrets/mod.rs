@@ -17,7 +17,7 @@ use futures_util::future::{BoxFuture, join_all};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::{ConfigError, ConfigErrors, SecretId, SecretName};
-use crate::reason::{Reason, with_sources};
+use fanout_core::reason::{Reason, with_sources};
 
 pub use rotating::{Instead, Policy, Rotating};
 

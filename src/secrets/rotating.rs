@@ -25,8 +25,8 @@ use momento_webhook::Millis;
 use super::{
     Kept, REFETCH_TIMEOUT, SecretError, SecretStore, SecretText, Versioned, Wanted, fetch_one, pick,
 };
-use crate::clock::Clock;
 use crate::config::ConfigErrors;
+use fanout_core::clock::Clock;
 
 /// When a secret is fetched again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -388,8 +388,8 @@ mod tests {
 
     use super::*;
     use crate::config::{SecretId, SecretName};
-    use crate::reason::Reason;
     use crate::secrets::FETCH_TIMEOUT;
+    use fanout_core::reason::Reason;
 
     /// Gives out one secret, and counts. What is asked for while it is closed is answered when it opens.
     #[derive(Debug)]

@@ -11,10 +11,10 @@ use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::destination::Publisher;
-use crate::destination::sqs::is_fifo;
 use crate::trace::TraceContext;
 use crate::webhook::{Clock, Queued, Webhook};
+use fanout_core::destination::Publisher;
+use fanout_core::destination::sqs::is_fifo;
 
 /// Messages that are handled at once. Each may be published to many topics.
 const AT_ONCE: usize = 32;

@@ -20,9 +20,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::DRAIN;
-use crate::destination::Publisher;
 use crate::response::{Outcome, Refusal};
 use crate::webhook::{Clock, Inbound, MAX_BODY, TIME_TO_ANSWER, Webhook};
+use fanout_core::destination::Publisher;
 
 /// How much of a body that is too large is still read, so that its sender gets to see the answer
 /// instead of a broken connection.

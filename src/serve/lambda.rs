@@ -29,10 +29,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::DRAIN;
 use super::batch::{Batch, BatchResponse};
 use crate::config::Source;
-use crate::destination::Publisher;
 use crate::response::Refusal;
 use crate::trace::TraceContext;
 use crate::webhook::{Clock, Inbound, TIME_TO_ANSWER, Webhook};
+use fanout_core::destination::Publisher;
 
 /// What an answer takes on its way out, kept free before the invocation's own deadline.
 const MARGIN: Duration = Duration::from_millis(200);

@@ -7,14 +7,14 @@ use std::time::Duration;
 use anyhow::bail;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use fanout_core::reason::Reason;
+use fanout_core::transform::TransformError;
+use fanout_core::transform::translate::{Formality, Request, Translation, Translator as _};
 use futures_util::future::join_all;
 use test_support::translate_server::{Answer, ParameterRequest, TranslateRequest, TranslateServer};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use topic_fanout::aws::{AmazonTranslator, Aws, Settings};
-use topic_fanout::reason::Reason;
-use topic_fanout::transform::TransformError;
-use topic_fanout::transform::translate::{Formality, Request, Translation, Translator as _};
 
 const ANSWER: Duration = Duration::from_secs(4);
 

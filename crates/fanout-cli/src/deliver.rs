@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use fanout_core::retry::RetryPolicy;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use momento_webhook::Event;
 use momento_webhook::momento::USER_AGENT;
 use momento_webhook::standard::SignatureError;
-use topic_fanout::retry::RetryPolicy;
 use topic_fanout::webhook::{Clock, SystemClock};
 
 use crate::post::{Answer, PostError, Poster};

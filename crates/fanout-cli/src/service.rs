@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fanout_core::destination::DeliveryError;
 use momento::cache::configurations::Laptop;
 use momento::{CacheClient, CredentialProvider, ErrorSource, MomentoError, MomentoErrorCode};
 use tokio::time::timeout;
@@ -9,7 +10,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Status};
 use topic_fanout::config::{ConfigErrors, MomentoConfig};
-use topic_fanout::destination::{DeliveryError, MomentoPublisher};
+use topic_fanout::publisher::MomentoPublisher;
 use topic_fanout::secrets::{Rotating, Versioned};
 
 use crate::post::root;

@@ -11,6 +11,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use fanout_core::retry::RetryPolicy;
 use futures_util::future::BoxFuture;
 use momento_protos::cache_client::pubsub::pubsub_client::PubsubClient;
 use momento_protos::cache_client::pubsub::subscription_item::Kind;
@@ -19,7 +20,6 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
-use topic_fanout::retry::RetryPolicy;
 
 use crate::service::{Service, ServiceError, describe};
 

@@ -2,8 +2,8 @@
 
 use std::num::NonZeroU64;
 
+use fanout_core::destination::{Publisher as _, Topic};
 use serde_json::json;
-use topic_fanout::destination::{Publisher as _, Topic};
 use topic_fanout::serve::shutdown_signal;
 
 use super::text;

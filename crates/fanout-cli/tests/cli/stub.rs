@@ -109,7 +109,7 @@ impl RealFunction {
             "TRANSFORM" => Some(transform.to_owned()),
             _ => None,
         };
-        let transforms = topic_fanout::transform::Transforms::standard();
+        let transforms = fanout_core::transform::Transforms::standard();
         let config = Config::read(&source, &transforms).unwrap();
         let cloud = topic_fanout::cloud::Cloud::default();
         let complete = cloud.complete(config, &transforms).await.unwrap();

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use topic_fanout::transform::{OnFailure, Tree};
+use fanout_core::transform::{OnFailure, Tree};
 
 use super::outline::{Outline, Outlined, cache_of, cache_to};
 use crate::output::Printable;

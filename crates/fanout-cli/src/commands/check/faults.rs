@@ -1,7 +1,7 @@
 //! What is wrong in a file, as compilers tell it.
 
+use fanout_core::file::FileError;
 use serde_json::{Value, json};
-use topic_fanout::config::file::FileError;
 
 use super::columns::width;
 use crate::output::{Output, Printable};

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use topic_fanout::names::CacheName;
-use topic_fanout::route::{Destination, Inbound, Route, Routes, Template, Topics, Way};
-use topic_fanout::spanned::{self, Given};
-use topic_fanout::transform::{Stage, Tree};
+use fanout_core::names::CacheName;
+use fanout_core::route::{Destination, Inbound, Route, Routes, Template, Topics, Way};
+use fanout_core::spanned::{self, Given};
+use fanout_core::transform::{Stage, Tree};
 
 use crate::output::Quoted;
 
@@ -212,8 +212,8 @@ fn lines(text: &str) -> Vec<usize> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use topic_fanout::config::file;
-    use topic_fanout::transform::Transforms;
+    use fanout_core::file;
+    use fanout_core::transform::Transforms;
 
     use super::*;
 

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use fanout_core::transform::TransformError;
+use fanout_core::transform::pseudo::Pseudo;
+use fanout_core::transform::translate::{Request, Translation, Translator};
 use futures_util::future::BoxFuture;
-use topic_fanout::transform::TransformError;
-use topic_fanout::transform::pseudo::Pseudo;
-use topic_fanout::transform::translate::{Request, Translation, Translator};
 
 /// Marks texts as `pseudo` does, and remembers that it was asked to.
 #[derive(Debug, Default)]

@@ -1,10 +1,10 @@
 //! What becomes of one event, told.
 
+use fanout_core::destination::{Target, Topic};
+use fanout_core::route::{Inbound, Plan, Planned, Topics};
+use fanout_core::transform::OnFailure;
 use momento_webhook::{Event, Verified};
 use serde_json::{Value, json};
-use topic_fanout::destination::{Target, Topic};
-use topic_fanout::route::{Inbound, Plan, Planned, Topics};
-use topic_fanout::transform::OnFailure;
 
 use super::columns::{padded, width};
 use super::outline::{Outline, Outlined};

@@ -1,8 +1,8 @@
 //! The routes of a file as a table, and as JSON.
 
+use fanout_core::route::To;
+use fanout_core::transform::Stage;
 use serde_json::{Value, json};
-use topic_fanout::route::To;
-use topic_fanout::transform::Stage;
 
 use super::columns::aligned;
 use super::outline::{Outline, Outlined, StepOut, WayOut, cache_of, cache_to};

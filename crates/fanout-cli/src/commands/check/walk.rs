@@ -5,13 +5,13 @@
 
 use std::collections::HashMap;
 
+use fanout_core::destination::{AwsDestination, AwsRequest, Fields, RequestError};
+use fanout_core::reason::Reason;
+use fanout_core::route::{Destination, Plan, To};
+use fanout_core::transform::{Message, OnFailure, Stage, TransformError, Transformed};
 use momento_webhook::{Event, Millis, SigningSecret, Verified, momento};
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
-use topic_fanout::destination::{AwsDestination, AwsRequest, Fields, RequestError};
-use topic_fanout::reason::Reason;
-use topic_fanout::route::{Destination, Plan, To};
-use topic_fanout::transform::{Message, OnFailure, Stage, TransformError, Transformed};
 use topic_fanout::webhook::{Clock as _, SystemClock, TIME_TO_ANSWER};
 
 use super::outline::Outlined;
@@ -208,9 +208,9 @@ pub(super) fn signed(event: &Event) -> Result<Verified<Event>, Box<dyn std::erro
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use topic_fanout::destination::{DeliveryError, Publisher, Topic};
-    use topic_fanout::fan_out::{DeliveryOutcome, FanOut};
-    use topic_fanout::retry::RetryPolicy;
+    use fanout_core::destination::{DeliveryError, Publisher, Topic};
+    use fanout_core::fan_out::{DeliveryOutcome, FanOut};
+    use fanout_core::retry::RetryPolicy;
 
     use super::super::outline::Outline;
     use super::super::outline::tests::routes;

@@ -3,6 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use fanout_core::destination::{Accepted, AwsRequest, AwsSender, DeliveryError, Publisher, Sent, Topic};
+use fanout_core::fan_out::FanOut;
+use fanout_core::retry::RetryPolicy;
 use futures_util::future::BoxFuture;
 use reqwest::Url;
 use tokio::net::TcpListener;
@@ -10,12 +13,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use topic_fanout::destination::{
-    Accepted, AwsRequest, AwsSender, DeliveryError, MomentoPublisher, Publisher, Sent, Topic,
-};
-use topic_fanout::fan_out::FanOut;
+use topic_fanout::publisher::MomentoPublisher;
 use topic_fanout::request_log::RequestLog;
-use topic_fanout::retry::RetryPolicy;
 use topic_fanout::serve;
 use topic_fanout::webhook::Webhook;
 

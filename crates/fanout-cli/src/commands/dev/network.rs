@@ -5,11 +5,11 @@
 
 use std::collections::HashSet;
 
+use fanout_core::destination::Target;
+use fanout_core::names::{CacheName, TopicName};
+use fanout_core::route::{Destination, Planned, Routes, Template};
 use momento_webhook::momento::{self, SigningSecret};
 use momento_webhook::{Event, Verified};
-use topic_fanout::destination::Target;
-use topic_fanout::names::{CacheName, TopicName};
-use topic_fanout::route::{Destination, Planned, Routes, Template};
 use topic_fanout::webhook::{Clock as _, SystemClock};
 
 use crate::cli::Error;
@@ -238,8 +238,8 @@ fn sample(secret: &str, topic: &Topic, token_id: Option<&str>) -> Result<Verifie
 
 #[cfg(test)]
 pub(super) mod tests {
-    use topic_fanout::config::file;
-    use topic_fanout::transform::Transforms;
+    use fanout_core::file;
+    use fanout_core::transform::Transforms;
 
     use super::*;
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use fanout_core::destination::AwsRequest;
 use http::StatusCode;
 use serde_json::json;
-use topic_fanout::destination::AwsRequest;
 
 use super::answer::Outcome;
 use super::function::Function;

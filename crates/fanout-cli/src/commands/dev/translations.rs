@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use fanout_core::transform::Transforms;
+use fanout_core::transform::pseudo::Pseudo;
 use topic_fanout::cloud::Cloud;
-use topic_fanout::transform::Transforms;
-use topic_fanout::transform::pseudo::Pseudo;
 
 /// What is at work behind the transform `translate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

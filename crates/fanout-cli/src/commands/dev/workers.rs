@@ -3,10 +3,11 @@
 use std::io::{BufRead, Read as _};
 use std::time::Duration;
 
+use fanout_core::destination::{AwsRequest, Publisher as _, Topic};
 use momento_webhook::Event as Webhook;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
-use topic_fanout::destination::{AwsRequest, MomentoPublisher, Publisher as _, Topic};
+use topic_fanout::publisher::MomentoPublisher;
 
 use super::tracker::Id;
 use crate::deliver::{Delivered, Deliverer, Failure, Undelivered};

@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::aws::{Fields, RequestError, fitting};
 use super::content::{Content, ContentKeys};
-use crate::config::file::Texts;
+use crate::file::Texts;
 use crate::route::Template;
 
 /// A state machine, as a route names it.
@@ -108,14 +108,13 @@ const fn is_of_name(char: char) -> bool {
 }
 
 #[cfg(test)]
-#[cfg(feature = "aws")]
 mod tests {
     use serde_json::json;
 
     use super::*;
     use crate::destination::aws::tests::{faults, refused, request_of, shown};
     use crate::reason::Reason;
-    use crate::webhook::tests::event;
+    use crate::testing::event;
 
     const MACHINE: &str = "arn:aws:states:eu-west-1:123456789012:stateMachine:orders";
 

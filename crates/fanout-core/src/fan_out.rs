@@ -390,74 +390,17 @@ impl Delivery<'_> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::collections::HashMap;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::{Arc, Mutex};
 
     use futures_util::future::ready;
 
     use super::*;
     use crate::names::TopicName;
     use crate::route::{Destination, Routes};
+    use crate::testing::TIMEOUT;
+    use crate::testing::{Failure, FakePublisher, event};
     use crate::transform::{Applying, Stage, Transform};
-    use crate::webhook::TIME_TO_ANSWER;
-    use crate::webhook::tests::event;
-
-    /// Records what is published, and fails as told.
-    #[derive(Default)]
-    pub(crate) struct FakePublisher {
-        published: Mutex<Vec<(String, String, String)>>,
-        calls: AtomicUsize,
-        failures: Mutex<HashMap<String, Vec<Failure>>>,
-    }
-
-    #[derive(Clone, Copy)]
-    pub(crate) enum Failure {
-        Because(Reason),
-        Hangs,
-    }
-
-    impl FakePublisher {
-        /// `topic` fails this way `times`, then takes what it is given.
-        pub(crate) fn fail(self, topic: &str, failure: Failure, times: usize) -> Self {
-            self.failures.lock().unwrap().insert(topic.to_owned(), vec![failure; times]);
-            self
-        }
-
-        pub(crate) fn published(&self) -> Vec<(String, String, String)> {
-            self.published.lock().unwrap().clone()
-        }
-
-        pub(crate) fn calls(&self) -> usize {
-            self.calls.load(Ordering::Relaxed)
-        }
-    }
-
-    impl Publisher for FakePublisher {
-        async fn publish(&self, topic: &Topic<'_>, text: &str) -> Result<(), DeliveryError> {
-            self.calls.fetch_add(1, Ordering::Relaxed);
-            let failure = self.failures.lock().unwrap().get_mut(&*topic.topic).and_then(Vec::pop);
-            match failure {
-                Some(Failure::Because(reason)) => Err(DeliveryError { reason, source: None }),
-                Some(Failure::Hangs) => std::future::pending().await,
-                None => {
-                    let published = (topic.cache.to_string(), topic.topic.to_string(), text.to_owned());
-                    self.published.lock().unwrap().push(published);
-                    Ok(())
-                }
-            }
-        }
-    }
-
-    impl<P: Publisher> Publisher for Arc<P> {
-        fn publish(
-            &self,
-            topic: &Topic<'_>,
-            text: &str,
-        ) -> impl Future<Output = Result<(), DeliveryError>> + Send {
-            P::publish(self, topic, text)
-        }
-    }
 
     const EVER: usize = 1_000;
 
@@ -489,7 +432,7 @@ pub(crate) mod tests {
 
     /// Serves the topics with these chains.
     async fn serve(fan_out: &FanOut<FakePublisher>, chains: &[(&str, Vec<Stage>)]) -> Vec<DeliveryOutcome> {
-        serve_within(fan_out, chains, TIME_TO_ANSWER).await
+        serve_within(fan_out, chains, TIMEOUT).await
     }
 
     async fn serve_within(
@@ -556,7 +499,7 @@ pub(crate) mod tests {
         let done: Vec<_> = outcomes.iter().map(DeliveryOutcome::is_done).collect();
         assert_eq!(done, [true, false, true]);
         assert_eq!(outcomes[1].failure(), Some(Reason::TimedOut));
-        assert!(took <= TIME_TO_ANSWER, "{took:?}");
+        assert!(took <= TIMEOUT, "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -624,7 +567,7 @@ pub(crate) mod tests {
         let statuses: Vec<_> = outcomes.iter().map(DeliveryOutcome::status).collect();
         assert_eq!(statuses, ["failed", "published", "published"]);
         assert_eq!(outcomes[0].failure(), Some(Reason::TimedOut));
-        assert_eq!(start.elapsed(), TIME_TO_ANSWER / 4 * 3);
+        assert_eq!(start.elapsed(), TIMEOUT / 4 * 3);
     }
 
     #[test]

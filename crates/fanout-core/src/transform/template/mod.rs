@@ -316,9 +316,9 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
+    use crate::testing::event;
     use crate::transform::Around;
     use crate::transform::tests::{faulty, stages, text, through, through_in};
-    use crate::webhook::tests::event;
 
     /// What a template makes of a text, in a route with the captures `room` and `language_code`.
     fn filled(source: &str, text: &str) -> Result<String, TransformError> {
@@ -336,7 +336,7 @@ mod tests {
         document: Option<&Json>,
     ) -> Result<String, TransformError> {
         let event = event("cache", "topic", 1);
-        let deadline = tokio::time::Instant::now() + crate::webhook::TIME_TO_ANSWER;
+        let deadline = tokio::time::Instant::now() + crate::testing::TIMEOUT;
         let captures = [("room", "kitchen"), ("language_code", "es")];
         let document = document.map(Json::to_string);
         let around = document.as_deref().map(Around::new);

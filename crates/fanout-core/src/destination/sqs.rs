@@ -13,7 +13,7 @@ use toml::Spanned;
 
 use super::aws::{Fields, RequestError, fitting};
 use super::content::{Content, ContentKeys};
-use crate::config::file::Texts;
+use crate::file::Texts;
 use crate::route::Template;
 
 /// A queue, as a route names it.
@@ -220,7 +220,8 @@ fn is_attribute(name: &str) -> bool {
 }
 
 /// Whether the queue of this URL, or name, keeps an order.
-pub(crate) fn is_fifo(queue: &str) -> bool {
+#[must_use]
+pub fn is_fifo(queue: &str) -> bool {
     queue.ends_with(FIFO)
 }
 
@@ -248,7 +249,6 @@ fn transposed<T>(given: Option<Option<T>>) -> Option<Option<T>> {
 }
 
 #[cfg(test)]
-#[cfg(feature = "aws")]
 mod tests {
     use serde_json::json;
 

@@ -543,7 +543,7 @@ mod tests {
     use super::*;
     use crate::route::FeedsItself;
     use crate::route::tests::route;
-    use crate::webhook::tests::event_with;
+    use crate::testing::event_with;
 
     type Given<'g> = (&'g str, &'g str, &'g [(&'g str, &'g str)]);
 

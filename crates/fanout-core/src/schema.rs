@@ -9,11 +9,11 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use crate::config::file::{DestinationKeys, RouteKeys};
 use crate::destination::dynamodb::{DynamoDb, DynamoDbKeys};
 use crate::destination::eventbridge::{EventBridge, EventBridgeKeys};
 use crate::destination::sqs::{Sqs, SqsKeys};
 use crate::destination::step_functions::{StepFunctions, StepFunctionsKeys};
+use crate::file::{DestinationKeys, RouteKeys};
 use crate::transform::echo::Echo;
 use crate::transform::filter::Filter;
 use crate::transform::json::Json;
@@ -221,7 +221,7 @@ mod tests {
     /// `cargo fanout schema > fanout.schema.json` makes it so.
     #[test]
     fn the_schema_in_the_repository_is_this_one() {
-        let kept: Value = serde_json::from_str(include_str!("../fanout.schema.json")).unwrap();
+        let kept: Value = serde_json::from_str(include_str!("../../../fanout.schema.json")).unwrap();
         assert!(kept == schema(), "fanout.schema.json is old: cargo fanout schema > fanout.schema.json");
     }
 }

@@ -79,7 +79,8 @@ impl fmt::Display for Reason {
 }
 
 /// An error and what it came from, on one line.
-pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
+#[must_use]
+pub fn with_sources(error: &dyn std::error::Error) -> String {
     let mut said = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -773,7 +773,7 @@ destinations = ["c"]
         );
     }
 
-    #[cfg(not(feature = "aws-sdk"))]
+    #[cfg(not(any(feature = "sqs", feature = "step-functions")))]
     #[test]
     fn what_a_build_does_not_have_is_told_with_what_is_wrong_beside_it() {
         let told = errors("[[routes]]\ntopic = 'a'\ndestinations = [{ sqs = { queue = 'orders' } }]");

@@ -626,7 +626,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_bad_is_not_touched() {
-        let context_event = crate::webhook::tests::event("cache", "topic", 1);
+        let context_event = crate::testing::event("cache", "topic", 1);
         let context = Context {
             event: &context_event,
             captures: &[],

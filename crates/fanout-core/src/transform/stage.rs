@@ -34,7 +34,9 @@ pub enum OnFailure {
 }
 
 impl Stage {
-    pub(crate) const fn new(
+    /// Returns the stage that applies `transform`; `settings` are its canonical settings, as JSON.
+    #[must_use]
+    pub const fn new(
         name: Cow<'static, str>,
         settings: String,
         on_failure: OnFailure,

@@ -19,7 +19,7 @@ use toml::Spanned;
 
 use super::aws::{Fields, RequestError};
 use super::content::{Attribute, Members, Value, ValueKeys, rendered};
-use crate::config::file::Texts;
+use crate::file::Texts;
 use crate::route::Template;
 
 /// A table, as a route names it.
@@ -250,7 +250,6 @@ impl Row {
 }
 
 #[cfg(test)]
-#[cfg(feature = "aws")]
 mod tests {
     use serde_json::json;
 

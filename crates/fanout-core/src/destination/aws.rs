@@ -313,15 +313,14 @@ pub(super) fn fitting(text: String, most: usize, is_of_it: impl Fn(char) -> bool
 }
 
 #[cfg(test)]
-#[cfg(feature = "aws")]
 pub(crate) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::config::file;
+    use crate::file;
     use crate::route::To;
+    use crate::testing::event_with;
     use crate::transform::Transforms;
-    use crate::webhook::tests::event_with;
 
     fn text_of(settings: &str) -> String {
         format!("[[routes]]\ntopic = '{{room}}-publish'\ndestinations = [{{\n{settings}\n}}]")

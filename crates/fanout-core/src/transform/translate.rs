@@ -363,9 +363,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::testing::event;
     use crate::transform::tests::{faulty, faulty_in, faulty_of, through, through_in};
     use crate::transform::{Around, Stage, Transforms};
-    use crate::webhook::tests::event;
 
     /// Records what it is asked for, turns texts round, and takes all for French unless it is told.
     #[derive(Debug, Default)]
@@ -508,7 +508,7 @@ mod tests {
             let (stages, fake) = with_fake(&format!("[{{ translate = {{ {settings} }} }}]"));
             let around = Around::new(&text);
             let event = event("cache", "topic", 1);
-            let deadline = Instant::now() + crate::webhook::TIME_TO_ANSWER;
+            let deadline = Instant::now() + crate::testing::TIMEOUT;
             let context = Context { event: &event, captures: &[], document: Some(&around), deadline };
             stages[0].apply(Message::new("abc"), &context).await.unwrap();
             assert_eq!(fake.asked.lock().unwrap()[0].source.as_deref(), Some("de"));
@@ -526,7 +526,7 @@ mod tests {
             event: &event,
             captures: &[],
             document: None,
-            deadline: Instant::now() + crate::webhook::TIME_TO_ANSWER,
+            deadline: Instant::now() + crate::testing::TIMEOUT,
         };
         for (text, known, source) in [
             (event.text.as_str(), Some("de"), Some(Some("de"))),

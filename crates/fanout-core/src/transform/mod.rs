@@ -153,7 +153,7 @@ pub(crate) mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::webhook::tests::event;
+    use crate::testing::event;
 
     /// What `stages` make of `text`, one after the other.
     pub(crate) async fn through(

@@ -24,7 +24,7 @@ pub mod step_functions;
 pub mod topic;
 
 pub use aws::{Accepted, AwsDestination, AwsRequest, AwsSender, Fields, NoAws, RequestError, Sent};
-pub use topic::{Keys, MomentoPublisher, Publisher, Topic};
+pub use topic::{Publisher, Topic};
 
 use std::borrow::Cow;
 use std::fmt;

@@ -16,7 +16,7 @@ use toml::Spanned;
 
 use super::aws::{Fields, RequestError};
 use super::json::{Document, NoJson};
-use crate::config::file::Texts;
+use crate::file::Texts;
 use crate::reason::Reason;
 use crate::route::Template;
 use crate::spanned::Span;
@@ -302,7 +302,6 @@ impl Serialize for Attribute {
 }
 
 #[cfg(test)]
-#[cfg(feature = "aws")]
 mod tests {
     use serde_json::json;
 

@@ -293,7 +293,7 @@ mod tests {
             (Some("ann"), [true, false, true, false]),
             (Some("true"), [true, false, false, true]),
         ] {
-            let event = crate::webhook::tests::event_with("cache", "topic", 1, |event| {
+            let event = crate::testing::event_with("cache", "topic", 1, |event| {
                 event.token_id = token_id.map(str::to_owned);
             });
             for (asked, holds) in ["true", "false", "'ann'", "'true'"].into_iter().zip(holding) {

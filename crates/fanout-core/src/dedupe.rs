@@ -84,7 +84,7 @@ impl Default for Dedupe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::webhook::tests::{event, event_with};
+    use crate::testing::{event, event_with};
 
     async fn progress(dedupe: &Dedupe, event: &Verified<Event>) -> Progress {
         dedupe.claim(event, None).await.clone()

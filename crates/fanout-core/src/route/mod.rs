@@ -449,7 +449,7 @@ fn shortened(name: Cow<'_, str>) -> Cow<'_, str> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::webhook::tests::{event, event_with};
+    use crate::testing::{event, event_with};
 
     /// A route as (cache, topic) to some (cache, topic).
     pub(crate) fn route(cache: &str, topic: &str, destinations: &[(&str, &str)]) -> Route {

@@ -4,21 +4,19 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::config::file;
-#[cfg(feature = "aws")]
 use crate::destination::Fields;
 use crate::destination::aws::{KINDS, is_built_in};
-#[cfg(feature = "aws")]
+use crate::file;
 use crate::route::To;
+use crate::testing::TIMEOUT;
+use crate::testing::event;
 use crate::transform::tests::faulty_of;
 use crate::transform::{Context, Message, Pseudo, Stage, Transformed, Transforms};
-use crate::webhook::TIME_TO_ANSWER;
-use crate::webhook::tests::event;
 
 const DOCUMENTS: [(&str, &str); 3] = [
-    ("docs/CONFIGURATION.md", include_str!("../docs/CONFIGURATION.md")),
-    ("README.md", include_str!("../README.md")),
-    ("examples/chat/README.md", include_str!("../examples/chat/README.md")),
+    ("docs/CONFIGURATION.md", include_str!("../../../docs/CONFIGURATION.md")),
+    ("README.md", include_str!("../../../README.md")),
+    ("examples/chat/README.md", include_str!("../../../examples/chat/README.md")),
 ];
 
 /// One part of a document between fences.
@@ -68,7 +66,6 @@ fn every_file_is_read() {
 }
 
 /// Behind a file whose one destination is no topic there is what it hands in of the first event of the room `friends`.
-#[cfg(feature = "aws")]
 #[test]
 fn everything_that_is_handed_in_is_what_is_shown() {
     let (mut kinds, mut wrong) = (std::collections::HashSet::new(), Vec::new());
@@ -131,7 +128,7 @@ async fn every_example_comes_out_as_it_is_shown() {
 async fn what_becomes(stages: &[Stage], text: &str) -> String {
     let event = event("chat", "friends-publish", 1);
     let captures = [("room", "friends"), ("language_code", "en")];
-    let deadline = Instant::now() + TIME_TO_ANSWER;
+    let deadline = Instant::now() + TIMEOUT;
     let context = Context { event: &event, captures: &captures, document: None, deadline };
     let (mut text, mut language) = (text.to_owned(), None);
     for stage in stages {

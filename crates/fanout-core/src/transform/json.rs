@@ -461,7 +461,7 @@ mod tests {
 
     #[tokio::test]
     async fn transforms_inside_see_the_document_around_them() {
-        let event = crate::webhook::tests::event("cache", "topic", 1);
+        let event = crate::testing::event("cache", "topic", 1);
         let context =
             Context { event: &event, captures: &[], document: None, deadline: tokio::time::Instant::now() };
         let finds = Stage::new("finds".into(), "{}".into(), OnFailure::Fail, true, Arc::new(Finds));

@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::aws::{Fields, RequestError};
 use super::content::{Content, ContentKeys};
-use crate::config::file::Texts;
+use crate::file::Texts;
 use crate::route::Template;
 
 /// A bus, as a route names it.
@@ -138,14 +138,13 @@ impl BusEvent {
 }
 
 #[cfg(test)]
-#[cfg(feature = "aws")]
 mod tests {
     use serde_json::json;
 
     use super::*;
     use crate::destination::aws::tests::{refused, request_of, shown};
     use crate::reason::Reason;
-    use crate::webhook::tests::event;
+    use crate::testing::event;
 
     #[test]
     fn by_default_it_is_the_event_as_momento_would_put_it() {

@@ -1,0 +1,29 @@
+//! What becomes of an event, without the ways in and out: routes, transforms, destinations and the fan-out.
+//!
+//! Nothing here knows HTTP, AWS Lambda or a client library. I/O stands behind four narrow traits: [`Publisher`] for
+//! topics, [`AwsSender`] for AWS destinations, [`Translator`] for translations, and [`Clock`].
+//!
+//! [`Publisher`]: destination::Publisher
+//! [`AwsSender`]: destination::AwsSender
+//! [`Translator`]: transform::translate::Translator
+//! [`Clock`]: clock::Clock
+
+pub mod clock;
+pub mod dead_letter;
+pub mod dedupe;
+pub mod destination;
+#[cfg(test)]
+mod documentation;
+pub mod fan_out;
+pub mod file;
+pub mod names;
+pub mod reason;
+pub mod retry;
+pub mod route;
+#[cfg(feature = "schema")]
+pub mod schema;
+pub mod spanned;
+#[cfg(any(test, feature = "testing"))]
+#[expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a test asserts by panicking")]
+pub mod testing;
+pub mod transform;
