@@ -16,8 +16,8 @@ use aws_smithy_types::config_bag::ConfigBag;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
+use super::RETRY;
 use super::failure::Failure;
-use super::{FIRST_PAUSE, LONGEST_PAUSE, MAX_ATTEMPTS};
 
 /// A try that could not take at least this long is not begun: nobody would learn what came of it.
 const LEAST_ATTEMPT: Duration = Duration::from_millis(100);
@@ -54,22 +54,17 @@ impl InTime {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// The pause before another try where the SDK does not try again by itself; none where there is to be no other.
-    pub(super) fn pause(&self) -> Option<Duration> {
-        let pause = self.longest_pause().mul_f64(rand::random());
-        self.is_left(pause).then_some(pause)
+    /// Returns the backoff before another attempt, for a failure that the SDK does not retry. Returns `None` if there is
+    /// no attempt or no time left.
+    pub(super) fn backoff(&self) -> Option<Duration> {
+        let backoff = RETRY.backoff(self.begun(), &mut rand::rng());
+        self.is_left(backoff).then_some(backoff)
     }
 
-    /// Whether another try, after such a pause, could end in time.
-    fn is_left(&self, pause: Duration) -> bool {
-        // The SDK counts for each call anew.
-        self.begun() < MAX_ATTEMPTS && Instant::now() + pause + LEAST_ATTEMPT <= self.deadline
-    }
-
-    /// The longest pause before the next try.
-    fn longest_pause(&self) -> Duration {
-        let doubled = self.begun().saturating_sub(1).min(16);
-        FIRST_PAUSE.saturating_mul(1 << doubled).min(LONGEST_PAUSE)
+    /// Returns true if another attempt, after this backoff, can end in time.
+    fn is_left(&self, backoff: Duration) -> bool {
+        // The SDK starts to count anew with each call.
+        self.begun() < RETRY.max_attempts && Instant::now() + backoff + LEAST_ATTEMPT <= self.deadline
     }
 }
 
@@ -95,7 +90,7 @@ impl ClassifyRetry for InTime {
         if !attempt.is_failed() {
             return RetryAction::NoActionIndicated;
         }
-        if !self.is_left(self.longest_pause()) {
+        if !self.is_left(RETRY.backoff_limit(self.begun())) {
             return RetryAction::RetryForbidden;
         }
         match attempt.response().map(|response| response.status().as_u16()) {

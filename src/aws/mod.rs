@@ -56,24 +56,23 @@ use tokio::sync::OnceCell;
 use failure::Failure;
 
 use fanout_core::reason::Reason;
+use fanout_core::retry::RetryPolicy;
 
 #[cfg(feature = "parameters")]
 pub use parameter::ParameterError;
 #[cfg(feature = "translate")]
 pub use translate::AmazonTranslator;
 
-/// Tries of one call, the first one included.
-const MAX_ATTEMPTS: u32 = 5;
-/// How long one try may take, credentials and a new connection included. A call within a region takes a
-/// tenth of that or a fifth; three hanging tries would use up an answer's 4 s.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// One call of a service. An attempt includes credentials and a new connection. Within a region it takes 0.1 s to 0.3 s;
+/// three attempts that hang would use up the 4 s of a response.
+const RETRY: RetryPolicy = RetryPolicy {
+    max_attempts: 5,
+    attempt_timeout: Duration::from_millis(1_500),
+    initial_backoff: Duration::from_millis(100),
+    max_backoff: Duration::from_millis(800),
+};
 /// How long a connection may take: within a region it takes a few milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The longest pause before the second try; it doubles from try to try. The SDK draws the pause evenly
-/// between nothing and that.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// What the longest pause doubles up to.
-const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 /// How long the metadata service of a virtual machine may take. It is next door or not there at all, and
 /// where it is not, nobody refuses the connection: whoever has no credentials waits that long to hear so.
 const METADATA_TIMEOUT: Duration = Duration::from_millis(400);
@@ -220,9 +219,9 @@ fn retry_partition(service: &'static str) -> RetryPartition {
 
 fn retries() -> RetryConfig {
     RetryConfig::standard()
-        .with_max_attempts(MAX_ATTEMPTS)
-        .with_initial_backoff(FIRST_PAUSE)
-        .with_max_backoff(LONGEST_PAUSE)
+        .with_max_attempts(RETRY.max_attempts)
+        .with_initial_backoff(RETRY.initial_backoff)
+        .with_max_backoff(RETRY.max_backoff)
 }
 
 /// The same for every call: the SDK keeps connections apart by these timeouts, so that one that went by the
@@ -230,6 +229,6 @@ fn retries() -> RetryConfig {
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_attempt_timeout(RETRY.attempt_timeout)
         .build()
 }

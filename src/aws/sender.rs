@@ -5,7 +5,7 @@ use tokio::time::{Instant, sleep};
 
 use super::failure::Failure;
 use super::in_time::{InTime, in_time};
-use super::{Aws, MAX_ATTEMPTS};
+use super::{Aws, RETRY};
 use fanout_core::destination::{Accepted, AwsRequest, AwsSender, DeliveryError, Sent};
 
 impl AwsSender for Aws {
@@ -35,11 +35,11 @@ impl Aws {
         let mut calls = 1;
         loop {
             let failure = match self.send_to_aws(request, trace, tries.clone()).await {
-                Err(failure) if failure.reason.is_transient() && calls < MAX_ATTEMPTS => failure,
+                Err(failure) if failure.reason.is_transient() && calls < RETRY.max_attempts => failure,
                 ended => return ended,
             };
-            match tries.pause() {
-                Some(pause) => sleep(pause).await,
+            match tries.backoff() {
+                Some(backoff) => sleep(backoff).await,
                 None => return Err(failure),
             }
             calls += 1;

@@ -18,8 +18,8 @@ use crate::signer::{Header, Signer};
 pub const RETRY: RetryPolicy = RetryPolicy {
     max_attempts: 4,
     attempt_timeout: Duration::from_secs(5),
-    first_pause: Duration::from_millis(200),
-    longest_pause: Duration::from_secs(2),
+    initial_backoff: Duration::from_millis(200),
+    max_backoff: Duration::from_secs(2),
 };
 
 /// The longest pause that an answer can ask for.
@@ -115,7 +115,7 @@ impl<C: Clock> Deliverer<C> {
             if attempt >= max_attempts || !failure.is_transient() {
                 return Err(Undelivered { failure, attempts: attempt });
             }
-            let pause = self.retry.pause(attempt, &mut rand::rng()).max(failure.retry_after());
+            let pause = self.retry.backoff(attempt, &mut rand::rng()).max(failure.retry_after());
             told(TryAgain { failure: &failure, attempt, max_attempts, pause });
             tokio::time::sleep(pause).await;
             attempt += 1;
@@ -281,7 +281,7 @@ mod tests {
 
     fn deliverer(poster: Poster) -> Deliverer<Ticking> {
         let signer = Signer::new(Scheme::Both, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let retry = RetryPolicy { first_pause: Duration::from_millis(1), ..RETRY };
+        let retry = RetryPolicy { initial_backoff: Duration::from_millis(1), ..RETRY };
         Deliverer::new(poster, signer, retry).with_clock(Ticking::default())
     }
 

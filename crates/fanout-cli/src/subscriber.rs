@@ -40,8 +40,8 @@ impl Default for Patience {
             opening: RetryPolicy {
                 max_attempts: u32::MAX,
                 attempt_timeout: Duration::from_secs(10),
-                first_pause: Duration::from_millis(200),
-                longest_pause: Duration::from_secs(5),
+                initial_backoff: Duration::from_millis(200),
+                max_backoff: Duration::from_secs(5),
             },
             silence: Duration::from_secs(60),
         }
@@ -289,12 +289,12 @@ impl Subscription {
 
     fn interrupted(&mut self, cause: Interruption) -> Result<Event, Refused> {
         // A stream that lasted was a good one, even if it had nothing to bring.
-        let longest = self.patience.opening.longest_pause;
+        let longest = self.patience.opening.max_backoff;
         if matches!(&self.state, State::Open { since, .. } if since.elapsed() >= longest) {
             self.failures = 0;
         }
         self.failures = self.failures.saturating_add(1);
-        let pause = self.patience.opening.pause(self.failures, &mut rand::rng());
+        let pause = self.patience.opening.backoff(self.failures, &mut rand::rng());
         self.state = State::Pausing(Instant::now() + pause);
         match cause {
             Interruption::Status(status) if is_final(status.code()) => {
@@ -413,8 +413,8 @@ mod tests {
         opening: RetryPolicy {
             max_attempts: u32::MAX,
             attempt_timeout: Duration::from_secs(5),
-            first_pause: Duration::from_millis(1),
-            longest_pause: Duration::from_millis(50),
+            initial_backoff: Duration::from_millis(1),
+            max_backoff: Duration::from_millis(50),
         },
         silence: Duration::from_secs(60),
     };

@@ -268,14 +268,14 @@ impl<P: Publisher> FanOut<P> {
                 Ok(()) => return DeliveryOutcome::Published { attempts },
                 Err(error) => error,
             };
-            let pause = self.retry.pause(attempts, &mut rand::rng());
-            let is_last = attempts >= self.retry.max_attempts || Instant::now() + pause > last_start;
+            let backoff = self.retry.backoff(attempts, &mut rand::rng());
+            let is_last = attempts >= self.retry.max_attempts || Instant::now() + backoff > last_start;
             let reason = error.reason;
             if is_last || !reason.is_transient() {
                 return DeliveryOutcome::Failed { attempts, reason };
             }
             tracing::debug!(cache = %topic.cache, topic = %topic.topic, attempts, %reason, "publish tried again");
-            sleep(pause).await;
+            sleep(backoff).await;
         }
     }
 

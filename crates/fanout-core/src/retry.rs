@@ -1,39 +1,46 @@
-//! How failures are tried again: capped, jittered, and data.
+//! Retry policies as data: capped, with jitter.
 
 use std::time::Duration;
 
 use rand::Rng;
 
-/// How often, how long and with what pauses.
+/// The number of attempts, the timeout of one attempt, and the backoff between attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Tries in all, the first one included.
+    /// Attempts in all, the first one included.
     pub max_attempts: u32,
-    /// How long one try may take.
+    /// The timeout of one attempt.
     pub attempt_timeout: Duration,
-    /// The longest pause before the second try; it doubles from try to try.
-    pub first_pause: Duration,
-    /// What the longest pause doubles up to.
-    pub longest_pause: Duration,
+    /// The limit of the backoff before the second attempt. It doubles with each attempt.
+    pub initial_backoff: Duration,
+    /// The value that the limit doubles up to.
+    pub max_backoff: Duration,
 }
 
 impl RetryPolicy {
-    /// Publishing from a function that answers within 4 s: one try takes a few milliseconds
-    /// within a region, so that 1.1 s (the deadline of the SDK's own `Lambda` configuration) means
-    /// that it hangs; three of those and a part of a fourth fit.
+    /// Publishes from a function that answers within 4 s. An attempt within a region takes a few milliseconds, so
+    /// one that takes 1.1 s (the deadline of the SDK's own `Lambda` configuration) hangs. Three of those and a part
+    /// of a fourth fit.
     pub const PUBLISH: Self = Self {
         max_attempts: 5,
         attempt_timeout: Duration::from_millis(1_100),
-        first_pause: Duration::from_millis(50),
-        longest_pause: Duration::from_millis(400),
+        initial_backoff: Duration::from_millis(50),
+        max_backoff: Duration::from_millis(400),
     };
 
-    /// The pause after try number `attempt` (the first is 1), drawn evenly between nothing and the
-    /// longest, so that many who failed together do not come back together ("full jitter").
+    /// Returns the backoff after attempt number `attempt` (the first is 1): a random time between zero and
+    /// [`backoff_limit`](Self::backoff_limit), so that callers that fail together do not return together ("full
+    /// jitter").
     #[must_use]
-    pub fn pause(&self, attempt: u32, rng: &mut impl Rng) -> Duration {
-        let doubled = self.first_pause.saturating_mul(1 << attempt.saturating_sub(1).min(30));
-        doubled.min(self.longest_pause).mul_f64(rng.random())
+    pub fn backoff(&self, attempt: u32, rng: &mut impl Rng) -> Duration {
+        self.backoff_limit(attempt).mul_f64(rng.random())
+    }
+
+    /// Returns the longest backoff after attempt number `attempt`.
+    #[must_use]
+    pub fn backoff_limit(&self, attempt: u32) -> Duration {
+        let doublings = attempt.saturating_sub(1).min(30);
+        self.initial_backoff.saturating_mul(1 << doublings).min(self.max_backoff)
     }
 }
 
@@ -44,15 +51,15 @@ mod tests {
     use rand::rngs::StdRng;
 
     #[test]
-    fn pauses_double_up_to_the_longest_and_are_spread_out() {
+    fn backoff_doubles_up_to_its_maximum_and_is_spread_out() {
         let policy = RetryPolicy::PUBLISH;
         let mut rng = StdRng::seed_from_u64(1);
-        for (attempt, longest) in [(1, 50), (2, 100), (3, 200), (4, 400), (5, 400), (u32::MAX, 400)] {
-            let longest = Duration::from_millis(longest);
-            let pauses: Vec<_> = (0..1_000).map(|_| policy.pause(attempt, &mut rng)).collect();
-            assert!(pauses.iter().all(|pause| *pause <= longest));
-            assert!(pauses.iter().any(|pause| *pause > longest.mul_f64(0.9)));
-            assert!(pauses.iter().any(|pause| *pause < longest.mul_f64(0.1)));
+        for (attempt, limit) in [(1, 50), (2, 100), (3, 200), (4, 400), (5, 400), (u32::MAX, 400)] {
+            let limit = Duration::from_millis(limit);
+            let backoffs: Vec<_> = (0..1_000).map(|_| policy.backoff(attempt, &mut rng)).collect();
+            assert!(backoffs.iter().all(|backoff| *backoff <= limit));
+            assert!(backoffs.iter().any(|backoff| *backoff > limit.mul_f64(0.9)));
+            assert!(backoffs.iter().any(|backoff| *backoff < limit.mul_f64(0.1)));
         }
     }
 }
