@@ -11,6 +11,7 @@
 //! | [`standard`] | the signature of [Standard Webhooks](https://www.standardwebhooks.com): HMAC-SHA256 |
 //! | [`freshness`] | how old an event may be, against replays |
 //! | [`verified`] | [`Verified`], the type that only a good signature makes |
+//! | [`visible`] | invisible characters at the ends of a secret, or inside |
 //!
 //! The order is always: verify the raw bytes, then read them, then look at their age.
 //!
@@ -39,6 +40,7 @@ pub mod freshness;
 pub mod momento;
 pub mod standard;
 pub mod verified;
+pub mod visible;
 
 pub use event::{Event, EventError, Millis};
 pub use momento::{SigningSecret, SigningSecretError};

@@ -10,6 +10,7 @@ use hmac::{KeyInit, Mac, SimpleHmac};
 use sha3::Sha3_256;
 
 use crate::verified::Verified;
+use crate::visible::{InvisibleCharacter, single_line};
 
 /// The header that carries the signature.
 pub const SIGNATURE_HEADER: &str = "momento-signature";
@@ -30,6 +31,9 @@ pub enum SigningSecretError {
     /// Anybody can sign with the empty secret.
     #[error("the signing secret is empty")]
     Empty,
+    /// An invisible character is inside the secret.
+    #[error("the signing secret {0}")]
+    Invisible(#[from] InvisibleCharacter),
 }
 
 /// Why a request is not genuine.
@@ -50,11 +54,13 @@ pub enum SignatureError {
 }
 
 impl SigningSecret {
-    /// Takes the secret as Momento shows it: its UTF-8 bytes are the key.
+    /// Takes the secret as Momento shows it: its UTF-8 bytes are the key. Invisible characters at either
+    /// end, such as a byte order mark or a line end, are trimmed.
     ///
     /// # Errors
-    /// When the secret is empty.
+    /// If the secret is empty, or has an invisible character inside.
     pub fn new(secret: &str) -> Result<Self, SigningSecretError> {
+        let secret = single_line(secret)?;
         if secret.is_empty() {
             return Err(SigningSecretError::Empty);
         }
@@ -145,8 +151,25 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_secret_is_no_secret() {
-        assert_eq!(SigningSecret::new("").unwrap_err(), SigningSecretError::Empty);
+    fn rejects_secret_without_visible_character() {
+        for empty in ["", "\n", "\u{feff}", "\u{200b}\r\n"] {
+            assert_eq!(SigningSecret::new(empty).unwrap_err(), SigningSecretError::Empty, "{empty:?}");
+        }
+    }
+
+    #[test]
+    fn verifies_with_secret_that_has_invisible_characters_at_its_ends() {
+        let signature = sign(&secret("a secret"), b"body");
+        for invisible in ["\u{feff}", "\r\n", "\u{200b}", "\u{2060}", "\u{ad}"] {
+            let secret = secret(&format!("{invisible}a secret{invisible}"));
+            assert!(verify(&[secret], b"body", [signature.as_bytes()]).is_ok(), "{invisible:?}");
+        }
+    }
+
+    #[test]
+    fn rejects_secret_with_invisible_character_inside() {
+        let error = SigningSecret::new("a\u{feff}secret").unwrap_err();
+        assert_eq!(error.to_string(), "the signing secret contains the invisible character U+FEFF");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::verified::Verified;
+use crate::visible::trim_invisible;
 
 /// The header with the identifier of the message; the same from attempt to attempt.
 pub const ID_HEADER: &str = "webhook-id";
@@ -68,11 +69,13 @@ pub enum SignatureError {
 }
 
 impl StandardSecret {
-    /// Reads `whsec_` and base64; the prefix may be left out, as the reference libraries allow.
+    /// Reads `whsec_` and base64; the prefix may be left out, as the reference libraries allow. Invisible
+    /// characters at either end are trimmed.
     ///
     /// # Errors
     /// When the rest is not base64, or empty.
     pub fn parse(secret: &str) -> Result<Self, StandardSecretError> {
+        let secret = trim_invisible(secret);
         let encoded = secret.strip_prefix(SECRET_PREFIX).unwrap_or(secret);
         let key = BASE64.decode(encoded).map_err(|_| StandardSecretError::NotBase64)?;
         Self::from_bytes(&key)
@@ -197,6 +200,14 @@ mod tests {
     fn the_prefix_may_be_left_out() {
         let bare = SECRET.strip_prefix("whsec_").unwrap();
         assert!(verify(&[secret(bare)], BODY, headers(SIGNATURE)).is_ok());
+    }
+
+    #[test]
+    fn verifies_with_secret_that_has_invisible_characters_at_its_ends() {
+        for invisible in ["\u{feff}", "\r\n", "\u{200b}"] {
+            let secret = secret(&format!("{invisible}{SECRET}{invisible}"));
+            assert!(verify(&[secret], BODY, headers(SIGNATURE)).is_ok(), "{invisible:?}");
+        }
     }
 
     #[test]

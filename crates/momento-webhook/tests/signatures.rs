@@ -72,14 +72,14 @@ fn flipped(bytes: &[u8], index: prop::sample::Index) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn momento_what_is_signed_is_verified(secret in ".+", body: Vec<u8>) {
+    fn momento_what_is_signed_is_verified(secret in r"[^\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]+", body: Vec<u8>) {
         let secret = SigningSecret::new(&secret).expect("not empty");
         let signature = momento::sign(&secret, &body);
         prop_assert_eq!(momento::verify(&[secret], &body, [signature.as_bytes()]).map(|proven| proven.into_inner().clone()), Ok(body));
     }
 
     #[test]
-    fn momento_a_flipped_bit_of_the_body_is_refused(secret in ".+", body in prop::collection::vec(any::<u8>(), 1..512), index: prop::sample::Index) {
+    fn momento_a_flipped_bit_of_the_body_is_refused(secret in r"[^\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]+", body in prop::collection::vec(any::<u8>(), 1..512), index: prop::sample::Index) {
         let secret = SigningSecret::new(&secret).expect("not empty");
         let signature = momento::sign(&secret, &body);
         let changed = flipped(&body, index);
@@ -87,7 +87,7 @@ proptest! {
     }
 
     #[test]
-    fn momento_a_flipped_bit_of_the_signature_is_refused(secret in ".+", body: Vec<u8>, index: prop::sample::Index) {
+    fn momento_a_flipped_bit_of_the_signature_is_refused(secret in r"[^\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]+", body: Vec<u8>, index: prop::sample::Index) {
         let secret = SigningSecret::new(&secret).expect("not empty");
         let signature = hex::decode(momento::sign(&secret, &body)).expect("hex");
         let changed = hex::encode(flipped(&signature, index));
