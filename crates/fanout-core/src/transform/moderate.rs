@@ -27,13 +27,14 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
+use momento_webhook::visible::is_ignorable;
 use rustrict::{Censor, Replacements, Type};
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::phrases::{Phrases, is_invisible};
+use super::phrases::Phrases;
 use super::shown::Shown;
 use super::{Applying, Build, Context, Message, Settings, Transform, Transformed};
 
@@ -472,7 +473,7 @@ fn censor(piece: &[Character], counts: Type, bad: &mut [bool]) -> usize {
 /// What comes out of here goes through the library as it is, one for one: it has no marks that would be taken
 /// away, and nothing that would be joined with the next.
 fn like(grapheme: &str) -> Option<char> {
-    let first = grapheme.chars().find(|character| !is_invisible(*character))?;
+    let first = grapheme.chars().find(|character| !is_ignorable(*character))?;
     if first.is_ascii() {
         return Some(if first.is_ascii_control() { ' ' } else { first });
     }

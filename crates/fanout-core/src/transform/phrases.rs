@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use momento_webhook::visible::is_ignorable;
 use unicode_normalization::UnicodeNormalization;
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -68,11 +69,11 @@ impl Phrases {
 /// The words of a text and what is between them, each in the form in which it is compared, and its bytes. Any
 /// white space is one blank, and what is not seen is in none.
 fn pieces(text: &str) -> Vec<(String, Range<usize>)> {
-    if !text.contains(is_invisible) {
+    if !text.contains(is_ignorable) {
         return visible_pieces(text).collect();
     }
     // It would cut words in two.
-    let seen = text.char_indices().filter(|(_, character)| !is_invisible(*character));
+    let seen = text.char_indices().filter(|(_, character)| !is_ignorable(*character));
     let mut visible = String::with_capacity(text.len());
     let mut places = Vec::with_capacity(text.len());
     for (place, character) in seen {
@@ -113,19 +114,6 @@ fn visible_pieces(text: &str) -> impl Iterator<Item = (String, Range<usize>)> {
 fn joins(character: char) -> bool {
     character.is_ascii_punctuation()
         || matches!(character, '’' | '‘' | '·' | '․' | '‧' | '．' | '＇' | '：' | '＿')
-}
-
-/// Whether nothing is seen of a character (Unicode's `Default_Ignorable_Code_Point`): between two letters it is
-/// only there to keep them apart.
-pub(super) const fn is_invisible(character: char) -> bool {
-    matches!(
-        character,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}'
-    )
 }
 
 /// Upper case before lower case: then `ß` is `ss`, and both forms of the small sigma are one. And lower case before
@@ -201,7 +189,7 @@ mod tests {
         #[test]
         fn pieces_make_up_the_text(text in "(\\PC|[\\s\u{ad}\u{200b}\u{3164}\u{e0061}])*") {
             let mut end = 0;
-            let is_between = |character: char| character.is_whitespace() || is_invisible(character);
+            let is_between = |character: char| character.is_whitespace() || is_ignorable(character);
             for (_, at) in pieces(&text) {
                 prop_assert!(text.get(end..at.start).unwrap().chars().all(is_between));
                 prop_assert!(!text.get(at.clone()).unwrap().is_empty());
