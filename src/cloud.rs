@@ -4,19 +4,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
-use tokio::time::Instant;
-
 use crate::config::{
-    Config, ConfigError, ConfigErrors, KeySecret, MomentoConfig, RoutesConfig, SecretName, SecretsConfig,
-    SigningConfig, SigningSecretConfig, Source, Sourced, from_parameter,
+    Config, ConfigError, ConfigErrors, KeySecret, MomentoConfig, RoutesConfig, SecretsConfig, SigningConfig,
+    SigningSecretConfig, Source, Sourced, from_parameter,
 };
 use crate::publisher::Keys;
 use crate::secrets::rotating::{Beside, Keeper};
 use crate::secrets::{self, Kept, Policy, Rotating, SecretError, SecretStore, Versioned, Wanted};
+use fanout_aws::Cloud;
 use fanout_core::clock::SystemClock;
-use fanout_core::destination::AwsSender;
+use fanout_core::reason::with_sources;
 use fanout_core::route::{Route, Routes};
+use fanout_core::secret_store::SecretName;
 use fanout_core::transform::translate::TranslateSettings;
 use fanout_core::transform::{Settings as _, Transforms};
 
@@ -59,117 +58,55 @@ impl Complete {
     }
 }
 
-/// Everything that is called beside Momento. Nothing is built before it is needed.
-#[derive(Clone, Debug, Default)]
-pub struct Cloud {
-    #[cfg(feature = "aws-sdk")]
-    aws: Arc<crate::aws::Aws>,
+/// The settings with what had to be fetched, all of it at once.
+///
+/// # Errors
+/// Everything that cannot be fetched, or not be used.
+pub async fn complete(
+    cloud: &Cloud,
+    config: Config,
+    transforms: &Transforms,
+) -> Result<Complete, ConfigErrors> {
+    let Config { momento, signing, secrets, routes, dead_letters, .. } = config;
+    let secrets = fetch_secrets(cloud, momento, signing, secrets);
+    let (routes, secrets) = tokio::join!(fetch_routes(cloud, routes, transforms), secrets);
+    let ((keys, signing), routes) = both(secrets, routes)?;
+    Ok(Complete { keys, signing, routes, dead_letters: dead_letters.queue })
 }
 
-impl Cloud {
-    /// These transforms, with what they call: their own translator, or Amazon's.
-    #[must_use]
-    pub fn transforms(&self, transforms: &Transforms) -> Transforms {
-        #[cfg(feature = "translate")]
-        if !transforms.can_translate() {
-            let amazon = crate::aws::AmazonTranslator::new(Arc::clone(&self.aws));
-            return transforms.clone().with_translator(Arc::new(amazon));
-        }
-        transforms.clone()
-    }
-
-    /// What hands in requests.
-    #[must_use]
-    pub fn sender(&self) -> Arc<dyn AwsSender> {
-        #[cfg(feature = "aws-sdk")]
-        return Arc::clone(&self.aws) as Arc<dyn AwsSender>;
-        #[cfg(not(feature = "aws-sdk"))]
-        Arc::new(fanout_core::destination::NoAws)
-    }
-
-    /// The settings with what had to be fetched, all of it at once.
-    ///
-    /// # Errors
-    /// Everything that cannot be fetched, or not be used.
-    pub async fn complete(&self, config: Config, transforms: &Transforms) -> Result<Complete, ConfigErrors> {
-        let Config { momento, signing, secrets, routes, dead_letters, .. } = config;
-        let secrets = self.secrets(momento, signing, secrets);
-        let (routes, secrets) = tokio::join!(self.routes(routes, transforms), secrets);
-        let ((keys, signing), routes) = both(secrets, routes)?;
-        Ok(Complete { keys, signing, routes, dead_letters: dead_letters.queue })
-    }
-
-    async fn routes(&self, routes: RoutesConfig, transforms: &Transforms) -> Result<Routes, ConfigErrors> {
-        match routes {
-            RoutesConfig::Routes(routes) => Ok(*routes),
-            RoutesConfig::Parameter(name) => from_parameter(&name, &self.parameter(&name).await?, transforms),
-        }
-    }
-
-    async fn secrets(
-        &self,
-        momento: Sourced<MomentoConfig, KeySecret>,
-        signing: Sourced<SigningConfig, SigningSecretConfig>,
-        config: SecretsConfig,
-    ) -> Result<(Rotating<Keys>, SigningConfig), ConfigErrors> {
-        let fetched = Fetched::fetch(Arc::new(self.clone()), &momento, &signing, config).await;
-        let keys = match momento {
-            Sourced::Given(current) => Ok(Rotating::fixed(Versioned { current, previous: None })),
-            Sourced::Secret(secret) => fetched.start(secret),
-        };
-        let signing = match signing {
-            Sourced::Given(signing) => Ok(signing),
-            Sourced::Secret(secret) => {
-                let max_age = secret.max_age;
-                fetched.start(secret).map(|secrets| SigningConfig { secrets, max_age })
-            }
-        };
-        both(keys, signing)
-    }
-
-    #[cfg(feature = "parameters")]
-    async fn parameter(&self, name: &str) -> Result<String, ConfigErrors> {
-        let fault = |error| fault("FANOUT_CONFIG", fanout_core::reason::with_sources(&error));
-        self.aws.parameter(name).await.map_err(fault)
-    }
-
-    #[cfg(not(feature = "parameters"))]
-    #[expect(clippy::unused_async, reason = "with AWS it waits")]
-    async fn parameter(&self, name: &str) -> Result<String, ConfigErrors> {
-        Err(fault("FANOUT_CONFIG", format!("ssm:{name} {NO_PARAMETERS}")))
-    }
-}
-
-#[cfg(not(feature = "parameters"))]
-const NO_PARAMETERS: &str = "needs a build with the cargo feature `parameters`";
-
-impl SecretStore for Cloud {
-    #[cfg_attr(
-        not(any(feature = "secrets", feature = "parameters")),
-        expect(unused_variables, reason = "nothing is waited for")
-    )]
-    fn fetch<'s>(
-        &'s self,
-        name: &'s SecretName,
-        deadline: Instant,
-    ) -> BoxFuture<'s, Result<Kept, SecretError>> {
-        match name {
-            #[cfg(feature = "secrets")]
-            SecretName::Secret(name) => Box::pin(self.aws.secret(name, deadline)),
-            #[cfg(not(feature = "secrets"))]
-            SecretName::Secret(_) => not_built("needs a build with the cargo feature `secrets`"),
-            #[cfg(feature = "parameters")]
-            SecretName::Parameter(name) => Box::pin(self.aws.secret_parameter(name, deadline)),
-            #[cfg(not(feature = "parameters"))]
-            SecretName::Parameter(_) => not_built(NO_PARAMETERS),
+async fn fetch_routes(
+    cloud: &Cloud,
+    routes: RoutesConfig,
+    transforms: &Transforms,
+) -> Result<Routes, ConfigErrors> {
+    match routes {
+        RoutesConfig::Routes(routes) => Ok(*routes),
+        RoutesConfig::Parameter(name) => {
+            let told = |error| fault("FANOUT_CONFIG", with_sources(&error));
+            from_parameter(&name, &cloud.parameter(&name).await.map_err(told)?, transforms)
         }
     }
 }
 
-#[cfg(not(all(feature = "secrets", feature = "parameters")))]
-fn not_built<'s, T: Send + 's>(detail: &'static str) -> BoxFuture<'s, Result<T, SecretError>> {
-    let error = SecretError { reason: fanout_core::reason::Reason::InvalidArgument, detail, source: None };
-    Box::pin(std::future::ready(Err(error)))
+async fn fetch_secrets(
+    cloud: &Cloud,
+    momento: Sourced<MomentoConfig, KeySecret>,
+    signing: Sourced<SigningConfig, SigningSecretConfig>,
+    config: SecretsConfig,
+) -> Result<(Rotating<Keys>, SigningConfig), ConfigErrors> {
+    let fetched = Fetched::fetch(Arc::new(cloud.clone()), &momento, &signing, config).await;
+    let keys = match momento {
+        Sourced::Given(current) => Ok(Rotating::fixed(Versioned { current, previous: None })),
+        Sourced::Secret(secret) => fetched.start(secret),
+    };
+    let signing = match signing {
+        Sourced::Given(signing) => Ok(signing),
+        Sourced::Secret(secret) => {
+            let max_age = secret.max_age;
+            fetched.start(secret).map(|secrets| SigningConfig { secrets, max_age })
+        }
+    };
+    both(keys, signing)
 }
 
 /// The secrets that are wanted, each fetched once.
@@ -226,7 +163,7 @@ fn both<A, B>(a: Result<A, ConfigErrors>, b: Result<B, ConfigErrors>) -> Result<
     }
 }
 
-#[cfg(all(test, not(feature = "aws-sdk")))]
+#[cfg(all(test, not(any(feature = "secrets", feature = "parameters"))))]
 mod tests {
     use super::*;
     use crate::config::tests::{LEAST, read, vars};
@@ -243,13 +180,13 @@ mod tests {
         ];
         let config = read(&vars(&[&with[..], &LEAST].concat())).unwrap();
         let ConfigErrors(errors) =
-            Cloud::default().complete(config, &Transforms::standard()).await.unwrap_err();
+            complete(&Cloud::default(), config, &Transforms::standard()).await.unwrap_err();
         assert_eq!(
             errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
             [
                 "MOMENTO_API_KEY_SECRET_ID: secret chat/keys: needs a build with the cargo feature `secrets`",
                 "WEBHOOK_SIGNING_SECRET_ID: parameter /chat/webhook: needs a build with the cargo feature `parameters`",
-                "FANOUT_CONFIG: ssm:/chat/routes needs a build with the cargo feature `parameters`",
+                "FANOUT_CONFIG: parameter /chat/routes: needs a build with the cargo feature `parameters`",
             ]
         );
     }

@@ -22,8 +22,6 @@
 //! [`trace`] (in whose trace a request is), [`output`] (where lines go),
 //! [`secrets`] (those that are kept elsewhere), [`clock`] (what time it is) and [`run`] (which puts it all together).
 
-#[cfg(feature = "aws-sdk")]
-pub mod aws;
 pub mod cloud;
 pub mod config;
 pub mod output;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::cloud::{Cloud, Complete};
+use fanout_aws::Cloud;
+
+use crate::cloud::{self, Complete};
 use crate::config::{Config, Environment, Source};
 use crate::publisher::MomentoPublisher;
 use crate::request_log::RequestLog;
@@ -119,7 +121,7 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
         let shutdown = tokio::spawn(shutdown);
         let shutdown = async { drop(shutdown.await) };
         let port = config.listen.port;
-        let complete = cloud.complete(config, &transforms).await?;
+        let complete = cloud::complete(&cloud, config, &transforms).await?;
         if complete.lacks_region(translates, source) {
             tracing::warn!(
                 "AWS is needed and no region is set: set AWS_REGION, unless this machine's metadata has it"

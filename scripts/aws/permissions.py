@@ -1,6 +1,6 @@
 """What the function may do in AWS, held against what it does.
 
-    permissions.py calls      the calls in src/ that the AWS SDK makes have their permissions
+    permissions.py calls      the calls in crates/fanout-aws that the AWS SDK makes have their permissions
     permissions.py template   the role of template.yaml has the statements that it should, for several sets of parameters;
                               what the template comes to is valid (cfn-lint)
     permissions.py role NAME  so has a role that is deployed in the account at AWS_ENDPOINT_URL; which statements it should
@@ -56,7 +56,7 @@ def check_calls() -> None:
             ["cargo", "metadata", "--format-version=1", "--locked"], check=True, capture_output=True, text=True
         ).stdout
     )
-    [root] = [package for package in metadata["packages"] if package["name"] == "topic-fanout"]
+    [root] = [package for package in metadata["packages"] if package["name"] == "fanout-aws"]
     wanted = {dependency["name"] for dependency in root["dependencies"] if dependency["name"].startswith("aws-sdk-")}
     known = {
         package["name"].removeprefix("aws-sdk-"): operations(package["name"], Path(package["manifest_path"]))
@@ -65,7 +65,7 @@ def check_calls() -> None:
     }
     allowed = {call for entry in STATEMENTS.values() for call in entry["calls"]}
     found: dict[str, str] = {}
-    for path in sorted(Path("src").rglob("*.rs")):
+    for path in sorted(Path("crates/fanout-aws/src").rglob("*.rs")):
         text = path.read_text()
         for match in re.finditer(r"\.\s*([a-z0-9_]+)\s*\(\s*\)", text):
             for service, names in known.items():

@@ -19,7 +19,7 @@ pub use dead_letters::DeadLettersConfig;
 pub use listen::ListenConfig;
 pub use log::LogConfig;
 pub use routes::{RoutesConfig, from_parameter};
-pub use secrets::{SecretId, SecretIdError, SecretName, SecretsConfig};
+pub use secrets::{SecretId, SecretIdError, SecretsConfig};
 pub use signing::{SigningConfig, SigningSecretConfig};
 
 use fanout_core::transform::Transforms;

@@ -1,8 +1,9 @@
 //! What stands for a secret that is kept elsewhere, and how long it is believed.
 
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
+
+use fanout_core::secret_store::SecretName;
 
 use super::{Read, Settings};
 
@@ -13,15 +14,6 @@ pub struct SecretId {
     pub name: SecretName,
     /// The member of the JSON object that it holds; all of it where there is none.
     pub member: Option<String>,
-}
-
-/// What can be fetched in one go.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum SecretName {
-    /// A secret of AWS Secrets Manager: its name or its ARN.
-    Secret(String),
-    /// A parameter of AWS Systems Manager: its name or its ARN.
-    Parameter(String),
 }
 
 /// A text that names no secret.
@@ -59,16 +51,6 @@ impl FromStr for SecretId {
             return Err(SecretIdError::Character);
         }
         Ok(Self { name: wrap(name.to_owned()), member })
-    }
-}
-
-/// As an operator knows it.
-impl fmt::Display for SecretName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Secret(name) => write!(f, "secret {name}"),
-            Self::Parameter(name) => write!(f, "parameter {name}"),
-        }
     }
 }
 

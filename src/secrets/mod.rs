@@ -13,11 +13,13 @@ pub mod rotating;
 use std::fmt;
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::{ConfigError, ConfigErrors, SecretId, SecretName};
+use crate::config::{ConfigError, ConfigErrors, SecretId};
 use fanout_core::reason::{Reason, with_sources};
+use fanout_core::secret_store::NO_ANSWER;
+pub use fanout_core::secret_store::{Kept, SecretError, SecretName, SecretStore, SecretText, Versioned};
 
 pub use rotating::{Instead, Policy, Rotating};
 
@@ -29,87 +31,6 @@ pub const REFETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long before that its version before is given up on.
 const SPARE: Duration = Duration::from_millis(500);
-
-/// Where it is out of reach, nobody refuses the connection.
-pub(crate) const NO_ANSWER: &str =
-    "no answer in time: what runs in a VPC needs a way out to the service, or an endpoint of it";
-
-/// What keeps secrets: the edge to it.
-pub trait SecretStore: fmt::Debug + Send + Sync + 'static {
-    /// Both versions of the secret `name`. The one before is given up on at `deadline`, and the current one goes without.
-    fn fetch<'s>(
-        &'s self,
-        name: &'s SecretName,
-        deadline: Instant,
-    ) -> BoxFuture<'s, Result<Kept, SecretError>>;
-}
-
-/// What there is of a secret.
-#[derive(Debug)]
-pub struct Kept {
-    /// The version that counts.
-    pub current: SecretText,
-    /// The one before it, where there is one. What is wrong with it keeps nobody from using the current one.
-    pub previous: Result<Option<SecretText>, SecretError>,
-}
-
-impl Kept {
-    /// The versions that are known.
-    fn versions(&self) -> Versioned<SecretText> {
-        let previous = self.previous.as_ref().ok().cloned().flatten();
-        Versioned { current: self.current.clone(), previous }
-    }
-
-    /// Whether the version before may be known in a moment. One that cannot be read for good is none.
-    fn is_half(&self) -> bool {
-        self.previous.as_ref().is_err_and(|error| error.reason.is_transient())
-    }
-}
-
-/// Something, and perhaps what it was before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Versioned<T> {
-    /// The one that counts.
-    pub current: T,
-    /// The one before it.
-    pub previous: Option<T>,
-}
-
-/// A secret, never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SecretText(String);
-
-impl SecretText {
-    /// This secret.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret itself.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for SecretText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SecretText(<redacted>)")
-    }
-}
-
-/// Why a secret could not be fetched.
-#[derive(Debug, thiserror::Error)]
-#[error("{detail}")]
-pub struct SecretError {
-    /// What went wrong.
-    pub reason: Reason,
-    /// The same in words.
-    pub detail: &'static str,
-    /// What the client library said.
-    #[source]
-    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
 
 /// Why a secret that was fetched is not what is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -142,34 +63,26 @@ pub trait Wanted: fmt::Debug + Send + Sync + 'static {
     fn read(&self, secret: &Versioned<SecretText>) -> Result<Self::Value, ConfigErrors>;
 }
 
-impl<T> Versioned<T> {
-    /// The same of each version, but without the one before where there is none for it.
-    pub(crate) fn try_map<U, E>(&self, mut map: impl FnMut(&T) -> Result<U, E>) -> Result<Versioned<U>, E> {
-        let current = map(&self.current)?;
-        Ok(Versioned { current, previous: self.previous.as_ref().and_then(|previous| map(previous).ok()) })
-    }
-}
-
 impl SecretId {
     /// What is meant of the secret that was fetched.
     fn pick(&self, fetched: &Versioned<SecretText>) -> Result<Versioned<SecretText>, Unusable> {
         fetched.try_map(|version| self.pick_one(version))
     }
 
-    fn pick_one(&self, SecretText(text): &SecretText) -> Result<SecretText, Unusable> {
+    fn pick_one(&self, secret: &SecretText) -> Result<SecretText, Unusable> {
         let picked = match &self.member {
-            None => text.clone(),
+            None => secret.clone(),
             Some(name) => {
                 let object: serde_json::Map<String, serde_json::Value> =
-                    serde_json::from_str(text).map_err(|_| Unusable::NoObject(name.clone()))?;
+                    serde_json::from_str(secret.reveal()).map_err(|_| Unusable::NoObject(name.clone()))?;
                 match object.get(name) {
                     None => return Err(Unusable::NoMember(name.clone())),
-                    Some(serde_json::Value::String(member)) => member.clone(),
+                    Some(serde_json::Value::String(member)) => SecretText::new(member),
                     Some(_) => return Err(Unusable::NoString(name.clone())),
                 }
             }
         };
-        if picked.is_empty() { Err(Unusable::Empty) } else { Ok(SecretText(picked)) }
+        if picked.reveal().is_empty() { Err(Unusable::Empty) } else { Ok(picked) }
     }
 }
 

@@ -387,9 +387,10 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::config::{SecretId, SecretName};
+    use crate::config::SecretId;
     use crate::secrets::FETCH_TIMEOUT;
     use fanout_core::reason::Reason;
+    use fanout_core::secret_store::SecretName;
 
     /// Gives out one secret, and counts. What is asked for while it is closed is answered when it opens.
     #[derive(Debug)]

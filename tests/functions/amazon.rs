@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::bail;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use fanout_aws::{AmazonTranslator, Aws, Settings};
 use fanout_core::reason::Reason;
 use fanout_core::transform::TransformError;
 use fanout_core::transform::translate::{Formality, Request, Translation, Translator as _};
@@ -14,7 +15,6 @@ use futures_util::future::join_all;
 use test_support::translate_server::{Answer, ParameterRequest, TranslateRequest, TranslateServer};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
-use topic_fanout::aws::{AmazonTranslator, Aws, Settings};
 
 const ANSWER: Duration = Duration::from_secs(4);
 

@@ -22,6 +22,7 @@ pub mod retry;
 pub mod route;
 #[cfg(feature = "schema")]
 pub mod schema;
+pub mod secret_store;
 pub mod spanned;
 #[cfg(any(test, feature = "testing"))]
 #[expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a test asserts by panicking")]

@@ -23,10 +23,10 @@ mod walk;
 use std::sync::Arc;
 
 use clap::ValueEnum;
+use fanout_aws::Cloud;
 use fanout_core::file;
 use fanout_core::transform::Transforms;
 use fanout_core::transform::translate::Translator;
-use topic_fanout::cloud::Cloud;
 
 use self::drawing::Drawing;
 use self::faults::Faults;

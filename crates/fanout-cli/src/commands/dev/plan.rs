@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use fanout_aws::Cloud;
 use fanout_core::destination::AwsSender;
 use fanout_core::file;
 use fanout_core::names::{CacheName, TopicName};
 use fanout_core::route::{Destination, Route, Routes, Template, Topics};
 use fanout_core::transform::{Stage, Transforms};
 use rand::Rng as _;
-use topic_fanout::cloud::Cloud;
 use topic_fanout::config::{Config, ConfigErrors, RoutesConfig, SigningConfig};
 
 use super::network::Network;

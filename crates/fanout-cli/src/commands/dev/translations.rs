@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use fanout_aws::Cloud;
 use fanout_core::transform::Transforms;
 use fanout_core::transform::pseudo::Pseudo;
-use topic_fanout::cloud::Cloud;
 
 /// What is at work behind the transform `translate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

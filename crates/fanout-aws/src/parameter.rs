@@ -5,27 +5,14 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, timeout};
 
-use super::Aws;
-use super::failure::{Failure, optional};
-use crate::secrets::{Kept, SecretError, SecretText};
+use crate::ParameterError;
+use crate::client::Aws;
+use crate::failure::{Failure, optional};
 use fanout_core::reason::Reason;
+use fanout_core::secret_store::{Kept, SecretError, SecretText};
 
 /// How long a parameter is waited for. It is read at the start of a function, which has 10 s.
 const PARAMETER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Why a parameter could not be read.
-#[derive(Debug, thiserror::Error)]
-#[error("parameter {name}: {detail}")]
-pub struct ParameterError {
-    /// The parameter.
-    pub name: String,
-    /// What went wrong.
-    pub reason: Reason,
-    detail: &'static str,
-    /// What the client library said.
-    #[source]
-    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
 
 impl Aws {
     /// The value of one parameter of the Systems Manager, decrypted if it is a secret.

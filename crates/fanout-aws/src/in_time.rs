@@ -16,8 +16,8 @@ use aws_smithy_types::config_bag::ConfigBag;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
-use super::RETRY;
-use super::failure::Failure;
+use crate::client::RETRY;
+use crate::failure::Failure;
 
 /// A try that could not take at least this long is not begun: nobody would learn what came of it.
 const LEAST_ATTEMPT: Duration = Duration::from_millis(100);

@@ -3,9 +3,9 @@
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 
-use super::failure::Failure;
-use super::in_time::{InTime, in_time};
-use super::{Aws, RETRY};
+use crate::client::{Aws, RETRY};
+use crate::failure::Failure;
+use crate::in_time::{InTime, in_time};
 use fanout_core::destination::{Accepted, AwsRequest, AwsSender, DeliveryError, Sent};
 
 impl AwsSender for Aws {
@@ -61,7 +61,12 @@ impl Aws {
             AwsRequest::Message(message) => Box::pin(self.send_message(message, trace, tries)),
             #[cfg(feature = "step-functions")]
             AwsRequest::Execution(execution) => Box::pin(self.start_execution(execution, trace, tries)),
-            #[cfg(not(feature = "aws"))]
+            #[cfg(not(all(
+                feature = "dynamodb",
+                feature = "eventbridge",
+                feature = "sqs",
+                feature = "step-functions"
+            )))]
             _ => {
                 // What this build does not have it accepts in no file.
                 let failure = Failure::new(fanout_core::reason::Reason::InvalidArgument, "not in this build");

@@ -10,8 +10,8 @@ use aws_types::request_id::RequestId as _;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
-use crate::secrets::{NO_ANSWER, SecretError};
 use fanout_core::reason::Reason;
+use fanout_core::secret_store::{NO_ANSWER, SecretError};
 
 /// Why a call failed.
 #[derive(Debug)]

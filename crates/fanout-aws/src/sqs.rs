@@ -5,9 +5,9 @@ use aws_sdk_sqs::types::{
     MessageAttributeValue, MessageSystemAttributeNameForSends, MessageSystemAttributeValue,
 };
 
-use super::Aws;
-use super::failure::Failure;
-use super::in_time::InTime;
+use crate::client::Aws;
+use crate::failure::Failure;
+use crate::in_time::InTime;
 use fanout_core::destination::Accepted;
 use fanout_core::destination::sqs::QueueMessage;
 use fanout_core::reason::Reason;

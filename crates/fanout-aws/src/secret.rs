@@ -5,10 +5,10 @@ use futures_util::FutureExt as _;
 use futures_util::future::try_join;
 use tokio::time::Instant;
 
-use super::Aws;
-use super::failure::{Failure, optional};
-use crate::secrets::{Kept, SecretError, SecretText};
+use crate::client::Aws;
+use crate::failure::{Failure, optional};
 use fanout_core::reason::Reason;
+use fanout_core::secret_store::{Kept, SecretError, SecretText};
 
 /// The labels that Secrets Manager moves from version to version.
 const CURRENT: &str = "AWSCURRENT";

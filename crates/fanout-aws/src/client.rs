@@ -3,36 +3,6 @@
 //! Most deployments call none of them, so that nothing is read or built before the first call: no
 //! environment, no profile, no certificates, no connection.
 
-#![cfg_attr(
-    not(feature = "aws"),
-    allow(
-        dead_code,
-        unused_imports,
-        unused_variables,
-        clippy::needless_pass_by_value,
-        clippy::unused_self,
-        reason = "a few of the services have no use for all that they share"
-    )
-)]
-
-#[cfg(feature = "dynamodb")]
-mod dynamodb;
-#[cfg(feature = "eventbridge")]
-mod eventbridge;
-mod failure;
-mod in_time;
-#[cfg(feature = "parameters")]
-mod parameter;
-#[cfg(feature = "secrets")]
-mod secret;
-mod sender;
-#[cfg(feature = "sqs")]
-mod sqs;
-#[cfg(feature = "step-functions")]
-mod step_functions;
-#[cfg(feature = "translate")]
-mod translate;
-
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -53,19 +23,14 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use tokio::sync::OnceCell;
 
-use failure::Failure;
+use crate::failure::Failure;
 
 use fanout_core::reason::Reason;
 use fanout_core::retry::RetryPolicy;
 
-#[cfg(feature = "parameters")]
-pub use parameter::ParameterError;
-#[cfg(feature = "translate")]
-pub use translate::AmazonTranslator;
-
 /// One call of a service. An attempt includes credentials and a new connection. Within a region it takes 0.1 s to 0.3 s;
 /// three attempts that hang would use up the 4 s of a response.
-const RETRY: RetryPolicy = RetryPolicy {
+pub(crate) const RETRY: RetryPolicy = RetryPolicy {
     max_attempts: 5,
     attempt_timeout: Duration::from_millis(1_500),
     initial_backoff: Duration::from_millis(100),
@@ -78,7 +43,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const METADATA_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// Who calls, in the `x-amz-user-agent` of each call. No `/` may be in it.
-const APP_NAME: &str = concat!(env!("CARGO_PKG_NAME"), "-", env!("CARGO_PKG_VERSION"));
+const APP_NAME: &str = concat!("topic-fanout-", env!("CARGO_PKG_VERSION"));
 
 /// The configuration and the clients, built when they are first needed and kept from then on.
 #[derive(Debug, Default)]
@@ -99,7 +64,7 @@ macro_rules! clients {
         impl Aws {
             $(
                 #[cfg(feature = $feature)]
-                async fn $service(&self) -> Result<&$sdk::Client, Failure> {
+                pub(crate) async fn $service(&self) -> Result<&$sdk::Client, Failure> {
                     let config = self.config().await?;
                     Ok(self.clients.$service.get_or_init(|| {
                         let config = $sdk::config::Builder::from(config);

@@ -7,9 +7,9 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 
-use super::Aws;
-use super::failure::Failure;
-use super::in_time::InTime;
+use crate::client::Aws;
+use crate::failure::Failure;
+use crate::in_time::InTime;
 use fanout_core::destination::Accepted;
 use fanout_core::destination::content::Attribute;
 use fanout_core::destination::dynamodb::{Change, Row};

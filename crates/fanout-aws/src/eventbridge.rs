@@ -4,9 +4,9 @@ use aws_sdk_eventbridge::config::Config;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use aws_smithy_types::DateTime;
 
-use super::Aws;
-use super::failure::Failure;
-use super::in_time::InTime;
+use crate::client::Aws;
+use crate::failure::Failure;
+use crate::in_time::InTime;
 use fanout_core::destination::Accepted;
 use fanout_core::destination::eventbridge::BusEvent;
 

@@ -8,9 +8,9 @@ use aws_sdk_translate::types::{Formality as AmazonFormality, Profanity, Translat
 use futures_util::TryFutureExt as _;
 use futures_util::future::BoxFuture;
 
-use super::Aws;
-use super::failure::Failure;
-use super::in_time::{InTime, in_time};
+use crate::client::Aws;
+use crate::failure::Failure;
+use crate::in_time::{InTime, in_time};
 use fanout_core::reason::Reason;
 use fanout_core::transform::TransformError;
 use fanout_core::transform::translate::{Formality, Request, Translation, Translator};

@@ -3,9 +3,9 @@
 use aws_sdk_sfn::config::Config;
 use aws_sdk_sfn::operation::start_execution::StartExecutionError;
 
-use super::Aws;
-use super::failure::Failure;
-use super::in_time::InTime;
+use crate::client::Aws;
+use crate::failure::Failure;
+use crate::in_time::InTime;
 use fanout_core::destination::Accepted;
 use fanout_core::destination::step_functions::Execution;
 

@@ -1,0 +1,156 @@
+//! What Amazon Web Services give to a function, where the build has them in it: the one crate that calls them, and the
+//! one place that knows whether it can.
+
+#![cfg_attr(
+    not(all(
+        feature = "dynamodb",
+        feature = "eventbridge",
+        feature = "parameters",
+        feature = "secrets",
+        feature = "sqs",
+        feature = "step-functions",
+        feature = "translate"
+    )),
+    allow(
+        dead_code,
+        unused_imports,
+        unused_variables,
+        clippy::needless_pass_by_value,
+        clippy::unused_self,
+        reason = "a few of the services have no use for all that they share"
+    )
+)]
+
+#[cfg(feature = "aws-sdk")]
+mod client;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
+#[cfg(feature = "eventbridge")]
+mod eventbridge;
+#[cfg(feature = "aws-sdk")]
+mod failure;
+#[cfg(feature = "aws-sdk")]
+mod in_time;
+#[cfg(feature = "parameters")]
+mod parameter;
+#[cfg(feature = "secrets")]
+mod secret;
+#[cfg(feature = "aws-sdk")]
+mod sender;
+#[cfg(feature = "sqs")]
+mod sqs;
+#[cfg(feature = "step-functions")]
+mod step_functions;
+#[cfg(feature = "translate")]
+mod translate;
+
+#[cfg(feature = "aws-sdk")]
+pub use client::{Aws, Settings};
+#[cfg(feature = "translate")]
+pub use translate::AmazonTranslator;
+
+use std::sync::Arc;
+
+use fanout_core::destination::AwsSender;
+use fanout_core::reason::Reason;
+use fanout_core::secret_store::{Kept, SecretError, SecretName, SecretStore};
+use fanout_core::transform::Transforms;
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
+/// Everything that is called beside Momento. Nothing is built before it is needed.
+#[derive(Clone, Debug, Default)]
+pub struct Cloud {
+    #[cfg(feature = "aws-sdk")]
+    aws: Arc<Aws>,
+}
+
+/// Why a parameter could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("parameter {name}: {detail}")]
+pub struct ParameterError {
+    /// The parameter.
+    pub name: String,
+    /// What went wrong.
+    pub reason: Reason,
+    detail: &'static str,
+    /// What the client library said.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+#[cfg(not(feature = "secrets"))]
+const NO_SECRETS: &str = "needs a build with the cargo feature `secrets`";
+#[cfg(not(feature = "parameters"))]
+const NO_PARAMETERS: &str = "needs a build with the cargo feature `parameters`";
+
+impl Cloud {
+    /// These transforms, with what they call: their own translator, or Amazon's.
+    #[must_use]
+    pub fn transforms(&self, transforms: &Transforms) -> Transforms {
+        #[cfg(feature = "translate")]
+        if !transforms.can_translate() {
+            let amazon = AmazonTranslator::new(Arc::clone(&self.aws));
+            return transforms.clone().with_translator(Arc::new(amazon));
+        }
+        transforms.clone()
+    }
+
+    /// Returns what sends requests to AWS destinations.
+    #[must_use]
+    pub fn sender(&self) -> Arc<dyn AwsSender> {
+        #[cfg(feature = "aws-sdk")]
+        return Arc::clone(&self.aws) as Arc<dyn AwsSender>;
+        #[cfg(not(feature = "aws-sdk"))]
+        Arc::new(fanout_core::destination::NoAws)
+    }
+
+    /// Reads one parameter of Systems Manager, decrypted if it is a secret.
+    ///
+    /// # Errors
+    /// When the build cannot, or the parameter cannot be read.
+    #[cfg_attr(
+        not(feature = "parameters"),
+        expect(clippy::unused_async, reason = "with the feature `parameters` it waits")
+    )]
+    pub async fn parameter(&self, name: &str) -> Result<String, ParameterError> {
+        #[cfg(feature = "parameters")]
+        return self.aws.parameter(name).await;
+        #[cfg(not(feature = "parameters"))]
+        Err(ParameterError {
+            name: name.to_owned(),
+            reason: Reason::InvalidArgument,
+            detail: NO_PARAMETERS,
+            source: None,
+        })
+    }
+}
+
+impl SecretStore for Cloud {
+    #[cfg_attr(
+        not(any(feature = "secrets", feature = "parameters")),
+        expect(unused_variables, reason = "nothing is waited for")
+    )]
+    fn fetch<'s>(
+        &'s self,
+        name: &'s SecretName,
+        deadline: Instant,
+    ) -> BoxFuture<'s, Result<Kept, SecretError>> {
+        match name {
+            #[cfg(feature = "secrets")]
+            SecretName::Secret(name) => Box::pin(self.aws.secret(name, deadline)),
+            #[cfg(not(feature = "secrets"))]
+            SecretName::Secret(_) => not_built(NO_SECRETS),
+            #[cfg(feature = "parameters")]
+            SecretName::Parameter(name) => Box::pin(self.aws.secret_parameter(name, deadline)),
+            #[cfg(not(feature = "parameters"))]
+            SecretName::Parameter(_) => not_built(NO_PARAMETERS),
+        }
+    }
+}
+
+#[cfg(not(all(feature = "secrets", feature = "parameters")))]
+fn not_built<'s, T: Send + 's>(detail: &'static str) -> BoxFuture<'s, Result<T, SecretError>> {
+    let error = SecretError { reason: Reason::InvalidArgument, detail, source: None };
+    Box::pin(std::future::ready(Err(error)))
+}
