@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 
 use crate::call::Shared;
 use crate::faults::Fault;
-use crate::faults::json::{Listed, Written};
+use crate::faults::json::{Written, Listed};
 
 /// A fault takes a few hundred bytes.
 const MAX_BODY_BYTES: usize = 64 * 1_024;
@@ -96,60 +96,61 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Full<By
 async fn route(shared: &Shared, request: Request<Incoming>) -> Result<(StatusCode, Value), Refusal> {
     let method = request.method().clone();
     let uri = request.uri().clone();
-    let path = uri.path();
-    tracing::debug!(%method, path, "admin request");
-    match (method, path) {
-        (Method::GET, "/health") => Ok(state(shared)),
-        (Method::GET | Method::POST, "/block") => {
+    // The Go SDK's suite calls `//block`: empty segments do not count.
+    let segments: Vec<_> = uri.path().split('/').filter(|segment| !segment.is_empty()).collect();
+    tracing::debug!(%method, path = uri.path(), "admin request");
+    match (method, segments.as_slice()) {
+        (Method::GET, ["health"]) => Ok(state(shared)),
+        (Method::GET | Method::POST, ["block"]) => {
             shared.gate.block();
             Ok(state(shared))
         }
-        (Method::GET | Method::POST, "/unblock") => {
+        (Method::GET | Method::POST, ["unblock"]) => {
             shared.gate.unblock();
             Ok(state(shared))
         }
-        (Method::POST, "/cut") => {
+        (Method::POST, ["cut"]) => {
             shared.gate.cut();
             Ok(state(shared))
         }
-        (Method::POST, "/reset") => {
-            let Place { cache, topic } = read(request).await?;
+        (Method::POST, ["reset"]) => {
+            let TopicName { cache, topic } = read(request).await?;
             shared
                 .hub
                 .reset_topic(&cache, &topic)
-                .map_err(|refused| (StatusCode::UNPROCESSABLE_ENTITY, refused.to_string()))?;
+                .map_err(|error| (StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
             Ok((StatusCode::OK, json!({ "reset": true })))
         }
-        (Method::GET, "/subscribers") => {
-            let Place { cache, topic } = Place::from_query(uri.query().unwrap_or_default())?;
+        (Method::GET, ["subscribers"]) => {
+            let TopicName { cache, topic } = TopicName::from_query(uri.query().unwrap_or_default())?;
             Ok((StatusCode::OK, json!({ "subscribers": shared.hub.subscriber_count(&cache, &topic) })))
         }
-        (Method::POST, "/faults") => {
-            let written: Written = read(request).await?;
-            let fault = Fault::try_from(written).map_err(|error| (StatusCode::BAD_REQUEST, error))?;
+        (Method::POST, ["faults"]) => {
+            let fault: Written = read(request).await?;
+            let fault = Fault::try_from(fault).map_err(|error| (StatusCode::BAD_REQUEST, error))?;
             let handle = shared.faults.inject(fault);
             Ok((StatusCode::CREATED, json!({ "id": handle.id() })))
         }
-        (Method::GET, "/faults") => {
-            let faults: Vec<_> = shared.faults.all().iter().map(|armed| Listed::from(&**armed)).collect();
+        (Method::GET, ["faults"]) => {
+            let faults: Vec<_> =
+                shared.faults.all().iter().map(|armed| Listed::from(&**armed)).collect();
             Ok((StatusCode::OK, json!({ "faults": faults })))
         }
-        (Method::DELETE, "/faults") => {
+        (Method::DELETE, ["faults"]) => {
             shared.faults.clear();
             Ok((StatusCode::OK, json!({ "faults": [] })))
         }
-        (Method::DELETE, path) if path.starts_with("/faults/") => {
-            let id = path.strip_prefix("/faults/").and_then(|id| id.parse().ok());
-            if id.is_some_and(|id| shared.faults.remove(id)) {
+        (Method::DELETE, ["faults", id]) => {
+            if id.parse().is_ok_and(|id| shared.faults.remove(id)) {
                 Ok((StatusCode::OK, json!({ "removed": true })))
             } else {
-                Err((StatusCode::NOT_FOUND, "no such fault".to_owned()))
+                Err((StatusCode::NOT_FOUND, format!("unknown fault '{id}'")))
             }
         }
-        (_, "/health" | "/block" | "/unblock" | "/cut" | "/reset" | "/subscribers" | "/faults") => {
-            Err((StatusCode::METHOD_NOT_ALLOWED, "not this method".to_owned()))
+        (method, ["health" | "block" | "unblock" | "cut" | "reset" | "subscribers" | "faults"]) => {
+            Err((StatusCode::METHOD_NOT_ALLOWED, format!("{} does not support {method}", uri.path())))
         }
-        _ => Err((StatusCode::NOT_FOUND, "no such path".to_owned())),
+        _ => Err((StatusCode::NOT_FOUND, format!("unknown path {}", uri.path()))),
     }
 }
 
@@ -159,12 +160,12 @@ fn state(shared: &Shared) -> (StatusCode, Value) {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Place {
+struct TopicName {
     cache: String,
     topic: String,
 }
 
-impl Place {
+impl TopicName {
     fn from_query(query: &str) -> Result<Self, Refusal> {
         let value = |name: &str| {
             query
@@ -204,13 +205,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_read_from_queries() {
-        let place = Place::from_query("cache=a%20b&topic=c%2Fd%3D").unwrap();
-        assert_eq!((place.cache.as_str(), place.topic.as_str()), ("a b", "c/d="));
+    fn parses_percent_encoded_names_in_query() {
+        let name = TopicName::from_query("cache=a%20b&topic=c%2Fd%3D").unwrap();
+        assert_eq!((name.cache.as_str(), name.topic.as_str()), ("a b", "c/d="));
         for bad in
             ["", "cache=a", "topic=a&caches=b", "cache=%zz&topic=a", "cache=%f&topic=a", "cache=%ff&topic=a"]
         {
-            assert!(Place::from_query(bad).is_err(), "{bad}");
+            assert!(TopicName::from_query(bad).is_err(), "{bad}");
         }
     }
 }

@@ -79,6 +79,24 @@ async fn topics_are_reset() {
 }
 
 #[tokio::test]
+async fn ignores_repeated_and_trailing_slashes_of_every_path() {
+    let momento = momento().await;
+    for (block, unblock) in
+        [("//block", "//unblock"), ("/block/", "/unblock/"), ("//block//", "///unblock/?from=suite")]
+    {
+        for (path, blocked) in [(block, true), (unblock, false)] {
+            let expected = (200, json!({ "status": "ok", "blocked": blocked }));
+            assert_eq!(ask(&momento, &format!("GET {path}"), "").await, expected, "{path}");
+        }
+    }
+    assert_eq!(ask(&momento, "GET //health/", "").await.0, 200);
+    assert_eq!(ask(&momento, "POST //faults/", r#"{"kind":"hang"}"#).await, (201, json!({ "id": 1 })));
+    assert_eq!(ask(&momento, "DELETE /faults//1/", "").await.0, 200);
+    assert_eq!(ask(&momento, "PUT //block", "").await.0, 405);
+    assert_eq!(ask(&momento, "GET /block/1", "").await.0, 404);
+}
+
+#[tokio::test]
 async fn what_makes_no_sense_is_refused() {
     let momento = momento().await;
     for (request, body, status) in [
