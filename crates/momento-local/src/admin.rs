@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 
 use crate::call::Shared;
 use crate::faults::Fault;
-use crate::faults::json::{Written, Listed};
+use crate::faults::json::{FaultJson, ListedFault};
 
 /// A fault takes a few hundred bytes.
 const MAX_BODY_BYTES: usize = 64 * 1_024;
@@ -126,14 +126,14 @@ async fn route(shared: &Shared, request: Request<Incoming>) -> Result<(StatusCod
             Ok((StatusCode::OK, json!({ "subscribers": shared.hub.subscriber_count(&cache, &topic) })))
         }
         (Method::POST, ["faults"]) => {
-            let fault: Written = read(request).await?;
+            let fault: FaultJson = read(request).await?;
             let fault = Fault::try_from(fault).map_err(|error| (StatusCode::BAD_REQUEST, error))?;
             let handle = shared.faults.inject(fault);
             Ok((StatusCode::CREATED, json!({ "id": handle.id() })))
         }
         (Method::GET, ["faults"]) => {
             let faults: Vec<_> =
-                shared.faults.all().iter().map(|armed| Listed::from(&**armed)).collect();
+                shared.faults.all().iter().map(|active| ListedFault::from(&**active)).collect();
             Ok((StatusCode::OK, json!({ "faults": faults })))
         }
         (Method::DELETE, ["faults"]) => {

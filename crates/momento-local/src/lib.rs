@@ -41,13 +41,15 @@ mod control;
 mod error;
 mod faults;
 mod hub;
-mod ping;
 mod pubsub;
+mod rpc;
 mod server;
+mod service;
 mod status;
 
 pub use builder::Builder;
 pub use error::{CacheError, StartError};
-pub use faults::{Fault, FaultHandle, Rpc};
+pub use faults::{Fault, FaultHandle};
 pub use hub::log::{Published, Value};
+pub use rpc::Rpc;
 pub use server::MomentoLocal;

@@ -1,41 +1,31 @@
 //! A running local Momento.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use momento_protos::cache_client::pubsub::pubsub_server::PubsubServer;
-use momento_protos::control_client::scs_control_server::ScsControlServer;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tonic::codegen::Service as _;
-use tonic::service::Routes;
 
 use crate::admin;
 use crate::builder::Builder;
 use crate::call::Shared;
 use crate::connection::accept;
-use crate::control::ControlService;
 use crate::error::{CacheError, StartError};
 use crate::faults::{Fault, FaultHandle};
 use crate::hub::log::{Published, Value};
-use crate::ping::PingService;
-use crate::pubsub::PubsubService;
+use crate::service;
 
 /// Streams that the service lets one connection carry; the SDKs count on it and open more connections.
 const MAX_STREAMS_PER_CONNECTION: u32 = 100;
-
-/// What a request may be larger than its message: names, and protobuf's own bytes.
-const REQUEST_OVERHEAD_BYTES: usize = 64 * 1_024;
-
-/// A message that is merely too large must reach the check that answers it properly.
-const MIN_DECODED_BYTES: usize = 4 * 1_024 * 1_024;
 
 /// A local Momento that is running. Dropping it stops it at once; [`shutdown`](Self::shutdown) does so
 /// in an orderly way.
@@ -233,7 +223,6 @@ impl Drop for MomentoLocal {
 /// "cancelled", in a race with the caller's "deadline exceeded". Here a deadline is the caller's business:
 /// what a test of one sees is the same every time.
 async fn serve(shared: Arc<Shared>, listener: TcpListener) {
-    let routes = routes(&shared);
     let mut http2 = http2::Builder::new(TokioExecutor::new());
     http2.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS_PER_CONNECTION);
     let connections = GracefulShutdown::new();
@@ -242,10 +231,10 @@ async fn serve(shared: Arc<Shared>, listener: TcpListener) {
             connection = accept(&listener, &shared.gate) => connection,
             () = shared.shutdown.cancelled() => break,
         };
-        let (switch, routes) = (connection.switch(), routes.clone());
+        let (switch, shared) = (connection.switch(), Arc::clone(&shared));
         let service = service_fn(move |mut request: http::Request<Incoming>| {
             request.extensions_mut().insert(switch.clone());
-            routes.clone().call(request)
+            service::serve(Arc::clone(&shared), request).map(Ok::<_, Infallible>)
         });
         let serving = connections.watch(http2.serve_connection(TokioIo::new(connection), service));
         tokio::spawn(async move {
@@ -256,13 +245,4 @@ async fn serve(shared: Arc<Shared>, listener: TcpListener) {
     }
     drop(listener);
     connections.shutdown().await;
-}
-
-fn routes(shared: &Arc<Shared>) -> Routes {
-    let decoded = MIN_DECODED_BYTES.max(shared.max_message_bytes.saturating_add(REQUEST_OVERHEAD_BYTES));
-    let pubsub = PubsubServer::new(PubsubService(Arc::clone(shared))).max_decoding_message_size(decoded);
-    Routes::new(pubsub)
-        .add_service(ScsControlServer::new(ControlService(Arc::clone(shared))))
-        .add_service(PingService(Arc::clone(shared)))
-        .prepare()
 }

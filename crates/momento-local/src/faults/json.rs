@@ -17,13 +17,14 @@ use serde::{Deserialize, Serialize};
 use tonic::Code;
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue};
 
-use super::metadata::Spelled;
-use super::{Action, Armed, Fault, Rpc, When};
+use super::metadata::NamedCode;
+use super::{Action, ActiveFault, Fault, When};
+use crate::rpc::Rpc;
 
 /// A fault as it is written.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Written {
+pub(crate) struct FaultJson {
     kind: Kind,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     code: Option<String>,
@@ -66,17 +67,17 @@ enum Moment {
 
 /// A fault in place, as it is listed.
 #[derive(Debug, Serialize)]
-pub(crate) struct Listed {
+pub(crate) struct ListedFault {
     pub(crate) id: u64,
     hits: usize,
     #[serde(flatten)]
-    fault: Written,
+    fault: FaultJson,
 }
 
-impl TryFrom<Written> for Fault {
+impl TryFrom<FaultJson> for Fault {
     type Error = String;
 
-    fn try_from(written: Written) -> Result<Self, String> {
+    fn try_from(written: FaultJson) -> Result<Self, String> {
         let action = written.action()?;
         let when = match (written.when, written.after_messages) {
             (Some(_), Some(_)) => return Err("'when' and 'after_messages' exclude each other".to_owned()),
@@ -94,7 +95,7 @@ impl TryFrom<Written> for Fault {
     }
 }
 
-impl Written {
+impl FaultJson {
     fn action(&self) -> Result<Action, String> {
         let error_only = self.code.is_some() || self.message.is_some() || !self.metadata.is_empty();
         if self.kind != Kind::Error && error_only {
@@ -111,7 +112,7 @@ impl Written {
                 Ok(Action::Delay(Duration::from_millis(millis)))
             }
             Kind::Error => {
-                let Spelled(code) = self.code.as_deref().ok_or("the kind 'error' needs 'code'")?.parse()?;
+                let NamedCode(code) = self.code.as_deref().ok_or("the kind 'error' needs 'code'")?.parse()?;
                 for (key, value) in &self.metadata {
                     if AsciiMetadataKey::from_str(key).is_err()
                         || AsciiMetadataValue::try_from(value).is_err()
@@ -126,7 +127,7 @@ impl Written {
     }
 }
 
-impl From<&Fault> for Written {
+impl From<&Fault> for FaultJson {
     fn from(fault: &Fault) -> Self {
         let mut written = Self {
             rpc: fault.rpc.map(|rpc| rpc.to_string()),
@@ -157,9 +158,9 @@ impl From<&Fault> for Written {
     }
 }
 
-impl From<&Armed> for Listed {
-    fn from(armed: &Armed) -> Self {
-        Self { id: armed.id, hits: *armed.hits.borrow(), fault: Written::from(&armed.fault) }
+impl From<&ActiveFault> for ListedFault {
+    fn from(active: &ActiveFault) -> Self {
+        Self { id: active.id, hits: *active.hits.borrow(), fault: FaultJson::from(&active.fault) }
     }
 }
 
@@ -190,7 +191,7 @@ mod tests {
     use super::*;
 
     fn read(json: &str) -> Result<Fault, String> {
-        serde_json::from_str::<Written>(json).map_err(|error| error.to_string())?.try_into()
+        serde_json::from_str::<FaultJson>(json).map_err(|error| error.to_string())?.try_into()
     }
 
     #[test]
@@ -202,11 +203,11 @@ mod tests {
             Fault::cut().after_messages(2),
         ];
         for fault in faults {
-            let json = serde_json::to_string(&Written::from(&fault)).unwrap();
+            let json = serde_json::to_string(&FaultJson::from(&fault)).unwrap();
             assert_eq!(read(&json), Ok(fault), "{json}");
         }
         for code in (1..=16).map(Code::from_i32) {
-            assert_eq!(spell(code).parse(), Ok(Spelled(code)));
+            assert_eq!(spell(code).parse(), Ok(NamedCode(code)));
         }
     }
 

@@ -22,8 +22,8 @@ use lru::LruCache;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
+use super::CallContext;
 use super::stream::StreamError;
-use super::{Circumstances, Rpc};
 use crate::status;
 
 /// Request ids that are remembered; the one unused for the longest is forgotten first.
@@ -62,7 +62,7 @@ impl Counts {
 
 /// What a request asks for.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Wishes {
+pub(crate) struct RequestedFaults {
     request_id: Option<String>,
     delay: Option<(Duration, Option<u64>)>,
     error: Option<(Code, Option<u64>)>,
@@ -70,42 +70,42 @@ pub(crate) struct Wishes {
     pub(crate) stream_error: Option<StreamError>,
 }
 
-impl Wishes {
+impl RequestedFaults {
     /// Reads what is asked for this call.
-    pub(crate) fn read(rpc: Rpc, metadata: &MetadataMap) -> Result<Self, Status> {
+    pub(crate) fn read(rpc: &str, metadata: &MetadataMap) -> Result<Self, Status> {
         let request_id = text(metadata, "request-id");
         if request_id.is_some_and(|id| id.len() > MAX_REQUEST_ID_BYTES) {
             return Err(invalid("request-id"));
         }
-        let mut wishes = Self { request_id: request_id.map(str::to_owned), ..Self::default() };
+        let mut requested = Self { request_id: request_id.map(str::to_owned), ..Self::default() };
         if names(metadata, "delay-rpcs", rpc)
             && let Some(millis) = parse(metadata, "delay-ms")?
         {
-            wishes.delay = Some((Duration::from_millis(millis), parse(metadata, "delay-count")?));
+            requested.delay = Some((Duration::from_millis(millis), parse(metadata, "delay-count")?));
         }
         if names(metadata, "error-rpcs", rpc)
-            && let Some(Spelled(code)) = parse(metadata, "return-error")?
+            && let Some(NamedCode(code)) = parse(metadata, "return-error")?
         {
-            wishes.error = Some((code, parse(metadata, "error-count")?));
+            requested.error = Some((code, parse(metadata, "error-count")?));
         }
         if names(metadata, "stream-error-rpcs", rpc)
-            && let Some(Spelled(code)) = parse(metadata, "stream-error")?
+            && let Some(NamedCode(code)) = parse(metadata, "stream-error")?
         {
             let limit = parse(metadata, "stream-error-message-limit")?.unwrap_or(0);
-            wishes.stream_error = Some(StreamError { code, limit });
+            requested.stream_error = Some(StreamError { code, limit });
         }
-        Ok(wishes)
+        Ok(requested)
     }
 
     /// Delays the call, and fails it, where that is asked for and not yet used up.
-    pub(crate) async fn grant(&self, counts: &Counts, circumstances: &Circumstances) -> Result<(), Status> {
+    pub(crate) async fn apply(&self, counts: &Counts, context: &CallContext) -> Result<(), Status> {
         let id = self.request_id.as_deref();
         if let Some((delay, most)) = self.delay
             && counts.claim(id, most, |count| &mut count.delays)
         {
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}
-                () = circumstances.shutdown.cancelled() => return Err(status::shutting_down()),
+                () = context.shutdown.cancelled() => return Err(status::shutting_down()),
             }
         }
         match self.error {
@@ -122,8 +122,8 @@ fn text<'a>(metadata: &'a MetadataMap, key: &str) -> Option<&'a str> {
 }
 
 /// Whether a list names the call. The lists also hold names of calls that are not served here.
-fn names(metadata: &MetadataMap, key: &str, rpc: Rpc) -> bool {
-    text(metadata, key).is_some_and(|list| list.split([' ', ',']).any(|name| name == rpc.name()))
+fn names(metadata: &MetadataMap, key: &str, rpc: &str) -> bool {
+    text(metadata, key).is_some_and(|list| list.split([' ', ',']).any(|name| name == rpc))
 }
 
 fn parse<T: FromStr>(metadata: &MetadataMap, key: &str) -> Result<Option<T>, Status> {
@@ -137,9 +137,9 @@ fn invalid(key: &str) -> Status {
 
 /// A status code as tests spell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Spelled(pub(crate) Code);
+pub(crate) struct NamedCode(pub(crate) Code);
 
-impl FromStr for Spelled {
+impl FromStr for NamedCode {
     type Err = String;
 
     fn from_str(spelled: &str) -> Result<Self, String> {
@@ -189,17 +189,20 @@ mod tests {
         metadata
     }
 
-    fn circumstances() -> Circumstances {
-        Circumstances { switch: None, shutdown: CancellationToken::new() }
+    fn context() -> CallContext {
+        CallContext { connection: None, shutdown: CancellationToken::new() }
     }
 
     #[test]
-    fn a_request_without_wishes_has_none() {
-        assert_eq!(Wishes::read(Rpc::Publish, &metadata(&[])).unwrap(), Wishes::default());
+    fn a_request_without_requested_has_none() {
+        assert_eq!(
+            RequestedFaults::read("topic-publish", &metadata(&[])).unwrap(),
+            RequestedFaults::default()
+        );
         let other_calls = metadata(&[("error-rpcs", "get set-if"), ("return-error", "unavailable")]);
-        assert_eq!(Wishes::read(Rpc::Publish, &other_calls).unwrap(), Wishes::default());
+        assert_eq!(RequestedFaults::read("topic-publish", &other_calls).unwrap(), RequestedFaults::default());
         let no_calls = metadata(&[("return-error", "unavailable")]);
-        assert_eq!(Wishes::read(Rpc::Publish, &no_calls).unwrap(), Wishes::default());
+        assert_eq!(RequestedFaults::read("topic-publish", &no_calls).unwrap(), RequestedFaults::default());
     }
 
     #[tokio::test]
@@ -212,8 +215,8 @@ mod tests {
                 ("return-error", "unavailable"),
                 ("error-count", count),
             ]);
-            let wishes = Wishes::read(Rpc::Publish, &metadata).unwrap();
-            wishes.grant(&counts, &circumstances()).await.map_err(|status| status.code())
+            let requested = RequestedFaults::read("topic-publish", &metadata).unwrap();
+            requested.apply(&counts, &context()).await.map_err(|status| status.code())
         };
         assert_eq!(ask("one", "2").await, Err(Code::Unavailable));
         assert_eq!(ask("one", "2").await, Err(Code::Unavailable));
@@ -233,9 +236,9 @@ mod tests {
             ("return-error", "internal"),
         ]);
         let (counts, start) = (Counts::default(), tokio::time::Instant::now());
-        let wishes = Wishes::read(Rpc::Publish, &metadata).unwrap();
+        let requested = RequestedFaults::read("topic-publish", &metadata).unwrap();
         for _ in 0..2 {
-            let status = wishes.grant(&counts, &circumstances()).await.unwrap_err();
+            let status = requested.apply(&counts, &context()).await.unwrap_err();
             assert_eq!(status.code(), Code::Internal);
             assert_eq!(start.elapsed().as_millis(), 1500, "the second call is not delayed");
         }
@@ -249,13 +252,13 @@ mod tests {
                 ("stream-error", spelled),
                 ("stream-error-message-limit", "3"),
             ]);
-            let wishes = Wishes::read(Rpc::Subscribe, &metadata).unwrap();
-            assert_eq!(wishes.stream_error, Some(StreamError { code: Code::Unavailable, limit: 3 }));
+            let requested = RequestedFaults::read("topic-subscribe", &metadata).unwrap();
+            assert_eq!(requested.stream_error, Some(StreamError { code: Code::Unavailable, limit: 3 }));
         }
     }
 
     #[test]
-    fn misspelled_wishes_are_refused() {
+    fn misspelled_requested_are_refused() {
         for (key, value) in [
             ("return-error", "sometimes"),
             ("error-count", "many"),
@@ -269,7 +272,7 @@ mod tests {
                 ("delay-ms", "1"),
             ]);
             asked.insert(AsciiMetadataKey::from_str(key).unwrap(), value.parse().unwrap());
-            let refused = Wishes::read(Rpc::Publish, &asked).unwrap_err();
+            let refused = RequestedFaults::read("topic-publish", &asked).unwrap_err();
             assert_eq!(refused.code(), Code::InvalidArgument, "{key}");
             assert!(refused.message().contains(key));
         }

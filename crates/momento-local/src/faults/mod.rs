@@ -11,7 +11,6 @@ pub(crate) mod json;
 pub(crate) mod metadata;
 pub(crate) mod stream;
 
-use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,66 +21,8 @@ use tonic::metadata::{AsciiMetadataKey, MetadataMap};
 use tonic::{Code, Status};
 
 use crate::connection::KillSwitch;
+use crate::rpc::Rpc;
 use crate::status;
-
-/// The calls that local Momento answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rpc {
-    /// `Pubsub/Publish`, in metadata and JSON `topic-publish`.
-    Publish,
-    /// `Pubsub/Subscribe`, `topic-subscribe`.
-    Subscribe,
-    /// `ScsControl/CreateCache`, `create-cache`.
-    CreateCache,
-    /// `ScsControl/DeleteCache`, `delete-cache`.
-    DeleteCache,
-    /// `ScsControl/ListCaches`, `list-caches`.
-    ListCaches,
-    /// `ScsControl/FlushCache`, `flush-cache`.
-    FlushCache,
-    /// `Ping/Ping`, `ping`.
-    Ping,
-}
-
-impl Rpc {
-    const ALL: [Self; 7] = [
-        Self::Publish,
-        Self::Subscribe,
-        Self::CreateCache,
-        Self::DeleteCache,
-        Self::ListCaches,
-        Self::FlushCache,
-        Self::Ping,
-    ];
-
-    /// The name in request metadata and in JSON. The two topic names are those of Momento's own suites.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Publish => "topic-publish",
-            Self::Subscribe => "topic-subscribe",
-            Self::CreateCache => "create-cache",
-            Self::DeleteCache => "delete-cache",
-            Self::ListCaches => "list-caches",
-            Self::FlushCache => "flush-cache",
-            Self::Ping => "ping",
-        }
-    }
-}
-
-impl fmt::Display for Rpc {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
-
-impl FromStr for Rpc {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|rpc| rpc.name() == name).ok_or_else(|| format!("unknown rpc '{name}'"))
-    }
-}
 
 /// Something that goes wrong on purpose.
 ///
@@ -222,7 +163,7 @@ impl Fault {
     }
 
     fn matches(&self, call: &Call) -> bool {
-        self.rpc.is_none_or(|rpc| rpc == call.rpc)
+        self.rpc.is_none_or(|rpc| call.rpc == Some(rpc))
             && self.cache.as_ref().is_none_or(|cache| *cache == call.cache)
             && self.topic.as_ref().is_none_or(|topic| *topic == call.topic)
     }
@@ -249,29 +190,30 @@ impl Action {
 /// A call, as far as faults tell calls apart.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
-    pub(crate) rpc: Rpc,
+    /// `None` for a method that local Momento does not serve.
+    pub(crate) rpc: Option<Rpc>,
     pub(crate) cache: String,
     pub(crate) topic: String,
 }
 
 /// What ends a call's waiting besides its fault.
 #[derive(Clone, Debug)]
-pub(crate) struct Circumstances {
+pub(crate) struct CallContext {
     /// Cuts the connection that the call came over.
-    pub(crate) switch: Option<KillSwitch>,
+    pub(crate) connection: Option<KillSwitch>,
     pub(crate) shutdown: CancellationToken,
 }
 
 /// A fault in place.
 #[derive(Debug)]
-pub(crate) struct Armed {
+pub(crate) struct ActiveFault {
     id: u64,
     fault: Fault,
     hits: watch::Sender<usize>,
     removed: CancellationToken,
 }
 
-impl Armed {
+impl ActiveFault {
     /// Takes one of the fault's turns, if it has any left.
     fn claim(&self) -> bool {
         self.hits.send_if_modified(|hits| {
@@ -282,7 +224,7 @@ impl Armed {
     }
 
     /// Makes it happen. `Ok` means that the call goes on.
-    pub(crate) async fn inflict(&self, circumstances: &Circumstances) -> Result<(), Status> {
+    pub(crate) async fn apply(&self, context: &CallContext) -> Result<(), Status> {
         let lifted = async {
             match &self.fault.action {
                 Action::Delay(delay) => {
@@ -296,14 +238,14 @@ impl Armed {
                 Err(Action::status(*code, message.as_deref(), metadata))
             }
             Action::Cut => {
-                if let Some(switch) = &circumstances.switch {
-                    switch.cut();
+                if let Some(connection) = &context.connection {
+                    connection.cut();
                 }
                 Err(status::cut())
             }
             Action::Delay(_) | Action::Hang => tokio::select! {
                 () = lifted => Ok(()),
-                () = circumstances.shutdown.cancelled() => Err(status::shutting_down()),
+                () = context.shutdown.cancelled() => Err(status::shutting_down()),
             },
         }
     }
@@ -321,54 +263,49 @@ pub(crate) struct Registry {
 struct State {
     last_id: u64,
     /// In the order of injection, which is the order in which they are tried.
-    armed: Vec<Arc<Armed>>,
+    active: Vec<Arc<ActiveFault>>,
 }
 
 impl Registry {
     pub(crate) fn inject(self: &Arc<Self>, fault: Fault) -> FaultHandle {
         let mut state = self.state();
         state.last_id += 1;
-        let armed = Arc::new(Armed {
+        let active = Arc::new(ActiveFault {
             id: state.last_id,
             fault,
             hits: watch::Sender::new(0),
             removed: CancellationToken::new(),
         });
-        state.armed.push(Arc::clone(&armed));
+        state.active.push(Arc::clone(&active));
         drop(state);
         self.injected.send_replace(());
-        FaultHandle { registry: Arc::clone(self), armed }
+        FaultHandle { registry: Arc::clone(self), active }
     }
 
     /// Removes one fault; `false` if there is none with this id.
     pub(crate) fn remove(&self, id: u64) -> bool {
         let mut state = self.state();
-        let Some(place) = state.armed.iter().position(|armed| armed.id == id) else { return false };
-        state.armed.remove(place).removed.cancel();
+        let Some(place) = state.active.iter().position(|active| active.id == id) else { return false };
+        state.active.remove(place).removed.cancel();
         true
     }
 
     pub(crate) fn clear(&self) {
-        for armed in self.state().armed.drain(..) {
-            armed.removed.cancel();
+        for active in self.state().active.drain(..) {
+            active.removed.cancel();
         }
     }
 
-    pub(crate) fn all(&self) -> Vec<Arc<Armed>> {
-        self.state().armed.clone()
+    pub(crate) fn all(&self) -> Vec<Arc<ActiveFault>> {
+        self.state().active.clone()
     }
 
     /// Lets happen what is due at this point of a call: delays one after the other, until something
     /// ends the call.
-    pub(crate) async fn apply(
-        &self,
-        when: When,
-        call: &Call,
-        circumstances: &Circumstances,
-    ) -> Result<(), Status> {
-        for armed in self.all() {
-            if armed.fault.when == when && armed.fault.matches(call) && armed.claim() {
-                armed.inflict(circumstances).await?;
+    pub(crate) async fn apply(&self, when: When, call: &Call, context: &CallContext) -> Result<(), Status> {
+        for active in self.all() {
+            if active.fault.when == when && active.fault.matches(call) && active.claim() {
+                active.apply(context).await?;
             }
         }
         Ok(())
@@ -383,29 +320,29 @@ impl Registry {
 #[derive(Clone, Debug)]
 pub struct FaultHandle {
     registry: Arc<Registry>,
-    armed: Arc<Armed>,
+    active: Arc<ActiveFault>,
 }
 
 impl FaultHandle {
     /// How often the fault has happened.
     #[must_use]
     pub fn hits(&self) -> usize {
-        *self.armed.hits.borrow()
+        *self.active.hits.borrow()
     }
 
     /// Waits until the fault has happened at least `hits` times.
     pub async fn wait_for_hits(&self, hits: usize) {
         // The sender lives in `self`, so this ends only with the hits.
-        let _ = self.armed.hits.subscribe().wait_for(|happened| *happened >= hits).await;
+        let _ = self.active.hits.subscribe().wait_for(|happened| *happened >= hits).await;
     }
 
     /// Takes the fault away. Calls that it holds up go on.
     pub fn remove(&self) {
-        self.registry.remove(self.armed.id);
+        self.registry.remove(self.active.id);
     }
 
     pub(crate) fn id(&self) -> u64 {
-        self.armed.id
+        self.active.id
     }
 }
 
@@ -414,15 +351,15 @@ mod tests {
     use super::*;
 
     fn publish(topic: &str) -> Call {
-        Call { rpc: Rpc::Publish, cache: "cache".to_owned(), topic: topic.to_owned() }
+        Call { rpc: Some(Rpc::Publish), cache: "cache".to_owned(), topic: topic.to_owned() }
     }
 
-    fn circumstances() -> Circumstances {
-        Circumstances { switch: None, shutdown: CancellationToken::new() }
+    fn context() -> CallContext {
+        CallContext { connection: None, shutdown: CancellationToken::new() }
     }
 
     async fn code(registry: &Registry, when: When, call: &Call) -> Option<Code> {
-        registry.apply(when, call, &circumstances()).await.err().map(|status| status.code())
+        registry.apply(when, call, &context()).await.err().map(|status| status.code())
     }
 
     #[tokio::test]
@@ -433,7 +370,7 @@ mod tests {
         let before = When::BeforeApply;
         assert_eq!(code(&registry, before, &publish("b")).await, None);
         assert_eq!(code(&registry, When::AfterApply, &publish("a")).await, None);
-        let create = Call { rpc: Rpc::CreateCache, ..publish("a") };
+        let create = Call { rpc: Some(Rpc::CreateCache), ..publish("a") };
         assert_eq!(code(&registry, before, &create).await, None);
         assert_eq!(handle.hits(), 0);
         assert_eq!(code(&registry, before, &publish("a")).await, Some(Code::Unavailable));
@@ -463,7 +400,7 @@ mod tests {
             .metadata("not a key", "left out");
         let registry = Arc::new(Registry::default());
         registry.inject(fault);
-        let status = registry.apply(When::BeforeApply, &publish("a"), &circumstances()).await.unwrap_err();
+        let status = registry.apply(When::BeforeApply, &publish("a"), &context()).await.unwrap_err();
         assert_eq!((status.code(), status.message()), (Code::ResourceExhausted, "slow down"));
         assert_eq!(status.metadata().get("err").unwrap(), "operations_rate_limit_exceeded");
         assert_eq!(status.metadata().len(), 1);
@@ -493,17 +430,9 @@ mod tests {
     async fn the_end_of_the_server_ends_a_hang() {
         let registry = Arc::new(Registry::default());
         registry.inject(Fault::hang());
-        let circumstances = circumstances();
-        circumstances.shutdown.cancel();
-        let status = registry.apply(When::BeforeApply, &publish("a"), &circumstances).await.unwrap_err();
+        let context = context();
+        context.shutdown.cancel();
+        let status = registry.apply(When::BeforeApply, &publish("a"), &context).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable);
-    }
-
-    #[test]
-    fn names_of_rpcs_read_back() {
-        for rpc in Rpc::ALL {
-            assert_eq!(rpc.to_string().parse(), Ok(rpc));
-        }
-        assert!("get".parse::<Rpc>().is_err());
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tonic::{Code, Status};
 
-use super::{Armed, Call, Registry, When};
+use super::{ActiveFault, Call, Registry, When};
 use crate::status;
 
 /// What one subscription has carried so far, and which faults that brings about.
@@ -63,16 +63,16 @@ impl StreamFaults {
     }
 
     /// The injected fault that is due now, if any; it counts as having happened.
-    pub(crate) fn due(&mut self) -> Option<Arc<Armed>> {
+    pub(crate) fn due(&mut self) -> Option<Arc<ActiveFault>> {
         self.injected.mark_unchanged();
         let messages = self.messages;
-        self.registry.all().into_iter().find(|armed| {
-            let When::AfterMessages(after) = armed.fault.when else { return false };
-            if !armed.fault.matches(&self.call) {
+        self.registry.all().into_iter().find(|active| {
+            let When::AfterMessages(after) = active.fault.when else { return false };
+            if !active.fault.matches(&self.call) {
                 return false;
             }
-            let seen = self.seen.entry(armed.id).or_insert(Seen { since: messages, happened_at: None });
-            if messages - seen.since < after || seen.happened_at == Some(messages) || !armed.claim() {
+            let seen = self.seen.entry(active.id).or_insert(Seen { since: messages, happened_at: None });
+            if messages - seen.since < after || seen.happened_at == Some(messages) || !active.claim() {
                 return false;
             }
             seen.happened_at = Some(messages);
@@ -93,7 +93,7 @@ mod tests {
     use crate::{Fault, Rpc};
 
     fn faults(registry: &Arc<Registry>, requested: Option<StreamError>) -> StreamFaults {
-        let call = Call { rpc: Rpc::Subscribe, cache: "cache".to_owned(), topic: "topic".to_owned() };
+        let call = Call { rpc: Some(Rpc::Subscribe), cache: "cache".to_owned(), topic: "topic".to_owned() };
         StreamFaults::new(Arc::clone(registry), call, requested)
     }
 

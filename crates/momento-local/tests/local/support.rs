@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use momento_local::MomentoLocal;
 use momento_protos::cache_client::pubsub::pubsub_client::PubsubClient;
 use momento_protos::cache_client::pubsub::subscription_item::Kind;
@@ -9,10 +10,14 @@ use momento_protos::cache_client::pubsub::topic_value;
 use momento_protos::cache_client::pubsub::{
     Discontinuity, PublishRequest, SubscriptionItem, SubscriptionRequest, TopicItem, TopicValue,
 };
+use momento_protos::common::Empty;
 use momento_protos::control_client::scs_control_client::ScsControlClient;
+use tonic::client::Grpc;
+use tonic::codec::Codec;
 use tonic::metadata::AsciiMetadataKey;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
+use tonic_prost::ProstCodec;
 
 pub(crate) const CACHE: &str = "cache";
 pub(crate) const TOPIC: &str = "topic";
@@ -78,6 +83,18 @@ impl Client {
 
     pub(crate) async fn publish(&self, text: &str) -> Result<(), Status> {
         self.publish_to(CACHE, TOPIC, topic_value::Kind::Text(text.to_owned())).await
+    }
+
+    /// Calls a method by its path, for which there may be no stub, and returns its error.
+    pub(crate) async fn call<M>(&self, path: &'static str, message: M) -> Option<Status>
+    where
+        M: Send + Sync + 'static,
+        ProstCodec<M, Empty>: Codec<Encode = M, Decode = Empty>,
+    {
+        let mut grpc = Grpc::new(self.channel.clone());
+        within(grpc.ready()).await.unwrap();
+        let codec = ProstCodec::<M, Empty>::default();
+        within(grpc.unary(self.request(message), PathAndQuery::from_static(path), codec)).await.err()
     }
 
     /// The code that a publish fails with.

@@ -9,6 +9,8 @@ use momento_protos::cache_client::pubsub::pubsub_client::PubsubClient;
 use momento_protos::cache_client::pubsub::subscription_item::Kind;
 use momento_protos::cache_client::pubsub::topic_value;
 use momento_protos::cache_client::pubsub::{Discontinuity, Heartbeat, PublishRequest, TopicValue};
+use momento_protos::common::Empty;
+use momento_protos::control_client::{CreateCacheRequest, CreateSigningKeyRequest};
 use tonic::Code;
 
 use crate::support::{CACHE, Client, Subscriber, TOPIC, err, momento, seen, within};
@@ -212,7 +214,12 @@ async fn what_cannot_be_published_is_refused_as_the_service_refuses_it() {
     assert_eq!(missing.code(), Code::NotFound);
 
     assert_eq!(client.publish("12345678").await.map_err(|status| status.code()), Ok(()));
-    for kind in [text("123456789"), topic_value::Kind::Binary(vec![0; 9]), text(&"x".repeat(1 << 20))] {
+    for kind in [
+        text("123456789"),
+        topic_value::Kind::Binary(vec![0; 9]),
+        text(&"x".repeat(1 << 20)),
+        text(&"x".repeat(5 << 20)),
+    ] {
         let too_large = client.publish_to(CACHE, TOPIC, kind).await.unwrap_err();
         assert_eq!(too_large.code(), Code::ResourceExhausted);
         assert_eq!(err(&too_large), Some("request_size_limit_exceeded"));
@@ -233,6 +240,32 @@ async fn the_cache_may_be_named_in_the_metadata_alone() {
     let client = Client::new(&momento).with("cache", CACHE);
     client.publish_to("", TOPIC, topic_value::Kind::Text("x".to_owned())).await.unwrap();
     assert_eq!(momento.published(CACHE, TOPIC).len(), 1);
+}
+
+#[tokio::test]
+async fn sends_err_with_every_status_for_undecodable_requests() {
+    let momento = MomentoLocal::builder().cache(CACHE).api_key("right").start().await.unwrap();
+    let large = || topic_value::Kind::Text("x".repeat(5 << 20));
+    let status = Client::new(&momento).publish_to(CACHE, TOPIC, large()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated, "the key comes first");
+
+    let client = Client::new(&momento).with("authorization", "right");
+    let status = client.publish_to(CACHE, TOPIC, large()).await.unwrap_err();
+    assert_eq!((status.code(), err(&status)), (Code::ResourceExhausted, Some("request_size_limit_exceeded")));
+    assert!(status.message().contains("request limit"), "{}", status.message());
+
+    let mut control = client.control();
+    let request = client.request(CreateCacheRequest { cache_name: "x".repeat(5 << 20) });
+    let status = within(control.create_cache(request)).await.unwrap_err();
+    assert_eq!((status.code(), err(&status)), (Code::ResourceExhausted, Some("request_size_limit_exceeded")));
+
+    // In the request of a publish, field 1 is a string and not a number.
+    let malformed = CreateSigningKeyRequest { ttl_minutes: 1 };
+    let status = client.call("/cache_client.pubsub.Pubsub/Publish", malformed).await.unwrap();
+    assert_eq!((status.code(), err(&status)), (Code::Internal, Some("momento_general_err")));
+    let client = client.with("grpc-encoding", "gzip");
+    let status = client.call("/cache_client.pubsub.Pubsub/Publish", Empty {}).await.unwrap();
+    assert_eq!((status.code(), err(&status)), (Code::Unimplemented, Some("momento_general_err")));
 }
 
 #[tokio::test]
