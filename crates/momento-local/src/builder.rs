@@ -77,6 +77,22 @@ impl Default for Builder {
     }
 }
 
+impl MomentoLocal {
+    /// Starts on a free port, without caches and without an admin port.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no free port.
+    pub async fn start() -> Result<Self, StartError> {
+        Self::builder().start().await
+    }
+
+    /// Returns a builder with the default settings.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
+
 impl Builder {
     /// Where to listen for gRPC. Default: a free port on the loopback interface.
     pub fn listen(mut self, addr: impl Into<SocketAddr>) -> Self {

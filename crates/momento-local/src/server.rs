@@ -16,10 +16,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::admin;
-use crate::builder::Builder;
 use crate::call::Shared;
 use crate::connection::accept;
-use crate::error::{CacheError, StartError};
+use crate::error::CacheError;
 use crate::faults::{Fault, FaultHandle};
 use crate::hub::log::{Published, Value};
 use crate::service;
@@ -40,20 +39,6 @@ pub struct MomentoLocal {
 }
 
 impl MomentoLocal {
-    /// Starts on a free port, without caches and without an admin port.
-    ///
-    /// # Errors
-    ///
-    /// The system has no port left.
-    pub async fn start() -> Result<Self, StartError> {
-        Self::builder().start().await
-    }
-
-    /// For everything that is to be otherwise.
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
     pub(crate) fn serve(
         shared: Arc<Shared>,
         listener: TcpListener,
@@ -146,7 +131,7 @@ impl MomentoLocal {
     }
 
     /// What a topic holds for subscribers that resume, oldest first: at most the
-    /// [history](Builder::history), and nothing from before a reset.
+    /// [history](crate::Builder::history), and nothing from before a reset.
     #[must_use]
     pub fn published(&self, cache: &str, topic: &str) -> Vec<Published> {
         let history = self.shared.hub.history(cache, topic);
@@ -192,7 +177,7 @@ impl MomentoLocal {
     }
 
     /// Stops: takes no more connections, ends subscriptions, lets calls under way finish, and cuts what
-    /// is left after the [deadline](Builder::drain). When it returns, the port is free and no task runs.
+    /// is left after the [deadline](crate::Builder::drain). When it returns, the port is free and no task runs.
     pub async fn shutdown(mut self) {
         self.shared.shutdown.cancel();
         if tokio::time::timeout(self.drain, &mut self.serving).await.is_err() {
