@@ -2,16 +2,15 @@
 //!
 //! | request | effect |
 //! | --- | --- |
-//! | `GET /health` | says whether connections are blocked |
-//! | `GET /block`, `GET /unblock` | cuts all connections and turns new ones away; lets them in again |
-//! | `POST /cut` | cuts all connections; clients may connect again at once |
+//! | `GET /health` | reports whether connections are blocked |
+//! | `GET /block`, `GET /unblock` | cuts all connections and refuses new ones; accepts connections again |
+//! | `POST /cut` | cuts all connections; clients can connect again at once |
 //! | `POST /reset` with `{"cache", "topic"}` | begins a new sequence page on a topic |
-//! | `GET /subscribers?cache=C&topic=T` | how many are subscribed; names percent-encoded |
-//! | `POST /faults` with a [fault](crate::faults::json) | injects it, and answers with its `id` |
-//! | `GET /faults`, `DELETE /faults`, `DELETE /faults/ID` | lists them with their hits; removes all; one |
+//! | `GET /subscribers?cache=C&topic=T` | counts the subscribers; names are percent-encoded |
+//! | `POST /faults` with a [fault](crate::faults::json) | injects it, and returns its `id` |
+//! | `GET /faults`, `DELETE /faults`, `DELETE /faults/ID` | lists all faults with their hits; removes all; removes one |
 //!
-//! `block` and `unblock` change something on GET because that is how the suites of the SDKs call them;
-//! POST does as well.
+//! `block` and `unblock` accept GET because the suites of the SDKs use it. POST works as well.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -30,20 +29,18 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::call::Shared;
+use crate::connection::ACCEPT_BACKOFF;
 use crate::faults::Fault;
 use crate::faults::json::{FaultJson, ListedFault};
 
-/// A fault takes a few hundred bytes.
+/// The longest request body. A fault takes a few hundred bytes.
 const MAX_BODY_BYTES: usize = 64 * 1_024;
 
-/// How long a client may take to send a request's head.
+/// The time that a client has to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long accepting pauses when the system will not hand out sockets.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// Answers until the server shuts down. Requests under way then are dropped: they are over in no time,
-/// and a client that keeps its connection open must not keep the server.
+/// Serves requests until the server shuts down, and then drops the open connections: a client that keeps its
+/// connection open must not delay the shutdown.
 pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
     let mut connections = JoinSet::new();
     loop {
@@ -56,7 +53,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
             Ok((socket, _)) => socket,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection on the admin port");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
                 continue;
             }
         };
@@ -64,7 +61,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
         connections.spawn(async move {
             let service = service_fn(move |request| {
                 let shared = Arc::clone(&shared);
-                async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+                async move { Ok::<_, Infallible>(respond(&shared, request).await) }
             });
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -79,11 +76,12 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
     connections.shutdown().await;
 }
 
-type Refusal = (StatusCode, String);
+/// A status and the text of an error.
+type Failure = (StatusCode, String);
 
-async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn respond(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (status, body) = match route(shared, request).await {
-        Ok(answered) => answered,
+        Ok(success) => success,
         Err((status, error)) => (status, json!({ "error": error })),
     };
     let mut response = Response::new(Full::from(format!("{body}\n")));
@@ -93,7 +91,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Full<By
     response
 }
 
-async fn route(shared: &Shared, request: Request<Incoming>) -> Result<(StatusCode, Value), Refusal> {
+async fn route(shared: &Shared, request: Request<Incoming>) -> Result<(StatusCode, Value), Failure> {
     let method = request.method().clone();
     let uri = request.uri().clone();
     // The Go SDK's suite calls `//block`: empty segments do not count.
@@ -166,19 +164,21 @@ struct TopicName {
 }
 
 impl TopicName {
-    fn from_query(query: &str) -> Result<Self, Refusal> {
+    fn from_query(query: &str) -> Result<Self, Failure> {
         let value = |name: &str| {
             query
                 .split('&')
                 .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
                 .and_then(percent_decode)
-                .ok_or_else(|| (StatusCode::BAD_REQUEST, format!("the query needs '{name}'")))
+                .ok_or_else(|| {
+                    (StatusCode::BAD_REQUEST, format!("the query parameter '{name}' is missing or malformed"))
+                })
         };
         Ok(Self { cache: value("cache")?, topic: value("topic")? })
     }
 }
 
-/// `None` for what is not properly encoded.
+/// Decodes percent-encoded UTF-8; `None` if it is malformed.
 fn percent_decode(text: &str) -> Option<String> {
     let mut parts = text.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();
@@ -190,7 +190,7 @@ fn percent_decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-async fn read<T: for<'de> Deserialize<'de>>(request: Request<Incoming>) -> Result<T, Refusal> {
+async fn read<T: for<'de> Deserialize<'de>>(request: Request<Incoming>) -> Result<T, Failure> {
     let body = Limited::new(request.into_body(), MAX_BODY_BYTES);
     let bytes = body
         .collect()

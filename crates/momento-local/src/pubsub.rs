@@ -102,7 +102,7 @@ impl Feed {
         // takes any other first item as an error.
         if !self.is_open {
             self.is_open = true;
-            self.faults.carried_heartbeat();
+            self.faults.count_heartbeat();
             return Ok(Some(Kind::Heartbeat(Heartbeat {})));
         }
         loop {
@@ -119,12 +119,12 @@ impl Feed {
                 () = self.context.shutdown.cancelled() => return Ok(None),
                 () = self.faults.injected() => {}
                 _ = self.heartbeats.tick() => {
-                    self.faults.carried_heartbeat();
+                    self.faults.count_heartbeat();
                     return Ok(Some(Kind::Heartbeat(Heartbeat {})));
                 }
                 event = self.subscription.next() => {
                     let event = event.ok_or_else(|| CacheError::CacheNotFound(self.cache.clone()))?;
-                    self.faults.carried_message();
+                    self.faults.count_message();
                     return Ok(Some(kind(event)));
                 }
             }

@@ -10,7 +10,7 @@ use futures_util::Stream;
 use futures_util::stream;
 use hyper::body::Incoming;
 use tonic::body::Body;
-use tonic::codec::{Codec, EncodeBody, Streaming};
+use tonic::codec::{Codec, EncodeBody, SingleMessageCompressionOverride, Streaming};
 use tonic::metadata::GRPC_CONTENT_TYPE;
 use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
@@ -87,7 +87,8 @@ where
     ProstCodec<M, M>: Codec<Encode = M, Decode = M>,
 {
     let encoder = ProstCodec::<M, M>::default().encoder();
-    let body = EncodeBody::new_server(encoder, messages, None, Default::default(), None);
+    let body =
+        EncodeBody::new_server(encoder, messages, None, SingleMessageCompressionOverride::default(), None);
     let mut response = http::Response::new(Body::new(body));
     response.headers_mut().insert(http::header::CONTENT_TYPE, GRPC_CONTENT_TYPE);
     response

@@ -5,9 +5,9 @@
 //!  "rpc": "topic-publish", "cache": "demo", "topic": "orders", "times": 2, "when": "after-apply"}
 //! ```
 //!
-//! Only `kind` is needed, and what it needs itself: `code` for `error`, `delay_ms` for `delay`; the other
-//! kinds are `hang` and `cut`. `when` is `before-apply` (the default) or `after-apply`; `after_messages`
-//! makes it a fault in the middle of a subscription instead.
+//! `kind` is required: `error`, `delay`, `hang` or `cut`. `error` requires `code`, and `delay` requires `delay_ms`.
+//! `when` is `before-apply` (the default) or `after-apply`. With `after_messages`, the fault applies to open
+//! subscriptions instead.
 
 use std::collections::BTreeMap;
 use std::str::FromStr as _;
@@ -21,7 +21,7 @@ use super::metadata::NamedCode;
 use super::{Action, ActiveFault, Fault, When};
 use crate::rpc::Rpc;
 
-/// A fault as it is written.
+/// A fault in JSON.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FaultJson {
@@ -65,7 +65,7 @@ enum Moment {
     AfterApply,
 }
 
-/// A fault in place, as it is listed.
+/// An injected fault in JSON, with its id and hits.
 #[derive(Debug, Serialize)]
 pub(crate) struct ListedFault {
     pub(crate) id: u64,
@@ -77,21 +77,21 @@ pub(crate) struct ListedFault {
 impl TryFrom<FaultJson> for Fault {
     type Error = String;
 
-    fn try_from(written: FaultJson) -> Result<Self, String> {
-        let action = written.action()?;
-        let when = match (written.when, written.after_messages) {
-            (Some(_), Some(_)) => return Err("'when' and 'after_messages' exclude each other".to_owned()),
+    fn try_from(json: FaultJson) -> Result<Self, String> {
+        let action = json.action()?;
+        let when = match (json.when, json.after_messages) {
+            (Some(_), Some(_)) => return Err("'when' and 'after_messages' cannot be combined".to_owned()),
             (_, Some(messages)) => When::AfterMessages(messages),
             (Some(Moment::AfterApply), None) => When::AfterApply,
             (Some(Moment::BeforeApply) | None, None) => When::BeforeApply,
         };
-        let mut rpc = written.rpc.as_deref().map(Rpc::from_str).transpose()?;
+        let mut rpc = json.rpc.as_deref().map(Rpc::from_str).transpose()?;
         if let When::AfterMessages(_) = when
             && rpc.replace(Rpc::Subscribe).is_some_and(|rpc| rpc != Rpc::Subscribe)
         {
-            return Err("'after_messages' is for the rpc 'topic-subscribe'".to_owned());
+            return Err("'after_messages' is only for the rpc 'topic-subscribe'".to_owned());
         }
-        Ok(Self { action, when, rpc, cache: written.cache, topic: written.topic, times: written.times })
+        Ok(Self { action, when, rpc, cache: json.cache, topic: json.topic, times: json.times })
     }
 }
 
@@ -99,20 +99,21 @@ impl FaultJson {
     fn action(&self) -> Result<Action, String> {
         let error_only = self.code.is_some() || self.message.is_some() || !self.metadata.is_empty();
         if self.kind != Kind::Error && error_only {
-            return Err("'code', 'message' and 'metadata' are for the kind 'error'".to_owned());
+            return Err("'code', 'message' and 'metadata' are only for the kind 'error'".to_owned());
         }
         if self.kind != Kind::Delay && self.delay_ms.is_some() {
-            return Err("'delay_ms' is for the kind 'delay'".to_owned());
+            return Err("'delay_ms' is only for the kind 'delay'".to_owned());
         }
         match self.kind {
             Kind::Hang => Ok(Action::Hang),
             Kind::Cut => Ok(Action::Cut),
             Kind::Delay => {
-                let millis = self.delay_ms.ok_or("the kind 'delay' needs 'delay_ms'")?;
+                let millis = self.delay_ms.ok_or("the kind 'delay' requires 'delay_ms'")?;
                 Ok(Action::Delay(Duration::from_millis(millis)))
             }
             Kind::Error => {
-                let NamedCode(code) = self.code.as_deref().ok_or("the kind 'error' needs 'code'")?.parse()?;
+                let NamedCode(code) =
+                    self.code.as_deref().ok_or("the kind 'error' requires 'code'")?.parse()?;
                 for (key, value) in &self.metadata {
                     if AsciiMetadataKey::from_str(key).is_err()
                         || AsciiMetadataValue::try_from(value).is_err()
@@ -129,7 +130,7 @@ impl FaultJson {
 
 impl From<&Fault> for FaultJson {
     fn from(fault: &Fault) -> Self {
-        let mut written = Self {
+        let mut json = Self {
             rpc: fault.rpc.map(|rpc| rpc.to_string()),
             cache: fault.cache.clone(),
             topic: fault.topic.clone(),
@@ -137,24 +138,24 @@ impl From<&Fault> for FaultJson {
             ..Self::default()
         };
         match &fault.action {
-            Action::Hang => written.kind = Kind::Hang,
-            Action::Cut => written.kind = Kind::Cut,
+            Action::Hang => json.kind = Kind::Hang,
+            Action::Cut => json.kind = Kind::Cut,
             Action::Delay(delay) => {
-                written.kind = Kind::Delay;
-                written.delay_ms = Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
+                json.kind = Kind::Delay;
+                json.delay_ms = Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
             }
             Action::Error { code, message, metadata } => {
-                written.code = Some(spell(*code).to_owned());
-                written.message.clone_from(message);
-                written.metadata = metadata.iter().cloned().collect();
+                json.code = Some(code_name(*code).to_owned());
+                json.message.clone_from(message);
+                json.metadata = metadata.iter().cloned().collect();
             }
         }
         match fault.when {
             When::BeforeApply => {}
-            When::AfterApply => written.when = Some(Moment::AfterApply),
-            When::AfterMessages(messages) => written.after_messages = Some(messages),
+            When::AfterApply => json.when = Some(Moment::AfterApply),
+            When::AfterMessages(messages) => json.after_messages = Some(messages),
         }
-        written
+        json
     }
 }
 
@@ -164,7 +165,7 @@ impl From<&ActiveFault> for ListedFault {
     }
 }
 
-fn spell(code: Code) -> &'static str {
+fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "ok",
         Code::Cancelled => "cancelled",
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_is_read_and_written_back() {
+    fn parses_and_writes_every_kind() {
         let faults = [
             Fault::error(Code::PermissionDenied).message("no").metadata("err", "why").on(Rpc::Publish),
             Fault::delay(Duration::from_millis(250)).cache("c").topic("t").times(3),
@@ -207,12 +208,12 @@ mod tests {
             assert_eq!(read(&json), Ok(fault), "{json}");
         }
         for code in (1..=16).map(Code::from_i32) {
-            assert_eq!(spell(code).parse(), Ok(NamedCode(code)));
+            assert_eq!(code_name(code).parse(), Ok(NamedCode(code)));
         }
     }
 
     #[test]
-    fn the_documented_example_is_read() {
+    fn parses_documented_example() {
         let example = r#"{"kind": "error", "code": "unavailable", "message": "try later",
             "metadata": {"err": "server_is_busy"}, "rpc": "topic-publish", "cache": "demo",
             "topic": "orders", "times": 2, "when": "after-apply"}"#;
@@ -228,22 +229,22 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused() {
-        for (json, complaint) in [
+    fn rejects_contradictory_faults() {
+        for (json, expected) in [
             (r#"{"code":"unavailable"}"#, "missing field `kind`"),
-            (r#"{"kind":"error"}"#, "needs 'code'"),
+            (r#"{"kind":"error"}"#, "requires 'code'"),
             (r#"{"kind":"error","code":"odd"}"#, "unknown code 'odd'"),
-            (r#"{"kind":"delay"}"#, "needs 'delay_ms'"),
-            (r#"{"kind":"cut","delay_ms":1}"#, "for the kind 'delay'"),
-            (r#"{"kind":"hang","code":"internal"}"#, "for the kind 'error'"),
+            (r#"{"kind":"delay"}"#, "requires 'delay_ms'"),
+            (r#"{"kind":"cut","delay_ms":1}"#, "only for the kind 'delay'"),
+            (r#"{"kind":"hang","code":"internal"}"#, "only for the kind 'error'"),
             (r#"{"kind":"hang","rpc":"get"}"#, "unknown rpc 'get'"),
             (r#"{"kind":"cut","rpc":"ping","after_messages":1}"#, "topic-subscribe"),
-            (r#"{"kind":"cut","when":"after-apply","after_messages":1}"#, "exclude"),
+            (r#"{"kind":"cut","when":"after-apply","after_messages":1}"#, "cannot be combined"),
             (r#"{"kind":"error","code":"internal","metadata":{"no key":"x"}}"#, "not valid metadata"),
             (r#"{"kind":"cut","often":true}"#, "unknown field `often`"),
         ] {
-            let refused = read(json).unwrap_err();
-            assert!(refused.contains(complaint), "{json}: {refused}");
+            let error = read(json).unwrap_err();
+            assert!(error.contains(expected), "{json}: {error}");
         }
     }
 }

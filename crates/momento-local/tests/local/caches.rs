@@ -20,7 +20,7 @@ async fn delete(client: &Client, name: &str) -> Option<Code> {
 }
 
 #[tokio::test]
-async fn caches_are_created_listed_and_deleted() {
+async fn creates_lists_and_deletes_caches() {
     let momento = MomentoLocal::start().await.unwrap();
     let client = Client::new(&momento);
     assert_eq!(create(&client, "b").await, None);
@@ -49,7 +49,7 @@ async fn caches_are_created_listed_and_deleted() {
 }
 
 #[tokio::test]
-async fn deleting_a_cache_ends_its_subscriptions_and_a_new_one_begins_anew() {
+async fn delete_cache_ends_subscriptions_and_forgets_topics() {
     let momento = momento().await;
     let client = Client::new(&momento);
     momento.publish(CACHE, TOPIC, "old").unwrap();
@@ -67,7 +67,7 @@ async fn deleting_a_cache_ends_its_subscriptions_and_a_new_one_begins_anew() {
 }
 
 #[tokio::test]
-async fn caches_can_be_created_on_first_use() {
+async fn creates_missing_cache_on_first_use() {
     let momento = MomentoLocal::builder().create_caches(true).start().await.unwrap();
     let client = Client::new(&momento);
     assert_eq!(client.publish_code().await, None);
@@ -76,7 +76,7 @@ async fn caches_can_be_created_on_first_use() {
 }
 
 #[tokio::test]
-async fn flushing_keeps_topics() {
+async fn flush_cache_keeps_topics() {
     let momento = momento().await;
     let client = Client::new(&momento);
     momento.publish(CACHE, TOPIC, "kept").unwrap();
@@ -149,7 +149,7 @@ async fn applies_faults_before_answering_unimplemented() {
 }
 
 #[tokio::test]
-async fn ping_answers_those_with_the_key() {
+async fn ping_requires_key() {
     let momento = MomentoLocal::builder().api_key("right").start().await.unwrap();
     let client = Client::new(&momento);
     let status = client.call("/cache_client.Ping/Ping", Empty {}).await.unwrap();

@@ -1,4 +1,4 @@
-//! Clients made of the official stubs, and waiting that does not hang.
+//! Clients of the official stubs, and waits with a timeout.
 
 use std::time::Duration;
 
@@ -22,20 +22,20 @@ use tonic_prost::ProstCodec;
 pub(crate) const CACHE: &str = "cache";
 pub(crate) const TOPIC: &str = "topic";
 
-/// Long enough for a busy machine; only a test that fails waits for it.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Long enough for a busy machine. Only a failing test waits this long.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Awaits something that must happen.
-pub(crate) async fn within<F: Future>(what: F) -> F::Output {
-    tokio::time::timeout(PATIENCE, what).await.expect("it should have happened long ago")
+/// Waits for `future`, and panics after a timeout.
+pub(crate) async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(TIMEOUT, future).await.expect("no timeout")
 }
 
-/// A server with one cache.
+/// Starts a server with one cache.
 pub(crate) async fn momento() -> MomentoLocal {
     MomentoLocal::builder().cache(CACHE).start().await.unwrap()
 }
 
-/// A client with a connection of its own.
+/// A client with its own connection.
 #[derive(Clone)]
 pub(crate) struct Client {
     pub(crate) channel: Channel,
@@ -97,7 +97,7 @@ impl Client {
         within(grpc.unary(self.request(message), PathAndQuery::from_static(path), codec)).await.err()
     }
 
-    /// The code that a publish fails with.
+    /// Publishes a text, and returns the code of the error.
     pub(crate) async fn publish_code(&self) -> Option<Code> {
         self.publish("message").await.err().map(|status| status.code())
     }
@@ -128,25 +128,25 @@ impl Client {
     }
 }
 
-/// A stream of a subscription.
+/// The stream of a subscription.
 pub(crate) struct Subscriber(pub(crate) Streaming<SubscriptionItem>);
 
-/// A message, as tests like to compare it: its number and its text.
+/// The number and the text of a message, for comparisons.
 pub(crate) type Seen = (u64, String);
 
 impl Subscriber {
-    /// What comes next, heartbeats included; `None` at the end.
+    /// Returns the next item, heartbeats included; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Kind>, Status> {
         let item = within(self.0.message()).await?;
         Ok(item.map(|item| item.kind.expect("every item has a kind")))
     }
 
-    /// The next message or gap.
+    /// Returns the next message or gap.
     pub(crate) async fn next_event(&mut self) -> Kind {
-        // Heartbeats come for ever: it is the whole that must not take for ever.
+        // Heartbeats never end, so the timeout is for the whole loop.
         within(async {
             loop {
-                match self.next().await.unwrap().expect("the stream should go on") {
+                match self.next().await.unwrap().expect("the stream has not ended") {
                     Kind::Heartbeat(_) => {}
                     other => return other,
                 }
@@ -185,7 +185,7 @@ impl Subscriber {
         }
     }
 
-    /// Reads on until the stream ends: `None`, or with an error.
+    /// Reads to the end of the stream, and returns its error if it has one.
     pub(crate) async fn end(&mut self) -> Option<Status> {
         within(async {
             loop {
@@ -204,7 +204,7 @@ pub(crate) fn seen(number: u64, text: &str) -> Seen {
     (number, text.to_owned())
 }
 
-/// The `err` trailer.
+/// Returns the trailer `err`.
 pub(crate) fn err(status: &Status) -> Option<&str> {
     status.metadata().get("err").and_then(|value| value.to_str().ok())
 }
