@@ -329,7 +329,6 @@ impl FaultHandle {
     }
 
     /// Waits until the fault has applied at least `hits` times.
-    #[expect(clippy::missing_panics_doc, reason = "the sender lives as long as `self`")]
     pub async fn wait_for_hits(&self, hits: usize) {
         let mut counted = self.active.hits.subscribe();
         counted.wait_for(|counted| *counted >= hits).await.expect("the sender lives in `self`");
