@@ -2,16 +2,15 @@
 //!
 //! | request | effect |
 //! | --- | --- |
-//! | `GET /health` | says whether connections are blocked |
-//! | `GET /block`, `GET /unblock` | cuts all connections and turns new ones away; lets them in again |
-//! | `POST /cut` | cuts all connections; clients may connect again at once |
+//! | `GET /health` | reports whether connections are blocked |
+//! | `GET /block`, `GET /unblock` | cuts all connections and refuses new ones; accepts connections again |
+//! | `POST /cut` | cuts all connections; clients can connect again at once |
 //! | `POST /reset` with `{"cache", "topic"}` | begins a new sequence page on a topic |
-//! | `GET /subscribers?cache=C&topic=T` | how many are subscribed; names percent-encoded |
-//! | `POST /faults` with a [fault](crate::faults::json) | injects it, and answers with its `id` |
-//! | `GET /faults`, `DELETE /faults`, `DELETE /faults/ID` | lists them with their hits; removes all; one |
+//! | `GET /subscribers?cache=C&topic=T` | counts the subscribers; names are percent-encoded |
+//! | `POST /faults` with a [fault](crate::faults::json) | injects it, and returns its `id` |
+//! | `GET /faults`, `DELETE /faults`, `DELETE /faults/ID` | lists all faults with their hits; removes all; removes one |
 //!
-//! `block` and `unblock` change something on GET because that is how the suites of the SDKs call them;
-//! POST does as well.
+//! `block` and `unblock` accept GET because the suites of the SDKs use it. POST works as well.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -30,20 +29,18 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::call::Shared;
+use crate::connection::ACCEPT_BACKOFF;
 use crate::faults::Fault;
-use crate::faults::json::{Listed, Written};
+use crate::faults::json::{FaultJson, ListedFault};
 
-/// A fault takes a few hundred bytes.
+/// The longest request body. A fault takes a few hundred bytes.
 const MAX_BODY_BYTES: usize = 64 * 1_024;
 
-/// How long a client may take to send a request's head.
+/// The time that a client has to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long accepting pauses when the system will not hand out sockets.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// Answers until the server shuts down. Requests under way then are dropped: they are over in no time,
-/// and a client that keeps its connection open must not keep the server.
+/// Serves requests until the server shuts down, and then drops the open connections: a client that keeps its
+/// connection open must not delay the shutdown.
 pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
     let mut connections = JoinSet::new();
     loop {
@@ -56,7 +53,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
             Ok((socket, _)) => socket,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection on the admin port");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
                 continue;
             }
         };
@@ -64,7 +61,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
         connections.spawn(async move {
             let service = service_fn(move |request| {
                 let shared = Arc::clone(&shared);
-                async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+                async move { Ok::<_, Infallible>(respond(&shared, request).await) }
             });
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -79,11 +76,12 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
     connections.shutdown().await;
 }
 
-type Refusal = (StatusCode, String);
+/// A status and the text of an error.
+type Failure = (StatusCode, String);
 
-async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn respond(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (status, body) = match route(shared, request).await {
-        Ok(answered) => answered,
+        Ok(success) => success,
         Err((status, error)) => (status, json!({ "error": error })),
     };
     let mut response = Response::new(Full::from(format!("{body}\n")));
@@ -93,63 +91,64 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Full<By
     response
 }
 
-async fn route(shared: &Shared, request: Request<Incoming>) -> Result<(StatusCode, Value), Refusal> {
+async fn route(shared: &Shared, request: Request<Incoming>) -> Result<(StatusCode, Value), Failure> {
     let method = request.method().clone();
     let uri = request.uri().clone();
-    let path = uri.path();
-    tracing::debug!(%method, path, "admin request");
-    match (method, path) {
-        (Method::GET, "/health") => Ok(state(shared)),
-        (Method::GET | Method::POST, "/block") => {
+    // The Go SDK's suite calls `//block`: empty segments do not count.
+    let segments: Vec<_> = uri.path().split('/').filter(|segment| !segment.is_empty()).collect();
+    tracing::debug!(%method, path = uri.path(), "admin request");
+    match (method, segments.as_slice()) {
+        (Method::GET, ["health"]) => Ok(state(shared)),
+        (Method::GET | Method::POST, ["block"]) => {
             shared.gate.block();
             Ok(state(shared))
         }
-        (Method::GET | Method::POST, "/unblock") => {
+        (Method::GET | Method::POST, ["unblock"]) => {
             shared.gate.unblock();
             Ok(state(shared))
         }
-        (Method::POST, "/cut") => {
+        (Method::POST, ["cut"]) => {
             shared.gate.cut();
             Ok(state(shared))
         }
-        (Method::POST, "/reset") => {
-            let Place { cache, topic } = read(request).await?;
+        (Method::POST, ["reset"]) => {
+            let TopicName { cache, topic } = read(request).await?;
             shared
                 .hub
                 .reset_topic(&cache, &topic)
-                .map_err(|refused| (StatusCode::UNPROCESSABLE_ENTITY, refused.to_string()))?;
+                .map_err(|error| (StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
             Ok((StatusCode::OK, json!({ "reset": true })))
         }
-        (Method::GET, "/subscribers") => {
-            let Place { cache, topic } = Place::from_query(uri.query().unwrap_or_default())?;
+        (Method::GET, ["subscribers"]) => {
+            let TopicName { cache, topic } = TopicName::from_query(uri.query().unwrap_or_default())?;
             Ok((StatusCode::OK, json!({ "subscribers": shared.hub.subscriber_count(&cache, &topic) })))
         }
-        (Method::POST, "/faults") => {
-            let written: Written = read(request).await?;
-            let fault = Fault::try_from(written).map_err(|error| (StatusCode::BAD_REQUEST, error))?;
+        (Method::POST, ["faults"]) => {
+            let fault: FaultJson = read(request).await?;
+            let fault = Fault::try_from(fault).map_err(|error| (StatusCode::BAD_REQUEST, error))?;
             let handle = shared.faults.inject(fault);
             Ok((StatusCode::CREATED, json!({ "id": handle.id() })))
         }
-        (Method::GET, "/faults") => {
-            let faults: Vec<_> = shared.faults.all().iter().map(|armed| Listed::from(&**armed)).collect();
+        (Method::GET, ["faults"]) => {
+            let faults: Vec<_> =
+                shared.faults.all().iter().map(|active| ListedFault::from(&**active)).collect();
             Ok((StatusCode::OK, json!({ "faults": faults })))
         }
-        (Method::DELETE, "/faults") => {
+        (Method::DELETE, ["faults"]) => {
             shared.faults.clear();
             Ok((StatusCode::OK, json!({ "faults": [] })))
         }
-        (Method::DELETE, path) if path.starts_with("/faults/") => {
-            let id = path.strip_prefix("/faults/").and_then(|id| id.parse().ok());
-            if id.is_some_and(|id| shared.faults.remove(id)) {
+        (Method::DELETE, ["faults", id]) => {
+            if id.parse().is_ok_and(|id| shared.faults.remove(id)) {
                 Ok((StatusCode::OK, json!({ "removed": true })))
             } else {
-                Err((StatusCode::NOT_FOUND, "no such fault".to_owned()))
+                Err((StatusCode::NOT_FOUND, format!("unknown fault '{id}'")))
             }
         }
-        (_, "/health" | "/block" | "/unblock" | "/cut" | "/reset" | "/subscribers" | "/faults") => {
-            Err((StatusCode::METHOD_NOT_ALLOWED, "not this method".to_owned()))
+        (method, ["health" | "block" | "unblock" | "cut" | "reset" | "subscribers" | "faults"]) => {
+            Err((StatusCode::METHOD_NOT_ALLOWED, format!("{} does not support {method}", uri.path())))
         }
-        _ => Err((StatusCode::NOT_FOUND, "no such path".to_owned())),
+        _ => Err((StatusCode::NOT_FOUND, format!("unknown path {}", uri.path()))),
     }
 }
 
@@ -159,25 +158,27 @@ fn state(shared: &Shared) -> (StatusCode, Value) {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Place {
+struct TopicName {
     cache: String,
     topic: String,
 }
 
-impl Place {
-    fn from_query(query: &str) -> Result<Self, Refusal> {
+impl TopicName {
+    fn from_query(query: &str) -> Result<Self, Failure> {
         let value = |name: &str| {
             query
                 .split('&')
                 .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
                 .and_then(percent_decode)
-                .ok_or_else(|| (StatusCode::BAD_REQUEST, format!("the query needs '{name}'")))
+                .ok_or_else(|| {
+                    (StatusCode::BAD_REQUEST, format!("the query parameter '{name}' is missing or malformed"))
+                })
         };
         Ok(Self { cache: value("cache")?, topic: value("topic")? })
     }
 }
 
-/// `None` for what is not properly encoded.
+/// Decodes percent-encoded UTF-8; `None` if it is malformed.
 fn percent_decode(text: &str) -> Option<String> {
     let mut parts = text.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();
@@ -189,7 +190,7 @@ fn percent_decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-async fn read<T: for<'de> Deserialize<'de>>(request: Request<Incoming>) -> Result<T, Refusal> {
+async fn read<T: for<'de> Deserialize<'de>>(request: Request<Incoming>) -> Result<T, Failure> {
     let body = Limited::new(request.into_body(), MAX_BODY_BYTES);
     let bytes = body
         .collect()
@@ -204,13 +205,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_read_from_queries() {
-        let place = Place::from_query("cache=a%20b&topic=c%2Fd%3D").unwrap();
-        assert_eq!((place.cache.as_str(), place.topic.as_str()), ("a b", "c/d="));
+    fn parses_percent_encoded_names_in_query() {
+        let name = TopicName::from_query("cache=a%20b&topic=c%2Fd%3D").unwrap();
+        assert_eq!((name.cache.as_str(), name.topic.as_str()), ("a b", "c/d="));
         for bad in
             ["", "cache=a", "topic=a&caches=b", "cache=%zz&topic=a", "cache=%f&topic=a", "cache=%ff&topic=a"]
         {
-            assert!(Place::from_query(bad).is_err(), "{bad}");
+            assert!(TopicName::from_query(bad).is_err(), "{bad}");
         }
     }
 }

@@ -1,5 +1,4 @@
-//! Who is calling: the `authorization` metadata against the one key that is accepted, and the token id
-//! that a token carries.
+//! The metadata `authorization`: compares the key with the accepted one, and reads the token id inside.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -9,37 +8,37 @@ use tonic::{Code, Status};
 
 use crate::status;
 
-/// The claims in which a token's id is looked for. Momento does not publish how its tokens are laid out;
-/// the first is what its token service calls the field, the others are what tests tend to write.
+/// The claims that can hold a token's id, in order of precedence. Momento does not document the layout of its
+/// tokens. Its token service calls the field `token_id`; tests often write the other two.
 const TOKEN_ID_CLAIMS: [&str; 3] = ["token_id", "tokenId", "tid"];
 
 /// The longest token id that the service accepts, in characters.
 const MAX_TOKEN_ID_CHARS: usize = 64;
 
-/// Decides which keys are accepted.
+/// Checks keys.
 #[derive(Default)]
 pub(crate) struct Authenticator {
-    /// The forms in which the key may come; empty: anything is accepted, nothing at all included.
+    /// The forms of the one accepted key. If empty, any key is accepted, and also a call without one.
     accepted: Vec<String>,
 }
 
-/// The keys stay out of logs.
+/// Shows no key.
 impl std::fmt::Debug for Authenticator {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Authenticator").field("required", &!self.accepted.is_empty()).finish()
     }
 }
 
-/// Who made a call.
+/// The caller, as its key describes it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Caller {
-    /// The id inside the caller's token; empty where it has none.
+    /// The id in the caller's token; empty if the token has none.
     pub(crate) token_id: String,
 }
 
 impl Authenticator {
-    /// Accepts only `key`. SDKs take a v1 key apart (it is base64 of a JSON document) and send the
-    /// `api_key` inside it, so that one is accepted as well.
+    /// Accepts only `key`. A v1 key is a JSON document in base64, and SDKs send the `api_key` inside. So that
+    /// inner key is accepted as well.
     pub(crate) fn only(key: &str) -> Self {
         let mut accepted = vec![key.to_owned()];
         if let Some(Value::String(inner)) =
@@ -80,7 +79,7 @@ fn v1_document(key: &str) -> Option<Map<String, Value>> {
     serde_json::from_slice(&STANDARD.decode(key.trim()).ok()?).ok()
 }
 
-/// The signature is not looked at: what is wanted is what the token says, not whether Momento signed it.
+/// Reads the claims of a JWT, without a check of its signature: only Momento can check that.
 fn jwt_claims(key: &str) -> Option<Map<String, Value>> {
     let mut segments = key.split('.');
     let (_header, claims, _signature) = (segments.next()?, segments.next()?, segments.next()?);
@@ -106,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_key_everybody_is_welcome() {
+    fn accepts_any_caller_without_configured_key() {
         let authenticator = Authenticator::default();
         assert_eq!(authenticator.check(&MetadataMap::new()).unwrap(), Caller::default());
         assert_eq!(authenticator.check(&with_key("")).unwrap(), Caller::default());
@@ -114,20 +113,20 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_accepted_raw_and_as_the_key_inside_it() {
+    fn accepts_key_and_its_inner_key() {
         let key = v1(r#"{"api_key":"inner","endpoint":"example.com"}"#);
         let authenticator = Authenticator::only(&key);
         assert!(authenticator.check(&with_key(&key)).is_ok());
         assert!(authenticator.check(&with_key("inner")).is_ok());
         for wrong in ["", "inner2", "Inner"] {
-            let refused = authenticator.check(&with_key(wrong)).unwrap_err();
-            assert_eq!(refused.code(), Code::Unauthenticated, "{wrong}");
+            let error = authenticator.check(&with_key(wrong)).unwrap_err();
+            assert_eq!(error.code(), Code::Unauthenticated, "{wrong}");
         }
         assert_eq!(authenticator.check(&MetadataMap::new()).unwrap_err().code(), Code::Unauthenticated);
     }
 
     #[test]
-    fn the_token_id_is_found_in_every_form_of_token() {
+    fn reads_token_id_from_every_form_of_token() {
         let cases = [
             (jwt(r#"{"token_id":"mo"}"#), "mo"),
             (jwt(r#"{"tid":"mo"}"#), "mo"),
@@ -143,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_stay_out_of_debug_output() {
+    fn debug_shows_no_key() {
         assert!(!format!("{:?}", Authenticator::only("secret")).contains("secret"));
     }
 }

@@ -1,4 +1,4 @@
-//! Settings, and starting with them.
+//! Settings, and the start of a server.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,24 +17,23 @@ use crate::hub::Hub;
 use crate::hub::log::Limits;
 use crate::server::MomentoLocal;
 
-/// The documented limit of a message, in bytes (4 KB; soft on the service).
+/// The default limit of a message, in bytes. Momento documents 4 KB, as a soft limit.
 pub(crate) const DEFAULT_MAX_MESSAGE_BYTES: usize = 4_096;
-/// Messages of a topic that a resuming subscriber can have replayed. The service does not say how many
+/// The messages of a topic that a resuming subscriber can have replayed. The service does not say how many
 /// it keeps ("unspecified and subject to change").
 pub(crate) const DEFAULT_HISTORY: usize = 1_000;
-/// A second lets a suite that waits for a few heartbeats end soon, as the SDKs' own suites expect of
-/// the server that they run against.
+/// The default time between heartbeats. The SDKs' own suites wait for several, and expect them about every second.
 pub(crate) const DEFAULT_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
-/// Messages that a subscriber may be behind.
+/// The messages that a subscriber can fall behind before it loses some.
 const DEFAULT_SUBSCRIBER_LAG: usize = 1_000;
-/// Bytes that one topic keeps, for replay and for slow subscribers together.
+/// The bytes that one topic keeps, for replay and for slow subscribers together.
 const DEFAULT_TOPIC_BYTES: usize = 8 * 1_024 * 1_024;
-/// How long an orderly shutdown may take.
+/// The time that a shutdown waits for clients.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(2);
 
-/// How local Momento is to be. Begin with [`MomentoLocal::builder`].
+/// The settings of a local Momento. [`MomentoLocal::builder`] makes one.
 #[derive(Clone, Debug)]
-#[must_use = "nothing happens until it is started"]
+#[must_use = "a builder does nothing until it is started"]
 pub struct Builder {
     listen: SocketAddr,
     admin: Option<SocketAddr>,
@@ -47,7 +46,7 @@ pub struct Builder {
     drain: Duration,
 }
 
-/// Keeps the key out of debug output.
+/// A key that debug output does not show.
 #[derive(Clone)]
 struct Secret(String);
 
@@ -77,94 +76,108 @@ impl Default for Builder {
     }
 }
 
+impl MomentoLocal {
+    /// Starts on a free port, without caches and without an admin port.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no free port.
+    pub async fn start() -> Result<Self, StartError> {
+        Self::builder().start().await
+    }
+
+    /// Returns a builder with the default settings.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
+
 impl Builder {
-    /// Where to listen for gRPC. Default: a free port on the loopback interface.
+    /// Sets the address for gRPC. Default: a free port on the loopback interface.
     pub fn listen(mut self, addr: impl Into<SocketAddr>) -> Self {
         self.listen = addr.into();
         self
     }
 
-    /// Opens the admin port here. Default: there is none.
+    /// Opens the admin port at `addr`. Default: no admin port.
     pub fn admin(mut self, addr: impl Into<SocketAddr>) -> Self {
         self.admin = Some(addr.into());
         self
     }
 
-    /// A cache that exists from the start. Can be called several times.
+    /// Adds a cache that exists from the start. Can be called several times.
     pub fn cache(mut self, name: impl Into<String>) -> Self {
         self.caches.push(name.into());
         self
     }
 
-    /// Whether a cache that does not exist is created when a topic in it is used. Default: it is not, as
-    /// on the service.
+    /// Sets whether the use of a topic creates a missing cache. Default: false, as on the service.
     pub fn create_caches(mut self, create: bool) -> Self {
         self.create_caches = create;
         self
     }
 
-    /// The one key that is accepted, as Momento hands it out or as SDKs send it. Default: any, or none.
+    /// Accepts only this key, as Momento issues it or as SDKs send it. Default: any key, or none.
     pub fn api_key(mut self, key: impl Into<String>) -> Self {
         self.api_key = Some(Secret(key.into()));
         self
     }
 
-    /// The largest message, in bytes. Default: 4096.
+    /// Sets the largest message, in bytes. Default: 4096.
     pub fn max_message_bytes(mut self, bytes: usize) -> Self {
         self.max_message_bytes = bytes;
         self
     }
 
-    /// How many messages of a topic a resuming subscriber can have replayed. Default: 1000; with 0 there
-    /// is no replay.
+    /// Sets how many messages of a topic a resuming subscriber can have replayed. Default: 1000. 0 disables replay.
     pub fn history(mut self, messages: usize) -> Self {
         self.limits.history = messages;
         self
     }
 
-    /// How many messages a subscriber may be behind before it loses some and is told so. Default: 1000,
-    /// or the history, if that is more; at least 1.
+    /// Sets how many messages a subscriber can fall behind before it loses some and receives a discontinuity.
+    /// Default: 1000. The history counts instead if it is longer; at least 1.
     pub fn subscriber_lag(mut self, messages: usize) -> Self {
         self.limits.lag = messages;
         self
     }
 
-    /// How many bytes of messages a topic keeps, for replay and for slow subscribers together. Default:
-    /// 8 MiB; the newest message is kept whatever its size.
+    /// Sets how many bytes of messages a topic keeps, for replay and for slow subscribers together. Default:
+    /// 8 MiB. A topic always keeps its newest message, whatever the size.
     pub fn topic_bytes(mut self, bytes: usize) -> Self {
         self.limits.bytes = bytes;
         self
     }
 
-    /// The time between two heartbeats of a subscription. Default: one second.
+    /// Sets the time between two heartbeats of a subscription. Default: one second.
     pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
         self.heartbeat_interval = interval;
         self
     }
 
-    /// How long [`MomentoLocal::shutdown`] waits for clients before it cuts their connections. Default:
+    /// Sets how long [`MomentoLocal::shutdown`] waits for clients before it cuts their connections. Default:
     /// two seconds.
-    pub fn drain(mut self, deadline: Duration) -> Self {
-        self.drain = deadline;
+    pub fn drain(mut self, timeout: Duration) -> Self {
+        self.drain = timeout;
         self
     }
 
-    /// Starts to listen and to serve.
+    /// Listens and serves.
     ///
     /// # Errors
     ///
-    /// A port is in use, or a setting makes no sense.
+    /// If a port is in use, or a setting is invalid.
     pub async fn start(self) -> Result<MomentoLocal, StartError> {
         let addr = self.listen;
         let listener = TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
         self.start_with(listener).await
     }
 
-    /// Starts to serve on a listener that is there already; [`listen`](Self::listen) is of no account.
+    /// Serves on a listener of the caller, in place of the address of [`listen`](Self::listen).
     ///
     /// # Errors
     ///
-    /// The admin port is in use, or a setting makes no sense.
+    /// If the admin port is in use, or a setting is invalid.
     pub async fn start_with(self, listener: TcpListener) -> Result<MomentoLocal, StartError> {
         if self.heartbeat_interval.is_zero() {
             return Err(StartError::HeartbeatInterval);
@@ -200,21 +213,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_stays_out_of_debug_output() {
+    fn debug_shows_no_key() {
         let builder = Builder::default().api_key("secret");
         assert!(!format!("{builder:?}").contains("secret"));
     }
 
     #[tokio::test]
-    async fn what_makes_no_sense_is_refused() {
-        let no_time = Builder::default().heartbeat_interval(Duration::ZERO).start().await;
-        assert!(matches!(no_time, Err(StartError::HeartbeatInterval)));
-        let twice = Builder::default().cache("a").cache("a").start().await;
-        assert!(matches!(twice, Err(StartError::Cache { name, .. }) if name == "a"));
+    async fn rejects_zero_heartbeat_interval_and_duplicate_cache() {
+        let zero = Builder::default().heartbeat_interval(Duration::ZERO).start().await;
+        assert!(matches!(zero, Err(StartError::HeartbeatInterval)));
+        let duplicate = Builder::default().cache("a").cache("a").start().await;
+        assert!(matches!(duplicate, Err(StartError::Cache { name, .. }) if name == "a"));
     }
 
     #[tokio::test]
-    async fn a_port_in_use_is_named() {
+    async fn names_port_in_use() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let taken = taken.local_addr().map(|addr| (addr, taken)).unwrap();
         let listen = Builder::default().listen(taken.0).start().await;

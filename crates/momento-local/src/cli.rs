@@ -1,4 +1,4 @@
-//! The flags of the binary, and running with them.
+//! The flags of the binary, and its run.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 use crate::builder::{Builder, DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_HISTORY, DEFAULT_MAX_MESSAGE_BYTES};
 use crate::{MomentoLocal, StartError};
 
-/// The ports are those that the official SDKs expect of a local Momento.
+/// The official SDKs expect a local Momento on these ports.
 const DEFAULT_PORT: u16 = 8080;
 const DEFAULT_ADMIN_PORT: u16 = 9090;
 
@@ -20,35 +20,35 @@ const DEFAULT_ADMIN_PORT: u16 = 9090;
 #[derive(Clone, Debug, Parser)]
 #[command(version, about)]
 pub struct Args {
-    /// Where to serve gRPC, without TLS; port 0 takes a free one
+    /// Address for gRPC, without TLS; port 0 takes a free port
     #[arg(long, value_name = "ADDR", default_value_t = (Ipv4Addr::LOCALHOST, DEFAULT_PORT).into())]
     pub listen: SocketAddr,
 
-    /// Where to open the admin port (block, cut, faults); port 0 takes a free one
+    /// Address of the admin port (block, cut, faults); port 0 takes a free port
     #[arg(long, value_name = "ADDR", default_value_t = (Ipv4Addr::LOCALHOST, DEFAULT_ADMIN_PORT).into())]
     pub admin: SocketAddr,
 
-    /// No admin port
+    /// Open no admin port
     #[arg(long, conflicts_with = "admin")]
     pub no_admin: bool,
 
-    /// A cache that exists from the start; can be given several times
+    /// Cache that exists from the start; repeatable
     #[arg(long = "cache", value_name = "NAME")]
     pub caches: Vec<String>,
 
-    /// Create a cache that does not exist when a topic in it is used
+    /// Create a missing cache when a topic in it is used
     #[arg(long)]
     pub create_caches: bool,
 
-    /// Accept only this API key; without it any is accepted, or none
+    /// Accept only this API key; by default any key, or none
     #[arg(long, value_name = "KEY", env = "MOMENTO_LOCAL_API_KEY", hide_env_values = true)]
     pub api_key: Option<String>,
 
-    /// The largest message
+    /// Largest message
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MAX_MESSAGE_BYTES)]
     pub max_message_bytes: usize,
 
-    /// Messages of a topic that are kept for subscribers that resume
+    /// Messages of a topic that a resuming subscriber can have replayed
     #[arg(long, value_name = "N", default_value_t = DEFAULT_HISTORY)]
     pub history: usize,
 
@@ -56,7 +56,7 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = default_heartbeat_seconds())]
     pub heartbeat_seconds: NonZeroU32,
 
-    /// What is logged to standard error: off, error, warn, info, debug or trace
+    /// Level of the log on standard error: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value_t = LevelFilter::WARN)]
     pub log: LevelFilter,
 }
@@ -79,7 +79,7 @@ impl From<Args> for Builder {
         if !args.no_admin {
             builder = builder.admin(args.admin);
         }
-        // Empty is what an environment variable is that somebody wanted to unset.
+        // Some tools can only set a variable to empty, not unset it.
         if let Some(key) = args.api_key.filter(|key| !key.is_empty()) {
             builder = builder.api_key(key);
         }
@@ -87,13 +87,13 @@ impl From<Args> for Builder {
     }
 }
 
-/// Starts, says on standard output what listens where, and serves until SIGTERM or SIGINT.
+/// Starts, prints the addresses on standard output, and serves until SIGTERM or SIGINT.
 ///
 /// # Errors
 ///
-/// It cannot start; see [`StartError`].
+/// If the server cannot start; see [`StartError`].
 pub async fn run(args: Args) -> Result<(), RunError> {
-    // Before anything is announced: whoever reads the announcement may send a signal at once.
+    // First, because a reader of the addresses can send a signal at once.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let momento = Builder::from(args).start().await?;
     announce(&momento);
@@ -109,18 +109,18 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Why the binary ends with an error.
+/// Error of the binary.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// It did not start.
+    /// The server did not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// It would not notice being told to stop.
+    /// The process cannot receive signals.
     #[error("cannot listen for signals")]
     Signals(#[from] std::io::Error),
 }
 
-/// Nobody needs to be there to read it.
+/// Prints the addresses. A closed standard output is not an error.
 fn announce(momento: &MomentoLocal) {
     let admin = momento.admin_addr().map_or_else(String::new, |addr| format!(", admin on http://{addr}"));
     let _ = writeln!(std::io::stdout(), "momento-local: gRPC on {}{admin}", momento.endpoint());
@@ -132,19 +132,19 @@ mod tests {
     use clap::CommandFactory as _;
 
     #[test]
-    fn flags_hang_together() {
+    fn parses_defaults_and_rejects_invalid_flags() {
         Args::command().debug_assert();
         let args = Args::parse_from(["momento-local"]);
         assert_eq!(args.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(args.admin.to_string(), "127.0.0.1:9090");
         assert_eq!(args.heartbeat_seconds.get(), 1);
-        for bad in [
+        for invalid in [
             &["--listen", "localhost"][..],
             &["--heartbeat-seconds", "0"],
             &["--no-admin", "--admin", "127.0.0.1:1"],
             &["--history", "-1"],
         ] {
-            assert!(Args::try_parse_from([&["momento-local"], bad].concat()).is_err(), "{bad:?}");
+            assert!(Args::try_parse_from([&["momento-local"], invalid].concat()).is_err(), "{invalid:?}");
         }
     }
 }

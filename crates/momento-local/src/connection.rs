@@ -1,8 +1,8 @@
-//! The connections of clients, and how to break them.
+//! The connections of clients, and the ways to cut them.
 //!
-//! Every accepted socket is wrapped so that it can be cut from elsewhere: by a fault that a call on it
-//! runs into, by [`Gate::block`], or because the time for an orderly shutdown is over. A cut connection
-//! carries no more bytes in either direction and ends with a TCP reset, as a failing network path would.
+//! A wrapper around each accepted socket lets other code cut it: a fault of a call on it, [`Gate::block`], or a
+//! shutdown whose time is over. A cut connection carries no more bytes in either direction. It ends with a TCP
+//! reset, as with a failing network.
 
 use std::future::Future as _;
 use std::io;
@@ -15,29 +15,29 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// How long accepting pauses when the system will not hand out sockets (too many open files).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The wait before the next accept when the system has no socket to give (too many open files).
+pub(crate) const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// Lets connections in or keeps them out, and can cut those that are in.
+/// Accepts or refuses new connections, and cuts open ones.
 #[derive(Debug, Default)]
 pub(crate) struct Gate(Mutex<GateState>);
 
 #[derive(Debug, Default)]
 struct GateState {
     blocked: bool,
-    /// Parent of the kill switches of all connections let in since the last cut.
+    /// The parent of the kill switches of all connections since the last cut.
     connections: CancellationToken,
 }
 
 impl Gate {
-    /// Cuts all connections and lets no new one in.
+    /// Cuts all connections and refuses new ones.
     pub(crate) fn block(&self) {
         let mut state = self.state();
         state.blocked = true;
         state.cut();
     }
 
-    /// Lets connections in again.
+    /// Accepts connections again.
     pub(crate) fn unblock(&self) {
         self.state().blocked = false;
     }
@@ -46,7 +46,7 @@ impl Gate {
         self.state().blocked
     }
 
-    /// Cuts all connections; new ones are welcome.
+    /// Cuts all connections, and still accepts new ones.
     pub(crate) fn cut(&self) {
         self.state().cut();
     }
@@ -67,7 +67,7 @@ impl GateState {
     }
 }
 
-/// Cuts one connection. Found in the extensions of every request that came over it.
+/// Cuts one connection. The extensions of each of its requests hold a copy.
 #[derive(Clone, Debug)]
 pub(crate) struct KillSwitch(CancellationToken);
 
@@ -90,7 +90,7 @@ impl Connection {
         Self { socket, switch, cut }
     }
 
-    /// What cuts it.
+    /// Returns the switch that cuts this connection.
     pub(crate) fn switch(&self) -> KillSwitch {
         self.switch.clone()
     }
@@ -112,7 +112,7 @@ impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.check()?;
-        // HTTP/2 always has a read pending, so that this is what wakes the connection when it is cut.
+        // A cut wakes the connection here, because HTTP/2 always has a read pending.
         if this.cut.as_mut().poll(cx).is_ready() {
             return Poll::Ready(this.check());
         }
@@ -154,13 +154,13 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// The next connection that the gate lets in. Can be dropped at any time without losing one.
+/// Accepts the next connection that the gate allows. Cancel safe: a dropped future loses no connection.
 pub(crate) async fn accept(listener: &TcpListener, gate: &Gate) -> Connection {
     loop {
         match listener.accept().await {
             Ok((socket, _)) => {
                 if let Some(switch) = gate.admit() {
-                    // Small messages go out at once, as a service that is measured in milliseconds must.
+                    // Small messages must not wait for more data.
                     let _ = socket.set_nodelay(true);
                     return Connection::new(socket, switch);
                 }
@@ -168,14 +168,13 @@ pub(crate) async fn accept(listener: &TcpListener, gate: &Gate) -> Connection {
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
         }
     }
 }
 
-/// Makes closing the socket send a reset. Without it the close is an orderly one, which is no worse than
-/// a test that is less sharp.
+/// Makes the close of the socket send a reset. If this fails, the close is an orderly one.
 fn reset(socket: &TcpStream) {
     let _ = socket.set_zero_linger();
 }
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cut_ends_a_pending_read_and_resets_the_peer() {
+    async fn cut_ends_pending_read_and_resets_peer() {
         let (addr, listener) = listening().await;
         let gate = Gate::default();
         let mut client = TcpStream::connect(addr).await.unwrap();
@@ -209,17 +208,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_blocked_gate_turns_clients_away_until_it_is_unblocked() {
+    async fn blocked_gate_refuses_clients_until_unblocked() {
         let (addr, listener) = listening().await;
         let gate = Gate::default();
         gate.block();
-        let mut turned_away = TcpStream::connect(addr).await.unwrap();
-        let let_in = async {
-            assert_eq!(turned_away.read_u8().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        let mut refused = TcpStream::connect(addr).await.unwrap();
+        let admitted = async {
+            assert_eq!(refused.read_u8().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
             gate.unblock();
             TcpStream::connect(addr).await.unwrap().local_addr().unwrap()
         };
-        let (accepted, let_in) = tokio::join!(accept(&listener, &gate), let_in);
-        assert_eq!(accepted.socket.peer_addr().unwrap(), let_in);
+        let (accepted, admitted) = tokio::join!(accept(&listener, &gate), admitted);
+        assert_eq!(accepted.socket.peer_addr().unwrap(), admitted);
     }
 }

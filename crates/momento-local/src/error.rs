@@ -1,62 +1,61 @@
-//! What can keep local Momento from starting, and what it cannot do to its caches.
+//! Errors at start, and errors of caches and topics.
 
 use std::io;
 use std::net::SocketAddr;
 
-/// Why [`Builder::start`](crate::Builder::start) did not.
+/// Error of [`Builder::start`](crate::Builder::start).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The address for gRPC cannot be had: in use, or not one of this machine.
+    /// The address for gRPC is in use, or not an address of this machine.
     #[error("cannot listen on {addr}")]
     Listen {
-        /// The address asked for.
+        /// The address.
         addr: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The address of the admin port cannot be had.
+    /// The address of the admin port is in use, or not an address of this machine.
     #[error("cannot open the admin port on {addr}")]
     Admin {
-        /// The address asked for.
+        /// The address.
         addr: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The listener that was handed over has no address.
-    #[error("cannot tell the address of the listener")]
+    /// The listener of the caller has no address.
+    #[error("cannot read the address of the listener")]
     Listener(#[source] io::Error),
-    /// A cache that should be there from the start cannot be created.
+    /// A cache of the settings cannot be created.
     #[error("cannot create cache '{name}'")]
     Cache {
-        /// The name asked for.
+        /// The name of the cache.
         name: String,
-        /// Why it is refused.
+        /// The reason.
         source: CacheError,
     },
-    /// Heartbeats need some time between them.
+    /// The heartbeat interval is zero.
     #[error("the heartbeat interval must be greater than zero")]
     HeartbeatInterval,
 }
 
-/// The longest name of a cache or topic, in bytes. Momento publishes no number; this one keeps a test
-/// that sends nonsense from being accepted.
+/// The longest name of a cache or topic, in bytes. Momento documents no limit; this one lets a test see an error.
 pub(crate) const MAX_NAME_BYTES: usize = 512;
 
-/// Why something cannot be done to a cache or to a topic in it.
+/// Error of an operation on a cache or on a topic in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheError {
-    /// The name of the cache cannot be one.
+    /// The name is not a valid cache name.
     #[error("cache name must be 1 to {MAX_NAME_BYTES} bytes and not blank")]
     InvalidCacheName,
-    /// The name of the topic cannot be one.
+    /// The name is not a valid topic name.
     #[error("topic name must be 1 to {MAX_NAME_BYTES} bytes")]
     InvalidTopicName,
-    /// There is no cache of this name.
+    /// No cache has this name.
     #[error("cache with name '{0}' does not exist")]
     CacheNotFound(String),
-    /// There is a cache of this name.
+    /// A cache already has this name.
     #[error("cache with name '{0}' already exists")]
     CacheAlreadyExists(String),
 }

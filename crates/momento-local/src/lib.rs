@@ -1,7 +1,7 @@
-//! A local Momento for development and tests: topics and cache control over the real gRPC definitions, so
-//! that any official SDK can point at it, without an account, a container or the internet. What a client
-//! can observe is as the service does it, and it can be told to misbehave, so that every failure path is
-//! tested against a real wire.
+//! A local Momento for development and tests: topics and cache control over the official gRPC definitions.
+//!
+//! Any official SDK can connect to it, without an account, a container or the internet. A client observes the
+//! same behaviour as with the service. Faults on demand make every failure path testable over a real connection.
 //!
 //! ```
 //! # use momento_local::{Fault, MomentoLocal, Rpc};
@@ -9,27 +9,28 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let momento = MomentoLocal::builder().cache("demo").start().await?;
-//! // Point an SDK at `momento.endpoint()`, then break things:
+//! // Connect an SDK to `momento.endpoint()`, then break things:
 //! let fault = momento.inject(Fault::error(Code::Unavailable).on(Rpc::Publish).times(1));
 //! momento.publish("demo", "orders", "hello")?;
 //! assert_eq!(momento.published("demo", "orders")[0].text(), Some("hello"));
-//! assert_eq!(fault.hits(), 0, "faults are for callers, not for the test itself");
+//! assert_eq!(fault.hits(), 0, "faults apply to clients, not to the test itself");
 //! momento.shutdown().await;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! | module | job |
+//! | module | purpose |
 //! | --- | --- |
-//! | `builder`, `server` | settings; a running server and what a test can ask of it |
-//! | `hub`, `hub::log` | caches and topics shared between calls; one topic's numbers, retention and readers, pure |
-//! | `pubsub`, `control`, `ping` | the gRPC services |
-//! | `call`, `auth`, `status` | what calls have in common; keys and token ids; errors as the service sends them |
-//! | `faults` | misbehaving on demand: from code, as JSON, or asked for in a request's metadata |
+//! | `builder`, `server` | settings and start; a running server and its methods for tests |
+//! | `hub`, `hub::log` | the caches and topics that calls share; numbers, retention and readers of one topic, without I/O |
+//! | `service`, `rpc` | the way of a gRPC call; the methods and their names |
+//! | `pubsub`, `control` | topics; caches and ping |
+//! | `call`, `auth`, `status` | key and faults of a call; keys and token ids; errors as the service sends them |
+//! | `faults` | faults on demand: from code, as JSON, or requested in metadata |
 //! | `connection` | sockets that can be cut, and the gate that blocks them |
 //! | `admin` | the HTTP port for scripts outside the process |
 //! | `cli` | the flags of the binary |
-//! | `error` | why it did not start |
+//! | `error` | errors at start and of caches |
 
 mod admin;
 mod auth;
@@ -41,13 +42,15 @@ mod control;
 mod error;
 mod faults;
 mod hub;
-mod ping;
 mod pubsub;
+mod rpc;
 mod server;
+mod service;
 mod status;
 
 pub use builder::Builder;
 pub use error::{CacheError, StartError};
-pub use faults::{Fault, FaultHandle, Rpc};
+pub use faults::{Fault, FaultHandle};
 pub use hub::log::{Published, Value};
+pub use rpc::Rpc;
 pub use server::MomentoLocal;

@@ -1,4 +1,4 @@
-//! The binary `momento-local`: flags, logs to standard error, and the library.
+//! The binary `momento-local`. It parses the flags, logs to standard error and runs the library.
 
 use std::error::Error;
 use std::io::{IsTerminal as _, Write as _, stderr};
@@ -13,7 +13,7 @@ use tracing_subscriber::prelude::*;
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    // Of the libraries below only warnings: their details would show the headers with the keys in them.
+    // Only warnings of other crates: their details would show headers with keys.
     let levels =
         Targets::new().with_target("momento_local", args.log).with_default(args.log.min(LevelFilter::WARN));
     let log = tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use futures_util::Stream;
-use futures_util::stream::BoxStream;
-use momento_protos::cache_client::pubsub::pubsub_server::Pubsub;
 use momento_protos::cache_client::pubsub::subscription_item::Kind;
 use momento_protos::cache_client::pubsub::topic_value;
 use momento_protos::cache_client::pubsub::{
@@ -12,87 +10,78 @@ use momento_protos::cache_client::pubsub::{
 };
 use momento_protos::common::Empty;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Status};
 
-use crate::call::{Admitted, Shared};
+use crate::call::{Admitted, Started};
 use crate::error::CacheError;
+use crate::faults::CallContext;
 use crate::faults::stream::StreamFaults;
-use crate::faults::{Circumstances, Rpc};
 use crate::hub::Subscription;
 use crate::hub::log::{Event, Gap, Published, Value};
 use crate::status;
 
-/// The service.
-pub(crate) struct PubsubService(pub(crate) Arc<Shared>);
-
-#[tonic::async_trait]
-impl Pubsub for PubsubService {
-    async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<Empty>, Status> {
-        let message = request.get_ref();
-        let admitted = self.0.admit(Rpc::Publish, &request, &message.cache_name, &message.topic).await?;
-        let value = self.value(request.into_inner().value)?;
-        let Admitted { call, token_id, .. } = &admitted;
-        let published = self.0.hub.publish(&call.cache, &call.topic, token_id.clone(), value)?;
-        tracing::debug!(
-            cache = call.cache,
-            topic = call.topic,
-            sequence_number = published.sequence_number,
-            "published"
-        );
-        admitted.applied().await?;
-        Ok(Response::new(Empty {}))
-    }
-
-    type SubscribeStream = BoxStream<'static, Result<SubscriptionItem, Status>>;
-
-    async fn subscribe(
-        &self,
-        request: Request<SubscriptionRequest>,
-    ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let wanted = request.get_ref();
-        let admitted = self.0.admit(Rpc::Subscribe, &request, &wanted.cache_name, &wanted.topic).await?;
-        let resume_at = (wanted.resume_at_topic_sequence_number, wanted.sequence_page);
-        let subscription = self.0.hub.subscribe(&admitted.call.cache, &admitted.call.topic, resume_at)?;
-        admitted.applied().await?;
-        let feed = Feed::new(&self.0, admitted, subscription);
-        Ok(Response::new(Box::pin(feed.into_stream())))
-    }
+pub(crate) async fn publish(admitted: Admitted, request: PublishRequest) -> Result<Empty, Status> {
+    let started = admitted.start(&request.cache_name, &request.topic).await?;
+    let Started { call, token_id, shared, .. } = &started;
+    let value = value(request.value, shared.max_message_bytes)?;
+    let published = shared.hub.publish(&call.cache, &call.topic, token_id.clone(), value)?;
+    tracing::debug!(
+        cache = call.cache,
+        topic = call.topic,
+        sequence_number = published.sequence_number,
+        "published"
+    );
+    started.applied().await?;
+    Ok(Empty {})
 }
 
-impl PubsubService {
-    fn value(&self, value: Option<TopicValue>) -> Result<Value, Status> {
-        let value = match value.and_then(|value| value.kind) {
-            Some(topic_value::Kind::Text(text)) => Value::Text(text),
-            Some(topic_value::Kind::Binary(bytes)) => Value::Binary(bytes),
-            None => return Err(status::error(Code::InvalidArgument, "value is missing")),
-        };
-        let bytes = value.as_bytes().len();
-        if bytes > self.0.max_message_bytes {
-            return Err(status::too_large(bytes, self.0.max_message_bytes));
-        }
-        Ok(value)
-    }
+pub(crate) async fn subscribe(
+    admitted: Admitted,
+    request: SubscriptionRequest,
+) -> Result<impl Stream<Item = Result<SubscriptionItem, Status>> + Send, Status> {
+    let started = admitted.start(&request.cache_name, &request.topic).await?;
+    let Started { call, shared, .. } = &started;
+    let resume_at = (request.resume_at_topic_sequence_number, request.sequence_page);
+    let subscription = shared.hub.subscribe(&call.cache, &call.topic, resume_at)?;
+    started.applied().await?;
+    Ok(Feed::new(started, subscription).into_stream())
 }
 
-/// One open subscription: everything that is sent to one subscriber, in its order.
+fn value(value: Option<TopicValue>, max_bytes: usize) -> Result<Value, Status> {
+    let value = match value.and_then(|value| value.kind) {
+        Some(topic_value::Kind::Text(text)) => Value::Text(text),
+        Some(topic_value::Kind::Binary(bytes)) => Value::Binary(bytes),
+        None => return Err(status::error(Code::InvalidArgument, "value is missing")),
+    };
+    let bytes = value.as_bytes().len();
+    if bytes > max_bytes {
+        return Err(status::too_large(format_args!(
+            "the message has {bytes} bytes, and at most {max_bytes} are allowed"
+        )));
+    }
+    Ok(value)
+}
+
+/// One open subscription: everything that is sent to one subscriber, in order.
 struct Feed {
     subscription: Subscription,
     heartbeats: Interval,
-    greeted: bool,
+    /// Whether the first heartbeat has been sent.
+    is_open: bool,
     faults: StreamFaults,
-    circumstances: Circumstances,
+    context: CallContext,
     cache: String,
 }
 
 impl Feed {
-    fn new(shared: &Arc<Shared>, admitted: Admitted, subscription: Subscription) -> Self {
+    fn new(started: Started, subscription: Subscription) -> Self {
+        let Started { call, context, stream_error, shared, .. } = started;
         let period = shared.heartbeat_interval;
         let mut heartbeats = tokio::time::interval_at(Instant::now() + period, period);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let cache = admitted.call.cache.clone();
-        let faults = StreamFaults::new(Arc::clone(&shared.faults), admitted.call, admitted.stream_error);
-        let circumstances = admitted.circumstances;
-        Self { subscription, heartbeats, greeted: false, faults, circumstances, cache }
+        let cache = call.cache.clone();
+        let faults = StreamFaults::new(Arc::clone(&shared.faults), call, stream_error);
+        Self { subscription, heartbeats, is_open: false, faults, context, cache }
     }
 
     fn into_stream(self) -> impl Stream<Item = Result<SubscriptionItem, Status>> {
@@ -101,19 +90,19 @@ impl Feed {
             match feed.next().await {
                 Ok(Some(kind)) => Some((Ok(SubscriptionItem { kind: Some(kind) }), Some(feed))),
                 Ok(None) => None,
-                // Dropping the feed right here unsubscribes before the subscriber hears of the error.
+                // Dropping the feed here unsubscribes before the subscriber receives the error.
                 Err(status) => Some((Err(status), None)),
             }
         })
     }
 
-    /// The next thing to send; `None` when the server ends.
+    /// Returns the next item to send; `None` at the shutdown of the server.
     async fn next(&mut self) -> Result<Option<Kind>, Status> {
-        // A subscription begins with a heartbeat: SDKs take it for the sign that it worked, and the
-        // Python SDK takes anything else for an error.
-        if !self.greeted {
-            self.greeted = true;
-            self.faults.carried_heartbeat();
+        // A subscription begins with a heartbeat. SDKs take it as the sign of success, and the Python SDK
+        // takes any other first item as an error.
+        if !self.is_open {
+            self.is_open = true;
+            self.faults.count_heartbeat();
             return Ok(Some(Kind::Heartbeat(Heartbeat {})));
         }
         loop {
@@ -121,21 +110,21 @@ impl Feed {
                 return Err(status);
             }
             while let Some(fault) = self.faults.due() {
-                fault.inflict(&self.circumstances).await?;
+                fault.apply(&self.context).await?;
             }
             tokio::select! {
-                // The end and the faults first, or a busy topic would put them off; heartbeats before
-                // messages, so that they keep coming on a busy topic as well.
+                // Shutdown and faults come first: a busy topic must not delay them. Heartbeats come before
+                // messages, so that a busy topic sends them as well.
                 biased;
-                () = self.circumstances.shutdown.cancelled() => return Ok(None),
+                () = self.context.shutdown.cancelled() => return Ok(None),
                 () = self.faults.injected() => {}
                 _ = self.heartbeats.tick() => {
-                    self.faults.carried_heartbeat();
+                    self.faults.count_heartbeat();
                     return Ok(Some(Kind::Heartbeat(Heartbeat {})));
                 }
                 event = self.subscription.next() => {
                     let event = event.ok_or_else(|| CacheError::CacheNotFound(self.cache.clone()))?;
-                    self.faults.carried_message();
+                    self.faults.count_message();
                     return Ok(Some(kind(event)));
                 }
             }

@@ -1,44 +1,32 @@
 //! A running local Momento.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use momento_protos::cache_client::pubsub::pubsub_server::PubsubServer;
-use momento_protos::control_client::scs_control_server::ScsControlServer;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tonic::codegen::Service as _;
-use tonic::service::Routes;
 
 use crate::admin;
-use crate::builder::Builder;
 use crate::call::Shared;
 use crate::connection::accept;
-use crate::control::ControlService;
-use crate::error::{CacheError, StartError};
+use crate::error::CacheError;
 use crate::faults::{Fault, FaultHandle};
 use crate::hub::log::{Published, Value};
-use crate::ping::PingService;
-use crate::pubsub::PubsubService;
+use crate::service;
 
-/// Streams that the service lets one connection carry; the SDKs count on it and open more connections.
+/// The streams that one connection of the service carries. The SDKs open more connections for more streams.
 const MAX_STREAMS_PER_CONNECTION: u32 = 100;
 
-/// What a request may be larger than its message: names, and protobuf's own bytes.
-const REQUEST_OVERHEAD_BYTES: usize = 64 * 1_024;
-
-/// A message that is merely too large must reach the check that answers it properly.
-const MIN_DECODED_BYTES: usize = 4 * 1_024 * 1_024;
-
-/// A local Momento that is running. Dropping it stops it at once; [`shutdown`](Self::shutdown) does so
-/// in an orderly way.
+/// A running local Momento. A drop stops it at once; [`shutdown`](Self::shutdown) stops it in order.
 #[derive(Debug)]
 pub struct MomentoLocal {
     shared: Arc<Shared>,
@@ -50,20 +38,6 @@ pub struct MomentoLocal {
 }
 
 impl MomentoLocal {
-    /// Starts on a free port, without caches and without an admin port.
-    ///
-    /// # Errors
-    ///
-    /// The system has no port left.
-    pub async fn start() -> Result<Self, StartError> {
-        Self::builder().start().await
-    }
-
-    /// For everything that is to be otherwise.
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
     pub(crate) fn serve(
         shared: Arc<Shared>,
         listener: TcpListener,
@@ -77,19 +51,19 @@ impl MomentoLocal {
         Ok(Self { shared, addr, admin_addr, drain, serving, admin })
     }
 
-    /// Where gRPC is served.
+    /// Returns the address of gRPC.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The same as a URL, as SDKs and gRPC channels want it: `http://127.0.0.1:PORT`.
+    /// Returns the address of gRPC as a URL, for SDKs and gRPC channels: `http://127.0.0.1:PORT`.
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.addr)
     }
 
-    /// Where the admin port is, if there is one.
+    /// Returns the address of the admin port, if it is open.
     #[must_use]
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin_addr
@@ -99,26 +73,25 @@ impl MomentoLocal {
     ///
     /// # Errors
     ///
-    /// It exists already, or the name is not valid.
+    /// If the cache already exists, or the name is invalid.
     pub fn create_cache(&self, name: &str) -> Result<(), CacheError> {
         self.shared.hub.create_cache(name)
     }
 
-    /// Deletes a cache; subscriptions to its topics end with "not found".
+    /// Deletes a cache. Subscriptions to its topics end with "not found".
     ///
     /// # Errors
     ///
-    /// There is none of this name.
+    /// If no cache has this name.
     pub fn delete_cache(&self, name: &str) -> Result<(), CacheError> {
         self.shared.hub.delete_cache(name)
     }
 
-    /// Publishes from inside the process, without a publisher id and whatever the size. Faults do not
-    /// touch it.
+    /// Publishes from inside the process: without a publisher id, a limit of size, or faults.
     ///
     /// # Errors
     ///
-    /// The cache does not exist, or the topic's name is not valid.
+    /// If the cache does not exist, or the topic's name is invalid.
     pub fn publish(
         &self,
         cache: &str,
@@ -129,84 +102,85 @@ impl MomentoLocal {
         Ok(Arc::unwrap_or_clone(published))
     }
 
-    /// Begins a new sequence page on a topic: what it held is forgotten, numbers begin at 1 again, and
-    /// subscribers get a discontinuity.
+    /// Begins a new sequence page on a topic. The topic forgets its messages, numbers restart at 1, and
+    /// subscribers receive a discontinuity.
     ///
     /// # Errors
     ///
-    /// The cache does not exist, or the topic's name is not valid.
+    /// If the cache does not exist, or the topic's name is invalid.
     pub fn reset_topic(&self, cache: &str, topic: &str) -> Result<(), CacheError> {
         self.shared.hub.reset_topic(cache, topic)
     }
 
-    /// How many are subscribed to a topic right now.
+    /// Returns the current number of subscribers of a topic.
     #[must_use]
     pub fn subscriber_count(&self, cache: &str, topic: &str) -> usize {
         self.shared.hub.subscriber_count(cache, topic)
     }
 
-    /// Waits until at least so many are subscribed to a topic.
+    /// Waits until a topic has at least this many subscribers.
     pub async fn wait_for_subscribers(&self, cache: &str, topic: &str, subscribers: usize) {
         self.shared.hub.wait_until(|hub| hub.subscriber_count(cache, topic) >= subscribers).await;
     }
 
-    /// Waits until nobody is subscribed to a topic.
+    /// Waits until a topic has no subscribers.
     pub async fn wait_for_no_subscribers(&self, cache: &str, topic: &str) {
         self.shared.hub.wait_until(|hub| hub.subscriber_count(cache, topic) == 0).await;
     }
 
-    /// What a topic holds for subscribers that resume, oldest first: at most the
-    /// [history](Builder::history), and nothing from before a reset.
+    /// Returns the messages that a topic keeps for resuming subscribers, oldest first: at most the
+    /// [history](crate::Builder::history), and none from before a reset.
     #[must_use]
     pub fn published(&self, cache: &str, topic: &str) -> Vec<Published> {
         let history = self.shared.hub.history(cache, topic);
         history.into_iter().map(Arc::unwrap_or_clone).collect()
     }
 
-    /// Waits until a topic holds at least so many messages, and returns them.
+    /// Waits until a topic keeps at least this many messages, and returns them.
     pub async fn wait_for_published(&self, cache: &str, topic: &str, messages: usize) -> Vec<Published> {
         self.shared.hub.wait_until(|hub| hub.history(cache, topic).len() >= messages).await;
         self.published(cache, topic)
     }
 
-    /// Cuts every connection and turns new ones away, until [`unblock`](Self::unblock).
+    /// Cuts every connection and refuses new ones, until [`unblock`](Self::unblock).
     pub fn block(&self) {
         self.shared.gate.block();
     }
 
-    /// Lets connections in again.
+    /// Accepts connections again.
     pub fn unblock(&self) {
         self.shared.gate.unblock();
     }
 
-    /// Cuts every connection; clients may connect again at once.
+    /// Cuts every connection. Clients can connect again at once.
     pub fn cut_connections(&self) {
         self.shared.gate.cut();
     }
 
-    /// Makes something go wrong from now on.
-    #[expect(clippy::must_use_candidate, reason = "most tests have no use for the handle")]
+    /// Injects a fault: it applies from now on.
+    #[expect(clippy::must_use_candidate, reason = "most tests do not need the handle")]
     pub fn inject(&self, fault: Fault) -> FaultHandle {
         self.shared.faults.inject(fault)
     }
 
-    /// Removes all faults. Calls that they hold up go on.
+    /// Removes all faults. Calls that they hold up continue.
     pub fn clear_faults(&self) {
         self.shared.faults.clear();
     }
 
-    /// Serves until the future completes, and then shuts down.
+    /// Serves until `shutdown` completes, and then shuts down.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) {
         shutdown.await;
         self.shutdown().await;
     }
 
-    /// Stops: takes no more connections, ends subscriptions, lets calls under way finish, and cuts what
-    /// is left after the [deadline](Builder::drain). When it returns, the port is free and no task runs.
+    /// Stops: accepts no more connections, ends subscriptions, and lets running calls finish. After the
+    /// [timeout](crate::Builder::drain) it cuts the open connections. When it returns, the port is free and no
+    /// task runs.
     pub async fn shutdown(mut self) {
         self.shared.shutdown.cancel();
         if tokio::time::timeout(self.drain, &mut self.serving).await.is_err() {
-            tracing::info!("clients are still connected at the deadline, cutting them off");
+            tracing::info!("clients are still connected after the timeout; cutting their connections");
             self.shared.gate.block();
             let _ = (&mut self.serving).await;
         }
@@ -229,11 +203,10 @@ impl Drop for MomentoLocal {
 
 /// Serves until the shutdown, and then until the last connection is closed.
 ///
-/// This is not tonic's own server because that one answers when the deadline of a call is over, with
-/// "cancelled", in a race with the caller's "deadline exceeded". Here a deadline is the caller's business:
-/// what a test of one sees is the same every time.
+/// The server of tonic is not used: it enforces the deadline of a call itself and sends "cancelled", in a race
+/// with the caller's own "deadline exceeded". Here only the caller enforces a deadline, so a test of one always
+/// sees the same error.
 async fn serve(shared: Arc<Shared>, listener: TcpListener) {
-    let routes = routes(&shared);
     let mut http2 = http2::Builder::new(TokioExecutor::new());
     http2.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS_PER_CONNECTION);
     let connections = GracefulShutdown::new();
@@ -242,10 +215,10 @@ async fn serve(shared: Arc<Shared>, listener: TcpListener) {
             connection = accept(&listener, &shared.gate) => connection,
             () = shared.shutdown.cancelled() => break,
         };
-        let (switch, routes) = (connection.switch(), routes.clone());
+        let (switch, shared) = (connection.switch(), Arc::clone(&shared));
         let service = service_fn(move |mut request: http::Request<Incoming>| {
             request.extensions_mut().insert(switch.clone());
-            routes.clone().call(request)
+            service::serve(Arc::clone(&shared), request).map(Ok::<_, Infallible>)
         });
         let serving = connections.watch(http2.serve_connection(TokioIo::new(connection), service));
         tokio::spawn(async move {
@@ -256,13 +229,4 @@ async fn serve(shared: Arc<Shared>, listener: TcpListener) {
     }
     drop(listener);
     connections.shutdown().await;
-}
-
-fn routes(shared: &Arc<Shared>) -> Routes {
-    let decoded = MIN_DECODED_BYTES.max(shared.max_message_bytes.saturating_add(REQUEST_OVERHEAD_BYTES));
-    let pubsub = PubsubServer::new(PubsubService(Arc::clone(shared))).max_decoding_message_size(decoded);
-    Routes::new(pubsub)
-        .add_service(ScsControlServer::new(ControlService(Arc::clone(shared))))
-        .add_service(PingService(Arc::clone(shared)))
-        .prepare()
 }

@@ -1,9 +1,11 @@
-//! Errors as the service sends them: a code, a message, and an `err` trailer that says more.
+//! Errors as the service sends them: a code, a message, and the trailer `err`.
 //!
 //! The values of `err` are those that the SDKs know (`momento::MomentoErrorCode`, the JavaScript, Python
-//! and Go error mappers, the comments of Momento's `store.proto`). For "not found" and "already exists"
-//! they go by the code alone, unless `err` names a store or an item, so that a cache's errors carry the
-//! general value that says "this comes from Momento, not from something in between".
+//! and Go error mappers, the comments of Momento's `store.proto`). For "not found" and "already exists" the
+//! SDKs go by the code alone, unless `err` names a store or an item. So the errors of a cache carry the general
+//! value, which says that the error comes from Momento and not from a proxy.
+
+use std::fmt;
 
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
@@ -14,25 +16,33 @@ const ERR: &str = "err";
 const GENERAL: &str = "momento_general_err";
 const REQUEST_SIZE: &str = "request_size_limit_exceeded";
 
-/// An error with the general `err` trailer.
+/// Returns an error with the general `err` trailer.
 pub(crate) fn error(code: Code, message: impl Into<String>) -> Status {
     with_err(code, message, GENERAL)
 }
 
-/// A message too large. Not documented code by code, but the SDKs read `RESOURCE_EXHAUSTED` with this
-/// `err` as "request size limit exceeded", which is what the documented limit of a message is; without
-/// trailers they look for "request limit" in the text, so that is in it as well.
-pub(crate) fn too_large(bytes: usize, limit: usize) -> Status {
-    let message = format!("message of {bytes} bytes is over the request limit of {limit} bytes");
-    with_err(Code::ResourceExhausted, message, REQUEST_SIZE)
+/// Returns the error for a message or request that is too large.
+///
+/// Momento documents the limit and not its code. The SDKs read `RESOURCE_EXHAUSTED` with this `err` as
+/// "request size limit exceeded". Without trailers they look for "request limit" in the text.
+pub(crate) fn too_large(detail: impl fmt::Display) -> Status {
+    with_err(Code::ResourceExhausted, format!("request limit exceeded: {detail}"), REQUEST_SIZE)
 }
 
-/// What a call is told that the server's end interrupts.
+/// Returns the error for a request that `tonic` cannot decode, with the `err` trailer that it lacks.
+pub(crate) fn undecodable(error: &Status) -> Status {
+    match error.code() {
+        Code::OutOfRange => too_large(error.message()),
+        code => self::error(code, error.message()),
+    }
+}
+
+/// Returns the error for a call that the shutdown of the server interrupts.
 pub(crate) fn shutting_down() -> Status {
     error(Code::Unavailable, "the server is shutting down")
 }
 
-/// What a call is told whose connection is cut; never seen, because the connection is gone.
+/// Returns the error for a call whose connection is cut. The caller never receives it.
 pub(crate) fn cut() -> Status {
     Status::unavailable("connection cut")
 }

@@ -1,4 +1,4 @@
-//! What a webhook's body says.
+//! The content of a webhook's body.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,71 +10,69 @@ use sha2::{Digest as _, Sha256};
 /// A point in time: milliseconds since the Unix epoch.
 pub type Millis = u64;
 
-/// The end of the year 9999 in UTC, the last moment that RFC 3339 can write. What is later than
-/// this is a number in the wrong unit or no time at all.
+/// The end of the year 9999 in UTC, the last time that RFC 3339 can represent. A greater number has the wrong
+/// unit, or is not a time.
 pub const LAST_MILLIS: Millis = 253_402_300_799_999;
 
-/// The most bytes of a cache's or a topic's name and of a token id. Momento gives no number for names, and
-/// 64 characters for token ids; this is far from both, and keeps a log line and an answer from growing
-/// without bound.
+/// The greatest length in bytes of a cache's or topic's name and of a token id. It bounds log records and
+/// responses. Momento documents no limit for names, and 64 characters for token ids.
 pub const MAX_NAME: usize = 1_024;
 
 /// One message of a topic, as a webhook delivers it.
 ///
-/// Reading it is generous with what Momento may add later (unknown members are skipped) and strict
-/// with what is there: a missing member, a wrong type, a member given twice, a number that is no
-/// timestamp, an empty or endless cache or topic are errors. The fields are those of Momento's documentation
-/// as last published (`docs/topics/webhooks/overview.mdx`).
+/// The parser ignores unknown members, which Momento may add later. It rejects missing and duplicate members, wrong
+/// types, numbers that are not timestamps, and empty or overlong names. The fields are those of Momento's
+/// documentation as last published (`docs/topics/webhooks/overview.mdx`).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 pub struct Event {
     /// The cache, which is the namespace of the topic.
-    #[serde(deserialize_with = "named")]
+    #[serde(deserialize_with = "name")]
     pub cache: String,
     /// The topic that the message was published to.
-    #[serde(deserialize_with = "named")]
+    #[serde(deserialize_with = "name")]
     pub topic: String,
-    /// When the message was published.
+    /// The time at which the message was published.
     #[serde(deserialize_with = "timestamp")]
     pub event_timestamp: Millis,
-    /// When this webhook was sent; it changes from attempt to attempt.
+    /// The time at which this webhook was sent. It changes with each attempt.
     #[serde(deserialize_with = "timestamp")]
     pub publish_timestamp: Millis,
-    /// Counts up per topic, and starts again when the topic is reset.
+    /// The number of the message in its topic. It restarts when the topic is reset.
     pub topic_sequence_number: u64,
-    /// Which run of sequence numbers `topic_sequence_number` belongs to. Momento's hosted webhooks
-    /// do not send it; whoever reads the topic itself knows it.
+    /// The sequence page that `topic_sequence_number` belongs to. Momento's hosted webhooks do not send it;
+    /// subscribers of the topic receive it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic_sequence_page: Option<u64>,
-    /// The identifier inside the publisher's token. Absent, null and empty all mean that there is
-    /// none; it is written as Momento writes it, as an empty string.
+    /// The identifier in the publisher's token. A missing, null or empty member means no identifier; the writer
+    /// uses an empty string, as Momento does.
     #[serde(default, deserialize_with = "token_id", serialize_with = "write_token_id")]
     pub token_id: Option<String>,
     /// The message.
     pub text: String,
 }
 
-/// A genuine body that is not an event.
+/// Error for a body that is not an event.
 #[derive(Debug, thiserror::Error)]
 #[error("not an event: {0}")]
 pub struct EventError(#[from] serde_json::Error);
 
 impl Event {
-    /// What makes it the same event, however often it is delivered: its cache, topic, sequence number, and the run of
-    /// numbers that it is in, which is its sequence page (`true`) or, where the sender gives none, the time of publishing.
+    /// Returns what identifies the event in all its deliveries: cache, topic, sequence number, and sequence page
+    /// (with `true`). Without a page, it is the time of publishing (with `false`).
     #[must_use]
     pub fn identity(&self) -> (&str, &str, u64, (bool, u64)) {
-        let run = match self.topic_sequence_page {
+        let page = match self.topic_sequence_page {
             Some(page) => (true, page),
             None => (false, self.event_timestamp),
         };
-        (&self.cache, &self.topic, self.topic_sequence_number, run)
+        (&self.cache, &self.topic, self.topic_sequence_number, page)
     }
 
-    /// Its [identity](Self::identity) as a hash of 64 hexadecimal digits.
+    /// Returns the [identity](Self::identity) as a hash of 64 hexadecimal digits.
     #[must_use]
     pub fn id(&self) -> String {
-        let (cache, topic, number, (has_page, run)) = self.identity();
+        let (cache, topic, number, (has_page, page)) = self.identity();
         let mut hash = Sha256::new();
         for name in [cache, topic] {
             hash.update(name.len().to_be_bytes());
@@ -82,32 +80,29 @@ impl Event {
         }
         hash.update(number.to_be_bytes());
         hash.update([u8::from(has_page)]);
-        hash.update(run.to_be_bytes());
+        hash.update(page.to_be_bytes());
         hex::encode(hash.finalize())
     }
 
-    /// Reads the bytes of a body.
-    ///
-    /// Read only what was verified: [`Verified::event`](crate::Verified::event) does.
+    /// Parses a body. [`Verified::event`](crate::Verified::event) parses only verified ones.
     ///
     /// # Errors
-    /// When `body` is not JSON in UTF-8, or not an event.
+    /// If `body` is not JSON in UTF-8, or not an event.
     pub fn from_json(body: &[u8]) -> Result<Self, EventError> {
         if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
-            return Err(EventError(de::Error::custom("it is no JSON object")));
+            return Err(EventError(de::Error::custom("the body is not a JSON object")));
         }
         Ok(serde_json::from_slice(body)?)
     }
 
-    /// Writes the body: compact JSON, members in the order of Momento's documentation.
+    /// Returns the body: compact JSON, with the members in the order of Momento's documentation.
     #[must_use]
     pub fn to_json(&self) -> String {
-        // Strings and integers under string keys: there is nothing in an event that JSON cannot say.
-        serde_json::to_string(self).unwrap_or_default()
+        serde_json::to_string(self).expect("strings and integers are always valid JSON")
     }
 }
 
-/// An object, and nothing else: what is derived would take a list of the members in their order, too.
+/// Accepts only an object. The derived implementation would accept a list of the members as well.
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Object;
@@ -132,7 +127,7 @@ impl Serialize for Event {
     }
 }
 
-/// Everything but the text, which is somebody's message and has no place in a log.
+/// Shows all members except the text: messages must not appear in logs.
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
@@ -148,7 +143,7 @@ impl fmt::Debug for Event {
     }
 }
 
-fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let name = String::deserialize(deserializer)?;
     if name.is_empty() { Err(de::Error::custom("an empty name")) } else { bounded(name) }
 }
@@ -186,7 +181,7 @@ mod tests {
 
     const DOCUMENTED: &str = r#"{"cache":"chat","topic":"room-281","event_timestamp":1704296470564,"publish_timestamp":1704296470565,"topic_sequence_number":1,"token_id":"mo-the-squirrel","text":"Here I am!!"}"#;
 
-    /// The documented body with one member replaced (or, for `""`, left out).
+    /// Returns the documented body with one member replaced, or removed if `value` is empty.
     fn with(member: &str, value: &str) -> String {
         let mut body: serde_json::Map<String, serde_json::Value> = serde_json::from_str(DOCUMENTED).unwrap();
         body.remove(member);
@@ -202,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_example_is_read_and_written_back() {
+    fn parses_and_writes_documented_example() {
         let event = Event::from_json(DOCUMENTED.as_bytes()).unwrap();
         assert_eq!(
             event,
@@ -221,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn no_token_id_absent_null_and_empty_are_the_same() {
+    fn parses_missing_null_and_empty_token_id_as_none() {
         for value in ["", "null", r#""""#] {
             let event = Event::from_json(with("token_id", value).as_bytes()).unwrap();
             assert_eq!(event.token_id, None, "{value:?}");
@@ -230,14 +225,14 @@ mod tests {
     }
 
     #[test]
-    fn unknown_members_are_skipped_however_deep() {
+    fn ignores_deeply_nested_unknown_members() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         let event = Event::from_json(with("added_later", &deep).as_bytes()).unwrap();
         assert_eq!(event.text, "Here I am!!");
     }
 
     #[test]
-    fn the_same_event_has_the_same_id_and_no_other_has() {
+    fn id_depends_only_on_identity() {
         let event = Event::from_json(DOCUMENTED.as_bytes()).unwrap();
         assert_eq!(event.id().len(), 64);
         for (member, value) in
@@ -266,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_page_the_time_is_not_part_of_the_id() {
+    fn id_with_page_ignores_time() {
         let at = |time: u64| {
             let mut event = Event::from_json(with("topic_sequence_page", "7").as_bytes()).unwrap();
             event.event_timestamp = time;
@@ -276,14 +271,14 @@ mod tests {
     }
 
     #[test]
-    fn a_sequence_page_is_kept() {
+    fn parses_and_writes_sequence_page() {
         let event = Event::from_json(with("topic_sequence_page", "7").as_bytes()).unwrap();
         assert_eq!(event.topic_sequence_page, Some(7));
         assert!(event.to_json().contains(r#""topic_sequence_page":7"#));
     }
 
     #[test]
-    fn what_is_missing_or_given_twice_is_named() {
+    fn names_missing_and_duplicate_members() {
         for member in
             ["cache", "topic", "event_timestamp", "publish_timestamp", "topic_sequence_number", "text"]
         {
@@ -295,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_no_timestamp_is_an_error() {
+    fn rejects_invalid_timestamps() {
         for number in [
             "-1",
             "1.5",
@@ -320,17 +315,17 @@ mod tests {
     }
 
     #[test]
-    fn names_are_not_empty_and_texts_may_be() {
+    fn rejects_empty_names_and_accepts_empty_text() {
         assert!(error(&with("cache", r#""""#)).contains("an empty name"));
         assert!(error(&with("topic", r#""""#)).contains("an empty name"));
         assert_eq!(Event::from_json(with("text", r#""""#).as_bytes()).unwrap().text, "");
     }
 
     #[test]
-    fn a_list_is_no_event() {
+    fn rejects_list_of_members() {
         let members = r#"["demo","plain",1,1,7,null,"mo","a text"]"#;
         for list in ["[]", members] {
-            assert_eq!(error(list), "not an event: it is no JSON object");
+            assert_eq!(error(list), "not an event: the body is not a JSON object");
             assert!(serde_json::from_str::<Event>(list).is_err());
         }
         let value: serde_json::Value = serde_json::from_str(DOCUMENTED).unwrap();
@@ -338,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn names_have_an_end_and_texts_have_none() {
+    fn rejects_overlong_names_and_accepts_long_text() {
         let name = |bytes| format!(r#""{}""#, "n".repeat(bytes));
         for member in ["cache", "topic", "token_id"] {
             assert!(Event::from_json(with(member, &name(MAX_NAME)).as_bytes()).is_ok(), "{member}");
@@ -349,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_text_is_an_error() {
+    fn rejects_invalid_json() {
         for body in [&b""[..], b"null", b"[]", b"{", b"\xff", b"{\"cache\":\"\xff\"}"] {
             assert!(Event::from_json(body).is_err(), "{body:?}");
         }

@@ -1,53 +1,53 @@
-//! How old an event may be.
+//! The accepted age of an event.
 //!
-//! A signature proves who wrote a body, not when it was sent: whoever records a genuine request can
-//! send it again. Momento's documentation advises to refuse what is older than 60 seconds by
+//! A signature proves who wrote a body, not when it was sent: an attacker can record a genuine request and
+//! replay it. Momento's documentation advises to reject requests older than 60 seconds by
 //! `publish_timestamp`, the time at which the webhook was sent.
 
 use std::time::Duration;
 
 use crate::event::Millis;
 
-/// How far ahead of ours the sender's clock may run.
+/// The accepted lead of the sender's clock over ours.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(5);
 
-/// The ages that are accepted.
+/// The range of accepted ages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     max_age: Duration,
 }
 
-/// Why an age was not accepted.
+/// Error for an age outside the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FreshnessError {
-    /// Sent longer ago than is accepted.
-    #[error("sent {} ms ago, more than the {} ms accepted", age.as_millis(), max_age.as_millis())]
+    /// The request was sent too long ago.
+    #[error("sent {} ms ago; at most {} ms are accepted", age.as_millis(), max_age.as_millis())]
     TooOld {
-        /// How long ago it was sent.
+        /// The age of the request.
         age: Duration,
-        /// What would have been accepted.
+        /// The greatest accepted age.
         max_age: Duration,
     },
-    /// Sent later than now, by more than [`CLOCK_SKEW`].
-    #[error("sent {} ms from now, more than the {} ms that clocks may differ", ahead.as_millis(), CLOCK_SKEW.as_millis())]
+    /// The request was sent in the future, by more than [`CLOCK_SKEW`].
+    #[error("sent {} ms in the future; clocks may differ by at most {} ms", ahead.as_millis(), CLOCK_SKEW.as_millis())]
     FromTheFuture {
-        /// How far in the future it was sent.
+        /// The distance into the future.
         ahead: Duration,
     },
 }
 
 impl Window {
-    /// Accepts what was sent at most `max_age` ago; zero accepts every age.
+    /// Returns a window of ages up to `max_age`. Zero accepts every age.
     #[must_use]
     pub const fn new(max_age: Duration) -> Self {
         Self { max_age }
     }
 
-    /// The age at `now` of what was sent at `sent`, where it is accepted. An age within
-    /// [`CLOCK_SKEW`] of the future counts as zero.
+    /// Returns the age at `now` of a request that was sent at `sent`. A time of sending up to [`CLOCK_SKEW`] in
+    /// the future counts as zero.
     ///
     /// # Errors
-    /// When the age is not accepted; see [`FreshnessError`].
+    /// If the age is outside the window; see [`FreshnessError`].
     pub fn check(self, sent: Millis, now: Millis) -> Result<Duration, FreshnessError> {
         let age = Duration::from_millis(now.saturating_sub(sent));
         if self.max_age.is_zero() {
@@ -72,14 +72,14 @@ mod tests {
     const MINUTE: Window = Window::new(Duration::from_secs(60));
 
     #[test]
-    fn the_edges_of_the_window_are_inside_it() {
+    fn accepts_edges_of_window() {
         assert_eq!(MINUTE.check(NOW, NOW), Ok(Duration::ZERO));
         assert_eq!(MINUTE.check(NOW - 60_000, NOW), Ok(Duration::from_secs(60)));
         assert_eq!(MINUTE.check(NOW + 5_000, NOW), Ok(Duration::ZERO));
     }
 
     #[test]
-    fn a_millisecond_past_an_edge_is_outside() {
+    fn rejects_age_one_millisecond_outside_window() {
         assert_eq!(
             MINUTE.check(NOW - 60_001, NOW),
             Err(FreshnessError::TooOld {
@@ -94,14 +94,14 @@ mod tests {
     }
 
     #[test]
-    fn zero_accepts_every_age() {
+    fn accepts_every_age_with_zero() {
         let off = Window::new(Duration::ZERO);
         assert_eq!(off.check(0, NOW), Ok(Duration::from_millis(NOW)));
         assert_eq!(off.check(Millis::MAX, NOW), Ok(Duration::ZERO));
     }
 
     #[test]
-    fn no_number_overflows() {
+    fn check_never_overflows() {
         for sent in [0, 1, NOW, Millis::MAX] {
             for now in [0, 1, NOW, Millis::MAX] {
                 let _ = MINUTE.check(sent, now);

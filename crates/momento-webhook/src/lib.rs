@@ -1,19 +1,19 @@
-//! Momento's webhook: the event, and the proof that it is genuine.
+//! Momento's webhook: the event and its signatures.
 //!
 //! A webhook is a `POST` of one topic message as JSON, signed over the raw bytes of its body. This
-//! crate knows that body and two ways of signing it, and does no I/O: the function that receives
+//! crate has the type of that body and two signature schemes. It does no I/O: the function that receives
 //! webhooks and the command line that sends them share it.
 //!
-//! | module | what it is for |
+//! | module | purpose |
 //! | --- | --- |
-//! | [`event`] | [`Event`], what a body says; reading and writing it |
+//! | [`event`] | [`Event`], the content of a body; its parser and writer |
 //! | [`momento`] | Momento's own signature: lower-case hex of HMAC-SHA3-256 |
 //! | [`standard`] | the signature of [Standard Webhooks](https://www.standardwebhooks.com): HMAC-SHA256 |
-//! | [`freshness`] | how old an event may be, against replays |
-//! | [`verified`] | [`Verified`], the type that only a good signature makes |
+//! | [`freshness`] | the accepted age of an event, against replays |
+//! | [`verified`] | [`Verified`], the type of data with a valid signature |
 //! | [`visible`] | invisible characters at the ends of a secret, or inside |
 //!
-//! The order is always: verify the raw bytes, then read them, then look at their age.
+//! The order is always: verify the raw bytes, parse them, check their age.
 //!
 //! ```
 //! use std::time::Duration;
@@ -25,8 +25,8 @@
 //!     "token_id":"mo-the-squirrel","text":"Here I am!!"}"#;
 //! let signature = momento::sign(&secret, body);
 //!
-//! let proven = momento::verify(&[secret], body, [signature.as_bytes()])?;
-//! let event = proven.event()?;
+//! let verified = momento::verify(&[secret], body, [signature.as_bytes()])?;
+//! let event = verified.event()?;
 //! assert_eq!(event.token_id.as_deref(), Some("mo-the-squirrel"));
 //!
 //! let now = 1_704_296_471_000; // milliseconds since the Unix epoch

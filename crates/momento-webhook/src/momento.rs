@@ -1,8 +1,8 @@
 //! Momento's own signature: the header `momento-signature`, lower-case hex of HMAC-SHA3-256 over
 //! the raw bytes of the body, keyed with the UTF-8 bytes of the signing secret.
 //!
-//! It is SHA-3, not SHA-2, and the body is never re-serialised before it is hashed: the order of
-//! keys, white space and escapes differ from writer to writer.
+//! The hash is SHA-3, not SHA-2. The body must not be re-serialised before it is hashed: writers differ in the
+//! order of keys, in white space and in escapes.
 
 use std::fmt;
 
@@ -18,17 +18,17 @@ pub const SIGNATURE_HEADER: &str = "momento-signature";
 /// The `user-agent` of Momento's hosted webhooks.
 pub const USER_AGENT: &str = "Momento/1.0 (Webhooks; +https://docs.momentohq.com/topics/webhooks)";
 
-/// Bytes of a signature before they are written as hex.
+/// The length of a signature in bytes, before the hex encoding.
 const SIGNATURE_LEN: usize = 32;
 
-/// A signing secret, ready to sign: its key is hashed in once, not for every body.
+/// A signing secret. Its key is hashed once, not for every body.
 #[derive(Clone)]
 pub struct SigningSecret(SimpleHmac<Sha3_256>);
 
-/// A text that cannot be a signing secret.
+/// Error for a text that is not a signing secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SigningSecretError {
-    /// Anybody can sign with the empty secret.
+    /// The secret is empty: anyone could sign with it.
     #[error("the signing secret is empty")]
     Empty,
     /// An invisible character is inside the secret.
@@ -36,19 +36,19 @@ pub enum SigningSecretError {
     Invisible(#[from] InvisibleCharacter),
 }
 
-/// Why a request is not genuine.
+/// Error for a request without a valid signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// There is no signature.
+    /// The signature is missing.
     #[error("the signature is missing")]
     Missing,
-    /// There is more than one, and no telling which of them the sender meant.
+    /// The request has several signatures, and the sender's intent is unclear.
     #[error("there is more than one signature")]
     Several,
-    /// It is not 64 hexadecimal digits.
+    /// The signature is not 64 hexadecimal digits.
     #[error("the signature is not {} hexadecimal digits", 2 * SIGNATURE_LEN)]
     Malformed,
-    /// It is not the signature of this body with any of the secrets.
+    /// The signature does not match the body with any of the secrets.
     #[error("the signature does not match the body")]
     Mismatch,
 }
@@ -64,8 +64,7 @@ impl SigningSecret {
         if secret.is_empty() {
             return Err(SigningSecretError::Empty);
         }
-        // An HMAC key may be of any length, so the only error of `new_from_slice` cannot happen.
-        SimpleHmac::new_from_slice(secret.as_bytes()).map(Self).map_err(|_| SigningSecretError::Empty)
+        Ok(Self(SimpleHmac::new_from_slice(secret.as_bytes()).expect("an HMAC key can have any length")))
     }
 
     fn mac(&self, body: &[u8]) -> SimpleHmac<Sha3_256> {
@@ -80,18 +79,17 @@ impl fmt::Debug for SigningSecret {
     }
 }
 
-/// The signature of `body`: 64 lower-case hexadecimal digits.
+/// Returns the signature of `body`: 64 lower-case hexadecimal digits.
 #[must_use]
 pub fn sign(secret: &SigningSecret, body: &[u8]) -> String {
     hex::encode(secret.mac(body).finalize().into_bytes())
 }
 
-/// Proves that `body` was signed with one of `secrets` (more than one while a secret is being
-/// rotated), given the values of all [`SIGNATURE_HEADER`]s of the request. Each comparison takes
-/// the same time wherever the first difference is.
+/// Verifies that `body` was signed with one of `secrets`. During a rotation there are several. `signatures` are the
+/// values of all [`SIGNATURE_HEADER`]s of the request. Each comparison takes constant time.
 ///
 /// # Errors
-/// When the body is not proven genuine; see [`SignatureError`].
+/// If the request has no valid signature; see [`SignatureError`].
 pub fn verify<'s, B: AsRef<[u8]>>(
     secrets: &[SigningSecret],
     body: B,
@@ -104,8 +102,8 @@ pub fn verify<'s, B: AsRef<[u8]>>(
     }
     let mut expected = [0; SIGNATURE_LEN];
     hex::decode_to_slice(signature, &mut expected).map_err(|_| SignatureError::Malformed)?;
-    let genuine = secrets.iter().any(|secret| secret.mac(body.as_ref()).verify_slice(&expected).is_ok());
-    if genuine { Ok(Verified::new(body)) } else { Err(SignatureError::Mismatch) }
+    let is_valid = secrets.iter().any(|secret| secret.mac(body.as_ref()).verify_slice(&expected).is_ok());
+    if is_valid { Ok(Verified::new(body)) } else { Err(SignatureError::Mismatch) }
 }
 
 #[cfg(test)]
@@ -117,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn any_of_several_secrets_will_do() {
+    fn accepts_signature_of_any_secret() {
         let body = b"body";
         let secrets = [secret("current"), secret("previous")];
         for signer in &secrets {
@@ -130,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn no_signature_and_two_signatures_are_refused() {
+    fn rejects_missing_and_several_signatures() {
         let secret = secret("k");
         let signature = sign(&secret, b"body");
         let secrets = [secret];
@@ -140,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_64_hexadecimal_digits_is_malformed() {
+    fn rejects_signature_that_is_not_64_hexadecimal_digits() {
         let secret = secret("k");
         let signature = sign(&secret, b"");
         let secrets = [secret];

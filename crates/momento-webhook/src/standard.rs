@@ -1,7 +1,7 @@
 //! The signature of [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md):
 //! HMAC-SHA256 over the id, the time and the body, in the headers `webhook-id`, `webhook-timestamp`
-//! and `webhook-signature`. Unlike Momento's it binds the time to the body, and it has libraries in
-//! every language.
+//! and `webhook-signature`. Unlike Momento's signature it covers the time of sending. Libraries exist for
+//! every major language.
 
 use std::fmt;
 
@@ -13,29 +13,29 @@ use sha2::Sha256;
 use crate::verified::Verified;
 use crate::visible::trim_invisible;
 
-/// The header with the identifier of the message; the same from attempt to attempt.
+/// The header with the id of the message, the same in every attempt.
 pub const ID_HEADER: &str = "webhook-id";
 /// The header with the time of the attempt, in seconds since the Unix epoch.
 pub const TIMESTAMP_HEADER: &str = "webhook-timestamp";
 /// The header with one or more signatures, separated by spaces, each `v1,` and base64.
 pub const SIGNATURE_HEADER: &str = "webhook-signature";
 
-/// What a secret's text begins with.
+/// The prefix of a secret's text.
 const SECRET_PREFIX: &str = "whsec_";
-/// What a symmetric signature begins with. Others (`v1a`, Ed25519) may stand beside it.
+/// The prefix of a symmetric signature. A header can have others as well (`v1a`, Ed25519).
 const VERSION: &str = "v1,";
 
-/// A signing secret, ready to sign.
+/// A signing secret. Its key is hashed once, not for every body.
 #[derive(Clone)]
 pub struct StandardSecret(Hmac<Sha256>);
 
-/// A text that cannot be a secret of Standard Webhooks.
+/// Error for a text that is not a secret of Standard Webhooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StandardSecretError {
-    /// Not base64.
+    /// The secret is not base64.
     #[error("the secret is not `whsec_` and base64")]
     NotBase64,
-    /// Anybody can sign with the empty secret.
+    /// The secret is empty: anyone could sign with it.
     #[error("the secret is empty")]
     Empty,
 }
@@ -51,29 +51,29 @@ pub struct Headers<'h> {
     pub signature: &'h str,
 }
 
-/// Why a request is not genuine.
+/// Error for a request without a valid signature, or for an id that cannot be signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// An identifier must be there, and must not contain the dot that ends it.
+    /// The id is empty, or contains a dot, which ends it in the signed text.
     #[error("the webhook id is empty or contains a dot")]
     BadId,
     /// The timestamp is not a whole number of seconds since the Unix epoch.
     #[error("the webhook timestamp is not a number of seconds since the Unix epoch")]
     BadTimestamp,
-    /// None of the signatures is of a kind that is known.
-    #[error("there is no `v1` signature")]
+    /// The request has no signature of a known version.
+    #[error("the `v1` signature is missing")]
     NoSignature,
-    /// None of the signatures is the one of this request with any of the secrets.
+    /// No signature matches the request with any of the secrets.
     #[error("no signature matches the request")]
     Mismatch,
 }
 
 impl StandardSecret {
-    /// Reads `whsec_` and base64; the prefix may be left out, as the reference libraries allow. Invisible
-    /// characters at either end are trimmed.
+    /// Parses `whsec_` and base64. The prefix is optional, as in the reference libraries. Invisible characters at
+    /// either end are trimmed.
     ///
     /// # Errors
-    /// When the rest is not base64, or empty.
+    /// If the rest is empty or not base64.
     pub fn parse(secret: &str) -> Result<Self, StandardSecretError> {
         let secret = trim_invisible(secret);
         let encoded = secret.strip_prefix(SECRET_PREFIX).unwrap_or(secret);
@@ -81,16 +81,15 @@ impl StandardSecret {
         Self::from_bytes(&key)
     }
 
-    /// Takes the key itself.
+    /// Returns a secret with these bytes as its key.
     ///
     /// # Errors
-    /// When it is empty.
+    /// If the key is empty.
     pub fn from_bytes(key: &[u8]) -> Result<Self, StandardSecretError> {
         if key.is_empty() {
             return Err(StandardSecretError::Empty);
         }
-        // An HMAC key may be of any length, so the only error of `new_from_slice` cannot happen.
-        Hmac::new_from_slice(key).map(Self).map_err(|_| StandardSecretError::Empty)
+        Ok(Self(Hmac::new_from_slice(key).expect("an HMAC key can have any length")))
     }
 
     fn mac(&self, id: &str, timestamp: &str, body: &[u8]) -> Hmac<Sha256> {
@@ -111,12 +110,11 @@ impl fmt::Debug for StandardSecret {
     }
 }
 
-/// The value of [`SIGNATURE_HEADER`] for `body`, sent as message `id` at `seconds` since the Unix
-/// epoch: one signature for each of `secrets`, so that receivers with either secret of a rotation
-/// accept it.
+/// Returns the value of [`SIGNATURE_HEADER`] for `body`, sent as message `id` at `seconds` since the Unix
+/// epoch. It has one signature for each of `secrets`: during a rotation, receivers with either secret accept it.
 ///
 /// # Errors
-/// When `id` is empty or contains a dot: the signature would not say where it ends.
+/// If `id` is empty or contains a dot: the signed text would be ambiguous.
 pub fn sign(
     secrets: &[StandardSecret],
     id: &str,
@@ -135,14 +133,13 @@ pub fn sign(
     Ok(signatures.join(" "))
 }
 
-/// Proves that `body` and the time in the headers were signed with one of `secrets`; gives that time
-/// too, in seconds since the Unix epoch. Each comparison takes the same time wherever the first
-/// difference is.
+/// Verifies that `body` and the time in the headers were signed with one of `secrets`. Returns that time as well,
+/// in seconds since the Unix epoch. Each comparison takes constant time.
 ///
-/// How old is too old is for [`freshness`](crate::freshness) to say.
+/// [`freshness`](crate::freshness) checks the age.
 ///
 /// # Errors
-/// When the request is not proven genuine; see [`SignatureError`].
+/// If the request has no valid signature; see [`SignatureError`].
 pub fn verify<B: AsRef<[u8]>>(
     secrets: &[StandardSecret],
     body: B,
@@ -158,12 +155,12 @@ pub fn verify<B: AsRef<[u8]>>(
     if signatures.peek().is_none() {
         return Err(SignatureError::NoSignature);
     }
-    let genuine = signatures.filter_map(|signature| BASE64.decode(signature).ok()).any(|signature| {
+    let is_valid = signatures.filter_map(|signature| BASE64.decode(signature).ok()).any(|signature| {
         secrets.iter().any(|secret| {
             secret.mac(headers.id, headers.timestamp, body.as_ref()).verify_slice(&signature).is_ok()
         })
     });
-    if genuine { Ok((Verified::new(body), seconds)) } else { Err(SignatureError::Mismatch) }
+    if is_valid { Ok((Verified::new(body), seconds)) } else { Err(SignatureError::Mismatch) }
 }
 
 fn check_id(id: &str) -> Result<(), SignatureError> {
@@ -190,14 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn the_known_example() {
+    fn signs_and_verifies_example_of_specification() {
         assert_eq!(sign(&[secret(SECRET)], ID, SECONDS, BODY).as_deref(), Ok(SIGNATURE));
-        let (proven, seconds) = verify(&[secret(SECRET)], BODY, headers(SIGNATURE)).unwrap();
-        assert_eq!((proven.into_inner(), seconds), (BODY, SECONDS));
+        let (verified, seconds) = verify(&[secret(SECRET)], BODY, headers(SIGNATURE)).unwrap();
+        assert_eq!((verified.into_inner(), seconds), (BODY, SECONDS));
     }
 
     #[test]
-    fn the_prefix_may_be_left_out() {
+    fn parses_secret_without_prefix() {
         let bare = SECRET.strip_prefix("whsec_").unwrap();
         assert!(verify(&[secret(bare)], BODY, headers(SIGNATURE)).is_ok());
     }
@@ -211,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn one_good_signature_among_several_is_enough() {
+    fn accepts_one_valid_signature_among_several() {
         for signatures in [
             format!("v1,AAAA {SIGNATURE}"),
             format!("{SIGNATURE} v1a,whatever"),
@@ -223,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn both_secrets_of_a_rotation_sign_and_verify() {
+    fn both_secrets_of_rotation_sign_and_verify() {
         let (old, new) = (secret(SECRET), secret("whsec_AAAA"));
         let both = sign(&[old.clone(), new.clone()], ID, SECONDS, BODY).unwrap();
         assert_eq!(both.split(' ').count(), 2);
@@ -233,26 +230,26 @@ mod tests {
     }
 
     #[test]
-    fn the_id_the_time_and_the_body_are_all_signed() {
+    fn rejects_changed_id_time_body_and_secret() {
         let secrets = [secret(SECRET)];
-        let good = headers(SIGNATURE);
-        for wrong in [Headers { id: "msg_other", ..good }, Headers { timestamp: "1614265331", ..good }] {
+        let valid = headers(SIGNATURE);
+        for wrong in [Headers { id: "msg_other", ..valid }, Headers { timestamp: "1614265331", ..valid }] {
             assert_eq!(verify(&secrets, BODY, wrong), Err(SignatureError::Mismatch), "{wrong:?}");
         }
-        assert_eq!(verify(&secrets, &b"{}"[..], good), Err(SignatureError::Mismatch));
-        assert_eq!(verify(&[secret("AAAA")], BODY, good), Err(SignatureError::Mismatch));
+        assert_eq!(verify(&secrets, &b"{}"[..], valid), Err(SignatureError::Mismatch));
+        assert_eq!(verify(&[secret("AAAA")], BODY, valid), Err(SignatureError::Mismatch));
     }
 
     #[test]
-    fn what_cannot_be_checked_is_refused() {
+    fn rejects_malformed_id_timestamp_and_signature() {
         let secrets = [secret(SECRET)];
-        let good = headers(SIGNATURE);
+        let valid = headers(SIGNATURE);
         for id in ["", "a.b"] {
-            assert_eq!(verify(&secrets, BODY, Headers { id, ..good }), Err(SignatureError::BadId));
+            assert_eq!(verify(&secrets, BODY, Headers { id, ..valid }), Err(SignatureError::BadId));
             assert_eq!(sign(&secrets, id, SECONDS, BODY), Err(SignatureError::BadId));
         }
         for timestamp in ["", "+1614265330", "-1", "1.5", "yesterday", "99999999999999999999"] {
-            let wrong = Headers { timestamp, ..good };
+            let wrong = Headers { timestamp, ..valid };
             assert_eq!(verify(&secrets, BODY, wrong), Err(SignatureError::BadTimestamp), "{timestamp}");
         }
         for signature in ["", "v1a,abc", "v2,abc", "abc"] {
@@ -262,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_base64_and_not_empty() {
+    fn rejects_secret_that_is_empty_or_not_base64() {
         for (text, error) in [
             ("whsec_", StandardSecretError::Empty),
             ("", StandardSecretError::Empty),

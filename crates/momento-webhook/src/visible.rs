@@ -1,9 +1,9 @@
 //! Characters that a reader cannot see, and that change a secret without a trace.
 //!
 //! A file saved with a byte order mark, or a value copied from a web page, brings them along. The bytes of
-//! a secret are its key: with such a character, every genuine signature is wrong.
+//! a secret are its key: with such a character, every valid signature is rejected.
 
-/// Returns true if nothing is seen of `character`: a control character, a line or paragraph separator, or
+/// Returns true if a reader cannot see `character`: a control character, a line or paragraph separator, or
 /// a character with Unicode's property `Default_Ignorable_Code_Point`.
 #[must_use]
 pub const fn is_invisible(character: char) -> bool {

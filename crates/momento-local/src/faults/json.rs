@@ -5,9 +5,9 @@
 //!  "rpc": "topic-publish", "cache": "demo", "topic": "orders", "times": 2, "when": "after-apply"}
 //! ```
 //!
-//! Only `kind` is needed, and what it needs itself: `code` for `error`, `delay_ms` for `delay`; the other
-//! kinds are `hang` and `cut`. `when` is `before-apply` (the default) or `after-apply`; `after_messages`
-//! makes it a fault in the middle of a subscription instead.
+//! `kind` is required: `error`, `delay`, `hang` or `cut`. `error` requires `code`, and `delay` requires `delay_ms`.
+//! `when` is `before-apply` (the default) or `after-apply`. With `after_messages`, the fault applies to open
+//! subscriptions instead.
 
 use std::collections::BTreeMap;
 use std::str::FromStr as _;
@@ -17,13 +17,14 @@ use serde::{Deserialize, Serialize};
 use tonic::Code;
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue};
 
-use super::metadata::Spelled;
-use super::{Action, Armed, Fault, Rpc, When};
+use super::metadata::NamedCode;
+use super::{Action, ActiveFault, Fault, When};
+use crate::rpc::Rpc;
 
-/// A fault as it is written.
+/// A fault in JSON.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Written {
+pub(crate) struct FaultJson {
     kind: Kind,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     code: Option<String>,
@@ -64,54 +65,55 @@ enum Moment {
     AfterApply,
 }
 
-/// A fault in place, as it is listed.
+/// An injected fault in JSON, with its id and hits.
 #[derive(Debug, Serialize)]
-pub(crate) struct Listed {
+pub(crate) struct ListedFault {
     pub(crate) id: u64,
     hits: usize,
     #[serde(flatten)]
-    fault: Written,
+    fault: FaultJson,
 }
 
-impl TryFrom<Written> for Fault {
+impl TryFrom<FaultJson> for Fault {
     type Error = String;
 
-    fn try_from(written: Written) -> Result<Self, String> {
-        let action = written.action()?;
-        let when = match (written.when, written.after_messages) {
-            (Some(_), Some(_)) => return Err("'when' and 'after_messages' exclude each other".to_owned()),
+    fn try_from(json: FaultJson) -> Result<Self, String> {
+        let action = json.action()?;
+        let when = match (json.when, json.after_messages) {
+            (Some(_), Some(_)) => return Err("'when' and 'after_messages' cannot be combined".to_owned()),
             (_, Some(messages)) => When::AfterMessages(messages),
             (Some(Moment::AfterApply), None) => When::AfterApply,
             (Some(Moment::BeforeApply) | None, None) => When::BeforeApply,
         };
-        let mut rpc = written.rpc.as_deref().map(Rpc::from_str).transpose()?;
+        let mut rpc = json.rpc.as_deref().map(Rpc::from_str).transpose()?;
         if let When::AfterMessages(_) = when
             && rpc.replace(Rpc::Subscribe).is_some_and(|rpc| rpc != Rpc::Subscribe)
         {
-            return Err("'after_messages' is for the rpc 'topic-subscribe'".to_owned());
+            return Err("'after_messages' is only for the rpc 'topic-subscribe'".to_owned());
         }
-        Ok(Self { action, when, rpc, cache: written.cache, topic: written.topic, times: written.times })
+        Ok(Self { action, when, rpc, cache: json.cache, topic: json.topic, times: json.times })
     }
 }
 
-impl Written {
+impl FaultJson {
     fn action(&self) -> Result<Action, String> {
         let error_only = self.code.is_some() || self.message.is_some() || !self.metadata.is_empty();
         if self.kind != Kind::Error && error_only {
-            return Err("'code', 'message' and 'metadata' are for the kind 'error'".to_owned());
+            return Err("'code', 'message' and 'metadata' are only for the kind 'error'".to_owned());
         }
         if self.kind != Kind::Delay && self.delay_ms.is_some() {
-            return Err("'delay_ms' is for the kind 'delay'".to_owned());
+            return Err("'delay_ms' is only for the kind 'delay'".to_owned());
         }
         match self.kind {
             Kind::Hang => Ok(Action::Hang),
             Kind::Cut => Ok(Action::Cut),
             Kind::Delay => {
-                let millis = self.delay_ms.ok_or("the kind 'delay' needs 'delay_ms'")?;
+                let millis = self.delay_ms.ok_or("the kind 'delay' requires 'delay_ms'")?;
                 Ok(Action::Delay(Duration::from_millis(millis)))
             }
             Kind::Error => {
-                let Spelled(code) = self.code.as_deref().ok_or("the kind 'error' needs 'code'")?.parse()?;
+                let NamedCode(code) =
+                    self.code.as_deref().ok_or("the kind 'error' requires 'code'")?.parse()?;
                 for (key, value) in &self.metadata {
                     if AsciiMetadataKey::from_str(key).is_err()
                         || AsciiMetadataValue::try_from(value).is_err()
@@ -126,9 +128,9 @@ impl Written {
     }
 }
 
-impl From<&Fault> for Written {
+impl From<&Fault> for FaultJson {
     fn from(fault: &Fault) -> Self {
-        let mut written = Self {
+        let mut json = Self {
             rpc: fault.rpc.map(|rpc| rpc.to_string()),
             cache: fault.cache.clone(),
             topic: fault.topic.clone(),
@@ -136,34 +138,34 @@ impl From<&Fault> for Written {
             ..Self::default()
         };
         match &fault.action {
-            Action::Hang => written.kind = Kind::Hang,
-            Action::Cut => written.kind = Kind::Cut,
+            Action::Hang => json.kind = Kind::Hang,
+            Action::Cut => json.kind = Kind::Cut,
             Action::Delay(delay) => {
-                written.kind = Kind::Delay;
-                written.delay_ms = Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
+                json.kind = Kind::Delay;
+                json.delay_ms = Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
             }
             Action::Error { code, message, metadata } => {
-                written.code = Some(spell(*code).to_owned());
-                written.message.clone_from(message);
-                written.metadata = metadata.iter().cloned().collect();
+                json.code = Some(code_name(*code).to_owned());
+                json.message.clone_from(message);
+                json.metadata = metadata.iter().cloned().collect();
             }
         }
         match fault.when {
             When::BeforeApply => {}
-            When::AfterApply => written.when = Some(Moment::AfterApply),
-            When::AfterMessages(messages) => written.after_messages = Some(messages),
+            When::AfterApply => json.when = Some(Moment::AfterApply),
+            When::AfterMessages(messages) => json.after_messages = Some(messages),
         }
-        written
+        json
     }
 }
 
-impl From<&Armed> for Listed {
-    fn from(armed: &Armed) -> Self {
-        Self { id: armed.id, hits: *armed.hits.borrow(), fault: Written::from(&armed.fault) }
+impl From<&ActiveFault> for ListedFault {
+    fn from(active: &ActiveFault) -> Self {
+        Self { id: active.id, hits: *active.hits.borrow(), fault: FaultJson::from(&active.fault) }
     }
 }
 
-fn spell(code: Code) -> &'static str {
+fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "ok",
         Code::Cancelled => "cancelled",
@@ -190,11 +192,11 @@ mod tests {
     use super::*;
 
     fn read(json: &str) -> Result<Fault, String> {
-        serde_json::from_str::<Written>(json).map_err(|error| error.to_string())?.try_into()
+        serde_json::from_str::<FaultJson>(json).map_err(|error| error.to_string())?.try_into()
     }
 
     #[test]
-    fn every_kind_is_read_and_written_back() {
+    fn parses_and_writes_every_kind() {
         let faults = [
             Fault::error(Code::PermissionDenied).message("no").metadata("err", "why").on(Rpc::Publish),
             Fault::delay(Duration::from_millis(250)).cache("c").topic("t").times(3),
@@ -202,16 +204,16 @@ mod tests {
             Fault::cut().after_messages(2),
         ];
         for fault in faults {
-            let json = serde_json::to_string(&Written::from(&fault)).unwrap();
+            let json = serde_json::to_string(&FaultJson::from(&fault)).unwrap();
             assert_eq!(read(&json), Ok(fault), "{json}");
         }
         for code in (1..=16).map(Code::from_i32) {
-            assert_eq!(spell(code).parse(), Ok(Spelled(code)));
+            assert_eq!(code_name(code).parse(), Ok(NamedCode(code)));
         }
     }
 
     #[test]
-    fn the_documented_example_is_read() {
+    fn parses_documented_example() {
         let example = r#"{"kind": "error", "code": "unavailable", "message": "try later",
             "metadata": {"err": "server_is_busy"}, "rpc": "topic-publish", "cache": "demo",
             "topic": "orders", "times": 2, "when": "after-apply"}"#;
@@ -227,22 +229,22 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused() {
-        for (json, complaint) in [
+    fn rejects_contradictory_faults() {
+        for (json, expected) in [
             (r#"{"code":"unavailable"}"#, "missing field `kind`"),
-            (r#"{"kind":"error"}"#, "needs 'code'"),
+            (r#"{"kind":"error"}"#, "requires 'code'"),
             (r#"{"kind":"error","code":"odd"}"#, "unknown code 'odd'"),
-            (r#"{"kind":"delay"}"#, "needs 'delay_ms'"),
-            (r#"{"kind":"cut","delay_ms":1}"#, "for the kind 'delay'"),
-            (r#"{"kind":"hang","code":"internal"}"#, "for the kind 'error'"),
+            (r#"{"kind":"delay"}"#, "requires 'delay_ms'"),
+            (r#"{"kind":"cut","delay_ms":1}"#, "only for the kind 'delay'"),
+            (r#"{"kind":"hang","code":"internal"}"#, "only for the kind 'error'"),
             (r#"{"kind":"hang","rpc":"get"}"#, "unknown rpc 'get'"),
             (r#"{"kind":"cut","rpc":"ping","after_messages":1}"#, "topic-subscribe"),
-            (r#"{"kind":"cut","when":"after-apply","after_messages":1}"#, "exclude"),
+            (r#"{"kind":"cut","when":"after-apply","after_messages":1}"#, "cannot be combined"),
             (r#"{"kind":"error","code":"internal","metadata":{"no key":"x"}}"#, "not valid metadata"),
             (r#"{"kind":"cut","often":true}"#, "unknown field `often`"),
         ] {
-            let refused = read(json).unwrap_err();
-            assert!(refused.contains(complaint), "{json}: {refused}");
+            let error = read(json).unwrap_err();
+            assert!(error.contains(expected), "{json}: {error}");
         }
     }
 }

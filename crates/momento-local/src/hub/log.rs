@@ -1,13 +1,13 @@
-//! One topic's messages: numbering, bounded retention, and what a reader at a given place sees next.
+//! The messages of one topic: their numbers, bounded retention, and the next event of each reader.
 //!
-//! Pure: no locks, no clock, no I/O. A reader is a [`Cursor`] into the one log that all readers share, so
-//! a slow reader costs no memory of its own, never holds up a publisher, and goes from replayed to live
-//! messages without a seam at which one could be lost or doubled.
+//! This module has no locks, clock or I/O. A reader is a [`Cursor`] into the log that all readers share. So a slow
+//! reader costs no memory of its own and never delays a publisher. Replayed and live messages come from the same
+//! log, so no message is lost or repeated between them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// What a message carries.
+/// The content of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// UTF-8 text.
@@ -17,7 +17,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// The text, unless the value is binary.
+    /// Returns the text, unless the value is binary.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         match self {
@@ -26,7 +26,7 @@ impl Value {
         }
     }
 
-    /// The value's bytes, whichever kind it is.
+    /// Returns the bytes of the text or of the binary value.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -54,57 +54,57 @@ impl From<Vec<u8>> for Value {
     }
 }
 
-/// A message as the topic accepted it.
+/// A message that a topic accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
     /// Counts up from 1 within a sequence page.
     pub sequence_number: u64,
-    /// Which numbering the sequence number belongs to; a reset of the topic begins a greater one.
+    /// The page that the sequence number belongs to. A reset of the topic begins a greater page.
     pub sequence_page: u64,
-    /// The token id of the publisher; empty where its token holds none.
+    /// The token id of the publisher; empty if its token has none.
     pub publisher_id: String,
-    /// What was published.
+    /// The content.
     pub value: Value,
 }
 
 impl Published {
-    /// The text, unless the value is binary.
+    /// Returns the text, unless the value is binary.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         self.value.text()
     }
 }
 
-/// How much one topic keeps.
+/// The limits of what one topic keeps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Messages that a resuming subscriber can have replayed.
+    /// The messages that a resuming subscriber can have replayed.
     pub(crate) history: usize,
-    /// Messages that a subscriber may be behind before it loses some.
+    /// The messages that a subscriber can fall behind before it loses some.
     pub(crate) lag: usize,
-    /// Bytes of values kept for both; the newest message is kept whatever its size.
+    /// The bytes of values kept for both. The newest message is always kept.
     pub(crate) bytes: usize,
 }
 
-/// Numbers that a reader will not get, and where its reading goes on.
+/// Sequence numbers that a reader skips, and the number where it continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gap {
-    /// The last number that the reader is known to have had; 0 where there is none.
+    /// The last number that the reader is known to have received; 0 if it has received none.
     pub(crate) last: u64,
-    /// The number after which reading goes on: the next message is this plus one.
+    /// The number before the next message of the reader.
     pub(crate) new: u64,
     /// The page that `new` belongs to.
     pub(crate) page: u64,
 }
 
-/// What a reader gets.
+/// An event for a reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     Message(Arc<Published>),
     Gap(Gap),
 }
 
-/// A reader's place in the log.
+/// A reader's position in the log.
 #[derive(Clone, Debug)]
 pub(crate) struct Cursor {
     page: u64,
@@ -123,12 +123,12 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// An empty topic whose first message will be number 1 of `page`.
+    /// Returns an empty topic. Its first message will be number 1 of `page`.
     pub(crate) fn new(limits: Limits, page: u64) -> Self {
         Self { limits, page, last: 0, kept: VecDeque::new(), kept_bytes: 0 }
     }
 
-    /// Accepts a message and gives it the next number.
+    /// Accepts a message and assigns the next number.
     pub(crate) fn publish(&mut self, publisher_id: String, value: Value) -> Arc<Published> {
         self.last += 1;
         self.kept_bytes += value.as_bytes().len();
@@ -139,7 +139,7 @@ impl Log {
         published
     }
 
-    /// Forgets everything and begins numbering anew, at 1 of `page`.
+    /// Forgets all messages, and restarts the numbers at 1 of `page`.
     pub(crate) fn reset(&mut self, page: u64) {
         self.page = page;
         self.last = 0;
@@ -147,33 +147,32 @@ impl Log {
         self.kept_bytes = 0;
     }
 
-    /// A reader of what is published from now on.
+    /// Returns a cursor for the messages that are published from now on.
     pub(crate) fn at_latest(&self) -> Cursor {
         Cursor { page: self.page, next: self.last + 1, gap: None }
     }
 
-    /// A reader that wants to go on at `number` of `page`, or of a page that it does not know (0).
+    /// Returns a cursor that continues at `number` of `page`; page 0 is an unknown page.
     ///
-    /// Where the log no longer has that place, the reader begins at the oldest message that it may have,
-    /// and first gets a gap that says so.
+    /// If the log no longer has that message, the reader first receives a gap, and then the oldest message that
+    /// can be replayed.
     pub(crate) fn resume_at(&self, number: u64, page: u64) -> Cursor {
         if number == 0 {
             return self.at_latest();
         }
         let oldest = self.oldest_replayable();
-        let in_reach = (oldest..=self.last + 1).contains(&number);
-        if in_reach && (page == self.page || page == 0) {
+        let is_replayable = (oldest..=self.last + 1).contains(&number);
+        if is_replayable && (page == self.page || page == 0) {
             return Cursor { page: self.page, next: number, gap: None };
         }
-        // A number of this very page that was never given out: there is nothing to replay to its
-        // holder. In every other case the numbers are of another page (or too old), and all that is
-        // kept is news.
+        // If the page is the current one and the number is in its future, the reader has seen all messages.
+        // Otherwise the number belongs to another page or is too old, and all kept messages are new to the reader.
         let next = if page == self.page && number > self.last { self.last + 1 } else { oldest };
         let gap = Gap { last: number - 1, new: next - 1, page: self.page };
         Cursor { page: self.page, next, gap: Some(gap) }
     }
 
-    /// What the reader gets next; `None` when it has everything.
+    /// Returns the next event of the reader; `None` if it is up to date.
     pub(crate) fn next(&self, cursor: &mut Cursor) -> Option<Event> {
         if cursor.page == self.page
             && let Some(gap) = cursor.gap.take()
@@ -182,24 +181,24 @@ impl Log {
         }
         let oldest = self.oldest_kept();
         if cursor.page != self.page || cursor.next < oldest {
-            // A gap that was not read yet and is out of date by now is widened, not doubled.
+            // An outdated gap that the reader has not received yet is widened: it receives only one.
             let last = cursor.gap.take().map_or(cursor.next - 1, |gap| gap.last);
             *cursor = Cursor { page: self.page, next: oldest, gap: None };
             return Some(Event::Gap(Gap { last, new: oldest - 1, page: self.page }));
         }
-        let offset = usize::try_from(cursor.next - oldest).ok()?;
+        let offset = usize::try_from(cursor.next - oldest).expect("the log fits into memory");
         let message = self.kept.get(offset)?;
         cursor.next += 1;
         Some(Event::Message(Arc::clone(message)))
     }
 
-    /// What a resuming subscriber could have replayed, oldest first.
+    /// Returns the messages that a resuming subscriber can have replayed, oldest first.
     pub(crate) fn history(&self) -> Vec<Arc<Published>> {
         let skipped = self.kept.len().saturating_sub(self.limits.history);
         self.kept.iter().skip(skipped).cloned().collect()
     }
 
-    /// The number of the oldest message kept, or of the next one to come.
+    /// Returns the number of the oldest kept message, or of the next one if none is kept.
     fn oldest_kept(&self) -> u64 {
         self.kept.front().map_or(self.last + 1, |message| message.sequence_number)
     }
@@ -233,7 +232,7 @@ mod tests {
         log
     }
 
-    /// Everything that the reader gets now: `Ok` numbers and `Err` gaps.
+    /// Reads all events of the reader: the numbers of messages as `Ok`, gaps as `Err`.
     fn drain(log: &Log, cursor: &mut Cursor) -> Vec<Result<u64, Gap>> {
         std::iter::from_fn(|| log.next(cursor))
             .map(|event| match event {
@@ -244,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_begin_at_one_and_a_live_reader_sees_only_what_is_new() {
+    fn live_reader_receives_only_new_messages() {
         let mut log = log_with(2);
         let mut cursor = log.at_latest();
         assert_eq!(drain(&log, &mut cursor), []);
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn resuming_within_the_history_replays_without_a_gap() {
+    fn resume_within_history_replays_without_gap() {
         let log = log_with(6);
         assert_eq!(drain(&log, &mut log.resume_at(4, 10)), [Ok(4), Ok(5), Ok(6)]);
         assert_eq!(drain(&log, &mut log.resume_at(4, 0)), [Ok(4), Ok(5), Ok(6)]);
@@ -263,23 +262,23 @@ mod tests {
     }
 
     #[test]
-    fn resuming_before_the_history_says_what_is_lost() {
+    fn resume_before_history_reports_gap() {
         let log = log_with(6);
         let gap = Gap { last: 1, new: 3, page: 10 };
         assert_eq!(drain(&log, &mut log.resume_at(2, 10)), [Err(gap), Ok(4), Ok(5), Ok(6)]);
     }
 
     #[test]
-    fn resuming_on_another_page_replays_what_this_one_has() {
+    fn resume_on_another_page_replays_current_page() {
         let log = log_with(2);
         let gap = Gap { last: 6, new: 0, page: 10 };
         assert_eq!(drain(&log, &mut log.resume_at(7, 9)), [Err(gap), Ok(1), Ok(2)]);
-        // The page is unknown, but the number was never given out here: it must be another page's.
+        // The page is unknown. This page has not assigned the number yet, so it is a number of another page.
         assert_eq!(drain(&log, &mut log.resume_at(7, 0)), [Err(gap), Ok(1), Ok(2)]);
     }
 
     #[test]
-    fn resuming_after_the_end_of_this_page_goes_on_live() {
+    fn resume_after_end_of_page_continues_live() {
         let mut log = log_with(2);
         let mut cursor = log.resume_at(9, 10);
         log.publish(String::new(), "three".into());
@@ -287,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_falls_behind_loses_the_oldest_and_is_told() {
+    fn slow_reader_loses_oldest_messages_and_receives_gap() {
         let mut log = log_with(1);
         let mut cursor = log.at_latest();
         for _ in 0..7 {
@@ -298,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_begins_a_page_and_every_reader_is_told() {
+    fn reset_begins_page_and_sends_gap_to_readers() {
         let mut log = log_with(3);
         let mut cursor = log.at_latest();
         log.reset(20);
@@ -307,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_bounded_but_the_newest_message_stays() {
+    fn drops_oldest_messages_over_byte_limit_and_keeps_newest() {
         let mut log = Log::new(Limits { history: 100, lag: 100, bytes: 10 }, 1);
         for text in ["12345", "12345", "1", "123456789012"] {
             log.publish(String::new(), text.into());
@@ -317,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn without_history_nothing_is_replayed_but_live_readers_miss_nothing() {
+    fn live_reader_misses_nothing_without_history() {
         let mut log = Log::new(Limits { history: 0, lag: 5, bytes: 1_000 }, 1);
         let mut live = log.at_latest();
         log.publish(String::new(), "one".into());
@@ -346,15 +345,15 @@ mod tests {
         ]
     }
 
-    /// A subscriber that checks, event by event, that it was told of everything that it did not get.
+    /// A subscriber that checks after each event that every skipped number was in a gap.
     #[derive(Debug)]
-    struct Witness {
+    struct CheckedReader {
         cursor: Cursor,
         page: u64,
         last: u64,
     }
 
-    impl Witness {
+    impl CheckedReader {
         fn subscribe(log: &Log) -> Self {
             Self { cursor: log.at_latest(), page: log.page, last: log.last }
         }
@@ -367,12 +366,12 @@ mod tests {
             match log.next(&mut self.cursor) {
                 None => return Ok(false),
                 Some(Event::Message(message)) => {
-                    prop_assert_eq!(message.sequence_page, self.page, "a page came unannounced");
+                    prop_assert_eq!(message.sequence_page, self.page, "a new page without a gap");
                     prop_assert_eq!(message.sequence_number, self.last + 1, "not the next number");
                     self.last = message.sequence_number;
                 }
                 Some(Event::Gap(gap)) => {
-                    prop_assert_eq!(gap.last, self.last, "the gap does not begin where reading ended");
+                    prop_assert_eq!(gap.last, self.last, "the gap does not begin at the last number");
                     if gap.page == self.page {
                         prop_assert!(gap.new > self.last, "a gap that skips nothing: {:?}", gap);
                     } else {
@@ -387,10 +386,10 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens in whatever order, a subscriber sees consecutive numbers or a gap that
-        /// begins at its last number and ends right before its next one, and ends up at the end.
+        /// For any order of steps, a subscriber receives consecutive numbers, or a gap that begins at its last
+        /// number and ends before its next one. It reaches the end of the log.
         #[test]
-        fn nothing_is_lost_doubled_or_reordered_in_silence(
+        fn reports_every_lost_message_and_repeats_none(
             history in 0..8_usize,
             lag in 1..8_usize,
             bytes in 1..200_usize,
@@ -398,7 +397,7 @@ mod tests {
         ) {
             let mut log = Log::new(Limits { history, lag, bytes }, 1);
             let mut pages = 1;
-            let mut readers: Vec<_> = (0..3).map(|_| Witness::subscribe(&log)).collect();
+            let mut readers: Vec<_> = (0..3).map(|_| CheckedReader::subscribe(&log)).collect();
             for step in steps {
                 match step {
                     Step::Publish { bytes } => {
@@ -411,7 +410,7 @@ mod tests {
                         pages += 3;
                         log.reset(pages);
                     }
-                    Step::Subscribe { reader } => readers[reader] = Witness::subscribe(&log),
+                    Step::Subscribe { reader } => readers[reader] = CheckedReader::subscribe(&log),
                     Step::Reconnect { reader } => readers[reader].reconnect(&log),
                     Step::Read { reader, events } => {
                         for _ in 0..events {

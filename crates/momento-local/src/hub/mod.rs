@@ -1,7 +1,7 @@
-//! The caches and their topics: who may read and write what, and who is listening.
+//! The caches, their topics and the subscribers.
 //!
-//! [`log`] holds what one topic does, without locks or time; this module shares it between calls and
-//! wakes those that wait. No lock is held across an `await`, and a publisher never waits for a reader.
+//! [`log`] implements one topic, without locks or time. This module shares the topics between calls and wakes
+//! readers. It holds no lock across an `await`, and a publisher never waits for a reader.
 
 pub(crate) mod log;
 
@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use crate::error::{CacheError, MAX_NAME_BYTES};
 use log::{Cursor, Event, Limits, Log, Published, Value};
 
-/// Topics of one cache that are remembered. Past that, the one unused for the longest is forgotten, as
-/// the service forgets topics after a quiet period; topics with subscribers stay.
+/// The topics that one cache remembers. Beyond that, it forgets the least recently used ones without subscribers,
+/// as the service forgets topics after a quiet period.
 const MAX_TOPICS_PER_CACHE: usize = 10_000;
 
 /// All caches.
@@ -27,7 +27,7 @@ pub(crate) struct Hub {
     caches: Mutex<HashMap<String, Cache>>,
     last_page: AtomicU64,
     clock: AtomicU64,
-    /// Bumped whenever somebody who waits for subscribers or messages should look again.
+    /// Notifies after every publish, subscribe and unsubscribe, for [`Hub::wait_until`].
     activity: watch::Sender<()>,
 }
 
@@ -39,8 +39,9 @@ struct Cache {
 #[derive(Debug)]
 struct Topic {
     log: Mutex<Log>,
-    /// Bumped when there is something new to read. Closed with the cache.
-    news: watch::Sender<()>,
+    /// Notifies when readers have a new event.
+    events: watch::Sender<()>,
+    /// Becomes true when the cache is deleted.
     closed: watch::Sender<bool>,
     subscribers: AtomicUsize,
     last_used: AtomicU64,
@@ -76,13 +77,13 @@ impl Hub {
         Ok(())
     }
 
-    /// Whether the cache is there.
+    /// Fails if the cache does not exist.
     pub(crate) fn check_cache(&self, name: &str) -> Result<(), CacheError> {
         check_cache_name(name)?;
         if lock(&self.caches).contains_key(name) { Ok(()) } else { Err(not_found(name)) }
     }
 
-    /// The names of all caches, in alphabetical order.
+    /// Returns the names of all caches, in alphabetical order.
     pub(crate) fn cache_names(&self) -> Vec<String> {
         let mut names: Vec<_> = lock(&self.caches).keys().cloned().collect();
         names.sort_unstable();
@@ -98,7 +99,7 @@ impl Hub {
     ) -> Result<Arc<Published>, CacheError> {
         let topic = self.topic(cache, topic)?;
         let published = lock(&topic.log).publish(publisher_id, value);
-        topic.news.send_replace(());
+        topic.events.send_replace(());
         self.activity.send_replace(());
         Ok(published)
     }
@@ -109,7 +110,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Subscribes: at the latest message, or where `resume_at` (a number and its page) says.
+    /// Subscribes from the latest message on, or from `resume_at`, a number and its page.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
         cache: &str,
@@ -118,31 +119,28 @@ impl Hub {
     ) -> Result<Subscription, CacheError> {
         let topic = self.topic(cache, topic)?;
         topic.subscribers.fetch_add(1, Ordering::AcqRel);
-        // Watched before the cursor is taken: a message in between is read twice as news, never missed.
-        let (news, closed) = (topic.news.subscribe(), topic.closed.subscribe());
+        // Watched before the cursor is taken: a message in between causes one needless wake-up and is not missed.
+        let (events, closed) = (topic.events.subscribe(), topic.closed.subscribe());
         let cursor = lock(&topic.log).resume_at(resume_at.0, resume_at.1);
         self.activity.send_replace(());
-        Ok(Subscription { hub: Arc::clone(self), topic, cursor, news, closed })
+        Ok(Subscription { hub: Arc::clone(self), topic, cursor, events, closed })
     }
 
-    /// How many are subscribed to a topic right now.
+    /// Returns the current number of subscribers of a topic.
     pub(crate) fn subscriber_count(&self, cache: &str, topic: &str) -> usize {
         self.existing_topic(cache, topic).map_or(0, |topic| topic.subscribers.load(Ordering::Acquire))
     }
 
-    /// What a resuming subscriber could have replayed, oldest first.
+    /// Returns the messages that a resuming subscriber can have replayed, oldest first.
     pub(crate) fn history(&self, cache: &str, topic: &str) -> Vec<Arc<Published>> {
         self.existing_topic(cache, topic).map_or_else(Vec::new, |topic| lock(&topic.log).history())
     }
 
-    /// Waits until `done` holds, looking again after every publish, subscribe and unsubscribe.
-    pub(crate) async fn wait_until(&self, mut done: impl FnMut(&Self) -> bool) {
+    /// Waits until `condition` holds. Checks it after every publish, subscribe and unsubscribe.
+    pub(crate) async fn wait_until(&self, mut condition: impl FnMut(&Self) -> bool) {
         let mut activity = self.activity.subscribe();
-        while !done(self) {
-            // The sender lives in `self`, so this cannot fail.
-            if activity.changed().await.is_err() {
-                return;
-            }
+        while !condition(self) {
+            activity.changed().await.expect("the sender lives in `self`");
         }
     }
 
@@ -164,7 +162,7 @@ impl Hub {
         cache.make_room();
         let topic = Arc::new(Topic {
             log: Mutex::new(Log::new(self.limits, self.next_page())),
-            news: watch::Sender::new(()),
+            events: watch::Sender::new(()),
             closed: watch::Sender::new(false),
             subscribers: AtomicUsize::new(0),
             last_used: AtomicU64::new(now),
@@ -177,10 +175,10 @@ impl Hub {
         lock(&self.caches).get(cache)?.topics.get(topic).cloned()
     }
 
-    /// Later pages are greater, but do not go one by one, as the definition of the service has it. The
-    /// clock is in it so that a server started anew is not mistaken for the one before it; in microseconds
-    /// it tells apart even those that a test starts one right after the other, and still is an integer
-    /// that JavaScript can hold.
+    /// Returns the next page number: greater than all before, but not consecutive, as on the service.
+    ///
+    /// It is the time in microseconds, so that a restarted server has other pages than the one before it, also if
+    /// a test restarts it at once. JavaScript can represent the number exactly.
     fn next_page(&self) -> u64 {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -200,7 +198,7 @@ impl Cache {
         }
     }
 
-    /// Forgets the tenth of the topics that were unused for the longest, once there are too many.
+    /// Forgets a tenth of the topics, the least recently used ones, if the cache has too many.
     fn make_room(&mut self) {
         if self.topics.len() < MAX_TOPICS_PER_CACHE {
             return;
@@ -208,8 +206,8 @@ impl Cache {
         let mut idle: Vec<_> = self
             .topics
             .iter()
-            // Whoever holds the topic (a subscriber, a publisher about to write) keeps it; new holders
-            // need the lock that the caller has.
+            // A subscriber, or a publisher before its write, holds a reference. No call can get a new one now,
+            // because the caller has the lock.
             .filter(|(_, topic)| Arc::strong_count(topic) == 1)
             .map(|(name, topic)| (topic.last_used.load(Ordering::Relaxed), name.clone()))
             .collect();
@@ -223,23 +221,22 @@ impl Cache {
 impl Topic {
     fn reset(&self, page: u64) {
         lock(&self.log).reset(page);
-        self.news.send_replace(());
+        self.events.send_replace(());
     }
 }
 
-/// One subscriber's place in a topic. Dropping it unsubscribes.
+/// One subscriber of a topic. A drop unsubscribes it.
 #[derive(Debug)]
 pub(crate) struct Subscription {
     hub: Arc<Hub>,
     topic: Arc<Topic>,
     cursor: Cursor,
-    news: watch::Receiver<()>,
+    events: watch::Receiver<()>,
     closed: watch::Receiver<bool>,
 }
 
 impl Subscription {
-    /// Waits for the next event; `None` once the cache is deleted. Can be dropped at any time without
-    /// losing an event.
+    /// Waits for the next event; `None` after the cache is deleted. Cancel safe: a dropped future loses no event.
     pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
             if *self.closed.borrow() {
@@ -249,7 +246,7 @@ impl Subscription {
                 return Some(event);
             }
             tokio::select! {
-                changed = self.news.changed() => changed.ok()?,
+                changed = self.events.changed() => changed.ok()?,
                 changed = self.closed.changed() => changed.ok()?,
             }
         }
@@ -274,7 +271,7 @@ fn not_found(cache: &str) -> CacheError {
     CacheError::CacheNotFound(cache.to_owned())
 }
 
-/// Nothing in this crate panics while it holds a lock, so that a poisoned one is as good as any.
+/// Locks. Code of this crate does not panic while it holds a lock, so a poisoned one has consistent data.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -299,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn caches_are_created_once_listed_and_deleted() {
+    fn creates_lists_and_deletes_caches() {
         let hub = hub();
         assert_eq!(hub.create_cache("cache"), Err(CacheError::CacheAlreadyExists("cache".to_owned())));
         hub.create_cache("a").unwrap();
@@ -309,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_checked() {
+    fn rejects_invalid_names() {
         let hub = hub();
         for name in ["", " ", &"x".repeat(513)] {
             assert_eq!(hub.create_cache(name), Err(CacheError::InvalidCacheName), "{name}");
@@ -320,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_cache_is_an_error_unless_caches_are_created_on_use() {
+    fn publish_fails_without_cache_unless_caches_are_created_on_use() {
         let publish = |hub: &Hub| hub.publish("new", "topic", String::new(), "x".into()).map(|_| ());
         assert_eq!(publish(&hub()), Err(CacheError::CacheNotFound("new".to_owned())));
         let creating = Hub::new(LIMITS, true);
@@ -329,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn every_topic_and_every_reset_has_a_greater_page() {
+    fn each_new_topic_and_reset_has_greater_page() {
         let hub = hub();
         let page = |topic: &str| {
             hub.publish("cache", topic, String::new(), "x".into())
@@ -343,7 +340,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_waiting_subscriber_wakes_for_a_message_and_for_the_end_of_the_cache() {
+    async fn wakes_waiting_subscriber_on_message_and_deleted_cache() {
         let hub = hub();
         let mut subscription = hub.subscribe("cache", "topic", (0, 0)).unwrap();
         let reader = tokio::spawn(async move {
@@ -354,13 +351,12 @@ mod tests {
         hub.publish("cache", "topic", String::new(), "hello".into()).unwrap();
         tokio::task::yield_now().await;
         hub.delete_cache("cache").unwrap();
-        // The message may or may not have been read before the cache went.
         let (first, end) = reader.await.unwrap();
         assert_eq!((first.as_str(), end), ("hello", None));
     }
 
     #[tokio::test]
-    async fn subscribers_are_counted_and_can_be_waited_for() {
+    async fn counts_subscribers_and_waits_for_them() {
         let hub = hub();
         assert_eq!(hub.subscriber_count("cache", "topic"), 0);
         let first = hub.subscribe("cache", "topic", (0, 0)).unwrap();
@@ -377,13 +373,13 @@ mod tests {
     }
 
     #[test]
-    fn topics_unused_for_the_longest_are_forgotten_but_not_those_in_use() {
+    fn forgets_least_recently_used_topics_without_subscribers() {
         let hub = hub();
         let _subscription = hub.subscribe("cache", "watched", (0, 0)).unwrap();
         for number in 0..MAX_TOPICS_PER_CACHE {
             hub.publish("cache", &number.to_string(), String::new(), "x".into()).unwrap();
         }
-        assert_eq!(hub.history("cache", "0").len(), 0, "the oldest is forgotten");
+        assert_eq!(hub.history("cache", "0").len(), 0, "the oldest topic is forgotten");
         let newest = (MAX_TOPICS_PER_CACHE - 1).to_string();
         assert_eq!(hub.history("cache", &newest).len(), 1);
         assert_eq!(hub.subscriber_count("cache", "watched"), 1);

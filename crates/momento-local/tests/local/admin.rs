@@ -1,4 +1,4 @@
-//! The admin port, spoken to with nothing but a socket.
+//! The admin port, over a plain socket.
 
 use momento_local::MomentoLocal;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ async fn momento() -> MomentoLocal {
     MomentoLocal::builder().cache(CACHE).admin(([127, 0, 0, 1], 0)).start().await.unwrap()
 }
 
-async fn ask(momento: &MomentoLocal, request: &str, body: &str) -> (u16, Value) {
+async fn send(momento: &MomentoLocal, request: &str, body: &str) -> (u16, Value) {
     let mut socket = TcpStream::connect(momento.admin_addr().unwrap()).await.unwrap();
     let head = format!(
         "{request} HTTP/1.1\r\nhost: local\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
@@ -28,58 +28,76 @@ async fn ask(momento: &MomentoLocal, request: &str, body: &str) -> (u16, Value) 
 }
 
 #[tokio::test]
-async fn blocking_and_cutting() {
+async fn blocks_unblocks_and_cuts_connections() {
     let momento = momento().await;
     let client = Client::new(&momento);
     let ok = |blocked: bool| (200, json!({ "status": "ok", "blocked": blocked }));
-    assert_eq!(ask(&momento, "GET /health", "").await, ok(false));
+    assert_eq!(send(&momento, "GET /health", "").await, ok(false));
     let mut subscriber = client.subscribe().await;
-    assert_eq!(ask(&momento, "GET /block", "").await, ok(true));
+    assert_eq!(send(&momento, "GET /block", "").await, ok(true));
     assert!(subscriber.end().await.is_some());
     assert!(client.publish("x").await.is_err());
-    assert_eq!(ask(&momento, "GET /unblock", "").await, ok(false));
+    assert_eq!(send(&momento, "GET /unblock", "").await, ok(false));
     let mut subscriber = client.subscribe().await;
-    let subscribers = ask(&momento, &format!("GET /subscribers?cache={CACHE}&topic={TOPIC}"), "").await;
+    let subscribers = send(&momento, &format!("GET /subscribers?cache={CACHE}&topic={TOPIC}"), "").await;
     assert_eq!(subscribers, (200, json!({ "subscribers": 1 })));
-    assert_eq!(ask(&momento, "POST /cut", "").await, ok(false));
+    assert_eq!(send(&momento, "POST /cut", "").await, ok(false));
     assert!(subscriber.end().await.is_some());
 }
 
 #[tokio::test]
-async fn faults_are_injected_listed_and_removed() {
+async fn injects_lists_and_removes_faults() {
     let momento = momento().await;
     let client = Client::new(&momento);
     let fault = json!({ "kind": "error", "code": "permission-denied", "rpc": "topic-publish", "times": 5 });
-    assert_eq!(ask(&momento, "POST /faults", &fault.to_string()).await, (201, json!({ "id": 1 })));
+    assert_eq!(send(&momento, "POST /faults", &fault.to_string()).await, (201, json!({ "id": 1 })));
     assert_eq!(client.publish_code().await, Some(Code::PermissionDenied));
     let listed = json!({ "faults": [{
         "id": 1, "hits": 1, "kind": "error", "code": "permission-denied", "rpc": "topic-publish", "times": 5
     }] });
-    assert_eq!(ask(&momento, "GET /faults", "").await, (200, listed));
-    assert_eq!(ask(&momento, "DELETE /faults/1", "").await.0, 200);
+    assert_eq!(send(&momento, "GET /faults", "").await, (200, listed));
+    assert_eq!(send(&momento, "DELETE /faults/1", "").await.0, 200);
     assert_eq!(client.publish_code().await, None);
-    assert_eq!(ask(&momento, "DELETE /faults/1", "").await.0, 404);
+    assert_eq!(send(&momento, "DELETE /faults/1", "").await.0, 404);
 
-    assert_eq!(ask(&momento, "POST /faults", r#"{"kind":"hang"}"#).await, (201, json!({ "id": 2 })));
-    assert_eq!(ask(&momento, "DELETE /faults", "").await, (200, json!({ "faults": [] })));
+    assert_eq!(send(&momento, "POST /faults", r#"{"kind":"hang"}"#).await, (201, json!({ "id": 2 })));
+    assert_eq!(send(&momento, "DELETE /faults", "").await, (200, json!({ "faults": [] })));
     assert_eq!(client.publish_code().await, None);
 }
 
 #[tokio::test]
-async fn topics_are_reset() {
+async fn resets_topic() {
     let momento = momento().await;
     let before = momento.publish(CACHE, TOPIC, "before").unwrap();
-    let place = json!({ "cache": CACHE, "topic": TOPIC }).to_string();
-    assert_eq!(ask(&momento, "POST /reset", &place).await, (200, json!({ "reset": true })));
+    let name = json!({ "cache": CACHE, "topic": TOPIC }).to_string();
+    assert_eq!(send(&momento, "POST /reset", &name).await, (200, json!({ "reset": true })));
     let after = momento.publish(CACHE, TOPIC, "after").unwrap();
     assert_eq!(after.sequence_number, 1);
     assert!(after.sequence_page > before.sequence_page);
     let nowhere = json!({ "cache": "nowhere", "topic": TOPIC }).to_string();
-    assert_eq!(ask(&momento, "POST /reset", &nowhere).await.0, 422);
+    assert_eq!(send(&momento, "POST /reset", &nowhere).await.0, 422);
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_refused() {
+async fn ignores_repeated_and_trailing_slashes_of_every_path() {
+    let momento = momento().await;
+    for (block, unblock) in
+        [("//block", "//unblock"), ("/block/", "/unblock/"), ("//block//", "///unblock/?from=suite")]
+    {
+        for (path, blocked) in [(block, true), (unblock, false)] {
+            let expected = (200, json!({ "status": "ok", "blocked": blocked }));
+            assert_eq!(send(&momento, &format!("GET {path}"), "").await, expected, "{path}");
+        }
+    }
+    assert_eq!(send(&momento, "GET //health/", "").await.0, 200);
+    assert_eq!(send(&momento, "POST //faults/", r#"{"kind":"hang"}"#).await, (201, json!({ "id": 1 })));
+    assert_eq!(send(&momento, "DELETE /faults//1/", "").await.0, 200);
+    assert_eq!(send(&momento, "PUT //block", "").await.0, 405);
+    assert_eq!(send(&momento, "GET /block/1", "").await.0, 404);
+}
+
+#[tokio::test]
+async fn rejects_invalid_requests() {
     let momento = momento().await;
     for (request, body, status) in [
         ("GET /nowhere", "", 404),
@@ -92,17 +110,17 @@ async fn what_makes_no_sense_is_refused() {
         ("POST /faults", &" ".repeat(70_000), 400),
         ("POST /reset", "{}", 400),
     ] {
-        let (answered, body) = ask(&momento, request, body).await;
-        assert_eq!(answered, status, "{request}");
+        let (received, body) = send(&momento, request, body).await;
+        assert_eq!(received, status, "{request}");
         assert!(body["error"].is_string(), "{request}: {body}");
     }
 }
 
 #[tokio::test]
-async fn an_idle_admin_connection_does_not_keep_the_server() {
+async fn shuts_down_despite_idle_admin_connection() {
     let momento = momento().await;
     let mut idle = TcpStream::connect(momento.admin_addr().unwrap()).await.unwrap();
-    ask(&momento, "GET /health", "").await;
+    send(&momento, "GET /health", "").await;
     within(momento.shutdown()).await;
     assert!(within(idle.read_u8()).await.is_err());
 }

@@ -1,4 +1,4 @@
-//! The binary: what it says, how it ends.
+//! The binary: its output and its exit.
 
 use std::process::Stdio;
 
@@ -21,22 +21,22 @@ fn binary(args: &[&str]) -> Command {
     command
 }
 
-/// Starts it and reads the line that says where it listens.
+/// Starts the binary and reads the line with its addresses.
 async fn start(args: &[&str]) -> (Child, String) {
     let mut child = binary(args).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let line = within(lines.next_line()).await.unwrap().expect("it says where it listens");
+    let line = within(lines.next_line()).await.unwrap().expect("a line with the addresses");
     (child, line)
 }
 
-async fn send(child: &Child, signal: &str) {
+async fn send_signal(child: &Child, signal: &str) {
     let pid = child.id().unwrap().to_string();
     let sent = Command::new("kill").args([signal, &pid]).status().await.unwrap();
     assert!(sent.success());
 }
 
 #[tokio::test]
-async fn it_says_where_it_listens_serves_and_ends_when_told() {
+async fn prints_addresses_serves_and_ends_on_signal() {
     for signal in ["-TERM", "-INT"] {
         let args = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--cache", CACHE];
         let (mut child, line) = start(&args).await;
@@ -50,25 +50,25 @@ async fn it_says_where_it_listens_serves_and_ends_when_told() {
         client.publish("hello").await.unwrap();
         assert_eq!(subscriber.message().await.1, "hello");
 
-        send(&child, signal).await;
+        send_signal(&child, signal).await;
         assert!(within(child.wait()).await.unwrap().success(), "{signal}");
         subscriber.end().await;
     }
 }
 
 #[tokio::test]
-async fn the_admin_port_can_be_left_out() {
+async fn opens_no_admin_port_with_no_admin() {
     let (child, line) = start(&["--listen", "127.0.0.1:0", "--no-admin"]).await;
     assert!(!line.contains("admin"), "{line}");
-    send(&child, "-TERM").await;
+    send_signal(&child, "-TERM").await;
     assert!(within(child.wait_with_output()).await.unwrap().status.success());
 }
 
 #[tokio::test]
-async fn what_keeps_it_from_starting_is_said_in_one_line() {
+async fn reports_start_error_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let taken = taken.local_addr().map(|addr| (addr.to_string(), taken)).unwrap();
-    for (args, complaint) in [
+    for (args, expected) in [
         (&["--listen", taken.0.as_str(), "--no-admin"][..], format!("cannot listen on {}: ", taken.0)),
         (
             &["--listen", "127.0.0.1:0", "--admin", &taken.0],
@@ -83,7 +83,7 @@ async fn what_keeps_it_from_starting_is_said_in_one_line() {
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
-        assert!(stderr.starts_with(&format!("momento-local: {complaint}")), "{stderr}");
+        assert!(stderr.starts_with(&format!("momento-local: {expected}")), "{stderr}");
         assert!(output.stdout.is_empty());
     }
     let output = within(binary(&["--history", "much"]).output()).await.unwrap();

@@ -1,15 +1,13 @@
 //! Cache control and ping through the official stubs.
 
-use momento_local::{CacheError, MomentoLocal};
+use momento_local::{CacheError, Fault, MomentoLocal};
 use momento_protos::common::Empty;
 use momento_protos::control_client::{
-    CreateCacheRequest, CreateSigningKeyRequest, DeleteCacheRequest, FlushCacheRequest, ListCachesRequest,
+    CreateCacheRequest, DeleteCacheRequest, FlushCacheRequest, ListCachesRequest,
 };
-use tonic::client::Grpc;
-use tonic::{Code, Request};
-use tonic_prost::ProstCodec;
+use tonic::Code;
 
-use crate::support::{CACHE, Client, TOPIC, momento, within};
+use crate::support::{CACHE, Client, TOPIC, err, momento, within};
 
 async fn create(client: &Client, name: &str) -> Option<Code> {
     let request = client.request(CreateCacheRequest { cache_name: name.to_owned() });
@@ -22,7 +20,7 @@ async fn delete(client: &Client, name: &str) -> Option<Code> {
 }
 
 #[tokio::test]
-async fn caches_are_created_listed_and_deleted() {
+async fn creates_lists_and_deletes_caches() {
     let momento = MomentoLocal::start().await.unwrap();
     let client = Client::new(&momento);
     assert_eq!(create(&client, "b").await, None);
@@ -34,7 +32,14 @@ async fn caches_are_created_listed_and_deleted() {
     let listed = listed.into_inner();
     let names: Vec<_> = listed.cache.iter().map(|cache| cache.cache_name.as_str()).collect();
     assert_eq!(names, ["a", "b"]);
-    assert_eq!(listed.cache[0].topic_limits.unwrap().max_publish_message_size_kb, 4);
+    let limits = listed.cache[0].topic_limits.unwrap();
+    assert_eq!(
+        (limits.max_publish_rate, limits.max_subscription_count, limits.max_publish_message_size_kb),
+        (10, 100, 4)
+    );
+    let limits = listed.cache[0].cache_limits.unwrap();
+    assert_eq!((limits.max_traffic_rate, limits.max_throughput_kbps), (100, 1_024));
+    assert_eq!((limits.max_item_size_kb, limits.max_ttl_seconds), (1_024, 86_400));
     assert_eq!(listed.next_token, "");
 
     assert_eq!(delete(&client, "a").await, None);
@@ -44,7 +49,7 @@ async fn caches_are_created_listed_and_deleted() {
 }
 
 #[tokio::test]
-async fn deleting_a_cache_ends_its_subscriptions_and_a_new_one_begins_anew() {
+async fn delete_cache_ends_subscriptions_and_forgets_topics() {
     let momento = momento().await;
     let client = Client::new(&momento);
     momento.publish(CACHE, TOPIC, "old").unwrap();
@@ -62,7 +67,7 @@ async fn deleting_a_cache_ends_its_subscriptions_and_a_new_one_begins_anew() {
 }
 
 #[tokio::test]
-async fn caches_can_be_created_on_first_use() {
+async fn creates_missing_cache_on_first_use() {
     let momento = MomentoLocal::builder().create_caches(true).start().await.unwrap();
     let client = Client::new(&momento);
     assert_eq!(client.publish_code().await, None);
@@ -71,7 +76,7 @@ async fn caches_can_be_created_on_first_use() {
 }
 
 #[tokio::test]
-async fn flushing_keeps_topics() {
+async fn flush_cache_keeps_topics() {
     let momento = momento().await;
     let client = Client::new(&momento);
     momento.publish(CACHE, TOPIC, "kept").unwrap();
@@ -82,33 +87,73 @@ async fn flushing_keeps_topics() {
     assert_eq!(missing.code(), Code::NotFound);
 }
 
+/// Methods that local Momento does not serve: of a service that it serves, of another, and of neither.
+const UNSERVED: [(&str, &str); 6] = [
+    ("/control_client.ScsControl/CreateSigningKey", "create-signing-key"),
+    ("/cache_client.pubsub.Pubsub/Unpublish", "topic-unpublish"),
+    ("/cache_client.Scs/Get", "get"),
+    ("/cache_client.Scs/SortedSetLengthByScore", "sorted-set-length-by-score"),
+    ("/cache_client.Ping/Pong", "pong"),
+    ("/made.Up/Call", "call"),
+];
+
 #[tokio::test]
-async fn what_is_not_part_of_it_says_so() {
+async fn answers_unimplemented_for_unserved_methods() {
     let momento = momento().await;
     let client = Client::new(&momento);
-    let request = CreateSigningKeyRequest { ttl_minutes: 1 };
-    let refused = within(client.control().create_signing_key(request)).await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unimplemented);
-    for path in ["/cache_client.Scs/Get", "/cache_client.Ping/Pong", "/made.Up/Call"] {
-        assert_eq!(call(&client, path).await, Some(Code::Unimplemented), "{path}");
+    for (path, _) in UNSERVED {
+        let status = client.call(path, Empty {}).await.unwrap();
+        assert_eq!(
+            (status.code(), err(&status)),
+            (Code::Unimplemented, Some("momento_general_err")),
+            "{path}"
+        );
     }
 }
 
 #[tokio::test]
-async fn ping_answers_those_with_the_key() {
+async fn checks_key_before_answering_unimplemented() {
     let momento = MomentoLocal::builder().api_key("right").start().await.unwrap();
-    let client = Client::new(&momento);
-    assert_eq!(call(&client, "/cache_client.Ping/Ping").await, Some(Code::Unauthenticated));
-    let client = client.with("authorization", "right");
-    assert_eq!(call(&client, "/cache_client.Ping/Ping").await, None);
+    for (path, _) in UNSERVED {
+        let status = Client::new(&momento).call(path, Empty {}).await.unwrap();
+        assert_eq!(status.code(), Code::Unauthenticated, "{path}");
+        let status = Client::new(&momento).with("authorization", "right").call(path, Empty {}).await.unwrap();
+        assert_eq!(status.code(), Code::Unimplemented, "{path}");
+    }
 }
 
-/// Calls a method that the stubs do not have.
-async fn call(client: &Client, path: &'static str) -> Option<Code> {
-    let mut grpc = Grpc::new(client.channel.clone());
-    within(grpc.ready()).await.unwrap();
-    let request: Request<Empty> = client.request(Empty {});
-    let codec = ProstCodec::<Empty, Empty>::default();
-    let path = http::uri::PathAndQuery::from_static(path);
-    within(grpc.unary(request, path, codec)).await.err().map(|status| status.code())
+#[tokio::test]
+async fn applies_faults_before_answering_unimplemented() {
+    let momento = momento().await;
+    for (path, name) in UNSERVED {
+        let client = Client::new(&momento)
+            .with("request-id", path)
+            .with("error-rpcs", name)
+            .with("return-error", "unavailable")
+            .with("error-count", "1");
+        assert_eq!(client.call(path, Empty {}).await.unwrap().code(), Code::Unavailable, "{path}");
+        assert_eq!(client.call(path, Empty {}).await.unwrap().code(), Code::Unimplemented, "{path}");
+        let misspelled = client.with("return-error", "unavaliable");
+        assert_eq!(misspelled.call(path, Empty {}).await.unwrap().code(), Code::InvalidArgument, "{path}");
+
+        let injected = momento.inject(Fault::error(Code::Aborted).cache(CACHE).times(1));
+        assert_eq!(
+            Client::new(&momento).call(path, Empty {}).await.unwrap().code(),
+            Code::Unimplemented,
+            "{path}"
+        );
+        let client = Client::new(&momento).with("cache", CACHE);
+        assert_eq!(client.call(path, Empty {}).await.unwrap().code(), Code::Aborted, "{path}");
+        assert_eq!(injected.hits(), 1);
+    }
+}
+
+#[tokio::test]
+async fn ping_requires_key() {
+    let momento = MomentoLocal::builder().api_key("right").start().await.unwrap();
+    let client = Client::new(&momento);
+    let status = client.call("/cache_client.Ping/Ping", Empty {}).await.unwrap();
+    assert_eq!(status.code(), Code::Unauthenticated);
+    let client = client.with("authorization", "right");
+    assert!(client.call("/cache_client.Ping/Ping", Empty {}).await.is_none());
 }

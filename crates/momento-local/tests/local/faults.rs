@@ -1,4 +1,4 @@
-//! Misbehaving on demand, seen from the client.
+//! Faults on demand, as a client observes them.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use tonic::Code;
 
 use crate::support::{CACHE, Client, TOPIC, err, momento, seen, within};
 
-/// What a client makes of a connection that breaks under a call; which one depends on where it broke.
+/// Returns true for a code that a client reports for a broken connection. It depends on when the connection broke.
 fn is_broken(code: Option<Code>) -> bool {
     matches!(code, Some(Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled))
 }
 
 #[tokio::test]
-async fn an_error_hits_its_calls_its_number_of_times() {
+async fn error_applies_to_matching_calls_limited_times() {
     let momento = momento().await;
     let client = Client::new(&momento);
     let fault = Fault::error(Code::ResourceExhausted)
@@ -34,11 +34,11 @@ async fn an_error_hits_its_calls_its_number_of_times() {
     assert_eq!(client.publish_code().await, Some(Code::ResourceExhausted));
     assert_eq!(client.publish_code().await, None);
     assert_eq!(fault.hits(), 2);
-    assert_eq!(momento.published(CACHE, TOPIC).len(), 1, "what failed was not applied");
+    assert_eq!(momento.published(CACHE, TOPIC).len(), 1, "failed calls had no effect");
 }
 
 #[tokio::test]
-async fn an_ambiguous_failure_has_had_its_effect() {
+async fn fault_after_apply_keeps_effect() {
     let momento = momento().await;
     let client = Client::new(&momento);
     momento.inject(Fault::error(Code::Unavailable).on(Rpc::Publish).after_apply().times(1));
@@ -50,11 +50,11 @@ async fn an_ambiguous_failure_has_had_its_effect() {
     let failed = within(client.control().create_cache(request)).await.err();
     assert!(is_broken(failed.map(|status| status.code())));
     assert_eq!(cut.hits(), 1);
-    assert!(momento.create_cache("created").is_err(), "it is there");
+    assert!(momento.create_cache("created").is_err(), "the cache exists");
 }
 
 #[tokio::test]
-async fn a_delayed_call_is_applied_in_the_end_unless_its_caller_gives_up() {
+async fn delayed_call_is_applied_unless_caller_gives_up() {
     let momento = momento().await;
     let client = Client::new(&momento);
     let start = std::time::Instant::now();
@@ -64,14 +64,14 @@ async fn a_delayed_call_is_applied_in_the_end_unless_its_caller_gives_up() {
     assert!(start.elapsed() >= delay);
 
     momento.inject(Fault::delay(Duration::from_secs(3_600)));
-    let impatient = client.with("grpc-timeout", "50m");
-    let code = impatient.publish_code().await;
+    let short_timeout = client.with("grpc-timeout", "50m");
+    let code = short_timeout.publish_code().await;
     assert!(matches!(code, Some(Code::DeadlineExceeded | Code::Cancelled)), "{code:?}");
     assert_eq!(momento.published(CACHE, TOPIC).len(), 1);
 }
 
 #[tokio::test]
-async fn a_hang_lasts_until_it_is_removed() {
+async fn hang_lasts_until_removed() {
     let momento = momento().await;
     let client = Client::new(&momento);
     let hang = momento.inject(Fault::hang().on(Rpc::Publish));
@@ -85,20 +85,20 @@ async fn a_hang_lasts_until_it_is_removed() {
 }
 
 #[tokio::test]
-async fn a_cut_takes_the_connection_with_everything_on_it_and_no_other() {
+async fn cut_breaks_all_calls_of_one_connection() {
     let momento = momento().await;
     let (client, bystander) = (Client::new(&momento), Client::new(&momento));
     let (mut subscriber, mut unharmed) = (client.subscribe().await, bystander.subscribe().await);
     momento.inject(Fault::cut().on(Rpc::Publish).times(1));
     assert!(is_broken(client.publish_code().await));
     assert!(is_broken(subscriber.end().await.map(|status| status.code())));
-    assert_eq!(momento.published(CACHE, TOPIC), [], "it was cut before it was applied");
-    client.publish("the channel connects anew").await.unwrap();
+    assert_eq!(momento.published(CACHE, TOPIC), [], "the cut came before the effect");
+    client.publish("the channel connects again").await.unwrap();
     assert_eq!(unharmed.message().await.0, 1);
 }
 
 #[tokio::test]
-async fn a_stream_breaks_after_its_messages_and_can_be_resumed() {
+async fn stream_error_ends_subscription_after_messages() {
     let momento = momento().await;
     let client = Client::new(&momento);
     let mut open = client.subscribe().await;
@@ -117,7 +117,7 @@ async fn a_stream_breaks_after_its_messages_and_can_be_resumed() {
 }
 
 #[tokio::test]
-async fn faults_of_a_stream_come_one_after_the_other() {
+async fn stream_applies_faults_in_order() {
     let momento = momento().await;
     let mut subscriber = Client::new(&momento).subscribe().await;
     let pause = momento.inject(Fault::delay(Duration::from_millis(1)).after_messages(1));
@@ -129,7 +129,7 @@ async fn faults_of_a_stream_come_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn a_caller_that_gives_up_ends_the_call_that_a_fault_holds_up() {
+async fn caller_that_gives_up_ends_its_hanging_call() {
     let momento = momento().await;
     let client = Client::new(&momento);
     let hang = momento.inject(Fault::hang().on(Rpc::Publish).times(1));
@@ -140,7 +140,7 @@ async fn a_caller_that_gives_up_ends_the_call_that_a_fault_holds_up() {
     within(hang.wait_for_hits(1)).await;
     call.abort();
     assert!(within(call).await.unwrap_err().is_cancelled());
-    // On the same connection, and so after the server has heard that the first call is off.
+    // On the same connection, so the server has received the cancellation of the first call before.
     client.publish("after").await.unwrap();
     hang.remove();
     client.publish("last").await.unwrap();
@@ -150,7 +150,7 @@ async fn a_caller_that_gives_up_ends_the_call_that_a_fault_holds_up() {
 }
 
 #[tokio::test]
-async fn an_idle_stream_breaks_as_soon_as_it_is_told() {
+async fn stream_error_ends_idle_subscription_at_once() {
     let momento = momento().await;
     let mut subscriber = Client::new(&momento).subscribe().await;
     momento.inject(Fault::stream_error(Code::PermissionDenied).cache(CACHE).times(1));
@@ -158,7 +158,7 @@ async fn an_idle_stream_breaks_as_soon_as_it_is_told() {
 }
 
 #[tokio::test]
-async fn a_stream_can_fall_silent_and_be_cut() {
+async fn subscription_hangs_and_is_cut() {
     let momento = MomentoLocal::builder()
         .cache(CACHE)
         .heartbeat_interval(Duration::from_millis(5))
@@ -171,7 +171,7 @@ async fn a_stream_can_fall_silent_and_be_cut() {
     momento.publish(CACHE, TOPIC, "two").unwrap();
     assert_eq!(subscriber.message().await, seen(1, "one"));
     within(silence.wait_for_hits(1)).await;
-    // Not even heartbeats come any more, of which there would be ten in this time.
+    // Heartbeats stop as well: there would be ten in this time.
     let next = tokio::time::timeout(Duration::from_millis(50), subscriber.0.message()).await;
     assert!(next.is_err(), "{next:?}");
     silence.remove();
@@ -182,7 +182,7 @@ async fn a_stream_can_fall_silent_and_be_cut() {
 }
 
 #[tokio::test]
-async fn a_request_can_ask_for_its_own_faults() {
+async fn metadata_requests_errors_and_delays() {
     let momento = momento().await;
     let client = Client::new(&momento)
         .with("request-id", "6e9c")
@@ -192,7 +192,7 @@ async fn a_request_can_ask_for_its_own_faults() {
     assert_eq!(client.publish_code().await, Some(Code::Unavailable));
     assert_eq!(client.publish_code().await, Some(Code::Unavailable));
     assert_eq!(client.publish_code().await, None);
-    assert_eq!(Client::new(&momento).publish_code().await, None, "others are left alone");
+    assert_eq!(Client::new(&momento).publish_code().await, None, "other clients see no fault");
 
     let late = Client::new(&momento)
         .with("request-id", "7f0d")
@@ -208,7 +208,7 @@ async fn a_request_can_ask_for_its_own_faults() {
 }
 
 #[tokio::test]
-async fn a_request_can_ask_for_a_stream_that_breaks() {
+async fn metadata_requests_stream_error() {
     let momento = MomentoLocal::builder()
         .cache(CACHE)
         .heartbeat_interval(Duration::from_millis(5))

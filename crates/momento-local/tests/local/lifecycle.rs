@@ -1,4 +1,4 @@
-//! Starting, blocking and stopping.
+//! Start, block and shutdown.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use tonic::Code;
 use crate::support::{CACHE, Client, TOPIC, momento, seen, within};
 
 #[tokio::test]
-async fn it_serves_on_a_listener_of_its_callers() {
+async fn serves_on_listener_of_caller() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let momento = MomentoLocal::builder().cache(CACHE).start_with(listener).await.unwrap();
@@ -20,7 +20,7 @@ async fn it_serves_on_a_listener_of_its_callers() {
 }
 
 #[tokio::test]
-async fn blocking_cuts_what_is_open_and_keeps_out_what_is_new() {
+async fn block_cuts_connections_and_refuses_new_ones() {
     let momento = momento().await;
     let client = Client::new(&momento);
     let mut subscriber = client.subscribe().await;
@@ -40,7 +40,7 @@ async fn blocking_cuts_what_is_open_and_keeps_out_what_is_new() {
 }
 
 #[tokio::test]
-async fn cut_connections_come_back_at_once() {
+async fn clients_reconnect_after_cut() {
     let momento = momento().await;
     let client = Client::new(&momento);
     let mut subscriber = client.subscribe().await;
@@ -50,7 +50,7 @@ async fn cut_connections_come_back_at_once() {
 }
 
 #[tokio::test]
-async fn shutting_down_ends_streams_and_calls_held_up_and_frees_the_port() {
+async fn shutdown_ends_streams_and_hanging_calls_and_frees_port() {
     let momento = momento().await;
     let addr = momento.addr();
     let client = Client::new(&momento);
@@ -62,20 +62,20 @@ async fn shutting_down_ends_streams_and_calls_held_up_and_frees_the_port() {
     within(hang.wait_for_hits(1)).await;
 
     within(momento.shutdown()).await;
-    assert_eq!(subscriber.end().await.map(|status| status.code()), None, "the stream ends, it does not fail");
+    assert_eq!(subscriber.end().await.map(|status| status.code()), None, "the stream ends without an error");
     assert_eq!(within(held_up).await.unwrap(), Some(Code::Unavailable));
     assert!(TcpStream::connect(addr).await.is_err());
     TcpListener::bind(addr).await.expect("the port is free again");
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_cannot_keep_the_server() {
-    let deadline = Duration::from_millis(100);
-    let momento = MomentoLocal::builder().cache(CACHE).drain(deadline).start().await.unwrap();
+async fn shuts_down_despite_client_that_does_not_read() {
+    let timeout = Duration::from_millis(100);
+    let momento = MomentoLocal::builder().cache(CACHE).drain(timeout).start().await.unwrap();
     let client = Client::new(&momento);
     let _stalled = client.subscribe().await;
     within(momento.wait_for_subscribers(CACHE, TOPIC, 1)).await;
-    // More than the windows of HTTP/2 hold, so that the end of the stream cannot be sent either.
+    // More than the windows of HTTP/2 hold: the server cannot send the end of the stream either.
     for _ in 0..500 {
         momento.publish(CACHE, TOPIC, "x".repeat(4_000)).unwrap();
     }
@@ -85,14 +85,14 @@ async fn a_client_that_does_not_read_cannot_keep_the_server() {
 }
 
 #[tokio::test]
-async fn dropping_it_stops_it() {
+async fn drop_stops_server() {
     let momento = momento().await;
     let addr = momento.addr();
     let mut subscriber = Client::new(&momento).subscribe().await;
     drop(momento);
     subscriber.end().await;
     within(async {
-        // The task that holds the listener is dropped soon, but not by the time that `drop` returns.
+        // The runtime drops the task with the listener soon after `drop` returns.
         while TcpListener::bind(addr).await.is_err() {
             tokio::task::yield_now().await;
         }
@@ -101,7 +101,7 @@ async fn dropping_it_stops_it() {
 }
 
 #[tokio::test]
-async fn it_runs_until_it_is_told_to_stop() {
+async fn runs_until_future_completes() {
     let momento = momento().await;
     let addr = momento.addr();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -115,7 +115,7 @@ async fn it_runs_until_it_is_told_to_stop() {
 }
 
 #[tokio::test]
-async fn a_server_started_anew_is_not_mistaken_for_the_one_before() {
+async fn restarted_server_begins_greater_page() {
     let first = momento().await;
     let addr = first.addr();
     let before = first.publish(CACHE, TOPIC, "before").unwrap();

@@ -1,7 +1,7 @@
-//! Local Momento as its users see it: through the official stubs, the official Rust SDK, the admin port,
-//! and the binary. Nothing here sleeps to wait; whatever is waited for is an event, within [`within`].
+//! Tests of local Momento from outside: through the official stubs, the official Rust SDK, the admin port and the
+//! binary. They wait for events, with [`within`](support::within), and never sleep.
 
-// Says to the lints what cargo knows: helpers in here are test code as well.
+// Tells the lints that helpers in here are test code as well.
 #![cfg(test)]
 
 mod admin;

@@ -47,7 +47,7 @@ async fn publish_error(topics: &TopicClient, cache: &str, message: &str) -> Mome
 }
 
 #[tokio::test]
-async fn caches_and_topics_work_as_on_the_service() {
+async fn sdk_uses_caches_and_topics() {
     let momento = MomentoLocal::start().await.unwrap();
     let (caches, topics) = (caches(&momento), topics(&momento, "key"));
     assert_eq!(within(caches.create_cache(CACHE)).await.unwrap(), CreateCacheResponse::Created);
@@ -69,7 +69,7 @@ async fn caches_and_topics_work_as_on_the_service() {
 }
 
 #[tokio::test]
-async fn errors_are_the_ones_that_the_sdk_knows() {
+async fn sdk_maps_errors_to_its_codes() {
     let momento = MomentoLocal::builder().cache(CACHE).api_key("right").start().await.unwrap();
     let wrong = topics(&momento, "wrong");
     assert_eq!(publish_error(&wrong, CACHE, "x").await, MomentoErrorCode::AuthenticationError);
@@ -78,7 +78,7 @@ async fn errors_are_the_ones_that_the_sdk_knows() {
     assert_eq!(publish_error(&topics, "nowhere", "x").await, MomentoErrorCode::CacheNotFoundError);
     let too_large = within(topics.publish(CACHE, TOPIC, "x".repeat(4_097))).await.unwrap_err();
     assert_eq!(too_large.error_code, MomentoErrorCode::LimitExceededError);
-    assert!(too_large.message.contains("size"), "the trailer says which limit: {}", too_large.message);
+    assert!(too_large.message.contains("size"), "the trailer names the limit: {}", too_large.message);
     let empty_topic = within(topics.publish(CACHE, "", "x")).await.unwrap_err();
     assert_eq!(empty_topic.error_code, MomentoErrorCode::InvalidArgumentError);
 
@@ -88,7 +88,7 @@ async fn errors_are_the_ones_that_the_sdk_knows() {
 }
 
 #[tokio::test]
-async fn a_broken_subscription_comes_back_with_what_was_missed() {
+async fn sdk_resumes_broken_subscription() {
     let momento = momento().await;
     let topics = topics(&momento, "key");
     let mut subscription = within(topics.subscribe(CACHE, TOPIC)).await.unwrap();
@@ -98,7 +98,7 @@ async fn a_broken_subscription_comes_back_with_what_was_missed() {
     momento.cut_connections();
     within(momento.wait_for_no_subscribers(CACHE, TOPIC)).await;
     momento.publish(CACHE, TOPIC, "two").unwrap();
-    // The SDK resumes at the number it had last, so that it gets that one again.
+    // The SDK resumes at its last number, so it receives that message again.
     assert_eq!(text(within(subscription.next()).await.unwrap()), (1, "one".to_owned()));
     assert_eq!(text(within(subscription.next()).await.unwrap()), (2, "two".to_owned()));
 }

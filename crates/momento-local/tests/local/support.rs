@@ -1,7 +1,8 @@
-//! Clients made of the official stubs, and waiting that does not hang.
+//! Clients of the official stubs, and waits with a timeout.
 
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use momento_local::MomentoLocal;
 use momento_protos::cache_client::pubsub::pubsub_client::PubsubClient;
 use momento_protos::cache_client::pubsub::subscription_item::Kind;
@@ -9,28 +10,32 @@ use momento_protos::cache_client::pubsub::topic_value;
 use momento_protos::cache_client::pubsub::{
     Discontinuity, PublishRequest, SubscriptionItem, SubscriptionRequest, TopicItem, TopicValue,
 };
+use momento_protos::common::Empty;
 use momento_protos::control_client::scs_control_client::ScsControlClient;
+use tonic::client::Grpc;
+use tonic::codec::Codec;
 use tonic::metadata::AsciiMetadataKey;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
+use tonic_prost::ProstCodec;
 
 pub(crate) const CACHE: &str = "cache";
 pub(crate) const TOPIC: &str = "topic";
 
-/// Long enough for a busy machine; only a test that fails waits for it.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Long enough for a busy machine. Only a failing test waits this long.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Awaits something that must happen.
-pub(crate) async fn within<F: Future>(what: F) -> F::Output {
-    tokio::time::timeout(PATIENCE, what).await.expect("it should have happened long ago")
+/// Waits for `future`, and panics after a timeout.
+pub(crate) async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(TIMEOUT, future).await.expect("no timeout")
 }
 
-/// A server with one cache.
+/// Starts a server with one cache.
 pub(crate) async fn momento() -> MomentoLocal {
     MomentoLocal::builder().cache(CACHE).start().await.unwrap()
 }
 
-/// A client with a connection of its own.
+/// A client with its own connection.
 #[derive(Clone)]
 pub(crate) struct Client {
     pub(crate) channel: Channel,
@@ -80,7 +85,19 @@ impl Client {
         self.publish_to(CACHE, TOPIC, topic_value::Kind::Text(text.to_owned())).await
     }
 
-    /// The code that a publish fails with.
+    /// Calls a method by its path, for which there may be no stub, and returns its error.
+    pub(crate) async fn call<M>(&self, path: &'static str, message: M) -> Option<Status>
+    where
+        M: Send + Sync + 'static,
+        ProstCodec<M, Empty>: Codec<Encode = M, Decode = Empty>,
+    {
+        let mut grpc = Grpc::new(self.channel.clone());
+        within(grpc.ready()).await.unwrap();
+        let codec = ProstCodec::<M, Empty>::default();
+        within(grpc.unary(self.request(message), PathAndQuery::from_static(path), codec)).await.err()
+    }
+
+    /// Publishes a text, and returns the code of the error.
     pub(crate) async fn publish_code(&self) -> Option<Code> {
         self.publish("message").await.err().map(|status| status.code())
     }
@@ -111,25 +128,25 @@ impl Client {
     }
 }
 
-/// A stream of a subscription.
+/// The stream of a subscription.
 pub(crate) struct Subscriber(pub(crate) Streaming<SubscriptionItem>);
 
-/// A message, as tests like to compare it: its number and its text.
+/// The number and the text of a message, for comparisons.
 pub(crate) type Seen = (u64, String);
 
 impl Subscriber {
-    /// What comes next, heartbeats included; `None` at the end.
+    /// Returns the next item, heartbeats included; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Kind>, Status> {
         let item = within(self.0.message()).await?;
         Ok(item.map(|item| item.kind.expect("every item has a kind")))
     }
 
-    /// The next message or gap.
+    /// Returns the next message or gap.
     pub(crate) async fn next_event(&mut self) -> Kind {
-        // Heartbeats come for ever: it is the whole that must not take for ever.
+        // Heartbeats never end, so the timeout is for the whole loop.
         within(async {
             loop {
-                match self.next().await.unwrap().expect("the stream should go on") {
+                match self.next().await.unwrap().expect("the stream has not ended") {
                     Kind::Heartbeat(_) => {}
                     other => return other,
                 }
@@ -168,7 +185,7 @@ impl Subscriber {
         }
     }
 
-    /// Reads on until the stream ends: `None`, or with an error.
+    /// Reads to the end of the stream, and returns its error if it has one.
     pub(crate) async fn end(&mut self) -> Option<Status> {
         within(async {
             loop {
@@ -187,7 +204,7 @@ pub(crate) fn seen(number: u64, text: &str) -> Seen {
     (number, text.to_owned())
 }
 
-/// The `err` trailer.
+/// Returns the trailer `err`.
 pub(crate) fn err(status: &Status) -> Option<&str> {
     status.metadata().get("err").and_then(|value| value.to_str().ok())
 }

@@ -1,4 +1,4 @@
-//! Publishing and subscribing through the official stubs.
+//! Publish and subscribe through the official stubs.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,12 +9,14 @@ use momento_protos::cache_client::pubsub::pubsub_client::PubsubClient;
 use momento_protos::cache_client::pubsub::subscription_item::Kind;
 use momento_protos::cache_client::pubsub::topic_value;
 use momento_protos::cache_client::pubsub::{Discontinuity, Heartbeat, PublishRequest, TopicValue};
+use momento_protos::common::Empty;
+use momento_protos::control_client::{CreateCacheRequest, CreateSigningKeyRequest};
 use tonic::Code;
 
 use crate::support::{CACHE, Client, Subscriber, TOPIC, err, momento, seen, within};
 
 #[tokio::test]
-async fn messages_arrive_in_order_numbered_from_one() {
+async fn subscriber_receives_messages_numbered_from_one() {
     let momento = momento().await;
     let client = Client::new(&momento);
     let mut subscriber = client.subscribe().await;
@@ -33,20 +35,20 @@ async fn messages_arrive_in_order_numbered_from_one() {
 }
 
 #[tokio::test]
-async fn the_publisher_is_named_by_the_id_in_its_token() {
+async fn publisher_id_is_token_id() {
     let momento = momento().await;
     // {"alg":"none"} and {"token_id":"mo-the-squirrel"}
     let token = "eyJhbGciOiJub25lIn0.eyJ0b2tlbl9pZCI6Im1vLXRoZS1zcXVpcnJlbCJ9.c2ln";
     let named = Client::new(&momento).with("authorization", token);
     let mut subscriber = named.subscribe().await;
     named.publish("named").await.unwrap();
-    Client::new(&momento).publish("nameless").await.unwrap();
+    Client::new(&momento).publish("unnamed").await.unwrap();
     assert_eq!(subscriber.item().await.publisher_id, "mo-the-squirrel");
     assert_eq!(subscriber.item().await.publisher_id, "");
 }
 
 #[tokio::test]
-async fn a_subscription_begins_with_a_heartbeat_and_more_follow() {
+async fn subscription_begins_with_heartbeat() {
     let momento = MomentoLocal::builder()
         .cache(CACHE)
         .heartbeat_interval(Duration::from_millis(10))
@@ -54,7 +56,7 @@ async fn a_subscription_begins_with_a_heartbeat_and_more_follow() {
         .await
         .unwrap();
     momento.publish(CACHE, TOPIC, "held").unwrap();
-    // Even where there is something to replay, the heartbeat comes first.
+    // The heartbeat comes before replayed messages.
     let mut subscriber = Client::new(&momento).resume_at(1, 0).await;
     let heartbeat = Some(Kind::Heartbeat(Heartbeat {}));
     assert_eq!(subscriber.next().await.unwrap(), heartbeat);
@@ -65,7 +67,7 @@ async fn a_subscription_begins_with_a_heartbeat_and_more_follow() {
 }
 
 #[tokio::test]
-async fn a_new_subscriber_gets_only_what_is_new() {
+async fn new_subscriber_receives_only_new_messages() {
     let momento = momento().await;
     momento.publish(CACHE, TOPIC, "old").unwrap();
     let mut subscriber = Client::new(&momento).subscribe().await;
@@ -74,7 +76,7 @@ async fn a_new_subscriber_gets_only_what_is_new() {
 }
 
 #[tokio::test]
-async fn resuming_replays_what_is_held_and_goes_on_live() {
+async fn resume_replays_history_and_continues_live() {
     let momento = momento().await;
     for text in ["one", "two", "three"] {
         momento.publish(CACHE, TOPIC, text).unwrap();
@@ -87,7 +89,7 @@ async fn resuming_replays_what_is_held_and_goes_on_live() {
 }
 
 #[tokio::test]
-async fn resuming_where_the_history_is_gone_tells_what_is_lost() {
+async fn resume_before_history_receives_discontinuity() {
     let momento = MomentoLocal::builder().cache(CACHE).history(2).start().await.unwrap();
     for text in ["one", "two", "three", "four"] {
         momento.publish(CACHE, TOPIC, text).unwrap();
@@ -100,7 +102,7 @@ async fn resuming_where_the_history_is_gone_tells_what_is_lost() {
 }
 
 #[tokio::test]
-async fn a_reset_topic_begins_a_page_for_those_subscribed_and_those_that_resume() {
+async fn reset_begins_page_for_open_and_resumed_subscriptions() {
     let momento = momento().await;
     let client = Client::new(&momento);
     let mut subscriber = client.subscribe().await;
@@ -121,11 +123,11 @@ async fn a_reset_topic_begins_a_page_for_those_subscribed_and_those_that_resume(
 }
 
 #[tokio::test]
-async fn a_slow_subscriber_is_told_what_it_missed_and_nobody_waits_for_it() {
+async fn slow_subscriber_receives_discontinuity_for_lost_messages() {
     const MESSAGES: u64 = 2_000;
     let momento = MomentoLocal::builder().cache(CACHE).history(0).subscriber_lag(10).start().await.unwrap();
     let mut slow = Client::new(&momento).subscribe().await;
-    // It reads nothing until all is published; what the connection's buffers do not hold is lost.
+    // It does not read until all messages are published. It loses those that the connection's buffers cannot hold.
     let text = "x".repeat(4_000);
     for _ in 0..MESSAGES {
         momento.publish(CACHE, TOPIC, text.as_str()).unwrap();
@@ -147,12 +149,12 @@ async fn a_slow_subscriber_is_told_what_it_missed_and_nobody_waits_for_it() {
             Kind::Heartbeat(_) => {}
         }
     }
-    assert!(missed > 0, "the buffers cannot have held 8 MB");
+    assert!(missed > 0, "the buffers cannot hold 8 MB");
     assert_eq!(received + missed, MESSAGES);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_hundred_subscribers_see_the_same_order_of_many_publishers() {
+async fn two_hundred_subscribers_receive_same_order() {
     const SUBSCRIBERS: usize = 200;
     const PUBLISHERS: usize = 10;
     const EACH: usize = 20;
@@ -177,7 +179,7 @@ async fn two_hundred_subscribers_see_the_same_order_of_many_publishers() {
     let numbers: Vec<_> = all[0].iter().map(|(number, _)| *number).collect();
     assert_eq!(numbers, (1..=200).collect::<Vec<u64>>());
     let texts: BTreeSet<_> = all[0].iter().map(|(_, text)| text).collect();
-    assert_eq!(texts.len(), PUBLISHERS * EACH, "nothing twice");
+    assert_eq!(texts.len(), PUBLISHERS * EACH, "no message twice");
     assert!(all.iter().all(|messages| *messages == all[0]), "the same order for all");
 
     drop(subscribers);
@@ -185,7 +187,7 @@ async fn two_hundred_subscribers_see_the_same_order_of_many_publishers() {
 }
 
 #[tokio::test]
-async fn topics_and_caches_do_not_mix() {
+async fn subscriber_receives_only_its_topic() {
     let momento = MomentoLocal::builder().cache(CACHE).cache("other").start().await.unwrap();
     let mut subscriber = Client::new(&momento).subscribe().await;
     momento.publish(CACHE, "another topic", "no").unwrap();
@@ -195,7 +197,7 @@ async fn topics_and_caches_do_not_mix() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_published_is_refused_as_the_service_refuses_it() {
+async fn rejects_invalid_publish_with_code_of_service() {
     let momento = MomentoLocal::builder().cache(CACHE).max_message_bytes(8).start().await.unwrap();
     let client = Client::new(&momento);
     let text = |text: &str| topic_value::Kind::Text(text.to_owned());
@@ -212,7 +214,12 @@ async fn what_cannot_be_published_is_refused_as_the_service_refuses_it() {
     assert_eq!(missing.code(), Code::NotFound);
 
     assert_eq!(client.publish("12345678").await.map_err(|status| status.code()), Ok(()));
-    for kind in [text("123456789"), topic_value::Kind::Binary(vec![0; 9]), text(&"x".repeat(1 << 20))] {
+    for kind in [
+        text("123456789"),
+        topic_value::Kind::Binary(vec![0; 9]),
+        text(&"x".repeat(1 << 20)),
+        text(&"x".repeat(5 << 20)),
+    ] {
         let too_large = client.publish_to(CACHE, TOPIC, kind).await.unwrap_err();
         assert_eq!(too_large.code(), Code::ResourceExhausted);
         assert_eq!(err(&too_large), Some("request_size_limit_exceeded"));
@@ -221,14 +228,14 @@ async fn what_cannot_be_published_is_refused_as_the_service_refuses_it() {
     let mut pubsub = PubsubClient::new(client.channel.clone());
     for value in [None, Some(TopicValue { kind: None })] {
         let message = PublishRequest { cache_name: CACHE.to_owned(), topic: TOPIC.to_owned(), value };
-        let refused = within(pubsub.publish(message)).await.unwrap_err();
-        assert_eq!(refused.code(), Code::InvalidArgument);
+        let error = within(pubsub.publish(message)).await.unwrap_err();
+        assert_eq!(error.code(), Code::InvalidArgument);
     }
     assert_eq!(momento.published(CACHE, TOPIC).len(), 1);
 }
 
 #[tokio::test]
-async fn the_cache_may_be_named_in_the_metadata_alone() {
+async fn reads_cache_name_from_metadata() {
     let momento = momento().await;
     let client = Client::new(&momento).with("cache", CACHE);
     client.publish_to("", TOPIC, topic_value::Kind::Text("x".to_owned())).await.unwrap();
@@ -236,7 +243,33 @@ async fn the_cache_may_be_named_in_the_metadata_alone() {
 }
 
 #[tokio::test]
-async fn only_the_right_key_is_let_in() {
+async fn sends_err_trailer_for_undecodable_request() {
+    let momento = MomentoLocal::builder().cache(CACHE).api_key("right").start().await.unwrap();
+    let large = || topic_value::Kind::Text("x".repeat(5 << 20));
+    let status = Client::new(&momento).publish_to(CACHE, TOPIC, large()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated, "the key comes first");
+
+    let client = Client::new(&momento).with("authorization", "right");
+    let status = client.publish_to(CACHE, TOPIC, large()).await.unwrap_err();
+    assert_eq!((status.code(), err(&status)), (Code::ResourceExhausted, Some("request_size_limit_exceeded")));
+    assert!(status.message().contains("request limit"), "{}", status.message());
+
+    let mut control = client.control();
+    let request = client.request(CreateCacheRequest { cache_name: "x".repeat(5 << 20) });
+    let status = within(control.create_cache(request)).await.unwrap_err();
+    assert_eq!((status.code(), err(&status)), (Code::ResourceExhausted, Some("request_size_limit_exceeded")));
+
+    // In the request of a publish, field 1 is a string and not a number.
+    let malformed = CreateSigningKeyRequest { ttl_minutes: 1 };
+    let status = client.call("/cache_client.pubsub.Pubsub/Publish", malformed).await.unwrap();
+    assert_eq!((status.code(), err(&status)), (Code::Internal, Some("momento_general_err")));
+    let client = client.with("grpc-encoding", "gzip");
+    let status = client.call("/cache_client.pubsub.Pubsub/Publish", Empty {}).await.unwrap();
+    assert_eq!((status.code(), err(&status)), (Code::Unimplemented, Some("momento_general_err")));
+}
+
+#[tokio::test]
+async fn accepts_only_configured_key() {
     let momento = MomentoLocal::builder().cache(CACHE).api_key("right").start().await.unwrap();
     let client = Client::new(&momento);
     assert_eq!(client.publish_code().await, Some(Code::Unauthenticated));
@@ -244,7 +277,7 @@ async fn only_the_right_key_is_let_in() {
         client.clone().with("authorization", "wrong").publish_code().await,
         Some(Code::Unauthenticated)
     );
-    let refused = client.subscribe_to(CACHE, TOPIC, (0, 0)).await.err().unwrap();
-    assert_eq!(refused.code(), Code::Unauthenticated);
+    let error = client.subscribe_to(CACHE, TOPIC, (0, 0)).await.err().unwrap();
+    assert_eq!(error.code(), Code::Unauthenticated);
     assert_eq!(client.with("authorization", "right").publish_code().await, None);
 }

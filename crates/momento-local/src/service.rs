@@ -1,0 +1,95 @@
+//! Serves gRPC calls: checks the key, applies the faults that the metadata asks for, and finds the method.
+//!
+//! All methods pass through here, also those that local Momento does not serve. The generated servers of
+//! `momento-protos` are not used: they decode the message before they look at the metadata, and they answer
+//! for unknown methods and oversized messages on their own, without the `err` trailer.
+
+use std::sync::Arc;
+
+use futures_util::Stream;
+use futures_util::stream;
+use hyper::body::Incoming;
+use tonic::body::Body;
+use tonic::codec::{Codec, EncodeBody, SingleMessageCompressionOverride, Streaming};
+use tonic::metadata::GRPC_CONTENT_TYPE;
+use tonic::{Code, Status};
+use tonic_prost::ProstCodec;
+
+use crate::call::Shared;
+use crate::rpc::Rpc;
+use crate::{control, pubsub, status};
+
+/// What a request may have in addition to its message: names, and the overhead of protobuf.
+const REQUEST_OVERHEAD_BYTES: usize = 64 * 1_024;
+
+/// A message that is slightly too large is decoded, so that faults can match its cache and topic.
+const MIN_DECODED_BYTES: usize = 4 * 1_024 * 1_024;
+
+/// Serves one call. In gRPC, an error is a response as well.
+pub(crate) async fn serve(shared: Arc<Shared>, request: http::Request<Incoming>) -> http::Response<Body> {
+    dispatch(&shared, request).await.unwrap_or_else(Status::into_http)
+}
+
+async fn dispatch(
+    shared: &Arc<Shared>,
+    request: http::Request<Incoming>,
+) -> Result<http::Response<Body>, Status> {
+    let (head, body) = request.into_parts();
+    let admitted = shared.admit(&head).await?;
+    let body = RequestBody { body, limit: decode_limit(shared.max_message_bytes) };
+    match admitted.rpc {
+        Some(Rpc::Publish) => Ok(unary(pubsub::publish(admitted, body.decode().await?).await?)),
+        Some(Rpc::Subscribe) => Ok(streaming(pubsub::subscribe(admitted, body.decode().await?).await?)),
+        Some(Rpc::CreateCache) => Ok(unary(control::create_cache(admitted, body.decode().await?).await?)),
+        Some(Rpc::DeleteCache) => Ok(unary(control::delete_cache(admitted, body.decode().await?).await?)),
+        Some(Rpc::ListCaches) => Ok(unary(control::list_caches(admitted, body.decode().await?).await?)),
+        Some(Rpc::FlushCache) => Ok(unary(control::flush_cache(admitted, body.decode().await?).await?)),
+        Some(Rpc::Ping) => Ok(unary(control::ping(admitted, body.decode().await?).await?)),
+        None => {
+            admitted.start("", "").await?;
+            Err(status::error(Code::Unimplemented, "local Momento does not serve this method"))
+        }
+    }
+}
+
+fn decode_limit(max_message_bytes: usize) -> usize {
+    MIN_DECODED_BYTES.max(max_message_bytes.saturating_add(REQUEST_OVERHEAD_BYTES))
+}
+
+struct RequestBody {
+    body: Incoming,
+    limit: usize,
+}
+
+impl RequestBody {
+    async fn decode<M>(self) -> Result<M, Status>
+    where
+        ProstCodec<M, M>: Codec<Encode = M, Decode = M>,
+    {
+        let decoder = ProstCodec::<M, M>::default().decoder();
+        let mut messages = Streaming::new_request(decoder, self.body, None, Some(self.limit));
+        let message = messages.message().await.map_err(|error| status::undecodable(&error))?;
+        message.ok_or_else(|| status::error(Code::Internal, "the request has no message"))
+    }
+}
+
+fn unary<M>(message: M) -> http::Response<Body>
+where
+    M: Send + 'static,
+    ProstCodec<M, M>: Codec<Encode = M, Decode = M>,
+{
+    streaming(stream::iter([Ok(message)]))
+}
+
+fn streaming<M>(messages: impl Stream<Item = Result<M, Status>> + Send + 'static) -> http::Response<Body>
+where
+    M: Send + 'static,
+    ProstCodec<M, M>: Codec<Encode = M, Decode = M>,
+{
+    let encoder = ProstCodec::<M, M>::default().encoder();
+    let body =
+        EncodeBody::new_server(encoder, messages, None, SingleMessageCompressionOverride::default(), None);
+    let mut response = http::Response::new(Body::new(body));
+    response.headers_mut().insert(http::header::CONTENT_TYPE, GRPC_CONTENT_TYPE);
+    response
+}
