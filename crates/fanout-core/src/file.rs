@@ -31,7 +31,7 @@ use crate::destination::{AwsDestination, aws};
 use crate::names::CacheName;
 use crate::route::pattern::ParseError;
 use crate::route::{
-    Destination, FIELDS, Inbound, Outbound, Pattern, Route, RouteError, Routes, Template, To, Topics, Way,
+    Destination, Edge, FIELDS, Inbound, Outbound, Pattern, Route, RouteError, Routes, Template, To, Topics,
 };
 use crate::spanned::{self, Fault, Given, Span};
 use crate::transform::{self, Stage, Transforms};
@@ -447,48 +447,37 @@ impl Reader<'_> {
         }
     }
 
-    /// Notes what is wrong with routes that are right one by one.
+    /// Notes an error between routes that are valid one by one.
+    #[expect(clippy::indexing_slicing, reason = "an error has indices of these routes and destinations")]
     fn together(&mut self, error: &RouteError, routes: &[Route], places: &[Places]) {
-        let span =
-            |way: &Way| places.get(way.route).and_then(|place| place.destinations.get(way.destination));
-        let named = |way: &Way| {
-            let route = routes.get(way.route)?;
-            Some((route.inbound(), route.destinations().get(way.destination)?))
-        };
         match error {
             RouteError::Ambiguous { first, second } => {
-                let topics =
-                    [first, second].map(|place| routes.get(*place).map(|route| &route.inbound().topics));
-                let topics = match topics {
-                    [Some(Topics::Like(one)), Some(Topics::Like(other))] if one.shape() != other.shape() => {
+                let topics = match [first, second].map(|index| &routes[*index].inbound().topics) {
+                    [Topics::Like(one), Topics::Like(other)] if one.shape() != other.shape() => {
                         let common = one.shape().common(other.shape()).unwrap_or_default();
-                        format!("some of the same topics, as \"{common}\"")
+                        format!("some of the same topics, such as \"{common}\"")
                     }
                     _ => "the same topics".to_owned(),
                 };
-                let (Some(first), Some(second)) = (places.get(*first), places.get(*second)) else { return };
                 let message = format!(
-                    "the route at line {} is for {topics}, and neither is closer: give one of them a cache of its \
-                     own, or more text around its captures",
-                    self.line(&first.route)
+                    "the route at line {} is for {topics}, and neither is more specific: give one of them a \
+                     cache, or more text around its captures",
+                    self.line(&places[*first].route)
                 );
-                self.note(second.route.clone(), message);
+                self.note(places[*second].route.clone(), message);
             }
-            RouteError::Round(ways) => {
-                let Some(place) = ways.first().and_then(span) else { return };
-                let mut round: Vec<_> =
-                    ways.iter().filter_map(named).map(|(_, to)| format!("\"{}\"", to.to)).collect();
-                let from = ways.first().and_then(named).map(|(from, _)| from.to_string());
-                round.insert(0, format!("\"{}\"", from.unwrap_or_default()));
+            RouteError::Cycle(edges) => {
+                let Edge { route, destination } = edges[0];
+                let path = edges.iter().map(|edge| &routes[edge.route].destinations()[edge.destination].to);
+                let path: Vec<_> = path.map(|to| format!("\"{to}\"")).collect();
                 let message = format!(
-                    "the route would feed itself for ever: {}, which is for the route at line {} again; name a \
+                    "the route feeds itself: \"{}\" -> {}, which the route at line {} takes again; name a \
                      topic that leads elsewhere",
-                    round.join(" -> "),
-                    ways.first()
-                        .and_then(|way| places.get(way.route))
-                        .map_or(0, |place| self.line(&place.route))
+                    routes[route].inbound(),
+                    path.join(" -> "),
+                    self.line(&places[route].route)
                 );
-                self.note(place.clone(), message);
+                self.note(places[route].destinations[destination].clone(), message);
             }
         }
     }
@@ -761,7 +750,7 @@ destinations = ["c"]
             "[[routes]]\ntopic = '{a}-x'\ndestinations = ['z']\n[[routes]]\ntopic = 'y-{b}'\ndestinations = ['z']",
         );
         assert!(
-            told.starts_with("4:1: the route at line 1 is for some of the same topics, as \"y-x\", and"),
+            told.starts_with("4:1: the route at line 1 is for some of the same topics, such as \"y-x\", and"),
             "{told}"
         );
         let told = error(
@@ -769,7 +758,7 @@ destinations = ["c"]
         );
         assert_eq!(
             told,
-            "3:17: the route would feed itself for ever: \"a\" -> \"b\" -> \"a\", which is for the route at line 1 again; name a topic that leads elsewhere"
+            "3:17: the route feeds itself: \"a\" -> \"b\" -> \"a\", which the route at line 1 takes again; name a topic that leads elsewhere"
         );
     }
 

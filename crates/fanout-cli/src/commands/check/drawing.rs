@@ -3,7 +3,7 @@
 //! A topic is there once, however many routes lead to it or from it, and so is a transform that is done once
 //! for several destinations. Names are somebody's text: whatever is in them, it stays text.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use fanout_core::transform::{OnFailure, Tree};
@@ -33,7 +33,7 @@ enum Kind {
 }
 
 /// From one node to another, by their places.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Link {
     from: usize,
     to: usize,
@@ -71,8 +71,9 @@ impl Drawing {
                 .collect();
             drawing.tree(outlined.route.tree(), (from, OnFailure::Fail), &to);
         }
+        let mut seen = HashSet::new();
         for outlined in &outline.outlined {
-            drawing.chained(outline, outlined, &mut topics);
+            drawing.chained(outline, outlined, &mut topics, &mut seen);
         }
         drawing
     }
@@ -134,7 +135,13 @@ impl Drawing {
     }
 
     /// Links destinations to the routes that events take next, where these have other names.
-    fn chained(&mut self, outline: &Outline<'_>, outlined: &Outlined<'_>, topics: &mut HashMap<Name, usize>) {
+    fn chained(
+        &mut self,
+        outline: &Outline<'_>,
+        outlined: &Outlined<'_>,
+        topics: &mut HashMap<Name, usize>,
+        seen: &mut HashSet<Link>,
+    ) {
         let inbound = outlined.route.inbound();
         for way in outlined.ways.iter().filter(|way| way.destination.to.topic().is_some()) {
             let from =
@@ -143,7 +150,7 @@ impl Drawing {
                 let Some(next) = outline.routes.all().get(*next) else { continue };
                 let to = self.topic(topics, (cache_of(next.inbound()), next.inbound().to_string()));
                 let link = Link { from, to, kind: LinkKind::Same };
-                if from != to && !self.links.contains(&link) {
+                if from != to && seen.insert(link) {
                     self.links.push(link);
                 }
             }

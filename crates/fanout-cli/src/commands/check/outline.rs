@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use fanout_core::names::CacheName;
-use fanout_core::route::{Destination, Inbound, Route, Routes, Template, Topics, Way};
+use fanout_core::route::{Destination, Edge, Inbound, Route, Routes, Template, Topics};
 use fanout_core::spanned::{self, Given};
 use fanout_core::transform::{Stage, Tree};
 
@@ -16,7 +16,7 @@ const MOST_NAMED: usize = 5;
 #[derive(Debug)]
 pub(super) struct Outline<'r> {
     pub(super) routes: &'r Routes,
-    /// In the order in which they are tried.
+    /// The most specific first.
     pub(super) outlined: Vec<Outlined<'r>>,
     /// The line of each, by its place in the file.
     lines: Vec<usize>,
@@ -38,9 +38,9 @@ pub(super) struct Outlined<'r> {
 pub(super) struct WayOut<'r> {
     pub(super) destination: &'r Destination,
     pub(super) steps: Vec<StepOut<'r>>,
-    /// The places of the routes that events may take next.
+    /// The indices of the routes that events can take next.
     pub(super) next: Vec<usize>,
-    /// The places of those that they must not take: these events are refused.
+    /// The indices of the routes from which events would come back. The function rejects these events.
     pub(super) refused: Vec<usize>,
 }
 
@@ -59,9 +59,9 @@ impl<'r> Outline<'r> {
     pub(super) fn new(text: &str, routes: &'r Routes) -> Self {
         let lines = lines(text);
         let line = |place: usize| lines.get(place).copied().unwrap_or_default();
-        let outlined = routes.tried().into_iter().filter_map(|place| {
-            let route = routes.all().get(place)?;
-            Some(Outlined { place, line: line(place), route, ways: ways(routes, place, route) })
+        let outlined = routes.order().iter().filter_map(|place| {
+            let route = routes.all().get(*place)?;
+            Some(Outlined { place: *place, line: line(*place), route, ways: ways(routes, *place, route) })
         });
         Self { routes, outlined: outlined.collect(), lines }
     }
@@ -179,8 +179,8 @@ fn ways<'r>(routes: &Routes, place: usize, route: &'r Route) -> Vec<WayOut<'r>> 
     let ways = destinations.map(|(number, (destination, nodes))| {
         let step = |(stage, node)| StepOut { stage, node, is_shared: !seen.insert(node) };
         let steps = destination.chain.iter().zip(nodes).map(step).collect();
-        let way = Way { route: place, destination: number };
-        WayOut { destination, steps, next: routes.next(way), refused: routes.refused(way) }
+        let edge = Edge { route: place, destination: number };
+        WayOut { destination, steps, next: routes.next(edge), refused: routes.refused(edge) }
     });
     ways.collect()
 }
@@ -238,7 +238,7 @@ cache = 'c'
 destinations = ['x-{token_id}']";
 
     #[test]
-    fn routes_have_their_lines_in_the_order_in_which_they_are_tried() {
+    fn orders_lines_of_routes_from_most_to_least_specific() {
         assert_eq!(
             outlined(TEXT, |outline| outline.outlined.iter().map(|one| one.line).collect::<Vec<_>>()),
             [7, 2]
