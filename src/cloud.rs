@@ -1,31 +1,33 @@
 //! What Amazon Web Services give to a function, where the build has them in it: the one place that knows
 //! whether it does.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{
-    Config, ConfigError, ConfigErrors, KeySecret, MomentoConfig, RoutesConfig, SecretsConfig, SigningConfig,
-    SigningSecretConfig, Source, Sourced, from_parameter,
+    Config, ConfigError, ConfigErrors, MomentoConfig, RoutesConfig, SecretsConfig, SigningConfig, Source,
+    Sourced, from_parameter, signing_secret,
 };
 use crate::publisher::Keys;
-use crate::secrets::rotating::{Beside, Keeper};
-use crate::secrets::{self, Kept, Policy, Rotating, SecretError, SecretStore, Versioned, Wanted};
+use crate::secrets::{Refresh, Rotating, SecretSetting, fetch_all};
+use crate::webhook::Signing;
 use fanout_aws::Cloud;
 use fanout_core::clock::SystemClock;
 use fanout_core::reason::with_sources;
 use fanout_core::route::{Route, Routes};
-use fanout_core::secret_store::SecretName;
+use fanout_core::secret_store::{SecretError, SecretName, SecretText, StoredSecret, Versioned};
 use fanout_core::transform::translate::TranslateSettings;
 use fanout_core::transform::{Settings as _, Transforms};
+use fanout_momento::Credentials;
 
 /// The settings of a function with everything that had to be fetched.
 #[derive(Debug)]
 pub struct Complete {
-    /// How Momento is reached.
+    /// The credentials of Momento.
     pub keys: Rotating<Keys>,
-    /// How a request proves to be genuine.
-    pub signing: SigningConfig,
+    /// The signing secrets.
+    pub signing: Signing,
     /// Where events go.
     pub routes: Routes,
     /// The URL of the queue for dead letters, where there is one.
@@ -90,60 +92,61 @@ async fn fetch_routes(
 
 async fn fetch_secrets(
     cloud: &Cloud,
-    momento: Sourced<MomentoConfig, KeySecret>,
-    signing: Sourced<SigningConfig, SigningSecretConfig>,
-    config: SecretsConfig,
-) -> Result<(Rotating<Keys>, SigningConfig), ConfigErrors> {
-    let fetched = Fetched::fetch(Arc::new(cloud.clone()), &momento, &signing, config).await;
-    let keys = match momento {
-        Sourced::Given(current) => Ok(Rotating::fixed(Versioned { current, previous: None })),
-        Sourced::Secret(secret) => fetched.start(secret),
+    momento: MomentoConfig,
+    signing: SigningConfig,
+    secrets: SecretsConfig,
+) -> Result<(Rotating<Keys>, Signing), ConfigErrors> {
+    let ids = [momento.credentials.secret(), signing.secret.secret()];
+    let fetched = Fetched {
+        secrets: fetch_all(cloud, ids.into_iter().flatten().map(|id| &id.name)).await,
+        refresh: Refresh {
+            store: Arc::new(cloud.clone()),
+            clock: Arc::new(SystemClock),
+            max_age: secrets.max_age,
+        },
     };
-    let signing = match signing {
-        Sourced::Given(signing) => Ok(signing),
-        Sourced::Secret(secret) => {
-            let max_age = secret.max_age;
-            fetched.start(secret).map(|secrets| SigningConfig { secrets, max_age })
+    let MomentoConfig { credentials, endpoint } = momento;
+    let keys = match credentials {
+        Sourced::Given(current) => Ok(Rotating::fixed(Versioned { current, previous: None })),
+        Sourced::Secret(id) => {
+            let read = move |key: &SecretText| {
+                Credentials::new(key.reveal(), endpoint.as_ref()).map_err(|error| error.to_string())
+            };
+            let parse = move |secret: &Versioned<SecretText>| secret.try_map(&read);
+            fetched.start(SecretSetting { name: MomentoConfig::SECRET_ID, id, parse: Box::new(parse) })
         }
     };
-    both(keys, signing)
+    let SigningConfig { secret, previous: given, max_age } = signing;
+    let secrets = match secret {
+        Sourced::Given(current) => {
+            Ok(Rotating::fixed([Some(current), given].into_iter().flatten().collect()))
+        }
+        Sourced::Secret(id) => {
+            let parse = move |secret: &Versioned<SecretText>| {
+                let Versioned { current, previous } = secret.try_map(|text| signing_secret(text.reveal()))?;
+                Ok([Some(current), previous, given.clone()].into_iter().flatten().collect())
+            };
+            fetched.start(SecretSetting { name: SigningConfig::SECRET_ID, id, parse: Box::new(parse) })
+        }
+    };
+    let (keys, secrets) = both(keys, secrets)?;
+    Ok((keys, Signing { secrets, max_age }))
 }
 
-/// The secrets that are wanted, each fetched once.
+/// Secrets that were fetched at the start, each once.
 struct Fetched {
-    keeper: Keeper,
-    secrets: Vec<(SecretName, Result<Kept, SecretError>)>,
+    secrets: BTreeMap<SecretName, Result<StoredSecret, SecretError>>,
+    refresh: Refresh,
 }
 
 impl Fetched {
-    async fn fetch(
-        store: Arc<dyn SecretStore>,
-        momento: &Sourced<MomentoConfig, KeySecret>,
-        signing: &Sourced<SigningConfig, SigningSecretConfig>,
-        config: SecretsConfig,
-    ) -> Self {
-        let mut names = Vec::new();
-        if let Sourced::Secret(secret) = momento {
-            names.push(secret.id().name.clone());
-        }
-        if let Sourced::Secret(secret) = signing
-            && !names.contains(&secret.id().name)
-        {
-            names.push(secret.id().name.clone());
-        }
-        let secrets = secrets::fetch(&*store, &names).await;
-        let policy = Policy { max_age: config.max_age, pause: Policy::PAUSE };
-        let keeper = Keeper { store, clock: Arc::new(SystemClock), policy, beside: Beside::default() };
-        Self { keeper, secrets: names.into_iter().zip(secrets).collect() }
-    }
-
-    fn start<W: Wanted>(&self, wanted: W) -> Result<Rotating<W::Value>, ConfigErrors> {
-        let name = &wanted.id().name;
-        let fetched = self.secrets.iter().find(|(fetched, _)| fetched == name);
-        let Some((_, fetched)) = fetched else {
-            return Err(fault(wanted.setting(), format!("{name} was not fetched")));
-        };
-        Rotating::start(Arc::new(wanted), fetched.as_ref(), self.keeper.clone())
+    fn start<T: Send + Sync + 'static>(
+        &self,
+        setting: SecretSetting<T>,
+    ) -> Result<Rotating<T>, ConfigErrors> {
+        let name = setting.name;
+        let fetched = self.secrets.get(&setting.id.name).expect("the secret of every setting is fetched");
+        Rotating::start(setting, fetched.as_ref(), self.refresh.clone()).map_err(|error| fault(name, error))
     }
 }
 

@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fanout_momento::Credentials;
+use futures_util::FutureExt as _;
 use momento::config::grpc_configuration::GrpcConfiguration;
 use momento::config::transport_strategy::TransportStrategy;
 use momento::topics::Configuration;
@@ -11,9 +13,9 @@ use tonic::Code;
 
 use fanout_core::destination::{DeliveryError, Publisher, Topic};
 use fanout_core::reason::Reason;
+use fanout_core::secret_store::Versioned;
 
-use crate::config::MomentoConfig;
-use crate::secrets::{Instead, Rotating, Versioned};
+use crate::secrets::{Refreshed, Rotating};
 
 /// The one shared client of Momento.
 ///
@@ -35,7 +37,7 @@ pub struct MomentoPublisher {
 }
 
 /// How Momento is reached, and how it was before.
-pub type Keys = Versioned<MomentoConfig>;
+pub type Keys = Versioned<Credentials>;
 
 /// Tries in a row that were never answered, until the client is replaced.
 const SILENCE: u32 = 2;
@@ -74,7 +76,7 @@ impl Key {
     fn credentials(&self) -> &CredentialProvider {
         let Versioned { current, previous } = &*self.keys;
         let previous = previous.as_ref().filter(|_| self.is_previous);
-        &previous.unwrap_or(current).credentials
+        previous.unwrap_or(current).provider()
     }
 
     /// The other of the two, where there are two.
@@ -141,18 +143,19 @@ impl MomentoPublisher {
     /// What may do where `refusing` were refused.
     async fn instead_of(&self, refusing: &[Key]) -> Option<Key> {
         let key = refusing.last()?;
-        if let Some(keys) = self.keys.by_now_instead_of(&key.keys) {
-            return Some(Key::current_of(keys));
+        let newer = |refreshed| match refreshed {
+            Refreshed::Changed(keys) => Some(Key::current_of(keys)),
+            Refreshed::Unchanged | Refreshed::Unknown => None,
+        };
+        // Polled once, this starts a fetch. The other key is tried meanwhile: the fetch may take longer than there is time.
+        if let Some(newer) = self.keys.refresh(&key.keys).now_or_never().and_then(newer) {
+            return Some(newer);
         }
-        // What is there is tried while that is being fetched, which may take longer than there is time.
         let other = key.other().filter(|other| !refusing.iter().any(|refusing| refusing.is(other)));
         if other.is_some() {
             return other;
         }
-        match self.keys.instead_of(&key.keys).await {
-            Instead::New(keys) => Some(Key::current_of(keys)),
-            Instead::Nothing | Instead::Unknown => None,
-        }
+        newer(self.keys.refresh(&key.keys).await)
     }
 
     /// Notes that a try with `client` was never answered.

@@ -10,10 +10,9 @@ use momento_webhook::{Event, Millis, SigningSecret, Verified, momento};
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::SigningConfig;
 use crate::request_log::{LogRecord, RequestLog};
 use crate::response::{self, Outcome, Refusal};
-use crate::secrets::{Instead, Rotating};
+use crate::secrets::{Refreshed, Rotating};
 use crate::trace::TraceContext;
 pub use fanout_core::clock::{Clock, SystemClock};
 use fanout_core::dead_letter::{DeadLetters, Letter, NoSuchDestination};
@@ -88,6 +87,15 @@ pub struct Inbound {
     pub time_left: Duration,
 }
 
+/// The signing secrets of the sender, and the maximum age of an event.
+#[derive(Debug)]
+pub struct Signing {
+    /// The secrets that are accepted.
+    pub secrets: Rotating<Vec<SigningSecret>>,
+    /// The maximum age; zero for no limit.
+    pub max_age: Duration,
+}
+
 impl From<Request<Bytes>> for Inbound {
     fn from(request: Request<Bytes>) -> Self {
         Self { request, fault: None, id: None, trace: None, time_left: TIME_TO_ANSWER }
@@ -96,7 +104,7 @@ impl From<Request<Bytes>> for Inbound {
 
 impl<P: Publisher> Webhook<P> {
     /// A function that accepts what `signing` proves, and sends it on by `routes` through `fan_out`.
-    pub fn new(signing: SigningConfig, routes: Routes, fan_out: FanOut<P>, journal: RequestLog) -> Self {
+    pub fn new(signing: Signing, routes: Routes, fan_out: FanOut<P>, journal: RequestLog) -> Self {
         Self {
             secrets: signing.secrets,
             window: Window::new(signing.max_age),
@@ -241,12 +249,12 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
                 Err(SignatureError::Mismatch) => {}
                 verified => return Ok(verified?),
             }
-            // Perhaps the secret has changed. Nobody else waits for what this one waits for.
-            match timeout_at(deadline, self.secrets.instead_of(&secrets)).await {
-                Ok(Instead::New(changed)) => secrets = changed,
-                Ok(Instead::Nothing) => return Err(SignatureError::Mismatch.into()),
+            // The secret may have changed. Other requests do not wait.
+            match timeout_at(deadline, self.secrets.refresh(&secrets)).await {
+                Ok(Refreshed::Changed(changed)) => secrets = changed,
+                Ok(Refreshed::Unchanged) => return Err(SignatureError::Mismatch.into()),
                 // It may be genuine, and then it may be sent again. A forged one gets the same answer.
-                Ok(Instead::Unknown) | Err(_) => return Err(Refusal::SignatureUndecided),
+                Ok(Refreshed::Unknown) | Err(_) => return Err(Refusal::SignatureUndecided),
             }
         }
     }
@@ -413,7 +421,7 @@ pub(crate) mod tests {
     ) -> (Webhook<Arc<FakePublisher>, FixedClock>, Arc<FakePublisher>) {
         let publisher = Arc::new(publisher);
         let secrets = Rotating::fixed(vec![secret()]);
-        let signing = SigningConfig { secrets, max_age: Duration::from_secs(60) };
+        let signing = Signing { secrets, max_age: Duration::from_secs(60) };
         let destination = |topic: &&str| {
             Destination::verbatim(None, &TopicName::new(*topic).unwrap(), stages("['uppercase']"))
         };

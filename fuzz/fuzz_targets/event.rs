@@ -9,15 +9,15 @@ use bytes::Bytes;
 use http::Request;
 use libfuzzer_sys::fuzz_target;
 use momento_webhook::{SigningSecret, momento};
-use topic_fanout::config::{SigningConfig, file};
+use fanout_core::file;
 use fanout_core::destination::{DeliveryError, Publisher, Topic};
 use fanout_core::fan_out::FanOut;
-use topic_fanout::journal::Journal;
+use topic_fanout::request_log::RequestLog;
 use fanout_core::reason::Reason;
 use fanout_core::retry::RetryPolicy;
 use topic_fanout::secrets::Rotating;
 use fanout_core::transform::Transforms;
-use topic_fanout::webhook::Webhook;
+use topic_fanout::webhook::{Signing, Webhook};
 
 struct Fake {
     takes: bool,
@@ -51,9 +51,9 @@ fuzz_target!(|input: &str| {
     let Ok(secret) = SigningSecret::new("secret") else { return };
     let signature = momento::sign(&secret, body.as_bytes());
     let secrets = Rotating::fixed(vec![secret]);
-    let signing = SigningConfig { secrets, max_age: std::time::Duration::ZERO };
+    let signing = Signing { secrets, max_age: std::time::Duration::ZERO };
     let fan_out = FanOut::new(Fake { takes: takes.is_empty() }, RetryPolicy::PUBLISH);
-    let webhook = Webhook::new(signing, routes, fan_out, Journal::Off);
+    let webhook = Webhook::new(signing, routes, fan_out, RequestLog::Off);
     let request = Request::post("/")
         .header(momento::SIGNATURE_HEADER, signature)
         .body(Bytes::copy_from_slice(body.as_bytes()));

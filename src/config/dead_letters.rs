@@ -13,7 +13,7 @@ const QUEUE: &str = "DEAD_LETTER_QUEUE_URL";
 
 impl DeadLettersConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
-        let Some(url) = settings.get(QUEUE)? else { return Ok(Self { queue: None }) };
+        let Some(url) = settings.line(QUEUE)? else { return Ok(Self { queue: None }) };
         let url = url.trim();
         let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or_default();
         // A host, mostly an account, and a name with nothing behind it: by that it is known again.

@@ -17,7 +17,7 @@ pub struct LogConfig {
 impl LogConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
         for name in LEVELS {
-            let Some(value) = settings.get(name)? else { continue };
+            let Some(value) = settings.line(name)? else { continue };
             return match parse(&value) {
                 Some(filter) => Ok(Self { filter: quiet(filter) }),
                 None => settings.fault(

@@ -14,15 +14,18 @@ mod routes;
 mod secrets;
 mod signing;
 
-pub use credentials::{KeySecret, MomentoConfig};
+pub use credentials::MomentoConfig;
 pub use dead_letters::DeadLettersConfig;
 pub use listen::ListenConfig;
 pub use log::LogConfig;
 pub use routes::{RoutesConfig, from_parameter};
-pub use secrets::{SecretId, SecretIdError, SecretsConfig};
-pub use signing::{SigningConfig, SigningSecretConfig};
+pub use secrets::SecretsConfig;
+pub use signing::{SigningConfig, signing_secret};
 
 use fanout_core::transform::Transforms;
+use momento_webhook::visible::{single_line, trim_invisible};
+
+use fanout_core::secret_store::SecretId;
 
 /// Where settings come from: the name of a variable to its value.
 pub trait Source {
@@ -56,11 +59,11 @@ impl<F: Fn(&str) -> Option<String>> Source for F {
 /// All the settings of the function `webhook`.
 #[derive(Debug)]
 pub struct Config {
-    /// How Momento is reached.
-    pub momento: Sourced<MomentoConfig, KeySecret>,
-    /// How a request proves to be genuine.
-    pub signing: Sourced<SigningConfig, SigningSecretConfig>,
-    /// How long secrets are believed that are fetched.
+    /// The API key and endpoint of Momento.
+    pub momento: MomentoConfig,
+    /// The signing secrets.
+    pub signing: SigningConfig,
+    /// The maximum age of secrets that are fetched.
     pub secrets: SecretsConfig,
     /// Where events go.
     pub routes: RoutesConfig,
@@ -72,13 +75,23 @@ pub struct Config {
     pub log: LogConfig,
 }
 
-/// What is given, or what is in a secret that has to be fetched.
+/// A value, or what names the secret that has it.
 #[derive(Clone, Debug)]
 pub enum Sourced<T, S> {
-    /// It is here.
+    /// The value.
     Given(T),
-    /// It is in this secret.
+    /// The secret, which has to be fetched.
     Secret(S),
+}
+
+impl<T, S> Sourced<T, S> {
+    /// Returns what names the secret.
+    pub const fn secret(&self) -> Option<&S> {
+        match self {
+            Self::Given(_) => None,
+            Self::Secret(secret) => Some(secret),
+        }
+    }
 }
 
 impl Config {
@@ -89,8 +102,8 @@ impl Config {
     pub fn read(source: &dyn Source, transforms: &Transforms) -> Result<Self, ConfigErrors> {
         Settings::read(source, |settings| {
             // All of them are read before the first that is missing ends it.
-            let momento = credentials::read(settings);
-            let signing = signing::read(settings);
+            let momento = MomentoConfig::read(settings);
+            let signing = SigningConfig::read(settings);
             let secrets = SecretsConfig::read(settings);
             let routes = RoutesConfig::read(settings, transforms);
             let dead_letters = DeadLettersConfig::read(settings);
@@ -154,12 +167,24 @@ impl<'s> Settings<'s> {
         }
     }
 
-    /// The value of `name`, where it is set. A variable that is set and empty counts as not set: templates
-    /// and compose files pass optional settings on that way.
+    /// Returns the value of `name`, without a byte order mark. An empty variable counts as not set: templates and
+    /// compose files pass optional settings that way.
     fn get(&mut self, name: &str) -> Read<Option<String>> {
         match self.source.get(name) {
-            Ok(value) => Ok(value.filter(|value| !value.is_empty())),
+            Ok(value) => {
+                let value = value.map(|value| value.trim_start_matches('\u{feff}').to_owned());
+                Ok(value.filter(|value| !value.is_empty()))
+            }
             Err(NotUtf8) => self.fault(name, "is not valid UTF-8"),
+        }
+    }
+
+    /// Returns the value of `name`, which is one line, without invisible characters at its ends.
+    fn line(&mut self, name: &str) -> Read<Option<String>> {
+        let Some(value) = self.get(name)? else { return Ok(None) };
+        match single_line(&value) {
+            Ok(line) => Ok(Some(line.to_owned()).filter(|line| !line.is_empty())),
+            Err(error) => self.fault(name, error.to_string()),
         }
     }
 
@@ -167,7 +192,7 @@ impl<'s> Settings<'s> {
     fn parse<T: std::str::FromStr>(&mut self, name: &str, default: T, wanted: &str) -> Read<T> {
         match self.get(name)? {
             None => Ok(default),
-            Some(value) => match value.trim().parse() {
+            Some(value) => match trim_invisible(value.trim()).trim().parse() {
                 Ok(value) => Ok(value),
                 Err(_) => self.fault(name, format!("is not {wanted}")),
             },
@@ -215,7 +240,7 @@ pub(crate) mod tests {
     fn the_least_is_enough() {
         let config = read(&vars(&LEAST)).unwrap();
         assert_eq!(config.listen.port, 8000);
-        assert!(matches!(config.signing, Sourced::Given(signing) if signing.max_age.as_secs() == 60));
+        assert_eq!(config.signing.max_age.as_secs(), 60);
         assert!(matches!(config.routes, RoutesConfig::Routes(_)));
     }
 

@@ -4,6 +4,7 @@ use fanout_core::file;
 use fanout_core::names::{CacheName, TopicName};
 use fanout_core::route::{Destination, Routes};
 use fanout_core::transform::{Stage, Transforms};
+use momento_webhook::visible::{single_line, trim_invisible};
 
 use super::{ConfigError, ConfigErrors, Noted, Read, Settings};
 
@@ -55,9 +56,10 @@ pub fn from_parameter(name: &str, text: &str, transforms: &Transforms) -> Result
 
 fn from_file(settings: &mut Settings<'_>, given: &str, transforms: &Transforms) -> Read<RoutesConfig> {
     if let Some(parameter) = given.strip_prefix("ssm:") {
-        return match parameter {
-            "" => settings.fault(FILE, "names no parameter behind ssm:"),
-            name => Ok(RoutesConfig::Parameter(name.to_owned())),
+        return match single_line(parameter) {
+            Ok("") => settings.fault(FILE, "names no parameter behind ssm:"),
+            Ok(name) => Ok(RoutesConfig::Parameter(name.to_owned())),
+            Err(error) => settings.fault(FILE, error.to_string()),
         };
     }
     // No TOML with a route in it is without, and no usual path has one.
@@ -66,7 +68,7 @@ fn from_file(settings: &mut Settings<'_>, given: &str, transforms: &Transforms) 
         (String::new(), given.to_owned())
     } else {
         // Nobody sees a blank at either end, and no usual path has one there.
-        let path = given.trim();
+        let path = trim_invisible(given.trim());
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) => return settings.fault(FILE, format!("{path}: {error}")),
@@ -134,7 +136,7 @@ fn outbound(settings: &mut Settings<'_>) -> Read<Vec<TopicName>> {
 }
 
 fn chain(settings: &mut Settings<'_>, transforms: &Transforms) -> Read<Vec<Stage>> {
-    let Some(names) = settings.get(TRANSFORM)? else { return Ok(Vec::new()) };
+    let Some(names) = settings.line(TRANSFORM)? else { return Ok(Vec::new()) };
     let mut stages = Vec::new();
     for (place, name) in names.split(',').map(str::trim).enumerate() {
         let number = place + 1;
@@ -261,6 +263,29 @@ mod tests {
         let config = read(&vars(&[&with("ssm:/fanout/routes")[..], &LEAST].concat())).unwrap();
         assert!(matches!(config.routes, RoutesConfig::Parameter(name) if name == "/fanout/routes"));
         assert_eq!(fault(&with("ssm:")).1, "names no parameter behind ssm:");
+    }
+
+    #[test]
+    fn ignores_byte_order_mark_and_invisible_characters_at_ends() {
+        const BOM: &str = "\u{feff}";
+        let with = |file| [("OUTBOUND_TOPIC", ""), ("FANOUT_CONFIG", file)];
+        let text = "\u{feff}[[routes]]\ntopic = 'in'\ndestinations = ['out']";
+        assert_eq!(topics(&with(text)), ["out"]);
+        let wrong = text.replace("'out'", "'in'");
+        assert!(fault(&with(&wrong)).1.starts_with("3:17: "), "a byte order mark has no column");
+        assert!(from_parameter("/p", text, &Transforms::standard()).is_ok());
+        assert_eq!(topics(&with("\u{feff}fanout.toml\u{200b}")), ["topic 2"]);
+        let config = read(&vars(&[&with("\u{feff}ssm:/p\u{200b}\n")[..], &LEAST].concat())).unwrap();
+        assert!(matches!(config.routes, RoutesConfig::Parameter(name) if name == "/p"));
+        assert_eq!(fault(&with("ssm:/\u{200b}p")).1, "contains the invisible character U+200B");
+
+        assert_eq!(topics(&[("OUTBOUND_TOPIC", &format!("{BOM}topic 2"))]), ["topic 2"]);
+        assert_eq!(topics(&[("OUTBOUND_TOPIC", "❤\u{fe0f}")]), ["❤\u{fe0f}"], "a part of the name");
+        assert_eq!(topics(&[("OUTBOUND_TOPIC", ""), ("OUTBOUND_TOPICS", "\u{feff}a,b")]), ["a", "b"]);
+        assert_eq!(faults(&[("TRANSFORM", "\u{feff}trim\u{200b}"), ("OUTBOUND_CACHE", "\u{feff}c")]), []);
+        for number in ["SECRETS_MAX_AGE_SECONDS", "MAX_EVENT_AGE_SECONDS", "PORT"] {
+            assert_eq!(faults(&[(number, "\u{feff} 80\u{200b}\n")]), [], "{number}");
+        }
     }
 
     #[test]

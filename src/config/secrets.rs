@@ -1,69 +1,21 @@
-//! What stands for a secret that is kept elsewhere, and how long it is believed.
+//! The id of a secret in place of its value, and the maximum age of secrets.
 
-use std::str::FromStr;
 use std::time::Duration;
 
-use fanout_core::secret_store::SecretName;
+use fanout_core::secret_store::{SecretId, SecretIdError};
 
-use super::{Read, Settings};
-
-/// Which secret, and what of it: `name`, `name#member`, or the same behind `ssm:`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SecretId {
-    /// What has to be fetched.
-    pub name: SecretName,
-    /// The member of the JSON object that it holds; all of it where there is none.
-    pub member: Option<String>,
-}
-
-/// A text that names no secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SecretIdError {
-    /// There is no name.
-    #[error("names no secret")]
-    NoName,
-    /// There is a `#` and nothing behind it.
-    #[error("names no member behind #")]
-    NoMember,
-    /// No name has such a character.
-    #[error("has a character that is not visible ASCII in the name of the secret")]
-    Character,
-}
-
-impl FromStr for SecretId {
-    type Err = SecretIdError;
-
-    fn from_str(given: &str) -> Result<Self, SecretIdError> {
-        // Neither names nor ARNs have a `#`. A member may have anything.
-        let (name, member) = match given.split_once('#') {
-            Some((_, "")) => return Err(SecretIdError::NoMember),
-            Some((name, member)) => (name, Some(member.to_owned())),
-            None => (given, None),
-        };
-        let (name, wrap): (_, fn(String) -> SecretName) = match name.strip_prefix("ssm:") {
-            Some(name) => (name, SecretName::Parameter),
-            None => (name, SecretName::Secret),
-        };
-        if name.is_empty() {
-            return Err(SecretIdError::NoName);
-        }
-        if !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(SecretIdError::Character);
-        }
-        Ok(Self { name: wrap(name.to_owned()), member })
-    }
-}
+use super::{Read, Settings, Sourced};
 
 /// `SECRETS_MAX_AGE_SECONDS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SecretsConfig {
-    /// After how long secrets are fetched again without being asked to; `None` for never.
+    /// The age at which a secret is fetched again without a reason; `None` for never.
     pub max_age: Option<Duration>,
 }
 
 impl SecretsConfig {
-    /// What a rotation brings is found at the first message that needs it. This is for what nobody notices
-    /// otherwise: a signing secret that is no longer to be accepted. An hour costs next to nothing.
+    /// The first message that needs a new version finds it. The age is for what no message finds: a signing secret
+    /// that is withdrawn. An hour costs next to nothing.
     const DEFAULT_SECONDS: u64 = 3_600;
 
     pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
@@ -73,14 +25,22 @@ impl SecretsConfig {
     }
 }
 
-/// The secret that the variable `name` stands for, where it is set.
-pub(super) fn secret_id(settings: &mut Settings<'_>, name: &str) -> Read<Option<SecretId>> {
-    match settings.get(name)?.map(|given| given.parse()).transpose() {
-        Ok(id) => Ok(id),
-        Err(error) => {
-            let error: SecretIdError = error;
-            settings.fault(name, error.to_string())
-        }
+/// Reads the value of `name`, or the id of its secret from `id_name`. `needed` says what is missing without either.
+pub(super) fn sourced(
+    settings: &mut Settings<'_>,
+    name: &str,
+    id_name: &str,
+    needed: &str,
+) -> Read<Sourced<String, SecretId>> {
+    let id = settings.line(id_name).and_then(|id| {
+        let id = id.map(|id| id.parse()).transpose();
+        id.or_else(|error: SecretIdError| settings.fault(id_name, error.to_string()))
+    });
+    match (settings.line(name)?, id?) {
+        (Some(value), None) => Ok(Sourced::Given(value)),
+        (None, Some(id)) => Ok(Sourced::Secret(id)),
+        (Some(_), Some(_)) => settings.fault(id_name, format!("is set beside {name}; set one of the two")),
+        (None, None) => settings.fault(name, format!("is not set, and neither is {id_name}: {needed}")),
     }
 }
 
@@ -90,39 +50,7 @@ mod tests {
     use crate::config::tests::{LEAST, faults, read, vars};
 
     #[test]
-    fn a_secret_has_a_name_and_perhaps_a_member() {
-        let arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:chat/keys-AbCdEf";
-        let secret = |name: &str| SecretName::Secret(name.to_owned());
-        let parameter = |name: &str| SecretName::Parameter(name.to_owned());
-        for (given, name, member) in [
-            ("chat/keys", secret("chat/keys"), None),
-            ("chat/keys#momento", secret("chat/keys"), Some("momento")),
-            (arn, secret(arn), None),
-            (&format!("{arn}#the key"), secret(arn), Some("the key")),
-            ("ssm:/chat/key", parameter("/chat/key"), None),
-            ("ssm:/chat/keys#a#b", parameter("/chat/keys"), Some("a#b")),
-        ] {
-            let expected = SecretId { name, member: member.map(str::to_owned) };
-            assert_eq!(given.parse(), Ok(expected), "{given}");
-        }
-    }
-
-    #[test]
-    fn what_names_no_secret_is_said() {
-        for (wrong, error) in [
-            ("ssm:", SecretIdError::NoName),
-            ("#member", SecretIdError::NoName),
-            ("name#", SecretIdError::NoMember),
-            ("na me", SecretIdError::Character),
-            ("name\n", SecretIdError::Character),
-            ("ssm:/schlüssel", SecretIdError::Character),
-        ] {
-            assert_eq!(wrong.parse::<SecretId>(), Err(error), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn an_age_is_a_number_of_seconds_and_none_is_never() {
+    fn reads_maximum_age_in_seconds_with_zero_for_never() {
         let age = |value: &str| {
             let with = [&[("SECRETS_MAX_AGE_SECONDS", value)][..], &LEAST].concat();
             read(&vars(&with)).unwrap().secrets.max_age
@@ -136,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_and_the_secret_that_it_is_in_do_not_go_together() {
+    fn rejects_value_and_id_of_its_secret_together() {
         for (value, id) in [
             ("MOMENTO_API_KEY", "MOMENTO_API_KEY_SECRET_ID"),
             ("WEBHOOK_SIGNING_SECRET", "WEBHOOK_SIGNING_SECRET_ID"),
@@ -144,8 +72,14 @@ mod tests {
             let both = faults(&[(id, "chat/keys")]);
             assert_eq!(both, [(id.to_owned(), format!("is set beside {value}; set one of the two"))]);
             assert_eq!(faults(&[(value, ""), (id, "chat/keys#member")]), []);
-            let wrong = faults(&[(value, ""), (id, "chat/keys#")]);
-            assert_eq!(wrong, [(id.to_owned(), "names no member behind #".to_owned())]);
+            assert_eq!(faults(&[(value, ""), (id, "\u{feff}chat/keys#member\u{200b}")]), []);
+            for (wrong, says) in [
+                ("chat/keys#", "has no name of a member after #"),
+                ("chat/\u{feff}keys", "contains the invisible character U+FEFF"),
+                ("chat/keys#mem\u{200b}ber", "contains the invisible character U+200B"),
+            ] {
+                assert_eq!(faults(&[(value, ""), (id, wrong)]), [(id.to_owned(), says.to_owned())]);
+            }
         }
         let with = [("WEBHOOK_SIGNING_SECRET", ""), ("WEBHOOK_SIGNING_SECRET_ID", "id")];
         assert_eq!(faults(&[&with[..], &[("WEBHOOK_SIGNING_SECRET_PREVIOUS", "old")]].concat()), []);

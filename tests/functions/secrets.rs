@@ -1,4 +1,4 @@
-//! Secrets that are kept in AWS: the real binary, with the real SDK, against a service on this machine.
+//! Secrets in AWS: the real binary with the real SDK, against a service on this machine.
 
 use std::time::{Duration, Instant};
 
@@ -91,7 +91,7 @@ async fn ends(secrets: &SecretsServer, with: &[(&str, &str)]) -> String {
 }
 
 #[tokio::test]
-async fn both_are_in_one_secret_which_is_fetched_once() {
+async fn fetches_one_secret_with_both_values_once() {
     for way in BOTH {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
@@ -107,7 +107,7 @@ async fn both_are_in_one_secret_which_is_fetched_once() {
 }
 
 #[tokio::test]
-async fn parameters_are_decrypted_and_their_version_before_is_taken_too() {
+async fn decrypts_parameters_and_accepts_their_previous_version() {
     let way = BOTH[0];
     let secrets = SecretsServer::start().await.unwrap();
     secrets.put("/chat/momento", OLD_KEY);
@@ -134,7 +134,7 @@ async fn parameters_are_decrypted_and_their_version_before_is_taken_too() {
 }
 
 #[tokio::test]
-async fn a_secret_that_is_given_is_accepted_beside_one_that_is_kept_elsewhere() {
+async fn accepts_previous_secret_of_the_environment_beside_a_stored_one() {
     let way = BOTH[0];
     let secrets = SecretsServer::start().await.unwrap();
     secrets.put("chat/webhook", NEW);
@@ -150,14 +150,14 @@ async fn a_secret_that_is_given_is_accepted_beside_one_that_is_kept_elsewhere() 
 }
 
 #[tokio::test]
-async fn what_keeps_it_from_starting_is_told_all_at_once() {
+async fn reports_all_unusable_secrets_at_start() {
     let secrets = SecretsServer::start().await.unwrap();
     secrets.refuse("closed", 400, "AccessDeniedException");
     secrets.refuse("/closed", 400, "AccessDeniedException");
     secrets.put("plain", OLD);
     secrets.put("object", &in_one(OLD_KEY, OLD));
     secrets.put_bytes("bytes", OLD.as_bytes());
-    secrets.put("line", &format!("{OLD_KEY}\n"));
+    secrets.put("line", "the-0ld\nkey");
     for (key, secret, said) in [
         (
             "none",
@@ -187,7 +187,7 @@ async fn what_keeps_it_from_starting_is_told_all_at_once() {
             "line",
             "bytes",
             [
-                "MOMENTO_API_KEY_SECRET_ID: has characters that no key has, perhaps a line end",
+                "MOMENTO_API_KEY_SECRET_ID: contains the invisible character U+000A",
                 "WEBHOOK_SIGNING_SECRET_ID: secret bytes: is bytes, and has to be a text",
             ],
         ),
@@ -200,8 +200,32 @@ async fn what_keeps_it_from_starting_is_told_all_at_once() {
     }
 }
 
+/// Editors, shells and consoles put them there.
 #[tokio::test]
-async fn a_service_that_does_not_answer_is_not_waited_for_for_ever() {
+async fn ignores_invisible_characters_around_stored_secrets() {
+    let way = BOTH[0];
+    for invisible in ["\u{feff}", "\u{200b}", "\r\n"] {
+        let around = |text: &str| format!("{invisible}{text}{invisible}");
+        let secrets = SecretsServer::start().await.unwrap();
+        secrets.put("chat/keys", &around(&in_one(&around(OLD_KEY), "unused")));
+        secrets.put("chat/webhook", &around(OLD));
+        let with = [
+            ("MOMENTO_API_KEY_SECRET_ID", "chat/keys#momento"),
+            ("WEBHOOK_SIGNING_SECRET_ID", &around("chat/webhook")),
+        ];
+        let function = start(way, OLD_KEY, &secrets, &with).await;
+        let answer = deliver(&function, way, OLD, 1, "hello").await;
+        assert_eq!(answer.status, 200, "{invisible:?}: {}", answer.body);
+        // The same of a version that comes later.
+        secrets.put("chat/webhook", &around(NEW));
+        let answer = deliver(&function, way, NEW, 2, "hello").await;
+        assert_eq!(answer.status, 200, "{invisible:?}: {}", answer.body);
+        shows_no_secret(&function);
+    }
+}
+
+#[tokio::test]
+async fn stops_waiting_at_start_for_service_that_does_not_respond() {
     let secrets = SecretsServer::start().await.unwrap();
     secrets.hang("chat/keys");
     secrets.hang("/chat/webhook");
@@ -219,7 +243,7 @@ async fn a_service_that_does_not_answer_is_not_waited_for_for_ever() {
 }
 
 #[tokio::test]
-async fn nothing_is_asked_for_where_secrets_are_given() {
+async fn fetches_nothing_when_secrets_are_in_the_environment() {
     let way = BOTH[0];
     let secrets = SecretsServer::start().await.unwrap();
     let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET", OLD)];
@@ -230,7 +254,7 @@ async fn nothing_is_asked_for_where_secrets_are_given() {
 }
 
 #[tokio::test]
-async fn a_signing_secret_that_is_rotated_while_it_runs_loses_nothing() {
+async fn rotation_of_signing_secret_loses_nothing() {
     for way in BOTH {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
@@ -249,7 +273,7 @@ async fn a_signing_secret_that_is_rotated_while_it_runs_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_fetch_that_fails_right_after_a_rotation_is_made_up_for_in_seconds() {
+async fn fetches_again_within_seconds_after_failed_fetch() {
     for way in BOTH {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
@@ -271,7 +295,7 @@ async fn a_fetch_that_fails_right_after_a_rotation_is_made_up_for_in_seconds() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_judged_in_time_may_be_sent_again() {
+async fn responds_503_when_signature_cannot_be_decided_in_time() {
     for way in BOTH {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put("chat/webhook", OLD);
@@ -301,7 +325,7 @@ async fn what_cannot_be_judged_in_time_may_be_sent_again() {
 }
 
 #[tokio::test]
-async fn what_is_cut_off_by_the_end_of_an_invocation_may_be_sent_again() {
+async fn responds_503_when_invocation_ends_before_fetch() {
     let (way, gateway) = (BOTH[0], Gateway::FunctionUrl);
     let secrets = SecretsServer::start().await.unwrap();
     secrets.put("chat/webhook", OLD);
@@ -323,7 +347,7 @@ async fn what_is_cut_off_by_the_end_of_an_invocation_may_be_sent_again() {
 
 /// A secret or a parameter that moved to another key of KMS, for example.
 #[tokio::test]
-async fn a_version_before_that_cannot_be_read_keeps_nobody_from_using_the_current_one() {
+async fn uses_current_version_when_previous_cannot_be_read() {
     let way = BOTH[0];
     for (name, id, named, refusal, said) in [
         ("chat/keys", "chat/keys", "secret chat/keys", "AccessDeniedException", "kms:Decrypt"),
@@ -352,7 +376,7 @@ async fn a_version_before_that_cannot_be_read_keeps_nobody_from_using_the_curren
 }
 
 #[tokio::test]
-async fn a_version_before_that_hangs_keeps_nobody_from_using_the_current_one() {
+async fn uses_current_version_when_previous_hangs() {
     let way = BOTH[0];
     for (name, id) in [("chat/keys", "chat/keys"), ("/k", "ssm:/k")] {
         let secrets = SecretsServer::start().await.unwrap();
@@ -366,7 +390,7 @@ async fn a_version_before_that_hangs_keeps_nobody_from_using_the_current_one() {
 }
 
 #[tokio::test]
-async fn a_version_before_that_cannot_be_had_for_now_loses_nothing() {
+async fn transient_failure_of_previous_version_loses_nothing() {
     for way in BOTH {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put("/k", "the first");
@@ -390,7 +414,7 @@ async fn a_version_before_that_cannot_be_had_for_now_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_rotated_while_it_runs_loses_nothing() {
+async fn rotation_of_key_loses_nothing() {
     for way in BOTH {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
@@ -409,7 +433,7 @@ async fn a_key_that_is_rotated_while_it_runs_loses_nothing() {
 }
 
 #[tokio::test]
-async fn many_topics_that_are_refused_at_once_cause_one_fetch() {
+async fn concurrent_refusals_of_key_cause_one_fetch() {
     let way = BOTH[0];
     let secrets = SecretsServer::start().await.unwrap();
     secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
@@ -427,7 +451,7 @@ async fn many_topics_that_are_refused_at_once_cause_one_fetch() {
 }
 
 #[tokio::test]
-async fn where_the_new_key_is_not_accepted_yet_the_one_before_is_used() {
+async fn uses_previous_key_until_momento_accepts_new_one() {
     for way in BOTH {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
@@ -446,7 +470,7 @@ async fn where_the_new_key_is_not_accepted_yet_the_one_before_is_used() {
 }
 
 #[tokio::test]
-async fn a_good_key_that_is_there_is_used_while_another_is_waited_for_in_vain() {
+async fn uses_previous_key_while_fetch_hangs() {
     for way in BOTH {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
@@ -468,7 +492,7 @@ async fn a_good_key_that_is_there_is_used_while_another_is_waited_for_in_vain() 
 }
 
 #[tokio::test]
-async fn a_key_that_is_fetched_beside_an_event_is_there_before_lambda_stands_still() {
+async fn holds_response_back_in_lambda_until_key_is_fetched() {
     let way = BOTH[0];
     let secrets = SecretsServer::start().await.unwrap();
     secrets.put("chat/key", OLD_KEY);
@@ -482,7 +506,7 @@ async fn a_key_that_is_fetched_beside_an_event_is_there_before_lambda_stands_sti
 }
 
 #[tokio::test]
-async fn a_key_that_may_not_do_it_is_refused_like_one_that_is_not_known() {
+async fn fetches_key_again_after_permission_denied() {
     let way = BOTH[0];
     let secrets = SecretsServer::start().await.unwrap();
     secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
@@ -511,7 +535,7 @@ async fn a_key_that_may_not_do_it_is_refused_like_one_that_is_not_known() {
 }
 
 #[tokio::test]
-async fn forged_signatures_cause_one_fetch_and_keep_nobody_waiting() {
+async fn forged_signatures_cause_one_fetch_and_delay_no_other_request() {
     let way = Way::Http1;
     let secrets = SecretsServer::start().await.unwrap();
     secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
@@ -550,7 +574,7 @@ async fn forged_signatures_cause_one_fetch_and_keep_nobody_waiting() {
 }
 
 #[tokio::test]
-async fn a_key_that_has_reached_its_age_is_fetched_before_lambda_stands_still() {
+async fn holds_response_back_in_lambda_until_key_of_maximum_age_is_fetched() {
     let way = BOTH[0];
     let secrets = SecretsServer::start().await.unwrap();
     secrets.put("chat/key", OLD_KEY);
@@ -567,7 +591,7 @@ async fn a_key_that_has_reached_its_age_is_fetched_before_lambda_stands_still() 
 }
 
 #[tokio::test]
-async fn what_has_reached_its_age_is_fetched_again_and_an_old_secret_no_longer_accepted() {
+async fn rejects_withdrawn_secret_after_maximum_age() {
     for way in BOTH {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put("chat/keys", &in_one(OLD_KEY, OLD));

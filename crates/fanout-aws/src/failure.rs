@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
 use fanout_core::reason::Reason;
-use fanout_core::secret_store::{NO_ANSWER, SecretError};
+use fanout_core::secret_store::SecretError;
 
 /// Why a call failed.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Failure {
         let detail = match self.reason {
             Reason::PermissionDenied => not_allowed,
             Reason::NotFound => not_found,
-            Reason::TimedOut => NO_ANSWER,
+            Reason::TimedOut => return SecretError::timed_out(self.source),
             _ => self.detail,
         };
         SecretError { reason: self.reason, detail, source: self.source }

@@ -53,7 +53,7 @@ use std::sync::Arc;
 
 use fanout_core::destination::AwsSender;
 use fanout_core::reason::Reason;
-use fanout_core::secret_store::{Kept, SecretError, SecretName, SecretStore};
+use fanout_core::secret_store::{SecretError, SecretName, SecretStore, StoredSecret};
 use fanout_core::transform::Transforms;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
@@ -135,7 +135,7 @@ impl SecretStore for Cloud {
         &'s self,
         name: &'s SecretName,
         deadline: Instant,
-    ) -> BoxFuture<'s, Result<Kept, SecretError>> {
+    ) -> BoxFuture<'s, Result<StoredSecret, SecretError>> {
         match name {
             #[cfg(feature = "secrets")]
             SecretName::Secret(name) => Box::pin(self.aws.secret(name, deadline)),

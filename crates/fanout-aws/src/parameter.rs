@@ -9,7 +9,7 @@ use crate::ParameterError;
 use crate::client::Aws;
 use crate::failure::{Failure, optional};
 use fanout_core::reason::Reason;
-use fanout_core::secret_store::{Kept, SecretError, SecretText};
+use fanout_core::secret_store::{SecretError, SecretText, StoredSecret};
 
 /// How long a parameter is waited for. It is read at the start of a function, which has 10 s.
 const PARAMETER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,7 +39,7 @@ impl Aws {
     ///
     /// # Errors
     /// When there is no such parameter, it may not be read or decrypted, or the service does not answer.
-    pub async fn secret_parameter(&self, name: &str, deadline: Instant) -> Result<Kept, SecretError> {
+    pub async fn secret_parameter(&self, name: &str, deadline: Instant) -> Result<StoredSecret, SecretError> {
         let (current, version) = self.read(name).await.map_err(told)?;
         // Versions are numbered. A name may itself ask for one of them: then no other is meant.
         let has_version = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
@@ -50,7 +50,7 @@ impl Aws {
             }
             _ => Ok(None),
         };
-        Ok(Kept {
+        Ok(StoredSecret {
             current: SecretText::new(current),
             previous: previous.map(|previous| previous.map(|(text, _)| SecretText::new(text))),
         })

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::client::Aws;
 use crate::failure::{Failure, optional};
 use fanout_core::reason::Reason;
-use fanout_core::secret_store::{Kept, SecretError, SecretText};
+use fanout_core::secret_store::{SecretError, SecretText, StoredSecret};
 
 /// The labels that Secrets Manager moves from version to version.
 const CURRENT: &str = "AWSCURRENT";
@@ -19,11 +19,11 @@ impl Aws {
     ///
     /// # Errors
     /// When there is no such secret, it may not be read, it is no text, or the service does not answer.
-    pub async fn secret(&self, name: &str, deadline: Instant) -> Result<Kept, SecretError> {
+    pub async fn secret(&self, name: &str, deadline: Instant) -> Result<StoredSecret, SecretError> {
         self.stages(name, deadline).await.map_err(told)
     }
 
-    async fn stages(&self, name: &str, deadline: Instant) -> Result<Kept, Failure> {
+    async fn stages(&self, name: &str, deadline: Instant) -> Result<StoredSecret, Failure> {
         let client = self.secrets_manager().await?;
         let previous = optional(deadline, stage(client, name, PREVIOUS).boxed()).map(Ok);
         let (current, previous) = try_join(stage(client, name, CURRENT), previous).await?;
@@ -39,7 +39,7 @@ impl Aws {
             Held::Text(text) => Some(text),
             Held::Bytes | Held::Nothing => None,
         };
-        Ok(Kept { current, previous: previous.map(|held| held.and_then(text)).map_err(told) })
+        Ok(StoredSecret { current, previous: previous.map(|held| held.and_then(text)).map_err(told) })
     }
 }
 

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use fanout_core::destination::DeliveryError;
+use fanout_core::secret_store::Versioned;
+use fanout_momento::Credentials;
 use momento::cache::configurations::Laptop;
-use momento::{CacheClient, CredentialProvider, ErrorSource, MomentoError, MomentoErrorCode};
+use momento::{CacheClient, ErrorSource, MomentoError, MomentoErrorCode};
 use tokio::time::timeout;
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 use topic_fanout::config::{ConfigErrors, MomentoConfig};
 use topic_fanout::publisher::MomentoPublisher;
-use topic_fanout::secrets::{Rotating, Versioned};
+use topic_fanout::secrets::Rotating;
 
 use crate::post::root;
 
@@ -23,23 +24,14 @@ pub const LOCAL_KEY: &str = "local";
 
 /// How long one publish may take.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long connecting may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long creating a cache may take.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a connection is asked whether it is still there, and how long it may take to say so: a
-/// stream that carries nothing for hours would not notice otherwise.
-const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
 /// The time to live of items that nobody stores: the SDK's cache client wants one.
 const NO_ITEMS: Duration = Duration::from_secs(60);
 
 /// Momento, as one key reaches it.
 #[derive(Clone, Debug)]
-pub struct Service {
-    credentials: CredentialProvider,
-    endpoint: String,
-    authorization: MetadataValue<Ascii>,
-}
+pub struct Service(Credentials);
 
 /// Why Momento cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,12 +39,12 @@ pub enum ServiceError {
     /// The key or the endpoint is none.
     #[error("{0}")]
     Settings(String),
-    /// The endpoint is no address.
+    /// The endpoint is not a valid address.
     #[error("the endpoint {endpoint} cannot be used")]
     Endpoint {
-        /// The URL that was made of the endpoint.
+        /// The URL that was made from the endpoint.
         endpoint: String,
-        /// What is wrong with it.
+        /// The fault.
         #[source]
         source: tonic::transport::Error,
     },
@@ -86,56 +78,40 @@ impl Service {
     pub fn new(endpoint: Option<&str>, key: Option<&str>) -> Result<Self, ServiceError> {
         let local = endpoint.is_some_and(|endpoint| endpoint.contains("://"));
         let key = key.or(local.then_some(LOCAL_KEY)).unwrap_or_default();
-        let MomentoConfig { credentials, endpoint } = settings(endpoint, key)?;
-        let mut authorization: MetadataValue<Ascii> = credentials
-            .auth_token()
-            .parse()
-            .map_err(|_| ServiceError::Settings("MOMENTO_API_KEY: cannot be sent as a header".to_owned()))?;
-        authorization.set_sensitive(true);
-        Ok(Self { credentials, endpoint, authorization })
+        let source = |name: &str| match name {
+            "MOMENTO_API_KEY" => Some(key.to_owned()),
+            "MOMENTO_ENDPOINT" => endpoint.map(str::to_owned),
+            _ => None,
+        };
+        let credentials = MomentoConfig::credentials(&source);
+        credentials.map(Self).map_err(|faults| ServiceError::Settings(on_one_line(&faults)))
     }
 
-    /// Where messages are published and subscribed to.
+    /// Returns the URL for publishing and subscribing.
     #[must_use]
     pub fn endpoint(&self) -> &str {
-        &self.endpoint
+        self.0.endpoint()
     }
 
-    /// Whether it is a plaintext server of development.
+    /// Returns true for a plaintext server for development and tests.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        self.endpoint.starts_with("http://")
+        self.0.is_local()
     }
 
-    /// What the SDK wants to know.
+    /// Returns the credentials.
     #[must_use]
-    pub fn credentials(&self) -> &CredentialProvider {
-        &self.credentials
+    pub const fn credentials(&self) -> &Credentials {
+        &self.0
     }
 
-    /// The value of the metadata `authorization`.
-    #[must_use]
-    pub fn authorization(&self) -> &MetadataValue<Ascii> {
-        &self.authorization
-    }
-
-    /// A connection of its own, made when it is first used. It carries 100 streams at most.
+    /// Returns a new connection, which connects at its first use. It carries at most 100 streams.
     ///
     /// # Errors
-    /// When the endpoint is no address.
+    /// If the endpoint is not a valid address.
     pub fn channel(&self) -> Result<Channel, ServiceError> {
-        let wrong = |source| ServiceError::Endpoint { endpoint: self.endpoint.clone(), source };
-        let (interval, patience) = KEEP_ALIVE;
-        let mut endpoint = Endpoint::from_shared(self.endpoint.clone())
-            .map_err(wrong)?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(interval)
-            .keep_alive_timeout(patience)
-            .keep_alive_while_idle(true);
-        if !self.is_local() {
-            endpoint = endpoint.tls_config(ClientTlsConfig::new().with_webpki_roots()).map_err(wrong)?;
-        }
-        Ok(endpoint.connect_lazy())
+        let endpoint = self.endpoint().to_owned();
+        self.0.channel().map_err(|source| ServiceError::Endpoint { endpoint, source })
     }
 
     /// The SDK's client for publishing. It has to be called within a Tokio runtime.
@@ -151,9 +127,7 @@ impl Service {
     /// # Errors
     /// When it cannot be built.
     pub fn publisher_within(&self, timeout: Duration) -> Result<MomentoPublisher, ServiceError> {
-        let momento =
-            MomentoConfig { credentials: self.credentials.clone(), endpoint: self.endpoint.clone() };
-        let keys = Rotating::fixed(Versioned { current: momento, previous: None });
+        let keys = Rotating::fixed(Versioned { current: self.0.clone(), previous: None });
         MomentoPublisher::new(keys, timeout).map_err(ServiceError::Client)
     }
 
@@ -166,10 +140,10 @@ impl Service {
         let client = CacheClient::builder()
             .default_ttl(NO_ITEMS)
             .configuration(Laptop::latest())
-            .credential_provider(self.credentials.clone())
+            .credential_provider(self.0.provider().clone())
             .build()
             .map_err(|error| ServiceError::Client(Box::new(error)))?;
-        let away = |cause| ServiceError::Away { endpoint: self.endpoint.clone(), cause };
+        let away = |cause| ServiceError::Away { endpoint: self.endpoint().to_owned(), cause };
         match timeout(CONTROL_TIMEOUT, client.create_cache(name)).await {
             Ok(Ok(_)) => Ok(()),
             Err(_) => Err(away(format!("nothing within {} s", CONTROL_TIMEOUT.as_secs()))),
@@ -182,16 +156,6 @@ impl Service {
             },
         }
     }
-}
-
-/// The rules for keys and endpoints are those of the function's settings.
-fn settings(endpoint: Option<&str>, key: &str) -> Result<MomentoConfig, ServiceError> {
-    let source = |name: &str| match name {
-        "MOMENTO_API_KEY" => Some(key.to_owned()),
-        "MOMENTO_ENDPOINT" => endpoint.map(str::to_owned),
-        _ => None,
-    };
-    MomentoConfig::from_source(&source).map_err(|faults| ServiceError::Settings(on_one_line(&faults)))
 }
 
 /// All faults of settings, on one line.
@@ -257,38 +221,20 @@ pub fn describe(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use base64::Engine as _;
-    use base64::engine::general_purpose::{URL_SAFE as BASE64_URL, URL_SAFE_NO_PAD};
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     use super::*;
-
-    fn v1() -> String {
-        BASE64_URL.encode(r#"{"endpoint":"cell-1.prod.example.com","api_key":"inner"}"#)
-    }
 
     fn v2() -> String {
         let segment = |json: &str| URL_SAFE_NO_PAD.encode(json);
         format!("{}.{}.signature", segment(r#"{"alg":"none"}"#), segment(r#"{"t":"g","id":"x"}"#))
     }
 
-    /// What is derived here, after a check that the SDK derives the same.
-    fn reached(endpoint: Option<&str>, key: Option<&str>) -> (String, String) {
-        let service = Service::new(endpoint, key).unwrap();
-        let sdk = service.credentials().to_string();
-        assert!(sdk.contains(&format!(" cache_endpoint: {},", service.endpoint())), "{sdk}");
-        (service.endpoint().to_owned(), service.authorization().to_str().unwrap().to_owned())
-    }
-
     #[test]
-    fn every_kind_of_key_reaches_where_the_sdk_goes() {
-        for (endpoint, key, expected, sent) in [
-            (Some("http://localhost:8080/"), None, "http://localhost:8080", LOCAL_KEY),
-            (Some("http://127.0.0.1:1"), Some("any"), "http://127.0.0.1:1", "any"),
-            (None, Some(v1().as_str()), "https://cache.cell-1.prod.example.com", "inner"),
-            (Some("cell-2.example.com"), Some(&v1()), "https://cache.cell-2.example.com", "inner"),
-            (Some("cell-2.example.com"), Some(&v2()), "https://cache.cell-2.example.com", &v2()),
-        ] {
-            assert_eq!(reached(endpoint, key), (expected.to_owned(), sent.to_owned()));
-        }
+    fn sends_local_key_to_local_server() {
+        let service = Service::new(Some("http://localhost:8080/"), None).unwrap();
+        assert_eq!(service.endpoint(), "http://localhost:8080");
+        assert_eq!(service.credentials().authorization().to_str().unwrap(), LOCAL_KEY);
     }
 
     #[test]
@@ -307,20 +253,8 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_key() {
-        let service = Service::new(Some("http://127.0.0.1:1"), Some("s3cr3t")).unwrap();
-        assert!(!format!("{service:?}").contains("s3cr3t"));
-    }
-
-    #[test]
     fn a_status_is_told_in_words() {
         assert_eq!(describe(&Status::not_found("no such cache")), "not found: no such cache");
         assert_eq!(describe(&Status::unavailable("")), "unavailable");
-    }
-
-    #[tokio::test]
-    async fn a_hosted_endpoint_is_spoken_to_over_tls() {
-        let hosted = Service::new(Some("cell-1.example.com"), Some(&v2())).unwrap();
-        assert!(!hosted.is_local() && hosted.channel().is_ok());
     }
 }

@@ -179,7 +179,7 @@ impl Subscription {
         topic: &str,
         place: Option<Place>,
     ) -> Result<Self, ServiceError> {
-        Ok(Self::over(service.channel()?, service.authorization().clone(), cache, topic, place))
+        Ok(Self::over(service.channel()?, service.credentials().authorization().clone(), cache, topic, place))
     }
 
     /// The same over `channel`, which carries 100 subscriptions at most.

@@ -12,7 +12,9 @@ use fanout_core::names::{CacheName, TopicName};
 use fanout_core::route::{Destination, Route, Routes, Template, Topics};
 use fanout_core::transform::{Stage, Transforms};
 use rand::Rng as _;
-use topic_fanout::config::{Config, ConfigErrors, RoutesConfig, SigningConfig};
+use topic_fanout::config::{Config, ConfigErrors, RoutesConfig, SigningConfig, signing_secret};
+use topic_fanout::secrets::Rotating;
+use topic_fanout::webhook::Signing;
 
 use super::network::Network;
 use super::translations::Translations;
@@ -108,13 +110,14 @@ impl Plan {
         })
     }
 
-    /// How the function in this process proves a webhook genuine.
+    /// Returns the signing secret, as the function in this process takes it.
     ///
     /// # Errors
-    /// When the secret cannot be used.
-    pub(super) fn signing(&self) -> Result<SigningConfig, Error> {
-        let source = source(&self.secret, None);
-        SigningConfig::from_source(&source).map_err(|errors| Error::Usage(in_flags(&errors)))
+    /// If the secret is invalid.
+    pub(super) fn signing(&self) -> Result<Signing, Error> {
+        let secret = signing_secret(self.secret.reveal());
+        let secret = secret.map_err(|error| usage(format!("--secret {error}")))?;
+        Ok(Signing { secrets: Rotating::fixed(vec![secret]), max_age: SigningConfig::DEFAULT_MAX_AGE })
     }
 
     /// What hands in where there is no topic, if that is to be done.
