@@ -18,10 +18,13 @@
 //!
 //! [`subscriber`] and [`deliver`] know nothing of the commands.
 
+pub mod args;
 pub mod cli;
 mod commands;
 pub mod deliver;
 pub mod duration;
+pub mod error;
+mod input;
 pub mod output;
 pub mod post;
 pub mod service;

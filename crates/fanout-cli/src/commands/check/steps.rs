@@ -10,7 +10,7 @@ use super::columns::{padded, width};
 use super::outline::{Outline, Outlined};
 use super::table::{counted, stage_as_json};
 use super::walk::{self, End, Made, Step, Walked};
-use crate::cli::Error;
+use crate::error::Error;
 use crate::output::{Output, Printable, Quoted};
 
 /// The widest a transform may be for what it made to stand beside it.
@@ -25,7 +25,7 @@ pub(super) async fn run(
 ) -> Result<(), Error> {
     let plan = match outline.routes.plan(event) {
         Ok(Some(plan)) => plan,
-        Ok(None) if is_json => return Ok(output.json(&json!({"status": "ignored", "destinations": []}))?),
+        Ok(None) if is_json => return output.json(&json!({"status": "ignored", "destinations": []})),
         Ok(None) => return ignored(outline, event, output),
         Err(feeds_itself) => {
             if is_json {
@@ -71,7 +71,7 @@ fn ignored(outline: &Outline<'_>, event: &Event, output: &mut Output) -> Result<
 fn tell_event(event: &Event, output: &mut Output) -> Result<(), Error> {
     let from = event.token_id.as_deref().map_or_else(String::new, |id| format!(", from {}", Quoted(id)));
     output.result(format_args!("event    {}{from}", named(&event.cache, &event.topic)))?;
-    Ok(output.result(format_args!("text     {}", Quoted(&event.text)))?)
+    output.result(format_args!("text     {}", Quoted(&event.text)))
 }
 
 fn target(target: &Target<'_>) -> String {
@@ -152,7 +152,7 @@ impl Teller<'_> {
             }
         }
         output.result("")?;
-        Ok(output.result("nothing was published")?)
+        output.result("nothing was published")
     }
 
     fn captures(&self) -> Vec<(&str, &str)> {
