@@ -30,7 +30,7 @@ impl Faults<'_> {
 
     /// The line in question, and under it a caret.
     fn excerpt(&self, error: &FileError) -> Option<String> {
-        let line = self.text.split('\n').nth(error.line.checked_sub(1)?)?.trim_end_matches('\r');
+        let line = self.text.lines().nth(error.line.checked_sub(1)?)?;
         if line.trim().is_empty() {
             return None;
         }
