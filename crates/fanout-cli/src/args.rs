@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::output::Output;
@@ -30,6 +31,18 @@ pub struct ServiceArgs {
     /// An API key or token; a local Momento needs none
     #[arg(long, value_name = "KEY", env = "MOMENTO_API_KEY", hide_env_values = true)]
     api_key: Option<Secret>,
+}
+
+/// Reads a duration that is longer than zero, such as `10s`, `500ms` or `2m`.
+///
+/// # Errors
+/// If `text` is not one.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        Ok(_) => Err("it has to be longer than zero".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 impl Secret {
@@ -94,5 +107,24 @@ impl ServiceArgs {
             endpoint = Some(service::DEFAULT_ENDPOINT);
         }
         Ok(Service::new(endpoint, key)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_durations_with_units() {
+        for (text, millis) in [("10s", 10_000), ("500ms", 500), ("2m", 120_000), ("1s 500ms", 1_500)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+    }
+
+    #[test]
+    fn rejects_durations_without_unit_or_length() {
+        for text in ["", "3", "s", "0", "0ms", "-1s", "1e3s", "9999999999999999999999s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
     }
 }

@@ -14,7 +14,6 @@
 //! | [`signer`] | the headers that prove a webhook genuine |
 //! | [`service`] | Momento itself: credentials, endpoints, clients |
 //! | [`output`] | what is printed, and how texts and times look |
-//! | [`duration`] | times on the command line |
 //!
 //! [`subscriber`] and [`deliver`] know nothing of the commands.
 
@@ -22,7 +21,6 @@ pub mod args;
 pub mod cli;
 mod commands;
 pub mod deliver;
-pub mod duration;
 pub mod error;
 mod input;
 pub mod output;

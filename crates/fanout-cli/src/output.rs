@@ -100,7 +100,7 @@ fn printable(text: &str, f: &mut fmt::Formatter<'_>, also: impl Fn(char) -> bool
     Ok(())
 }
 
-/// A time span as people read it.
+/// A time span for people, with one digit behind the point: `humantime` would print `3ms 140us`.
 #[derive(Clone, Copy, Debug)]
 pub struct Took(pub Duration);
 

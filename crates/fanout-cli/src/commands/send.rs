@@ -8,13 +8,13 @@ use momento_webhook::{Event, Millis};
 use reqwest::Url;
 use topic_fanout::webhook::{Clock as _, SystemClock};
 
-use crate::args::SecretArgs;
+use crate::args::{SecretArgs, duration};
+use crate::deliver;
 use crate::error::Error;
 use crate::input::{bytes, text};
 use crate::output::{Output, Printable};
 use crate::post::{self, Poster};
 use crate::signer::{Scheme, Signer, new_message_id};
-use crate::{deliver, duration};
 
 /// Sign one event and send it to a URL, as Momento would
 ///
@@ -54,7 +54,7 @@ pub(crate) struct Args {
     headers: Vec<(HeaderName, HeaderValue)>,
 
     /// How long to wait for the answer; Momento waits 5 s
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     timeout: Duration,
 }
 

@@ -6,7 +6,9 @@ use fanout_core::transform::OnFailure;
 use momento_webhook::{Event, Verified};
 use serde_json::{Value, json};
 
-use super::columns::{padded, width};
+use unicode_width::UnicodeWidthStr as _;
+
+use super::columns::padded;
 use super::outline::{Outline, Outlined};
 use super::table::{counted, stage_as_json};
 use super::walk::{self, End, Made, Step, Walked};
@@ -248,10 +250,10 @@ impl Teller<'_> {
 /// The transforms as lines, with what each made beside it.
 fn steps(steps: &[Step<'_>]) -> Vec<String> {
     let names: Vec<_> = steps.iter().map(|step| Printable(&step.stage.to_string()).to_string()).collect();
-    let wide = names.iter().map(|name| width(name)).filter(|wide| *wide <= WIDEST).max().unwrap_or_default();
+    let wide = names.iter().map(|name| name.width()).filter(|wide| *wide <= WIDEST).max().unwrap_or_default();
     let mut lines = Vec::new();
     for (step, name) in steps.iter().zip(names) {
-        if width(&name) <= wide {
+        if name.width() <= wide {
             lines.push(format!("{}  {}", padded(&name, wide), made(step)));
         } else {
             lines.extend([name, format!("{}  {}", " ".repeat(wide), made(step))]);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use reqwest::Url;
 
 use super::example::Example;
-use crate::args::{Secret, SecretArgs};
-use crate::{duration, post};
+use crate::args::{Secret, SecretArgs, duration};
+use crate::post;
 
 /// Run it all on this machine: local Momento, the function, and signed webhooks from one to the other
 ///
@@ -77,7 +77,7 @@ pub(crate) struct Args {
     pub(super) send: Vec<String>,
 
     /// How long a text may take to arrive on all outbound topics
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub(super) timeout: Duration,
 
     /// Show only what arrives, what is dropped and what fails
