@@ -1,20 +1,13 @@
-//! The commands and flags, errors and exit codes.
+//! The command line: reads it, runs a command, and reports its error.
 
 use std::ffi::OsString;
-use std::fmt;
-use std::io;
 use std::process::ExitCode;
-use std::str::FromStr;
 
 use clap::{Parser, Subcommand};
-use momento_webhook::standard::SignatureError;
 
 use crate::commands::{check, dev, schema, send, sign, topic};
+use crate::error::Error;
 use crate::output::Output;
-use crate::post::{ClientError, PostError};
-use crate::service::{self, Service, ServiceError};
-use crate::signer::SignerError;
-use crate::subscriber::Refused;
 
 /// Run the function on this machine, send it signed webhooks, publish and subscribe to topics
 #[derive(Debug, Parser)]
@@ -36,75 +29,7 @@ enum Command {
     Topic(topic::Command),
 }
 
-/// Why a command ended without success.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The flags do not go together.
-    #[error("{0}")]
-    Usage(String),
-    /// Something that should be read cannot be.
-    #[error("{0} cannot be read")]
-    Input(String, #[source] io::Error),
-    /// Nobody reads what is printed.
-    #[error("the output cannot be written")]
-    Output(#[from] io::Error),
-    /// The operating system does not give what is needed.
-    #[error("{0}")]
-    System(String, #[source] io::Error),
-    /// Local Momento does not start.
-    #[error("local Momento does not start")]
-    Local(#[from] momento_local::StartError),
-    /// Momento cannot be used.
-    #[error(transparent)]
-    Service(#[from] ServiceError),
-    /// A topic cannot be subscribed to.
-    #[error(transparent)]
-    Refused(#[from] Refused),
-    /// The secret cannot be used.
-    #[error(transparent)]
-    Signer(#[from] SignerError),
-    /// The body cannot be signed.
-    #[error(transparent)]
-    Signature(#[from] SignatureError),
-    /// There is no HTTP client.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// There is no answer.
-    #[error(transparent)]
-    Post(#[from] PostError),
-    /// The in-process function cannot be built.
-    #[error("the function cannot be built")]
-    Function(#[from] topic_fanout::run::RunError),
-    /// It did what it should, and it came to no good.
-    #[error("{0}")]
-    Failed(String),
-}
-
-/// A signing secret, as given; it is not shown by accident.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-/// Where the signing secret comes from.
-#[derive(Debug, clap::Args)]
-pub struct SecretArgs {
-    /// The signing secret; other users of this machine can see flags, but not the environment
-    #[arg(long, value_name = "SECRET", env = "WEBHOOK_SIGNING_SECRET", hide_env_values = true)]
-    secret: Option<Secret>,
-}
-
-/// Where Momento is, and who we are there.
-#[derive(Debug, clap::Args)]
-pub struct ServiceArgs {
-    /// Endpoint of an API key, or http://host:port of a local Momento
-    #[arg(long, value_name = "ENDPOINT", env = "MOMENTO_ENDPOINT")]
-    endpoint: Option<String>,
-
-    /// API key or token; a local Momento needs none
-    #[arg(long, value_name = "KEY", env = "MOMENTO_API_KEY", hide_env_values = true)]
-    api_key: Option<Secret>,
-}
-
-/// The binary: reads the command line, runs the command, and says in one line what went wrong.
+/// Runs the binary: reads the command line, runs the command, and prints its error on one line.
 #[must_use]
 pub fn main() -> ExitCode {
     let mut output = Output::standard();
@@ -118,11 +43,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Runs a command until it is done.
+/// Runs a command to its end.
 pub fn run(cli: Cli, output: &mut Output) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return end(&Error::System("no runtime can be built".to_owned(), error), output),
+        Err(error) => return end(&Error::because("no runtime can be built", &error), output),
     };
     let ended = runtime.block_on(async {
         match cli.command {
@@ -142,96 +67,25 @@ pub fn run(cli: Cli, output: &mut Output) -> ExitCode {
 
 fn end(error: &Error, output: &mut Output) -> ExitCode {
     match error {
-        // Whoever reads has seen enough: `fanout topic subscribe … | head -1`.
-        Error::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
-        Error::Usage(_) => {
-            output.note(format_args!("error: {error}\n\nFor more information, try '--help'."));
-            return ExitCode::from(2);
+        Error::Closed => ExitCode::SUCCESS,
+        Error::Usage(message) => {
+            output.note(format_args!("error: {message}\n\nFor more information, try '--help'."));
+            ExitCode::from(2)
         }
-        _ => {}
+        Error::Failed(message) => {
+            output.note(format_args!("fanout: {message}"));
+            ExitCode::FAILURE
+        }
     }
-    let mut said = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        said = format!("{said}: {error}");
-        source = error.source();
-    }
-    output.note(format_args!("fanout: {said}"));
-    ExitCode::FAILURE
 }
 
 impl Cli {
-    /// Reads a command line, the name of the program included.
+    /// Reads a command line, which begins with the name of the program.
     ///
     /// # Errors
-    /// When it cannot be understood, or asks for help.
+    /// If it is invalid, or asks for help.
     pub fn read(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
         Self::try_parse_from(args)
-    }
-}
-
-impl Secret {
-    /// The secret itself.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Secret {
-    type Err = std::convert::Infallible;
-
-    fn from_str(secret: &str) -> Result<Self, Self::Err> {
-        Ok(Self(secret.to_owned()))
-    }
-}
-
-impl From<String> for Secret {
-    fn from(secret: String) -> Self {
-        Self(secret)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(<redacted>)")
-    }
-}
-
-impl SecretArgs {
-    /// The secret, where one is given. A variable that is set and empty counts as not set.
-    #[must_use]
-    pub fn given(self) -> Option<Secret> {
-        self.secret.filter(|secret| !secret.0.is_empty())
-    }
-
-    /// The secret.
-    ///
-    /// # Errors
-    /// When none is given.
-    pub fn needed(self) -> Result<Secret, Error> {
-        let missing = "no signing secret: set WEBHOOK_SIGNING_SECRET, or give --secret";
-        self.given().ok_or_else(|| Error::Usage(missing.to_owned()))
-    }
-}
-
-impl ServiceArgs {
-    /// Momento as the flags and the environment say; where they say nothing, a local one in its usual place,
-    /// and that is told.
-    ///
-    /// # Errors
-    /// When the endpoint is no endpoint, or the key no key.
-    pub fn service(&self, output: &mut Output) -> Result<Service, Error> {
-        let mut endpoint = self.endpoint.as_deref().filter(|endpoint| !endpoint.is_empty());
-        let key = self.api_key.as_ref().map(Secret::reveal).filter(|key| !key.is_empty());
-        if endpoint.is_none() && key.is_none() {
-            output.note(format_args!(
-                "neither MOMENTO_ENDPOINT nor MOMENTO_API_KEY is set: using the local Momento at {}",
-                service::DEFAULT_ENDPOINT
-            ));
-            endpoint = Some(service::DEFAULT_ENDPOINT);
-        }
-        Ok(Service::new(endpoint, key)?)
     }
 }
 

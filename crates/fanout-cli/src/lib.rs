@@ -14,14 +14,15 @@
 //! | [`signer`] | the headers that prove a webhook genuine |
 //! | [`service`] | Momento itself: credentials, endpoints, clients |
 //! | [`output`] | what is printed, and how texts and times look |
-//! | [`duration`] | times on the command line |
 //!
 //! [`subscriber`] and [`deliver`] know nothing of the commands.
 
+pub mod args;
 pub mod cli;
 mod commands;
 pub mod deliver;
-pub mod duration;
+pub mod error;
+mod input;
 pub mod output;
 pub mod post;
 pub mod service;

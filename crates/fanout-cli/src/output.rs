@@ -4,7 +4,13 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::time::Duration;
 
+use http::StatusCode;
 use serde::Serialize;
+
+use crate::error::Error;
+
+/// The longest part of a response that is shown to people, in characters.
+const SHOWN: usize = 300;
 
 /// Where results go, and where everything else goes.
 pub struct Output {
@@ -24,20 +30,23 @@ impl Output {
         Self { out: Box::new(out), err: Box::new(err) }
     }
 
-    /// One line of a result.
+    /// Prints one line of a result.
     ///
     /// # Errors
-    /// When nobody reads it any more.
-    pub fn result(&mut self, line: impl fmt::Display) -> io::Result<()> {
-        writeln!(self.out, "{line}")?;
-        self.out.flush()
+    /// If standard output is closed, or cannot be written.
+    pub fn result(&mut self, line: impl fmt::Display) -> Result<(), Error> {
+        let written = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
+        written.map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Error::Closed,
+            _ => Error::because("the output cannot be written", &error),
+        })
     }
 
-    /// One line of a result as JSON.
+    /// Prints one line of a result as JSON.
     ///
     /// # Errors
-    /// When nobody reads it any more.
-    pub fn json(&mut self, line: &impl Serialize) -> io::Result<()> {
+    /// If standard output is closed, or cannot be written.
+    pub fn json(&mut self, line: &impl Serialize) -> Result<(), Error> {
         let line = serde_json::to_string(line)?;
         self.result(line)
     }
@@ -91,7 +100,7 @@ fn printable(text: &str, f: &mut fmt::Formatter<'_>, also: impl Fn(char) -> bool
     Ok(())
 }
 
-/// A time span as people read it.
+/// A time span for people, with one digit behind the point: `humantime` would print `3ms 140us`.
 #[derive(Clone, Copy, Debug)]
 pub struct Took(pub Duration);
 
@@ -106,6 +115,22 @@ impl fmt::Display for Took {
 #[must_use]
 pub fn millis(span: Duration) -> f64 {
     (span.as_secs_f64() * 1_000_000.0).round() / 1_000.0
+}
+
+/// Returns the name of a status with its number, such as `200 OK`.
+pub(crate) fn reason_phrase(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(name) => format!("{} {name}", status.as_u16()),
+        None => status.as_u16().to_string(),
+    }
+}
+
+/// Returns the beginning of a response's body, on one line.
+pub(crate) fn excerpt(body: &str) -> String {
+    let body = body.trim();
+    let shown: String = body.chars().take(SHOWN).collect();
+    let more = if shown.len() < body.len() { " ..." } else { "" };
+    format!("{}{more}", Printable(&shown))
 }
 
 /// A value as a shell takes it: bare where that is safe, else in single quotes.
@@ -138,6 +163,19 @@ mod tests {
         assert_eq!(Took(Duration::from_micros(3_140)).to_string(), "3.1 ms");
         assert_eq!(Took(Duration::from_millis(12_345)).to_string(), "12.3 s");
         assert!((millis(Duration::from_nanos(1_234_567)) - 1.235).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_long_answer_is_cut_at_a_character() {
+        assert_eq!(excerpt(" {\"a\":\n1} "), "{\"a\":\\n1}");
+        let long = "é".repeat(SHOWN + 1);
+        assert_eq!(excerpt(&long), format!("{} ...", "é".repeat(SHOWN)));
+    }
+
+    #[test]
+    fn a_status_without_a_name_is_a_number() {
+        assert_eq!(reason_phrase(StatusCode::OK), "200 OK");
+        assert_eq!(reason_phrase(StatusCode::from_u16(299).unwrap()), "299");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use momento_webhook::momento::{self, SigningSecret, SigningSecretError};
 use momento_webhook::standard::{self, SignatureError, StandardSecret, StandardSecretError};
+use rand::Rng as _;
 
 /// How a webhook is signed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -32,6 +33,11 @@ pub enum SignerError {
     /// Standard Webhooks.
     #[error("Standard Webhooks needs a secret of the form whsec_ and base64")]
     Standard(#[from] StandardSecretError),
+}
+
+/// Returns a new id for a message, for Standard Webhooks.
+pub(crate) fn new_message_id() -> String {
+    format!("msg_{:016x}", rand::rng().random::<u64>())
 }
 
 /// One header: its name and its value.

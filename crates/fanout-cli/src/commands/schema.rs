@@ -1,6 +1,6 @@
 //! `fanout schema`: what editors need to complete and check `fanout.toml`.
 
-use crate::cli::Error;
+use crate::error::Error;
 use crate::output::Output;
 
 /// Print the JSON Schema of fanout.toml, for editors
@@ -10,5 +10,5 @@ pub(crate) struct Args {}
 pub(crate) fn run(_: Args, output: &mut Output) -> Result<(), Error> {
     let schema = serde_json::to_string_pretty(&fanout_core::schema::schema());
     // Strings under string keys: there is nothing in it that JSON cannot say.
-    Ok(output.result(schema.unwrap_or_default())?)
+    output.result(schema.unwrap_or_default())
 }

@@ -8,12 +8,13 @@ use momento_webhook::{Event, Millis};
 use reqwest::Url;
 use topic_fanout::webhook::{Clock as _, SystemClock};
 
-use super::{message_id, read, text};
-use crate::cli::{Error, SecretArgs};
+use crate::args::{SecretArgs, duration};
+use crate::deliver;
+use crate::error::Error;
+use crate::input::{bytes, text};
 use crate::output::{Output, Printable};
 use crate::post::{self, Poster};
-use crate::signer::{Scheme, Signer};
-use crate::{deliver, duration};
+use crate::signer::{Scheme, Signer, new_message_id};
 
 /// Sign one event and send it to a URL, as Momento would
 ///
@@ -53,7 +54,7 @@ pub(crate) struct Args {
     headers: Vec<(HeaderName, HeaderValue)>,
 
     /// How long to wait for the answer; Momento waits 5 s
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     timeout: Duration,
 }
 
@@ -98,10 +99,10 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     let now = SystemClock.now();
     let sent = args.event.publish_timestamp.unwrap_or(now);
     let body = match args.body {
-        Some(file) => read(&file)?,
+        Some(file) => bytes(&file)?,
         None => args.event.event(now)?.to_json().into_bytes(),
     };
-    let id = args.id.unwrap_or_else(message_id);
+    let id = args.id.unwrap_or_else(new_message_id);
     let mut headers = deliver::headers(signer.headers(&id, sent / 1_000, &body)?);
     for (name, value) in args.headers {
         headers.insert(name, value);

@@ -2,10 +2,11 @@
 
 use topic_fanout::webhook::{Clock as _, SystemClock};
 
-use super::{message_id, read};
-use crate::cli::{Error, SecretArgs};
+use crate::args::SecretArgs;
+use crate::error::Error;
+use crate::input;
 use crate::output::{Output, shell_word};
-use crate::signer::{Scheme, Signer};
+use crate::signer::{Scheme, Signer, new_message_id};
 
 /// Sign a body, and print the headers that prove it genuine
 ///
@@ -44,9 +45,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     let secret = args.secret.needed()?;
     let signer = Signer::new(args.scheme, secret.reveal())?;
-    let id = args.id.unwrap_or_else(message_id);
+    let id = args.id.unwrap_or_else(new_message_id);
     let seconds = args.timestamp.unwrap_or_else(|| SystemClock.now() / 1_000);
-    let body = read(&args.body)?;
+    let body = input::bytes(&args.body)?;
     for (name, value) in signer.headers(&id, seconds, &body)? {
         let header = format!("{name}: {value}");
         if args.curl {

@@ -6,8 +6,9 @@ use fanout_core::destination::{Publisher as _, Topic};
 use serde_json::json;
 use topic_fanout::serve::shutdown_signal;
 
-use super::text;
-use crate::cli::{Error, ServiceArgs};
+use crate::args::ServiceArgs;
+use crate::error::Error;
+use crate::input::text;
 use crate::output::{Output, Printable, Quoted, Took, millis};
 use crate::service::{Service, describe_failure};
 use crate::subscriber::{Event, Item, Place, Subscription, Value};
@@ -108,8 +109,7 @@ async fn publish(args: PublishArgs, output: &mut Output) -> Result<(), Error> {
 }
 
 async fn subscribe(args: SubscribeArgs, output: &mut Output) -> Result<(), Error> {
-    let shutdown =
-        shutdown_signal().map_err(|error| Error::System("cannot listen for signals".to_owned(), error))?;
+    let shutdown = shutdown_signal().map_err(|error| Error::because("cannot listen for signals", &error))?;
     tokio::pin!(shutdown);
     let service = args.service.service(output)?;
     let place = args.resume_at.map(|number| Place { number, page: args.page.unwrap_or_default() });

@@ -303,7 +303,7 @@ async fn what_would_feed_itself_is_refused_before_anything_runs() {
 
 #[tokio::test]
 async fn what_is_typed_arrives_until_the_input_ends() {
-    let ended = end_with(fanout(&["dev"]), "one\n\nStraße\n\u{fffd}last".as_bytes()).await.assert_code(0);
+    let ended = end_with(fanout(&["dev"]), "one\n\nStraße\r\n\u{fffd}last".as_bytes()).await.assert_code(0);
     for text in ["\"ONE\"", "\"\"", "\"STRASSE\"", "\"\u{fffd}LAST\""] {
         assert!(ended.out.contains(&format!("arrived   {text}  on \"topic 2\"")), "{text} in {ended:#?}");
     }

@@ -137,3 +137,15 @@ async fn a_redirect_is_not_followed() {
     end(fanout(&["send", "--url", &stub.url, "--secret", "k"])).await.assert_code(1);
     assert_eq!(stub.requests().len(), 1);
 }
+
+#[tokio::test]
+async fn removes_either_line_end_from_standard_input() {
+    let stub = Stub::start(|_, _| answer(200, "")).await;
+    let args = ["send", "--url", &stub.url, "--secret", "k", "--text", "-"];
+    for input in [&b"two\r\nlines\n"[..], b"two\r\nlines\r\n", b"two\r\nlines"] {
+        end_with(fanout(&args), input).await.assert_code(0);
+    }
+    for request in stub.requests() {
+        assert_eq!(request.json()["text"], "two\r\nlines");
+    }
+}

@@ -24,10 +24,13 @@ async fn a_text_is_published_as_it_is() {
     end_with(on(&momento, &["topic", "publish", "demo", "a topic/1", "-"]), b"in\nput\n")
         .await
         .assert_code(0);
+    end_with(on(&momento, &["topic", "publish", "demo", "a topic/1", "-"]), b"in\r\nput\r\n")
+        .await
+        .assert_code(0);
     end(on(&momento, &["topic", "publish", "demo", "a topic/1", ""])).await.assert_code(0);
     let published = momento.published("demo", "a topic/1");
     let texts: Vec<_> = published.iter().map(|message| message.text().unwrap()).collect();
-    assert_eq!(texts, ["-é\n", "in\nput", ""]);
+    assert_eq!(texts, ["-é\n", "in\nput", "in\r\nput", ""]);
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use fanout_core::file::FileError;
 use serde_json::{Value, json};
 
-use super::columns::width;
+use unicode_width::UnicodeWidthStr as _;
+
 use crate::output::{Output, Printable};
 
 /// The most characters of a line that are shown, and the most before the one in question.
@@ -30,7 +31,7 @@ impl Faults<'_> {
 
     /// The line in question, and under it a caret.
     fn excerpt(&self, error: &FileError) -> Option<String> {
-        let line = self.text.split('\n').nth(error.line.checked_sub(1)?)?.trim_end_matches('\r');
+        let line = self.text.lines().nth(error.line.checked_sub(1)?)?;
         if line.trim().is_empty() {
             return None;
         }
@@ -44,7 +45,7 @@ impl Faults<'_> {
         let (head, tail) = (shown(&head), shown(&tail));
         let number = error.line.to_string();
         let blank = " ".repeat(number.len());
-        let caret = format!("{}^", " ".repeat(width(start) + width(&head)));
+        let caret = format!("{}^", " ".repeat(start.width() + head.width()));
         Some(format!(" {number} | {start}{head}{tail}{end}\n {blank} | {caret}"))
     }
 

@@ -32,8 +32,8 @@ use self::drawing::Drawing;
 use self::faults::Faults;
 use self::outline::Outline;
 use self::stand_in::StandIn;
-use super::read;
-use crate::cli::Error;
+use crate::error::Error;
+use crate::input::bytes;
 use crate::output::{Output, Printable};
 
 /// Mermaid draws no more links than this, unless it is told to.
@@ -94,7 +94,7 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     }
     let is_json = args.format == Some(Format::Json);
     let name = if args.file == "-" { "<stdin>" } else { args.file.as_str() };
-    let text = file::text(read(&args.file)?)
+    let text = file::text(bytes(&args.file)?)
         .map_err(|error| Error::Failed(format!("{}:{}", Printable(name), Printable(&error.to_string()))))?;
     let (transforms, stand_in) = transforms(args.aws)?;
     let routes = match file::read(&text, &transforms) {
@@ -111,7 +111,7 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     };
     let outline = Outline::new(&text, &routes);
     if let Some(event) = &args.event {
-        let event = walk::event(if event == "-" { "<stdin>" } else { event }, &read(event)?)?;
+        let event = walk::event(if event == "-" { "<stdin>" } else { event }, &bytes(event)?)?;
         let ended = steps::run(&outline, &event, is_json, output).await;
         if stand_in.is_some_and(|stand_in| stand_in.was_asked()) {
             output.note("note: translations are stood in for; --aws asks Amazon Translate");
@@ -119,7 +119,7 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
         return ended;
     }
     if is_json {
-        return Ok(output.json(&table::as_json(name, &outline))?);
+        return output.json(&table::as_json(name, &outline));
     }
     if matches!(args.format, None | Some(Format::Table)) {
         table::print(name, &outline, output)?;
@@ -129,7 +129,7 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     }
     let drawing = Drawing::new(&outline);
     if args.format == Some(Format::Dot) {
-        return Ok(output.result(drawing.dot())?);
+        return output.result(drawing.dot());
     }
     if args.format.is_none() {
         output.result("")?;

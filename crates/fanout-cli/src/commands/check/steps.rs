@@ -6,11 +6,13 @@ use fanout_core::transform::OnFailure;
 use momento_webhook::{Event, Verified};
 use serde_json::{Value, json};
 
-use super::columns::{padded, width};
+use unicode_width::UnicodeWidthStr as _;
+
+use super::columns::padded;
 use super::outline::{Outline, Outlined};
 use super::table::{counted, stage_as_json};
 use super::walk::{self, End, Made, Step, Walked};
-use crate::cli::Error;
+use crate::error::Error;
 use crate::output::{Output, Printable, Quoted};
 
 /// The widest a transform may be for what it made to stand beside it.
@@ -25,7 +27,7 @@ pub(super) async fn run(
 ) -> Result<(), Error> {
     let plan = match outline.routes.plan(event) {
         Ok(Some(plan)) => plan,
-        Ok(None) if is_json => return Ok(output.json(&json!({"status": "ignored", "destinations": []}))?),
+        Ok(None) if is_json => return output.json(&json!({"status": "ignored", "destinations": []})),
         Ok(None) => return ignored(outline, event, output),
         Err(feeds_itself) => {
             if is_json {
@@ -71,7 +73,7 @@ fn ignored(outline: &Outline<'_>, event: &Event, output: &mut Output) -> Result<
 fn tell_event(event: &Event, output: &mut Output) -> Result<(), Error> {
     let from = event.token_id.as_deref().map_or_else(String::new, |id| format!(", from {}", Quoted(id)));
     output.result(format_args!("event    {}{from}", named(&event.cache, &event.topic)))?;
-    Ok(output.result(format_args!("text     {}", Quoted(&event.text)))?)
+    output.result(format_args!("text     {}", Quoted(&event.text)))
 }
 
 fn target(target: &Target<'_>) -> String {
@@ -152,7 +154,7 @@ impl Teller<'_> {
             }
         }
         output.result("")?;
-        Ok(output.result("nothing was published")?)
+        output.result("nothing was published")
     }
 
     fn captures(&self) -> Vec<(&str, &str)> {
@@ -248,10 +250,10 @@ impl Teller<'_> {
 /// The transforms as lines, with what each made beside it.
 fn steps(steps: &[Step<'_>]) -> Vec<String> {
     let names: Vec<_> = steps.iter().map(|step| Printable(&step.stage.to_string()).to_string()).collect();
-    let wide = names.iter().map(|name| width(name)).filter(|wide| *wide <= WIDEST).max().unwrap_or_default();
+    let wide = names.iter().map(|name| name.width()).filter(|wide| *wide <= WIDEST).max().unwrap_or_default();
     let mut lines = Vec::new();
     for (step, name) in steps.iter().zip(names) {
-        if width(&name) <= wide {
+        if name.width() <= wide {
             lines.push(format!("{}  {}", padded(&name, wide), made(step)));
         } else {
             lines.extend([name, format!("{}  {}", " ".repeat(wide), made(step))]);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::columns::aligned;
 use super::outline::{Outline, Outlined, StepOut, WayOut, cache_of, cache_to};
-use crate::cli::Error;
+use crate::error::Error;
 use crate::output::{Output, Printable, Quoted};
 
 /// Prints the table, and what there is to say about it.
@@ -24,7 +24,7 @@ pub(super) fn print(name: &str, outline: &Outline<'_>, output: &mut Output) -> R
     for note in outline.notes() {
         output.result(format_args!("note: {note}"))?;
     }
-    Ok(output.result(format_args!("{}: {}", Printable(name), summary(outline)))?)
+    output.result(format_args!("{}: {}", Printable(name), summary(outline)))
 }
 
 /// One row for each destination; the route stands in the first.

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use topic_fanout::webhook::{Clock as _, SystemClock, TIME_TO_ANSWER};
 
 use super::outline::Outlined;
-use crate::cli::Error;
+use crate::error::Error;
 use crate::output::Printable;
 
 /// What becomes of one destination.
@@ -290,6 +290,7 @@ mod tests {
         assert_eq!((given.event_timestamp, given.topic_sequence_page), (1, Some(2)));
         let error =
             event("f", br#"{"cache": "c", "topic": "t", "text": "x", "event_timestamp": 1e3}"#).unwrap_err();
-        assert!(error.to_string().starts_with("f: the event cannot be used: "), "{error}");
+        let Error::Failed(message) = error else { panic!("{error:?}") };
+        assert!(message.starts_with("f: the event cannot be used: "), "{message}");
     }
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::report::excerpt;
+use crate::output::excerpt;
 
 /// The part of an answer that matters here. Other functions may answer anything: what is not understood is
 /// as if it were not there.

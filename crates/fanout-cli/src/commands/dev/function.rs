@@ -20,7 +20,7 @@ use topic_fanout::webhook::Webhook;
 
 use super::plan::Plan;
 use super::workers::Happening;
-use crate::cli::Error;
+use crate::error::Error;
 use crate::service::Service;
 
 /// The function that events are delivered to.
@@ -96,7 +96,7 @@ impl Function {
         let webhook = Webhook::new(plan.signing()?, plan.routes.clone(), fan_out, RequestLog::Off);
 
         let port = plan.function.function_port;
-        let taken = |error| Error::System(format!("cannot listen on port {port}"), error);
+        let taken = |error| Error::because(format_args!("cannot listen on port {port}"), &error);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(taken)?;
         let url = url(listener.local_addr().map_err(taken)?)?;
         let stop = CancellationToken::new();

@@ -12,7 +12,7 @@ use momento_webhook::momento::{self, SigningSecret};
 use momento_webhook::{Event, Verified};
 use topic_fanout::webhook::{Clock as _, SystemClock};
 
-use crate::cli::Error;
+use crate::error::Error;
 use crate::output::Quoted;
 
 /// Fields of an event that are others from message to message: nobody can subscribe to a topic that is named

@@ -16,10 +16,13 @@ use topic_fanout::config::{Config, ConfigErrors, RoutesConfig, SigningConfig, si
 use topic_fanout::secrets::Rotating;
 use topic_fanout::webhook::Signing;
 
+use super::args::{Args, FunctionArgs, MomentoArgs};
+use super::example::Example;
 use super::network::Network;
 use super::translations::Translations;
-use super::{Args, FunctionArgs, MomentoArgs};
-use crate::cli::{Error, Secret};
+use crate::args::Secret;
+use crate::error::Error;
+use crate::input;
 use crate::output::shell_word;
 use crate::service::{LOCAL_KEY, Service, on_one_line};
 
@@ -70,7 +73,7 @@ impl Plan {
         let transforms = translations.transforms();
         let routing = match (&args.config, args.example) {
             (Some(path), _) => {
-                let bytes = std::fs::read(path).map_err(|error| Error::Input(path.clone(), error))?;
+                let bytes = input::file(path)?;
                 let text = file::text(bytes).map_err(|error| usage(format!("{path}:{error}")))?;
                 Routing::from_file(&args, path, &text, &transforms)?
             }
@@ -213,7 +216,7 @@ impl Routing {
             let faults: Vec<_> = faults.iter().map(|fault| format!("\n{path}:{fault}")).collect();
             usage(format!("the routes cannot be used:{}", faults.concat()))
         })?;
-        let example = args.example.map(super::example::Example::inbound);
+        let example = args.example.map(Example::inbound);
         let topic = match (&args.inbound, example) {
             (Some(topic), _) => topic.clone(),
             (None, Some((_, topic))) => topic.to_owned(),

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use fanout_core::destination::AwsRequest;
-use http::StatusCode;
 use serde_json::json;
 
 use super::answer::Outcome;
@@ -11,13 +10,10 @@ use super::function::Function;
 use super::network::{Network, To, Topic, Way};
 use super::plan::{Origin, Plan};
 use super::tracker::Id;
-use crate::cli::Error;
 use crate::deliver::Delivered;
-use crate::output::{Output, Printable, Quoted, Took, millis};
+use crate::error::Error;
+use crate::output::{Output, Printable, Quoted, Took, millis, reason_phrase};
 use crate::service::Service;
-
-/// The longest part of an answer that is shown to people.
-const SHOWN: usize = 300;
 
 /// How much is told, and to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -341,11 +337,11 @@ impl Report<'_> {
     }
 
     fn line(&mut self, label: &str, rest: std::fmt::Arguments<'_>) -> Told {
-        Ok(self.output.result(format_args!("{label:<9} {rest}"))?)
+        self.output.result(format_args!("{label:<9} {rest}"))
     }
 
     fn json(&mut self, line: &serde_json::Value) -> Told {
-        Ok(self.output.json(line)?)
+        self.output.json(line)
     }
 }
 
@@ -373,38 +369,4 @@ fn routes(network: &Network) -> serde_json::Value {
         Some(json!({"cache": topic.cache, "topic": topic.name, "destinations": ways}))
     };
     network.topics().iter().filter_map(route).collect()
-}
-
-/// A status with its name.
-pub(super) fn reason_phrase(status: StatusCode) -> String {
-    match status.canonical_reason() {
-        Some(name) => format!("{} {name}", status.as_u16()),
-        None => status.as_u16().to_string(),
-    }
-}
-
-/// The beginning of an answer's body, on one line.
-pub(super) fn excerpt(body: &str) -> String {
-    let body = body.trim();
-    let shown: String = body.chars().take(SHOWN).collect();
-    let more = if shown.len() < body.len() { " ..." } else { "" };
-    format!("{}{more}", Printable(&shown))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_answer_is_cut_at_a_character() {
-        assert_eq!(excerpt(" {\"a\":\n1} "), "{\"a\":\\n1}");
-        let long = "é".repeat(SHOWN + 1);
-        assert_eq!(excerpt(&long), format!("{} ...", "é".repeat(SHOWN)));
-    }
-
-    #[test]
-    fn a_status_without_a_name_is_a_number() {
-        assert_eq!(reason_phrase(StatusCode::OK), "200 OK");
-        assert_eq!(reason_phrase(StatusCode::from_u16(299).unwrap()), "299");
-    }
 }

@@ -19,11 +19,13 @@ use super::answer::Told;
 use super::function::Function;
 use super::network::Network;
 use super::plan::Plan;
-use super::report::{Report, Style, excerpt, reason_phrase};
+use super::report::{Report, Style};
 use super::tracker::{Arrival, Ended, Id, Noted, Tracker};
-use super::workers::{Happening, Line, deliver, listen, publish, read_lines};
-use crate::cli::Error;
+use super::workers::{Happening, deliver, listen, publish, read_lines};
 use crate::deliver::{Deliverer, Failure, RETRY, Undelivered};
+use crate::error::Error;
+use crate::input::Line;
+use crate::output::{excerpt, reason_phrase};
 use crate::post::Poster;
 use crate::service::Service;
 use crate::signer::{Scheme, Signer};
@@ -342,8 +344,7 @@ impl<'a> Session<'a> {
                 self.report.notice(&note)?;
             }
             if let (true, Some(lines)) = (typed, self.lines_sender.take()) {
-                read_lines(lines)
-                    .map_err(|error| Error::System("standard input cannot be read".to_owned(), error))?;
+                read_lines(lines).map_err(|error| Error::because("standard input cannot be read", &error))?;
             }
         }
         Ok(())
