@@ -18,6 +18,7 @@
 //! | [`fields`] | the one table of an event's fields |
 //! | [`filters`] | what is done to a value before it is written |
 //! | `json` | one member of a JSON text |
+//! | `json_template` | JSON in which texts are templates |
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,10 +26,12 @@ use std::fmt;
 pub mod fields;
 pub mod filters;
 pub(crate) mod json;
+mod json_template;
 mod parse;
 
 pub use fields::{FIELDS, Field, Place, Values};
 pub use filters::FILTERS;
+pub(crate) use json_template::JsonTemplate;
 pub use parse::SyntaxError;
 pub(crate) use parse::{Piece, Placeholder, parse};
 
@@ -79,6 +82,9 @@ impl Template {
         let template = Self::parse(source.into(), place == Place::Name)?;
         if template.source.is_empty() && place < Place::Transform {
             return Err(SyntaxError::empty());
+        }
+        if place == Place::Name && template.literal().is_some_and(|name| name.len() > MOST_OF_NAME) {
+            return Err(SyntaxError::new(MOST_OF_NAME, format!("has more than {MOST_OF_NAME} bytes")));
         }
         for placeholder in template.placeholders() {
             check(placeholder, captures, place)

@@ -748,7 +748,7 @@ mod tests {
                 for (cache, topic) in &topics {
                     let event = event_with(cache, topic, 1, |event| event.token_id = Some(token.clone()));
                     let Ok(Some(plan)) = routes.plan(&event) else { continue };
-                    let named = plan.destinations().iter().filter(|planned| planned.missing.is_none());
+                    let named = plan.destinations().iter().filter(|planned| planned.error.is_none());
                     next.extend(named.filter_map(|planned| planned.target.topic().map(|topic| (topic.cache.to_string(), topic.topic.to_string()))));
                 }
                 topics = next;
