@@ -249,7 +249,7 @@ async fn variants(binaries: &Binaries, momento: &MomentoLocal, rounds: usize) ->
         ("without AWS: settings", &binaries.small, None),
         ("settings", &binaries.webhook, None),
         ("a file: `uppercase`", &binaries.webhook, file("\"uppercase\"")),
-        ("a file: `template`", &binaries.webhook, file("{ template = { text = \"{{ text }}!\" } }")),
+        ("a file: `template`", &binaries.webhook, file("{ template = { text = \"{text}!\" } }")),
         // What is in the language already is not sent: nothing of AWS is used.
         (
             "a file: `translate`, not called",

@@ -37,7 +37,7 @@ destinations = [
     "{room}-out",
     { topic = "{room}-{token_id}", then = [{ truncate = { characters = 10, bytes = 30 } }] },
     { topic = "{room}-json", then = [{ json = { at = "/message", transforms = [{ pseudo = { target = "es" } }] } }] },
-    { topic = "{room}-page", then = [{ template = { text = "{{ room }} {{ text }} {{ json.message }}" } }] },
+    { topic = "{room}-page", then = [{ template = { text = "{room} {text | cut(9)} {json.message | default('-')}" } }] },
     { topic = "{room}-some", then = [{ filter = { matches = "^[a-z]+$" } }] },
 ]
 "#;

@@ -190,7 +190,7 @@ async fn everything_that_is_asked_for_is_sent() {
             format!("sqs = {{ queue = '{QUEUE}.fifo', group = '{{room}}', deduplication = '{{topic_sequence_number}}' }}"),
             "eventbridge = { bus = 'orders', detail = { room = '{room}' }, resources = ['arn:{room}'] }".to_owned(),
             "dynamodb = { table = 't', key = { name = '{room}', at = { number = '{topic_sequence_number}' } }, unless_exists = false,
-              item = { size = true, json = { json = '{{\"a\": [1, null, \"b\"]}}' }, by = '{token_id}' } }".to_owned(),
+              item = { size = true, json = { json = '{\"{\"}\"a\": [1, null, \"b\"]{\"}\"}' }, by = '{token_id}' } }".to_owned(),
             "dynamodb = { table = 't', key = { name = 'a' }, update = { set = { last = '{text}', size = 2 }, add = { count = 1 } } }".to_owned(),
         ],
     )

@@ -18,7 +18,7 @@ fn chat() -> String {
         format!(
             "{{ topic = \"{{room}}-{language}\", then = [\
              {{ json = {{ at = \"/message\", transforms = [{{ translate = {{ target = \"{language}\" }} }}], \
-             set = {{ \"/sourceLanguage\" = \"{{{{ language }}}}\" }} }} }}] }}"
+             set = {{ \"/sourceLanguage\" = \"{{language}}\" }} }} }}] }}"
         )
     };
     let mut destinations: Vec<_> = LANGUAGES.into_iter().map(destination).collect();

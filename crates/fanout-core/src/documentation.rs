@@ -80,7 +80,8 @@ fn everything_that_is_handed_in_is_what_is_shown() {
         let destination = &plan.route().destinations()[0];
         let To::Aws(aws_destination) = &destination.to else { panic!("{}", file.place) };
         let context = plan.context(Instant::now());
-        let request = aws_destination.request(&Fields::new(&context, destination, plan.text())).unwrap();
+        let request =
+            aws_destination.request(&Fields::new(&context, destination, &Message::new(plan.text()))).unwrap();
         let made = serde_json::to_value(&request).unwrap();
         if serde_json::from_str::<serde_json::Value>(shown.text).ok().as_ref() != Some(&made) {
             wrong.push(format!("{}: {}", shown.place, serde_json::to_string_pretty(&request).unwrap()));

@@ -147,8 +147,8 @@ impl<P: Publisher> FanOut<P> {
 
     /// Serves all destinations of `tree`.
     async fn tree(&self, job: Job<'_>, tree: &Tree, message: Message<'_>) -> Vec<Served> {
-        let text: &str = &message.text;
-        let publishes = join_all(tree.destinations.iter().map(|place| self.destination(job, *place, text)));
+        let publishes =
+            join_all(tree.destinations.iter().map(|place| self.destination(job, *place, &message)));
         if tree.branches.is_empty() {
             return publishes.await;
         }
@@ -215,15 +215,15 @@ impl<P: Publisher> FanOut<P> {
         tree.places().into_iter().map(|place| (place, outcome.clone())).collect()
     }
 
-    async fn destination(&self, job: Job<'_>, place: usize, text: &str) -> Served {
+    async fn destination(&self, job: Job<'_>, place: usize, message: &Message<'_>) -> Served {
         let destinations = job.plan.route().destinations();
         let outcome = match (job.plan.destinations().get(place), destinations.get(place)) {
             (Some(planned), Some(destination)) => {
-                match (&planned.missing, &planned.target, &destination.to) {
-                    (Some(missing), ..) => DeliveryOutcome::Unnamed { missing: missing.clone() },
-                    (None, Target::Topic(topic), _) => self.publish(topic, text, job.deadline).await,
+                match (&planned.error, &planned.target, &destination.to) {
+                    (Some(error), ..) => error.clone().into(),
+                    (None, Target::Topic(topic), _) => self.publish(topic, &message.text, job.deadline).await,
                     (None, _, To::Aws(aws_destination)) => {
-                        let fields = Fields::new(job.context, destination, text);
+                        let fields = Fields::new(job.context, destination, message);
                         self.send_to_aws(aws_destination, job, &fields).await
                     }
                     // A target is of the kind of its destination.
@@ -244,10 +244,7 @@ impl<P: Publisher> FanOut<P> {
     ) -> DeliveryOutcome {
         let request = match aws_destination.request(fields) {
             Ok(request) => request,
-            Err(RequestError::Missing(missing)) => return DeliveryOutcome::Unnamed { missing },
-            Err(RequestError::Refused { reason, detail }) => {
-                return DeliveryOutcome::RequestError { reason, detail };
-            }
+            Err(error) => return error.into(),
         };
         let sent = self.sender.send(&request, job.xray, job.deadline).await;
         if let Err(error) = &sent.result {
@@ -284,6 +281,15 @@ impl<P: Publisher> FanOut<P> {
         match timeout_at(end, self.publisher.publish(topic, text)).await {
             Ok(result) => result,
             Err(_) => Err(DeliveryError { reason: Reason::TimedOut, source: None }),
+        }
+    }
+}
+
+impl From<RequestError> for DeliveryOutcome {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Missing(missing) => Self::Unnamed { missing },
+            RequestError::Refused { reason, detail } => Self::RequestError { reason, detail },
         }
     }
 }

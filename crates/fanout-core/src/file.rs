@@ -29,12 +29,10 @@ use crate::destination::sqs::Sqs;
 use crate::destination::step_functions::StepFunctions;
 use crate::destination::{AwsDestination, aws};
 use crate::names::CacheName;
-use crate::route::pattern::ParseError;
-use crate::route::{
-    Destination, Edge, FIELDS, Inbound, Outbound, Pattern, Route, RouteError, Routes, Template, To, Topics,
-};
+use crate::placeholder::{Field, Place, SyntaxError, Template};
+use crate::route::{Destination, Edge, Inbound, Outbound, Pattern, Route, RouteError, Routes, To, Topics};
 use crate::spanned::{self, Fault, Given, Span};
-use crate::transform::{self, Stage, Transforms};
+use crate::transform::{Stage, Transforms};
 
 /// Something wrong in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,12 +103,12 @@ pub(crate) struct Texts<'t, 'r> {
 impl Texts<'_, '_> {
     /// The template that `text` is; `what` is what it is called in a fault.
     pub(crate) fn template(&mut self, what: &str, text: &Spanned<String>) -> Option<Template> {
-        self.reader.template_of(what, text, self.captures, &aws::FIELDS)
+        self.reader.template(what, text, self.captures, Place::Request)
     }
 
-    /// The same of the name of a place, which has the fields of topics' names.
+    /// The same of the name of the destination.
     pub(crate) fn name(&mut self, what: &str, text: &Spanned<String>) -> Option<Template> {
-        self.reader.template(what, text, self.captures)
+        self.reader.template(what, text, self.captures, Place::Name)
     }
 
     /// Notes that something is not given, unless it was, and was at fault.
@@ -201,7 +199,7 @@ impl Reader<'_> {
             Some(keys) => (self.pattern(&keys.topic), self.inbound_cache(keys.cache)),
         };
         // Without its topic it is not known what captures a route has: any that is named may be one.
-        let captures = topics.as_ref().map_or_else(|| holes(self.text), |topic| topic.names().collect());
+        let captures = topics.as_ref().map_or_else(|| named(self.text), |topic| topic.names().collect());
         let default = transforms.map(|list| self.stages(list, &captures));
         let default = default.unwrap_or_else(|| Some(Vec::new()));
         let destinations = if let Some(destinations) = destinations {
@@ -220,10 +218,9 @@ impl Reader<'_> {
     fn pattern(&mut self, topic: &Spanned<String>) -> Option<Pattern> {
         let pattern = match Pattern::new(topic.get_ref().as_str()) {
             Ok(pattern) => pattern,
-            Err(error) => return self.not_a_name("topic", topic, &error),
+            Err(error) => return self.syntax("topic", topic, &error),
         };
-        let fields = [&transform::FIELDS[..], &FIELDS, &aws::FIELDS].concat();
-        let reserved = pattern.names().find(|name| fields.contains(name));
+        let reserved = pattern.names().find(|name| Field::named(name).is_some());
         match reserved {
             None => Some(pattern),
             Some(name) => {
@@ -285,7 +282,7 @@ impl Reader<'_> {
     ) -> Option<Destination> {
         if matches!(given.get_ref(), DeValue::String(_)) {
             let topic = self.kept(spanned::text(given))?;
-            let topic = self.template("topic", &topic, captures)?;
+            let topic = self.template("topic", &topic, captures, Place::Name)?;
             let to = To::Topic(Outbound { cache: None, topic });
             return Some(Destination { to, chain: default.unwrap_or_default().to_vec() });
         }
@@ -326,7 +323,7 @@ impl Reader<'_> {
                 None => Some(None),
                 Some(cache) => self.cache_template(cache, captures).map(Some),
             };
-            let topic = self.template("topic", &keys.topic, captures);
+            let topic = self.template("topic", &keys.topic, captures, Place::Name);
             return Some(To::Topic(Outbound { cache: cache?, topic: topic? }));
         };
         for (other, settings) in kinds {
@@ -402,34 +399,24 @@ impl Reader<'_> {
     }
 
     fn cache_template(&mut self, text: &Spanned<String>, captures: &[&str]) -> Option<Template> {
-        let template = self.template("cache", text, captures)?;
+        let template = self.template("cache", text, captures, Place::Name)?;
         match template.literal().map(CacheName::new) {
             Some(Err(error)) => self.fault(text.span(), format!("the cache {error}")),
             _ => Some(template),
         }
     }
 
-    fn template(&mut self, what: &str, text: &Spanned<String>, captures: &[&str]) -> Option<Template> {
-        self.template_of(what, text, captures, &FIELDS)
-    }
-
-    /// A template that may have these captures and fields in it.
-    fn template_of(
+    fn template(
         &mut self,
         what: &str,
         text: &Spanned<String>,
         captures: &[&str],
-        fields: &[&str],
+        place: Place,
     ) -> Option<Template> {
-        let template = match Template::new(text.get_ref().as_str()) {
-            Ok(template) => template,
-            Err(error) => return self.not_a_name(what, text, &error),
-        };
-        let unknown = template.names().find(|name| !captures.contains(name) && !fields.contains(name));
-        let Some(unknown) = unknown else { return Some(template) };
-        let known: Vec<_> = captures.iter().chain(fields).map(|name| format!("{{{name}}}")).collect();
-        let message = format!("there is no {{{unknown}}}; there is {}", known.join(", "));
-        self.fault(self.inside(text, template.place(unknown)), message)
+        match Template::read(text.get_ref().as_str(), captures, place) {
+            Ok(template) => Some(template),
+            Err(error) => self.syntax(what, text, &error),
+        }
     }
 
     /// The place of a byte of a text. Where it is written with escapes it is not known, and the whole text stands
@@ -438,9 +425,10 @@ impl Reader<'_> {
         let span = text.span();
         let written = self.text.get(span.clone()).unwrap_or_default();
         let quotes = ["\"\"\"", "'''", "\"", "'"].into_iter().find(|quotes| written.starts_with(quotes));
+        let length = text.get_ref().len();
         let begins = quotes
-            .map(str::len)
-            .filter(|length| written.get(*length..written.len() - length) == Some(text.get_ref().as_str()));
+            .and_then(|quotes| written.len().checked_sub(quotes.len() + length))
+            .filter(|begins| written.get(*begins..begins + length) == Some(text.get_ref().as_str()));
         match (begins, byte) {
             (Some(begins), Some(byte)) => span.start + begins + byte..span.end,
             _ => span,
@@ -506,8 +494,8 @@ impl Reader<'_> {
         read
     }
 
-    fn not_a_name<T>(&mut self, what: &str, text: &Spanned<String>, error: &ParseError) -> Option<T> {
-        self.fault(self.inside(text, error.at()), format!("the {what} {error}"))
+    fn syntax<T>(&mut self, what: &str, text: &Spanned<String>, error: &SyntaxError) -> Option<T> {
+        self.fault(self.inside(text, error.at), format!("the {what} {error}"))
     }
 
     fn kept<T>(&mut self, read: Result<T, Fault>) -> Option<T> {
@@ -547,8 +535,9 @@ fn kinds() -> String {
 }
 
 /// All names that stand in braces.
-fn holes(text: &str) -> Vec<&str> {
-    text.split('{').skip(1).filter_map(|behind| Some(behind.split_once('}')?.0)).collect()
+fn named(text: &str) -> Vec<&str> {
+    let is_end = |char: char| !matches!(char, 'a'..='z' | '0'..='9' | '_');
+    text.split('{').skip(1).filter_map(|behind| behind.trim_start().split(is_end).next()).collect()
 }
 
 /// The line and the character in it of a byte, both from 1.
@@ -669,11 +658,11 @@ destinations = ["b", "b", "{rom}"]
             "4:1",
             "there is no `tpoic` to be set here; there is `topic`, `cache`, `transforms`, `destinations`",
         );
-        said("7:18", "the topic opens a hole at byte 0 and never closes it");
+        said("7:18", "the topic opens a brace and does not close it");
         said("7:46", "give one of the two");
         said("7:72", "there is no `topics` to be set here; there is `topic`, `cache`, `transforms`, `then`");
         said("7:88", "a destination is the name of a topic");
-        said("9:13", "has two holes with nothing between them");
+        said("9:13", "has two captures with nothing between them");
         said("12:10", "the capture {text} has the name of a field");
         said("13:22", "the same destination is there already, at line 13");
     }
@@ -706,8 +695,25 @@ destinations = ["c"]
     fn names_are_made_of_what_there_is() {
         assert_eq!(
             error("[[routes]]\ntopic = '{room}-in'\ndestinations = ['{rom}-out']"),
-            "3:18: there is no {rom}; there is {room}, {cache}, {topic}, {token_id}, {topic_sequence_number}"
+            "3:18: the topic has the unknown name `rom`; expected one of `room`, `cache`, `topic`, `token_id`, \
+             `topic_sequence_number`, `topic_sequence_page`, `event_timestamp`, `publish_timestamp`, `event_id`, `text`, \
+             `original`, `json`"
         );
+    }
+
+    #[test]
+    fn refuses_wildcards_and_parameters_of_other_syntaxes() {
+        for (topic, destination, says) in [
+            ("support-*-in", "out", "2:18: the topic has `*`, which has no meaning here: write `{name}`"),
+            ("{room}-in", "{{room}}", "3:18: the topic has `{{`: write one brace, as `{topic}`"),
+            ("{room}-in", "${room}", "3:18: the topic has `${`: write `{topic}` without the `$`"),
+            ("rooms/:room", "out", "2:16: the topic has `:`"),
+            ("{room | upper}-in", "out", "2:10: the topic has `{room | upper}`; a capture is a name"),
+        ] {
+            let told = error(&format!("[[routes]]\ntopic = '{topic}'\ndestinations = ['{destination}']"));
+            assert!(told.starts_with(says), "{told}");
+        }
+        assert_eq!(errors("[[routes]]\ntopic = \"a-{'*'}\"\ndestinations = ['b']"), [""; 0]);
     }
 
     #[test]
@@ -728,6 +734,7 @@ destinations = ["c"]
         };
         assert_eq!(at("'é-{rom}'"), "3:20");
         assert_eq!(at("\"\"\"{rom}\"\"\""), "3:20");
+        assert_eq!(at("'''\n{rom}'''"), "4:1");
         assert_eq!(at("'ab{'"), "3:20");
         assert_eq!(at("'a{B}'"), "3:20");
         // What is escaped is longer as it is written.

@@ -17,6 +17,7 @@ mod documentation;
 pub mod fan_out;
 pub mod file;
 pub mod names;
+pub mod placeholder;
 pub mod reason;
 pub mod retry;
 pub mod route;

@@ -14,9 +14,10 @@ use super::eventbridge::{BusEvent, EventBridge};
 use super::sqs::{QueueMessage, Sqs};
 use super::step_functions::{Execution, StepFunctions};
 use super::{DeliveryError, Target};
+use crate::placeholder::{RenderError, Template};
 use crate::reason::Reason;
-use crate::route::{Destination, Template};
-use crate::transform::Context;
+use crate::route::Destination;
+use crate::transform::{Context, Message};
 
 /// A place of Amazon Web Services, as a route names it.
 #[derive(Clone, Debug, PartialEq)]
@@ -137,38 +138,40 @@ impl AwsSender for NoAws {
     }
 }
 
-/// What the texts of a route can be made of, for one event.
+impl From<RenderError> for RequestError {
+    fn from(error: RenderError) -> Self {
+        match error {
+            RenderError::Missing(name) | RenderError::NotJson(name) => Self::Missing(name),
+            RenderError::TooLarge(_) => {
+                Self::Refused { reason: Reason::TooLarge, detail: error.to_string().into() }
+            }
+        }
+    }
+}
+
+/// What a request is made of, for one event.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'f> {
     context: &'f Context<'f>,
     destination: &'f Destination,
-    text: &'f str,
+    message: &'f Message<'f>,
 }
 
-/// The names of all [`Fields`] that are not captures.
-pub const FIELDS: [&str; 9] = [
-    "cache",
-    "topic",
-    "token_id",
-    "topic_sequence_number",
-    "topic_sequence_page",
-    "event_timestamp",
-    "publish_timestamp",
-    "event_id",
-    "text",
-];
-
 impl<'f> Fields<'f> {
-    /// Those of an event on its way to a destination, with its text as it has become.
+    /// Those of an event on its way to a destination, with its message as it has become.
     #[must_use]
-    pub const fn new(context: &'f Context<'f>, destination: &'f Destination, text: &'f str) -> Self {
-        Self { context, destination, text }
+    pub const fn new(
+        context: &'f Context<'f>,
+        destination: &'f Destination,
+        message: &'f Message<'f>,
+    ) -> Self {
+        Self { context, destination, message }
     }
 
     /// The text as it has become.
     #[must_use]
-    pub const fn text(&self) -> &'f str {
-        self.text
+    pub fn text(&self) -> &'f str {
+        &self.message.text
     }
 
     /// What transforms know, and AWS destinations too.
@@ -190,7 +193,7 @@ impl<'f> Fields<'f> {
     /// The event as JSON, as a webhook brings it, with the text as it has become.
     #[must_use]
     pub fn event_json(&self) -> String {
-        Event { text: self.text.to_owned(), ..self.context.event.clone() }.to_json()
+        Event { text: self.text().to_owned(), ..self.context.event.clone() }.to_json()
     }
 
     /// The event's cache and topic, as Momento itself writes them together.
@@ -199,31 +202,32 @@ impl<'f> Fields<'f> {
         format!("{}#{}", self.context.event.cache, self.context.event.topic)
     }
 
-    /// The field or capture of this name; none where the event has no such.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<Cow<'f, str>> {
-        let Context { event, captures, .. } = *self.context;
-        Some(match name {
-            "cache" => event.cache.as_str().into(),
-            "topic" => event.topic.as_str().into(),
-            "token_id" => event.token_id.as_deref()?.into(),
-            "topic_sequence_number" => event.topic_sequence_number.to_string().into(),
-            "topic_sequence_page" => event.topic_sequence_page?.to_string().into(),
-            "event_timestamp" => event.event_timestamp.to_string().into(),
-            "publish_timestamp" => event.publish_timestamp.to_string().into(),
-            "event_id" => event.id().into(),
-            "text" => self.text.into(),
-            _ => captures.iter().find(|(known, _)| *known == name).map(|(_, text)| Cow::Borrowed(*text))?,
-        })
-    }
-
-    /// What a template becomes.
+    /// Returns what a template becomes.
     ///
     /// # Errors
-    /// When the event does not have a field, or has nothing in it.
+    /// A value that the event does not have, or that is empty.
     pub fn render(&self, template: &Template) -> Result<String, RequestError> {
-        let rendered = template.render(|name| self.get(name));
-        Ok(rendered.map_err(|missing| RequestError::Missing(missing.name))?.into_owned())
+        Ok(template.part(&self.message.values(self.context))?.into_owned())
+    }
+
+    /// Returns the same, or nothing if the event does not have a value, or an empty one.
+    ///
+    /// # Errors
+    /// A text that is too large.
+    pub fn render_optional(&self, template: &Template) -> Result<Option<String>, RequestError> {
+        match self.render(template) {
+            Err(RequestError::Missing(_)) => Ok(None),
+            made => made.map(Some),
+        }
+    }
+
+    /// Returns the name of the destination, which is made of the text as it was sent.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn name(&self, template: &Template) -> Result<String, RequestError> {
+        let sent = Message::new(self.context.event.text.as_str());
+        Ok(template.name(&sent.values(self.context))?.into_owned())
     }
 }
 
@@ -318,6 +322,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::file;
+    use crate::placeholder::{FIELDS, Place};
     use crate::route::To;
     use crate::testing::event_with;
     use crate::transform::Transforms;
@@ -336,7 +341,11 @@ pub(crate) mod tests {
         let plan = routes.plan(&event).unwrap().unwrap();
         let destination = &plan.route().destinations()[0];
         let To::Aws(aws_destination) = &destination.to else { panic!("an aws_destination") };
-        aws_destination.request(&Fields::new(&plan.context(Instant::now()), destination, &event.text))
+        aws_destination.request(&Fields::new(
+            &plan.context(Instant::now()),
+            destination,
+            &Message::new(event.text.as_str()),
+        ))
     }
 
     /// The same as JSON.
@@ -371,7 +380,7 @@ pub(crate) mod tests {
         said("4:", "a destination is one of `eventbridge` and `sqs`; make it two destinations");
         said("4:", "a destination with `eventbridge` has no `cache` beside it");
         said("4:17", "the queue is given by its URL");
-        said("4:36", "there is no {rom}; there is {room}");
+        said("4:36", "the group has the unknown name `rom`; expected one of `room`");
         said("4:44", "there is no `speed` to be set here");
         said("5:26", "sources that begin with aws. are Amazon's own");
         said("5:49", "should be \"event\", \"text\", or a table of texts, numbers and booleans");
@@ -423,7 +432,9 @@ pub(crate) mod tests {
 
     #[test]
     fn everything_known_of_an_event_can_be_handed_in() {
-        let names = FIELDS.map(|name| format!("{name} = '{{{name}}}'")).join(", ");
+        let known = FIELDS.iter().filter(|field| field.known <= Place::Request).map(|field| field.name);
+        let names: Vec<_> = known.map(|name| format!("{name} = '{{{name}}}'")).collect();
+        let names = names.join(", ");
         let settings = format!("sqs = {{ queue = 'http://q', body = {{ {names}, room = '{{room}}' }} }}");
         let request = request_of(&settings, |event| event.topic_sequence_page = Some(3)).unwrap();
         let AwsRequest::Message(message) = request else { panic!("{request:?}") };
@@ -435,9 +446,31 @@ pub(crate) mod tests {
                 "cache": "chat", "topic": "friends-publish", "topic_sequence_number": "7",
                 "topic_sequence_page": "3", "event_timestamp": event.event_timestamp.to_string(),
                 "publish_timestamp": event.publish_timestamp.to_string(), "event_id": event.id(),
-                "text": "Hello", "room": "friends",
+                "text": "Hello", "original": "Hello", "room": "friends",
             }),
-            "it has no token id"
+            "it has no token id, no language, and its text is not JSON"
+        );
+    }
+
+    #[test]
+    fn makes_requests_of_the_message_as_it_has_become_and_names_of_the_text_as_it_was_sent() {
+        let settings = "dynamodb = { table = '{json.room}', key = { id = '{json.room}' }, item = {
+            wei = { number = '{json.wei}' }, all = { json = '{json.all}' }, in = '{language}', by = '{json.by}',
+            short = '{json.by | default(\"nobody\") | cut(2)}' } }";
+        let routes = file::read(&text_of(settings), &Transforms::standard()).unwrap();
+        let event =
+            event_with("chat", "friends-publish", 7, |event| event.text = r#"{"room":"a"}"#.to_owned());
+        let plan = routes.plan(&event).unwrap().unwrap();
+        let destination = &plan.route().destinations()[0];
+        assert_eq!(plan.destinations()[0].target.to_string(), "dynamodb a");
+        let To::Aws(aws_destination) = &destination.to else { panic!("an AWS destination") };
+        let text = r#"{"room":"b","wei":20000000000000000001,"all":[1.10, null]}"#;
+        let message = Message { text: text.into(), language: Some("de".into()) };
+        let request =
+            aws_destination.request(&Fields::new(&plan.context(Instant::now()), destination, &message));
+        assert_eq!(
+            request.unwrap().to_string(),
+            r#"dynamodb a: {"table":"a","key":{"id":"b"},"change":{"put":{"item":{"all":[1.10, null],"in":"de","short":"no","wei":20000000000000000001},"unless_exists":true}}}"#
         );
     }
 

@@ -17,8 +17,8 @@ use toml::Spanned;
 use super::aws::{Fields, RequestError};
 use super::json::{Document, NoJson};
 use crate::file::Texts;
+use crate::placeholder::Template;
 use crate::reason::Reason;
-use crate::route::Template;
 use crate::spanned::Span;
 
 /// What is handed in.
@@ -315,7 +315,7 @@ mod tests {
     fn members_are_texts_numbers_booleans_and_json() {
         let body = shown(
             "sqs = { queue = 'http://q', body = { text = 'to \"{room}\"', empty = '', number = { number = '{topic_sequence_number}' },
-             json = { json = '{{\"in\": [{topic_sequence_number}]}}' }, one = 1, half = 0.5, yes = true, none = '{token_id}' } }",
+             json = { json = '{\"{\"}\"in\": [{topic_sequence_number}]{\"}\"}' }, one = 1, half = 0.5, yes = true, none = '{token_id}' } }",
         );
         assert_eq!(
             body["body"],
@@ -349,9 +349,9 @@ mod tests {
             ("{ a = { b = 'c' } }", "should be"),
             ("'texts'", "should be"),
             ("{ a = nan }", "is no number that can be written"),
-            ("{ a = '{rom}' }", "there is no {rom}; there is {room}"),
+            ("{ a = '{rom}' }", "has the unknown name `rom`; expected one of `room`"),
             ("{ a = { number = 'abc' } }", "is no number, whatever the event is"),
-            ("{ a = { json = '{{' } }", "is no JSON, whatever the event is"),
+            ("{ a = { json = '[' } }", "is no JSON, whatever the event is"),
         ] {
             let told = faults(&format!("sqs = {{ queue = 'http://q', body = {value} }}"));
             assert!(told.len() == 1 && told[0].contains(says), "{value}: {told:#?}");

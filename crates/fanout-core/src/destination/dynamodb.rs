@@ -20,7 +20,7 @@ use toml::Spanned;
 use super::aws::{Fields, RequestError};
 use super::content::{Attribute, Members, Value, ValueKeys, rendered};
 use crate::file::Texts;
-use crate::route::Template;
+use crate::placeholder::Template;
 
 /// A table, as a route names it.
 #[derive(Clone, Debug, PartialEq)]
@@ -222,7 +222,7 @@ impl DynamoDb {
                 Change::Update { set, add, token }
             }
         };
-        let row = Row { table: fields.render(&self.table)?, key, change };
+        let row = Row { table: fields.name(&self.table)?, key, change };
         if row.bytes() > LARGEST_ITEM {
             return Err(RequestError::too_large("the item is larger than a table takes: 400 KB at most"));
         }

@@ -11,7 +11,7 @@ use toml::Spanned;
 use super::aws::{Fields, RequestError};
 use super::content::{Content, ContentKeys};
 use crate::file::Texts;
-use crate::route::Template;
+use crate::placeholder::Template;
 
 /// A bus, as a route names it.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,14 +111,18 @@ impl EventBridge {
     pub(super) fn event(&self, fields: &Fields<'_>) -> Result<BusEvent, RequestError> {
         let event = fields.context().event;
         let made = BusEvent {
-            bus: fields.render(&self.bus)?,
+            bus: fields.name(&self.bus)?,
             source: fields.render(&self.source)?,
             detail_type: match &self.detail_type {
                 Some(detail_type) => fields.render(detail_type)?,
                 None => fields.topic(),
             },
             detail: self.detail.render_json(fields, true)?,
-            resources: self.resources.iter().filter_map(|one| fields.render(one).ok()).collect(),
+            resources: self
+                .resources
+                .iter()
+                .filter_map(|one| fields.render_optional(one).transpose())
+                .collect::<Result<_, _>>()?,
             time: event.event_timestamp,
         };
         if made.bytes() >= TOO_LARGE {

@@ -14,7 +14,7 @@ use toml::Spanned;
 use super::aws::{Fields, RequestError, fitting};
 use super::content::{Content, ContentKeys};
 use crate::file::Texts;
-use crate::route::Template;
+use crate::placeholder::Template;
 
 /// A queue, as a route names it.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,7 +156,7 @@ impl Sqs {
     }
 
     pub(super) fn message(&self, fields: &Fields<'_>) -> Result<QueueMessage, RequestError> {
-        let queue = fields.render(&self.queue)?;
+        let queue = fields.name(&self.queue)?;
         let is_fifo = is_fifo(&queue);
         let group = match &self.group {
             Some(group) => Some(identifier(fields.render(group)?)),
@@ -167,13 +167,15 @@ impl Sqs {
             Some(deduplication) => Some(identifier(fields.render(deduplication)?)),
             None => Some(fields.id()),
         };
-        let rendered = |(name, text): (&String, &Template)| Some((name.clone(), fields.render(text).ok()?));
+        let rendered = |(name, text): (&String, &Template)| {
+            Some(fields.render_optional(text).transpose()?.map(|text| (name.clone(), text)))
+        };
         let message = QueueMessage {
             queue,
             body: self.body.render(fields)?,
             group,
             deduplication,
-            attributes: self.attributes.iter().filter_map(rendered).collect(),
+            attributes: self.attributes.iter().filter_map(rendered).collect::<Result<_, _>>()?,
             delay_seconds: self.delay_seconds.filter(|_| !is_fifo),
         };
         message.check()?;
@@ -298,13 +300,11 @@ mod tests {
     #[test]
     fn a_queue_whose_name_comes_with_the_event_may_be_either() {
         let settings =
-            "sqs = { queue = 'https://q/{text}', deduplication = '{event_id}', delay_seconds = 3 }";
-        assert!(faults(settings)[0].contains("there is no {text}"), "names are made of four fields");
-        let settings = settings.replace("{text}", "{cache}");
-        let fifo = request_of(&settings, |event| event.cache = "a.fifo".to_owned()).unwrap();
+            "sqs = { queue = 'https://q/{cache}', deduplication = '{event_id}', delay_seconds = 3 }";
+        let fifo = request_of(settings, |event| event.cache = "a.fifo".to_owned()).unwrap();
         let fifo = serde_json::to_value(fifo).unwrap();
         assert!(fifo["deduplication"].is_string() && fifo["delay_seconds"].is_null(), "{fifo}");
-        let standard = shown(&settings);
+        let standard = shown(settings);
         assert!(standard["deduplication"].is_null() && standard["delay_seconds"] == 3, "{standard}");
     }
 

@@ -11,7 +11,7 @@ use toml::Spanned;
 use super::aws::{Fields, RequestError, fitting};
 use super::content::{Content, ContentKeys};
 use crate::file::Texts;
-use crate::route::Template;
+use crate::placeholder::Template;
 
 /// A state machine, as a route names it.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,7 +92,7 @@ impl StepFunctions {
             ));
         }
         Ok(Execution {
-            state_machine: fields.render(&self.state_machine)?,
+            state_machine: fields.name(&self.state_machine)?,
             name: match &self.name {
                 Some(name) => fitting(fields.render(name)?, LONGEST_NAME, is_of_name),
                 None => fields.id(),

@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use std::{iter, mem};
 
 use super::pattern::{Pattern, Shape};
-use super::{Inbound, Route, Routes};
+use super::{Inbound, Routes};
 
 /// The maximum number of routes in a file.
 pub const MAX_ROUTES: usize = 1_000;
@@ -118,9 +118,10 @@ impl Routes {
     /// captures are `unknown`, or any text.
     fn leads_to(&self, edge: Edge, unknown: Option<&str>) -> Vec<usize> {
         // Only a topic of Momento can send another webhook.
-        let ends = self.all.get(edge.route).and_then(|route| {
-            Some((&route.inbound, route.destinations.get(edge.destination)?.to.topic()?))
-        });
+        let ends = self
+            .all
+            .get(edge.route)
+            .and_then(|route| Some((&route.inbound, route.destinations.get(edge.destination)?.to.topic()?)));
         let Some((from, to)) = ends else { return Vec::new() };
         let own_cache = || from.cache.as_ref().map(|cache| Shape::exact(cache.as_str()));
         let field = |name: &str| {
@@ -155,7 +156,6 @@ impl Routes {
     }
 
     /// Returns the edges of a cycle of routes that always lead.
-    #[expect(clippy::expect_used, reason = "an error without its edges would name nothing")]
     fn edges_of(&self, cycle: &[usize]) -> Vec<Edge> {
         let ends = cycle.iter().cycle().skip(1);
         let edge = |(route, next): (&usize, &usize)| {
@@ -191,7 +191,9 @@ impl Graph {
         let count = self.0.len();
         let mut reversed = Self(vec![Vec::new(); count]);
         for (route, next) in self.0.iter().enumerate() {
-            next.iter().for_each(|next| reversed.0[*next].push(route));
+            for next in next {
+                reversed.0[*next].push(route);
+            }
         }
         let (mut seen, mut order) = (vec![false; count], Vec::new());
         (0..count).for_each(|route| self.visit(route, &mut seen, &mut order));
@@ -199,7 +201,9 @@ impl Graph {
         for root in order.into_iter().rev() {
             let mut members = Vec::new();
             reversed.visit(root, &mut seen, &mut members);
-            members.into_iter().for_each(|member| component[member] = root);
+            for member in members {
+                component[member] = root;
+            }
         }
         component
     }
@@ -270,6 +274,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::route::Route;
     use crate::route::FeedsItself;
     use crate::route::tests::route;
     use crate::testing::event_with;
@@ -522,7 +527,7 @@ mod tests {
                 for (cache, topic) in &topics {
                     let event = event_with(cache, topic, 1, |event| event.token_id = Some(token.clone()));
                     let Ok(Some(plan)) = routes.plan(&event) else { continue };
-                    let named = plan.destinations().iter().filter(|planned| planned.missing.is_none());
+                    let named = plan.destinations().iter().filter(|planned| planned.error.is_none());
                     next.extend(named.filter_map(|planned| planned.target.topic().map(|topic| (topic.cache.to_string(), topic.topic.to_string()))));
                 }
                 topics = next;

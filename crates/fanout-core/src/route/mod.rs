@@ -2,7 +2,7 @@
 //!
 //! | module | contents |
 //! | --- | --- |
-//! | [`pattern`] | topics with placeholders: the topics of a pattern, and the text of a template |
+//! | [`pattern`] | topics with captures: the topics of a pattern, and the texts that can be topics |
 //! | [`check`] | routes that do not work together: ambiguous routes and cycles |
 
 use std::borrow::Cow;
@@ -15,18 +15,18 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use crate::destination::aws::short;
-use crate::destination::{AwsDestination, Target, Topic};
+use crate::destination::{AwsDestination, RequestError, Target, Topic};
 use crate::names::{CacheName, TopicName};
+use crate::placeholder::Values;
 use crate::transform::{Context, Stage, Tree};
 
 pub mod check;
 pub mod pattern;
 
 pub use check::{Edge, RouteError};
-pub use pattern::{Pattern, Template};
+pub use pattern::Pattern;
 
-/// The fields of an event that the names of destinations can contain.
-pub const FIELDS: [&str; 4] = ["cache", "topic", "token_id", "topic_sequence_number"];
+pub use crate::placeholder::Template;
 
 /// All routes of a function.
 #[derive(Clone, Debug, Default)]
@@ -114,9 +114,9 @@ pub struct Plan<'r> {
 pub struct Planned<'r> {
     /// The receiver.
     pub target: Target<'r>,
-    /// The field that the name of the destination needs and the event lacks. `target` then has the template of
-    /// the route in place of the name.
-    pub missing: Option<String>,
+    /// The error of the name that cannot be made of the event. `target` then has the template of the route in place of
+    /// the name.
+    pub error: Option<RequestError>,
 }
 
 impl Routes {
@@ -190,7 +190,7 @@ impl Routes {
     /// Returns true if a destination leads to a route from which the event would come back.
     fn takes_back_edge(&self, route: usize, plan: &Plan<'_>) -> bool {
         let is_back = |planned: &Planned<'_>| {
-            let topic = planned.target.topic().filter(|_| planned.missing.is_none());
+            let topic = planned.target.topic().filter(|_| planned.error.is_none());
             let next = topic.and_then(|topic| self.find(&topic.cache, &topic.topic));
             next.is_some_and(|(next, _)| self.is_back_edge(route, next))
         };
@@ -214,7 +214,6 @@ impl Routes {
         patterns.find_map(|index| Some((*index, self.route(*index).inbound.captures(topic)?)))
     }
 
-    #[expect(clippy::expect_used, reason = "the indices are those of `all`, which does not change")]
     fn route(&self, index: usize) -> &Route {
         self.all.get(index).expect("an index of these routes")
     }
@@ -241,7 +240,6 @@ impl Route {
         &self.destinations
     }
 
-    #[expect(clippy::expect_used, reason = "a skipped destination would count as served")]
     fn chain(&self, destination: usize) -> &[Stage] {
         &self.destinations.get(destination).expect("an index of a destination of this route").chain
     }
@@ -399,7 +397,7 @@ impl<'r> Plan<'r> {
 impl Planned<'_> {
     fn is(&self, cache: &str, topic: &str) -> bool {
         let is = |target: &Topic<'_>| target.cache == cache && target.topic == topic;
-        self.missing.is_none() && self.target.topic().is_some_and(is)
+        self.error.is_none() && self.target.topic().is_some_and(is)
     }
 }
 
@@ -408,42 +406,28 @@ fn planned<'r>(
     event: &'r Event,
     captures: &[(&'r str, &'r str)],
 ) -> Planned<'r> {
-    let value = |name: &str| -> Option<Cow<'r, str>> {
-        match name {
-            "cache" => Some(Cow::Borrowed(event.cache.as_str())),
-            "topic" => Some(Cow::Borrowed(event.topic.as_str())),
-            "token_id" => event.token_id.as_deref().map(Cow::Borrowed),
-            "topic_sequence_number" => Some(Cow::Owned(event.topic_sequence_number.to_string())),
-            _ => captures.iter().find(|(known, _)| *known == name).map(|(_, text)| Cow::Borrowed(*text)),
-        }
-    };
-    let (target, missing) = match &destination.to {
+    let values = Values { event, captures, text: &event.text, language: None, document: None };
+    let (target, error) = match &destination.to {
         To::Topic(Outbound { cache, topic }) => {
-            let cache_name = match cache {
-                None => Ok(Cow::Borrowed(event.cache.as_str())),
-                Some(cache) => cache.render(value),
-            };
-            match (cache_name, topic.render(value)) {
-                (Ok(cache), Ok(topic)) => (Target::Topic(Topic { cache, topic }), None),
-                (Err(missing), _) | (_, Err(missing)) => {
-                    let cache = match cache {
-                        None => Cow::Borrowed(event.cache.as_str()),
-                        Some(cache) => Cow::Owned(cache.to_string()),
-                    };
-                    let topic = Topic { cache, topic: Cow::Owned(topic.to_string()) };
-                    (Target::Topic(topic), Some(missing.name))
+            let own = Cow::Borrowed(event.cache.as_str());
+            let made = cache.as_ref().map_or(Ok(own.clone()), |cache| cache.name(&values));
+            match made.and_then(|cache| Ok((cache, topic.name(&values)?))) {
+                Ok((cache, topic)) => (Target::Topic(Topic { cache, topic }), None),
+                Err(error) => {
+                    let cache = cache.as_ref().map_or(own, |cache| cache.to_string().into());
+                    (Target::Topic(Topic { cache, topic: topic.to_string().into() }), Some(error))
                 }
             }
         }
         To::Aws(aws_destination) => {
-            let (name, missing) = match aws_destination.name().render(value) {
+            let (name, error) = match aws_destination.name().name(&values) {
                 Ok(name) => (name, None),
-                Err(missing) => (Cow::Owned(aws_destination.name().to_string()), Some(missing.name)),
+                Err(error) => (aws_destination.name().to_string().into(), Some(error)),
             };
-            (Target::Aws { kind: aws_destination.kind(), name: shortened(name) }, missing)
+            (Target::Aws { kind: aws_destination.kind(), name: shortened(name) }, error)
         }
     };
-    Planned { target, missing }
+    Planned { target, error: error.map(RequestError::from) }
 }
 
 fn shortened(name: Cow<'_, str>) -> Cow<'_, str> {
@@ -456,6 +440,7 @@ fn shortened(name: Cow<'_, str>) -> Cow<'_, str> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::reason::Reason;
     use crate::testing::{event, event_with};
 
     /// A route as (cache, topic) to some (cache, topic).
@@ -550,9 +535,35 @@ pub(crate) mod tests {
         let routes = Routes::new(vec![route("", "in", &[("", "for-{token_id}"), ("", "out")])]).unwrap();
         let event = event("chat", "in", 1);
         let plan = routes.plan(&event).unwrap().unwrap();
-        let missing: Vec<_> = plan.destinations().iter().map(|planned| planned.missing.as_deref()).collect();
-        assert_eq!(missing, [Some("token_id"), None]);
+        let errors: Vec<_> = plan.destinations().iter().map(|planned| planned.error.clone()).collect();
+        assert_eq!(errors, [Some(RequestError::Missing("token_id".into())), None]);
         assert_eq!(plan.destinations()[0].target.to_string(), "for-{token_id}");
+    }
+
+    #[test]
+    fn makes_names_of_the_text_as_it_was_sent() {
+        let routes =
+            Routes::new(vec![route("", "in", &[("{json.c | default('main')}", "to-{json.to | lower}")])]);
+        let routes = routes.unwrap();
+        let named = |text: &str| {
+            let event = event_with("chat", "in", 1, |event| event.text = text.to_owned());
+            let plan = routes.plan(&event).unwrap().unwrap();
+            (plan.destinations()[0].target.to_string(), plan.destinations()[0].error.clone())
+        };
+        assert_eq!(named(r#"{"to":"Mo"}"#), ("to-mo".to_owned(), None));
+        assert_eq!(named("{}").1, Some(RequestError::Missing("json.to".into())));
+        assert_eq!(named("hello").1, Some(RequestError::Missing("json.to".into())));
+        let (_, error) = named(&format!(r#"{{"to":"{}"}}"#, "x".repeat(1_022)));
+        assert!(matches!(error, Some(RequestError::Refused { reason: Reason::TooLarge, .. })), "{error:?}");
+    }
+
+    #[test]
+    fn refuses_an_event_whose_text_leads_back() {
+        let routes = Routes::new(vec![route("", "{room}-in", &[("", "{json.to}")])]).unwrap();
+        for (text, leads_back) in [(r#"{"to":"a-in"}"#, true), (r#"{"to":"a-out"}"#, false), ("{}", false)] {
+            let event = event_with("chat", "b-in", 1, |event| event.text = text.to_owned());
+            assert_eq!(routes.plan(&event).is_err(), leads_back, "{text}");
+        }
     }
 
     #[test]

@@ -1,50 +1,28 @@
 //! The JSON document around a message, inside the transform `json`.
 
 use std::fmt;
-use std::sync::OnceLock;
 
-use serde_json::Value;
-
-use super::TransformError;
-use super::document::{Looked, Pointer, Unreadable, look_up, tree};
-
-/// A JSON document that is read as far as somebody asks for it.
-///
-/// Not everything that is JSON can be read into a tree of values: half of a surrogate pair, `1e999`, a thousand
-/// lists in one another. Who needs one member is not to mind what the others are.
-pub struct Around<'t> {
-    text: &'t str,
-    tree: OnceLock<Result<Value, Unreadable>>,
-}
+/// A JSON document of which a message is a member.
+#[derive(Clone, Copy)]
+pub struct Around<'t>(&'t str);
 
 impl<'t> Around<'t> {
     /// The document in `text`.
     #[must_use]
     pub const fn new(text: &'t str) -> Self {
-        Self { text, tree: OnceLock::new() }
+        Self(text)
     }
 
-    /// The whole of it.
-    ///
-    /// # Errors
-    /// When there is something in it that no tree of values can have.
-    pub fn tree(&self) -> Result<&Value, TransformError> {
-        self.read().map_err(|why| TransformError::unfit(format!("the document {why}")).because(why))
-    }
-
-    pub(super) fn read(&self) -> Result<&Value, Unreadable> {
-        self.tree.get_or_init(|| tree(self.text)).as_ref().map_err(|why| *why)
-    }
-
-    /// What is at `at`, without a look at the rest. Of a member that is given twice, the last one counts.
-    pub(super) fn look_up(&self, at: &Pointer) -> Option<Looked<'t>> {
-        look_up(self.text, at)
+    /// The document, as it was sent: it is JSON, and may have in it what a tree of values cannot, as `1e999`.
+    #[must_use]
+    pub const fn text(self) -> &'t str {
+        self.0
     }
 }
 
 /// Without the text, which is somebody's message.
 impl fmt::Debug for Around<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Around(<{} bytes>)", self.text.len())
+        write!(f, "Around(<{} bytes>)", self.0.len())
     }
 }

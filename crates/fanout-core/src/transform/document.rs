@@ -14,6 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::TransformError;
+use crate::placeholder::json::{self, index, string};
 
 /// A JSON Pointer (RFC 6901).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,79 +252,12 @@ impl<'t> Looked<'t> {
 /// What is at `at` in a text; nothing where there is nothing, or the text is not JSON. Of a member that is given
 /// twice, the last one counts, as in a tree of values.
 pub(super) fn look_up<'t>(text: &'t str, at: &Pointer) -> Option<Looked<'t>> {
-    let mut node = Document::read(text)?.0;
-    for step in &at.steps {
-        node.open();
-        node = match node {
-            Node::Object(members) => {
-                let is_it = |(key, _): &(Key<'_>, Node<'_>)| key.name.as_deref() == Some(step.as_str());
-                members.into_iter().rev().find(is_it)?.1
-            }
-            Node::List(entries) => entries.into_iter().nth(index(step)?)?,
-            Node::Raw(_) | Node::Written(_) | Node::Gone => return None,
-        };
-    }
-    match node {
-        Node::Raw(json) => Some(Looked(json)),
-        _ => None,
-    }
-}
-
-/// Why a text cannot be read into a tree of values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unreadable {
-    /// It is not JSON.
-    NotJson,
-    /// It is, and has a string that is no Unicode.
-    HalfSurrogate,
-    /// It is, and has a number that no float comes near.
-    LargeNumber,
-    /// It is, and has too much in one another.
-    Deep,
-}
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotJson => "is not JSON",
-            Self::HalfSurrogate => "has a string with half of a surrogate pair, as \\ud83d alone",
-            Self::LargeNumber => "has a number beyond 1e308",
-            Self::Deep => "is nested more than 127 levels deep",
-        })
-    }
-}
-
-impl std::error::Error for Unreadable {}
-
-/// The whole of a text as a tree of values.
-pub(super) fn tree<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Unreadable> {
-    serde_json::from_str(text).map_err(|error| {
-        // The library tells them apart by its words only; what it says about any JSON else is about escapes.
-        let said = error.to_string();
-        if serde_json::from_str::<&RawValue>(text).is_err() {
-            Unreadable::NotJson
-        } else if said.starts_with("recursion limit") {
-            Unreadable::Deep
-        } else if said.starts_with("number out of range") {
-            Unreadable::LargeNumber
-        } else {
-            Unreadable::HalfSurrogate
-        }
-    })
+    json::member(text, &at.steps).map(Looked)
 }
 
 /// The JSON string that says `text`.
 pub(super) fn json_string(text: &str) -> String {
     Value::from(text).to_string()
-}
-
-/// What a JSON string says, or nothing when it is something else.
-fn string(json: &str) -> Option<Cow<'_, str>> {
-    let inside = json.strip_prefix('"')?.strip_suffix('"')?;
-    if inside.contains('\\') {
-        return serde_json::from_str(json).ok().map(Cow::Owned);
-    }
-    Some(Cow::Borrowed(inside))
 }
 
 /// Where the member `name` is.
@@ -339,12 +273,6 @@ fn member(
         return Err(TransformError::unfit(detail));
     }
     Ok(place)
-}
-
-/// The number of a list's entry: digits, without a zero in front.
-fn index(step: &str) -> Option<usize> {
-    let is_index = step == "0" || !step.starts_with('0') && step.bytes().all(|byte| byte.is_ascii_digit());
-    step.parse().ok().filter(|_| is_index)
 }
 
 /// That nothing can be put at `at`.
@@ -457,27 +385,6 @@ mod tests {
         assert!(document.take(&at("/b/x")).is_err());
         assert!(document.set(&at("/b"), "1".to_owned()).is_err());
         assert_eq!(document.look(&at("/c")).unwrap().and_then(Looked::string).as_deref(), Some("5"));
-    }
-
-    #[test]
-    fn what_keeps_a_tree_from_being_read_is_known() {
-        let deep = format!("{}{}", "[".repeat(128), "]".repeat(128));
-        for (text, wanted) in [
-            ("{", Err(Unreadable::NotJson)),
-            ("", Err(Unreadable::NotJson)),
-            ("\"\u{1}\"", Err(Unreadable::NotJson)),
-            (r#"{"a":"\ud83d"}"#, Err(Unreadable::HalfSurrogate)),
-            (r#"["\udc00"]"#, Err(Unreadable::HalfSurrogate)),
-            (r#"["\ud83d\u0041"]"#, Err(Unreadable::HalfSurrogate)),
-            (r#"["\ud83dA"]"#, Err(Unreadable::HalfSurrogate)),
-            (r#"{"\ud83d":1}"#, Err(Unreadable::HalfSurrogate)),
-            ("[-1e999]", Err(Unreadable::LargeNumber)),
-            (deep.as_str(), Err(Unreadable::Deep)),
-            (deep.get(1..deep.len() - 1).unwrap(), Ok(())),
-            (r#"["\ud83d\ude00", 1e-999]"#, Ok(())),
-        ] {
-            assert_eq!(tree::<Value>(text).map(drop), wanted, "{text}");
-        }
     }
 
     #[test]

@@ -25,12 +25,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::document::{Document, Looked, Pointer, Unreadable, json_string};
-use super::template::{Template, is_template};
+use super::document::{Document, Looked, Pointer, json_string};
+use super::template::MAX_BYTES;
 use super::{
     Applying, Around, Build, Context, Message, OnFailure, Settings, Stage, Transform, TransformError,
     Transformed,
 };
+use crate::placeholder::JsonTemplate;
 
 /// At least one of `transforms`, `move`, `drop` and `set` is needed. The transforms inside are a list as any
 /// other, given as `transforms`.
@@ -42,10 +43,9 @@ pub struct Json {
     /// but a JSON string. Needed with `transforms`.
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<String>,
-    /// What becomes of a text that is not JSON, or has no string at `at`, or cannot be read as a whole where a
-    /// transform inside asks for that: `"fail"`, `"drop"`, or `"pass"`, which lets it go on as it was. Default:
-    /// `"fail"`. It cannot be `"pass"` where something is kept back: with `drop`, or with a transform such as
-    /// `moderate` inside.
+    /// What becomes of a text that is not JSON, or has no string at `at`: `"fail"`, `"drop"`, or `"pass"`, which lets
+    /// it go on as it was. Default: `"fail"`. It cannot be `"pass"` where something is kept back: with `drop`, or
+    /// with a transform such as `moderate` inside.
     #[serde(skip_serializing_if = "Option::is_none")]
     unsuitable: Option<OnFailure>,
     /// From where to where members are moved. All are taken out before the first is put in its new place,
@@ -55,8 +55,8 @@ pub struct Json {
     /// What is taken out. It need not be there.
     #[serde(default, rename = "drop", skip_serializing_if = "Vec::is_empty")]
     dropped: Vec<String>,
-    /// What is put where, in place of what may be there: text, number, true or false, list or table. Objects
-    /// that are missing on the way are made; `-` is the place behind the last entry of a list.
+    /// What is put where, in place of what may be there: text, number, true or false, list or table. Texts may have
+    /// placeholders. Objects that are missing on the way are made; `-` is the place behind the last entry of a list.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     set: BTreeMap<String, Value>,
 }
@@ -68,7 +68,7 @@ struct Edit {
     unsuitable: OnFailure,
     moved: Vec<(Pointer, Pointer)>,
     dropped: Vec<Pointer>,
-    set: Vec<(Pointer, Content)>,
+    set: Vec<(Pointer, JsonTemplate)>,
 }
 
 /// The transforms of one string.
@@ -78,21 +78,17 @@ struct Inside {
     transforms: Vec<Stage>,
 }
 
-/// What a member is set to.
-#[derive(Debug)]
-enum Content {
-    /// This JSON.
-    Literal(String),
-    /// A string that is made for each message.
-    Template(Template),
-}
-
 impl Settings for Json {
     const NAME: &'static str = "json";
     const NESTS: bool = true;
 
     fn build(self, with: Build<'_>) -> Result<Arc<dyn Transform>, String> {
-        let Build { captures, transforms, .. } = with;
+        let set = self.set.iter().map(|(at, value)| {
+            let value = JsonTemplate::new(value, &|text| with.template(text));
+            Ok((place(at.clone())?, value.map_err(|error| format!("set {at:?}: {error}"))?))
+        });
+        let set = set.collect::<Result<Vec<_>, String>>()?;
+        let transforms = with.transforms;
         let unsuitable = self.unsuitable.unwrap_or_default();
         if unsuitable == OnFailure::Pass {
             may_pass(&self, &transforms)?;
@@ -116,13 +112,12 @@ impl Settings for Json {
         }
         let moved = self.moved.into_iter().map(|(from, to)| Ok((place(from)?, place(to)?)));
         let dropped = self.dropped.into_iter().map(place);
-        let set = self.set.into_iter().map(|(at, value)| Ok((place(at)?, Content::new(&value, captures)?)));
         let edit = Edit {
             inside,
             unsuitable,
             moved: moved.collect::<Result<_, String>>()?,
             dropped: dropped.collect::<Result<_, _>>()?,
-            set: set.collect::<Result<_, String>>()?,
+            set,
         };
         edit.check()?;
         Ok(Arc::new(edit))
@@ -152,40 +147,6 @@ fn place(pointer: String) -> Result<Pointer, String> {
         return Err("\"\" is the whole text: move, drop and set are for what is in it".to_owned());
     }
     Ok(pointer)
-}
-
-impl Content {
-    /// Reads what is given: a string may be a template.
-    fn new(value: &Value, captures: &[&str]) -> Result<Self, String> {
-        check_value(value)?;
-        match value.as_str().filter(|text| is_template(text)) {
-            Some(text) => Ok(Self::Template(Template::parse(text, captures)?)),
-            None => Ok(Self::Literal(value.to_string())),
-        }
-    }
-
-    /// The JSON to write for a message.
-    fn json(&self, message: &Message<'_>, context: &Context<'_>) -> Result<Cow<'_, str>, TransformError> {
-        match self {
-            Self::Literal(json) => Ok(Cow::Borrowed(json)),
-            Self::Template(template) => Ok(Cow::Owned(json_string(&template.render(message, context)?))),
-        }
-    }
-}
-
-/// TOML has values that JSON has not.
-fn check_value(value: &Value) -> Result<(), String> {
-    match value {
-        // There is no null in TOML: it is what is left of these.
-        Value::Null => Err("JSON has no inf and no nan".to_owned()),
-        Value::Array(entries) => entries.iter().try_for_each(check_value),
-        // How the TOML library hands a date on to serde.
-        Value::Object(members) if members.contains_key("$__toml_private_datetime") => {
-            Err("JSON has no dates: write it as text, in quotes".to_owned())
-        }
-        Value::Object(members) => members.values().try_for_each(check_value),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
-    }
 }
 
 impl Transform for Edit {
@@ -251,11 +212,6 @@ impl Edit {
             };
             let around = Around::new(&text);
             match inside.apply(&string, language.as_deref(), &around, context).await {
-                // It needed what cannot be had of this text.
-                Err(error) if error.source.as_ref().is_some_and(|source| source.is::<Unreadable>()) => {
-                    drop((string, document));
-                    return self.unsuitable(error.detail, Message { text, language });
-                }
                 Err(error) => return Err(error),
                 Ok(Became::Dropped(reason)) => return Ok(Transformed::Dropped(reason.into())),
                 Ok(Became::Message { text, language: found }) => {
@@ -294,8 +250,8 @@ impl Edit {
         for at in &self.dropped {
             is_changed |= document.take(at)?.is_some();
         }
-        for (at, content) in &self.set {
-            document.set(at, content.json(message, context)?.into_owned())?;
+        for (at, value) in &self.set {
+            document.set(at, value.render(&message.values(context), MAX_BYTES)?)?;
         }
         Ok(is_changed)
     }
@@ -344,6 +300,7 @@ mod tests {
     use futures_util::FutureExt as _;
     use proptest::prelude::*;
 
+    use super::super::document::look_up;
     use super::*;
     use crate::reason::Reason;
     use crate::transform::tests::{faulty, faulty_of, stages, text, through};
@@ -452,9 +409,8 @@ mod tests {
 
     impl Transform for Finds {
         fn apply<'t>(&'t self, message: Message<'t>, context: &'t Context<'t>) -> Applying<'t> {
-            let tree = context.document.map(|document| document.tree().unwrap());
-            let language = tree.and_then(|it| it.pointer("/lang")?.as_str());
-            let language = language.map(|it| Cow::Owned(it.to_owned()));
+            let at = Pointer::new("/lang").unwrap();
+            let language = context.document.and_then(|it| look_up(it.text(), &at)?.string());
             Message { language, ..message }.done()
         }
     }
@@ -482,7 +438,7 @@ mod tests {
             for list in [
                 "['moderate']",
                 "['trim', { translate = { target = 'es', source = '/lang' } }, 'moderate']",
-                "['moderate', { template = { text = '{{ text }}' } }]",
+                "['moderate', { template = { text = '{text}' } }]",
                 "[{ filter = { contains = 'shit' } }, { template = { text = 'oh ****' } }]",
             ] {
                 let list = format!("[{{ json = {{ at = '/message', transforms = {list} }} }}]");
@@ -497,23 +453,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_asks_for_all_of_it_is_told_why_it_cannot_be_had() {
-        let list = |more: &str| {
-            let document = "{ template = { text = '{{ document.a }}{{ text }}' } }";
-            format!("[{{ json = {{ at = '/a', transforms = ['trim', {document}] {more} }} }}]")
-        };
+    async fn a_member_of_the_document_is_had_whatever_is_beside_it() {
+        let list =
+            "[{ json = { at = '/a', transforms = [{ template = { text = '{document.a}{text}' } }] } }]";
         let deep = format!(r#"{{"a":"b","c":{}{}}}"#, "[".repeat(200), "]".repeat(200));
-        for (given, says) in [
-            (r#"{"a":"b","c":"\ud83d"}"#, "has a string with half of a surrogate pair, as \\ud83d alone"),
-            (r#"{"a":"b","c":1e999}"#, "has a number beyond 1e308"),
-            (&deep, "is nested more than 127 levels deep"),
-        ] {
-            let why = format!("template: line 1 of the template uses document, which {says}");
-            assert_eq!(detail(&list(""), given).await, why);
-            assert_eq!(dropped(&list(", unsuitable = 'drop'"), given).await, format!("json: {why}"));
-            assert_eq!(text(&list(", unsuitable = 'pass'"), given).await, given);
+        for given in [r#"{"a":"b","c":"\ud83d"}"#, r#"{"a":"b","c":1e999}"#, &deep] {
+            assert_eq!(text(list, given).await, given.replace("\"b\"", "\"bb\""));
         }
-        assert_eq!(text(&list(""), r#"{"a":"b"}"#).await, r#"{"a":"bb"}"#);
+    }
+
+    #[tokio::test]
+    async fn what_is_set_is_made_of_the_event_to_any_depth() {
+        let list = "[{ json = { set = { '/by' = '{token_id | default(\"nobody\")}', '/n' = { topic = ['{topic}', 1], from = '{json.from}' } } } }]";
+        assert_eq!(
+            text(list, r#"{"from":"a\"b"}"#).await,
+            r#"{"from":"a\"b","by":"nobody","n":{"from":"a\"b","topic":["topic",1]}}"#
+        );
+        assert_eq!(detail(list, "{}").await, "the event has no json.from");
+        said(
+            "[{ json = { set = { '/a' = ['{rom}'] } } }]",
+            "set \"/a\": line 1 of the text has the unknown name `rom`",
+        );
     }
 
     #[tokio::test]

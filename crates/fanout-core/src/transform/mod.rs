@@ -21,6 +21,7 @@ use futures_util::future::{BoxFuture, ready};
 use momento_webhook::Event;
 use tokio::time::Instant;
 
+use crate::placeholder::Values;
 use crate::reason::Reason;
 
 mod around;
@@ -46,7 +47,6 @@ pub use around::Around;
 pub use pseudo::Pseudo;
 pub use registry::{Build, Settings, Transforms};
 pub use stage::{OnFailure, Stage};
-pub use template::FIELDS;
 pub use translate::Translator;
 pub use tree::{Branch, Tree};
 
@@ -121,6 +121,14 @@ impl<'t> Message<'t> {
     #[must_use]
     pub fn borrowed(&self) -> Message<'_> {
         Message { text: Cow::Borrowed(&self.text), language: self.language.as_deref().map(Cow::Borrowed) }
+    }
+
+    /// What the placeholders of a text stand for.
+    #[must_use]
+    pub fn values<'v>(&'v self, context: &'v Context<'v>) -> Values<'v> {
+        let Context { event, captures, document, .. } = *context;
+        let document = document.map(|document| document.text());
+        Values { event, captures, text: &self.text, language: self.language.as_deref(), document }
     }
 
     /// The message as what a transform has made: for those that need not wait for anything.

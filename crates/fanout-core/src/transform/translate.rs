@@ -26,7 +26,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::document::Pointer;
+use super::document::{Pointer, look_up};
 use super::{Applying, Build, Context, Message, Settings, Transform, TransformError, Transformed};
 use crate::reason::Reason;
 
@@ -235,20 +235,21 @@ impl Translating {
         let given = match &self.settings.source {
             Source::Auto => None,
             Source::Code(code) => Some(code.0.as_str()),
-            Source::Pointer(pointer) => match context.document.and_then(|document| document.look_up(pointer))
-            {
-                None => None,
-                Some(member) => match member.string() {
-                    Some(code) if code.is_empty() || code == AUTO => None,
-                    Some(code) if is_code(&code) => return Ok(Some(Cow::Owned(code.into_owned()))),
-                    _ => {
-                        return Err(TransformError::unfit(format!(
-                            "the member {} of the document is not the code of a language",
-                            pointer.as_str()
-                        )));
-                    }
-                },
-            },
+            Source::Pointer(pointer) => {
+                match context.document.and_then(|document| look_up(document.text(), pointer)) {
+                    None => None,
+                    Some(member) => match member.string() {
+                        Some(code) if code.is_empty() || code == AUTO => None,
+                        Some(code) if is_code(&code) => return Ok(Some(Cow::Owned(code.into_owned()))),
+                        _ => {
+                            return Err(TransformError::unfit(format!(
+                                "the member {} of the document is not the code of a language",
+                                pointer.as_str()
+                            )));
+                        }
+                    },
+                }
+            }
         };
         let is_as_sent = *message.text == *context.event.text;
         let known = || message.language.clone().filter(|_| is_as_sent);

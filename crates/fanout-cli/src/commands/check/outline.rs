@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use fanout_core::names::CacheName;
-use fanout_core::route::{Destination, Edge, Inbound, Route, Routes, Template, Topics};
+use fanout_core::placeholder::Template;
+use fanout_core::route::{Destination, Edge, Inbound, Route, Routes, Topics};
 use fanout_core::spanned::{self, Given};
 use fanout_core::transform::{Stage, Tree};
 
@@ -135,11 +136,8 @@ impl Outlined<'_> {
 
 impl WayOut<'_> {
     /// The field that it needs and an event may lack.
-    pub(super) fn lacking(&self) -> Option<&'static str> {
-        const LACKING: [&str; 2] = ["token_id", "topic_sequence_page"];
-        let templates = self.destination.to.templates();
-        let names: Vec<_> = templates.into_iter().flat_map(Template::names).collect();
-        LACKING.into_iter().find(|lacking| names.contains(lacking))
+    pub(super) fn lacking(&self) -> Option<&str> {
+        self.destination.to.templates().into_iter().find_map(Template::lacking)
     }
 }
 

@@ -62,6 +62,17 @@ pub(super) enum End<'o> {
     RequestError { reason: Reason, detail: String },
 }
 
+impl From<RequestError> for End<'_> {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Missing(missing) => Self::Unnamed { missing },
+            RequestError::Refused { reason, detail } => {
+                Self::RequestError { reason, detail: detail.into_owned() }
+            }
+        }
+    }
+}
+
 impl End<'_> {
     /// Whether the destination has what it should have.
     pub(super) const fn is_good(&self) -> bool {
@@ -105,12 +116,10 @@ pub(super) async fn walk<'o>(plan: &Plan<'_>, outlined: &Outlined<'o>) -> Vec<Wa
                 break;
             }
         }
-        let end = end.unwrap_or_else(|| match (&planned.missing, &way.destination.to) {
-            (Some(missing), _) => End::Unnamed { missing: missing.clone() },
+        let end = end.unwrap_or_else(|| match (&planned.error, &way.destination.to) {
+            (Some(error), _) => error.clone().into(),
             (None, To::Topic(_)) => End::Published(message.text.into_owned()),
-            (None, To::Aws(aws_destination)) => {
-                handed_in(way.destination, aws_destination, plan, &message.text)
-            }
+            (None, To::Aws(aws_destination)) => handed_in(way.destination, aws_destination, plan, &message),
         });
         walked.push(Walked { steps, end });
     }
@@ -121,14 +130,11 @@ fn handed_in<'o>(
     destination: &Destination,
     aws_destination: &AwsDestination,
     plan: &Plan<'_>,
-    text: &str,
+    message: &Message<'_>,
 ) -> End<'o> {
-    match aws_destination.request(&Fields::new(&plan.context(Instant::now()), destination, text)) {
+    match aws_destination.request(&Fields::new(&plan.context(Instant::now()), destination, message)) {
         Ok(request) => End::HandedIn(Box::new(request)),
-        Err(RequestError::Missing(missing)) => End::Unnamed { missing },
-        Err(RequestError::Refused { reason, detail }) => {
-            End::RequestError { reason, detail: detail.into_owned() }
-        }
+        Err(error) => error.into(),
     }
 }
 

@@ -7,18 +7,14 @@ use std::collections::HashSet;
 
 use fanout_core::destination::Target;
 use fanout_core::names::{CacheName, TopicName};
-use fanout_core::route::{Destination, Planned, Routes, Template};
+use fanout_core::placeholder::{Field, Template};
+use fanout_core::route::{Destination, Planned, Routes};
 use momento_webhook::momento::{self, SigningSecret};
 use momento_webhook::{Event, Verified};
 use topic_fanout::webhook::{Clock as _, SystemClock};
 
 use crate::error::Error;
 use crate::output::Quoted;
-
-/// Fields of an event that are others from message to message: nobody can subscribe to a topic that is named
-/// by one of them before there is the message.
-const OF_A_MESSAGE: [&str; 2] = [TOKEN_ID, "topic_sequence_number"];
-const TOKEN_ID: &str = "token_id";
 
 /// All topics that are subscribed to. They are known by their places; the inbound topic has the first.
 #[derive(Debug)]
@@ -124,9 +120,13 @@ impl Network {
             return To::Aws(destination.to.to_string());
         };
         let mut names = destination.to.templates().into_iter().flat_map(Template::names);
-        let is_changing = |name: &&str| OF_A_MESSAGE.contains(name) && !(is_token_known && *name == TOKEN_ID);
-        let changing = names.find(is_changing).or(planned.missing.as_deref());
-        let why = match changing {
+        // Fields that differ from message to message: such a topic is not known before there is the message.
+        let is_changing = |name: &&str| match *name {
+            "cache" | "topic" => false,
+            "token_id" if is_token_known => false,
+            name => Field::named(name).is_some(),
+        };
+        let why = match names.find(is_changing) {
             Some(name) => Some(format!("{{{name}}} is another from message to message")),
             None => CacheName::new(&*target.cache)
                 .err()

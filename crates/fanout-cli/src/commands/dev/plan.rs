@@ -9,7 +9,7 @@ use fanout_aws::Cloud;
 use fanout_core::destination::AwsSender;
 use fanout_core::file;
 use fanout_core::names::{CacheName, TopicName};
-use fanout_core::route::{Destination, Route, Routes, Template, Topics};
+use fanout_core::route::{Destination, Route, Routes, Topics};
 use fanout_core::transform::{Stage, Transforms};
 use rand::Rng as _;
 use topic_fanout::config::{Config, ConfigErrors, RoutesConfig, SigningConfig, signing_secret};
@@ -245,13 +245,10 @@ fn first_topic(routes: &Routes, path: &str) -> Result<String, Error> {
     if let Some(topic) = pattern.exact() {
         return Ok(topic.to_owned());
     }
-    // What is a pattern is a template too: its holes are filled with their names.
-    let template = Template::new(pattern.to_string()).ok();
-    let like = template.as_ref().and_then(|template| template.render(|name| Some(name.to_owned())).ok());
     Err(usage(format!(
         "the first route of {path} is for every topic like \"{pattern}\": say which one lines are published to, \
          as in --inbound {}",
-        shell_word(&like.unwrap_or_default())
+        shell_word(&pattern.example())
     )))
 }
 
