@@ -109,11 +109,11 @@ impl DeadLetters {
 /// A destination that did not take the event, as a letter has it.
 struct Entry<'d> {
     place: usize,
-    id: String,
+    id: &'d str,
     delivery: &'d Delivery<'d>,
 }
 
-fn undelivered<'d>(route: &Route, deliveries: &'d [Delivery<'d>]) -> Vec<Entry<'d>> {
+fn undelivered<'d>(route: &'d Route, deliveries: &'d [Delivery<'d>]) -> Vec<Entry<'d>> {
     let both = route.destinations().iter().zip(deliveries).enumerate();
     both.filter(|(_, (_, delivery))| !delivery.outcome.is_done())
         .map(|(place, (destination, delivery))| Entry { place, id: destination.id(), delivery })
@@ -123,7 +123,7 @@ fn undelivered<'d>(route: &Route, deliveries: &'d [Delivery<'d>]) -> Vec<Entry<'
 fn id(event: &Event, undelivered: &[Entry<'_>]) -> String {
     let mut hash = Sha256::new().chain_update(event.id());
     for entry in undelivered {
-        hash.update(&entry.id);
+        hash.update(entry.id);
     }
     hex::encode(hash.finalize())
 }

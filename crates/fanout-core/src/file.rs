@@ -284,7 +284,7 @@ impl Reader<'_> {
             let topic = self.kept(spanned::text(given))?;
             let topic = self.template("topic", &topic, captures, Place::Name)?;
             let to = To::Topic(Outbound { cache: None, topic });
-            return Some(Destination { to, chain: default.unwrap_or_default().to_vec() });
+            return Some(Destination::new(to, default.unwrap_or_default().to_vec()));
         }
         let span = given.span();
         let Ok(mut given) = Given::table(given) else {
@@ -309,7 +309,7 @@ impl Reader<'_> {
             (None, None) => default.map(<[Stage]>::to_vec),
         };
         let to = self.to(given, captures)?;
-        Some(Destination { to, chain: chain.unwrap_or_default() })
+        Some(Destination::new(to, chain.unwrap_or_default()))
     }
 
     /// Where a destination is: a topic, or what one of the kinds says.

@@ -20,7 +20,8 @@ use crate::route::Destination;
 use crate::transform::{Context, Message};
 
 /// A place of Amazon Web Services, as a route names it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AwsDestination {
     /// A table.
     DynamoDb(DynamoDb),
@@ -186,8 +187,8 @@ impl<'f> Fields<'f> {
     /// delivery, or a text whose transform failed the first time.
     #[must_use]
     pub fn id(&self) -> String {
-        let ids = [self.context.event.id(), self.destination.id()];
-        hex::encode(Sha256::digest(ids.concat()))
+        let ids = self.context.event.id() + self.destination.id();
+        hex::encode(Sha256::digest(ids))
     }
 
     /// The event as JSON, as a webhook brings it, with the text as it has become.

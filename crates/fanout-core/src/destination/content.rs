@@ -22,7 +22,8 @@ use crate::reason::Reason;
 use crate::spanned::Span;
 
 /// What is handed in.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Content {
     /// The event as JSON, with the text as it has become.
     Event,
@@ -36,7 +37,8 @@ pub(super) enum Content {
 pub(super) type Members = BTreeMap<String, Value>;
 
 /// How one of them is made.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Value {
     /// The same for every event.
     Fixed(Attribute),

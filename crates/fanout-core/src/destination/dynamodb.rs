@@ -23,14 +23,15 @@ use crate::file::Texts;
 use crate::placeholder::Template;
 
 /// A table, as a route names it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DynamoDb {
     pub(super) table: Template,
     key: Members,
     write: Write,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 enum Write {
     Put { item: Members, unless_exists: bool },
     Update { set: Members, add: Members },

@@ -14,7 +14,7 @@ use crate::file::Texts;
 use crate::placeholder::Template;
 
 /// A bus, as a route names it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EventBridge {
     pub(super) bus: Template,
     source: Template,

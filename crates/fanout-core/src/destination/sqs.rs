@@ -17,7 +17,7 @@ use crate::file::Texts;
 use crate::placeholder::Template;
 
 /// A queue, as a route names it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sqs {
     pub(super) queue: Template,
     body: Content,

@@ -14,7 +14,7 @@ use crate::file::Texts;
 use crate::placeholder::Template;
 
 /// A state machine, as a route names it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepFunctions {
     pub(super) state_machine: Template,
     /// What makes it the same execution; else the event and the destination.

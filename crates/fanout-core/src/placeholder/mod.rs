@@ -20,6 +20,7 @@
 //! | `json` | one member of a JSON text |
 //! | `json_template` | JSON in which texts are templates |
 
+use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -49,6 +50,13 @@ pub struct Template {
     /// As it was written.
     source: String,
     pieces: Vec<Piece>,
+}
+
+/// As it was written.
+impl Serialize for Template {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.source)
+    }
 }
 
 /// An event from which a text cannot be made.

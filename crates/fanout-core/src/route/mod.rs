@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use momento_webhook::{Event, Verified};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
@@ -18,7 +19,7 @@ use crate::destination::aws::short;
 use crate::destination::{AwsDestination, RequestError, Target, Topic};
 use crate::names::{CacheName, TopicName};
 use crate::placeholder::Values;
-use crate::transform::{Context, Stage, Tree};
+use crate::transform::{Context, OnFailure, Stage, Tree};
 
 pub mod check;
 pub mod pattern;
@@ -75,10 +76,12 @@ pub struct Destination {
     pub to: To,
     /// The transforms of the text, in order.
     pub chain: Vec<Stage>,
+    id: String,
 }
 
 /// The receiver of a text.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum To {
     /// A topic of Momento.
     Topic(Outbound),
@@ -87,7 +90,7 @@ pub enum To {
 }
 
 /// A topic of Momento, as a route names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Outbound {
     /// The cache of the topic; `None` for the cache of the event.
     pub cache: Option<Template>,
@@ -301,21 +304,37 @@ impl Destination {
     pub fn verbatim(cache: Option<&CacheName>, topic: &TopicName, chain: Vec<Stage>) -> Self {
         let cache = cache.map(|cache| Template::verbatim(cache.as_str()));
         let topic = Template::verbatim(topic.as_str());
-        Self { to: To::Topic(Outbound { cache, topic }), chain }
+        Self::new(To::Topic(Outbound { cache, topic }), chain)
     }
 
-    /// Returns an id of the destination that is unique in its route and does not depend on the order there: a
-    /// SHA-256 hash of the chain and the receiver, as 64 hexadecimal digits.
+    /// Creates a destination.
     #[must_use]
-    pub fn id(&self) -> String {
-        let stages = self.chain.iter().map(Stage::to_string);
-        let mut hash = Sha256::new();
-        for part in stages.chain([format!("{:?}", self.to)]) {
-            hash.update(part.len().to_be_bytes());
-            hash.update(part);
-        }
-        hex::encode(hash.finalize())
+    pub fn new(to: To, chain: Vec<Stage>) -> Self {
+        let id = id(&to, &chain);
+        Self { to, chain, id }
     }
+
+    /// Returns an id of the destination that is unique in its route and does not depend on the order there: 64
+    /// hexadecimal digits. Dead letters, deduplication ids and names of executions depend on it, so it stays the same from
+    /// one release to the next.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+/// Returns the SHA-256 of a receiver and its chain in version 1 of their canonical form: JSON with the settings in the
+/// order of their declaration and members in the order of their names. Another form needs another version.
+fn id(to: &To, chain: &[Stage]) -> String {
+    #[derive(Serialize)]
+    struct Canonical<'c> {
+        version: u8,
+        transforms: Vec<(&'c str, &'c str, OnFailure)>,
+        to: &'c To,
+    }
+    let transforms = chain.iter().map(|stage| (stage.name(), stage.settings(), stage.on_failure())).collect();
+    let canonical = serde_json::to_vec(&Canonical { version: 1, transforms, to });
+    hex::encode(Sha256::digest(canonical.expect("settings with string keys are always valid JSON")))
 }
 
 impl To {
@@ -447,14 +466,50 @@ pub(crate) mod tests {
     pub(crate) fn route(cache: &str, topic: &str, destinations: &[(&str, &str)]) -> Route {
         let cache = (!cache.is_empty()).then(|| CacheName::new(cache).unwrap());
         let inbound = Inbound { cache, topics: Topics::Like(Pattern::new(topic).unwrap()) };
-        let destination = |(cache, topic): &(&str, &str)| Destination {
-            to: To::Topic(Outbound {
+        let destination = |(cache, topic): &(&str, &str)| {
+            let to = To::Topic(Outbound {
                 cache: (!cache.is_empty()).then(|| Template::new(*cache).unwrap()),
                 topic: Template::new(*topic).unwrap(),
-            }),
-            chain: Vec::new(),
+            });
+            Destination::new(to, Vec::new())
         };
         Route::new(inbound, destinations.iter().map(destination).collect())
+    }
+
+    /// Every id of a destination in use would change with one of these.
+    #[test]
+    fn keeps_ids_from_one_release_to_the_next() {
+        let file = r#"
+            [[routes]]
+            topic = "{room}-in"
+            transforms = ["trim", { truncate = { characters = 20 } }]
+            destinations = [
+                "out",
+                { topic = "{room}-out", cache = "{cache}", transforms = [] },
+                { topic = "out", transforms = [{ filter = { contains = "a", on_failure = "drop" } }] },
+                { sqs = { queue = "https://sqs.eu-west-1.amazonaws.com/123456789012/a.fifo", body = "event", group = "{room}",
+                          deduplication = "{event_id}", attributes = { room = "{room}" } } },
+                { eventbridge = { bus = "chat", source = "a", detail_type = "b", detail = { n = { number = "{topic_sequence_number}" } },
+                                  resources = ["arn:{room}"] } },
+                { dynamodb = { table = "t", key = { id = "{event_id}" }, item = { text = "{text}", on = true, n = 1.5 } } },
+                { dynamodb = { table = "t", key = { id = "{room}" }, update = { set = { j = { json = "{text}" } }, add = { n = 1 } } } },
+                { step_functions = { state_machine = "arn:aws:states:eu-west-1:123456789012:stateMachine:m", name = "{event_id}",
+                                     input = "text" } },
+            ]
+        "#;
+        let routes = crate::file::read(file, &crate::transform::Transforms::standard()).unwrap();
+        let ids: Vec<_> = routes.all()[0].destinations().iter().map(|one| &one.id()[..16]).collect();
+        let expected = [
+            "cdc55c1da69b6bbe",
+            "683dfddd5f0c65a6",
+            "84846a3f35e46c3f",
+            "b8c8f802b6e072b0",
+            "83e4117fba323413",
+            "85b26dcabfde6398",
+            "bf17f701cca13491",
+            "ef0e10e30790dc63",
+        ];
+        assert_eq!(ids, expected);
     }
 
     fn topics(plan: &Plan<'_>) -> Vec<(String, String)> {
