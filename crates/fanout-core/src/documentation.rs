@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::destination::Fields;
 use crate::destination::aws::{KINDS, is_built_in};
 use crate::file;
+use crate::placeholder::{FIELDS, FILTERS};
 use crate::route::To;
 use crate::testing::TIMEOUT;
 use crate::testing::event;
@@ -44,6 +45,15 @@ fn blocks() -> Vec<Block<'static>> {
 
 fn transforms() -> Transforms {
     Transforms::standard().with_translator(Arc::new(Pseudo))
+}
+
+#[test]
+fn every_field_and_filter_is_described() {
+    let fields = FIELDS.iter().map(|field| (field.name, field.description));
+    for (name, description) in fields.chain(FILTERS.map(|(_, usage, description)| (usage, description))) {
+        let row = format!("\n| `{name}` | {description} |\n");
+        assert!(DOCUMENTS[0].1.contains(&row), "{} has no row{row}", DOCUMENTS[0].0);
+    }
 }
 
 #[test]

@@ -91,8 +91,7 @@ struct Places {
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-/// What the settings of an AWS destination are read with: texts that may have the route's captures and fields of the event
-/// in them, and faults that have their place.
+/// What the settings of an AWS destination are read with: texts with placeholders, and faults that have their place.
 pub(crate) struct Texts<'t, 'r> {
     reader: &'t mut Reader<'r>,
     captures: &'t [&'t str],
@@ -148,11 +147,10 @@ pub(crate) struct RouteKeys {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DestinationKeys {
-    /// The outbound topic: a name, which may have the route's captures and fields of the event in it, as
-    /// `{room}-subscribe`.
+    /// The outbound topic: a name, which may have placeholders, as `{room}-subscribe`.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     topic: Spanned<String>,
-    /// The cache to publish in, which may have the same. Default: the event's own.
+    /// The cache to publish in, which may have placeholders. Default: the event's own.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     cache: Option<Spanned<String>>,
 }

@@ -142,7 +142,7 @@ impl AwsSender for NoAws {
 impl From<RenderError> for RequestError {
     fn from(error: RenderError) -> Self {
         match error {
-            RenderError::Missing(name) | RenderError::NotJson(name) => Self::Missing(name),
+            RenderError::Missing(name) => Self::Missing(name),
             RenderError::TooLarge(_) => {
                 Self::Refused { reason: Reason::TooLarge, detail: error.to_string().into() }
             }

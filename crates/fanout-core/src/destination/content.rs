@@ -70,7 +70,7 @@ pub enum Attribute {
 pub(crate) enum ContentKeys {
     /// One of two.
     Named(Named),
-    /// A JSON object with these members. One that is made of a field that the event does not have is left out.
+    /// A JSON object with these members. One whose placeholders have no value is left out.
     Members(BTreeMap<String, ValueKeys>),
 }
 
@@ -85,7 +85,7 @@ pub(crate) enum Named {
     Text,
 }
 
-/// A value: a text, which may have the route's captures and fields of the event in it, a number, true or false.
+/// A value: a text, which may have placeholders, a number, true or false.
 #[derive(Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(

@@ -75,13 +75,13 @@ pub enum Change {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DynamoDbKeys {
-    /// The name or the ARN of the table, which may have the route's captures and fields of the event in it.
+    /// The name or the ARN of the table, which may have placeholders.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     table: Spanned<String>,
     /// The primary key: the partition key, and the sort key where the table has one.
     #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, ValueKeys>", extend("minProperties" = 1, "maxProperties" = 2)))]
     key: Spanned<BTreeMap<String, Spanned<ValueKeys>>>,
-    /// Puts an item with these attributes beside the key. One that is made of a field that the event does not have is left out.
+    /// Puts an item with these attributes beside the key. One whose placeholders have no value is left out.
     #[cfg_attr(feature = "schema", schemars(with = "Option<BTreeMap<String, ValueKeys>>"))]
     item: Option<Spanned<BTreeMap<String, Spanned<ValueKeys>>>>,
     /// Whether the item is put only where there is none with its key, so that what is delivered twice is there once. Default: true.
@@ -97,7 +97,7 @@ pub(crate) struct DynamoDbKeys {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpdateKeys {
-    /// Attributes to set. One that is made of a field that the event does not have is left out.
+    /// Attributes to set. One whose placeholders have no value is left out.
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, ValueKeys>"))]
     set: BTreeMap<String, Spanned<ValueKeys>>,

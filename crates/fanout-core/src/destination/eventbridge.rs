@@ -46,7 +46,7 @@ pub struct BusEvent {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EventBridgeKeys {
-    /// The name or the ARN of the bus, which may have the route's captures and fields of the event in it. Default: `default`, the account's own.
+    /// The name or the ARN of the bus, which may have placeholders. Default: `default`, the account's own.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     bus: Option<Spanned<String>>,
     /// The source of the event, which rules can look at. Default: `Momento`.
@@ -58,7 +58,7 @@ pub(crate) struct EventBridgeKeys {
     /// What is in the event. `text` is for texts that are JSON objects themselves. Default: `event`.
     #[cfg_attr(feature = "schema", schemars(with = "Option<ContentKeys>"))]
     detail: Option<Spanned<ContentKeys>>,
-    /// What the event is about, as ARNs. One that is made of a field that the event does not have is left out.
+    /// What the event is about, as ARNs. One whose placeholders have no value is left out.
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     resources: Vec<Spanned<String>>,

@@ -54,7 +54,7 @@ pub struct QueueMessage {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SqsKeys {
-    /// The URL of the queue, which may have the route's captures and fields of the event in it.
+    /// The URL of the queue, which may have placeholders.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     queue: Spanned<String>,
     /// What is in the message. Default: `text`.
@@ -66,7 +66,7 @@ pub(crate) struct SqsKeys {
     /// The deduplication id in a FIFO queue: of two messages with the same within 5 minutes, the queue drops the second. Default there: a hash of the event's id and of the destination, so that what is delivered twice is queued once.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     deduplication: Option<Spanned<String>>,
-    /// Message attributes, by their names; at most 10. One that is made of a field that the event does not have is left out.
+    /// Message attributes, by their names; at most 10. One whose placeholders have no value is left out.
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, String>"))]
     attributes: BTreeMap<String, Spanned<String>>,

@@ -38,7 +38,7 @@ pub struct Execution {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StepFunctionsKeys {
-    /// The ARN of the state machine, of a version or of an alias, which may have the route's captures and fields of the event in it.
+    /// The ARN of the state machine, of a version or of an alias, which may have placeholders.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     state_machine: Spanned<String>,
     /// The name of the execution: a standard state machine starts one of a name, so that what is delivered twice runs once. Default: a hash of the event's id and of the destination.

@@ -1,7 +1,6 @@
 //! What placeholders stand for: the one table of an event's fields.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use momento_webhook::Event;
 
@@ -46,15 +45,9 @@ pub struct Field {
     pub known: Place,
     /// Whether an event can lack it.
     pub is_optional: bool,
-    kind: Kind,
-}
-
-#[derive(Debug)]
-enum Kind {
-    Text(for<'v> fn(&Values<'v>) -> Option<Cow<'v, str>>),
-    Number(fn(&Values<'_>) -> Option<u64>),
-    /// A JSON text, whose members can be named.
-    Json(for<'v> fn(&Values<'v>) -> Option<&'v str>),
+    /// Whether it is a JSON text, whose members can be named.
+    pub has_members: bool,
+    get: for<'v> fn(&Values<'v>) -> Option<Value<'v>>,
 }
 
 /// A value of a placeholder.
@@ -67,70 +60,73 @@ pub(super) enum Value<'v> {
 
 /// All fields.
 pub static FIELDS: [Field; 13] = [
-    text("cache", "the cache of the inbound topic", |values| Some(values.event.cache.as_str().into())),
-    text("topic", "the inbound topic", |values| Some(values.event.topic.as_str().into())),
-    optional(text("token_id", "the id in the publisher's token; missing without one", |values| {
-        values.event.token_id.as_deref().map(Cow::Borrowed)
-    })),
-    number(
-        "topic_sequence_number",
-        "counts up per topic, and falls back to 0 after a quiet period",
-        |values| Some(values.event.topic_sequence_number),
-    ),
-    optional(number(
+    field("cache", "the cache of the inbound topic", |v| text(&v.event.cache)),
+    field("topic", "the inbound topic", |v| text(&v.event.topic)),
+    optional("token_id", "the id in the publisher's token; missing without one", |v| {
+        text(v.event.token_id.as_deref()?)
+    }),
+    field("topic_sequence_number", "counts up per topic, and falls back to 0 after a quiet period", |v| {
+        number(v.event.topic_sequence_number)
+    }),
+    optional(
         "topic_sequence_page",
-        "the run of numbers that `topic_sequence_number` belongs to; missing where the sender does not send it",
-        |values| values.event.topic_sequence_page,
-    )),
-    number("event_timestamp", "when the message was published, in ms since the Unix epoch", |values| {
-        Some(values.event.event_timestamp)
+        "the run that this number is of; missing if the sender does not send it",
+        |v| number(v.event.topic_sequence_page?),
+    ),
+    field("event_timestamp", "when the message was published, in ms since the Unix epoch", |v| {
+        number(v.event.event_timestamp)
     }),
-    number("publish_timestamp", "when the webhook was sent, in ms since the Unix epoch", |values| {
-        Some(values.event.publish_timestamp)
+    field("publish_timestamp", "when the webhook was sent, in ms since the Unix epoch", |v| {
+        number(v.event.publish_timestamp)
     }),
-    text("event_id", "a hash that is the same each time the event is delivered", |values| {
-        Some(values.event.id().into())
+    field("event_id", "a hash that is the same each time the event is delivered", |v| {
+        Some(Value::Text(v.event.id().into()))
     }),
-    text("text", "the text as it is now", |values| Some(values.text.into())),
-    text("original", "the text as it was sent", |values| Some(values.event.text.as_str().into())),
+    field("text", "the text as it is now", |v| text(v.text)),
+    field("original", "the text as it was sent", |v| text(&v.event.text)),
     Field {
         known: Place::Request,
-        ..optional(text(
+        ..optional(
             "language",
-            "the language that the text was written in, once `translate` has found out; missing before",
-            |values| values.language.map(Cow::Borrowed),
-        ))
+            "the language that the text was written in, once `translate` has found out",
+            |v| text(v.language?),
+        )
     },
     Field {
-        name: "json",
-        description: "the text, read as JSON; `json.from`, `json.items.0.name` and `json.\"first name\"` are members",
-        known: Place::Name,
-        is_optional: true,
-        kind: Kind::Json(|values| Some(values.text)),
+        has_members: true,
+        ..optional("json", "the text as JSON; `json.from` and `json.items.0.name` are members", |v| {
+            text(v.text)
+        })
     },
     Field {
-        name: "document",
-        description: "the same of the JSON document around the text, inside the transform `json`",
         known: Place::Inside,
-        is_optional: true,
-        kind: Kind::Json(|values| values.document),
+        has_members: true,
+        ..optional("document", "the JSON around the text, inside the transform `json`", |v| text(v.document?))
     },
 ];
 
-const fn text(
+const fn field(
     name: &'static str,
     description: &'static str,
-    get: for<'v> fn(&Values<'v>) -> Option<Cow<'v, str>>,
+    get: for<'v> fn(&Values<'v>) -> Option<Value<'v>>,
 ) -> Field {
-    Field { name, description, known: Place::Name, is_optional: false, kind: Kind::Text(get) }
+    Field { name, description, known: Place::Name, is_optional: false, has_members: false, get }
 }
 
-const fn number(name: &'static str, description: &'static str, get: fn(&Values<'_>) -> Option<u64>) -> Field {
-    Field { name, description, known: Place::Name, is_optional: false, kind: Kind::Number(get) }
+const fn optional(
+    name: &'static str,
+    description: &'static str,
+    get: for<'v> fn(&Values<'v>) -> Option<Value<'v>>,
+) -> Field {
+    Field { is_optional: true, ..field(name, description, get) }
 }
 
-const fn optional(field: Field) -> Field {
-    Field { is_optional: true, ..field }
+fn text(text: &str) -> Option<Value<'_>> {
+    Some(Value::Text(text.into()))
+}
+
+fn number(number: u64) -> Option<Value<'static>> {
+    Some(Value::Json(number.to_string().into()))
 }
 
 impl Field {
@@ -138,12 +134,6 @@ impl Field {
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         FIELDS.iter().find(|field| field.name == name)
-    }
-
-    /// Returns true if it is a JSON text, whose members can be named.
-    #[must_use]
-    pub const fn has_members(&self) -> bool {
-        matches!(self.kind, Kind::Json(_))
     }
 }
 
@@ -153,26 +143,15 @@ impl<'v> Values<'v> {
     pub(super) fn get(&self, name: &str, members: &[String]) -> Option<Value<'v>> {
         let Some(field) = Field::named(name) else {
             let capture = self.captures.iter().find(|(known, _)| *known == name);
-            return capture.map(|(_, text)| Value::Text(Cow::Borrowed(text)));
+            return capture.and_then(|(_, capture)| text(capture));
         };
-        match field.kind {
-            Kind::Text(get) => get(self).map(Value::Text),
-            Kind::Number(get) => get(self).map(|number| Value::Json(number.to_string().into())),
-            Kind::Json(get) => match json::member(get(self)?, members)? {
+        match (field.get)(self)? {
+            Value::Text(Cow::Borrowed(json)) if field.has_members => match json::member(json, members)? {
                 "null" => None,
                 string if string.starts_with('"') => json::string(string).map(Value::Text),
                 other => Some(Value::Json(other.into())),
             },
+            value => Some(value),
         }
-    }
-}
-
-/// Without texts, which are somebody's messages.
-impl fmt::Debug for Values<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Values")
-            .field("event", self.event)
-            .field("captures", &self.captures)
-            .finish_non_exhaustive()
     }
 }

@@ -12,18 +12,17 @@ use super::fields::Value;
 use super::json;
 
 /// What a filter is called, how it is written, and what it does.
-pub const FILTERS: [(&str, &str, &str); 9] = [
+pub const FILTERS: [(&str, &str, &str); 8] = [
     (
         "cut",
         "cut(20, '…')",
-        "at most so many characters, as a reader counts them; a second text ends what was cut, and counts",
+        "at most 20 characters, as a reader counts them; what is cut ends with `…`, or nothing",
     ),
     (
         "default",
         "default('somebody')",
         "this in place of what is missing or empty: a text, a number, `true` or `false`",
     ),
-    ("escape", "escape", "`&`, `<`, `>` and quotes as HTML has them"),
     ("join", "join(', ')", "the entries of a JSON list in one text, with this between them"),
     ("lower", "lower", "every letter lower-case"),
     ("replace", "replace('old', 'new')", "every `old` replaced by `new`"),
@@ -37,7 +36,6 @@ pub const FILTERS: [(&str, &str, &str); 9] = [
 pub(super) enum Filter {
     Cut { most: usize, end: String },
     Default(Argument),
-    Escape,
     Join(String),
     Lower,
     Replace(String, String),
@@ -76,7 +74,6 @@ impl Filter {
                     .map(|most| Self::Cut { most, end })
             }
             ("default", (Some(value), None, None)) => Some(Self::Default(value)),
-            ("escape", (None, ..)) => Some(Self::Escape),
             ("join", (Some(Text(between)), None, None)) => Some(Self::Join(between)),
             ("join", (None, ..)) => Some(Self::Join(String::new())),
             ("lower", (None, ..)) => Some(Self::Lower),
@@ -129,7 +126,6 @@ impl Filter {
     fn of_text(&self, text: Cow<'_, str>, most_bytes: usize) -> Result<String, TooLarge> {
         Ok(match self {
             Self::Cut { most, end } => cut(&text, *most, end),
-            Self::Escape => escaped(&text),
             Self::Lower => text.to_lowercase(),
             Self::Replace(old, new) => {
                 let grows = text.matches(old).count().saturating_mul(new.len().saturating_sub(old.len()));
@@ -169,21 +165,6 @@ fn cut(text: &str, most: usize, end: &str) -> String {
         return text.to_owned();
     }
     text.graphemes(true).take(most - end.graphemes(true).count()).chain([end]).collect()
-}
-
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for char in text.chars() {
-        match char {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '\'' => escaped.push_str("&#39;"),
-            '"' => escaped.push_str("&#34;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 /// Returns the entries of a list in one text; nothing where one has half of a surrogate pair.

@@ -6,14 +6,10 @@ use super::{RenderError, Template, Values};
 
 /// A JSON value in which texts are templates.
 #[derive(Debug)]
-pub(crate) struct JsonTemplate(Vec<Part>);
-
-#[derive(Debug)]
-enum Part {
-    /// JSON as it is.
-    Json(String),
-    /// A string.
-    Text(Template),
+pub(crate) struct JsonTemplate {
+    value: Value,
+    /// The templates, and where they stand: JSON Pointers.
+    texts: Vec<(String, Template)>,
 }
 
 impl JsonTemplate {
@@ -21,61 +17,31 @@ impl JsonTemplate {
     ///
     /// # Errors
     /// What `read` says, and values that JSON does not have.
-    pub(crate) fn new(
-        value: &Value,
-        read: &impl Fn(&str) -> Result<Template, String>,
-    ) -> Result<Self, String> {
-        let mut template = Self(Vec::new());
-        template.push(value, read)?;
-        Ok(template)
-    }
-
-    /// A file is not nested deeply: its parser has a limit.
-    fn push(
-        &mut self,
-        value: &Value,
-        read: &impl Fn(&str) -> Result<Template, String>,
-    ) -> Result<(), String> {
-        match value {
-            // There is no null in TOML: it is what is left of these.
-            Value::Null => return Err("JSON has no inf and no nan".to_owned()),
-            Value::Bool(_) | Value::Number(_) => self.push_json(&value.to_string()),
-            Value::String(text) => {
-                let template = read(text)?;
-                match template.literal() {
-                    Some(text) => self.push_json(&Value::from(text).to_string()),
-                    None => self.0.push(Part::Text(template)),
+    pub(crate) fn new(value: Value, read: impl Fn(&str) -> Result<Template, String>) -> Result<Self, String> {
+        let (mut texts, mut open) = (Vec::new(), vec![(String::new(), &value)]);
+        while let Some((at, value)) = open.pop() {
+            match value {
+                // There is no null in TOML: it is what is left of these.
+                Value::Null => return Err("JSON has no inf and no nan".to_owned()),
+                Value::Bool(_) | Value::Number(_) => {}
+                Value::String(text) => texts.push((at, read(text)?)),
+                Value::Array(entries) => {
+                    let entries = entries.iter().enumerate();
+                    open.extend(entries.map(|(number, entry)| (format!("{at}/{number}"), entry)));
                 }
-            }
-            Value::Array(entries) => {
-                for (number, entry) in entries.iter().enumerate() {
-                    self.push_json(if number == 0 { "[" } else { "," });
-                    self.push(entry, read)?;
+                // How the TOML library hands a date on to serde.
+                Value::Object(members) if members.contains_key("$__toml_private_datetime") => {
+                    return Err("JSON has no dates; write it as text, in quotes".to_owned());
                 }
-                self.push_json(if entries.is_empty() { "[]" } else { "]" });
-            }
-            // How the TOML library hands a date on to serde.
-            Value::Object(members) if members.contains_key("$__toml_private_datetime") => {
-                return Err("JSON has no dates; write it as text, in quotes".to_owned());
-            }
-            Value::Object(members) => {
-                for (number, (name, member)) in members.iter().enumerate() {
-                    self.push_json(if number == 0 { "{" } else { "," });
-                    self.push_json(&Value::from(name.as_str()).to_string());
-                    self.push_json(":");
-                    self.push(member, read)?;
+                Value::Object(members) => {
+                    let step = |name: &str| name.replace('~', "~0").replace('/', "~1");
+                    open.extend(members.iter().map(|(name, value)| (format!("{at}/{}", step(name)), value)));
                 }
-                self.push_json(if members.is_empty() { "{}" } else { "}" });
             }
         }
-        Ok(())
-    }
-
-    fn push_json(&mut self, json: &str) {
-        match self.0.last_mut() {
-            Some(Part::Json(before)) => before.push_str(json),
-            _ => self.0.push(Part::Json(json.to_owned())),
-        }
+        // In the order of the file: what is missing first is told.
+        texts.reverse();
+        Ok(Self { value, texts })
     }
 
     /// Makes the JSON, of at most `most` bytes.
@@ -83,16 +49,13 @@ impl JsonTemplate {
     /// # Errors
     /// A value that the event lacks, and JSON that is too large.
     pub(crate) fn render(&self, values: &Values<'_>, most: usize) -> Result<String, RenderError> {
-        let mut made = String::new();
-        for part in &self.0 {
-            match part {
-                Part::Json(json) => made.push_str(json),
-                Part::Text(template) => made.push_str(&Value::from(template.text(values, most)?).to_string()),
-            }
-            if made.len() > most {
-                return Err(RenderError::TooLarge(most));
+        let mut made = self.value.clone();
+        for (at, template) in &self.texts {
+            if let Some(text) = made.pointer_mut(at) {
+                *text = Value::from(template.text(values, most)?);
             }
         }
-        Ok(made)
+        let made = made.to_string();
+        if made.len() > most { Err(RenderError::TooLarge(most)) } else { Ok(made) }
     }
 }

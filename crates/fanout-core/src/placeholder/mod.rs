@@ -65,9 +65,6 @@ pub enum RenderError {
     /// It does not have this, or has nothing in it.
     #[error("the event has no {0}")]
     Missing(String),
-    /// The same, because the text is not JSON.
-    #[error("the text is not JSON, and has no {0}")]
-    NotJson(String),
     /// The text would have more bytes than it may.
     #[error("more than {0} bytes would be made of the event")]
     TooLarge(usize),
@@ -92,7 +89,7 @@ impl Template {
             return Err(SyntaxError::empty());
         }
         if place == Place::Name && template.literal().is_some_and(|name| name.len() > MOST_OF_NAME) {
-            return Err(SyntaxError::new(MOST_OF_NAME, format!("has more than {MOST_OF_NAME} bytes")));
+            return Err(SyntaxError::new(0, format!("has more than {MOST_OF_NAME} bytes")));
         }
         for placeholder in template.placeholders() {
             check(placeholder, captures, place)
@@ -109,7 +106,9 @@ impl Template {
     /// Returns a template of this very text, braces and all.
     #[must_use]
     pub fn verbatim(text: &str) -> Self {
-        let source = text.replace('{', "\0").replace('}', "{'}'}").replace('\0', "{'{'}");
+        let quoted =
+            |char| if matches!(char, '{' | '}') { format!("{{'{char}'}}") } else { char.to_string() };
+        let source = text.chars().map(quoted).collect();
         Self { source, pieces: vec![Piece::Text(text.to_owned())] }
     }
 
@@ -215,7 +214,7 @@ impl Placeholder {
         match value.map(Value::into_text) {
             Some(text) if may_be_empty || !text.is_empty() => Ok(text),
             _ if self.name == "json" && json::member(values.text, &[]).is_none() => {
-                Err(RenderError::NotJson(self.path.clone()))
+                Err(RenderError::Missing(format!("{}: its text is not JSON", self.path)))
             }
             _ => Err(RenderError::Missing(self.path.clone())),
         }
@@ -231,7 +230,7 @@ fn check(placeholder: &Placeholder, captures: &[&str], place: Place) -> Result<(
         let known: Vec<_> = captures.iter().copied().chain(fields).map(|name| format!("`{name}`")).collect();
         return Err(format!("has the unknown name `{name}`; expected one of {}", known.join(", ")));
     }
-    if !members.is_empty() && !field.is_some_and(Field::has_members) {
+    if !members.is_empty() && !field.is_some_and(|field| field.has_members) {
         return Err(format!(
             "has `{{{path}}}`, and `{name}` has no members; those of a JSON text are `{{json.member}}`"
         ));

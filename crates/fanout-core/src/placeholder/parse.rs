@@ -6,8 +6,8 @@ use super::filters::{Argument, Filter};
 
 /// The most bytes of a text.
 const MOST_BYTES: usize = 64 * 1024;
-/// The most placeholders of a text.
-const MOST_PLACEHOLDERS: usize = 128;
+/// The most pieces of a text: placeholders, and what stands between them.
+const MOST_PIECES: usize = 256;
 /// The most members, and the most filters, of a placeholder. Each looks at the whole value.
 const MOST_STEPS: usize = 16;
 
@@ -68,15 +68,18 @@ impl Placeholder {
 /// that is called so.
 pub(crate) fn parse(source: &str, is_name: bool) -> Result<Vec<Piece>, SyntaxError> {
     if source.len() > MOST_BYTES {
-        return Err(SyntaxError::new(MOST_BYTES, format!("has more than {MOST_BYTES} bytes")));
+        return Err(SyntaxError::new(0, format!("has more than {MOST_BYTES} bytes")));
     }
-    let (mut pieces, mut placeholders) = (Vec::new(), 0);
+    let mut pieces = Vec::new();
     let mut cursor = Cursor { source, rest: source };
     loop {
         let at = cursor.at();
-        let text = cursor.up_to_brace();
-        if is_name {
-            check_name(text, at, at == 0, cursor.rest.is_empty())?;
+        let text = cursor.word(|char| !matches!(char, '{' | '}'));
+        if let Some(sign) = foreign_sign(text, text == source).filter(|_| is_name) {
+            let message = format!(
+                "has `{sign}`, which has no meaning here: write `{{name}}` for what differs, or `{{'{sign}'}}` to mean it"
+            );
+            return Err(SyntaxError::new(at + text.find(sign).unwrap_or(0), message));
         }
         push_text(&mut pieces, text);
         if cursor.rest.is_empty() {
@@ -84,14 +87,13 @@ pub(crate) fn parse(source: &str, is_name: bool) -> Result<Vec<Piece>, SyntaxErr
         }
         match cursor.placeholder(text)? {
             Piece::Text(text) => push_text(&mut pieces, &text),
-            piece @ Piece::Placeholder(_) => {
-                placeholders += 1;
-                if placeholders > MOST_PLACEHOLDERS {
-                    let message = format!("has more than {MOST_PLACEHOLDERS} placeholders");
-                    return Err(SyntaxError::new(cursor.at(), message));
-                }
-                pieces.push(piece);
+            _ if pieces.len() >= MOST_PIECES => {
+                return Err(SyntaxError::new(
+                    at,
+                    format!("has more than {MOST_PIECES} placeholders and texts"),
+                ));
             }
+            placeholder => pieces.push(placeholder),
         }
     }
 }
@@ -104,35 +106,22 @@ fn push_text(pieces: &mut Vec<Piece>, text: &str) {
     }
 }
 
-/// Refuses what other syntaxes write where a name has a placeholder. `text` begins at the byte `at` of the name.
-fn check_name(text: &str, at: usize, is_first: bool, is_last: bool) -> Result<(), SyntaxError> {
-    let refused = |place: usize, found: &str| {
-        let message = format!(
-            "has `{found}`, which has no meaning here: write `{{name}}` for what differs, or `{{'{found}'}}` to mean it"
-        );
-        Err(SyntaxError::new(at + place, message))
-    };
-    if let Some(place) = text.find('*') {
-        return refused(place, "*");
-    }
-    let is_word =
-        |text: &str| !text.is_empty() && text.chars().all(|char| char.is_ascii_alphanumeric() || char == '_');
-    if let Some((before, rest)) = text.split_once('<')
-        && rest.split_once('>').is_some_and(|(inside, _)| is_word(inside))
-    {
-        return refused(before.len(), "<");
-    }
-    let (mut place, levels) = (0, text.split('/').count());
-    for (number, level) in text.split('/').enumerate() {
-        let begins = number > 0 || is_first;
-        let ends = number + 1 < levels || is_last;
-        match level.strip_prefix(':') {
-            Some(rest) if begins && is_word(rest) => return refused(place, ":"),
-            None if begins && ends && matches!(level, "+" | "#") => return refused(place, level),
-            _ => place += level.len() + 1,
+/// Returns the sign by which other syntaxes say in a name that something differs.
+fn foreign_sign(text: &str, is_whole: bool) -> Option<char> {
+    let is_word = |text: &str| !text.is_empty() && text.chars().all(|char| char.is_ascii_alphanumeric());
+    let is_in = |sign: &char| match sign {
+        '*' => text.contains('*'),
+        ':' => text.split('/').skip(1).any(|level| level.strip_prefix(':').is_some_and(is_word)),
+        '<' => text
+            .split('<')
+            .skip(1)
+            .any(|rest| rest.split_once('>').is_some_and(|(inside, _)| is_word(inside))),
+        sign => {
+            (is_whole || text.contains('/'))
+                && text.split('/').any(|level| level.strip_prefix(*sign) == Some(""))
         }
-    }
-    Ok(())
+    };
+    ['*', ':', '<', '+', '#'].into_iter().find(is_in)
 }
 
 struct Cursor<'s> {
@@ -152,10 +141,6 @@ impl<'s> Cursor<'s> {
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;
         word
-    }
-
-    fn up_to_brace(&mut self) -> &'s str {
-        self.word(|char| !matches!(char, '{' | '}'))
     }
 
     fn skip_space(&mut self) {
@@ -182,10 +167,8 @@ impl<'s> Cursor<'s> {
         let at = self.at();
         let Some(quote) = ['\'', '"'].into_iter().find(|quote| self.eat(*quote)) else { return Ok(None) };
         let Some((text, rest)) = self.rest.split_once(quote) else {
-            return Err(SyntaxError::new(
-                at,
-                format!("opens a quoted text and does not end it; add `{quote}`"),
-            ));
+            let message = format!("opens a quoted text and does not end it; add `{quote}`");
+            return Err(SyntaxError::new(at, message));
         };
         self.rest = rest;
         Ok(Some(text))
@@ -198,51 +181,40 @@ impl<'s> Cursor<'s> {
         if !self.eat('{') {
             return error("closes a brace that is not open; a brace itself is written `{'}'}`");
         }
-        match self.rest.chars().next() {
-            Some('{') => {
-                return error("has `{{`: write one brace, as `{topic}`; a brace itself is written `{'{'}`");
-            }
+        let foreign = match self.rest.chars().next() {
+            Some('{') => "has `{{`: write one brace, as `{topic}`; a brace itself is written `{'{'}`",
             Some('%') => {
-                return error(
-                    "has `{%`: a text has no blocks; write `{token_id | default('somebody')}` for what may be missing, \
-                     and a destination of its own with the transform `filter` for a condition",
-                );
+                "has `{%`: a text has no blocks; write `{token_id | default('somebody')}` for what may be missing, and \
+                 a destination of its own with the transform `filter` for a condition"
             }
-            Some('#') => {
-                return error("has `{#`: a text has no comments; write them into the file, behind `#`");
-            }
-            _ => {}
+            Some('#') => "has `{#`: a text has no comments; write them into the file, behind `#`",
+            Some('}') => "has a placeholder without a name; a brace itself is written `{'{'}`",
+            _ => "",
+        };
+        if !foreign.is_empty() {
+            return error(foreign);
         }
         self.skip_space();
         if let Some(text) = self.quoted()? {
             self.skip_space();
-            if !self.eat('}') {
-                return error(
-                    "has a quoted text in braces with more behind it; expected `}`. For JSON, write a table in place \
-                     of a text",
-                );
+            if self.eat('}') {
+                return Ok(Piece::Text(text.to_owned()));
             }
-            return Ok(Piece::Text(text.to_owned()));
+            return error(
+                "has a quoted text in braces with more behind it; expected `}`. For JSON, write a table in place of a text",
+            );
         }
         if let Some(sign) = ['$', '%'].into_iter().find(|sign| before.ends_with(*sign)) {
-            return Err(SyntaxError::new(
-                at - sign.len_utf8(),
-                format!(
-                    "has `{sign}{{`: write `{{topic}}` without the `{sign}`; the sign itself is written `{{'{sign}'}}`"
-                ),
-            ));
+            let message = format!(
+                "has `{sign}{{`: write `{{topic}}` without the `{sign}`; the sign itself is written `{{'{sign}'}}`"
+            );
+            return Err(SyntaxError::new(at - sign.len_utf8(), message));
         }
         let start = self.rest;
         let name = self.word(|char| matches!(char, 'a'..='z' | '0'..='9' | '_'));
         if name.is_empty() || name.starts_with(|char: char| char.is_ascii_digit()) {
             self.rest = start;
-            return Err(match start.chars().next() {
-                Some('}') => SyntaxError::new(
-                    at,
-                    "has a placeholder without a name; a brace itself is written `{'{'}`",
-                ),
-                _ => self.unexpected(at, "a name"),
-            });
+            return Err(self.unexpected(at, "a name"));
         }
         let mut members = Vec::new();
         while self.eat('.') {
@@ -251,7 +223,7 @@ impl<'s> Cursor<'s> {
                 None => self.word(|char| char.is_alphanumeric() || matches!(char, '_' | '-')),
             };
             if member.is_empty() {
-                return Err(self.unexpected(at, "the name of a member, in quotes where it has other characters than letters, digits, `_` and `-`"));
+                return Err(self.unexpected(at, "the name of a member, in quotes if it has signs"));
             }
             members.push(member.to_owned());
         }
@@ -261,10 +233,7 @@ impl<'s> Cursor<'s> {
             filters.push(self.filter(at)?);
         }
         if members.len().max(filters.len()) > MOST_STEPS {
-            return Err(SyntaxError::new(
-                at,
-                format!("has a placeholder with more than {MOST_STEPS} members or filters"),
-            ));
+            return error("has a placeholder with too many members or filters: more than 16");
         }
         let inside = start.strip_suffix(self.rest).unwrap_or(start).trim_end().to_owned();
         if !self.eat('}') {

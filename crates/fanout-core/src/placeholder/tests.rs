@@ -65,7 +65,6 @@ fn applies_filters_from_left_to_right() {
         ("{json.name | upper | lower}", "zoë & co"),
         ("{json.name | upper}", "ZOË & CO"),
         ("{json.pad | trim}", "x"),
-        ("{json.name | escape} {json.tag | escape}", "Zoë &amp; Co &lt;b a=&#39;&#34;&#39;&gt;"),
         ("{json.name | replace('o', '0') | replace(\" & \", '')}", "Z0ëC0"),
         (
             "{json.list | join(', ')} {json.list | join} {json.name | join('-')}",
@@ -145,15 +144,19 @@ fn refuses_filters_with_arguments_of_the_wrong_number_or_type() {
         ("{text | lower('x')}", "`lower`"),
         ("{text | trim(' ')}", "`trim`"),
         ("{text | tojson(2)}", "`tojson`"),
-        ("{text | escape(true)}", "`escape`"),
     ] {
         let error = refused(source, Place::Transform);
         assert!(error.message.contains("arguments") && error.message.ends_with(usage), "{source}: {error}");
         assert_eq!(error.at, Some(8), "{source}");
     }
-    for source in ["{text | truncate(20)}", "{text | title}", "{text | d('x')}"] {
+    for source in ["{text | truncate(20)}", "{text | escape}", "{text | d('x')}"] {
         let error = refused(source, Place::Request);
-        assert!(error.message.ends_with("expected one of `cut`, `default`, `escape`, `join`, `lower`, `replace`, `tojson`, `trim`, `upper`"), "{error}");
+        assert!(
+            error.message.ends_with(
+                "expected one of `cut`, `default`, `join`, `lower`, `replace`, `tojson`, `trim`, `upper`"
+            ),
+            "{error}"
+        );
     }
 }
 
@@ -308,8 +311,8 @@ fn fails_without_a_value_or_a_default() {
         ("{json.1}", "[0]", missing("json.1")),
         ("{json.00}", "[0]", missing("json.00")),
         ("{json}", "null", missing("json")),
-        ("{json.from}", "hello", Err(RenderError::NotJson("json.from".into()))),
-        ("{json}", "{'a': 1}", Err(RenderError::NotJson("json".into()))),
+        ("{json.from}", "hello", missing("json.from: its text is not JSON")),
+        ("{json}", "{'a': 1}", missing("json: its text is not JSON")),
         ("{json.from | default('-')}", "hello", Ok("-".into())),
         ("{json.other}", r#"{"half":"\ud83d","far":1e999,"\ud83d":1,"other":"y"}"#, Ok("y".into())),
         ("{json.a}", r#"{"a":1,"a":2}"#, Ok("2".into())),
@@ -324,10 +327,7 @@ fn refuses_an_empty_value_in_names_and_requests() {
     let event = event("");
     for source in ["a-{text}", "a-{text | trim}", "{json.a | default('')}"] {
         let template = Template::read(source, &CAPTURES, Place::Name).unwrap();
-        assert!(
-            matches!(template.name(&values(&event)), Err(RenderError::Missing(_) | RenderError::NotJson(_))),
-            "{source}"
-        );
+        assert!(matches!(template.name(&values(&event)), Err(RenderError::Missing(_))), "{source}");
         assert!(template.part(&values(&event)).is_err());
     }
     assert_eq!(made("a-{text}", "").as_deref(), Ok("a-"));
@@ -363,16 +363,16 @@ fn bounds_what_is_made() {
 fn bounds_what_is_written() {
     for (source, says) in [
         ("x".repeat(65_537), "has more than 65536 bytes"),
-        ("{room}".repeat(129), "has more than 128 placeholders"),
-        (format!("{{json{}}}", ".a".repeat(17)), "more than 16 members or filters"),
-        (format!("{{text{}}}", "|trim".repeat(17)), "more than 16 members or filters"),
+        ("{room}".repeat(257), "has more than 256 placeholders and texts"),
+        (format!("{{json{}}}", ".a".repeat(17)), "more than 16"),
+        (format!("{{text{}}}", "|trim".repeat(17)), "more than 16"),
         ("{".repeat(60_000), "write one brace"),
         (format!("{{text{}", "|cut(".repeat(12_000)), "in quotes, a number"),
         (format!("{{text | cut{}", "(".repeat(60_000)), "in quotes, a number"),
     ] {
         assert!(refused(&source, Place::Transform).message.contains(says));
     }
-    assert!(Template::new("{room}".repeat(128)).is_ok());
+    assert!(Template::new("{room}".repeat(256)).is_ok());
     // JSON that is nested deeply is only skipped, or walked along as many members as the placeholder has.
     let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
     assert_eq!(made("{json.0.0.0.0.1 | default('x')}", &deep).as_deref(), Ok("x"));
@@ -402,7 +402,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_comes_through_verbatim_and_as_it_was_written(text in "(\\PC|[{}'\"*]){0,40}") {
+    fn any_text_comes_through_verbatim_and_as_it_was_written(text in "(\\PC|[{}'\"*\\x00]){0,40}") {
         let template = Template::verbatim(&text);
         prop_assert_eq!(template.literal(), Some(text.as_str()));
         let read = Template::new(template.to_string()).unwrap();

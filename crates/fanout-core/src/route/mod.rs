@@ -607,7 +607,8 @@ pub(crate) mod tests {
         };
         assert_eq!(named(r#"{"to":"Mo"}"#), ("to-mo".to_owned(), None));
         assert_eq!(named("{}").1, Some(RequestError::Missing("json.to".into())));
-        assert_eq!(named("hello").1, Some(RequestError::Missing("json.to".into())));
+        let not_json = "json.to: its text is not JSON";
+        assert_eq!(named("hello").1, Some(RequestError::Missing(not_json.into())));
         let (_, error) = named(&format!(r#"{{"to":"{}"}}"#, "x".repeat(1_022)));
         assert!(matches!(error, Some(RequestError::Refused { reason: Reason::TooLarge, .. })), "{error:?}");
     }

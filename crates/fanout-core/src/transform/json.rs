@@ -84,7 +84,7 @@ impl Settings for Json {
 
     fn build(self, with: Build<'_>) -> Result<Arc<dyn Transform>, String> {
         let set = self.set.iter().map(|(at, value)| {
-            let value = JsonTemplate::new(value, &|text| with.template(text));
+            let value = JsonTemplate::new(value.clone(), |text| with.template(text));
             Ok((place(at.clone())?, value.map_err(|error| format!("set {at:?}: {error}"))?))
         });
         let set = set.collect::<Result<Vec<_>, String>>()?;

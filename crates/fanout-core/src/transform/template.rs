@@ -63,7 +63,7 @@ impl Settings for TemplateSettings {
         }
         let content = match (self.text, self.json) {
             (Some(text), None) => Content::Text(with.template(&text)?),
-            (None, Some(json)) => Content::Json(JsonTemplate::new(&json, &|text| with.template(text))?),
+            (None, Some(json)) => Content::Json(JsonTemplate::new(json, |text| with.template(text))?),
             _ => return Err("template needs one of text and json".to_owned()),
         };
         if let Content::Text(text) = &content
@@ -105,7 +105,7 @@ impl Transform for Template {
 impl From<RenderError> for TransformError {
     fn from(error: RenderError) -> Self {
         let reason = match error {
-            RenderError::Missing(_) | RenderError::NotJson(_) => Reason::InvalidArgument,
+            RenderError::Missing(_) => Reason::InvalidArgument,
             RenderError::TooLarge(_) => Reason::TooLarge,
         };
         Self::new(reason, error.to_string())
@@ -165,7 +165,7 @@ mod tests {
             failed(list, "{}").await,
             (Reason::InvalidArgument, "the event has no json.name".to_owned())
         );
-        assert_eq!(failed(list, "my secret").await.1, "the text is not JSON, and has no json.name");
+        assert_eq!(failed(list, "my secret").await.1, "the event has no json.name: its text is not JSON");
         let list = "[{ template = { text = '{text}!', max_bytes = 5 } }]";
         assert_eq!(text(list, "1234").await, "1234!");
         assert_eq!(
