@@ -274,8 +274,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::route::Route;
     use crate::route::FeedsItself;
+    use crate::route::Route;
     use crate::route::tests::route;
     use crate::testing::event_with;
 
