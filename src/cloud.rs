@@ -9,8 +9,7 @@ use crate::config::{
     Config, ConfigError, ConfigErrors, MomentoConfig, RoutesConfig, SecretsConfig, SigningConfig, Source,
     Sourced, from_parameter, signing_secret,
 };
-use crate::publisher::Keys;
-use crate::secrets::{Refresh, Rotating, SecretSetting, fetch_all};
+use crate::secrets::{Refresh, Refreshed, Rotating, SecretSetting, fetch_all};
 use crate::webhook::Signing;
 use fanout_aws::Cloud;
 use fanout_core::clock::SystemClock;
@@ -19,7 +18,9 @@ use fanout_core::route::{Route, Routes};
 use fanout_core::secret_store::{SecretError, SecretName, SecretText, StoredSecret, Versioned};
 use fanout_core::transform::translate::TranslateSettings;
 use fanout_core::transform::{Settings as _, Transforms};
-use fanout_momento::Credentials;
+use fanout_momento::{Credentials, KeySource, Keys};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 
 /// The settings of a function with everything that had to be fetched.
 #[derive(Debug)]
@@ -147,6 +148,25 @@ impl Fetched {
         let name = setting.name;
         let fetched = self.secrets.get(&setting.id.name).expect("the secret of every setting is fetched");
         Rotating::start(setting, fetched.as_ref(), self.refresh.clone()).map_err(|error| fault(name, error))
+    }
+}
+
+/// The publisher gets newer credentials from the secret.
+impl KeySource for Rotating<Keys> {
+    fn current(&self) -> Arc<Keys> {
+        self.current()
+    }
+
+    fn refresh<'s>(&'s self, rejected: &'s Arc<Keys>) -> BoxFuture<'s, Option<Arc<Keys>>> {
+        let newer = |refreshed| match refreshed {
+            Refreshed::Changed(keys) => Some(keys),
+            Refreshed::Unchanged | Refreshed::Unknown => None,
+        };
+        self.refresh(rejected).map(newer).boxed()
+    }
+
+    fn settled(&self) -> BoxFuture<'_, ()> {
+        self.settled().boxed()
     }
 }
 

@@ -25,7 +25,6 @@
 pub mod cloud;
 pub mod config;
 pub mod output;
-pub mod publisher;
 pub mod request_log;
 pub mod response;
 pub mod run;

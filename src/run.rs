@@ -11,7 +11,6 @@ use fanout_aws::Cloud;
 
 use crate::cloud::{self, Complete};
 use crate::config::{Config, Environment, Source};
-use crate::publisher::MomentoPublisher;
 use crate::request_log::RequestLog;
 use crate::serve::{self, lambda};
 use crate::telemetry::Telemetry;
@@ -21,6 +20,7 @@ use fanout_core::fan_out::FanOut;
 use fanout_core::reason::with_sources;
 use fanout_core::retry::RetryPolicy;
 use fanout_core::transform::Transforms;
+use fanout_momento::MomentoPublisher;
 
 /// Why a function did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +99,7 @@ pub fn build(
 ) -> Result<Webhook<MomentoPublisher>, RunError> {
     let Complete { keys, signing, routes, dead_letters } = complete;
     let retry = RetryPolicy::PUBLISH;
-    let publisher = MomentoPublisher::new(keys, retry.attempt_timeout).map_err(RunError::Client)?;
+    let publisher = MomentoPublisher::new(Arc::new(keys), retry.attempt_timeout).map_err(RunError::Client)?;
     let fan_out = FanOut::new(publisher, retry).with_sender(cloud.sender());
     let dead_letters = dead_letters.map(|queue| DeadLetters::new(queue, cloud.sender()));
     Ok(Webhook::new(signing, routes, fan_out, journal).with_dead_letters(dead_letters))

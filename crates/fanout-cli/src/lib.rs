@@ -8,14 +8,13 @@
 //! | --- | --- |
 //! | [`cli`] | the commands and flags, errors and exit codes |
 //! | `commands` | one module for each command |
-//! | [`subscriber`] | one topic's messages, over every interruption |
 //! | [`deliver`] | one event to one URL, signed, tried again while that can help |
 //! | [`post`] | one `POST`, and what came of it |
 //! | [`signer`] | the headers that prove a webhook genuine |
 //! | [`service`] | Momento itself: credentials, endpoints, clients |
 //! | [`output`] | what is printed, and how texts and times look |
 //!
-//! [`subscriber`] and [`deliver`] know nothing of the commands.
+//! [`deliver`] does not know the commands.
 
 pub mod args;
 pub mod cli;
@@ -27,6 +26,5 @@ pub mod output;
 pub mod post;
 pub mod service;
 pub mod signer;
-pub mod subscriber;
 
 pub use cli::main;

@@ -1,20 +1,17 @@
 //! Momento itself: who we are there, where it is, and clients of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use fanout_core::destination::DeliveryError;
 use fanout_core::secret_store::Versioned;
-use fanout_momento::Credentials;
+use fanout_momento::status::{describe_error, status};
+use fanout_momento::subscription::Cursor;
+use fanout_momento::{Credentials, MomentoPublisher, Subscription};
 use momento::cache::configurations::Laptop;
-use momento::{CacheClient, ErrorSource, MomentoError, MomentoErrorCode};
+use momento::{CacheClient, MomentoError};
 use tokio::time::timeout;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 use topic_fanout::config::{ConfigErrors, MomentoConfig};
-use topic_fanout::publisher::MomentoPublisher;
-use topic_fanout::secrets::Rotating;
-
-use crate::post::root;
 
 /// Where a local Momento is, unless it was told otherwise.
 pub const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:8080";
@@ -105,13 +102,19 @@ impl Service {
         &self.0
     }
 
-    /// Returns a new connection, which connects at its first use. It carries at most 100 streams.
+    /// Returns a subscription to later messages of a topic, or from `cursor` on, over a connection of its own.
     ///
     /// # Errors
     /// If the endpoint is not a valid address.
-    pub fn channel(&self) -> Result<Channel, ServiceError> {
+    pub fn subscribe(
+        &self,
+        cache: &str,
+        topic: &str,
+        cursor: Option<Cursor>,
+    ) -> Result<Subscription, ServiceError> {
         let endpoint = self.endpoint().to_owned();
-        self.0.channel().map_err(|source| ServiceError::Endpoint { endpoint, source })
+        Subscription::new(&self.0, cache, topic, cursor)
+            .map_err(|source| ServiceError::Endpoint { endpoint, source })
     }
 
     /// The SDK's client for publishing. It has to be called within a Tokio runtime.
@@ -127,8 +130,8 @@ impl Service {
     /// # Errors
     /// When it cannot be built.
     pub fn publisher_within(&self, timeout: Duration) -> Result<MomentoPublisher, ServiceError> {
-        let keys = Rotating::fixed(Versioned { current: self.0.clone(), previous: None });
-        MomentoPublisher::new(keys, timeout).map_err(ServiceError::Client)
+        let keys = Arc::new(Versioned { current: self.0.clone(), previous: None });
+        MomentoPublisher::new(Arc::new(keys), timeout).map_err(ServiceError::Client)
     }
 
     /// Creates the cache `name` where it is not there yet. A key that may not create caches is fine:
@@ -150,9 +153,9 @@ impl Service {
             Ok(Err(error)) => match status(&error).map(Status::code) {
                 Some(Code::PermissionDenied | Code::Unimplemented | Code::AlreadyExists) => Ok(()),
                 Some(Code::Unavailable | Code::Unknown | Code::DeadlineExceeded | Code::Cancelled) => {
-                    Err(away(cause(&error)))
+                    Err(away(describe_error(&error)))
                 }
-                _ => Err(ServiceError::Cache { name: name.to_owned(), cause: cause(&error) }),
+                _ => Err(ServiceError::Cache { name: name.to_owned(), cause: describe_error(&error) }),
             },
         }
     }
@@ -162,60 +165,6 @@ impl Service {
 pub(crate) fn on_one_line(ConfigErrors(faults): &ConfigErrors) -> String {
     let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
     faults.join("; ")
-}
-
-/// Why a publish failed: what the function would call it, and what Momento says.
-#[must_use]
-pub fn describe_failure(error: &DeliveryError) -> String {
-    let said = error.source.as_deref().and_then(|source| source.downcast_ref::<MomentoError>());
-    match said {
-        Some(said) => cause(said),
-        None => error.reason.to_string(),
-    }
-}
-
-fn status(error: &MomentoError) -> Option<&Status> {
-    match &error.inner_error {
-        Some(ErrorSource::TonicStatus(status)) => Some(status),
-        _ => None,
-    }
-}
-
-fn cause(error: &MomentoError) -> String {
-    match status(error) {
-        Some(status) => describe(status),
-        None if error.error_code == MomentoErrorCode::InvalidArgumentError => error.message.clone(),
-        None => root(error),
-    }
-}
-
-/// A status in words: what kind of failure it is, and what was said or lies at the bottom of it.
-#[must_use]
-pub fn describe(status: &Status) -> String {
-    let kind = match status.code() {
-        Code::Ok => "no error",
-        Code::Cancelled => "cancelled",
-        Code::Unknown => "unknown error",
-        Code::InvalidArgument => "invalid argument",
-        Code::DeadlineExceeded => "deadline exceeded",
-        Code::NotFound => "not found",
-        Code::AlreadyExists => "already exists",
-        Code::PermissionDenied => "permission denied",
-        Code::ResourceExhausted => "limit exceeded",
-        Code::FailedPrecondition => "failed precondition",
-        Code::Aborted => "aborted",
-        Code::OutOfRange => "out of range",
-        Code::Unimplemented => "not implemented",
-        Code::Internal => "internal error",
-        Code::Unavailable => "unavailable",
-        Code::DataLoss => "data loss",
-        Code::Unauthenticated => "not authenticated",
-    };
-    let detail = match std::error::Error::source(status) {
-        Some(source) => root(source),
-        None => status.message().to_owned(),
-    };
-    if detail.is_empty() { kind.to_owned() } else { format!("{kind}: {detail}") }
 }
 
 #[cfg(test)]
@@ -250,11 +199,5 @@ mod tests {
             assert!(error.contains(says), "{error}");
             assert!(!error.contains('\n') && !error.contains("s3cr3t"), "{error}");
         }
-    }
-
-    #[test]
-    fn a_status_is_told_in_words() {
-        assert_eq!(describe(&Status::not_found("no such cache")), "not found: no such cache");
-        assert_eq!(describe(&Status::unavailable("")), "unavailable");
     }
 }

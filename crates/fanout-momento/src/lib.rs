@@ -1,9 +1,17 @@
-//! Momento as this project uses it.
+//! Momento as this project uses it: publish through the SDK, subscribe through the official stubs.
 //!
 //! | module | content |
 //! | --- | --- |
 //! | [`credentials`] | an API key, the endpoint that it reaches, and connections to it |
+//! | [`publisher`] | publishes to topics, with credentials that can change |
+//! | [`subscription`] | a subscription to one topic that survives interruptions |
+//! | [`status`] | failures: their reason, and their description |
 
 pub mod credentials;
+pub mod publisher;
+pub mod status;
+pub mod subscription;
 
 pub use credentials::{Credentials, CredentialsError, Endpoint, EndpointError};
+pub use publisher::{KeySource, Keys, MomentoPublisher};
+pub use subscription::{Subscription, SubscriptionError, SubscriptionEvent};

@@ -3,6 +3,9 @@
 use std::num::NonZeroU64;
 
 use fanout_core::destination::{Publisher as _, Topic};
+use fanout_momento::SubscriptionEvent;
+use fanout_momento::status::describe_failure;
+use fanout_momento::subscription::{Cursor, Item, ItemValue};
 use serde_json::json;
 use topic_fanout::serve::shutdown_signal;
 
@@ -10,8 +13,7 @@ use crate::args::ServiceArgs;
 use crate::error::Error;
 use crate::input::text;
 use crate::output::{Output, Printable, Quoted, Took, millis};
-use crate::service::{Service, describe_failure};
-use crate::subscriber::{Event, Item, Place, Subscription, Value};
+use crate::service::Service;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -112,8 +114,8 @@ async fn subscribe(args: SubscribeArgs, output: &mut Output) -> Result<(), Error
     let shutdown = shutdown_signal().map_err(|error| Error::because("cannot listen for signals", &error))?;
     tokio::pin!(shutdown);
     let service = args.service.service(output)?;
-    let place = args.resume_at.map(|number| Place { number, page: args.page.unwrap_or_default() });
-    let mut subscription = Subscription::new(&service, &args.cache, &args.topic, place)?;
+    let cursor = args.resume_at.map(|number| Cursor { number, page: args.page.unwrap_or_default() });
+    let mut subscription = service.subscribe(&args.cache, &args.topic, cursor)?;
     let mut wanted = args.count.map(NonZeroU64::get);
     while wanted != Some(0) {
         let event = tokio::select! {
@@ -121,10 +123,10 @@ async fn subscribe(args: SubscribeArgs, output: &mut Output) -> Result<(), Error
             () = &mut shutdown => break,
             event = subscription.next() => event?,
         };
-        if let (Event::Item(_), Some(wanted)) = (&event, &mut wanted) {
+        if let (SubscriptionEvent::Item(_), Some(wanted)) = (&event, &mut wanted) {
             *wanted -= 1;
         }
-        if args.quiet && !matches!(event, Event::Item(_)) {
+        if args.quiet && !matches!(event, SubscriptionEvent::Item(_)) {
             continue;
         }
         if args.json { output.json(&as_json(&event))? } else { tell(&event, &args, &service, output)? }
@@ -132,63 +134,68 @@ async fn subscribe(args: SubscribeArgs, output: &mut Output) -> Result<(), Error
     Ok(())
 }
 
-fn tell(event: &Event, args: &SubscribeArgs, service: &Service, output: &mut Output) -> Result<(), Error> {
+fn tell(
+    event: &SubscriptionEvent,
+    args: &SubscribeArgs,
+    service: &Service,
+    output: &mut Output,
+) -> Result<(), Error> {
     match event {
-        Event::Opened => output.result(format_args!(
+        SubscriptionEvent::Opened => output.result(format_args!(
             "subscribed    {} in the cache {} at {}",
             Quoted(&args.topic),
             Quoted(&args.cache),
             service.endpoint()
         ))?,
-        Event::Heartbeat => output.result("heartbeat")?,
-        Event::Item(Item { number, page, publisher_id, value }) => {
+        SubscriptionEvent::Heartbeat => output.result("heartbeat")?,
+        SubscriptionEvent::Item(Item { number, page, publisher_id, value }) => {
             let from = match publisher_id {
                 Some(id) => format!("  from {}", Printable(id)),
                 None => String::new(),
             };
             let value = match value {
-                Value::Text(text) => Quoted(text).to_string(),
-                Value::Binary(bytes) => format!("{} bytes", bytes.len()),
-                Value::Unknown => "of an unknown kind".to_owned(),
+                ItemValue::Text(text) => Quoted(text).to_string(),
+                ItemValue::Binary(bytes) => format!("{} bytes", bytes.len()),
+                ItemValue::Unknown => "of an unknown kind".to_owned(),
             };
             output.result(format_args!("message       {number} of page {page}{from}  {value}"))?;
         }
-        Event::Discontinuity(gap) => output.result(format_args!(
+        SubscriptionEvent::Discontinuity(gap) => output.result(format_args!(
             "discontinuity after {}: it goes on after {} of page {}",
             gap.last, gap.new, gap.page
         ))?,
-        Event::Interrupted { cause, pause } => {
-            output.result(format_args!("interrupted   {cause}; again in {}", Took(*pause)))?;
+        SubscriptionEvent::Interrupted { cause, backoff } => {
+            output.result(format_args!("interrupted   {cause}; again in {}", Took(*backoff)))?;
         }
     }
     Ok(())
 }
 
-fn as_json(event: &Event) -> serde_json::Value {
+fn as_json(event: &SubscriptionEvent) -> serde_json::Value {
     match event {
-        Event::Opened => json!({"event": "subscribed"}),
-        Event::Heartbeat => json!({"event": "heartbeat"}),
-        Event::Item(Item { number, page, publisher_id, value }) => {
+        SubscriptionEvent::Opened => json!({"event": "subscribed"}),
+        SubscriptionEvent::Heartbeat => json!({"event": "heartbeat"}),
+        SubscriptionEvent::Item(Item { number, page, publisher_id, value }) => {
             let mut line = json!({
                 "event": "message", "sequence_number": number, "sequence_page": page,
                 "publisher_id": publisher_id,
             });
             let (member, value) = match value {
-                Value::Text(text) => ("text", json!(text)),
-                Value::Binary(bytes) => ("binary_bytes", json!(bytes.len())),
-                Value::Unknown => ("unknown", json!(true)),
+                ItemValue::Text(text) => ("text", json!(text)),
+                ItemValue::Binary(bytes) => ("binary_bytes", json!(bytes.len())),
+                ItemValue::Unknown => ("unknown", json!(true)),
             };
             if let Some(line) = line.as_object_mut() {
                 line.insert(member.to_owned(), value);
             }
             line
         }
-        Event::Discontinuity(gap) => json!({
+        SubscriptionEvent::Discontinuity(gap) => json!({
             "event": "discontinuity", "last_sequence_number": gap.last,
             "new_sequence_number": gap.new, "new_sequence_page": gap.page,
         }),
-        Event::Interrupted { cause, pause } => json!({
-            "event": "interrupted", "cause": cause.to_string(), "retry_in_ms": millis(*pause),
+        SubscriptionEvent::Interrupted { cause, backoff } => json!({
+            "event": "interrupted", "cause": cause.to_string(), "retry_in_ms": millis(*backoff),
         }),
     }
 }

@@ -332,7 +332,7 @@ mod tests {
             (&["--inbound", ""], "--inbound is empty"),
             (&["--outbound", ""], "--outbound is empty"),
             (&["--transform", "shout"], "--transform transform number 1 is none of"),
-            (&["--secret", "it's "], "--secret has white space"),
+            (&["--secret", "it's "], "--secret begins or ends with white space"),
         ] {
             match plan(flags) {
                 Err(Error::Usage(said)) => assert!(said.contains(says), "{flags:?}: {said}"),

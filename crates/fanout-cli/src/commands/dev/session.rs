@@ -9,6 +9,8 @@ use std::io::IsTerminal as _;
 use std::pin::pin;
 use std::time::Duration;
 
+use fanout_momento::SubscriptionEvent;
+use fanout_momento::subscription::{Item, ItemValue};
 use momento_webhook::{Event as Webhook, Millis};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
@@ -29,7 +31,6 @@ use crate::output::{excerpt, reason_phrase};
 use crate::post::Poster;
 use crate::service::Service;
 use crate::signer::{Scheme, Signer};
-use crate::subscriber::{Event, Item, Subscription, Value};
 
 /// How long it may take until all topics are subscribed to.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -94,7 +95,7 @@ impl<'a> Session<'a> {
         let mut tasks = JoinSet::new();
         let topics = plan.network.topics();
         for (place, topic) in topics.iter().enumerate() {
-            let subscription = Subscription::new(service, &topic.cache, &topic.name, None)?;
+            let subscription = service.subscribe(&topic.cache, &topic.name, None)?;
             tasks.spawn(listen(subscription, place, happen.clone()));
         }
 
@@ -295,11 +296,11 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn subscription(&mut self, place: usize, event: Event, at: Instant) -> Result<(), Error> {
+    fn subscription(&mut self, place: usize, event: SubscriptionEvent, at: Instant) -> Result<(), Error> {
         match event {
-            Event::Heartbeat => Ok(()),
-            Event::Opened => self.opened(place),
-            Event::Interrupted { cause, .. } => {
+            SubscriptionEvent::Heartbeat => Ok(()),
+            SubscriptionEvent::Opened => self.opened(place),
+            SubscriptionEvent::Interrupted { cause, .. } => {
                 let trouble = cause.to_string();
                 let notice = format!(
                     "the subscription to {} is interrupted: {trouble}",
@@ -314,14 +315,14 @@ impl<'a> Session<'a> {
                 };
                 if was_open { self.report.notice(&notice) } else { Ok(()) }
             }
-            Event::Discontinuity(gap) => self.report.notice(&format!(
+            SubscriptionEvent::Discontinuity(gap) => self.report.notice(&format!(
                 "{} may have lost messages: it was at {} and goes on after {} of page {}",
                 self.plan.network.name(place),
                 gap.last,
                 gap.new,
                 gap.page
             )),
-            Event::Item(item) => self.item(place, item, at),
+            SubscriptionEvent::Item(item) => self.item(place, item, at),
         }
     }
 
@@ -356,9 +357,9 @@ impl<'a> Session<'a> {
         let network = &self.plan.network;
         let is_taken = network.is_taken(place);
         let text = match &item.value {
-            Value::Text(text) => text,
-            Value::Unknown => return Ok(()),
-            Value::Binary(bytes) => {
+            ItemValue::Text(text) => text,
+            ItemValue::Unknown => return Ok(()),
+            ItemValue::Binary(bytes) => {
                 let but = if is_taken { ": webhooks carry texts only" } else { "" };
                 let (name, length) = (network.name(place), bytes.len());
                 return self
@@ -386,7 +387,7 @@ impl<'a> Session<'a> {
     }
 
     fn deliver(&self, id: Id, item: Item) {
-        let (Some(topic), Value::Text(text)) = (self.plan.network.topic(id.place), item.value) else {
+        let (Some(topic), ItemValue::Text(text)) = (self.plan.network.topic(id.place), item.value) else {
             return;
         };
         let event_timestamp = now();

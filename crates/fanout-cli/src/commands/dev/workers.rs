@@ -3,23 +3,22 @@
 use std::time::Duration;
 
 use fanout_core::destination::{AwsRequest, Publisher as _, Topic};
+use fanout_momento::status::describe_failure;
+use fanout_momento::{MomentoPublisher, Subscription, SubscriptionError, SubscriptionEvent};
 use momento_webhook::Event as Webhook;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
-use topic_fanout::publisher::MomentoPublisher;
 
 use super::tracker::Id;
 use crate::deliver::{Delivered, Deliverer, Failure, Undelivered};
 use crate::input::{Line, read_line};
-use crate::service::describe_failure;
-use crate::subscriber::{Event, Refused, Subscription};
 
 /// What happens.
 pub(super) enum Happening {
     /// To the subscription to the topic in this place.
     Subscription {
         place: usize,
-        event: Event,
+        event: SubscriptionEvent,
         at: Instant,
     },
     /// The function is about to publish; not told of one that runs elsewhere.
@@ -34,7 +33,7 @@ pub(super) enum Happening {
         /// Whether it was really sent.
         is_sent: bool,
     },
-    Refused(Refused),
+    Refused(SubscriptionError),
     NotPublished {
         id: Id,
         reason: String,

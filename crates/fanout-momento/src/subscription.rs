@@ -1,12 +1,12 @@
-//! One topic's messages, over every interruption.
+//! A subscription to one topic that survives interruptions.
 //!
-//! The SDK's own `Subscription` swallows heartbeats and discontinuities, comes back without any pause
-//! when the service is away, and has the last message sent again. This one speaks to the service
-//! through the official stubs: it resumes after the last message, pauses between tries, gives up where
-//! no try can help, and tells everything that happens.
+//! The SDK's `Subscription` swallows heartbeats and discontinuities, resubscribes without backoff when the service is
+//! away, and requests the last message again. This one speaks to the service through the official stubs. It resumes after
+//! the last message, backs off between attempts, ends where another attempt cannot help, and reports everything that
+//! happens.
 //!
-//! What was published while the first stream was down, before anything had come over it, is the one
-//! thing that is missed and not told: there is no number yet to resume after.
+//! One loss is not reported: messages that are published while the first stream is down, before it has brought
+//! anything. There is no number yet to resume after.
 
 use std::fmt;
 use std::time::Duration;
@@ -21,121 +21,122 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 
-use crate::service::{Service, ServiceError, describe};
+use crate::credentials::Credentials;
+use crate::status::describe;
 
-/// How patient a subscription is.
+/// The timeouts and the backoff of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// How streams are opened: how long one try may take and what the pauses are. There is no last try.
-    pub opening: RetryPolicy,
-    /// How long a stream may be silent, without even a heartbeat, before it counts as broken.
-    pub silence: Duration,
+pub struct SubscriptionPolicy {
+    /// How streams are opened.
+    pub open: RetryPolicy,
+    /// The longest time without a message or a heartbeat. A stream that is silent for longer counts as broken.
+    pub idle_timeout: Duration,
 }
 
-impl Default for Patience {
-    /// A minute of silence: the service makes no promise about heartbeats, and a dead connection is
-    /// noticed long before by its keep-alive.
+impl Default for SubscriptionPolicy {
+    /// An idle timeout of a minute: the service makes no promise about heartbeats, and the keep-alive of the connection
+    /// notices a dead one long before.
     fn default() -> Self {
         Self {
-            opening: RetryPolicy {
+            open: RetryPolicy {
                 max_attempts: u32::MAX,
                 attempt_timeout: Duration::from_secs(10),
                 initial_backoff: Duration::from_millis(200),
                 max_backoff: Duration::from_secs(5),
             },
-            silence: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
         }
     }
 }
 
-/// A place in a topic: the message that is wanted next.
+/// The next message of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Its sequence number.
+pub struct Cursor {
+    /// The sequence number.
     pub number: u64,
-    /// The page of that number; 0 where it is not known.
+    /// The page of that number; 0 if it is not known.
     pub page: u64,
 }
 
 /// What happens to a subscription.
 #[derive(Debug)]
-pub enum Event {
-    /// The service has accepted it: what is published from now on comes, or is told as missing.
+pub enum SubscriptionEvent {
+    /// The service has accepted the subscription. Later messages arrive, or are reported as missing.
     Opened,
     /// A message.
     Item(Item),
-    /// Nothing, but the stream is alive.
+    /// The stream is alive.
     Heartbeat,
     /// Messages are missing, or the topic begins anew.
     Discontinuity(Discontinuity),
-    /// The stream is gone; another is opened after a pause.
+    /// The stream is gone. Another one is opened after the backoff.
     Interrupted {
-        /// What happened to it.
+        /// The cause.
         cause: Interruption,
-        /// How long the pause is.
-        pause: Duration,
+        /// The time until the next attempt.
+        backoff: Duration,
     },
 }
 
 /// A message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// Its sequence number.
+    /// The sequence number.
     pub number: u64,
     /// The page of that number.
     pub page: u64,
-    /// The id inside the publisher's token, where it has one.
+    /// The id in the publisher's token, if it has one.
     pub publisher_id: Option<String>,
     /// What was published.
-    pub value: Value,
+    pub value: ItemValue,
 }
 
-/// What a message carries.
+/// The value of a message. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum ItemValue {
     /// A text.
     Text(String),
     /// Any bytes.
     Binary(Vec<u8>),
-    /// Something that this version knows nothing of.
+    /// A kind that this version does not know.
     Unknown,
 }
 
-/// Messages that did not come and will not come.
+/// Messages that did not arrive and will not arrive.
 ///
-/// The service tells of them; where it does not and numbers are left out all the same, they are told
-/// of here. A message that comes late, after it was told missing, is still given out.
+/// The service reports them. If it does not, and numbers are missing, the subscription does. A message that arrives late,
+/// after it was reported as missing, is still returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Discontinuity {
-    /// The last number before them; 0 where none is known.
+    /// The last number before them; 0 if none is known.
     pub last: u64,
-    /// The number after which messages go on.
+    /// The number after which messages continue.
     pub new: u64,
-    /// The page of `new`. Where it is another than before, the topic was reset.
+    /// The page of `new`. If it differs from the page before, the topic was reset.
     pub page: u64,
 }
 
-/// Why a stream is gone, though another try may help.
+/// Error for a stream that is gone, if another attempt may help.
 #[derive(Debug, thiserror::Error)]
 pub enum Interruption {
-    /// The service says so, or it cannot be reached.
+    /// The service says so, or it is unreachable.
     #[error("{}", describe(.0))]
     Status(Box<Status>),
-    /// The service ended it, in good order.
+    /// The service ended the stream in good order.
     #[error("the service ended the stream")]
     Ended,
-    /// Not even a heartbeat for this long.
+    /// The stream was silent for this long.
     #[error("nothing heard for {} s, not even a heartbeat", .0.as_secs())]
-    Silent(Duration),
-    /// The service did not accept it within this time.
+    Idle(Duration),
+    /// The service did not respond within this time.
     #[error("no answer within {} s", .0.as_secs())]
     TimedOut(Duration),
 }
 
-/// The service does not accept the subscription, and no other try will help.
+/// Error for a subscription that the service does not accept, where another attempt cannot help.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot subscribe to {topic} in the cache {cache}: {}", describe(.status))]
-pub struct Refused {
+pub struct SubscriptionError {
     /// The cache.
     pub cache: String,
     /// The topic.
@@ -144,95 +145,93 @@ pub struct Refused {
     pub status: Box<Status>,
 }
 
-/// A subscription to one topic. It does nothing unless [`next`](Self::next) is called.
+/// A subscription to one topic. It does nothing until [`next`](Self::next) is called.
 pub struct Subscription {
     client: PubsubClient<Channel>,
     authorization: MetadataValue<Ascii>,
     cache: String,
     topic: String,
-    patience: Patience,
-    /// The message that is wanted next; `None` while any will do.
-    place: Option<Place>,
+    policy: SubscriptionPolicy,
+    /// The next message; `None` while any message will do.
+    cursor: Option<Cursor>,
     state: State,
     /// Streams in a row that brought nothing.
     failures: u32,
-    /// What goes out before anything else is read.
+    /// Returned before anything else is read.
     held: Option<Item>,
 }
 
 type Opening = BoxFuture<'static, Result<Streaming<SubscriptionItem>, Interruption>>;
 
 enum State {
-    Pausing(Instant),
+    BackingOff(Instant),
     Opening(Opening),
     Open { stream: Box<Streaming<SubscriptionItem>>, since: Instant, heard: Instant },
 }
 
 impl Subscription {
-    /// A subscription over a connection of its own: to what is published from now on, or from `place` on.
+    /// Creates a subscription over a connection of its own: to later messages, or from `cursor` on.
     ///
     /// # Errors
-    /// When the endpoint of `service` is no address.
+    /// If the endpoint of `credentials` is not a valid URL.
     pub fn new(
-        service: &Service,
+        credentials: &Credentials,
         cache: &str,
         topic: &str,
-        place: Option<Place>,
-    ) -> Result<Self, ServiceError> {
-        Ok(Self::over(service.channel()?, service.credentials().authorization().clone(), cache, topic, place))
+        cursor: Option<Cursor>,
+    ) -> Result<Self, tonic::transport::Error> {
+        Ok(Self::over(credentials.channel()?, credentials.authorization().clone(), cache, topic, cursor))
     }
 
-    /// The same over `channel`, which carries 100 subscriptions at most.
+    /// Creates a subscription over `channel`, which carries at most 100.
     #[must_use]
     pub fn over(
         channel: Channel,
         authorization: MetadataValue<Ascii>,
         cache: &str,
         topic: &str,
-        place: Option<Place>,
+        cursor: Option<Cursor>,
     ) -> Self {
         Self {
             client: PubsubClient::new(channel),
             authorization,
             cache: cache.to_owned(),
             topic: topic.to_owned(),
-            patience: Patience::default(),
-            place: place.filter(|place| place.number > 0),
-            state: State::Pausing(Instant::now()),
+            policy: SubscriptionPolicy::default(),
+            cursor: cursor.filter(|cursor| cursor.number > 0),
+            state: State::BackingOff(Instant::now()),
             failures: 0,
             held: None,
         }
     }
 
-    /// The same with another patience.
+    /// Sets the timeouts and the backoff.
     #[must_use]
-    pub fn with_patience(mut self, patience: Patience) -> Self {
-        self.patience = patience;
-        self
+    pub fn with_policy(self, policy: SubscriptionPolicy) -> Self {
+        Self { policy, ..self }
     }
 
-    /// The message that is wanted next: where another subscription would go on. `None` as long as
-    /// nothing has come.
+    /// Returns the next message, from which another subscription can continue. Returns `None` until a message arrives.
     #[must_use]
-    pub fn place(&self) -> Option<Place> {
-        // A message that is held back was not given out yet.
+    pub fn cursor(&self) -> Option<Cursor> {
+        // A message that is held was not returned yet.
         match &self.held {
-            Some(item) => Some(Place { number: item.number, page: item.page }),
-            None => self.place,
+            Some(item) => Some(Cursor { number: item.number, page: item.page }),
+            None => self.cursor,
         }
     }
 
-    /// Waits for what happens next. Can be dropped at any time without losing anything.
+    /// Waits for what happens next. The future can be dropped at any time without a loss.
     ///
     /// # Errors
-    /// When no other try will help: a missing cache or permission, a key or a name that is none.
-    pub async fn next(&mut self) -> Result<Event, Refused> {
+    /// If another attempt cannot help: the cache or the permission is missing, or the key or a name is invalid.
+    pub async fn next(&mut self) -> Result<SubscriptionEvent, SubscriptionError> {
         if let Some(item) = self.held.take() {
-            return Ok(Event::Item(item));
+            return Ok(SubscriptionEvent::Item(item));
         }
         loop {
             match &mut self.state {
-                State::Pausing(until) => {
+                State::BackingOff(until) => {
                     sleep_until(*until).await;
                     self.state = State::Opening(self.open());
                 }
@@ -240,22 +239,22 @@ impl Subscription {
                     Ok(stream) => {
                         let now = Instant::now();
                         self.state = State::Open { stream: Box::new(stream), since: now, heard: now };
-                        return Ok(Event::Opened);
+                        return Ok(SubscriptionEvent::Opened);
                     }
                     Err(cause) => return self.interrupted(cause),
                 },
                 State::Open { stream, heard, .. } => {
-                    match timeout_at(*heard + self.patience.silence, stream.message()).await {
+                    match timeout_at(*heard + self.policy.idle_timeout, stream.message()).await {
                         Ok(Ok(Some(SubscriptionItem { kind }))) => {
                             *heard = Instant::now();
-                            // A kind that this version knows nothing of is passed over.
+                            // A kind that this version does not know is skipped.
                             if let Some(kind) = kind {
                                 return Ok(self.take(kind));
                             }
                         }
                         Ok(Ok(None)) => return self.interrupted(Interruption::Ended),
                         Ok(Err(status)) => return self.interrupted(Interruption::Status(Box::new(status))),
-                        Err(_) => return self.interrupted(Interruption::Silent(self.patience.silence)),
+                        Err(_) => return self.interrupted(Interruption::Idle(self.policy.idle_timeout)),
                     }
                 }
             }
@@ -264,7 +263,7 @@ impl Subscription {
 
     fn open(&self) -> Opening {
         let (resume_at_topic_sequence_number, sequence_page) =
-            self.place.map_or((0, 0), |place| (place.number, place.page));
+            self.cursor.map_or((0, 0), |cursor| (cursor.number, cursor.page));
         let mut request = Request::new(SubscriptionRequest {
             cache_name: self.cache.clone(),
             topic: self.topic.clone(),
@@ -272,12 +271,12 @@ impl Subscription {
             sequence_page,
         });
         request.metadata_mut().insert("authorization", self.authorization.clone());
-        // As the SDKs do. A name that is no header goes in the message alone.
+        // As the SDKs do. A name that cannot be a header is in the message only.
         if let Ok(cache) = self.cache.parse() {
             request.metadata_mut().insert("cache", cache);
         }
         let mut client = self.client.clone();
-        let limit = self.patience.opening.attempt_timeout;
+        let limit = self.policy.open.attempt_timeout;
         Box::pin(async move {
             match timeout(limit, client.subscribe(request)).await {
                 Ok(Ok(response)) => Ok(response.into_inner()),
@@ -287,26 +286,26 @@ impl Subscription {
         })
     }
 
-    fn interrupted(&mut self, cause: Interruption) -> Result<Event, Refused> {
-        // A stream that lasted was a good one, even if it had nothing to bring.
-        let longest = self.patience.opening.max_backoff;
-        if matches!(&self.state, State::Open { since, .. } if since.elapsed() >= longest) {
+    fn interrupted(&mut self, cause: Interruption) -> Result<SubscriptionEvent, SubscriptionError> {
+        // A stream that lasted was good, even if it brought nothing.
+        let min_duration = self.policy.open.max_backoff;
+        if matches!(&self.state, State::Open { since, .. } if since.elapsed() >= min_duration) {
             self.failures = 0;
         }
         self.failures = self.failures.saturating_add(1);
-        let pause = self.patience.opening.backoff(self.failures, &mut rand::rng());
-        self.state = State::Pausing(Instant::now() + pause);
+        let backoff = self.policy.open.backoff(self.failures, &mut rand::rng());
+        self.state = State::BackingOff(Instant::now() + backoff);
         match cause {
             Interruption::Status(status) if is_final(status.code()) => {
-                Err(Refused { cache: self.cache.clone(), topic: self.topic.clone(), status })
+                Err(SubscriptionError { cache: self.cache.clone(), topic: self.topic.clone(), status })
             }
-            cause => Ok(Event::Interrupted { cause, pause }),
+            cause => Ok(SubscriptionEvent::Interrupted { cause, backoff }),
         }
     }
 
-    fn take(&mut self, kind: Kind) -> Event {
+    fn take(&mut self, kind: Kind) -> SubscriptionEvent {
         match kind {
-            Kind::Heartbeat(_) => Event::Heartbeat,
+            Kind::Heartbeat(_) => SubscriptionEvent::Heartbeat,
             Kind::Discontinuity(gap) => {
                 self.failures = 0;
                 let gap = Discontinuity {
@@ -314,45 +313,45 @@ impl Subscription {
                     new: gap.new_topic_sequence,
                     page: gap.new_sequence_page,
                 };
-                self.place = Some(Place { number: gap.new.saturating_add(1), page: gap.page });
-                Event::Discontinuity(gap)
+                self.cursor = Some(Cursor { number: gap.new.saturating_add(1), page: gap.page });
+                SubscriptionEvent::Discontinuity(gap)
             }
             Kind::Item(item) => {
                 self.failures = 0;
                 let item = Item::from(item);
-                let (place, gap) = step(self.place, &item);
-                self.place = Some(place);
+                let (cursor, gap) = step(self.cursor, &item);
+                self.cursor = Some(cursor);
                 match gap {
                     Some(gap) => {
                         self.held = Some(item);
-                        Event::Discontinuity(gap)
+                        SubscriptionEvent::Discontinuity(gap)
                     }
-                    None => Event::Item(item),
+                    None => SubscriptionEvent::Item(item),
                 }
             }
         }
     }
 }
 
-/// Where a subscription that wants `place` goes on after `item`, and what it has missed before it.
-fn step(place: Option<Place>, item: &Item) -> (Place, Option<Discontinuity>) {
-    let after = Place { number: item.number.saturating_add(1), page: item.page };
-    let Some(wanted) = place else { return (after, None) };
-    let same_page = wanted.page == item.page || wanted.page == 0;
-    if item.page < wanted.page || (same_page && item.number < wanted.number) {
-        // A late one, from before: it does not lead back.
-        return (wanted, None);
+/// Returns the cursor after `item`, and the messages that are missing before it.
+fn step(cursor: Option<Cursor>, item: &Item) -> (Cursor, Option<Discontinuity>) {
+    let after = Cursor { number: item.number.saturating_add(1), page: item.page };
+    let Some(expected) = cursor else { return (after, None) };
+    let same_page = expected.page == item.page || expected.page == 0;
+    if item.page < expected.page || (same_page && item.number < expected.number) {
+        // A late message does not move the cursor back.
+        return (expected, None);
     }
     let gap = Discontinuity {
-        last: wanted.number.saturating_sub(1),
+        last: expected.number.saturating_sub(1),
         new: item.number.saturating_sub(1),
         page: item.page,
     };
-    let told = same_page && item.number == wanted.number;
-    (after, (!told).then_some(gap))
+    let is_next = same_page && item.number == expected.number;
+    (after, (!is_next).then_some(gap))
 }
 
-/// Whether the same request will be answered in the same way, however often it is made.
+/// Returns true if another attempt gets the same response.
 const fn is_final(code: Code) -> bool {
     matches!(
         code,
@@ -373,16 +372,16 @@ impl From<pubsub::TopicItem> for Item {
             page: item.sequence_page,
             publisher_id: Some(item.publisher_id).filter(|id| !id.is_empty()),
             value: match item.value.and_then(|value| value.kind) {
-                Some(topic_value::Kind::Text(text)) => Value::Text(text),
-                Some(topic_value::Kind::Binary(bytes)) => Value::Binary(bytes),
-                None => Value::Unknown,
+                Some(topic_value::Kind::Text(text)) => ItemValue::Text(text),
+                Some(topic_value::Kind::Binary(bytes)) => ItemValue::Binary(bytes),
+                None => ItemValue::Unknown,
             },
         }
     }
 }
 
-/// Shows no message.
-impl fmt::Debug for Value {
+/// Does not show the value.
+impl fmt::Debug for ItemValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => write!(f, "Text(<{} bytes>)", text.len()),
@@ -397,7 +396,7 @@ impl fmt::Debug for Subscription {
         f.debug_struct("Subscription")
             .field("cache", &self.cache)
             .field("topic", &self.topic)
-            .field("place", &self.place)
+            .field("cursor", &self.cursor)
             .field("failures", &self.failures)
             .finish_non_exhaustive()
     }
@@ -409,73 +408,81 @@ mod tests {
 
     use super::*;
 
-    const QUICK: Patience = Patience {
-        opening: RetryPolicy {
+    const QUICK: SubscriptionPolicy = SubscriptionPolicy {
+        open: RetryPolicy {
             max_attempts: u32::MAX,
             attempt_timeout: Duration::from_secs(5),
             initial_backoff: Duration::from_millis(1),
             max_backoff: Duration::from_millis(50),
         },
-        silence: Duration::from_secs(60),
+        idle_timeout: Duration::from_secs(60),
     };
 
     async fn momento() -> MomentoLocal {
         MomentoLocal::builder().cache("c").start().await.unwrap()
     }
 
-    fn subscribe(momento: &MomentoLocal, place: Option<Place>) -> Subscription {
-        let service = Service::new(Some(&momento.endpoint()), None).unwrap();
-        Subscription::new(&service, "c", "t", place).unwrap().with_patience(QUICK)
+    fn subscribe(momento: &MomentoLocal, cursor: Option<Cursor>) -> Subscription {
+        Subscription::new(&credentials(momento), "c", "t", cursor).unwrap().with_policy(QUICK)
     }
 
-    /// The next thing that is no heartbeat.
-    async fn next(subscription: &mut Subscription) -> Event {
+    fn credentials(momento: &MomentoLocal) -> Credentials {
+        Credentials::new("any", Some(&momento.endpoint().parse().unwrap())).unwrap()
+    }
+
+    /// Returns the next event that is not a heartbeat.
+    async fn next(subscription: &mut Subscription) -> SubscriptionEvent {
         loop {
             match subscription.next().await.unwrap() {
-                Event::Heartbeat => {}
+                SubscriptionEvent::Heartbeat => {}
                 event => return event,
             }
         }
     }
 
-    /// The number and the text of the next message, whatever interrupts it.
+    /// Returns the number and text of the next message, after any interruptions.
     async fn next_item(subscription: &mut Subscription) -> (u64, String) {
         loop {
             match next(subscription).await {
-                Event::Item(Item { number, value: Value::Text(text), .. }) => return (number, text),
-                Event::Opened | Event::Interrupted { .. } => {}
+                SubscriptionEvent::Item(Item { number, value: ItemValue::Text(text), .. }) => {
+                    return (number, text);
+                }
+                SubscriptionEvent::Opened | SubscriptionEvent::Interrupted { .. } => {}
                 other => panic!("not a text: {other:?}"),
             }
         }
     }
 
     #[tokio::test]
-    async fn what_is_published_comes_with_its_number_page_and_kind() {
+    async fn returns_messages_with_number_page_and_kind() {
         let momento = momento().await;
         let mut subscription = subscribe(&momento, None);
-        assert!(matches!(subscription.next().await, Ok(Event::Opened)));
-        assert!(matches!(subscription.next().await, Ok(Event::Heartbeat)));
+        assert!(matches!(subscription.next().await, Ok(SubscriptionEvent::Opened)));
+        assert!(matches!(subscription.next().await, Ok(SubscriptionEvent::Heartbeat)));
         let first = momento.publish("c", "t", "").unwrap();
-        let Event::Item(item) = next(&mut subscription).await else { panic!("an item") };
+        let SubscriptionEvent::Item(item) = next(&mut subscription).await else { panic!("an item") };
         let page = first.sequence_page;
-        assert_eq!(item, Item { number: 1, page, publisher_id: None, value: Value::Text(String::new()) });
+        assert_eq!(item, Item { number: 1, page, publisher_id: None, value: ItemValue::Text(String::new()) });
         momento.publish("c", "t", vec![0, 255]).unwrap();
-        let Event::Item(item) = next(&mut subscription).await else { panic!("an item") };
-        assert_eq!((item.number, item.value), (2, Value::Binary(vec![0, 255])));
-        assert_eq!(subscription.place(), Some(Place { number: 3, page }));
+        let SubscriptionEvent::Item(item) = next(&mut subscription).await else { panic!("an item") };
+        assert_eq!((item.number, item.value), (2, ItemValue::Binary(vec![0, 255])));
+        assert_eq!(subscription.cursor(), Some(Cursor { number: 3, page }));
     }
 
     #[tokio::test]
-    async fn it_resumes_after_the_last_message_when_the_connection_is_cut() {
+    async fn resumes_after_last_message_when_connection_is_cut() {
         let momento = momento().await;
         let mut subscription = subscribe(&momento, None);
-        assert!(matches!(subscription.next().await, Ok(Event::Opened)));
+        assert!(matches!(subscription.next().await, Ok(SubscriptionEvent::Opened)));
         momento.publish("c", "t", "one").unwrap();
         assert_eq!(next_item(&mut subscription).await, (1, "one".to_owned()));
         momento.block();
         momento.publish("c", "t", "two").unwrap();
-        assert!(matches!(next(&mut subscription).await, Event::Interrupted { .. }));
-        assert!(matches!(next(&mut subscription).await, Event::Interrupted { .. }), "still blocked");
+        assert!(matches!(next(&mut subscription).await, SubscriptionEvent::Interrupted { .. }));
+        assert!(
+            matches!(next(&mut subscription).await, SubscriptionEvent::Interrupted { .. }),
+            "still blocked"
+        );
         momento.unblock();
         momento.publish("c", "t", "three").unwrap();
         assert_eq!(next_item(&mut subscription).await, (2, "two".to_owned()));
@@ -483,104 +490,112 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_orderly_end_is_an_interruption() {
+    async fn orderly_end_is_an_interruption() {
         let momento = momento().await;
         let mut subscription = subscribe(&momento, None);
-        assert!(matches!(subscription.next().await, Ok(Event::Opened)));
+        assert!(matches!(subscription.next().await, Ok(SubscriptionEvent::Opened)));
         let ((), event) = tokio::join!(momento.shutdown(), next(&mut subscription));
-        assert!(matches!(event, Event::Interrupted { cause: Interruption::Ended, .. }), "{event:?}");
+        assert!(
+            matches!(event, SubscriptionEvent::Interrupted { cause: Interruption::Ended, .. }),
+            "{event:?}"
+        );
     }
 
     #[tokio::test]
-    async fn passing_errors_are_got_over() {
+    async fn survives_transient_errors() {
         let momento = momento().await;
         momento.inject(Fault::error(Code::Unavailable).on(Rpc::Subscribe).times(2));
         let mut subscription = subscribe(&momento, None);
         for _ in 0..2 {
-            let Event::Interrupted { cause: Interruption::Status(status), .. } =
+            let SubscriptionEvent::Interrupted { cause: Interruption::Status(status), .. } =
                 next(&mut subscription).await
             else {
                 panic!("interrupted")
             };
             assert_eq!(status.code(), Code::Unavailable);
         }
-        assert!(matches!(next(&mut subscription).await, Event::Opened));
+        assert!(matches!(next(&mut subscription).await, SubscriptionEvent::Opened));
     }
 
     #[tokio::test]
-    async fn what_no_try_can_help_ends_it() {
+    async fn permanent_errors_end_the_subscription() {
         let momento = momento().await;
         for code in [Code::PermissionDenied, Code::Unauthenticated, Code::InvalidArgument] {
             momento.inject(Fault::error(code).on(Rpc::Subscribe).times(1));
-            let refused = subscribe(&momento, None).next().await.unwrap_err();
-            assert_eq!(refused.status.code(), code);
+            let error = subscribe(&momento, None).next().await.unwrap_err();
+            assert_eq!(error.status.code(), code);
         }
-        let service = Service::new(Some(&momento.endpoint()), None).unwrap();
-        let refused = Subscription::new(&service, "elsewhere", "t", None).unwrap().next().await.unwrap_err();
-        assert_eq!(refused.status.code(), Code::NotFound);
-        assert!(refused.to_string().starts_with("cannot subscribe to t in the cache elsewhere: not found"));
+        let mut elsewhere = Subscription::new(&credentials(&momento), "elsewhere", "t", None).unwrap();
+        let error = elsewhere.next().await.unwrap_err();
+        assert_eq!(error.status.code(), Code::NotFound);
+        assert!(error.to_string().starts_with("cannot subscribe to t in the cache elsewhere: not found"));
     }
 
     #[tokio::test]
-    async fn a_cache_that_is_deleted_ends_it() {
+    async fn deleted_cache_ends_the_subscription() {
         let momento = momento().await;
         let mut subscription = subscribe(&momento, None);
-        assert!(matches!(subscription.next().await, Ok(Event::Opened)));
+        assert!(matches!(subscription.next().await, Ok(SubscriptionEvent::Opened)));
         momento.delete_cache("c").unwrap();
         loop {
             match subscription.next().await {
-                Ok(Event::Heartbeat | Event::Interrupted { .. }) => {}
+                Ok(SubscriptionEvent::Heartbeat | SubscriptionEvent::Interrupted { .. }) => {}
                 Ok(other) => panic!("{other:?}"),
-                Err(refused) => break assert_eq!(refused.status.code(), Code::NotFound),
+                Err(error) => break assert_eq!(error.status.code(), Code::NotFound),
             }
         }
     }
 
     #[tokio::test]
-    async fn it_can_begin_in_the_past() {
+    async fn begins_in_the_past_with_a_cursor() {
         let momento = momento().await;
         for text in ["one", "two", "three"] {
             momento.publish("c", "t", text).unwrap();
         }
         let page = momento.published("c", "t")[0].sequence_page;
         for page in [page, 0] {
-            let mut subscription = subscribe(&momento, Some(Place { number: 2, page }));
+            let mut subscription = subscribe(&momento, Some(Cursor { number: 2, page }));
             assert_eq!(next_item(&mut subscription).await, (2, "two".to_owned()));
             assert_eq!(next_item(&mut subscription).await, (3, "three".to_owned()));
         }
     }
 
     #[tokio::test]
-    async fn a_reset_is_told_and_followed() {
+    async fn reports_and_follows_reset_of_topic() {
         let momento = momento().await;
         let mut subscription = subscribe(&momento, None);
-        assert!(matches!(subscription.next().await, Ok(Event::Opened)));
+        assert!(matches!(subscription.next().await, Ok(SubscriptionEvent::Opened)));
         for text in ["one", "two"] {
             momento.publish("c", "t", text).unwrap();
             next_item(&mut subscription).await;
         }
         momento.reset_topic("c", "t").unwrap();
-        let Event::Discontinuity(gap) = next(&mut subscription).await else { panic!("a discontinuity") };
+        let SubscriptionEvent::Discontinuity(gap) = next(&mut subscription).await else {
+            panic!("a discontinuity")
+        };
         assert_eq!((gap.last, gap.new), (2, 0));
-        assert_eq!(subscription.place(), Some(Place { number: 1, page: gap.page }));
+        assert_eq!(subscription.cursor(), Some(Cursor { number: 1, page: gap.page }));
         momento.publish("c", "t", "first").unwrap();
         assert_eq!(next_item(&mut subscription).await, (1, "first".to_owned()));
     }
 
     #[tokio::test]
-    async fn a_stream_without_heartbeats_is_given_up() {
+    async fn gives_up_on_silent_stream() {
         let momento = MomentoLocal::builder().cache("c").heartbeat_interval(Duration::from_secs(3_600));
         let momento = momento.start().await.unwrap();
-        let silence = Duration::from_millis(50);
-        let mut subscription = subscribe(&momento, None).with_patience(Patience { silence, ..QUICK });
-        assert!(matches!(next(&mut subscription).await, Event::Opened));
-        let Event::Interrupted { cause, .. } = next(&mut subscription).await else { panic!("interrupted") };
-        assert!(matches!(cause, Interruption::Silent(silent) if silent == silence), "{cause}");
-        assert!(matches!(next(&mut subscription).await, Event::Opened));
+        let idle_timeout = Duration::from_millis(50);
+        let mut subscription =
+            subscribe(&momento, None).with_policy(SubscriptionPolicy { idle_timeout, ..QUICK });
+        assert!(matches!(next(&mut subscription).await, SubscriptionEvent::Opened));
+        let SubscriptionEvent::Interrupted { cause, .. } = next(&mut subscription).await else {
+            panic!("interrupted")
+        };
+        assert!(matches!(cause, Interruption::Idle(idle) if idle == idle_timeout), "{cause}");
+        assert!(matches!(next(&mut subscription).await, SubscriptionEvent::Opened));
     }
 
     #[tokio::test]
-    async fn nothing_is_lost_when_it_is_dropped_while_it_waits() {
+    async fn loses_nothing_when_next_is_dropped() {
         let momento = momento().await;
         let mut subscription = subscribe(&momento, None);
         // Polled once each, also in the middle of connecting.
@@ -592,17 +607,17 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        assert!(matches!(opened.await, Ok(Event::Opened)));
+        assert!(matches!(opened.await, Ok(SubscriptionEvent::Opened)));
         assert_eq!(momento.subscriber_count("c", "t"), 1);
     }
 
     #[test]
-    fn numbers_that_are_left_out_are_told_and_late_ones_do_not_lead_back() {
+    fn reports_missing_numbers_and_ignores_late_ones() {
         let item =
-            |number, page| Item { number, page, publisher_id: None, value: Value::Text(String::new()) };
-        let at = |number, page| Place { number, page };
+            |number, page| Item { number, page, publisher_id: None, value: ItemValue::Text(String::new()) };
+        let at = |number, page| Cursor { number, page };
         let gap = |last, new, page| Some(Discontinuity { last, new, page });
-        for (place, (number, page), expected) in [
+        for (cursor, (number, page), expected) in [
             (None, (5, 1), (at(6, 1), None)),
             (Some(at(5, 1)), (5, 1), (at(6, 1), None)),
             (Some(at(5, 0)), (5, 1), (at(6, 1), None)),
@@ -612,13 +627,14 @@ mod tests {
             (Some(at(5, 1)), (3, 1), (at(5, 1), None)),
             (Some(at(5, 2)), (9, 1), (at(5, 2), None)),
         ] {
-            assert_eq!(step(place, &item(number, page)), expected, "{place:?} {number} {page}");
+            assert_eq!(step(cursor, &item(number, page)), expected, "{cursor:?} {number} {page}");
         }
     }
 
     #[test]
-    fn debug_shows_no_message() {
-        let item = Item { number: 1, page: 1, publisher_id: None, value: Value::Text("private".to_owned()) };
+    fn debug_shows_no_value() {
+        let item =
+            Item { number: 1, page: 1, publisher_id: None, value: ItemValue::Text("private".to_owned()) };
         assert!(!format!("{item:?}").contains("private"));
     }
 }
