@@ -2,7 +2,6 @@
 //! HTTP, publishing through the real SDK to a local Momento, whose faults are on a real wire. `amazon` is about one edge
 //! only, with the real SDK of AWS on a real wire.
 #![expect(
-    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,

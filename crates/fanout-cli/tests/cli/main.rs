@@ -1,5 +1,5 @@
 //! The binary `fanout` as a black box: real processes, real sockets, local Momento.
-#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test asserts by panicking")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test asserts by panicking")]
 
 mod check;
 mod dev;
