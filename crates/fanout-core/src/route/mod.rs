@@ -181,7 +181,7 @@ impl Routes {
     pub fn plan<'r>(&'r self, event: &'r Verified<Event>) -> Result<Option<Plan<'r>>, FeedsItself> {
         let event: &Event = event;
         let Some((place, captures)) = self.find(&event.cache, &event.topic) else { return Ok(None) };
-        let Some(route) = self.all.get(place) else { return Ok(None) };
+        let route = self.all.get(place).expect("a route that was found is there");
         let plan = Plan::new(route, event, captures);
         let comes_back =
             plan.destinations.iter().any(|destination| destination.is(&event.cache, &event.topic));
@@ -382,10 +382,11 @@ impl<'r> Plan<'r> {
     #[must_use]
     pub fn tree(&self, pending: Option<&[usize]>) -> Cow<'r, Tree> {
         let Some(pending) = pending else { return Cow::Borrowed(&self.route.tree) };
-        let chain = |place: &usize| {
-            self.route.destinations.get(*place).map(|destination| (*place, destination.chain.as_slice()))
+        let chain = |index: &usize| {
+            let destination = self.route.destinations.get(*index).expect("the index is of this plan");
+            (*index, destination.chain.as_slice())
         };
-        Cow::Owned(Tree::new(pending.iter().filter_map(chain)))
+        Cow::Owned(Tree::new(pending.iter().map(chain)))
     }
 }
 
