@@ -17,7 +17,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
 use crate::output::Output;
-use crate::response::{Outcome, Refusal};
+use crate::response::{IS_JSON, Outcome, Refusal};
 use crate::trace::{TraceId, XrayId};
 use fanout_core::fan_out::{Delivery, DeliveryOutcome};
 
@@ -203,15 +203,15 @@ struct Kind {
 static DIRECTIVES: [OnceLock<Box<RawValue>>; 8] = [const { OnceLock::new() }; 8];
 
 impl Kind {
-    fn place(self) -> usize {
+    fn index(self) -> usize {
         [self.from_queue, self.has_event, self.refused]
             .iter()
-            .fold(0, |place, yes| place * 2 + usize::from(*yes))
+            .fold(0, |index, flag| index * 2 + usize::from(*flag))
     }
 
     fn directives(self) -> &'static RawValue {
-        let directives = DIRECTIVES.get(self.place()).map(|known| known.get_or_init(|| self.written()));
-        directives.map_or(RawValue::NULL, AsRef::as_ref)
+        let directives = DIRECTIVES.get(self.index()).expect("three flags make eight kinds");
+        directives.get_or_init(|| self.written())
     }
 
     fn written(self) -> Box<RawValue> {
@@ -235,8 +235,7 @@ impl Kind {
                 "Metrics": [metric("Refused", "Count")],
             })
         }));
-        // Strings under string keys: there is nothing in these that JSON cannot say.
-        serde_json::value::to_raw_value(&directives).unwrap_or_default()
+        serde_json::value::to_raw_value(&directives).expect(IS_JSON)
     }
 }
 
@@ -249,8 +248,7 @@ fn millis(time: Duration) -> f64 {
 /// The time, written as all other lines of the log have it.
 fn timestamp() -> String {
     let mut timestamp = String::new();
-    // Writing to a string cannot fail.
-    let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+    SystemTime.format_time(&mut Writer::new(&mut timestamp)).expect("a string takes all that is written");
     timestamp
 }
 
@@ -314,9 +312,8 @@ impl Ended<'_> {
             Refused: refused.then_some(1),
             Reason: refused.then(|| self.outcome.name()),
         };
-        // Strings and numbers under string keys: there is nothing in a line that JSON cannot say.
         let mut written = Vec::with_capacity(USUAL_LINE);
-        let _ = serde_json::to_writer(&mut written, &line);
+        serde_json::to_writer(&mut written, &line).expect(IS_JSON);
         written
     }
 

@@ -95,6 +95,9 @@ impl Refusal {
     }
 }
 
+/// Why serialization does not fail.
+pub(crate) const IS_JSON: &str = "strings and numbers under string keys are JSON";
+
 /// When a sender that tries again should do so, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 
@@ -197,8 +200,8 @@ impl Outcome<'_> {
     #[must_use]
     pub fn destinations(&self) -> Option<Box<RawValue>> {
         let deliveries = self.deliveries();
-        // Strings and integers under string keys: there is nothing in these that JSON cannot say.
-        if deliveries.is_empty() { None } else { serde_json::value::to_raw_value(deliveries).ok() }
+        let json = || serde_json::value::to_raw_value(deliveries).expect(IS_JSON);
+        (!deliveries.is_empty()).then(json)
     }
 
     /// The whole answer, with its [`destinations`](Self::destinations).
@@ -211,7 +214,9 @@ impl Outcome<'_> {
         } else {
             let problem = Problem {
                 r#type: "about:blank",
-                title: status.canonical_reason().unwrap_or_default(),
+                title: status
+                    .canonical_reason()
+                    .expect("every status of `Outcome::status` has a reason phrase"),
                 status: status.as_u16(),
                 detail: self.detail(),
                 code: self.name(),
@@ -219,8 +224,7 @@ impl Outcome<'_> {
             };
             ("application/problem+json", serde_json::to_vec(&problem))
         };
-        // Strings and integers under string keys: there is nothing in these that JSON cannot say.
-        let mut response = Response::new(Bytes::from(body.unwrap_or_default()));
+        let mut response = Response::new(Bytes::from(body.expect(IS_JSON)));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -137,19 +137,11 @@ impl TraceContext {
     /// Lambda's lineage goes with it: by that AWS recognises functions that go round, and stops them.
     #[must_use]
     pub fn to_xray(&self) -> String {
-        use fmt::Write as _;
-        let mut header = format!("Root={}", XrayId(self.trace));
-        // Writing to a string cannot fail.
-        if let Some(parent) = self.parent {
-            let _ = write!(header, ";Parent={parent}");
-        }
-        if let Some(sampled) = self.sampled {
-            let _ = write!(header, ";Sampled={}", u8::from(sampled));
-        }
-        if let Some(lineage) = &self.lineage {
-            let _ = write!(header, ";Lineage={lineage}");
-        }
-        header
+        let root = Some(format!("Root={}", XrayId(self.trace)));
+        let parent = self.parent.map(|parent| format!("Parent={parent}"));
+        let sampled = self.sampled.map(|sampled| format!("Sampled={}", u8::from(sampled)));
+        let lineage = self.lineage.as_ref().map(|lineage| format!("Lineage={lineage}"));
+        [root, parent, sampled, lineage].into_iter().flatten().collect::<Vec<_>>().join(";")
     }
 }
 

@@ -16,7 +16,7 @@ use crate::secrets::{Refreshed, Rotating};
 use crate::trace::TraceContext;
 pub use fanout_core::clock::{Clock, SystemClock};
 use fanout_core::dead_letter::{DeadLetters, Letter, NoSuchDestination};
-use fanout_core::dedupe::{Dedupe, Progress};
+use fanout_core::dedupe::{Dedupe, DestinationProgress, Progress};
 use fanout_core::destination::Publisher;
 use fanout_core::fan_out::{Delivery, DeliveryOutcome, FanOut};
 use fanout_core::reason::Reason;
@@ -291,10 +291,16 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         let Ok(mut progress) = timeout_at(deadline, claim).await else {
             return Outcome::Busy;
         };
-        let (pending, dropped) = match &*progress {
+        let earlier = match &*progress {
             Progress::Done => return Outcome::Duplicate,
-            Progress::New => (only.as_deref(), [].as_slice()),
-            Progress::Pending { places, dropped } => (Some(places.as_slice()), dropped.as_slice()),
+            Progress::Partial(earlier) => Some(earlier.clone()),
+            Progress::New => only.as_ref().map(|only| {
+                let one = |index| match only.contains(&index) {
+                    true => DestinationProgress::Pending,
+                    false => DestinationProgress::Published,
+                };
+                (0..plan.destinations().len()).map(one).collect()
+            }),
         };
         let is_letter = |letters: &DeadLetters| match origin {
             Origin::Request => false,
@@ -310,13 +316,8 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         } else {
             deadline
         };
-        let mut outcomes = self.fan_out.serve(&plan, pending, xray.as_deref(), end).await;
-        for place in dropped {
-            if let Some(outcome) = outcomes.get_mut(*place) {
-                *outcome = DeliveryOutcome::AlreadyDropped;
-            }
-        }
-        *progress = progress_of(&outcomes);
+        let outcomes = self.fan_out.serve(&plan, earlier.as_deref(), xray.as_deref(), end).await;
+        *progress = Progress::of(outcomes.iter().map(DeliveryOutcome::progress));
         let route = plan.route();
         let deliveries =
             plan.into_targets().zip(outcomes).map(|(target, outcome)| Delivery { target, outcome });
@@ -371,18 +372,6 @@ enum Content {
 fn is_about_health(request: &Request<Bytes>) -> bool {
     let is_asking = matches!(*request.method(), Method::GET | Method::HEAD);
     is_asking && request.uri().path().rsplit('/').next() == Some("health")
-}
-
-fn progress_of(outcomes: &[DeliveryOutcome]) -> Progress {
-    let places_of = |is: fn(&DeliveryOutcome) -> bool| -> Vec<_> {
-        let places = outcomes.iter().enumerate().filter(|(_, outcome)| is(outcome));
-        places.map(|(place, _)| place).collect()
-    };
-    let places = places_of(|outcome| !outcome.is_done());
-    if places.is_empty() {
-        return Progress::Done;
-    }
-    Progress::Pending { places, dropped: places_of(DeliveryOutcome::is_dropped) }
 }
 
 #[cfg(test)]

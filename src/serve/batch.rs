@@ -93,11 +93,11 @@ impl Batch {
                 groups.push(vec![record]);
                 continue;
             };
-            let place = *known.entry((record.source.clone(), group)).or_insert(groups.len());
-            match groups.get_mut(place) {
-                Some(group) => group.push(record),
-                None => groups.push(vec![record]),
-            }
+            let index = *known.entry((record.source.clone(), group)).or_insert_with(|| {
+                groups.push(Vec::new());
+                groups.len() - 1
+            });
+            groups.get_mut(index).expect("a known group is in the list").push(record);
         }
         groups
     }

@@ -331,9 +331,10 @@ struct GatewayResponse {
 impl GatewayResponse {
     fn new(gateway: Gateway, response: Response<Bytes>) -> Self {
         let (parts, body) = response.into_parts();
-        // Every header and every body of ours is UTF-8, and no header is there twice.
-        let headers = parts.headers.iter().filter_map(|(name, value)| {
-            value.to_str().ok().map(|value| (name.as_str().to_owned(), value.to_owned()))
+        // No response has a header twice.
+        let headers = parts.headers.iter().map(|(name, value)| {
+            let value = value.to_str().expect("the headers of a response are ASCII");
+            (name.as_str().to_owned(), value.to_owned())
         });
         let headers: HashMap<_, _> = headers.collect();
         let multi_value_headers = match gateway {
@@ -349,7 +350,7 @@ impl GatewayResponse {
             headers,
             multi_value_headers,
             cookies: (gateway == Gateway::HttpApi).then_some([]),
-            body: String::from_utf8_lossy(&body).into_owned(),
+            body: String::from_utf8(body.into()).expect("the body of a response is JSON"),
             is_base64_encoded: false,
         }
     }

@@ -140,8 +140,7 @@ fn body(event: &Event, undelivered: &[Entry<'_>], now: Millis) -> String {
         destinations: &'b [Entry<'b>],
     }
     let body = Body { dead_letter: Head { timestamp: now, destinations: undelivered }, event };
-    // Strings and integers under string keys: there is nothing in these that JSON cannot say.
-    let body = serde_json::to_string(&body).unwrap_or_default();
+    let body = serde_json::to_string(&body).expect("strings and numbers under string keys are JSON");
     // Two characters that JSON may hold as they are, and a queue may not.
     body.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
 }

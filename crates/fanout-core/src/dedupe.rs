@@ -12,9 +12,8 @@ use lru::LruCache;
 use momento_webhook::{Event, Verified};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-/// How many events are remembered. One takes about 170 bytes, and as long as not every destination was served 8
-/// more for each that has yet to take it or is to have none: a megabyte at most, unless very many fail at very many
-/// destinations. At 5 messages a second (what a hosted webhook carries) they span a quarter of an hour.
+/// How many events are remembered. One takes about 170 bytes, and one more for each destination while some destination
+/// is pending: a megabyte at most, unless very many events fail at very many destinations. At 5 messages a second (what a hosted webhook carries) they span a quarter of an hour.
 pub const REMEMBERED: NonZeroUsize = match NonZeroUsize::new(4_096) {
     Some(remembered) => remembered,
     None => NonZeroUsize::MIN,
@@ -37,19 +36,38 @@ pub enum Progress {
     /// Never handled here.
     #[default]
     New,
-    /// It has been handled before, and not every destination was served.
-    Pending {
-        /// Those that have not taken it yet, by their places in the plan.
-        places: Vec<usize>,
-        /// Those for which it was dropped.
-        dropped: Vec<usize>,
-    },
-    /// Every destination has taken it.
+    /// Handled before, and some destination is still pending. It has one entry for each destination of the plan.
+    Partial(Vec<DestinationProgress>),
+    /// Handled: no destination is pending.
     Done,
+}
+
+/// How far an event has come with one destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DestinationProgress {
+    /// The destination has not accepted the event yet.
+    Pending,
+    /// The destination has accepted it.
+    Published,
+    /// A transform dropped it.
+    Dropped,
 }
 
 /// The progress of one event, held by whoever is handling it.
 pub type Claim = OwnedMutexGuard<Progress>;
+
+impl Progress {
+    /// Returns the progress of an event from that of its destinations.
+    #[must_use]
+    pub fn of(destinations: impl Iterator<Item = DestinationProgress>) -> Self {
+        let destinations: Vec<_> = destinations.collect();
+        if destinations.contains(&DestinationProgress::Pending) {
+            Self::Partial(destinations)
+        } else {
+            Self::Done
+        }
+    }
+}
 
 impl Dedupe {
     /// Remembers up to `capacity` events.
@@ -96,10 +114,10 @@ mod tests {
         let event = event("c", "t", 1);
         let mut claim = dedupe.claim(&event, None).await;
         assert_eq!(*claim, Progress::New);
-        let pending = Progress::Pending { places: vec![1], dropped: vec![0] };
-        *claim = pending.clone();
+        let partial = Progress::Partial(vec![DestinationProgress::Dropped, DestinationProgress::Pending]);
+        *claim = partial.clone();
         drop(claim);
-        assert_eq!(progress(&dedupe, &event).await, pending);
+        assert_eq!(progress(&dedupe, &event).await, partial);
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use futures_util::future::{BoxFuture, join, join_all};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::dedupe::DestinationProgress;
 use crate::destination::{
     Accepted, AwsDestination, AwsSender, DeliveryError, Fields, NoAws, Publisher, RequestError, Sent, Target,
     Topic,
@@ -119,13 +120,14 @@ impl<P: Publisher> FanOut<P> {
         self.publisher.settled().await;
     }
 
-    /// Serves the destinations of `plan`: all of them, or those at the places in `pending`, where the others have
-    /// been served before. `xray` is the tracing header that AWS destinations pass on. Every outcome is known when `deadline` comes, and they are in the order
-    /// of the destinations.
+    /// Serves the destinations of `plan` that are pending by `progress`; without it, all of them. `xray` is the tracing
+    /// header that AWS destinations pass on.
+    ///
+    /// Returns an outcome for each destination of the plan, in the plan's order, by `deadline`.
     pub async fn serve(
         &self,
         plan: &Plan<'_>,
-        pending: Option<&[usize]>,
+        progress: Option<&[DestinationProgress]>,
         xray: Option<&str>,
         deadline: Instant,
     ) -> Vec<DeliveryOutcome> {
@@ -133,16 +135,22 @@ impl<P: Publisher> FanOut<P> {
         // A quarter of the time is left to publish what a transform passes on after it has hung.
         let context = plan.context(now + deadline.saturating_duration_since(now) / 4 * 3);
         let job = Job { plan, context: &context, xray, deadline };
-        let tree = plan.tree(pending);
-        let served = self.tree(job, &tree, Message::new(plan.text())).await;
-        let mut outcomes: Vec<_> =
-            plan.destinations().iter().map(|_| DeliveryOutcome::AlreadyPublished).collect();
-        for (place, outcome) in served {
-            if let Some(unset) = outcomes.get_mut(place) {
-                *unset = outcome;
-            }
+        let count = plan.destinations().len();
+        let mut outcomes = match progress {
+            None => vec![None; count],
+            Some(progress) => progress.iter().map(DeliveryOutcome::of_earlier).collect(),
+        };
+        assert_eq!(outcomes.len(), count, "the progress has an entry for each destination");
+        let pending = progress.map(|_| {
+            let pending = outcomes.iter().enumerate().filter(|(_, outcome)| outcome.is_none());
+            pending.map(|(index, _)| index).collect::<Vec<_>>()
+        });
+        let tree = plan.tree(pending.as_deref());
+        for (index, outcome) in self.tree(job, &tree, Message::new(plan.text())).await {
+            *outcomes.get_mut(index).expect("the tree has the indexes of the plan") = Some(outcome);
         }
-        outcomes
+        let outcomes = outcomes.into_iter();
+        outcomes.map(|outcome| outcome.expect("the tree has every pending destination")).collect()
     }
 
     /// Serves all destinations of `tree`.
@@ -215,25 +223,22 @@ impl<P: Publisher> FanOut<P> {
         tree.places().into_iter().map(|place| (place, outcome.clone())).collect()
     }
 
-    async fn destination(&self, job: Job<'_>, place: usize, message: &Message<'_>) -> Served {
-        let destinations = job.plan.route().destinations();
-        let outcome = match (job.plan.destinations().get(place), destinations.get(place)) {
-            (Some(planned), Some(destination)) => {
-                match (&planned.error, &planned.target, &destination.to) {
-                    (Some(error), ..) => error.clone().into(),
-                    (None, Target::Topic(topic), _) => self.publish(topic, &message.text, job.deadline).await,
-                    (None, _, To::Aws(aws_destination)) => {
-                        let fields = Fields::new(job.context, destination, message);
-                        self.send_to_aws(aws_destination, job, &fields).await
-                    }
-                    // A target is of the kind of its destination.
-                    (None, ..) => DeliveryOutcome::AlreadyPublished,
-                }
+    async fn destination(&self, job: Job<'_>, index: usize, message: &Message<'_>) -> Served {
+        let planned = job.plan.destinations().get(index).expect("the tree has the indexes of the plan");
+        let destination =
+            job.plan.route().destinations().get(index).expect("a plan has the destinations of its route");
+        let outcome = match (&planned.error, &destination.to) {
+            (Some(error), _) => error.clone().into(),
+            (None, To::Topic(_)) => {
+                let topic = planned.target.topic().expect("the target of a topic is a topic");
+                self.publish(topic, &message.text, job.deadline).await
             }
-            // Places come from the same plan.
-            _ => DeliveryOutcome::AlreadyPublished,
+            (None, To::Aws(aws_destination)) => {
+                let fields = Fields::new(job.context, destination, message);
+                self.send_to_aws(aws_destination, job, &fields).await
+            }
         };
-        (place, outcome)
+        (index, outcome)
     }
 
     async fn send_to_aws(
@@ -254,8 +259,8 @@ impl<P: Publisher> FanOut<P> {
     }
 
     async fn publish(&self, topic: &Topic<'_>, text: &str, deadline: Instant) -> DeliveryOutcome {
-        let last_start = deadline.checked_sub(LEAST_ATTEMPT).unwrap_or(deadline);
-        if Instant::now() > last_start {
+        let is_too_late = |start: Instant| start + LEAST_ATTEMPT > deadline;
+        if is_too_late(Instant::now()) {
             return DeliveryOutcome::Failed { attempts: 0, reason: Reason::TimedOut };
         }
         let mut attempts = 0;
@@ -266,7 +271,7 @@ impl<P: Publisher> FanOut<P> {
                 Err(error) => error,
             };
             let backoff = self.retry.backoff(attempts, &mut rand::rng());
-            let is_last = attempts >= self.retry.max_attempts || Instant::now() + backoff > last_start;
+            let is_last = attempts >= self.retry.max_attempts || is_too_late(Instant::now() + backoff);
             let reason = error.reason;
             if is_last || !reason.is_transient() {
                 return DeliveryOutcome::Failed { attempts, reason };
@@ -303,6 +308,28 @@ impl DeliveryOutcome {
             Ok(Accepted::Created) => Self::Published { attempts },
             Ok(Accepted::Duplicate) => Self::AlreadyPublished,
             Err(error) => Self::Failed { attempts, reason: error.reason },
+        }
+    }
+
+    /// Returns the outcome that an earlier delivery of the same event has decided.
+    const fn of_earlier(progress: &DestinationProgress) -> Option<Self> {
+        match progress {
+            DestinationProgress::Pending => None,
+            DestinationProgress::Published => Some(Self::AlreadyPublished),
+            DestinationProgress::Dropped => Some(Self::AlreadyDropped),
+        }
+    }
+
+    /// Returns the progress that this outcome leaves behind for a later delivery of the same event.
+    #[must_use]
+    pub const fn progress(&self) -> DestinationProgress {
+        match self {
+            Self::Published { .. } | Self::AlreadyPublished => DestinationProgress::Published,
+            Self::Dropped { .. } | Self::AlreadyDropped => DestinationProgress::Dropped,
+            Self::NotTransformed { .. }
+            | Self::Unnamed { .. }
+            | Self::RequestError { .. }
+            | Self::Failed { .. } => DestinationProgress::Pending,
         }
     }
 
@@ -574,6 +601,34 @@ pub(crate) mod tests {
         assert_eq!(statuses, ["failed", "published", "published"]);
         assert_eq!(outcomes[0].failure(), Some(Reason::TimedOut));
         assert_eq!(start.elapsed(), TIMEOUT / 4 * 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn serves_pending_destinations_only() {
+        use DestinationProgress::{Dropped, Pending, Published};
+        let (outcomes, published) = serve_after(&[Published, Pending, Dropped]).await;
+        let statuses: Vec<_> = outcomes.iter().map(DeliveryOutcome::status).collect();
+        assert_eq!(statuses, ["already_published", "published", "already_dropped"]);
+        assert_eq!(published, ["b"]);
+    }
+
+    /// An index that is out of step would otherwise make a lost message look delivered.
+    #[tokio::test(start_paused = true)]
+    #[should_panic(expected = "the progress has an entry for each destination")]
+    async fn panics_on_progress_of_another_plan() {
+        serve_after(&[DestinationProgress::Published; 2]).await;
+    }
+
+    /// Serves three topics that have this progress.
+    async fn serve_after(progress: &[DestinationProgress]) -> (Vec<DeliveryOutcome>, Vec<String>) {
+        let fan_out = FanOut::new(FakePublisher::default(), RetryPolicy::PUBLISH);
+        let destination = |name| Destination::verbatim(None, &TopicName::new(name).unwrap(), Vec::new());
+        let routes = Routes::one(["a", "b", "c"].map(destination).into());
+        let event = event("c", "in", 1);
+        let plan = routes.plan(&event).unwrap().unwrap();
+        let outcomes = fan_out.serve(&plan, Some(progress), None, Instant::now() + TIMEOUT).await;
+        let published = fan_out.publisher.published().into_iter().map(|(_, topic, _)| topic).collect();
+        (outcomes, published)
     }
 
     #[test]

@@ -26,6 +26,6 @@ pub mod schema;
 pub mod secret_store;
 pub mod spanned;
 #[cfg(any(test, feature = "testing"))]
-#[expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a test asserts by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test asserts by panicking")]
 pub mod testing;
 pub mod transform;

@@ -1,4 +1,4 @@
-//! Vectors of other implementations, and properties of both signatures.
+//! Vectors that other implementations computed, and properties of both signatures.
 #![expect(clippy::indexing_slicing, reason = "a test asserts by panicking")]
 
 use base64::Engine as _;
