@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use fanout_core::clock::{Clock, SystemClock};
 use fanout_core::retry::RetryPolicy;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use momento_webhook::Event;
 use momento_webhook::momento::USER_AGENT;
 use momento_webhook::standard::SignatureError;
-use topic_fanout::webhook::{Clock, SystemClock};
 
 use crate::post::{Answer, PostError, Poster};
 use crate::signer::{Header, Signer};

@@ -21,10 +21,12 @@ pub mod cli;
 mod commands;
 pub mod deliver;
 pub mod error;
+mod event;
 mod input;
 pub mod output;
 pub mod post;
 pub mod service;
 pub mod signer;
+mod translations;
 
 pub use cli::main;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use fanout_core::clock::{Clock as _, SystemClock};
 use http::{HeaderName, HeaderValue};
 use momento_webhook::{Event, Millis};
 use reqwest::Url;
-use topic_fanout::webhook::{Clock as _, SystemClock};
 
 use crate::args::{SecretArgs, duration};
 use crate::deliver;

@@ -1,6 +1,6 @@
 //! `fanout sign`: the headers for a body.
 
-use topic_fanout::webhook::{Clock as _, SystemClock};
+use fanout_core::clock::{Clock as _, SystemClock};
 
 use crate::args::SecretArgs;
 use crate::error::Error;

@@ -276,7 +276,7 @@ async fn a_transform_that_fails_does_what_its_on_failure_says() {
 
     let ended = event("failing-text.json", &routes, &given, &[]).await.assert_code(1);
     for says in [
-        "=> would be refused, and to try again not help (translate, ",
+        "=> would be refused, and trying again would not help (translate, ",
         "failed, shared with 1; on_failure drops it\n    => would be dropped by translate: failed: ",
         "failed, shared with 1; on_failure lets the text go on as it was\n",
     ] {
@@ -304,11 +304,11 @@ async fn what_is_no_event_is_one_clear_line() {
     for (name, given, says) in [
         ("a.json", json!({"cache": "c", "topic": "in"}), "the event cannot be used: missing field `text`"),
         ("b.json", json!({"cache": "", "topic": "in", "text": ""}), "not an event: an empty name"),
-        ("c.json", json!([]), "c.json: the event cannot be used: it is a JSON object, as {"),
+        ("c.json", json!([]), "c.json: the event cannot be used: expected a JSON object, such as {"),
         (
             "e.json",
             json!(["c", "in", "t", 1, 1, 7, null, "mo"]),
-            "e.json: the event cannot be used: it is a JSON object, as {",
+            "e.json: the event cannot be used: expected a JSON object, such as {",
         ),
         ("d.json", json!({"cache": "c", "topic": "t", "text": 7}), "expected a string at line 1"),
     ] {
@@ -392,7 +392,7 @@ async fn what_would_be_sent_of_an_event_is_shown() {
             "1.  sqs orders.fifo\n    uppercase  \"HI\"\n    => would be sent to sqs orders.fifo: {body}\n"
         ),
         "2.  dynamodb people\n    => would be refused: the event has no token_id, which the destination needs\n",
-        "    => would be refused, and to try again not help (invalid argument: the text is no JSON object)\n",
+        "    => would be refused, and trying again would not help (invalid argument: the text is no JSON object)\n",
     ] {
         assert!(ended.out.contains(part), "{part} in {ended:#?}");
     }

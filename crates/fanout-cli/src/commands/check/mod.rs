@@ -6,35 +6,29 @@
 //! | `outline` | the routes as they are shown: their order, where they stand, what is done once for several |
 //! | `table` | the outline as a table, and as JSON |
 //! | `drawing` | the outline as a drawing |
-//! | `walk` | what becomes of one event, one transform after the other |
-//! | `steps` | the same, told |
-//! | `stand_in` | what translates in place of Amazon |
+//! | `recording` | what becomes of one event: the fan-out, with recorders |
+//! | `steps` | the recording, printed |
 //! | `columns` | how wide texts are |
 
 mod columns;
 mod drawing;
 mod faults;
 mod outline;
-mod stand_in;
+mod recording;
 mod steps;
 mod table;
-mod walk;
-
-use std::sync::Arc;
 
 use clap::ValueEnum;
-use fanout_aws::Cloud;
 use fanout_core::file;
-use fanout_core::transform::Transforms;
-use fanout_core::transform::translate::Translator;
 
 use self::drawing::Drawing;
 use self::faults::Faults;
 use self::outline::Outline;
-use self::stand_in::StandIn;
 use crate::error::Error;
+use crate::event;
 use crate::input::bytes;
 use crate::output::{Output, Printable};
+use crate::translations::Translations;
 
 /// Mermaid draws no more links than this, unless it is told to.
 const MERMAID_LINKS: usize = 500;
@@ -96,8 +90,8 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     let name = if args.file == "-" { "<stdin>" } else { args.file.as_str() };
     let text = file::text(bytes(&args.file)?)
         .map_err(|error| Error::Failed(format!("{}:{}", Printable(name), Printable(&error.to_string()))))?;
-    let (transforms, stand_in) = transforms(args.aws)?;
-    let routes = match file::read(&text, &transforms) {
+    let translations = Translations::new(args.aws);
+    let routes = match file::read(&text, &translations.transforms()) {
         Ok(routes) => routes,
         Err(errors) => {
             let faults = Faults { name, text: &text, errors: &errors };
@@ -111,12 +105,8 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     };
     let outline = Outline::new(&text, &routes);
     if let Some(event) = &args.event {
-        let event = walk::event(if event == "-" { "<stdin>" } else { event }, &bytes(event)?)?;
-        let ended = steps::run(&outline, &event, is_json, output).await;
-        if stand_in.is_some_and(|stand_in| stand_in.was_asked()) {
-            output.note("note: translations are stood in for; --aws asks Amazon Translate");
-        }
-        return ended;
+        let event = event::read(if event == "-" { "<stdin>" } else { event }, &bytes(event)?)?;
+        return steps::run(&outline, &event, (is_json, translations), output).await;
     }
     if is_json {
         return output.json(&table::as_json(name, &outline));
@@ -143,19 +133,4 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
         ));
     }
     Ok(())
-}
-
-/// The transforms that a file may name, and what translates for them where Amazon does not.
-fn transforms(aws: bool) -> Result<(Transforms, Option<Arc<StandIn>>), Error> {
-    let standard = Transforms::standard();
-    if !aws {
-        let stand_in = Arc::new(StandIn::default());
-        let translator = Arc::clone(&stand_in) as Arc<dyn Translator>;
-        return Ok((standard.with_translator(translator), Some(stand_in)));
-    }
-    let transforms = Cloud::default().transforms(&standard);
-    if !transforms.can_translate() {
-        return Err(Error::Usage("--aws needs a build with the cargo feature `aws`".to_owned()));
-    }
-    Ok((transforms, None))
 }

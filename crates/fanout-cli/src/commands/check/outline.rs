@@ -1,6 +1,6 @@
 //! The routes of a file as they are shown.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use fanout_core::names::CacheName;
 use fanout_core::placeholder::Template;
@@ -51,8 +51,8 @@ pub(super) struct StepOut<'r> {
     pub(super) stage: &'r Stage,
     /// What does the same to the same text has the same number, and is done once.
     pub(super) node: usize,
-    /// Whether a destination further up has it too.
-    pub(super) is_shared: bool,
+    /// The index of an earlier destination that shares it.
+    pub(super) shared_with: Option<usize>,
 }
 
 impl<'r> Outline<'r> {
@@ -172,10 +172,13 @@ fn is_sure(from: &Inbound, way: &WayOut<'_>, next: &Inbound) -> bool {
 fn ways<'r>(routes: &Routes, place: usize, route: &'r Route) -> Vec<WayOut<'r>> {
     let mut nodes = vec![Vec::new(); route.destinations().len()];
     number(route.tree(), &mut Vec::new(), &mut 0, &mut nodes);
-    let mut seen = HashSet::new();
+    let mut first = HashMap::new();
     let destinations = route.destinations().iter().zip(nodes).enumerate();
     let ways = destinations.map(|(number, (destination, nodes))| {
-        let step = |(stage, node)| StepOut { stage, node, is_shared: !seen.insert(node) };
+        let step = |(stage, node)| {
+            let owner = *first.entry(node).or_insert(number);
+            StepOut { stage, node, shared_with: (owner != number).then_some(owner) }
+        };
         let steps = destination.chain.iter().zip(nodes).map(step).collect();
         let edge = Edge { route: place, destination: number };
         WayOut { destination, steps, next: routes.next(edge), refused: routes.refused(edge) }
@@ -248,8 +251,10 @@ destinations = ['x-{token_id}']";
         let routes = routes(TEXT);
         let outline = Outline::new(TEXT, &routes);
         let ways = &outline.outlined[1].ways;
-        let shared: Vec<Vec<_>> =
-            ways.iter().map(|way| way.steps.iter().map(|step| step.is_shared).collect()).collect();
+        let shared: Vec<Vec<_>> = ways
+            .iter()
+            .map(|way| way.steps.iter().map(|step| step.shared_with.is_some()).collect())
+            .collect();
         assert_eq!(shared, [vec![false], vec![true, false], vec![true, true]]);
         assert_eq!(outline.outlined[1].transforms(), (2, 5));
         assert_eq!(ways.iter().map(|way| way.next.as_slice()).collect::<Vec<_>>(), [&[1][..], &[], &[]]);

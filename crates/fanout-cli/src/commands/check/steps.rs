@@ -1,19 +1,22 @@
 //! What becomes of one event, told.
 
 use fanout_core::destination::{Target, Topic};
+use fanout_core::fan_out::{Delivery, DeliveryOutcome};
+use fanout_core::reason::Reason;
 use fanout_core::route::{Inbound, Plan, Planned, Topics};
-use fanout_core::transform::OnFailure;
+use fanout_core::transform::{OnFailure, Transformed};
 use momento_webhook::{Event, Verified};
 use serde_json::{Value, json};
-
 use unicode_width::UnicodeWidthStr as _;
 
 use super::columns::padded;
 use super::outline::{Outline, Outlined};
+use super::recording::{self, Content, Recorded, Step};
 use super::table::{counted, stage_as_json};
-use super::walk::{self, End, Made, Step, Walked};
 use crate::error::Error;
+use crate::event::verified;
 use crate::output::{Output, Printable, Quoted};
+use crate::translations::Translations;
 
 /// The widest a transform may be for what it made to stand beside it.
 const WIDEST: usize = 40;
@@ -22,7 +25,7 @@ const WIDEST: usize = 40;
 pub(super) async fn run(
     outline: &Outline<'_>,
     event: &Verified<Event>,
-    is_json: bool,
+    (is_json, translations): (bool, Translations),
     output: &mut Output,
 ) -> Result<(), Error> {
     let plan = match outline.routes.plan(event) {
@@ -40,16 +43,19 @@ pub(super) async fn run(
             return Err(Error::Failed(format!("the event would be refused: {feeds_itself}")));
         }
     };
-    // The plan is of these very routes.
-    let Some(outlined) = outline.find(plan.route()) else { return Ok(()) };
-    let walked = walk::walk(&plan, outlined).await;
+    let outlined = outline.find(plan.route()).expect("the outline has all routes");
+    let recorded = recording::record(outlined, event).await;
     let teller = Teller { outline, outlined, plan: &plan, event };
     if is_json {
-        output.json(&teller.as_json(&walked))?;
+        output.json(&teller.as_json(&recorded)?)?;
     } else {
-        teller.tell(&walked, output)?;
+        teller.tell(&recorded, output)?;
     }
-    let (failed, all) = (walked.iter().filter(|one| !one.end.is_good()).count(), walked.len());
+    let translates = |one: &Recorded<'_>| one.steps.iter().any(|step| step.stage.uses("translate"));
+    if translations == Translations::StandIn && recorded.iter().any(translates) {
+        output.note("note: translations are stood in for; --aws asks Amazon Translate");
+    }
+    let (failed, all) = (recorded.iter().filter(|one| !one.outcome.is_done()).count(), recorded.len());
     if failed > 0 {
         return Err(Error::Failed(format!(
             "{failed} of {} would not be served",
@@ -80,14 +86,6 @@ fn target(target: &Target<'_>) -> String {
     match target {
         Target::Topic(Topic { cache, topic }) => named(cache, topic),
         Target::Aws { .. } => Printable(&target.to_string()).to_string(),
-    }
-}
-
-/// The same for programs.
-fn names(target: &Target<'_>) -> Value {
-    match target {
-        Target::Topic(Topic { cache, topic }) => json!({"cache": cache, "topic": topic}),
-        Target::Aws { kind, name } => json!({"kind": kind, "name": name}),
     }
 }
 
@@ -123,7 +121,7 @@ struct Teller<'t> {
 }
 
 impl Teller<'_> {
-    fn tell(&self, walked: &[Walked<'_>], output: &mut Output) -> Result<(), Error> {
+    fn tell(&self, recorded: &[Recorded<'_>], output: &mut Output) -> Result<(), Error> {
         tell_event(self.event, output)?;
         let inbound = self.outlined.route.inbound();
         let of = inbound
@@ -142,14 +140,14 @@ impl Teller<'_> {
         for other in others.filter(|other| is_like(other.route.inbound(), self.event)) {
             output.result(format_args!("         {}", not_taken(other, self.event)))?;
         }
-        for (place, (planned, walked)) in self.plan.destinations().iter().zip(walked).enumerate() {
+        for (place, (planned, recorded)) in self.plan.destinations().iter().zip(recorded).enumerate() {
             output.result("")?;
             let number = place + 1;
             output.result(format_args!("{number}.  {}", target(&planned.target)))?;
-            for line in steps(&walked.steps) {
+            for line in steps(&recorded.steps) {
                 output.result(format_args!("    {line}"))?;
             }
-            for line in self.end(planned, &walked.end) {
+            for line in self.end(planned, recorded) {
                 output.result(format_args!("    {line}"))?;
             }
         }
@@ -161,89 +159,81 @@ impl Teller<'_> {
         self.plan.context(tokio::time::Instant::now()).captures.to_vec()
     }
 
-    fn end(&self, planned: &Planned<'_>, end: &End<'_>) -> Vec<String> {
-        match end {
-            End::Published(text) => {
-                let mut lines = vec![format!("=> would be published: {}", Quoted(text))];
-                if let Some(next) = self.next(&planned.target) {
-                    let inbound = Quoted(&next.route.inbound().to_string()).to_string();
-                    lines.push(format!("   and go on with the route at line {}, {inbound}", next.line));
-                }
-                lines
+    fn end(&self, planned: &Planned<'_>, recorded: &Recorded<'_>) -> Vec<String> {
+        let outcome = &recorded.outcome;
+        let mut lines = vec![match (outcome, &recorded.content) {
+            (_, Some(Content::Text(text))) => format!("=> would be published: {}", Quoted(text)),
+            (_, Some(Content::Request(request))) => {
+                format!("=> would be sent to {}", Printable(&request.to_string()))
             }
-            End::HandedIn(request) => {
-                vec![format!("=> would be sent to {}", Printable(&request.to_string()))]
+            (DeliveryOutcome::Dropped { transform, reason }, None) => {
+                format!("=> would be dropped by {}: {}", Printable(transform), Printable(reason))
             }
-            End::RequestError { reason, detail } => {
-                vec![format!(
-                    "=> would be refused, and to try again not help ({reason}: {})",
-                    Printable(detail)
-                )]
+            (DeliveryOutcome::Unnamed { missing }, None) => {
+                format!("=> would be refused: the event has no {missing}, which the destination needs")
             }
-            End::Dropped { transform, reason } => {
-                vec![format!("=> would be dropped by {}: {}", Printable(transform), Printable(reason))]
+            (DeliveryOutcome::NotTransformed { transform, reason, detail }, None) => {
+                format!("{} ({}, {reason}: {})", failed(*reason), Printable(transform), Printable(detail))
             }
-            End::Failed { transform, reason, detail } => {
-                let then = if reason.is_transient() {
-                    "would fail, and the sender try again"
-                } else {
-                    "would be refused, and to try again not help"
-                };
-                vec![format!("=> {then} ({}, {reason}: {})", Printable(transform), Printable(detail))]
+            (DeliveryOutcome::RequestError { reason, detail }, None) => {
+                format!("{} ({reason}: {})", failed(*reason), Printable(detail))
             }
-            End::Unnamed { missing } => {
-                vec![format!("=> would be refused: the event has no {missing}, which the destination needs")]
-            }
+            (DeliveryOutcome::Failed { reason, .. }, None) => format!("{} ({reason})", failed(*reason)),
+            (other, None) => format!("=> {}", other.status()),
+        }];
+        if let (Some(Content::Text(_)), Some(next)) = (&recorded.content, self.next(&planned.target)) {
+            let inbound = next.route.inbound().to_string();
+            lines.push(format!("   and go on with the route at line {}, {}", next.line, Quoted(&inbound)));
         }
+        lines
     }
 
     /// The route that an event of this topic would take.
     fn next(&self, target: &Target<'_>) -> Option<&Outlined<'_>> {
         let topic = target.topic()?;
         let (cache, topic) = (topic.cache.to_string(), topic.topic.to_string());
-        let event = walk::signed(&Event { cache, topic, ..self.event.clone() }).ok()?;
+        let event = verified(&Event { cache, topic, ..self.event.clone() }).ok()?;
         let plan = self.outline.routes.plan(&event).ok()??;
         self.outline.find(plan.route())
     }
 
-    fn as_json(&self, walked: &[Walked<'_>]) -> Value {
-        let destination = |(planned, walked): (&Planned<'_>, &Walked<'_>)| {
-            let mut shown = json!({
-                "steps": walked.steps.iter().map(step_as_json).collect::<Vec<_>>(),
-            });
-            let end = match &walked.end {
-                End::Published(text) => {
+    fn as_json(&self, recorded: &[Recorded<'_>]) -> Result<Value, Error> {
+        // As the response of the function has it, and what its senders got.
+        let destination = |(planned, recorded): (&Planned<'_>, &Recorded<'_>)| {
+            let (target, outcome) = (planned.target.clone(), recorded.outcome.clone());
+            let mut shown = serde_json::to_value(Delivery { target, outcome })?;
+            // Nothing was sent.
+            shown.as_object_mut().map(|members| members.remove("attempts"));
+            merge(&mut shown, json!({"steps": recorded.steps.iter().map(step_as_json).collect::<Vec<_>>()}));
+            match &recorded.content {
+                None => {}
+                Some(Content::Request(request)) => merge(&mut shown, json!({"sent": request})),
+                Some(Content::Text(text)) => {
                     let next = self.next(&planned.target).map(|next| next.line);
-                    json!({"status": "published", "text": text, "next_line": next})
+                    merge(&mut shown, json!({"text": text, "next_line": next}));
                 }
-                End::HandedIn(request) => json!({"status": "published", "sent": request}),
-                End::RequestError { reason, detail } => {
-                    json!({"status": "refused", "reason": reason, "detail": detail})
-                }
-                End::Dropped { transform, reason } => {
-                    json!({"status": "dropped", "transform": transform, "reason": reason})
-                }
-                End::Failed { transform, reason, detail } => {
-                    let status = if reason.is_transient() { "failed" } else { "refused" };
-                    json!({"status": status, "transform": transform, "reason": reason, "detail": detail})
-                }
-                End::Unnamed { missing } => {
-                    json!({"status": "refused", "detail": format!("the event has no {missing}")})
-                }
-            };
-            merge(&mut shown, names(&planned.target));
-            merge(&mut shown, end);
-            shown
+            }
+            Ok(shown)
         };
         let captures: serde_json::Map<_, _> =
             self.captures().into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect();
-        let destinations: Vec<_> = self.plan.destinations().iter().zip(walked).map(destination).collect();
-        json!({
+        let destinations = self.plan.destinations().iter().zip(recorded).map(destination);
+        let destinations = destinations.collect::<Result<Vec<_>, Error>>()?;
+        Ok(json!({
             "status": "taken",
             "route": {"line": self.outlined.line, "topic": self.outlined.route.inbound().to_string()},
             "captures": captures,
             "destinations": destinations,
-        })
+        }))
+    }
+}
+
+/// Returns what the sender of the event would have to do.
+const fn failed(reason: Reason) -> &'static str {
+    if reason.is_transient() {
+        "=> would fail, and the sender would try again"
+    } else {
+        "=> would be refused, and trying again would not help"
     }
 }
 
@@ -269,27 +259,27 @@ fn made(step: &Step<'_>) -> String {
         OnFailure::Pass => "; on_failure lets the text go on as it was",
     };
     let shared = step.shared_with.map_or_else(String::new, |place| format!("shared with {}", place + 1));
-    match &step.made {
-        Made::Message(_) if step.shared_with.is_some() => shared,
-        Made::Message(message) => {
+    match (&step.result, step.shared_with) {
+        (Ok(Transformed::Message(message)), None) => {
             let language = message.language.as_deref();
             let language =
                 language.map_or_else(String::new, |code| format!("  (written in {})", Printable(code)));
             format!("{}{language}", Quoted(&message.text))
         }
-        Made::Dropped(_) if step.shared_with.is_some() => format!("dropped, {shared}"),
-        Made::Dropped(_) => "dropped".to_owned(),
-        Made::Failed(..) if step.shared_with.is_some() => format!("failed, {shared}{passes}"),
-        Made::Failed(reason, detail) => format!("failed, {reason}: {}{passes}", Printable(detail)),
+        (Ok(Transformed::Message(_)), Some(_)) => shared,
+        (Ok(Transformed::Dropped(_)), None) => "dropped".to_owned(),
+        (Ok(Transformed::Dropped(_)), Some(_)) => format!("dropped, {shared}"),
+        (Err(error), None) => format!("failed, {}: {}{passes}", error.reason, Printable(&error.detail)),
+        (Err(_), Some(_)) => format!("failed, {shared}{passes}"),
     }
 }
 
 fn step_as_json(step: &Step<'_>) -> Value {
     let mut shown = stage_as_json(step.stage);
-    let made = match &step.made {
-        Made::Message(message) => json!({"text": message.text, "language": message.language}),
-        Made::Dropped(reason) => json!({"dropped": reason}),
-        Made::Failed(reason, detail) => json!({"failed": reason, "detail": detail}),
+    let made = match &step.result {
+        Ok(Transformed::Message(message)) => json!({"text": message.text, "language": message.language}),
+        Ok(Transformed::Dropped(reason)) => json!({"dropped": reason}),
+        Err(error) => json!({"failed": error.reason, "detail": error.detail}),
     };
     merge(&mut shown, made);
     merge(&mut shown, json!({"shared_with": step.shared_with.map(|place| place + 1)}));

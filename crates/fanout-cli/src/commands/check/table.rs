@@ -18,7 +18,7 @@ pub(super) fn print(name: &str, outline: &Outline<'_>, output: &mut Output) -> R
     }
     output.result("")?;
     let steps = || outline.outlined.iter().flat_map(|outlined| &outlined.ways).flat_map(|way| &way.steps);
-    if steps().any(|step| step.is_shared) {
+    if steps().any(|step| step.shared_with.is_some()) {
         output.result("(in parentheses: done once, with the same for the destinations above)")?;
     }
     for note in outline.notes() {
@@ -53,7 +53,7 @@ fn chain(way: &WayOut<'_>) -> String {
     // The settings of what is shared stand above.
     let shown = |step: &StepOut<'_>| {
         let stage = step.stage;
-        if step.is_shared {
+        if step.shared_with.is_some() {
             Printable(stage.name()).to_string()
         } else {
             Printable(&stage.to_string()).to_string()
@@ -61,7 +61,7 @@ fn chain(way: &WayOut<'_>) -> String {
     };
     let shown = |steps: &[StepOut<'_>]| steps.iter().map(shown).collect::<Vec<_>>().join(" | ");
     // What is shared is what chains begin with.
-    let shared = way.steps.iter().take_while(|step| step.is_shared).count();
+    let shared = way.steps.iter().take_while(|step| step.shared_with.is_some()).count();
     match way.steps.split_at_checked(shared) {
         None | Some(([], [])) => "(none)".to_owned(),
         Some(([], own)) => shown(own),
@@ -128,7 +128,7 @@ fn route_as_json(outline: &Outline<'_>, outlined: &Outlined<'_>) -> Value {
 fn step_as_json(step: &StepOut<'_>) -> Value {
     let mut shown = stage_as_json(step.stage);
     if let Some(members) = shown.as_object_mut() {
-        members.insert("shared".to_owned(), step.is_shared.into());
+        members.insert("shared".to_owned(), step.shared_with.is_some().into());
     }
     shown
 }

@@ -5,7 +5,6 @@
 //! | `args` | the flags |
 //! | `plan` | what is to run, checked before anything does |
 //! | `example` | routes that are built in |
-//! | `translations` | what translates |
 //! | `network` | the topics that texts go through |
 //! | `function` | the function in this process, or where it is |
 //! | `session` | what happens, one thing after the other |
@@ -23,7 +22,6 @@ mod plan;
 mod report;
 mod session;
 mod tracker;
-mod translations;
 mod workers;
 
 use std::net::Ipv4Addr;

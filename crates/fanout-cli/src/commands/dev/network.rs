@@ -5,15 +5,15 @@
 
 use std::collections::HashSet;
 
+use fanout_core::clock::{Clock as _, SystemClock};
 use fanout_core::destination::Target;
 use fanout_core::names::{CacheName, TopicName};
 use fanout_core::placeholder::{Field, Template};
 use fanout_core::route::{Destination, Planned, Routes};
-use momento_webhook::momento::{self, SigningSecret};
-use momento_webhook::{Event, Verified};
-use topic_fanout::webhook::{Clock as _, SystemClock};
+use momento_webhook::{Event, EventError, Verified};
 
 use crate::error::Error;
+use crate::event::verified;
 use crate::output::Quoted;
 
 /// All topics that are subscribed to. They are known by their places; the inbound topic has the first.
@@ -66,7 +66,6 @@ impl Network {
     pub(super) fn find(
         routes: &Routes,
         (cache, inbound, token_id): (&CacheName, &TopicName, Option<&str>),
-        secret: &str,
         follows: bool,
     ) -> Result<Self, Error> {
         let first = Topic { cache: cache.to_string(), name: inbound.to_string(), ways: None };
@@ -76,7 +75,7 @@ impl Network {
             if place == Self::INBOUND || follows {
                 // Whatever the function publishes, it does with a key of its own.
                 let token_id = token_id.filter(|_| place == Self::INBOUND);
-                match sample(secret, topic, token_id) {
+                match sample(topic, token_id) {
                     Ok(event) => network.look_behind(place, routes, &event)?,
                     // The function would not take it either.
                     Err(_) if place != Self::INBOUND => {}
@@ -216,10 +215,10 @@ impl Network {
     }
 }
 
-/// An event of a topic as one of a typed line would be, signed and verified like any other.
-fn sample(secret: &str, topic: &Topic, token_id: Option<&str>) -> Result<Verified<Event>, String> {
+/// Returns an event of a topic, such as that of a typed line.
+fn sample(topic: &Topic, token_id: Option<&str>) -> Result<Verified<Event>, EventError> {
     let now = SystemClock.now();
-    let body = Event {
+    verified(&Event {
         cache: topic.cache.clone(),
         topic: topic.name.clone(),
         event_timestamp: now,
@@ -228,12 +227,7 @@ fn sample(secret: &str, topic: &Topic, token_id: Option<&str>) -> Result<Verifie
         topic_sequence_page: None,
         token_id: token_id.map(ToOwned::to_owned),
         text: String::new(),
-    }
-    .to_json();
-    let secret = SigningSecret::new(secret).map_err(|error| error.to_string())?;
-    let signature = momento::sign(&secret, body.as_bytes());
-    let verified = momento::verify(std::slice::from_ref(&secret), body, [signature.as_bytes()]);
-    verified.map_err(|error| error.to_string())?.event().map_err(|error| error.to_string())
+    })
 }
 
 #[cfg(test)]
@@ -247,7 +241,7 @@ pub(super) mod tests {
     pub(in super::super) fn network(routes: &str, inbound: &str) -> Result<Network, Error> {
         let routes = file::read(routes, &Transforms::standard()).unwrap();
         let names = (&CacheName::new("c").unwrap(), &TopicName::new(inbound).unwrap(), None);
-        Network::find(&routes, names, "secret", true)
+        Network::find(&routes, names, true)
     }
 
     fn topics(network: &Network) -> Vec<(&str, &str)> {
@@ -289,7 +283,7 @@ pub(super) mod tests {
         let to = |topic: &str| Destination::verbatim(None, &TopicName::new(topic).unwrap(), Vec::new());
         let routes = Routes::one(vec![to("a"), to("b")]);
         let names = (&CacheName::new("c").unwrap(), &TopicName::new("in").unwrap(), None);
-        let network = Network::find(&routes, names, "secret", false).unwrap();
+        let network = Network::find(&routes, names, false).unwrap();
         assert_eq!(topics(&network), [("c", "in"), ("c", "a"), ("c", "b")]);
         assert!(network.is_taken(0) && !network.is_taken(1));
     }

@@ -19,12 +19,12 @@ use topic_fanout::webhook::Signing;
 use super::args::{Args, FunctionArgs, MomentoArgs};
 use super::example::Example;
 use super::network::Network;
-use super::translations::Translations;
 use crate::args::Secret;
 use crate::error::Error;
 use crate::input;
 use crate::output::shell_word;
 use crate::service::{LOCAL_KEY, Service, on_one_line};
+use crate::translations::Translations;
 
 /// Bytes of a signing secret that is made here, as Standard Webhooks advises (24 to 64).
 const SECRET_BYTES: usize = 24;
@@ -95,12 +95,7 @@ impl Plan {
         let Routing { origin, routes, inbound: (cache, inbound) } = routing;
         let follows = matches!(origin, Origin::File(_));
         Ok(Self {
-            network: Network::find(
-                &routes,
-                (&cache, &inbound, args.token_id.as_deref()),
-                secret.reveal(),
-                follows,
-            )?,
+            network: Network::find(&routes, (&cache, &inbound, args.token_id.as_deref()), follows)?,
             token_id: args.token_id,
             origin,
             routes,

@@ -14,6 +14,7 @@ use crate::deliver::Delivered;
 use crate::error::Error;
 use crate::output::{Output, Printable, Quoted, Took, millis, reason_phrase};
 use crate::service::Service;
+use crate::translations::Translations;
 
 /// How much is told, and to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +69,18 @@ impl Report<'_> {
                 self.line("Momento", format_args!("{}  ({momento})", service.endpoint()))?;
                 self.line("function", format_args!("{}  ({runs})", function.url()))?;
                 if function.is_in_process() && plan.translates() {
-                    self.line("", format_args!("{}", plan.translations.described()))?;
+                    self.line(
+                        "",
+                        format_args!(
+                            "{}",
+                            match plan.translations {
+                                Translations::StandIn =>
+                                    "translations: stood in for by `pseudo`; --aws asks Amazon Translate",
+                                Translations::Amazon =>
+                                    "translations: by Amazon Translate, which costs money",
+                            }
+                        ),
+                    )?;
                 }
                 if function.is_in_process() && plan.leaves_momento() && plan.sender().is_none() {
                     self.line(

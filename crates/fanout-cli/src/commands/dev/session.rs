@@ -9,13 +9,13 @@ use std::io::IsTerminal as _;
 use std::pin::pin;
 use std::time::Duration;
 
+use fanout_core::clock::{Clock as _, SystemClock};
 use fanout_momento::SubscriptionEvent;
 use fanout_momento::subscription::{Item, ItemValue};
 use momento_webhook::{Event as Webhook, Millis};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use topic_fanout::webhook::{Clock as _, SystemClock};
 
 use super::answer::Told;
 use super::function::Function;
