@@ -126,7 +126,7 @@ variable "secrets_key_arn" {
 }
 
 variable "secrets_max_age_seconds" {
-  description = "After how long secrets that are kept in AWS are fetched again, and so for how long one that is withdrawn may still be accepted. 0 for never."
+  description = "The age in seconds at which secrets in AWS are fetched again, and so how long one that is withdrawn may still be accepted. 0 for never."
   type        = number
   default     = 3600
 }

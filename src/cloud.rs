@@ -1,5 +1,4 @@
-//! What Amazon Web Services give to a function, where the build has them in it: the one place that knows
-//! whether it does.
+//! Completes the settings of a function: fetches what they name in AWS, and joins it with what uses it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,7 +21,7 @@ use fanout_momento::{Credentials, KeySource, Keys};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-/// The settings of a function with everything that had to be fetched.
+/// The settings of a function, complete.
 #[derive(Debug)]
 pub struct Complete {
     /// The credentials of Momento.
@@ -31,14 +30,14 @@ pub struct Complete {
     pub signing: Signing,
     /// Where events go.
     pub routes: Routes,
-    /// The URL of the queue for dead letters, where there is one.
+    /// The URL of the queue for dead letters.
     pub dead_letters: Option<String>,
 }
 
 impl Complete {
-    /// Whether something of it is done by AWS, and nothing on this machine says in which region: then each
-    /// message that it is for would fail. `translates` says whether `translate` is Amazon's. The metadata service
-    /// of a virtual machine could know a region too; it is not asked, for that would take time at every start.
+    /// Returns true if a route or the dead letters need AWS, and this machine configures no region. Messages for AWS
+    /// would fail. `translates` is true if Amazon Translate does `translate`. The metadata service of a virtual machine
+    /// may know a region as well. It is not asked, because that takes time at every start.
     #[must_use]
     pub fn lacks_region(&self, translates: bool, source: &dyn Source) -> bool {
         let mut destinations = self.routes.all().iter().flat_map(Route::destinations);
@@ -61,10 +60,10 @@ impl Complete {
     }
 }
 
-/// The settings with what had to be fetched, all of it at once.
+/// Fetches everything that the settings name, at the same time.
 ///
 /// # Errors
-/// Everything that cannot be fetched, or not be used.
+/// Everything that cannot be fetched, or is unusable.
 pub async fn complete(
     cloud: &Cloud,
     config: Config,
@@ -174,7 +173,7 @@ fn fault(name: &str, fault: String) -> ConfigErrors {
     ConfigErrors(vec![ConfigError { name: name.to_owned(), fault }])
 }
 
-/// Both, or all that is wrong with either.
+/// Returns both values, or the faults of both.
 fn both<A, B>(a: Result<A, ConfigErrors>, b: Result<B, ConfigErrors>) -> Result<(A, B), ConfigErrors> {
     match (a, b) {
         (Ok(a), Ok(b)) => Ok((a, b)),

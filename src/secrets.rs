@@ -309,10 +309,11 @@ impl<T> State<T> {
             self.failures = self.failures.saturating_add(1);
             let end = now.saturating_add(millis(Some(RETRY.backoff_limit(self.failures))));
             self.cooldown = now..end;
-            // A previous version that is not known may be one that was withdrawn, so that even a value without a
-            // maximum age is fetched again.
-            if is_partial || self.due != Millis::MAX {
+            if is_partial {
+                // The version that stands in may be withdrawn. So even a value without a maximum age is fetched again.
                 self.due = end;
+            } else if self.due != Millis::MAX {
+                self.due = now.saturating_add(millis(Some(COOLDOWN)));
             }
         }
         match loaded {
@@ -755,19 +756,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn retries_fetch_at_maximum_age_with_backoff() {
+    async fn retries_fetch_at_maximum_age_after_a_minute() {
         let fixture = fixture(Some(HOUR)).await;
         let Fixture { store, clock, value } = &fixture;
         store.fail(Reason::Unavailable);
         clock.advance(HOUR);
-        for (fetches, seconds) in [(2, 2), (3, 4), (4, 8)] {
+        for fetches in [2, 3] {
             for _ in 0..10 {
                 assert_eq!(fixture.fetches_after_use().await, fetches);
             }
-            clock.advance(Duration::from_secs(seconds));
+            clock.advance(COOLDOWN);
         }
         store.put("new", None);
-        assert_eq!((fixture.fetches_after_use().await, value.current().as_str()), (5, "new"));
+        assert_eq!((fixture.fetches_after_use().await, value.current().as_str()), (4, "new"));
     }
 
     #[tokio::test]

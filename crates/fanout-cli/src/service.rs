@@ -1,4 +1,4 @@
-//! Momento itself: who we are there, where it is, and clients of it.
+//! Momento, as the command line reaches it: credentials, clients, and the creation of caches.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,27 +13,27 @@ use tokio::time::timeout;
 use tonic::{Code, Status};
 use topic_fanout::config::{ConfigErrors, MomentoConfig};
 
-/// Where a local Momento is, unless it was told otherwise.
+/// The default endpoint of a local Momento.
 pub const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:8080";
 
-/// What is sent to a local Momento as a key: it takes any.
+/// The key for a local Momento, which takes any.
 pub const LOCAL_KEY: &str = "local";
 
-/// How long one publish may take.
+/// The timeout of one publish.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long creating a cache may take.
+/// The timeout for the creation of a cache.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
-/// The time to live of items that nobody stores: the SDK's cache client wants one.
-const NO_ITEMS: Duration = Duration::from_secs(60);
+/// The time to live of items. The SDK's cache client needs one, and stores nothing here.
+const ITEM_TTL: Duration = Duration::from_secs(60);
 
-/// Momento, as one key reaches it.
+/// A service of Momento, as one key reaches it.
 #[derive(Clone, Debug)]
 pub struct Service(Credentials);
 
-/// Why Momento cannot be used.
+/// Error for a service that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// The key or the endpoint is none.
+    /// The key or the endpoint is invalid.
     #[error("{0}")]
     Settings(String),
     /// The endpoint is not a valid address.
@@ -45,18 +45,18 @@ pub enum ServiceError {
         #[source]
         source: tonic::transport::Error,
     },
-    /// The SDK's client cannot be built.
+    /// The client of the SDK cannot be built.
     #[error("the client of Momento cannot be built")]
     Client(#[source] Box<MomentoError>),
-    /// It is not there, or refuses to talk.
+    /// The service does not respond.
     #[error("Momento at {endpoint} does not answer: {cause}")]
     Away {
-        /// Where it was looked for.
+        /// Its endpoint.
         endpoint: String,
-        /// What happened.
+        /// The cause.
         cause: String,
     },
-    /// The cache is not there and cannot be created.
+    /// The cache is missing and cannot be created.
     #[error("the cache {name} cannot be created: {cause}")]
     Cache {
         /// Its name.
@@ -67,11 +67,11 @@ pub enum ServiceError {
 }
 
 impl Service {
-    /// Momento at `endpoint` for the holder of `key`, by the same rules as the function's
-    /// `MOMENTO_ENDPOINT` and `MOMENTO_API_KEY`. A local server takes any key and needs none.
+    /// Creates a service from an endpoint and a key, by the rules of `MOMENTO_ENDPOINT` and `MOMENTO_API_KEY`. A local
+    /// server needs no key.
     ///
     /// # Errors
-    /// When they are no endpoint and no key, or not of one another.
+    /// If the endpoint or the key is invalid.
     pub fn new(endpoint: Option<&str>, key: Option<&str>) -> Result<Self, ServiceError> {
         let local = endpoint.is_some_and(|endpoint| endpoint.contains("://"));
         let key = key.or(local.then_some(LOCAL_KEY)).unwrap_or_default();
@@ -117,31 +117,31 @@ impl Service {
             .map_err(|source| ServiceError::Endpoint { endpoint, source })
     }
 
-    /// The SDK's client for publishing. It has to be called within a Tokio runtime.
+    /// Returns a publisher. Needs a Tokio runtime.
     ///
     /// # Errors
-    /// When it cannot be built.
+    /// If its client cannot be built.
     pub fn publisher(&self) -> Result<MomentoPublisher, ServiceError> {
         self.publisher_within(PUBLISH_TIMEOUT)
     }
 
-    /// The same, of which one publish may take so long.
+    /// Returns a publisher with this timeout for one publish.
     ///
     /// # Errors
-    /// When it cannot be built.
+    /// If its client cannot be built.
     pub fn publisher_within(&self, timeout: Duration) -> Result<MomentoPublisher, ServiceError> {
         let keys = Arc::new(Versioned { current: self.0.clone(), previous: None });
         MomentoPublisher::new(Arc::new(keys), timeout).map_err(ServiceError::Client)
     }
 
-    /// Creates the cache `name` where it is not there yet. A key that may not create caches is fine:
-    /// whether the cache is there shows when it is used.
+    /// Creates a cache if it is missing. A key without that permission is not an error: if the cache is missing, its first
+    /// use fails.
     ///
     /// # Errors
-    /// When Momento does not answer, or does not accept the name or the key.
+    /// If Momento does not respond, or rejects the name or the key.
     pub async fn ensure_cache(&self, name: &str) -> Result<(), ServiceError> {
         let client = CacheClient::builder()
-            .default_ttl(NO_ITEMS)
+            .default_ttl(ITEM_TTL)
             .configuration(Laptop::latest())
             .credential_provider(self.0.provider().clone())
             .build()
@@ -161,7 +161,7 @@ impl Service {
     }
 }
 
-/// All faults of settings, on one line.
+/// Returns all faults of settings on one line.
 pub(crate) fn on_one_line(ConfigErrors(faults): &ConfigErrors) -> String {
     let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
     faults.join("; ")
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_on_one_line_and_without_the_key() {
+    fn reports_faults_on_one_line_without_the_key() {
         for (endpoint, key, says) in [
             (Some("https://example.com"), Some("s3cr3t"), "MOMENTO_ENDPOINT"),
             (Some("http://host/path"), None, "MOMENTO_ENDPOINT"),

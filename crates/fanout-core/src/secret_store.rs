@@ -157,7 +157,7 @@ impl SecretError {
     #[must_use]
     pub const fn timed_out(source: Option<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         let detail =
-            "no answer in time: what runs in a VPC needs a way out to the service, or an endpoint of it";
+            "no answer in time: a function in a VPC needs a NAT gateway, or an endpoint of the service";
         Self { reason: Reason::TimedOut, detail, source }
     }
 }

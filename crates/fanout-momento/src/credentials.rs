@@ -34,9 +34,9 @@ pub enum CredentialsError {
     /// An invisible character is inside the key.
     #[error(transparent)]
     Invisible(#[from] InvisibleCharacter),
-    /// The key is sent as a header, which is ASCII.
-    #[error("has characters that no key has")]
-    NotAscii,
+    /// The key is sent as a header.
+    #[error("has a character that a header cannot have")]
+    NotHeader,
     /// The key has the form of neither version.
     #[error(
         "is neither an API key nor a token of Momento; for a local server set MOMENTO_ENDPOINT to http://host:port"
@@ -75,7 +75,7 @@ pub enum EndpointError {
     #[error(transparent)]
     Invisible(#[from] InvisibleCharacter),
     /// An `http://` URL has more than a host and a port, or less.
-    #[error("is not http://host:port, which is what a local server is reached by")]
+    #[error("is not http://host:port, the form for a local server")]
     NotLocal,
     /// The text has none of the two forms.
     #[error("is not the host name of a Momento endpoint, nor http://host:port of a local server")]
@@ -91,7 +91,7 @@ impl Credentials {
     pub fn new(key: &str, endpoint: Option<&Endpoint>) -> Result<Self, CredentialsError> {
         let key = single_line(key)?;
         if key.bytes().any(|byte| !byte.is_ascii_graphic() && byte != b' ') {
-            return Err(CredentialsError::NotAscii);
+            return Err(CredentialsError::NotHeader);
         }
         let (provider, endpoint) = match endpoint.map(|Endpoint(kind)| kind) {
             Some(Kind::Local(authority)) => local(key, authority)?,
@@ -99,7 +99,7 @@ impl Credentials {
             None => hosted(key, None)?,
         };
         let mut authorization: MetadataValue<Ascii> =
-            provider.auth_token().parse().map_err(|_| CredentialsError::NotAscii)?;
+            provider.auth_token().parse().map_err(|_| CredentialsError::NotHeader)?;
         authorization.set_sensitive(true);
         Ok(Self { provider, endpoint, authorization })
     }
@@ -282,7 +282,7 @@ mod tests {
             ("any key", None, CredentialsError::UnknownForm),
             (&v2(), None, CredentialsError::EndpointNeeded),
             ("a.b.c", Some("cell-1.example.com"), CredentialsError::NotV2),
-            ("clé", Some("http://localhost:8080"), CredentialsError::NotAscii),
+            ("clé", Some("http://localhost:8080"), CredentialsError::NotHeader),
             ("ke\ny", Some("http://localhost:8080"), InvisibleCharacter('\n').into()),
             ("ke\u{feff}y", Some("http://localhost:8080"), InvisibleCharacter('\u{feff}').into()),
         ] {
