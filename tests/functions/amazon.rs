@@ -12,7 +12,9 @@ use fanout_core::reason::Reason;
 use fanout_core::transform::TransformError;
 use fanout_core::transform::translate::{Formality, Request, Translation, Translator as _};
 use futures_util::future::join_all;
-use test_support::translate_server::{Answer, ParameterRequest, TranslateRequest, TranslateServer};
+use test_support::AwsResponse;
+use test_support::secrets_server::{SecretRequest, SecretsServer};
+use test_support::translate_server::{TranslateRequest, TranslateServer, translation, truncated};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -56,7 +58,7 @@ fn received(target: &str) -> TranslateRequest {
 type Answered = Result<Translation, TransformError>;
 
 /// What comes of a text whose tries are answered so, and how many they were.
-async fn answered(answers: impl IntoIterator<Item = Answer>) -> anyhow::Result<(Answered, usize)> {
+async fn answered(answers: impl IntoIterator<Item = AwsResponse>) -> anyhow::Result<(Answered, usize)> {
     let server = TranslateServer::start().await?;
     server.script("de", answers);
     let result = translator(&server).translate(to("de")).await;
@@ -64,7 +66,7 @@ async fn answered(answers: impl IntoIterator<Item = Answer>) -> anyhow::Result<(
 }
 
 /// What comes of a text that is always answered so, and after how many tries.
-async fn failed(answer: Answer) -> anyhow::Result<(Reason, usize)> {
+async fn failed(answer: AwsResponse) -> anyhow::Result<(Reason, usize)> {
     match answered(vec![answer; 20]).await? {
         (Ok(translation), tries) => bail!("{translation:?} after {tries} tries"),
         (Err(error), tries) => Ok((error.reason, tries)),
@@ -109,19 +111,19 @@ async fn everything_that_is_asked_for_is_sent() {
 #[tokio::test]
 async fn what_passes_is_tried_again() {
     for answer in [
-        Answer::throttled(),
-        Answer::error(400, "TooManyRequestsException", ""),
-        Answer::error(400, "LimitExceededException", ""),
-        Answer::Raw(429, "slow down".into()),
-        Answer::error(500, "InternalServerException", ""),
-        Answer::error(503, "ServiceUnavailableException", ""),
-        Answer::broken(),
-        Answer::Cut,
-        Answer::Hang,
+        AwsResponse::throttled(),
+        AwsResponse::error(400, "TooManyRequestsException"),
+        AwsResponse::error(400, "LimitExceededException"),
+        AwsResponse::Raw(429, "slow down".into()),
+        AwsResponse::error(500, "InternalServerException"),
+        AwsResponse::error(503, "ServiceUnavailableException"),
+        truncated(),
+        AwsResponse::Cut,
+        AwsResponse::Hang,
     ] {
         let case = format!("{answer:?}");
         // The slow one is tried again once.
-        let many = if matches!(answer, Answer::Hang) { 1 } else { 2 };
+        let many = if matches!(answer, AwsResponse::Hang) { 1 } else { 2 };
         let (result, tries) = answered(vec![answer; many]).await.unwrap();
         assert_eq!(result.unwrap().text, "[de] Hello", "{case}");
         assert_eq!(tries, many + 1, "{case}");
@@ -131,14 +133,14 @@ async fn what_passes_is_tried_again() {
 #[tokio::test]
 async fn what_does_not_pass_is_named_before_the_deadline() {
     let cases = [
-        (Answer::throttled(), Reason::RateLimited),
-        (Answer::error(400, "TooManyRequestsException", ""), Reason::RateLimited),
-        (Answer::Raw(429, "".into()), Reason::RateLimited),
-        (Answer::error(500, "InternalServerException", ""), Reason::Internal),
-        (Answer::error(503, "ServiceUnavailableException", ""), Reason::Unavailable),
-        (Answer::Raw(502, "<html>".into()), Reason::Unavailable),
-        (Answer::broken(), Reason::Internal),
-        (Answer::Cut, Reason::Unavailable),
+        (AwsResponse::throttled(), Reason::RateLimited),
+        (AwsResponse::error(400, "TooManyRequestsException"), Reason::RateLimited),
+        (AwsResponse::Raw(429, "".into()), Reason::RateLimited),
+        (AwsResponse::error(500, "InternalServerException"), Reason::Internal),
+        (AwsResponse::error(503, "ServiceUnavailableException"), Reason::Unavailable),
+        (AwsResponse::Raw(502, "<html>".into()), Reason::Unavailable),
+        (truncated(), Reason::Internal),
+        (AwsResponse::Cut, Reason::Unavailable),
     ];
     join_all(cases.map(async |(answer, reason)| {
         let (case, begun) = (format!("{answer:?}"), Instant::now());
@@ -151,18 +153,18 @@ async fn what_does_not_pass_is_named_before_the_deadline() {
 #[tokio::test]
 async fn what_cannot_pass_is_not_tried_again() {
     for (answer, reason) in [
-        (Answer::error(400, "UnsupportedLanguagePairException", ""), Reason::InvalidArgument),
-        (Answer::error(400, "DetectedLanguageLowConfidenceException", ""), Reason::InvalidArgument),
-        (Answer::error(400, "InvalidRequestException", ""), Reason::InvalidArgument),
-        (Answer::error(400, "ValidationException", ""), Reason::InvalidArgument),
-        (Answer::error(400, "SomethingNewException", ""), Reason::InvalidArgument),
-        (Answer::error(400, "TextSizeLimitExceededException", ""), Reason::TooLarge),
-        (Answer::error(400, "ResourceNotFoundException", ""), Reason::NotFound),
-        (Answer::error(400, "AccessDeniedException", ""), Reason::PermissionDenied),
-        (Answer::Raw(403, "Forbidden".into()), Reason::PermissionDenied),
-        (Answer::error(400, "UnrecognizedClientException", ""), Reason::Unauthenticated),
-        (Answer::error(400, "InvalidSignatureException", ""), Reason::Unauthenticated),
-        (Answer::error(400, "ExpiredTokenException", ""), Reason::Unauthenticated),
+        (AwsResponse::error(400, "UnsupportedLanguagePairException"), Reason::InvalidArgument),
+        (AwsResponse::error(400, "DetectedLanguageLowConfidenceException"), Reason::InvalidArgument),
+        (AwsResponse::error(400, "InvalidRequestException"), Reason::InvalidArgument),
+        (AwsResponse::error(400, "ValidationException"), Reason::InvalidArgument),
+        (AwsResponse::error(400, "SomethingNewException"), Reason::InvalidArgument),
+        (AwsResponse::error(400, "TextSizeLimitExceededException"), Reason::TooLarge),
+        (AwsResponse::error(400, "ResourceNotFoundException"), Reason::NotFound),
+        (AwsResponse::error(400, "AccessDeniedException"), Reason::PermissionDenied),
+        (AwsResponse::Raw(403, "Forbidden".into()), Reason::PermissionDenied),
+        (AwsResponse::error(400, "UnrecognizedClientException"), Reason::Unauthenticated),
+        (AwsResponse::error(400, "InvalidSignatureException"), Reason::Unauthenticated),
+        (AwsResponse::error(400, "ExpiredTokenException"), Reason::Unauthenticated),
     ] {
         let case = format!("{answer:?}");
         assert_eq!(failed(answer).await.unwrap(), (reason, 1), "{case}");
@@ -172,7 +174,11 @@ async fn what_cannot_pass_is_not_tried_again() {
 #[tokio::test]
 async fn an_answer_without_a_text_is_none() {
     for body in ["{}", r#"{"SourceLanguageCode": "en"}"#, r#"{"TranslatedText": "Hallo"}"#] {
-        assert_eq!(failed(Answer::Raw(200, body.into())).await.unwrap(), (Reason::Internal, 1), "{body}");
+        assert_eq!(
+            failed(AwsResponse::Raw(200, body.into())).await.unwrap(),
+            (Reason::Internal, 1),
+            "{body}"
+        );
     }
 }
 
@@ -186,7 +192,11 @@ async fn a_text_that_is_too_long_is_refused() {
 
 #[tokio::test]
 async fn a_text_is_in_no_error() {
-    let said = Answer::error(400, "ValidationException", "Value 'Hello' at 'text' failed to satisfy");
+    let said = AwsResponse::error_with_message(
+        400,
+        "ValidationException",
+        "Value 'Hello' at 'text' failed to satisfy",
+    );
     let (result, _) = answered([said]).await.unwrap();
     let error = result.unwrap_err();
     let shown = format!("{error} {error:?}");
@@ -198,8 +208,8 @@ async fn a_text_is_in_no_error() {
 #[tokio::test]
 async fn nobody_waits_beyond_the_deadline() {
     let server = TranslateServer::start().await.unwrap();
-    let late = Answer::Late(Duration::from_secs(60), Box::new(Answer::throttled()));
-    server.answer_with(move |_| late.clone());
+    let late = AwsResponse::Late(Duration::from_secs(60), Box::new(AwsResponse::throttled()));
+    server.respond_with(move |_| late.clone());
     let begun = Instant::now();
     let deadline = begun + Duration::from_millis(400);
     let error = translator(&server).translate(Request { deadline, ..to("de") }).await.unwrap_err();
@@ -211,7 +221,7 @@ async fn nobody_waits_beyond_the_deadline() {
 #[tokio::test]
 async fn no_try_is_begun_that_could_not_end_in_time() {
     let server = TranslateServer::start().await.unwrap();
-    server.answer_with(|_| Answer::throttled());
+    server.respond_with(|_| AwsResponse::throttled());
     let translator = translator(&server);
     // So that building the client is over.
     let _ = translator.translate(to("fr")).await;
@@ -238,7 +248,7 @@ async fn eight_languages_are_under_way_at_once() {
     let server = TranslateServer::start().await.unwrap();
     let languages = ["de", "fr", "es", "it", "ja", "pt", "nl", "pl"];
     for language in languages {
-        server.script(language, [Answer::Hang]);
+        server.script(language, [AwsResponse::Hang]);
     }
     let translator = translator(&server);
     let translations = async { join_all(languages.map(|language| translator.translate(to(language)))).await };
@@ -260,33 +270,33 @@ async fn many_throttled_events_do_not_end_the_trying_again() {
     let server = TranslateServer::start().await.unwrap();
     let translator = translator(&server);
     // Four tries again of five tokens each would have emptied a bucket of 500 after 25 texts.
-    server.answer_with(|_| Answer::throttled());
+    server.respond_with(|_| AwsResponse::throttled());
     let texts = (0..40).map(|_| translator.translate(to("de")));
     assert!(join_all(texts).await.iter().all(Result::is_err));
     assert_eq!(server.requests().len(), 200);
-    server.script("fr", [Answer::throttled()]);
-    server.answer_with(Answer::to);
+    server.script("fr", [AwsResponse::throttled()]);
+    server.respond_with(translation);
     translator.translate(to("fr")).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_parameter_is_read_and_decrypted() {
-    let server = TranslateServer::start().await.unwrap();
-    server.set_parameter("/fanout/key", "secret");
+    let server = SecretsServer::start().await.unwrap();
+    server.put("/fanout/key", "secret");
     assert_eq!(at(&server.endpoint()).parameter("/fanout/key").await.unwrap(), "secret");
-    let asked = ParameterRequest { name: "/fanout/key".to_owned(), with_decryption: true };
-    assert_eq!(server.parameter_requests(), [asked]);
+    let asked = SecretRequest::Parameter { name: "/fanout/key".to_owned(), with_decryption: true };
+    assert_eq!(server.requests(), [asked]);
 }
 
 #[tokio::test]
 async fn a_parameter_that_cannot_be_read_is_named() {
-    let server = TranslateServer::start().await.unwrap();
+    let server = SecretsServer::start().await.unwrap();
     for (name, answer) in [
-        ("/closed", Answer::error(400, "AccessDeniedException", "")),
-        ("/expired", Answer::error(400, "ExpiredTokenException", "")),
-        ("/odd", Answer::Raw(200, "{}".into())),
+        ("/closed", AwsResponse::error(400, "AccessDeniedException")),
+        ("/expired", AwsResponse::error(400, "ExpiredTokenException")),
+        ("/odd", AwsResponse::Raw(200, "{}".into())),
     ] {
-        server.refuse_parameter(name, answer);
+        server.fail(name, answer);
     }
     let aws = at(&server.endpoint());
     for (name, said) in [
@@ -304,8 +314,8 @@ async fn a_parameter_that_cannot_be_read_is_named() {
 
 #[tokio::test]
 async fn a_parameter_is_not_waited_for_for_ever() {
-    let server = TranslateServer::start().await.unwrap();
-    server.refuse_parameter("/key", Answer::Hang);
+    let server = SecretsServer::start().await.unwrap();
+    server.fail("/key", AwsResponse::Hang);
     let begun = Instant::now();
     let error = at(&server.endpoint()).parameter("/key").await.unwrap_err();
     assert_eq!(error.to_string(), "parameter /key: no answer in time");

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use momento_webhook::Event;
 use serde_json::{Value, json};
-use test_support::aws_server::{AwsAnswer, AwsRequest, AwsServer};
+use test_support::AwsResponse;
+use test_support::aws_server::{AwsRequest, AwsServer, event_failed, transaction_cancelled};
 use test_support::signed;
 
 use crate::support::{BOTH, CACHE, Function, SECRET, Way};
@@ -276,7 +277,7 @@ async fn an_answer_that_does_not_say_what_was_done_is_no_success() {
     let failed = json!({"Entries": [{"ErrorCode": "InternalFailure"}]});
     for body in [json!({}), failed] {
         for operation in ["SendMessage", "PutEvents", "StartExecution"] {
-            aws_destinations.aws.script(operation, vec![AwsAnswer::Body(body.clone()); 9]);
+            aws_destinations.aws.script(operation, vec![AwsResponse::success(body.clone()); 9]);
         }
     }
     let (status, answer) = aws_destinations.send(&event(1, "Hello")).await;
@@ -341,7 +342,7 @@ async fn a_fifo_queue_gets_topics_as_groups_and_the_same_id_for_the_same_text() 
     let aws_destinations = Outlets::one(&format!("sqs = {{ queue = '{QUEUE}.fifo' }}")).await;
     let event = event(7, "Hello");
     // The answer is lost, and the message sent once more.
-    aws_destinations.aws.script("SendMessage", [AwsAnswer::Lost]);
+    aws_destinations.aws.script("SendMessage", [AwsResponse::Cut]);
     let (status, answer) = aws_destinations.send(&event).await;
     assert_eq!((status, &answer["destinations"][0]["attempts"]), (200, &json!(2)), "{answer}");
     let received = aws_destinations.received("SendMessage");
@@ -352,11 +353,11 @@ async fn a_fifo_queue_gets_topics_as_groups_and_the_same_id_for_the_same_text() 
 
 #[tokio::test]
 async fn what_passes_is_tried_again() {
-    let throttled = |kind: &str| AwsAnswer::error(400, kind);
+    let throttled = |kind: &str| AwsResponse::error(400, kind);
     for (place, answers) in [
-        (1, vec![throttled("RequestThrottled"), AwsAnswer::error(500, "InternalFailure")]),
-        (2, vec![throttled("ThrottlingException"), AwsAnswer::Lost]),
-        (2, vec![AwsAnswer::event_failed("ThrottlingException"), AwsAnswer::event_failed("InternalFailure")]),
+        (1, vec![throttled("RequestThrottled"), AwsResponse::error(500, "InternalFailure")]),
+        (2, vec![throttled("ThrottlingException"), AwsResponse::Cut]),
+        (2, vec![event_failed("ThrottlingException"), event_failed("InternalFailure")]),
         (
             3,
             vec![
@@ -364,8 +365,8 @@ async fn what_passes_is_tried_again() {
                 throttled("TransactionConflictException"),
             ],
         ),
-        (4, vec![AwsAnswer::cancelled("TransactionConflict"), AwsAnswer::cancelled("ThrottlingError")]),
-        (4, vec![throttled("TransactionInProgressException"), AwsAnswer::Lost]),
+        (4, vec![transaction_cancelled("TransactionConflict"), transaction_cancelled("ThrottlingError")]),
+        (4, vec![throttled("TransactionInProgressException"), AwsResponse::Cut]),
         (5, vec![throttled("ThrottlingException"), throttled("KmsThrottlingException")]),
     ] {
         let (case, settings) = (format!("{answers:?}"), kinds()[place].clone());
@@ -381,9 +382,9 @@ async fn what_passes_is_tried_again() {
 #[tokio::test]
 async fn what_does_not_pass_is_given_up_on_after_five_tries() {
     for (place, answer, reason) in [
-        (1, AwsAnswer::error(400, "RequestThrottled"), "rate_limited"),
-        (2, AwsAnswer::event_failed("InternalFailure"), "internal"),
-        (4, AwsAnswer::cancelled("TransactionConflict"), "unavailable"),
+        (1, AwsResponse::error(400, "RequestThrottled"), "rate_limited"),
+        (2, event_failed("InternalFailure"), "internal"),
+        (4, transaction_cancelled("TransactionConflict"), "unavailable"),
     ] {
         let aws_destinations = Outlets::one(&kinds()[place]).await;
         aws_destinations.aws.script(OPERATIONS[place - 1], vec![answer; 20]);
@@ -400,26 +401,25 @@ async fn what_does_not_pass_is_given_up_on_after_five_tries() {
 
 #[tokio::test]
 async fn what_cannot_pass_is_refused_at_once() {
-    let older = AwsAnswer::Error {
+    let older = AwsResponse::Json {
         status: 400,
-        kind: "com.amazonaws.sqs#QueueDoesNotExist".to_owned(),
-        older: Some("AWS.SimpleQueueService.NonExistentQueue".to_owned()),
-        more: json!({}),
+        body: json!({"__type": "com.amazonaws.sqs#QueueDoesNotExist"}),
+        query_error: Some("AWS.SimpleQueueService.NonExistentQueue"),
     };
     for (place, answer, reason) in [
         (1, older, "not_found"),
-        (1, AwsAnswer::error(400, "AccessDeniedException"), "permission_denied"),
-        (2, AwsAnswer::error(400, "AccessDeniedException"), "permission_denied"),
-        (2, AwsAnswer::event_failed("MalformedDetail"), "invalid_argument"),
-        (2, AwsAnswer::event_failed("SomethingNew"), "invalid_argument"),
-        (3, AwsAnswer::error(400, "AccessDeniedException"), "permission_denied"),
-        (3, AwsAnswer::error(400, "ResourceNotFoundException"), "not_found"),
-        (3, AwsAnswer::error(400, "ItemCollectionSizeLimitExceededException"), "too_large"),
-        (4, AwsAnswer::cancelled("ValidationError"), "invalid_argument"),
-        (4, AwsAnswer::error(400, "ResourceNotFoundException"), "not_found"),
-        (5, AwsAnswer::error(400, "AccessDeniedException"), "permission_denied"),
-        (5, AwsAnswer::error(400, "StateMachineDoesNotExist"), "not_found"),
-        (5, AwsAnswer::error(400, "InvalidExecutionInput"), "invalid_argument"),
+        (1, AwsResponse::error(400, "AccessDeniedException"), "permission_denied"),
+        (2, AwsResponse::error(400, "AccessDeniedException"), "permission_denied"),
+        (2, event_failed("MalformedDetail"), "invalid_argument"),
+        (2, event_failed("SomethingNew"), "invalid_argument"),
+        (3, AwsResponse::error(400, "AccessDeniedException"), "permission_denied"),
+        (3, AwsResponse::error(400, "ResourceNotFoundException"), "not_found"),
+        (3, AwsResponse::error(400, "ItemCollectionSizeLimitExceededException"), "too_large"),
+        (4, transaction_cancelled("ValidationError"), "invalid_argument"),
+        (4, AwsResponse::error(400, "ResourceNotFoundException"), "not_found"),
+        (5, AwsResponse::error(400, "AccessDeniedException"), "permission_denied"),
+        (5, AwsResponse::error(400, "StateMachineDoesNotExist"), "not_found"),
+        (5, AwsResponse::error(400, "InvalidExecutionInput"), "invalid_argument"),
     ] {
         let case = format!("{answer:?}");
         let aws_destinations = Outlets::one(&kinds()[place]).await;
@@ -473,7 +473,7 @@ async fn a_change_that_is_another_at_each_delivery_is_made_once() {
     let first = event(7, "Hello");
     let again = Event { publish_timestamp: first.publish_timestamp + 1, ..first.clone() };
     // So that the function does not remember it.
-    aws_destinations.aws.script("TransactWriteItems", vec![AwsAnswer::Lost; 5]);
+    aws_destinations.aws.script("TransactWriteItems", vec![AwsResponse::Cut; 5]);
     assert_eq!(aws_destinations.send(&first).await.0, 503);
     let (status, answer) = aws_destinations.send(&again).await;
     assert_eq!((status, statuses(&answer)), (200, vec!["already_published"]), "{answer}");
@@ -483,7 +483,7 @@ async fn a_change_that_is_another_at_each_delivery_is_made_once() {
 async fn one_that_fails_leaves_the_others_delivered_and_is_served_alone_again() {
     for way in BOTH {
         let aws_destinations = Outlets::start(way, &kinds()).await;
-        aws_destinations.aws.script("PutEvents", [AwsAnswer::error(400, "AccessDeniedException")]);
+        aws_destinations.aws.script("PutEvents", [AwsResponse::error(400, "AccessDeniedException")]);
         let event = event(1, "Hello");
         let (status, answer) = aws_destinations.send(&event).await;
         let mut expected = ["published"; 6];
@@ -503,7 +503,7 @@ async fn one_that_fails_leaves_the_others_delivered_and_is_served_alone_again() 
 async fn a_service_that_hangs_is_a_failure_in_time_and_topics_beside_it_are_served() {
     for way in BOTH {
         let aws_destinations = Outlets::start(way, &kinds()).await;
-        aws_destinations.aws.script("SendMessage", vec![AwsAnswer::Hang; 20]);
+        aws_destinations.aws.script("SendMessage", vec![AwsResponse::Hang; 20]);
         let begun = Instant::now();
         let (status, answer) = aws_destinations.send(&event(1, "Hello")).await;
         assert!(begun.elapsed().as_secs_f64() < 4.5, "{:?}", begun.elapsed());
@@ -548,7 +548,7 @@ async fn what_the_event_lacks_is_named() {
 #[tokio::test]
 async fn no_text_is_logged() {
     let aws_destinations = Outlets::start(Way::Http1, &kinds()).await;
-    aws_destinations.aws.script("PutItem", [AwsAnswer::error(400, "ValidationException")]);
+    aws_destinations.aws.script("PutItem", [AwsResponse::error(400, "ValidationException")]);
     aws_destinations.send(&event(1, "a private text")).await;
     aws_destinations.function.journal(|line| line["outcome"] == "destination_refused").await;
     let output = aws_destinations.function.process.output().join("\n");

@@ -2,9 +2,11 @@
 
 use momento_local::MomentoLocal;
 use serde_json::{Value, json};
+use test_support::AwsResponse;
 use test_support::process::Process;
+use test_support::secrets_server::SecretsServer;
 use test_support::signed;
-use test_support::translate_server::{Answer, TranslateServer};
+use test_support::translate_server::TranslateServer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -110,7 +112,7 @@ async fn a_message_is_moderated_once_and_reaches_every_language() {
 async fn one_language_that_fails_keeps_no_other_from_its_message() {
     for way in BOTH {
         let chat = Chat::start(way, &chat()).await;
-        let unsupported = || Answer::error(400, "UnsupportedLanguagePairException", "no");
+        let unsupported = || AwsResponse::error_with_message(400, "UnsupportedLanguagePairException", "no");
         chat.translate.script("ja", [unsupported()]);
         let event = signed::event(CACHE, "friends-publish", 1, &message("hello")).to_json();
         let answer = chat.function.send(way, &signed::post(SECRET, event.clone()).unwrap()).await;
@@ -145,7 +147,7 @@ async fn a_throttled_translation_is_tried_again_within_the_deadline() {
     for way in BOTH {
         let chat = Chat::start(way, &chat()).await;
         for language in LANGUAGES {
-            chat.translate.script(language, [Answer::throttled(), Answer::throttled()]);
+            chat.translate.script(language, [AwsResponse::throttled(), AwsResponse::throttled()]);
         }
         let (status, answer) = chat.say(way, 1, &message("hello")).await;
         assert_eq!(status, 200, "{way:?}: {answer}");
@@ -164,7 +166,7 @@ async fn a_translation_that_hangs_fails_in_time_and_passes_where_it_may() {
     );
     for way in BOTH {
         let chat = Chat::start(way, &file).await;
-        chat.translate.answer_with(|_| Answer::Hang);
+        chat.translate.respond_with(|_| AwsResponse::Hang);
         let begun = std::time::Instant::now();
         let (status, answer) = chat.say(way, 1, "hello").await;
         assert!(begun.elapsed().as_secs_f64() < 4.5, "{:?}", begun.elapsed());
@@ -188,8 +190,10 @@ async fn what_is_no_message_is_refused_and_nobody_is_asked() {
 #[tokio::test]
 async fn no_text_is_logged() {
     let chat = Chat::start(Way::Http1, &chat()).await;
-    chat.translate
-        .script("es", [Answer::error(400, "ValidationException", "Value 'a-private-text' is wrong")]);
+    chat.translate.script(
+        "es",
+        [AwsResponse::error_with_message(400, "ValidationException", "Value 'a-private-text' is wrong")],
+    );
     chat.say(Way::Http1, 1, &message("a-private-text")).await;
     chat.function.journal(|line| line["outcome"] == "destination_refused").await;
     let output = chat.function.process.output().join("\n");
@@ -289,9 +293,9 @@ async fn missing_credentials_are_named_in_time() {
 
 #[tokio::test]
 async fn routes_are_fetched_from_a_parameter() {
-    let translate = TranslateServer::start().await.unwrap();
-    translate.set_parameter("/chat/routes", &one("\"uppercase\""));
-    let environment: Vec<_> = translate.environment();
+    let parameters = SecretsServer::start().await.unwrap();
+    parameters.put("/chat/routes", &one("\"uppercase\""));
+    let environment: Vec<_> = parameters.environment();
     for way in BOTH {
         let function = with(way, "ssm:/chat/routes", &environment).await;
         assert_eq!(say(&function, way, 1, "Hello").await.0, 200);
@@ -301,9 +305,9 @@ async fn routes_are_fetched_from_a_parameter() {
 
 #[tokio::test]
 async fn a_parameter_that_cannot_be_used_ends_the_function_with_its_reason() {
-    let translate = TranslateServer::start().await.unwrap();
-    translate.set_parameter("/wrong", "[[routes]]\ntopic = \"a\"\ndestinations = [\"a\", \"{b}\"]");
-    translate.refuse_parameter("/closed", Answer::error(400, "AccessDeniedException", ""));
+    let parameters = SecretsServer::start().await.unwrap();
+    parameters.put("/wrong", "[[routes]]\ntopic = \"a\"\ndestinations = [\"a\", \"{b}\"]");
+    parameters.fail("/closed", AwsResponse::error(400, "AccessDeniedException"));
     let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
     for (parameter, says) in [
         ("ssm:/none", "FANOUT_CONFIG: parameter /none: not found"),
@@ -311,7 +315,7 @@ async fn a_parameter_that_cannot_be_used_ends_the_function_with_its_reason() {
         ("ssm:/wrong", "FANOUT_CONFIG: ssm:/wrong:3:23: there is no {b}"),
     ] {
         let with = [("OUTBOUND_TOPIC", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", parameter)];
-        let environment = settings(&momento.endpoint(), &with).into_iter().chain(translate.environment());
+        let environment = settings(&momento.endpoint(), &with).into_iter().chain(parameters.environment());
         let mut process = Process::start(program(), environment).unwrap();
         assert!(!process.ended().await.unwrap().success());
         let output = process.output().join("\n");

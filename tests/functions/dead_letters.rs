@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use momento_local::{Fault, MomentoLocal, Rpc};
 use momento_webhook::{Event, SigningSecret, momento};
 use serde_json::{Value, json};
+use test_support::AwsResponse;
 use test_support::gateway::Gateway;
 use test_support::process::Process;
-use test_support::queue_server::{self, QueueServer, record};
+use test_support::queue_server::{QueueServer, record};
 use test_support::runtime_api::{Invoked, RuntimeApi};
 use test_support::signed::{self, RawRequest};
 use tonic::Code;
@@ -123,10 +124,10 @@ async fn what_all_took_or_nobody_wanted_is_no_letter() {
 #[tokio::test]
 async fn a_queue_that_is_down_leaves_the_answer_as_it_is_without() {
     let faults = [
-        queue_server::Fault::Hangs,
-        queue_server::Fault::Refused(500, "com.amazonaws.sqs#InternalError"),
-        queue_server::Fault::Refused(400, "com.amazonaws.sqs#QueueDoesNotExist"),
-        queue_server::Fault::Refused(403, "AccessDenied"),
+        AwsResponse::Hang,
+        AwsResponse::error(500, "com.amazonaws.sqs#InternalError"),
+        AwsResponse::error(400, "com.amazonaws.sqs#QueueDoesNotExist"),
+        AwsResponse::error(403, "AccessDenied"),
     ];
     for fault in faults {
         let queues = QueueServer::start().await.unwrap();
@@ -210,7 +211,7 @@ async fn of_a_letter_that_some_take_only_the_others_are_tried_again() {
     // Where the rest cannot be written, nothing is lost.
     let other = start(LAMBDA, &queues, &[]).await;
     refuse(&other, "b", Code::Unavailable);
-    queues.fail(DEAD, queue_server::Fault::Refused(403, "AccessDenied"));
+    queues.fail(DEAD, AwsResponse::error(403, "AccessDenied"));
     assert_eq!(batch(&other, &[record(DEAD, "m1", &all)]).await, ["m1"]);
 }
 
@@ -275,12 +276,12 @@ async fn a_letter_finds_its_destination_among_others_of_the_same_name() {
         start(LAMBDA, &queues, &[("OUTBOUND_TOPICS", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", &file)]).await
     };
     let function = start(["first", "second"]).await;
-    queues.fail(ORDERS, queue_server::Fault::Refused(403, "AccessDenied"));
+    queues.fail(ORDERS, AwsResponse::error(403, "AccessDenied"));
     function.deliver(LAMBDA, 1, "hello").await;
     let letter = queues.bodies(DEAD).remove(0);
     let mut only: Value = serde_json::from_str(&letter).unwrap();
     only["dead_letter"]["destinations"].as_array_mut().unwrap().remove(1);
-    queues.mend(ORDERS);
+    queues.recover(ORDERS);
 
     // They have changed places.
     let swapped = start(["second", "first"]).await;

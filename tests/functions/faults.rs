@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use momento_local::{Fault, MomentoLocal, Rpc};
-use test_support::Answer;
+use test_support::HttpResponse;
 use test_support::process::Process;
 use test_support::runtime_api::RuntimeApi;
 use test_support::signed;
@@ -19,13 +19,13 @@ const ANSWER_TIME: Duration = Duration::from_millis(4_500);
 
 const LAMBDA: Way = BOTH[0];
 
-async fn timed(function: &Function, way: Way) -> (Answer, Duration) {
+async fn timed(function: &Function, way: Way) -> (HttpResponse, Duration) {
     let started = Instant::now();
     let answer = function.deliver(way, 1, "hello").await;
     (answer, started.elapsed())
 }
 
-fn attempts(answer: &Answer) -> u64 {
+fn attempts(answer: &HttpResponse) -> u64 {
     answer.json()["destinations"][0]["attempts"].as_u64().unwrap()
 }
 

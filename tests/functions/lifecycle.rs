@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use momento_local::{Fault, MomentoLocal, Rpc};
 use serde_json::json;
 use test_support::gateway::Gateway;
-use test_support::process::{PATIENCE, Process};
+use test_support::process::{Process, TIMEOUT};
 use test_support::runtime_api::RuntimeApi;
 use test_support::signed::RawRequest;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
@@ -99,7 +99,7 @@ async fn what_has_begun_is_answered_before_it_ends() {
         let fault = function.momento.inject(Fault::delay(Duration::from_millis(700)).on(Rpc::Publish));
         let request = genuine(1, "hello");
         let (answer, ()) = tokio::join!(function.send(way, &request), async {
-            timeout(PATIENCE, fault.wait_for_hits(1)).await.expect("a publish");
+            timeout(TIMEOUT, fault.wait_for_hits(1)).await.expect("a publish");
             function.process.terminate().await.unwrap();
         });
         assert_eq!(answer.status, 200, "{way:?}: {answer:?}");
@@ -121,14 +121,14 @@ async fn an_idle_connection_does_not_keep_it() {
 async fn invocations_run_at_once_where_the_environment_allows_it() {
     let function = Function::lambda(&[("AWS_LAMBDA_MAX_CONCURRENCY", "4")]).await;
     let runtime_api = function.runtime_api.as_ref().unwrap();
-    timeout(PATIENCE, runtime_api.wait_for_pollers(4)).await.expect("four ask for work");
+    timeout(TIMEOUT, runtime_api.wait_for_pollers(4)).await.expect("four ask for work");
     let fault = function.momento.inject(Fault::hang().on(Rpc::Publish));
     let way = BOTH[0];
     let requests: Vec<_> = (1..=4).map(|number| genuine(number, "hello")).collect();
     let all = join_all(requests.iter().map(|request| function.send(way, request)));
     let (answers, ()) = tokio::join!(all, async {
         // All four hang at once, or this would not come.
-        timeout(PATIENCE, fault.wait_for_hits(4)).await.expect("four at once");
+        timeout(TIMEOUT, fault.wait_for_hits(4)).await.expect("four at once");
         fault.remove();
     });
     assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [200; 4]);
@@ -157,7 +157,7 @@ fn on_the_wire(request: &RawRequest) -> Vec<u8> {
 /// The beginning of what comes back; nothing, where the connection is closed.
 async fn read_some(stream: &mut TcpStream) -> String {
     let mut answer = vec![0; 64];
-    let length = timeout(PATIENCE, stream.read(&mut answer)).await.expect("an answer").unwrap_or(0);
+    let length = timeout(TIMEOUT, stream.read(&mut answer)).await.expect("an answer").unwrap_or(0);
     String::from_utf8_lossy(&answer[..length]).into_owned()
 }
 
@@ -168,7 +168,7 @@ async fn a_sender_that_goes_away_leaves_nothing_half_done() {
     {
         let mut stream = TcpStream::connect(function.address()).await.unwrap();
         stream.write_all(&on_the_wire(&genuine(1, "hello"))).await.unwrap();
-        timeout(PATIENCE, fault.wait_for_hits(1)).await.expect("a publish");
+        timeout(TIMEOUT, fault.wait_for_hits(1)).await.expect("a publish");
     }
     let line = function.journal(|line| line["outcome"] == "success").await;
     assert_eq!(line["Published"], 2);
@@ -182,7 +182,7 @@ async fn what_a_sender_that_went_away_has_begun_is_done_before_it_ends() {
     {
         let mut stream = TcpStream::connect(function.address()).await.unwrap();
         stream.write_all(&on_the_wire(&genuine(1, "hello"))).await.unwrap();
-        timeout(PATIENCE, fault.wait_for_hits(1)).await.expect("a publish");
+        timeout(TIMEOUT, fault.wait_for_hits(1)).await.expect("a publish");
     }
     function.process.terminate().await.unwrap();
     assert_eq!(function.process.ended().await.unwrap().code(), Some(0));
@@ -212,7 +212,7 @@ async fn connections_on_which_nothing_comes_are_closed() {
         let mut stream = TcpStream::connect(function.address()).await.unwrap();
         stream.write_all(beginning).await.unwrap();
         let mut rest = Vec::new();
-        timeout(PATIENCE, stream.read_to_end(&mut rest)).await.is_ok()
+        timeout(TIMEOUT, stream.read_to_end(&mut rest)).await.is_ok()
     });
     assert_eq!(join_all(closed).await, [true; 4]);
     assert_eq!(function.deliver(Way::Http1, 1, "hello").await.status, 200);
@@ -231,19 +231,19 @@ async fn a_log_that_nobody_reads_keeps_no_sender_waiting() {
     // Its first line says where it listens. No other is read, and a pipe holds 64 KiB.
     let mut stdout = tokio::io::BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
-    timeout(PATIENCE, stdout.read_line(&mut line)).await.expect("a line").unwrap();
+    timeout(TIMEOUT, stdout.read_line(&mut line)).await.expect("a line").unwrap();
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     let port: u16 = line["address"].as_str().unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
     let client = test_support::http_client::HttpClient::http1();
     for number in 1..=300 {
         let request = genuine(number, "hello");
         let answered = client.send(([127, 0, 0, 1], port).into(), &request);
-        let answer = timeout(PATIENCE, answered).await.expect("an answer").unwrap();
+        let answer = timeout(TIMEOUT, answered).await.expect("an answer").unwrap();
         assert_eq!(answer.status, 200, "{number}");
     }
     let terminate = format!("kill -TERM {}", child.id().unwrap());
     tokio::process::Command::new("sh").args(["-c", &terminate]).status().await.unwrap();
-    let status = timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap();
+    let status = timeout(TIMEOUT, child.wait()).await.expect("it ends").unwrap();
     assert_eq!(status.code(), Some(0));
     drop(stdout);
 }

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use momento_local::{Fault, MomentoLocal, Rpc};
 use serde_json::json;
-use test_support::Answer;
 use test_support::gateway::Gateway;
-use test_support::process::{PATIENCE, Process};
+use test_support::process::{Process, TIMEOUT};
 use test_support::runtime_api::{Invoked, RuntimeApi};
 use test_support::secrets_server::{SecretRequest, SecretsServer};
 use test_support::signed;
+use test_support::{AwsResponse, HttpResponse};
 use tokio::time::timeout;
 use tonic::Code;
 
@@ -49,7 +49,7 @@ async fn start(way: Way, key: &str, secrets: &SecretsServer, with: &[(&str, &str
         environment.extend(runtime_api.environment());
         let process = Process::start(program(), environment).unwrap();
         // By then, everything is fetched.
-        timeout(PATIENCE, runtime_api.wait_for_pollers(1)).await.expect("it starts");
+        timeout(TIMEOUT, runtime_api.wait_for_pollers(1)).await.expect("it starts");
         return Function::over(momento, process, Some(runtime_api), 0);
     }
     let process = Process::start(program(), environment).unwrap();
@@ -58,7 +58,7 @@ async fn start(way: Way, key: &str, secrets: &SecretsServer, with: &[(&str, &str
 }
 
 /// Sends an event signed with `secret`.
-async fn deliver(function: &Function, way: Way, secret: &str, number: u64, text: &str) -> Answer {
+async fn deliver(function: &Function, way: Way, secret: &str, number: u64, text: &str) -> HttpResponse {
     let event = signed::event(CACHE, INBOUND, number, text);
     function.send(way, &signed::post(secret, event.to_json()).unwrap()).await
 }
@@ -152,8 +152,8 @@ async fn accepts_previous_secret_of_the_environment_beside_a_stored_one() {
 #[tokio::test]
 async fn reports_all_unusable_secrets_at_start() {
     let secrets = SecretsServer::start().await.unwrap();
-    secrets.refuse("closed", 400, "AccessDeniedException");
-    secrets.refuse("/closed", 400, "AccessDeniedException");
+    secrets.fail("closed", AwsResponse::error(400, "AccessDeniedException"));
+    secrets.fail("/closed", AwsResponse::error(400, "AccessDeniedException"));
     secrets.put("plain", OLD);
     secrets.put("object", &in_one(OLD_KEY, OLD));
     secrets.put_bytes("bytes", OLD.as_bytes());
@@ -227,8 +227,8 @@ async fn ignores_invisible_characters_around_stored_secrets() {
 #[tokio::test]
 async fn stops_waiting_at_start_for_service_that_does_not_respond() {
     let secrets = SecretsServer::start().await.unwrap();
-    secrets.hang("chat/keys");
-    secrets.hang("/chat/webhook");
+    secrets.fail("chat/keys", AwsResponse::Hang);
+    secrets.fail("/chat/webhook", AwsResponse::Hang);
     let ids =
         [("MOMENTO_API_KEY_SECRET_ID", "chat/keys"), ("WEBHOOK_SIGNING_SECRET_ID", "ssm:/chat/webhook")];
     let begun = Instant::now();
@@ -278,7 +278,7 @@ async fn fetches_again_within_seconds_after_failed_fetch() {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
         let function = start(way, OLD_KEY, &secrets, &IN_ONE).await;
-        secrets.refuse("chat/keys", 400, "AccessDeniedException");
+        secrets.fail("chat/keys", AwsResponse::error(400, "AccessDeniedException"));
         let answer = deliver(&function, way, NEW, 1, "one").await;
         assert_eq!((answer.status, answer.json()["code"].as_str()), (503, UNDECIDED), "{way:?}");
         secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
@@ -301,7 +301,7 @@ async fn responds_503_when_signature_cannot_be_decided_in_time() {
         secrets.put("chat/webhook", OLD);
         let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", "chat/webhook")];
         let function = start(way, OLD_KEY, &secrets, &with).await;
-        secrets.hang("chat/webhook");
+        secrets.fail("chat/webhook", AwsResponse::Hang);
         let begun = Instant::now();
         let answer = deliver(&function, way, NEW, 1, "one").await;
         let took = begun.elapsed();
@@ -332,13 +332,13 @@ async fn responds_503_when_invocation_ends_before_fetch() {
     let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", "chat/webhook")];
     let function = start(way, OLD_KEY, &secrets, &with).await;
     secrets.put("chat/webhook", NEW);
-    secrets.answer_late(Duration::from_millis(1_300));
+    secrets.delay(Duration::from_millis(1_300));
     let request = signed::post(NEW, signed::event(CACHE, INBOUND, 1, "one").to_json()).unwrap();
     let payload = gateway.payload(&request, false).unwrap().to_string();
     let runtime_api = function.runtime_api.as_ref().unwrap();
     let invoked = runtime_api.invoke(payload.into_bytes().into(), Duration::from_secs(1)).await.unwrap();
     let Invoked::Response(response) = invoked else { panic!("{invoked:?}") };
-    let answer = gateway.answer(&serde_json::from_slice(&response).unwrap()).unwrap();
+    let answer = gateway.http_response(&serde_json::from_slice(&response).unwrap()).unwrap();
     assert_eq!((answer.status, answer.json()["code"].as_str()), (503, UNDECIDED), "{}", answer.body);
     // The fetch went on: the next one joins it.
     assert_eq!(deliver(&function, way, NEW, 1, "one").await.status, 200);
@@ -359,7 +359,7 @@ async fn uses_current_version_when_previous_cannot_be_read() {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put(name, "the first");
         secrets.put(name, OLD);
-        secrets.refuse_previous(name, 400, refusal);
+        secrets.fail_previous(name, AwsResponse::error(400, refusal));
         let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", id)];
         let function = start(way, OLD_KEY, &secrets, &with).await;
         assert_eq!(deliver(&function, way, OLD, 1, "one").await.status, 200, "{id} {refusal}");
@@ -382,7 +382,7 @@ async fn uses_current_version_when_previous_hangs() {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put(name, "the first");
         secrets.put(name, OLD);
-        secrets.hang_previous(name);
+        secrets.fail_previous(name, AwsResponse::Hang);
         let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", id)];
         let function = start(way, OLD_KEY, &secrets, &with).await;
         assert_eq!(deliver(&function, way, OLD, 1, "one").await.status, 200, "{id}");
@@ -396,14 +396,14 @@ async fn transient_failure_of_previous_version_loses_nothing() {
         secrets.put("/k", "the first");
         secrets.put("/k", OLD);
         let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", "ssm:/k")];
-        secrets.refuse_previous("/k", 400, "ThrottlingException");
+        secrets.fail_previous("/k", AwsResponse::error(400, "ThrottlingException"));
         let function = start(way, OLD_KEY, &secrets, &with).await;
         // By the time that it is needed, it can be had.
-        secrets.answer_previous("/k");
+        secrets.recover_previous("/k");
         assert_eq!(deliver(&function, way, "the first", 1, "one").await.status, 200, "{way:?}");
 
         let function = start(way, OLD_KEY, &secrets, &with).await;
-        secrets.refuse_previous("/k", 400, "ThrottlingException");
+        secrets.fail_previous("/k", AwsResponse::error(400, "ThrottlingException"));
         secrets.put("/k", NEW);
         for (number, secret, text) in [(2, OLD, "two"), (3, NEW, "three"), (4, OLD, "four")] {
             let answer = deliver(&function, way, secret, number, text).await;
@@ -463,7 +463,7 @@ async fn uses_previous_key_until_momento_accepts_new_one() {
         }
         assert_eq!(function.published(OUTBOUND), ["ONE", "TWO", "THREE"]);
         // It is fetched beside what is published.
-        timeout(PATIENCE, secrets.wait_for_requests(4)).await.unwrap();
+        timeout(TIMEOUT, secrets.wait_for_requests(4)).await.unwrap();
         assert_eq!(secrets.requests().len(), 4, "fetched at start, and once more");
         shows_no_secret(&function);
     }
@@ -476,7 +476,7 @@ async fn uses_previous_key_while_fetch_hangs() {
         secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
         secrets.put("chat/keys", &in_one(NEW_KEY, OLD));
         let function = start(way, OLD_KEY, &secrets, &IN_ONE).await;
-        secrets.hang("chat/keys");
+        secrets.fail("chat/keys", AwsResponse::Hang);
         for (number, text) in [(1, "one"), (2, "two"), (3, "three")] {
             let begun = Instant::now();
             let answer = deliver(&function, way, OLD, number, text).await;
@@ -499,7 +499,7 @@ async fn holds_response_back_in_lambda_until_key_is_fetched() {
     secrets.put("chat/key", NEW_KEY);
     let with = [("MOMENTO_API_KEY_SECRET_ID", "chat/key"), ("WEBHOOK_SIGNING_SECRET", OLD)];
     let function = start(way, OLD_KEY, &secrets, &with).await;
-    secrets.answer_late(Duration::from_millis(300));
+    secrets.delay(Duration::from_millis(300));
     let answer = deliver(&function, way, OLD, 1, "one").await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(secrets.requests().len(), 4, "the answer is held back until it has been fetched");
@@ -541,7 +541,7 @@ async fn forged_signatures_cause_one_fetch_and_delay_no_other_request() {
     secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
     let function = start(way, OLD_KEY, &secrets, &IN_ONE).await;
     // What they cause hangs, and they with it.
-    secrets.hang("chat/keys");
+    secrets.fail("chat/keys", AwsResponse::Hang);
     let forged = async {
         let forged = (0..20).map(|number| deliver(&function, way, "a guess", number, "forged"));
         join_all(forged).await
@@ -584,7 +584,7 @@ async fn holds_response_back_in_lambda_until_key_of_maximum_age_is_fetched() {
         ("SECRETS_MAX_AGE_SECONDS", "1"),
     ];
     let function = start(way, OLD_KEY, &secrets, &with).await;
-    secrets.answer_late(Duration::from_millis(300));
+    secrets.delay(Duration::from_millis(300));
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     assert_eq!(deliver(&function, way, OLD, 1, "one").await.status, 200);
     assert_eq!(secrets.requests().len(), 4, "the answer is held back until it has been fetched");
@@ -601,7 +601,7 @@ async fn rejects_withdrawn_secret_after_maximum_age() {
         // Rotated twice: the first is neither the current one nor the one before it.
         secrets.put("chat/keys", &in_one(OLD_KEY, NEW));
         secrets.put("chat/keys", &in_one(OLD_KEY, "a third"));
-        secrets.answer_late(Duration::from_millis(200));
+        secrets.delay(Duration::from_millis(200));
         tokio::time::sleep(Duration::from_millis(1_100)).await;
         assert_eq!(deliver(&function, way, OLD, 2, "two").await.status, 200, "it is fetched beside this one");
         // In Lambda, everything may stand still once the answer is out: it has been waited for.

@@ -9,10 +9,10 @@ use momento::topics::{Subscription, ValueKind};
 use momento::{CredentialProvider, TopicClient};
 use momento_local::MomentoLocal;
 use serde_json::Value;
-use test_support::Answer;
+use test_support::HttpResponse;
 use test_support::gateway::Gateway;
 use test_support::http_client::HttpClient;
-use test_support::process::{PATIENCE, Process};
+use test_support::process::{Process, TIMEOUT};
 use test_support::runtime_api::{Invoked, RuntimeApi};
 use test_support::signed::{self, RawRequest};
 use tokio::time::timeout;
@@ -105,12 +105,12 @@ impl Function {
         Self { momento, process, runtime_api: None, port }
     }
 
-    pub(crate) async fn send(&self, way: Way, request: &RawRequest) -> Answer {
+    pub(crate) async fn send(&self, way: Way, request: &RawRequest) -> HttpResponse {
         match way {
             Way::Lambda(gateway, base64) => {
                 let payload = gateway.payload(request, base64).unwrap();
                 let response = self.invoke(payload.to_string().into_bytes()).await;
-                gateway.answer(&response).unwrap_or_else(|error| panic!("{error}: {response}"))
+                gateway.http_response(&response).unwrap_or_else(|error| panic!("{error}: {response}"))
             }
             Way::Http1 => {
                 HttpClient::http1().send(([127, 0, 0, 1], self.port).into(), request).await.unwrap()
@@ -130,14 +130,14 @@ impl Function {
     pub(crate) async fn invoke(&self, payload: Vec<u8>) -> Value {
         let runtime_api = self.runtime_api.as_ref().expect("the function is in Lambda");
         let invoked = runtime_api.invoke(payload.into(), LAMBDA_TIMEOUT);
-        match timeout(PATIENCE, invoked).await.expect("the function answers").unwrap() {
+        match timeout(TIMEOUT, invoked).await.expect("the function answers").unwrap() {
             Invoked::Response(body) => serde_json::from_slice(&body).unwrap(),
             Invoked::Error(body) => panic!("the function failed: {}", String::from_utf8_lossy(&body)),
         }
     }
 
     /// Sends a genuine event with this text.
-    pub(crate) async fn deliver(&self, way: Way, number: u64, text: &str) -> Answer {
+    pub(crate) async fn deliver(&self, way: Way, number: u64, text: &str) -> HttpResponse {
         self.send(way, &genuine(number, text)).await
     }
 
@@ -196,12 +196,12 @@ impl Subscriber {
     pub(crate) async fn new(momento: &MomentoLocal, topic: &str) -> Self {
         let client = client(momento);
         let subscription = client.subscribe(CACHE, topic).await.unwrap();
-        timeout(PATIENCE, momento.wait_for_subscribers(CACHE, topic, 1)).await.expect("a subscriber");
+        timeout(TIMEOUT, momento.wait_for_subscribers(CACHE, topic, 1)).await.expect("a subscriber");
         Self { subscription, _client: client }
     }
 
     pub(crate) async fn next(&mut self) -> String {
-        let item = timeout(PATIENCE, self.subscription.next()).await.expect("a message").expect("a message");
+        let item = timeout(TIMEOUT, self.subscription.next()).await.expect("a message").expect("a message");
         match item.kind {
             ValueKind::Text(text) => text,
             ValueKind::Binary(_) => panic!("a text"),

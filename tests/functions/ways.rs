@@ -114,7 +114,7 @@ async fn with_a_key_that_the_server_knows() {
         let test_support::runtime_api::Invoked::Response(response) = invoked.await.unwrap() else {
             panic!("a response")
         };
-        let answer = Gateway::FunctionUrl.answer(&serde_json::from_slice(&response).unwrap()).unwrap();
+        let answer = Gateway::FunctionUrl.http_response(&serde_json::from_slice(&response).unwrap()).unwrap();
         assert_eq!(answer.status, status, "{key}: {answer:?}");
     }
     assert_eq!(momento.published(CACHE, OUTBOUND).len(), 1);

@@ -1,15 +1,16 @@
-//! What the small services of AWS have in common: HTTP, and the protocols `awsJson1_0` and `awsJson1_1` on it.
+//! The common part of the AWS test servers: HTTP, and the protocols `awsJson1_0` and `awsJson1_1` on it.
 //!
-//! Signatures are looked for and not checked.
+//! A request must be signed, but the signature is not checked.
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -20,20 +21,86 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// What is answered. An error closes the connection.
-pub(crate) type Answered = io::Result<Response<Full<Bytes>>>;
-
-/// An operation as `x-amz-target` names it, the service that requests are signed for, and the protocol's version.
+/// An operation as `x-amz-target` names it, the service in the signature, and the version of the protocol.
 pub(crate) type Operation = (&'static str, &'static str, &'static str);
 
-tokio::task_local! {
-    /// Who makes the call that is being answered: the header in which the SDKs say more than in `user-agent`.
-    static CALLER: String;
+/// A call of an operation.
+pub(crate) struct Call {
+    /// The operation, as `x-amz-target` names it.
+    pub(crate) operation: &'static str,
+    pub(crate) body: Value,
+    /// The header `x-amz-user-agent`, in which the SDKs give more details than in `user-agent`.
+    pub(crate) user_agent: String,
 }
 
-/// Who makes the call that is being answered.
-pub(crate) fn user_agent() -> String {
-    CALLER.try_with(Clone::clone).unwrap_or_default()
+/// A response of an AWS service.
+#[derive(Clone, Debug)]
+pub enum AwsResponse {
+    /// A JSON body.
+    Json {
+        /// The HTTP status.
+        status: u16,
+        /// The body.
+        body: Value,
+        /// The error code of the older query protocol, which SQS sends as a header.
+        query_error: Option<&'static str>,
+    },
+    /// A status and any body.
+    Raw(u16, Bytes),
+    /// Another response, after a delay.
+    Late(Duration, Box<Self>),
+    /// No response, on an open connection.
+    Hang,
+    /// No response, and a closed connection. A server handles the request first.
+    Cut,
+}
+
+impl AwsResponse {
+    /// Returns a successful response with this body.
+    #[must_use]
+    pub const fn success(body: Value) -> Self {
+        Self::Json { status: 200, body, query_error: None }
+    }
+
+    /// Returns an error of this type.
+    #[must_use]
+    pub fn error(status: u16, kind: &str) -> Self {
+        Self::error_with_message(status, kind, "a message of the test")
+    }
+
+    /// Returns an error of this type, with a message.
+    #[must_use]
+    pub fn error_with_message(status: u16, kind: &str, message: &str) -> Self {
+        Self::Json { status, body: json!({ "__type": kind, "message": message }), query_error: None }
+    }
+
+    /// Returns the error of a service that receives too many requests.
+    #[must_use]
+    pub fn throttled() -> Self {
+        Self::error_with_message(400, "ThrottlingException", "Rate exceeded")
+    }
+
+    async fn into_http(self, version: &str) -> io::Result<Response<Full<Bytes>>> {
+        let mut response = self;
+        while let Self::Late(delay, late) = response {
+            tokio::time::sleep(delay).await;
+            response = *late;
+        }
+        let (status, body, query_error) = match response {
+            Self::Json { status, body, query_error } => (status, body.to_string().into(), query_error),
+            Self::Raw(status, body) => (status, body, None),
+            Self::Hang | Self::Late(..) => std::future::pending().await,
+            Self::Cut => return Err(io::Error::other("cut")),
+        };
+        let mut response = Response::builder()
+            .status(status)
+            .header(CONTENT_TYPE, format!("application/x-amz-json-{version}"))
+            .header("x-amzn-requestid", "00000000-0000-4000-8000-000000000001");
+        if let Some(code) = query_error {
+            response = response.header("x-amzn-query-error", format!("{code};Sender"));
+        }
+        response.body(Full::new(body)).map_err(io::Error::other)
+    }
 }
 
 /// A service on a free port of this machine, until it is dropped.
@@ -44,20 +111,32 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Starts one with these operations.
-    pub(crate) async fn start<F, A>(operations: &'static [Operation], handle: F) -> anyhow::Result<Self>
+    /// Starts a service with these operations.
+    pub(crate) async fn start<F, R>(operations: &'static [Operation], handle: F) -> anyhow::Result<Self>
     where
-        F: Fn(&'static str, Value) -> A + Send + Sync + 'static,
-        A: Future<Output = Answered> + Send + 'static,
+        F: Fn(Call) -> R + Send + Sync + 'static,
+        R: Future<Output = AwsResponse> + Send + 'static,
     {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         Ok(Self { address, server: tokio::spawn(serve(listener, operations, handle)) })
     }
 
-    /// Its URL.
+    /// Returns the URL of the service.
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Returns the environment of a process that uses the service at the URL in `variable`.
+    pub(crate) fn environment(&self, variable: &str) -> Vec<(String, String)> {
+        [
+            (variable, self.endpoint().as_str()),
+            ("AWS_REGION", "eu-central-1"),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
     }
 }
 
@@ -67,36 +146,37 @@ impl Drop for Service {
     }
 }
 
-/// What a service knows, and how many requests have been noted in it.
+/// The state of a service, and the number of requests that it has recorded.
 #[derive(Debug, Default)]
-pub(crate) struct Memory<S> {
+pub(crate) struct Recorder<S> {
     state: Mutex<S>,
-    noted: watch::Sender<usize>,
+    requests: watch::Sender<usize>,
 }
 
-impl<S> Memory<S> {
+impl<S> Recorder<S> {
     pub(crate) fn state(&self) -> MutexGuard<'_, S> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One more request has been noted, whose lock is released by now.
-    pub(crate) fn noted(&self) {
-        self.noted.send_modify(|noted| *noted += 1);
+    /// Records a request in the state and wakes waiting tests.
+    pub(crate) fn record<T>(&self, record: impl FnOnce(&mut S) -> T) -> T {
+        let recorded = record(&mut self.state());
+        self.requests.send_modify(|requests| *requests += 1);
+        recorded
     }
 
-    /// Waits until there are so many.
-    pub(crate) async fn wait_for(&self, many: usize) {
-        let mut noted = self.noted.subscribe();
-        // The sender is in `self`.
-        let _ = noted.wait_for(|noted| *noted >= many).await;
+    /// Waits for this number of requests.
+    pub(crate) async fn wait_for(&self, number: usize) {
+        let mut requests = self.requests.subscribe();
+        requests.wait_for(|requests| *requests >= number).await.expect("the sender lives in `self`");
     }
 }
 
 /// Serves these operations, one call after the other on each connection.
-async fn serve<F, A>(listener: TcpListener, operations: &'static [Operation], handle: F)
+async fn serve<F, R>(listener: TcpListener, operations: &'static [Operation], handle: F)
 where
-    F: Fn(&'static str, Value) -> A + Send + Sync + 'static,
-    A: Future<Output = Answered> + Send + 'static,
+    F: Fn(Call) -> R + Send + Sync + 'static,
+    R: Future<Output = AwsResponse> + Send + 'static,
 {
     let handle = Arc::new(handle);
     // The connections end with the server.
@@ -105,95 +185,55 @@ where
         let _ = stream.set_nodelay(true);
         let handle = Arc::clone(&handle);
         connections.spawn(async move {
-            let service = service_fn(move |request| answer(operations, Arc::clone(&handle), request));
+            let service = service_fn(move |request| respond(operations, Arc::clone(&handle), request));
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn answer<F, A>(operations: &[Operation], handle: Arc<F>, request: Request<Incoming>) -> Answered
+async fn respond<F, R>(
+    operations: &[Operation],
+    handle: Arc<F>,
+    request: Request<Incoming>,
+) -> io::Result<Response<Full<Bytes>>>
 where
-    F: Fn(&'static str, Value) -> A,
-    A: Future<Output = Answered>,
+    F: Fn(Call) -> R,
+    R: Future<Output = AwsResponse>,
 {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    if (&parts.method, parts.uri.path()) != (&Method::POST, "/") {
-        return Ok(refusal(404, "UnknownOperationException", "POST / is all there is"));
-    }
     let target = header(&parts.headers, "x-amz-target");
-    let Some(&(operation, service, version)) = operations.iter().find(|(operation, ..)| *operation == target)
-    else {
-        return Ok(refusal(400, "UnknownOperationException", target));
+    let operation = operations.iter().find(|(operation, ..)| *operation == target);
+    let Some((operation, service, version)) = operation.filter(|_| parts.method == Method::POST) else {
+        return AwsResponse::error_with_message(400, "UnknownOperationException", target)
+            .into_http("1.1")
+            .await;
     };
-    let content_type = format!("application/x-amz-json-{version}");
-    if header(&parts.headers, CONTENT_TYPE.as_str()) != content_type {
-        return Ok(refusal(400, "SerializationException", "not the content type of the protocol"));
-    }
-    if !is_signed(&parts.headers, service) {
-        return Ok(refusal(403, "MissingAuthenticationTokenException", "Missing Authentication Token"));
-    }
-    let Ok(body) = serde_json::from_slice::<Value>(&body) else {
-        return Ok(refusal(400, "SerializationException", "not JSON"));
-    };
-    let caller = header(&parts.headers, "x-amz-user-agent").to_owned();
-    let mut response = CALLER.scope(caller, handle(operation, body)).await?;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_str(&content_type).map_err(io::Error::other)?);
-    Ok(response)
+    let response =
+        if header(&parts.headers, CONTENT_TYPE.as_str()) != format!("application/x-amz-json-{version}") {
+            AwsResponse::error_with_message(400, "SerializationException", "wrong content type")
+        } else if !is_signed(&parts.headers, service) {
+            AwsResponse::error(403, "MissingAuthenticationTokenException")
+        } else if let Ok(body) = serde_json::from_slice(&body) {
+            let user_agent = header(&parts.headers, "x-amz-user-agent").to_owned();
+            handle(Call { operation, body, user_agent }).await
+        } else {
+            AwsResponse::error_with_message(400, "SerializationException", "invalid JSON")
+        };
+    response.into_http(version).await
 }
 
-/// The environment of a process that is to find a service there, `variables` naming where.
-pub(crate) fn environment(endpoint: &str, variables: &[&str]) -> Vec<(String, String)> {
-    let endpoints = variables.iter().map(|name| (*name, endpoint));
-    endpoints
-        .chain([
-            ("AWS_REGION", "eu-central-1"),
-            ("AWS_ACCESS_KEY_ID", "test"),
-            ("AWS_SECRET_ACCESS_KEY", "test"),
-        ])
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
-}
-
-/// The parameter `name`, as the Systems Manager gives it out.
-pub(crate) fn parameter(name: &str, value: &str, version: usize) -> Response<Full<Bytes>> {
-    let body = json!({ "Parameter": {
-        "ARN": format!("arn:aws:ssm:eu-central-1:123456789012:parameter/{name}"),
-        "DataType": "text",
-        "Name": name,
-        "Type": "SecureString",
-        "Value": value,
-        "Version": version,
-    }});
-    response(200, Bytes::from(body.to_string()))
-}
-
-/// The string `name` of a request.
+/// Returns the string `name` of a JSON object.
 pub(crate) fn text(body: &Value, name: &str) -> Option<String> {
     body.get(name).and_then(Value::as_str).map(str::to_owned)
-}
-
-pub(crate) fn refusal(status: u16, kind: &str, message: &str) -> Response<Full<Bytes>> {
-    response(status, Bytes::from(json!({ "__type": kind, "message": message }).to_string()))
-}
-
-pub(crate) fn response(status: u16, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1"));
-    headers.insert("x-amzn-requestid", HeaderValue::from_static("00000000-0000-4000-8000-000000000001"));
-    response
 }
 
 fn header<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// Whether there is a signature, of the fourth version and made for `service`.
+/// Returns true if the headers have a signature of version 4 for `service`.
 fn is_signed(headers: &HeaderMap, service: &str) -> bool {
     let authorization = header(headers, AUTHORIZATION.as_str());
     authorization.starts_with("AWS4-HMAC-SHA256 ")

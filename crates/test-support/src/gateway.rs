@@ -1,11 +1,11 @@
-//! Requests in the payloads that AWS's gateways invoke a function with.
+//! Requests in the payloads with which AWS's gateways invoke a function.
 //!
-//! The fixtures have the members that AWS documents for each
+//! The fixtures have the members that AWS documents for each gateway
 //! ([function URLs](https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html),
 //! [HTTP APIs](https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html),
 //! [REST APIs](https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html),
 //! [load balancers](https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html));
-//! method, headers and body are put in.
+//! [`Gateway::payload`] sets method, headers and body.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use crate::Answer;
+use crate::HttpResponse;
 use crate::signed::RawRequest;
 
 /// One of AWS's gateways.
@@ -28,12 +28,12 @@ pub enum Gateway {
     RestApi,
     /// An Application Load Balancer.
     LoadBalancer,
-    /// An Application Load Balancer whose target group has multi-value headers switched on.
+    /// An Application Load Balancer whose target group has multi-value headers enabled.
     LoadBalancerMultiValue,
 }
 
 impl Gateway {
-    /// All of them.
+    /// All gateways.
     pub const ALL: [Self; 5] =
         [Self::FunctionUrl, Self::HttpApi, Self::RestApi, Self::LoadBalancer, Self::LoadBalancerMultiValue];
 
@@ -47,10 +47,10 @@ impl Gateway {
         }
     }
 
-    /// The payload of an invocation with this request. A body that is not UTF-8 is always base64.
+    /// Returns the payload of an invocation with this request. A body that is not UTF-8 is always base64.
     ///
     /// # Errors
-    /// When the fixture is not what it should be.
+    /// If the fixture lacks a member.
     pub fn payload(self, request: &RawRequest, base64: bool) -> anyhow::Result<Value> {
         let mut payload: Value = serde_json::from_str(self.fixture())?;
         let mut all: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -58,13 +58,13 @@ impl Gateway {
             all.entry(name).or_default().push(String::from_utf8_lossy(value).into_owned());
         }
         if let Some(path) = request.path {
-            // The stage of an HTTP API is part of its path.
-            let (name, before) = match self {
+            // The path of an HTTP API begins with its stage.
+            let (name, stage) = match self {
                 Self::FunctionUrl => ("/rawPath", ""),
                 Self::HttpApi => ("/rawPath", "/prod"),
                 Self::RestApi | Self::LoadBalancer | Self::LoadBalancerMultiValue => ("/path", ""),
             };
-            *member(&mut payload, name)? = json!(format!("{before}{path}"));
+            *member(&mut payload, name)? = json!(format!("{stage}{path}"));
         }
         match self {
             Self::FunctionUrl | Self::HttpApi => {
@@ -100,39 +100,43 @@ impl Gateway {
         Ok(payload)
     }
 
-    /// What the gateway makes of the function's response.
+    /// Returns the HTTP response that the gateway makes of the function's response.
     ///
     /// # Errors
-    /// When the gateway would not accept the response.
-    pub fn answer(self, response: &Value) -> anyhow::Result<Answer> {
-        let status = response["statusCode"].as_u64().context("no status code")?;
-        ensure!(response["isBase64Encoded"] == json!(false), "no body of ours is binary");
+    /// If the gateway would not accept the response.
+    pub fn http_response(self, response: &Value) -> anyhow::Result<HttpResponse> {
+        let status = response["statusCode"].as_u64().context("the status code is missing")?;
+        ensure!(response["isBase64Encoded"] == json!(false), "the body is binary");
         let all = match self {
             Self::LoadBalancerMultiValue => &response["multiValueHeaders"],
             _ => &response["headers"],
         };
         if matches!(self, Self::LoadBalancer | Self::LoadBalancerMultiValue) {
-            let description = response["statusDescription"].as_str().context("no status description")?;
+            let description =
+                response["statusDescription"].as_str().context("the status description is missing")?;
             ensure!(description.starts_with(&status.to_string()), "{description} for {status}");
         }
-        let headers = all.as_object().context("no headers")?.iter().map(|(name, value)| {
-            let value = value.as_str().or_else(|| value.get(0)?.as_str()).context("no header value")?;
+        let headers = all.as_object().context("the headers are missing")?.iter().map(|(name, value)| {
+            let value =
+                value.as_str().or_else(|| value.get(0)?.as_str()).context("a header value is missing")?;
             Ok((name.to_lowercase(), value.to_owned()))
         });
-        Ok(Answer {
+        Ok(HttpResponse {
             status: status.try_into()?,
             headers: headers.collect::<anyhow::Result<_>>()?,
-            body: response["body"].as_str().context("no body")?.to_owned(),
+            body: response["body"].as_str().context("the body is missing")?.to_owned(),
         })
     }
 }
 
 fn member<'v>(payload: &'v mut Value, pointer: &str) -> anyhow::Result<&'v mut Value> {
-    payload.pointer_mut(pointer).with_context(|| format!("the fixture has no {pointer}"))
+    payload.pointer_mut(pointer).with_context(|| format!("the fixture lacks {pointer}"))
 }
 
 fn insert(payload: &mut Value, pointer: &str, name: &str, value: Value) -> anyhow::Result<()> {
     let members = member(payload, pointer)?.as_object_mut();
-    members.with_context(|| format!("{pointer} of the fixture is no object"))?.insert(name.to_owned(), value);
+    members
+        .with_context(|| format!("{pointer} of the fixture is not an object"))?
+        .insert(name.to_owned(), value);
     Ok(())
 }

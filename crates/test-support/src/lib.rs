@@ -1,17 +1,17 @@
-//! What the tests and the benchmarks of the functions stand on. The functions are black boxes to both:
-//! real processes, spoken to over real sockets.
+//! Support for the tests and benchmarks of the functions. They treat a function as a black box: a real process,
+//! connected over real sockets.
 //!
-//! | module | what it is for |
+//! | module | purpose |
 //! | --- | --- |
-//! | [`runtime_api`] | a small Lambda Runtime API, which hands invocations to a function |
+//! | [`runtime_api`] | a small Lambda Runtime API, which passes invocations to a function |
 //! | [`gateway`] | requests in the payloads of a function URL, an HTTP API, a REST API and a load balancer |
 //! | [`process`] | a function as a process, with its output |
 //! | [`http_client`] | requests over plain HTTP |
 //! | [`signed`] | signed events |
 //! | [`aws_server`] | queues, buses, tables and state machines of Amazon |
-//! | [`queue_server`] | Amazon SQS |
+//! | [`queue_server`] | Amazon SQS, with a failure for each queue |
 //! | [`secrets_server`] | Secrets Manager, and parameters of the Systems Manager with their versions |
-//! | [`translate_server`] | Amazon Translate, and parameters of the Systems Manager |
+//! | [`translate_server`] | Amazon Translate |
 
 mod aws_json;
 pub mod aws_server;
@@ -24,19 +24,21 @@ pub mod secrets_server;
 pub mod signed;
 pub mod translate_server;
 
-/// What was answered, by whichever way it came.
+pub use aws_json::AwsResponse;
+
+/// A response of a function, over HTTP or through a gateway.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct HttpResponse {
     /// The status.
     pub status: u16,
-    /// The headers, names in lower case.
+    /// The headers, with names in lower case.
     pub headers: std::collections::HashMap<String, String>,
     /// The body.
     pub body: String,
 }
 
-impl Answer {
-    /// The body as JSON; null where it is none.
+impl HttpResponse {
+    /// Returns the body as JSON; null if it is not JSON.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_default()

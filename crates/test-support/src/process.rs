@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// How long anything that a test waits for may take: far longer than it does.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The timeout of every wait in a test, far longer than any wait takes.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A running process. It is killed when this is dropped.
+/// A running process. A drop kills it.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -30,11 +30,11 @@ struct Lines {
 }
 
 impl Process {
-    /// Starts `program` with this environment and no other. Unless that says otherwise, it does not ask the metadata
-    /// service of the virtual machine that the tests may run on.
+    /// Starts `program` with only this environment. By default the process does not ask the metadata service of the
+    /// virtual machine on which the tests may run.
     ///
     /// # Errors
-    /// When it does not start.
+    /// If the process does not start.
     pub fn start<N: AsRef<str>, V: AsRef<str>>(
         program: &Path,
         environment: impl IntoIterator<Item = (N, V)>,
@@ -52,36 +52,36 @@ impl Process {
         }
         let mut child = command.spawn().with_context(|| format!("{} does not start", program.display()))?;
         let lines = Arc::new(Lines::default());
-        let out = child.stdout.take().context("no standard output")?;
-        let err = child.stderr.take().context("no standard error")?;
+        let out = child.stdout.take().context("standard output is missing")?;
+        let err = child.stderr.take().context("standard error is missing")?;
         let readers = vec![read(out, Arc::clone(&lines)), read(err, Arc::clone(&lines))];
         Ok(Self { child, lines, readers })
     }
 
-    /// Its process id, while it runs.
+    /// Returns the process id, while the process runs.
     #[must_use]
     pub fn id(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// All lines that it wrote so far.
+    /// Returns all lines of the output so far.
     #[must_use]
     pub fn output(&self) -> Vec<String> {
         self.lines.all.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits for a line that `wanted` gives something for, from the first line on.
+    /// Waits for a line for which `find` returns a value, from the first line on, and returns that value.
     ///
     /// # Errors
-    /// When none comes.
-    pub async fn wait_for_line<T>(&self, mut wanted: impl FnMut(&str) -> Option<T>) -> anyhow::Result<T> {
+    /// If no such line arrives.
+    pub async fn wait_for_line<T>(&self, mut find: impl FnMut(&str) -> Option<T>) -> anyhow::Result<T> {
         let mut count = self.lines.count.subscribe();
         let mut seen = 0;
-        let found = timeout(PATIENCE, async {
+        let found = timeout(TIMEOUT, async {
             loop {
                 let lines = self.output();
                 for line in lines.iter().skip(seen) {
-                    if let Some(found) = wanted(line) {
+                    if let Some(found) = find(line) {
                         return Some(found);
                     }
                 }
@@ -91,28 +91,28 @@ impl Process {
         });
         match found.await {
             Ok(Some(found)) => Ok(found),
-            _ => bail!("the line did not come; these did:\n{}", self.output().join("\n")),
+            _ => bail!("the line did not arrive; the output is:\n{}", self.output().join("\n")),
         }
     }
 
-    /// Asks it to end, as platforms do.
+    /// Sends SIGTERM, as platforms do.
     ///
     /// # Errors
-    /// When it has ended already.
+    /// If the process has already ended.
     pub async fn terminate(&self) -> anyhow::Result<()> {
-        let id = self.id().context("it has ended already")?;
-        // The shell's own `kill`: the program of that name is not on every machine.
+        let id = self.id().context("the process has already ended")?;
+        // The built-in `kill` of the shell, because some machines lack the program.
         let sent = Command::new("sh").args(["-c", &format!("kill -TERM {id}")]).status().await?;
         if sent.success() { Ok(()) } else { bail!("SIGTERM was not sent") }
     }
 
-    /// Waits until it has ended and all its output is there.
+    /// Waits until the process has ended and all its output is read.
     ///
     /// # Errors
-    /// When it does not end.
+    /// If the process does not end.
     pub async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
-        let Ok(status) = timeout(PATIENCE, self.child.wait()).await else {
-            bail!("it does not end; its output:\n{}", self.output().join("\n"));
+        let Ok(status) = timeout(TIMEOUT, self.child.wait()).await else {
+            bail!("the process does not end; its output is:\n{}", self.output().join("\n"));
         };
         for reader in self.readers.drain(..) {
             reader.await?;

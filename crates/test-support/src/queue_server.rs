@@ -1,117 +1,109 @@
-//! A small Amazon SQS: takes messages over real HTTP and hands them out as Lambda does, as
-//! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html> and
-//! <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html> say.
+//! A small Amazon SQS. It receives messages over real HTTP, as
+//! <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html> describes. [`record`]
+//! makes the events of <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>.
 
 use std::collections::HashMap;
-use std::future::pending;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::aws_json::{self, Answered, Memory, Operation, Service, refusal, response, text};
+use crate::AwsResponse;
+use crate::aws_json::{Call, Operation, Recorder, Service, text};
 
-const SEND: &str = "AmazonSQS.SendMessage";
-const OPERATIONS: &[Operation] = &[(SEND, "sqs", "1.0")];
+const OPERATIONS: &[Operation] = &[("AmazonSQS.SendMessage", "sqs", "1.0")];
 
 /// A service on a free port of this machine, until it is dropped.
 #[derive(Debug)]
 pub struct QueueServer {
     service: Service,
-    shared: Arc<Shared>,
+    recorder: Arc<Recorder<State>>,
 }
-
-type Shared = Memory<State>;
 
 #[derive(Debug, Default)]
 struct State {
     sent: HashMap<String, Vec<Value>>,
-    faults: HashMap<String, Fault>,
+    failures: HashMap<String, AwsResponse>,
     user_agents: Vec<String>,
 }
 
-/// What a queue does instead of taking a message.
-#[derive(Clone, Debug)]
-pub enum Fault {
-    /// An error of this status and type.
-    Refused(u16, &'static str),
-    /// No answer, but an open connection.
-    Hangs,
-}
-
 impl QueueServer {
-    /// Starts it.
+    /// Starts the service.
     ///
     /// # Errors
-    /// When no port can be listened to.
+    /// If no port is free.
     pub async fn start() -> anyhow::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let handling = Arc::clone(&shared);
-        let handle = move |_, body| handle(Arc::clone(&handling), body);
-        Ok(Self { service: Service::start(OPERATIONS, handle).await?, shared })
+        let recorder = Arc::new(Recorder::<State>::default());
+        let handler = Arc::clone(&recorder);
+        let handle = move |call| std::future::ready(handler.record(|state| state.send(call)));
+        Ok(Self { service: Service::start(OPERATIONS, handle).await?, recorder })
     }
 
-    /// The environment of a process that is to find it.
+    /// Returns the environment of a process that uses the service.
     #[must_use]
     pub fn environment(&self) -> Vec<(String, String)> {
-        aws_json::environment(&self.service.endpoint(), &["AWS_ENDPOINT_URL_SQS"])
+        self.service.environment("AWS_ENDPOINT_URL_SQS")
     }
 
-    /// The URL of a queue. Every queue is there.
+    /// Returns the URL of a queue. Every queue exists.
     #[must_use]
     pub fn url(&self, queue: &str) -> String {
         format!("{}/123456789012/{queue}", self.service.endpoint())
     }
 
-    /// From now on, a queue does this.
-    pub fn fail(&self, queue: &str, fault: Fault) {
-        self.shared.state().faults.insert(queue.to_owned(), fault);
+    /// Makes a queue respond like this, and store no message.
+    pub fn fail(&self, queue: &str, response: AwsResponse) {
+        self.recorder.state().failures.insert(queue.to_owned(), response);
     }
 
-    /// From now on, a queue does what queues do.
-    pub fn mend(&self, queue: &str) {
-        self.shared.state().faults.remove(queue);
+    /// Makes a queue store messages again.
+    pub fn recover(&self, queue: &str) {
+        self.recorder.state().failures.remove(queue);
     }
 
-    /// The requests by which messages were sent to a queue, in order.
+    /// Returns the requests with messages to a queue, in order.
     #[must_use]
     pub fn sent(&self, queue: &str) -> Vec<Value> {
-        self.shared.state().sent.get(queue).cloned().unwrap_or_default()
+        self.recorder.state().sent.get(queue).cloned().unwrap_or_default()
     }
 
-    /// Who has called, by the user agent of each call.
+    /// Returns the user agent of each call.
     #[must_use]
     pub fn user_agents(&self) -> Vec<String> {
-        self.shared.state().user_agents.clone()
+        self.recorder.state().user_agents.clone()
     }
 
-    /// The bodies of these messages.
+    /// Returns the bodies of the messages to a queue, in order.
     #[must_use]
     pub fn bodies(&self, queue: &str) -> Vec<String> {
         self.sent(queue).iter().filter_map(|message| text(message, "MessageBody")).collect()
     }
 }
 
-async fn handle(shared: Arc<Shared>, body: Value) -> Answered {
-    shared.state().user_agents.push(aws_json::user_agent());
-    let url = text(&body, "QueueUrl").unwrap_or_default();
-    let queue = url.rsplit('/').next().unwrap_or_default().to_owned();
-    let fault = shared.state().faults.get(&queue).cloned();
-    match fault {
-        Some(Fault::Hangs) => pending().await,
-        Some(Fault::Refused(status, kind)) => return Ok(refusal(status, kind, "as the test says")),
-        None => {}
+impl State {
+    fn send(&mut self, call: Call) -> AwsResponse {
+        self.user_agents.push(call.user_agent);
+        let url = text(&call.body, "QueueUrl").unwrap_or_default();
+        let queue = url.rsplit('/').next().unwrap_or_default().to_owned();
+        if let Some(failure) = self.failures.get(&queue) {
+            return failure.clone();
+        }
+        if text(&call.body, "MessageBody").is_none_or(|body| body.is_empty()) {
+            return AwsResponse::error(400, "com.amazonaws.sqs#MissingParameter");
+        }
+        self.sent.entry(queue).or_default().push(call.body);
+        accepted()
     }
-    if text(&body, "MessageBody").is_none_or(|body| body.is_empty()) {
-        return Ok(refusal(400, "com.amazonaws.sqs#MissingParameter", "MessageBody"));
-    }
-    shared.state().sent.entry(queue).or_default().push(body);
-    let answer =
-        json!({ "MessageId": "00000000-0000-4000-8000-000000000002", "MD5OfMessageBody": "unchecked" });
-    Ok(response(200, Bytes::from(answer.to_string())))
 }
 
-/// A message of a queue, as Lambda hands it to a function.
+/// Returns the response to an accepted message. The SDK does not compare the digest with the body.
+pub(crate) fn accepted() -> AwsResponse {
+    AwsResponse::success(json!({
+        "MessageId": "00000000-0000-4000-8000-000000000002",
+        "MD5OfMessageBody": "5d41402abc4b2a76b9719d911017c592",
+    }))
+}
+
+/// Returns a message of a queue as Lambda passes it to a function.
 #[must_use]
 pub fn record(queue: &str, id: &str, body: &str) -> Value {
     json!({

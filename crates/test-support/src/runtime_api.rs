@@ -1,5 +1,5 @@
-//! A small Lambda Runtime API: hands invocations to a function and takes its answers, as
-//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html> says.
+//! A small Lambda Runtime API: passes invocations to a function and receives its responses. It implements
+//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -29,12 +29,12 @@ pub struct RuntimeApi {
     server: JoinHandle<()>,
 }
 
-/// What became of an invocation.
+/// The result of an invocation.
 #[derive(Clone, Debug)]
 pub enum Invoked {
-    /// The function answered.
+    /// The function returned a response.
     Response(Bytes),
-    /// The function reported an error: a gateway makes a 502 of it.
+    /// The function reported an error. A gateway responds with 502.
     Error(Bytes),
 }
 
@@ -58,15 +58,15 @@ struct Invocation {
     id: String,
     payload: Bytes,
     deadline_ms: u64,
-    handed_out: oneshot::Sender<Instant>,
+    delivered: oneshot::Sender<Instant>,
     done: oneshot::Sender<(Invoked, Instant)>,
 }
 
 impl RuntimeApi {
-    /// Starts it.
+    /// Starts the Runtime API.
     ///
     /// # Errors
-    /// When no port can be listened to.
+    /// If no port is free.
     pub async fn start() -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
@@ -75,7 +75,7 @@ impl RuntimeApi {
         Ok(Self { address, shared, server })
     }
 
-    /// The environment of a function that this is the Runtime API of.
+    /// Returns the environment of a function that uses this Runtime API.
     #[must_use]
     pub fn environment(&self) -> Vec<(String, String)> {
         [
@@ -90,49 +90,47 @@ impl RuntimeApi {
         .into()
     }
 
-    /// From now on, invocations are part of the trace that this header names.
+    /// Sets the trace header of the invocations from now on.
     pub fn trace(&self, header: &str) {
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.trace = Some(header.to_owned());
     }
 
-    /// Waits until the function asks for `many` invocations at once.
-    pub async fn wait_for_pollers(&self, many: usize) {
+    /// Waits until the function polls for `number` invocations at the same time.
+    pub async fn wait_for_pollers(&self, number: usize) {
         let mut polling = self.shared.polling.subscribe();
-        // The sender is in `self`.
-        let _ = polling.wait_for(|count| *count >= many).await;
+        polling.wait_for(|count| *count >= number).await.expect("the sender lives in `self`");
     }
 
-    /// Invokes the function, which has `timeout` to answer.
+    /// Invokes the function with this timeout.
     ///
     /// # Errors
-    /// When the function goes away before it answers.
+    /// If the function ends before it responds.
     pub async fn invoke(&self, payload: Bytes, timeout: Duration) -> anyhow::Result<Invoked> {
         Ok(self.invoke_timed(payload, timeout).await?.0)
     }
 
-    /// Invokes the function; gives the time between the moment that the invocation was handed out and
-    /// the moment that the answer was there.
+    /// Invokes the function. Returns also the time from the delivery of the invocation to the response.
     ///
     /// # Errors
-    /// When the function goes away before it answers.
+    /// If the function ends before it responds.
     pub async fn invoke_timed(
         &self,
         payload: Bytes,
         timeout: Duration,
     ) -> anyhow::Result<(Invoked, Duration)> {
-        let (done, answered) = oneshot::channel();
-        let (handed_out, started) = oneshot::channel();
+        let (done, result) = oneshot::channel();
+        let (delivered, started) = oneshot::channel();
         let deadline_ms = now() + u64::try_from(timeout.as_millis())?;
         {
             let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
             state.next_id += 1;
             let id = format!("00000000-0000-4000-8000-{:012}", state.next_id);
-            state.queue.push_back(Invocation { id, payload, deadline_ms, handed_out, done });
+            state.queue.push_back(Invocation { id, payload, deadline_ms, delivered, done });
         }
         self.shared.queued.notify_one();
-        let Ok((invoked, ended)) = answered.await else { bail!("the invocation was never answered") };
-        let started = started.await.context("the invocation was never handed out")?;
+        let Ok((invoked, ended)) = result.await else { bail!("the function did not respond") };
+        let started = started.await.context("the invocation was not delivered")?;
         Ok((invoked, ended.saturating_duration_since(started)))
     }
 }
@@ -148,14 +146,14 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         let _ = stream.set_nodelay(true);
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            let service = service_fn(move |request| answer(Arc::clone(&shared), request));
+            let service = service_fn(move |request| respond(Arc::clone(&shared), request));
             let server = auto::Builder::new(TokioExecutor::new());
             let _ = server.serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
 
-async fn answer(
+async fn respond(
     shared: Arc<Shared>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -188,7 +186,7 @@ async fn next(shared: &Shared) -> Response<Full<Bytes>> {
         }
         queued.await;
     };
-    // Several may wait, and one notification wakes one of them.
+    // Several polls may wait, and one notification wakes only one of them.
     shared.queued.notify_one();
     let trace = shared.state.lock().unwrap_or_else(PoisonError::into_inner).trace.clone();
     let trace = trace.unwrap_or_else(|| "Root=1-65957ef6-0123456789abcdef01234567;Sampled=0".to_owned());
@@ -204,7 +202,7 @@ async fn next(shared: &Shared) -> Response<Full<Bytes>> {
         .body(Full::new(invocation.payload));
     let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
     state.running.insert(invocation.id, invocation.done);
-    let _ = invocation.handed_out.send(Instant::now());
+    let _ = invocation.delivered.send(Instant::now());
     response.unwrap_or_else(|_| status(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
@@ -218,7 +216,7 @@ fn status(status: StatusCode) -> Response<Full<Bytes>> {
     response
 }
 
-/// One request for the next invocation, counted while it waits.
+/// A request for the next invocation. It counts while it waits.
 struct Polling<'c>(&'c watch::Sender<usize>);
 
 impl<'c> Polling<'c> {

@@ -1,21 +1,20 @@
-//! A small Secrets Manager: gives out secrets by their stages, over real HTTP. It gives out parameters of the
-//! Systems Manager as well, with their versions, for secrets may be kept there.
+//! A small Secrets Manager, over real HTTP: secrets by their stages. It serves parameters of the Systems Manager as
+//! well, with their versions, because they can hold secrets and routes.
 //!
-//! As <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html> and
-//! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html> say.
+//! It implements
+//! <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html> and
+//! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html>.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::aws_json::{self, Answered, Memory, Operation, Service, refusal, response, text};
+use crate::AwsResponse;
+use crate::aws_json::{Call, Operation, Recorder, Service, text};
 
 const GET_SECRET: &str = "secretsmanager.GetSecretValue";
 const GET_PARAMETER: &str = "AmazonSSM.GetParameter";
@@ -28,220 +27,192 @@ const PREVIOUS: &str = "AWSPREVIOUS";
 #[derive(Debug)]
 pub struct SecretsServer {
     service: Service,
-    shared: Arc<Shared>,
+    recorder: Arc<Recorder<State>>,
 }
 
-/// What was asked for.
+/// A recorded request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretRequest {
-    /// A secret.
+    /// A request for a secret.
     Secret {
         /// Its name or its ARN.
         id: String,
         /// The stage of the version.
         stage: String,
     },
-    /// A parameter.
+    /// A request for a parameter.
     Parameter {
-        /// Its name, with the number of a version where one was asked for.
+        /// Its name, with the number of a version if the request has one.
         name: String,
-        /// Whether it was to be decrypted.
+        /// Whether the request asks for decryption.
         with_decryption: bool,
     },
 }
 
-/// What there is under a name.
-#[derive(Clone)]
-enum Kept {
+/// What the server has under a name.
+#[derive(Clone, Debug)]
+enum Stored {
     /// Texts, the oldest first.
     Versions(Vec<String>),
     Bytes(Vec<u8>),
-    /// An error of this status and type.
-    Refused(u16, String),
-    /// No answer, but an open connection.
-    Hangs,
+    Failure(AwsResponse),
 }
 
-type Shared = Memory<State>;
-
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
-    kept: HashMap<String, Kept>,
-    /// What the version before is, where it is not what `kept` says.
-    before: HashMap<String, Kept>,
+    stored: HashMap<String, Stored>,
+    /// The responses to requests for a previous version, where a test sets them.
+    previous_failures: HashMap<String, AwsResponse>,
     requests: Vec<SecretRequest>,
-    late: Duration,
-}
-
-impl fmt::Debug for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").field("requests", &self.requests).finish_non_exhaustive()
-    }
+    delay: Duration,
 }
 
 impl SecretsServer {
-    /// Starts it.
+    /// Starts the service.
     ///
     /// # Errors
-    /// When no port can be listened to.
+    /// If no port is free.
     pub async fn start() -> anyhow::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let handler = Arc::clone(&shared);
-        let service = Service::start(OPERATIONS, move |operation, body| {
-            let shared = Arc::clone(&handler);
-            async move { shared.answer(operation, &body).await }
-        });
-        Ok(Self { service: service.await?, shared })
+        let recorder = Arc::new(Recorder::<State>::default());
+        let handler = Arc::clone(&recorder);
+        let handle = move |call| {
+            let handler = Arc::clone(&handler);
+            async move {
+                let delay = handler.state().delay;
+                tokio::time::sleep(delay).await;
+                handler.record(|state| state.respond(&call))
+            }
+        };
+        Ok(Self { service: Service::start(OPERATIONS, handle).await?, recorder })
     }
 
-    /// Its URL, for the SDK.
+    /// Returns the URL of the service.
     #[must_use]
     pub fn endpoint(&self) -> String {
         self.service.endpoint()
     }
 
-    /// The environment of a process that is to use it.
+    /// Returns the environment of a process that uses the service.
     #[must_use]
     pub fn environment(&self) -> Vec<(String, String)> {
-        aws_json::environment(&self.endpoint(), &["AWS_ENDPOINT_URL"])
+        self.service.environment("AWS_ENDPOINT_URL")
     }
 
-    /// The secret, or the parameter, `name` has this value from now on; what it had is the version before.
+    /// Adds a version of the secret or parameter `name`. The current one becomes the previous one.
     pub fn put(&self, name: &str, value: &str) {
-        let mut state = self.shared.state();
-        match state.kept.get_mut(name) {
-            Some(Kept::Versions(versions)) => versions.push(value.to_owned()),
+        let mut state = self.recorder.state();
+        match state.stored.get_mut(name) {
+            Some(Stored::Versions(versions)) => versions.push(value.to_owned()),
             _ => {
-                state.kept.insert(name.to_owned(), Kept::Versions(vec![value.to_owned()]));
+                state.stored.insert(name.to_owned(), Stored::Versions(vec![value.to_owned()]));
             }
         }
     }
 
-    /// The secret `name` has no text, but these bytes.
+    /// Stores a binary secret.
     pub fn put_bytes(&self, name: &str, value: &[u8]) {
-        self.shared.state().kept.insert(name.to_owned(), Kept::Bytes(value.to_owned()));
+        self.store(name, Stored::Bytes(value.to_owned()));
     }
 
-    /// Who asks for `name` gets this error from now on.
-    pub fn refuse(&self, name: &str, status: u16, kind: &str) {
-        self.shared.state().kept.insert(name.to_owned(), Kept::Refused(status, kind.to_owned()));
+    /// Responds like this to requests for `name` from now on.
+    pub fn fail(&self, name: &str, response: AwsResponse) {
+        self.store(name, Stored::Failure(response));
     }
 
-    /// Who asks for `name` gets no answer from now on.
-    pub fn hang(&self, name: &str) {
-        self.shared.state().kept.insert(name.to_owned(), Kept::Hangs);
+    /// Responds like this to requests for the previous version of `name` from now on.
+    pub fn fail_previous(&self, name: &str, response: AwsResponse) {
+        self.recorder.state().previous_failures.insert(name.to_owned(), response);
     }
 
-    /// Who asks for the version of `name` before the current one gets this error from now on.
-    pub fn refuse_previous(&self, name: &str, status: u16, kind: &str) {
-        self.shared.state().before.insert(name.to_owned(), Kept::Refused(status, kind.to_owned()));
+    /// Returns the previous version of `name` again.
+    pub fn recover_previous(&self, name: &str) {
+        self.recorder.state().previous_failures.remove(name);
     }
 
-    /// Who asks for the version of `name` before the current one gets no answer from now on.
-    pub fn hang_previous(&self, name: &str) {
-        self.shared.state().before.insert(name.to_owned(), Kept::Hangs);
+    /// Delays every response from now on.
+    pub fn delay(&self, delay: Duration) {
+        self.recorder.state().delay = delay;
     }
 
-    /// Who asks for the version of `name` before the current one gets it again.
-    pub fn answer_previous(&self, name: &str) {
-        self.shared.state().before.remove(name);
-    }
-
-    /// Every answer takes that long from now on.
-    pub fn answer_late(&self, by: Duration) {
-        self.shared.state().late = by;
-    }
-
-    /// What was asked for, in its order, tries again included.
+    /// Returns the recorded requests, in order, retries included.
     #[must_use]
     pub fn requests(&self) -> Vec<SecretRequest> {
-        self.shared.state().requests.clone()
+        self.recorder.state().requests.clone()
     }
 
-    /// Waits until it was asked `many` times, tries again counted.
-    pub async fn wait_for_requests(&self, many: usize) {
-        self.shared.wait_for(many).await;
+    /// Waits for `number` requests, retries included.
+    pub async fn wait_for_requests(&self, number: usize) {
+        self.recorder.wait_for(number).await;
+    }
+
+    fn store(&self, name: &str, stored: Stored) {
+        self.recorder.state().stored.insert(name.to_owned(), stored);
     }
 }
 
-impl Shared {
-    /// Notes what is asked for, and says what there is under `name`.
-    fn look_up(&self, name: &str, request: SecretRequest, is_before: bool) -> Option<Kept> {
-        let kept = {
-            let mut state = self.state();
-            state.requests.push(request);
-            let before = state.before.get(name).filter(|_| is_before);
-            before.or_else(|| state.kept.get(name)).cloned()
-        };
-        self.noted();
-        kept
+impl State {
+    fn respond(&mut self, call: &Call) -> AwsResponse {
+        if call.operation == GET_PARAMETER { self.parameter(&call.body) } else { self.secret(&call.body) }
     }
 
-    async fn answer(&self, operation: &str, body: &Value) -> Answered {
-        let late = self.state().late;
-        tokio::time::sleep(late).await;
-        if operation == GET_PARAMETER { self.parameter(body).await } else { self.secret(body).await }
+    /// Returns what is stored under `name`, or the failure of its previous version.
+    fn look_up(&self, name: &str, is_previous: bool) -> Option<Stored> {
+        let failure = self.previous_failures.get(name).filter(|_| is_previous).cloned();
+        failure.map(Stored::Failure).or_else(|| self.stored.get(name).cloned())
     }
 
-    async fn secret(&self, body: &Value) -> Answered {
-        let Some(id) = text(body, "SecretId") else {
-            return Ok(refusal(400, "InvalidParameterException", "SecretId is needed"));
-        };
+    fn secret(&mut self, body: &Value) -> AwsResponse {
+        let id = text(body, "SecretId").unwrap_or_default();
         let stage = text(body, "VersionStage").unwrap_or_else(|| CURRENT.to_owned());
-        let request = SecretRequest::Secret { id: id.clone(), stage: stage.clone() };
-        let missing =
-            refusal(400, "ResourceNotFoundException", "Secrets Manager can't find the specified secret.");
-        let kept = self.look_up(&id, request, stage == PREVIOUS);
-        let Some(member) = (match kept {
-            None => None,
-            Some(Kept::Versions(versions)) => {
-                let back = match &*stage {
-                    CURRENT => 0,
-                    PREVIOUS => 1,
-                    _ => usize::MAX,
-                };
-                versions.into_iter().rev().nth(back).map(|text| ("SecretString", text))
-            }
-            Some(Kept::Bytes(bytes)) => (stage == CURRENT).then(|| ("SecretBinary", BASE64.encode(bytes))),
-            Some(Kept::Refused(status, kind)) => return Ok(refusal(status, &kind, "")),
-            Some(Kept::Hangs) => return hang().await,
-        }) else {
-            return Ok(missing);
+        self.requests.push(SecretRequest::Secret { id: id.clone(), stage: stage.clone() });
+        let versions_back = match &*stage {
+            CURRENT => 0,
+            PREVIOUS => 1,
+            _ => usize::MAX,
         };
-        let mut body = json!({
+        let (member, value) = match self.look_up(&id, stage == PREVIOUS) {
+            Some(Stored::Failure(failure)) => return failure,
+            Some(Stored::Versions(versions)) => {
+                ("SecretString", versions.into_iter().rev().nth(versions_back))
+            }
+            Some(Stored::Bytes(bytes)) => ("SecretBinary", (stage == CURRENT).then(|| BASE64.encode(bytes))),
+            None => ("SecretString", None),
+        };
+        let Some(value) = value else {
+            return AwsResponse::error(400, "ResourceNotFoundException");
+        };
+        AwsResponse::success(json!({
             "ARN": format!("arn:aws:secretsmanager:eu-central-1:123456789012:secret:{id}-AbCdEf"),
             "Name": id,
             "VersionStages": [stage],
-        });
-        if let Some(body) = body.as_object_mut() {
-            body.insert(member.0.to_owned(), Value::String(member.1));
-        }
-        Ok(response(200, Bytes::from(body.to_string())))
+            member: value,
+        }))
     }
 
-    async fn parameter(&self, body: &Value) -> Answered {
-        let asked = text(body, "Name").unwrap_or_default();
+    fn parameter(&mut self, body: &Value) -> AwsResponse {
+        let requested = text(body, "Name").unwrap_or_default();
         let with_decryption = body.get("WithDecryption").and_then(Value::as_bool).unwrap_or_default();
-        let (name, number) = match asked.split_once(':') {
-            Some((name, number)) => (name.to_owned(), number.parse::<usize>().ok()),
-            None => (asked.clone(), None),
+        self.requests.push(SecretRequest::Parameter { name: requested.clone(), with_decryption });
+        let (name, version) = match requested.split_once(':') {
+            Some((name, version)) => (name, version.parse::<usize>().ok()),
+            None => (&*requested, None),
         };
-        let request = SecretRequest::Parameter { name: asked, with_decryption };
-        match self.look_up(&name, request, number.is_some()) {
-            Some(Kept::Versions(versions)) => {
-                let number = number.unwrap_or(versions.len());
-                match number.checked_sub(1).and_then(|place| versions.get(place)) {
-                    Some(value) => Ok(aws_json::parameter(&name, value, number)),
-                    None => Ok(refusal(400, "ParameterVersionNotFound", "")),
-                }
-            }
-            Some(Kept::Refused(status, kind)) => Ok(refusal(status, &kind, "")),
-            Some(Kept::Hangs) => hang().await,
-            Some(Kept::Bytes(_)) | None => Ok(refusal(400, "ParameterNotFound", "")),
-        }
+        let versions = match self.look_up(name, version.is_some()) {
+            Some(Stored::Failure(failure)) => return failure,
+            Some(Stored::Versions(versions)) => versions,
+            Some(Stored::Bytes(_)) | None => return AwsResponse::error(400, "ParameterNotFound"),
+        };
+        let version = version.unwrap_or(versions.len());
+        let Some(value) = version.checked_sub(1).and_then(|index| versions.get(index)) else {
+            return AwsResponse::error(400, "ParameterVersionNotFound");
+        };
+        AwsResponse::success(json!({ "Parameter": {
+            "ARN": format!("arn:aws:ssm:eu-central-1:123456789012:parameter/{name}"),
+            "DataType": "text",
+            "Name": name,
+            "Type": "SecureString",
+            "Value": value,
+            "Version": version,
+        }}))
     }
-}
-
-async fn hang() -> io::Result<http::Response<http_body_util::Full<Bytes>>> {
-    std::future::pending().await
 }

@@ -5,27 +5,27 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use momento_webhook::{Event, Millis, SigningSecret, momento};
 
-/// A request before it is put on its way: a method, headers and raw bytes.
+/// A request to send: method, headers and raw bytes.
 #[derive(Clone, Debug)]
 pub struct RawRequest {
     /// The method.
     pub method: String,
-    /// The path, where it matters: `/health`.
+    /// The path, such as `/health`; `None` for the default of the client.
     pub path: Option<&'static str>,
-    /// The headers; a name may be there more than once, a value may be any bytes.
+    /// The headers. A name can appear several times, and a value can have any bytes.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body.
     pub body: Bytes,
 }
 
-/// Now, in milliseconds since the Unix epoch.
+/// Returns the current time, in milliseconds since the Unix epoch.
 #[must_use]
 pub fn now() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
 
-/// An event published and sent just now.
+/// Returns an event that is published and sent now.
 #[must_use]
 pub fn event(cache: &str, topic: &str, number: u64, text: &str) -> Event {
     let now = now();
@@ -41,10 +41,10 @@ pub fn event(cache: &str, topic: &str, number: u64, text: &str) -> Event {
     }
 }
 
-/// `body` as Momento sends it, signed with `secret`.
+/// Returns a request with `body` as Momento sends it, signed with `secret`.
 ///
 /// # Errors
-/// When the secret is empty.
+/// If the secret is invalid.
 pub fn post(secret: &str, body: impl Into<Bytes>) -> anyhow::Result<RawRequest> {
     let body = body.into();
     let signature = momento::sign(&SigningSecret::new(secret)?, &body);
