@@ -138,7 +138,7 @@ impl<P: Publisher> FanOut<P> {
         let count = plan.destinations().len();
         let mut outcomes = match progress {
             None => vec![None; count],
-            Some(progress) => progress.iter().map(DeliveryOutcome::of_earlier).collect(),
+            Some(progress) => progress.iter().copied().map(DeliveryOutcome::of_earlier).collect(),
         };
         assert_eq!(outcomes.len(), count, "the progress has an entry for each destination");
         let pending = progress.map(|_| {
@@ -312,7 +312,7 @@ impl DeliveryOutcome {
     }
 
     /// Returns the outcome that an earlier delivery of the same event has decided.
-    const fn of_earlier(progress: &DestinationProgress) -> Option<Self> {
+    const fn of_earlier(progress: DestinationProgress) -> Option<Self> {
         match progress {
             DestinationProgress::Pending => None,
             DestinationProgress::Published => Some(Self::AlreadyPublished),

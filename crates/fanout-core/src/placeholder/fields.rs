@@ -121,10 +121,12 @@ const fn optional(
     Field { is_optional: true, ..field(name, description, get) }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a getter of the table returns an option")]
 fn text(text: &str) -> Option<Value<'_>> {
     Some(Value::Text(text.into()))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a getter of the table returns an option")]
 fn number(number: u64) -> Option<Value<'static>> {
     Some(Value::Json(number.to_string().into()))
 }

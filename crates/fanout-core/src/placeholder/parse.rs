@@ -93,7 +93,7 @@ pub(crate) fn parse(source: &str, is_name: bool) -> Result<Vec<Piece>, SyntaxErr
                     format!("has more than {MOST_PIECES} placeholders and texts"),
                 ));
             }
-            placeholder => pieces.push(placeholder),
+            placeholder @ Piece::Placeholder(_) => pieces.push(placeholder),
         }
     }
 }

@@ -247,6 +247,8 @@ fn for_dot(label: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use fanout_core::placeholder::Template;
+
     use super::super::outline::tests::routes;
     use super::*;
 
@@ -315,10 +317,10 @@ destinations = ['seen']
         }
     }
 
-    const HOSTILE: &str = r#"a"]);n0-->n1%%{init}<b>&amp;#quot;|end|`x`\"#;
+    const HOSTILE: &str = r#"a"]);n0-->n1%%{init}<b/>&amp;#quot;|end|`x`\"#;
 
     fn hostile() -> Drawing {
-        let topic = serde_json::to_string(&HOSTILE.replace('{', "{{").replace('}', "}}")).unwrap();
+        let topic = serde_json::to_string(&Template::verbatim(HOSTILE).to_string()).unwrap();
         drawing(&format!("[[routes]]\ntopic = 'in'\ndestinations = [{topic}, \"two\\nlines\\u001b\"]"))
     }
 
@@ -386,7 +388,7 @@ destinations = ['seen']
             assert_eq!(chars.as_str(), ", style=rounded];");
         }
         assert!(
-            dot.contains(r#"<b>&amp;amp;#quot;|end|`x`\\""#) && dot.contains(r"two\\nlines\\u{1b}"),
+            dot.contains(r#"<b/>&amp;amp;#quot;|end|`x`\\""#) && dot.contains(r"two\\nlines\\u{1b}"),
             "{dot}"
         );
     }
