@@ -20,7 +20,7 @@ fn chat() -> String {
         format!(
             "{{ topic = \"{{room}}-{language}\", then = [\
              {{ json = {{ at = \"/message\", transforms = [{{ translate = {{ target = \"{language}\" }} }}], \
-             set = {{ \"/sourceLanguage\" = \"{{language}}\" }} }} }}] }}"
+             set = {{ \"/sourceLanguage\" = \"{{language | default('und')}}\" }} }} }}] }}"
         )
     };
     let mut destinations: Vec<_> = LANGUAGES.into_iter().map(destination).collect();
@@ -312,7 +312,7 @@ async fn a_parameter_that_cannot_be_used_ends_the_function_with_its_reason() {
     for (parameter, says) in [
         ("ssm:/none", "FANOUT_CONFIG: parameter /none: not found"),
         ("ssm:/closed", "FANOUT_CONFIG: parameter /closed: not allowed: ssm:GetParameter"),
-        ("ssm:/wrong", "FANOUT_CONFIG: ssm:/wrong:3:23: there is no {b}"),
+        ("ssm:/wrong", "FANOUT_CONFIG: ssm:/wrong:3:23: the topic has the unknown name `b`"),
     ] {
         let with = [("OUTBOUND_TOPIC", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", parameter)];
         let environment = settings(&momento.endpoint(), &with).into_iter().chain(parameters.environment());

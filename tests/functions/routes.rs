@@ -112,7 +112,7 @@ destinations = ["out", "{room}", { tpoic = "x" }]
     let output = process.output().join("\n");
     for says in [
         "FANOUT_CONFIG: 4:15: there is no transform \"shout\"",
-        "FANOUT_CONFIG: 5:25: there is no {room}; there is {cache}",
+        "FANOUT_CONFIG: 5:25: the topic has the unknown name `room`; expected one of `cache`",
         "FANOUT_CONFIG: 5:36: there is no `tpoic` to be set here; there is `topic`",
     ] {
         assert!(output.contains(says), "{says:?} is not in:\n{output}");

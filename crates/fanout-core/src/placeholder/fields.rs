@@ -88,7 +88,7 @@ pub static FIELDS: [Field; 13] = [
         known: Place::Request,
         ..optional(
             "language",
-            "the language that the text was written in, once `translate` has found out",
+            "the language that the text was written in, once `translate` found out; a text without letters has none",
             |v| text(v.language?),
         )
     },

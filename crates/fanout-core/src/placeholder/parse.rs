@@ -112,16 +112,12 @@ fn foreign_sign(text: &str, is_whole: bool) -> Option<char> {
     let is_in = |sign: &char| match sign {
         '*' => text.contains('*'),
         ':' => text.split('/').skip(1).any(|level| level.strip_prefix(':').is_some_and(is_word)),
-        '<' => text
-            .split('<')
-            .skip(1)
-            .any(|rest| rest.split_once('>').is_some_and(|(inside, _)| is_word(inside))),
         sign => {
             (is_whole || text.contains('/'))
                 && text.split('/').any(|level| level.strip_prefix(*sign) == Some(""))
         }
     };
-    ['*', ':', '<', '+', '#'].into_iter().find(is_in)
+    ['*', ':', '+', '#'].into_iter().find(is_in)
 }
 
 struct Cursor<'s> {

@@ -189,7 +189,6 @@ fn refuses_other_syntaxes_with_the_remedy() {
         ("rooms/#", Name, 6, "write `{name}` for what differs, or `{'#'}` to mean it"),
         ("#", Name, 0, "write `{name}` for what differs, or `{'#'}` to mean it"),
         ("rooms/:room/in", Name, 6, "write `{name}` for what differs, or `{':'}` to mean it"),
-        ("rooms-<room>", Name, 6, "write `{name}` for what differs, or `{'<'}` to mean it"),
         ("{room or 'x'}", Transform, 6, default),
         ("{room ?? 'x'}", Transform, 6, default),
         ("{room || 'x'}", Transform, 7, default),
