@@ -19,6 +19,10 @@ use toml::Spanned;
 
 use super::aws::{Fields, RequestError};
 use super::content::{Attribute, Members, Value, ValueKeys, rendered};
+use super::limits::{
+    DYNAMODB_ITEM_BYTES, DYNAMODB_KEY_NAME, DYNAMODB_PARTITION_KEY_BYTES, DYNAMODB_SORT_KEY_BYTES,
+    DYNAMODB_TOKEN,
+};
 use crate::file::Texts;
 use crate::placeholder::Template;
 
@@ -107,12 +111,6 @@ pub(crate) struct UpdateKeys {
     add: BTreeMap<String, Spanned<ValueKeys>>,
 }
 
-/// The most characters of a token.
-const TOKEN: usize = 36;
-/// The largest item, in bytes, names included:
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>.
-const LARGEST_ITEM: usize = 409_600;
-
 impl DynamoDb {
     /// What a file calls it.
     pub const KIND: &'static str = "dynamodb";
@@ -155,6 +153,10 @@ impl DynamoDb {
         {
             if name.is_empty() {
                 texts.fault(span, "an attribute has a name");
+            } else if key.contains_key(&name) && name.chars().count() > DYNAMODB_KEY_NAME {
+                let message =
+                    format!("the name of an attribute of the key has at most {DYNAMODB_KEY_NAME} characters");
+                texts.fault(span, message);
             }
         }
         for (name, span) in others {
@@ -219,16 +221,42 @@ impl DynamoDb {
                 }
                 let mut token = fields.id();
                 // It is made of digits and letters: each is one byte.
-                token.truncate(TOKEN);
+                token.truncate(DYNAMODB_TOKEN);
                 Change::Update { set, add, token }
             }
         };
+        check_key(&key)?;
         let row = Row { table: fields.name(&self.table)?, key, change };
-        if row.bytes() > LARGEST_ITEM {
+        if row.bytes() > DYNAMODB_ITEM_BYTES {
             return Err(RequestError::too_large("the item is larger than a table takes: 400 KB at most"));
         }
         Ok(row)
     }
+}
+
+/// Returns an error if no table takes such a key. Which of two attributes is the sort key is known to the table only, so
+/// the larger one may be as large as a partition key.
+fn check_key(key: &BTreeMap<String, Attribute>) -> Result<(), RequestError> {
+    let mut sizes: Vec<_> = key
+        .values()
+        .filter_map(|value| match value {
+            Attribute::Text(text) => Some(text.len()),
+            Attribute::Number(_) | Attribute::Bool(_) | Attribute::Json(_) => None,
+        })
+        .collect();
+    if sizes.contains(&0) {
+        return Err(RequestError::invalid("an attribute of the key is empty; DynamoDB takes no empty key"));
+    }
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    let limits = [("partition", DYNAMODB_PARTITION_KEY_BYTES), ("sort", DYNAMODB_SORT_KEY_BYTES)];
+    for (size, (kind, most)) in sizes.into_iter().zip(limits) {
+        if size > most {
+            return Err(RequestError::too_large(format!(
+                "an attribute of the key has {size} bytes; DynamoDB takes {most} at most in a {kind} key"
+            )));
+        }
+    }
+    Ok(())
 }
 
 impl Row {
@@ -283,7 +311,7 @@ mod tests {
             update = { set = { last = '{text}' }, add = { messages = 1, sum = { number = '{topic_sequence_number}' } } } }";
         let row = shown(settings);
         let token = row["change"]["update"]["token"].as_str().unwrap();
-        assert_eq!(token.len(), TOKEN);
+        assert_eq!(token.len(), DYNAMODB_TOKEN);
         assert_eq!(row["change"]["update"]["set"], json!({"last": "Hello"}));
         assert_eq!(row["change"]["update"]["add"], json!({"messages": 1, "sum": 7}));
         let again = request_of(settings, |event| event.publish_timestamp += 1).unwrap();
@@ -304,8 +332,8 @@ mod tests {
     #[test]
     fn an_item_has_400_kilobytes() {
         let settings = "dynamodb = { table = 't', key = { a = 'b' }, item = { c = '{text}' } }";
-        assert!(request_of(settings, |event| event.text = "x".repeat(LARGEST_ITEM - 3)).is_ok());
-        assert_eq!(refused(settings, &"x".repeat(LARGEST_ITEM - 2)).0, Reason::TooLarge);
+        assert!(request_of(settings, |event| event.text = "x".repeat(DYNAMODB_ITEM_BYTES - 3)).is_ok());
+        assert_eq!(refused(settings, &"x".repeat(DYNAMODB_ITEM_BYTES - 2)).0, Reason::TooLarge);
     }
 
     #[test]
@@ -333,5 +361,31 @@ mod tests {
             let told = faults(&format!("dynamodb = {{ table = 't', {settings} }}"));
             assert!(told.len() == 1 && told[0].contains(says), "{settings}: {told:#?}");
         }
+    }
+
+    #[test]
+    fn rejects_keys_longer_than_documented_limits() {
+        let one = "dynamodb = { table = 't', key = { id = '{text}' }, item = {} }";
+        let two = "dynamodb = { table = 't', key = { id = '{text}', at = '{text}' }, item = {} }";
+        for (settings, most, kind) in
+            [(one, DYNAMODB_PARTITION_KEY_BYTES, "partition"), (two, DYNAMODB_SORT_KEY_BYTES, "sort")]
+        {
+            assert!(request_of(settings, |event| event.text = "x".repeat(most)).is_ok(), "{kind}");
+            let (reason, detail) = refused(settings, &"x".repeat(most + 1));
+            let expected = format!(
+                "an attribute of the key has {} bytes; DynamoDB takes {most} at most in a {kind} key",
+                most + 1
+            );
+            assert_eq!((reason, detail), (Reason::TooLarge, expected));
+        }
+        let name = |length: usize| {
+            format!(
+                "dynamodb = {{ table = 't', key = {{ {} = '{{event_id}}' }}, item = {{}} }}",
+                "k".repeat(length)
+            )
+        };
+        assert!(request_of(&name(DYNAMODB_KEY_NAME), |_| ()).is_ok());
+        let told = faults(&name(DYNAMODB_KEY_NAME + 1));
+        assert!(told[0].contains("at most 255 characters"), "{told:?}");
     }
 }

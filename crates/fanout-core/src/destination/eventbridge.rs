@@ -8,8 +8,12 @@
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::aws::{Fields, RequestError};
+use super::aws::{Fields, RequestError, fitting};
 use super::content::{Content, ContentKeys};
+use super::limits::{
+    EVENTBRIDGE_BYTES, EVENTBRIDGE_DETAIL_TYPE, EVENTBRIDGE_RESOURCE, EVENTBRIDGE_RESOURCES,
+    EVENTBRIDGE_SOURCE,
+};
 use crate::file::Texts;
 use crate::placeholder::Template;
 
@@ -64,9 +68,6 @@ pub(crate) struct EventBridgeKeys {
     resources: Vec<Spanned<String>>,
 }
 
-/// An entry has to be smaller than this, in bytes: 1 MB since January 2026, 256 KB before. Counted as
-/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/calculate-putevents-entry-size.html> says.
-const TOO_LARGE: usize = 1_048_576;
 /// What a time counts in that sum.
 const TIME_BYTES: usize = 14;
 /// What sources of Amazon's own begin with.
@@ -80,6 +81,12 @@ impl EventBridge {
         let EventBridgeKeys { bus, source, detail_type, detail, resources } = keys;
         if let Some(source) = source.as_ref().filter(|source| source.get_ref().starts_with(RESERVED)) {
             texts.fault(source.span(), "sources that begin with aws. are Amazon's own; name it otherwise");
+        }
+        if let Some(one_too_many) = resources.get(EVENTBRIDGE_RESOURCES) {
+            texts.fault(
+                one_too_many.span(),
+                format!("an event has at most {EVENTBRIDGE_RESOURCES} resources; leave some out"),
+            );
         }
         let bus = match bus {
             None => Some(Template::verbatim("default")),
@@ -115,7 +122,8 @@ impl EventBridge {
             source: fields.render(&self.source)?,
             detail_type: match &self.detail_type {
                 Some(detail_type) => fields.render(detail_type)?,
-                None => fields.topic(),
+                // A rule can match a hash. It cannot match an event that the bus rejects.
+                None => fitting(fields.topic(), EVENTBRIDGE_DETAIL_TYPE, |_| true),
             },
             detail: self.detail.render_json(fields, true)?,
             resources: self
@@ -125,13 +133,27 @@ impl EventBridge {
                 .collect::<Result<_, _>>()?,
             time: event.event_timestamp,
         };
-        if made.bytes() >= TOO_LARGE {
+        at_most("detail type", &made.detail_type, EVENTBRIDGE_DETAIL_TYPE)?;
+        at_most("source", &made.source, EVENTBRIDGE_SOURCE)?;
+        made.resources.iter().try_for_each(|one| at_most("resource", one, EVENTBRIDGE_RESOURCE))?;
+        if made.bytes() >= EVENTBRIDGE_BYTES {
             return Err(RequestError::too_large(
                 "the event is larger than a bus takes: it has to be less than 1 MB",
             ));
         }
         Ok(made)
     }
+}
+
+/// Returns an error if `text` has more than `most` characters.
+fn at_most(name: &str, text: &str, most: usize) -> Result<(), RequestError> {
+    let count = text.chars().count();
+    if count <= most {
+        return Ok(());
+    }
+    Err(RequestError::too_large(format!(
+        "the {name} has {count} characters; EventBridge takes {most} at most"
+    )))
 }
 
 impl BusEvent {
@@ -146,7 +168,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::destination::aws::tests::{refused, request_of, shown};
+    use crate::destination::AwsRequest;
+    use crate::destination::aws::tests::{faults, refused, request_of, shown};
     use crate::reason::Reason;
     use crate::testing::event;
 
@@ -195,8 +218,43 @@ mod tests {
         let rest = 7 + 20 + TIME_BYTES;
         let object = |bytes: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(bytes - 8));
         let settings = "eventbridge = { detail = 'text' }";
-        let (reason, _) = refused(settings, &object(TOO_LARGE - rest));
+        let (reason, _) = refused(settings, &object(EVENTBRIDGE_BYTES - rest));
         assert_eq!(reason, Reason::TooLarge);
-        assert!(request_of(settings, |event| event.text = object(TOO_LARGE - rest - 1)).is_ok());
+        assert!(request_of(settings, |event| event.text = object(EVENTBRIDGE_BYTES - rest - 1)).is_ok());
+    }
+
+    #[test]
+    fn rejects_texts_longer_than_documented_limits() {
+        let resources = |count: usize| vec!["'x'"; count].join(", ");
+        let text = |count: usize| "é".repeat(count);
+        for (settings, most, name) in [
+            ("detail_type = '{text}'", EVENTBRIDGE_DETAIL_TYPE, "detail type"),
+            ("source = '{text}'", EVENTBRIDGE_SOURCE, "source"),
+            ("resources = ['{text}']", EVENTBRIDGE_RESOURCE, "resource"),
+        ] {
+            let settings = format!("eventbridge = {{ {settings} }}");
+            assert!(request_of(&settings, |event| event.text = text(most)).is_ok(), "{name}");
+            let (reason, detail) = refused(&settings, &text(most + 1));
+            let expected =
+                format!("the {name} has {} characters; EventBridge takes {most} at most", most + 1);
+            assert_eq!((reason, detail), (Reason::TooLarge, expected));
+        }
+        let settings = |count| format!("eventbridge = {{ resources = [{}] }}", resources(count));
+        assert!(request_of(&settings(EVENTBRIDGE_RESOURCES), |_| ()).is_ok());
+        let told = faults(&settings(EVENTBRIDGE_RESOURCES + 1));
+        assert!(told[0].contains("an event has at most 100 resources"), "{told:?}");
+    }
+
+    #[test]
+    fn hashes_default_detail_type_longer_than_limit() {
+        // The topic is 15 bytes long, and `#` is one more.
+        let detail_type = |cache: usize| {
+            let made = request_of("eventbridge = {}", |event| event.cache = "c".repeat(cache));
+            let AwsRequest::Event(made) = made.unwrap() else { panic!("an event") };
+            made.detail_type
+        };
+        let longest = EVENTBRIDGE_DETAIL_TYPE - "#friends-publish".len();
+        assert_eq!(detail_type(longest), format!("{}#friends-publish", "c".repeat(longest)));
+        assert_eq!(detail_type(longest + 1).len(), 64);
     }
 }

@@ -19,6 +19,7 @@ pub mod content;
 pub mod dynamodb;
 pub mod eventbridge;
 pub mod json;
+mod limits;
 pub mod sqs;
 pub mod step_functions;
 pub mod topic;
@@ -92,6 +93,20 @@ impl fmt::Display for Target<'_> {
         match self {
             Self::Topic(topic) => f.write_str(&topic.topic),
             Self::Aws { kind, name } => write!(f, "{kind} {name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::limits;
+
+    #[test]
+    fn documentation_lists_every_limit() {
+        let documentation = include_str!("../../../../docs/CONFIGURATION.md");
+        for (name, limit) in limits::ALL {
+            let row = format!("| {} | {limit} |", name.trim());
+            assert!(documentation.contains(&row), "docs/CONFIGURATION.md lacks {row:?}");
         }
     }
 }

@@ -13,6 +13,7 @@ use toml::Spanned;
 
 use super::aws::{Fields, RequestError, fitting};
 use super::content::{Content, ContentKeys};
+use super::limits::{SQS_ATTRIBUTE_NAME, SQS_ATTRIBUTES, SQS_DELAY_SECONDS, SQS_ID, SQS_MESSAGE_BYTES};
 use crate::file::Texts;
 use crate::placeholder::Template;
 
@@ -77,19 +78,8 @@ pub(crate) struct SqsKeys {
 
 /// The end of the name of a queue that keeps an order.
 const FIFO: &str = ".fifo";
-/// The most attributes of a message.
-const MOST_ATTRIBUTES: usize = 10;
-/// The longest name of one.
-const LONGEST_ATTRIBUTE: usize = 256;
 /// What counts for the type of one.
 const ATTRIBUTE_TYPE: &str = "String";
-/// The longest delay, in seconds.
-const LONGEST_DELAY: u16 = 900;
-/// The longest group and deduplication id.
-const LONGEST_ID: usize = 128;
-/// The largest message, attributes included, in bytes: 1 MiB since August 2025, 256 KiB before; a queue may be
-/// set to less.
-const LARGEST_MESSAGE: usize = 1_048_576;
 
 impl Sqs {
     /// What a file calls it.
@@ -118,11 +108,11 @@ impl Sqs {
         if let Some(delay) = &delay_seconds {
             if is_fifo {
                 texts.fault(delay.span(), "FIFO queues have no delay by message; leave it out");
-            } else if *delay.get_ref() > LONGEST_DELAY {
+            } else if *delay.get_ref() > SQS_DELAY_SECONDS {
                 texts.fault(delay.span(), "the longest delay is 900 seconds");
             }
         }
-        if let Some(one_too_many) = attributes.values().nth(MOST_ATTRIBUTES) {
+        if let Some(one_too_many) = attributes.values().nth(SQS_ATTRIBUTES) {
             texts.fault(one_too_many.span(), "a message has at most 10 attributes");
         }
         for (name, text) in attributes.iter().filter(|(name, _)| !is_attribute(name)) {
@@ -195,7 +185,7 @@ impl QueueMessage {
         }
         let attribute = |(name, text): (&String, &String)| name.len() + ATTRIBUTE_TYPE.len() + text.len();
         let bytes = self.body.len() + self.attributes.iter().map(attribute).sum::<usize>();
-        if bytes > LARGEST_MESSAGE {
+        if bytes > SQS_MESSAGE_BYTES {
             return Err(RequestError::too_large("the message is larger than a queue takes: 1 MiB at most"));
         }
         Ok(())
@@ -213,7 +203,7 @@ const fn is_taken(char: char) -> bool {
 fn is_attribute(name: &str) -> bool {
     let is_of_it = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_' | '.');
     let lower = name.to_ascii_lowercase();
-    (1..=LONGEST_ATTRIBUTE).contains(&name.len())
+    (1..=SQS_ATTRIBUTE_NAME).contains(&name.len())
         && name.chars().all(is_of_it)
         && !name.starts_with('.')
         && !name.ends_with('.')
@@ -234,7 +224,7 @@ pub(crate) fn group_of(event: &Event) -> String {
 
 /// A group or a deduplication id: a hash of it where a queue would not take it.
 fn identifier(text: String) -> String {
-    fitting(text, LONGEST_ID, |char| char.is_ascii_graphic())
+    fitting(text, SQS_ID, |char| char.is_ascii_graphic())
 }
 
 /// None where something was given that cannot be used.
@@ -322,8 +312,8 @@ mod tests {
         assert!(request_of(settings, |event| event.text = text.to_owned()).is_ok());
         // `room`, `String`, `friends`.
         let rest = 4 + 6 + 7;
-        assert!(request_of(settings, |event| event.text = "x".repeat(LARGEST_MESSAGE - rest)).is_ok());
-        assert_eq!(refused(settings, &"x".repeat(LARGEST_MESSAGE - rest + 1)).0, Reason::TooLarge);
+        assert!(request_of(settings, |event| event.text = "x".repeat(SQS_MESSAGE_BYTES - rest)).is_ok());
+        assert_eq!(refused(settings, &"x".repeat(SQS_MESSAGE_BYTES - rest + 1)).0, Reason::TooLarge);
     }
 
     #[test]

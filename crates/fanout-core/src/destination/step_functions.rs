@@ -10,6 +10,7 @@ use toml::Spanned;
 
 use super::aws::{Fields, RequestError, fitting};
 use super::content::{Content, ContentKeys};
+use super::limits::{STEP_FUNCTIONS_INPUT_BYTES, STEP_FUNCTIONS_NAME};
 use crate::file::Texts;
 use crate::placeholder::Template;
 
@@ -49,12 +50,6 @@ pub(crate) struct StepFunctionsKeys {
     input: Option<Spanned<ContentKeys>>,
 }
 
-/// The longest name of an execution.
-const LONGEST_NAME: usize = 80;
-/// The largest input, in bytes:
-/// <https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html>.
-const LARGEST_INPUT: usize = 262_144;
-
 impl StepFunctions {
     /// What a file calls it.
     pub const KIND: &'static str = "step_functions";
@@ -86,7 +81,7 @@ impl StepFunctions {
 
     pub(super) fn execution(&self, fields: &Fields<'_>) -> Result<Execution, RequestError> {
         let input = self.input.render_json(fields, false)?;
-        if input.len() > LARGEST_INPUT {
+        if input.len() > STEP_FUNCTIONS_INPUT_BYTES {
             return Err(RequestError::too_large(
                 "the input is larger than an execution takes: 256 KiB at most",
             ));
@@ -94,7 +89,7 @@ impl StepFunctions {
         Ok(Execution {
             state_machine: fields.name(&self.state_machine)?,
             name: match &self.name {
-                Some(name) => fitting(fields.render(name)?, LONGEST_NAME, is_of_name),
+                Some(name) => fitting(fields.render(name)?, STEP_FUNCTIONS_NAME, is_of_name),
                 None => fields.id(),
             },
             input,
@@ -158,8 +153,8 @@ mod tests {
         assert_eq!(refused(&text, "Hello"), (Reason::InvalidArgument, "the text is no JSON".to_owned()));
         assert!(request_of(&text, |event| event.text = "[1]".to_owned()).is_ok());
         let json = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
-        assert!(request_of(&text, |event| event.text = json(LARGEST_INPUT)).is_ok());
-        assert_eq!(refused(&text, &json(LARGEST_INPUT + 1)).0, Reason::TooLarge);
+        assert!(request_of(&text, |event| event.text = json(STEP_FUNCTIONS_INPUT_BYTES)).is_ok());
+        assert_eq!(refused(&text, &json(STEP_FUNCTIONS_INPUT_BYTES + 1)).0, Reason::TooLarge);
     }
 
     #[test]
