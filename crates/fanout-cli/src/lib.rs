@@ -1,20 +1,25 @@
-//! The command `fanout`: what it takes to write, try out and look into a function that is fed by topics.
+//! The command `fanout`: runs, tests and inspects a function that topics feed.
 //!
-//! `fanout dev` is the whole way of a message in one process: local Momento, the function, and the
-//! delivery of one topic as signed webhooks to it. The other commands are the parts of that by hand:
-//! `fanout send` and `fanout sign` make signed webhooks, `fanout topic` publishes and subscribes.
+//! `fanout dev` takes a message the whole way in one process: local Momento, the function, and the delivery of one
+//! topic to it as signed webhooks. The other commands do one part of that: `fanout check` inspects routes, `fanout send` and
+//! `fanout sign` make signed webhooks, `fanout topic` publishes and subscribes.
 //!
-//! | module | what it is for |
+//! Imports go one way, from the top of this table to its end:
+//!
+//! | module | purpose |
 //! | --- | --- |
-//! | [`cli`] | the commands and flags, errors and exit codes |
+//! | [`cli`] | reads the command line, runs a command, and reports its error |
 //! | `commands` | one module for each command |
-//! | [`deliver`] | one event to one URL, signed, tried again while that can help |
-//! | [`post`] | one `POST`, and what came of it |
-//! | [`signer`] | the headers that prove a webhook genuine |
-//! | [`service`] | Momento itself: credentials, endpoints, clients |
-//! | [`output`] | what is printed, and how texts and times look |
-//!
-//! [`deliver`] does not know the commands.
+//! | [`args`] | flags that several commands have |
+//! | [`deliver`] | delivers one event to one URL, signed, with retries |
+//! | [`post`] | sends one `POST` |
+//! | [`signer`] | makes the headers that prove a webhook genuine |
+//! | [`service`] | reaches Momento: credentials, clients, caches |
+//! | `translations` | selects the translator behind `translate` |
+//! | `event` | makes events on this machine |
+//! | `input` | reads files and standard input |
+//! | [`output`] | prints, and formats texts and times |
+//! | [`error`] | the error of all commands, and its exit codes |
 
 pub mod args;
 pub mod cli;

@@ -330,7 +330,8 @@ async fn an_event_may_begin_with_a_byte_order_mark() {
 #[tokio::test]
 async fn a_hostile_topic_stays_in_its_label() {
     let name = r#"a"]) --> n9["b\u001b\n#<script>"#;
-    let routes = format!("[[routes]]\ntopic = 'in'\ndestinations = [\"{}\"]", name.replace('"', "\\\""));
+    let routes =
+        format!("[[routes]]\ntopic = 'in'\ndestinations = [\"{{'{}'}}\"]", name.replace('"', "\\\""));
     let mermaid = check(&routes, &["--format", "mermaid"]).await.assert_code(0);
     let lines: Vec<_> = mermaid.out.lines().map(str::trim).collect();
     assert_eq!(lines.len(), 4, "{}", mermaid.out);
@@ -339,7 +340,7 @@ async fn a_hostile_topic_stays_in_its_label() {
     assert!(!lines[2].contains(['<', '>', '\u{1b}']), "{}", lines[2]);
     let dot = check(&routes, &["--format", "dot"]).await.assert_code(0);
     assert!(
-        dot.out.contains(r#"label="(any cache) / a\"]) --> n9[\"b\\u{1b}\\n#<script>", style"#),
+        dot.out.contains(r#"label="(any cache) / {'a\"]) --> n9[\"b\\u{1b}\\n#<script>'}", style"#),
         "{}",
         dot.out
     );
