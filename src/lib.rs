@@ -25,6 +25,7 @@
 pub mod cloud;
 pub mod config;
 pub mod output;
+pub mod pipeline;
 pub mod request_log;
 pub mod response;
 pub mod run;

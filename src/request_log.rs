@@ -17,7 +17,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
 use crate::output::Output;
-use crate::response::{IS_JSON, Outcome, Refusal};
+use crate::response::{IS_JSON, Outcome, Rejection};
 use crate::trace::{TraceId, XrayId};
 use fanout_core::fan_out::{Delivery, DeliveryOutcome};
 
@@ -43,26 +43,26 @@ pub enum RequestLog {
     Off,
 }
 
-/// One invocation, as far as it has come.
+/// The log record of one invocation.
 #[derive(Debug, Serialize)]
 pub struct LogRecord {
     #[serde(skip)]
-    at: Millis,
+    time: Millis,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     queue: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<TraceId>,
-    /// The same as X-Ray and CloudWatch write it, so that they find the line.
+    /// The same id in X-Ray's form. X-Ray and CloudWatch find the record by it.
     #[serde(skip_serializing_if = "Option::is_none")]
     xray_trace_id: Option<XrayId>,
     #[serde(flatten)]
-    event: Option<EventEntry>,
+    event: Option<EventFields>,
 }
 
 #[derive(Debug, Serialize)]
-struct EventEntry {
+struct EventFields {
     cache: String,
     topic: String,
     topic_sequence_number: u64,
@@ -74,66 +74,72 @@ struct EventEntry {
     age_ms: u64,
 }
 
-/// One invocation that has ended.
-#[derive(Debug)]
-pub struct Ended<'o> {
-    entry: LogRecord,
-    outcome: &'o Outcome<'o>,
-    destinations: Option<&'o RawValue>,
+/// The log record of an invocation that has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Finished<'r> {
+    record: &'r LogRecord,
+    outcome: &'r Outcome<'r>,
+    destinations: Option<&'r RawValue>,
     took: Duration,
 }
 
 impl LogRecord {
-    /// An invocation that begins now.
+    /// Begins a record at `time`.
     #[must_use]
-    pub const fn new(now: Millis, request_id: Option<String>) -> Self {
-        Self { at: now, request_id, queue: None, trace_id: None, xray_trace_id: None, event: None }
+    pub const fn new(time: Millis, request_id: Option<String>) -> Self {
+        Self { time, request_id, queue: None, trace_id: None, xray_trace_id: None, event: None }
     }
 
-    /// One that begins with a message of the queue of this name.
+    /// Marks it as the record of a message of this queue.
     #[must_use]
     pub fn from_queue(self, queue: String) -> Self {
         Self { queue: Some(queue), ..self }
     }
 
-    /// It is part of this trace.
-    pub fn in_trace(&mut self, trace: Option<TraceId>) {
+    /// Returns the time at which it began.
+    #[must_use]
+    pub const fn time(&self) -> Millis {
+        self.time
+    }
+
+    /// Sets the trace that it is part of.
+    pub fn set_trace(&mut self, trace: Option<TraceId>) {
         self.trace_id = trace;
         self.xray_trace_id = trace.map(XrayId);
     }
 
-    /// It turned out to be about this event.
-    pub fn of(&mut self, event: &Event, now: Millis) {
-        self.event = Some(EventEntry {
+    /// Sets the event that it is about.
+    pub fn set_event(&mut self, event: &Event) {
+        self.event = Some(EventFields {
             cache: event.cache.clone(),
             topic: event.topic.clone(),
             topic_sequence_number: event.topic_sequence_number,
             topic_sequence_page: event.topic_sequence_page,
             token_id: event.token_id.clone(),
-            age_ms: now.saturating_sub(event.event_timestamp),
+            age_ms: self.time.saturating_sub(event.event_timestamp),
         });
     }
 
-    /// It came to this.
+    /// Adds what became of it, and how long that took.
     #[must_use]
-    pub const fn ended<'o>(
-        self,
-        outcome: &'o Outcome<'o>,
-        destinations: Option<&'o RawValue>,
+    pub const fn finished<'r>(
+        &'r self,
+        outcome: &'r Outcome<'r>,
+        destinations: Option<&'r RawValue>,
         took: Duration,
-    ) -> Ended<'o> {
-        Ended { entry: self, outcome, destinations, took }
+    ) -> Finished<'r> {
+        Finished { record: self, outcome, destinations, took }
     }
 }
 
 impl RequestLog {
     /// Writes the line of one invocation.
-    pub fn write(&self, ended: &Ended<'_>) {
+    pub fn write(&self, finished: &Finished<'_>) {
         match self {
             Self::Off => {}
-            Self::Human => ended.tell(),
+            Self::Human => finished.log(),
             Self::Json { function, output } => {
-                let mut line = ended.line(function, &timestamp());
+                let mut line = finished.line(function, &timestamp());
                 line.push(b'\n');
                 output.write(&line);
             }
@@ -157,7 +163,7 @@ struct Line<'l> {
     level: Level,
     message: &'static str,
     #[serde(flatten)]
-    entry: &'l LogRecord,
+    record: &'l LogRecord,
     outcome: &'static str,
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -252,7 +258,7 @@ fn timestamp() -> String {
     timestamp
 }
 
-impl Ended<'_> {
+impl Finished<'_> {
     fn published(&self) -> usize {
         let published =
             |delivery: &&Delivery<'_>| matches!(delivery.outcome, DeliveryOutcome::Published { .. });
@@ -265,10 +271,10 @@ impl Ended<'_> {
 
     fn level(&self) -> Level {
         match self.outcome {
-            Outcome::Refused(Refusal::FeedsItself(_) | Refusal::NoSuchDestination(_))
+            Outcome::Rejected(Rejection::FeedsItself(_) | Rejection::NoSuchDestination(_))
             | Outcome::DeadLettered(_)
             | Outcome::Crashed => Level::Error,
-            Outcome::Refused(_) | Outcome::Busy => Level::Warn,
+            Outcome::Rejected(_) | Outcome::Busy => Level::Warn,
             Outcome::Delivered(_) if self.failed() > 0 => Level::Error,
             Outcome::Delivered(_) | Outcome::Ignored | Outcome::Duplicate => Level::Info,
         }
@@ -276,28 +282,28 @@ impl Ended<'_> {
 
     fn message(&self) -> &'static str {
         match self.outcome {
-            Outcome::Refused(Refusal::FeedsItself(_)) => {
+            Outcome::Rejected(Rejection::FeedsItself(_)) => {
                 "event refused: a destination leads back to its own topic, and the function would feed itself for ever"
             }
-            Outcome::Refused(_) => "request refused",
+            Outcome::Rejected(_) => "request refused",
             _ => "event handled",
         }
     }
 
     fn line(&self, function: &str, timestamp: &str) -> Vec<u8> {
-        let refused = matches!(self.outcome, Outcome::Refused(_));
-        let age = self.entry.event.as_ref().map(|event| event.age_ms);
-        let kind = Kind { from_queue: self.entry.queue.is_some(), has_event: age.is_some(), refused };
+        let refused = matches!(self.outcome, Outcome::Rejected(_));
+        let age = self.record.event.as_ref().map(|event| event.age_ms);
+        let kind = Kind { from_queue: self.record.queue.is_some(), has_event: age.is_some(), refused };
         let took = millis(self.took);
         let line = Line {
             timestamp,
             level: self.level(),
             message: self.message(),
-            entry: &self.entry,
+            record: self.record,
             outcome: self.outcome.name(),
             status: self.outcome.status().as_u16(),
             destinations: self.destinations,
-            _aws: Metadata { Timestamp: self.entry.at, CloudWatchMetrics: kind.directives() },
+            _aws: Metadata { Timestamp: self.record.time, CloudWatchMetrics: kind.directives() },
             FunctionName: function,
             Received: 1,
             Published: self.published(),
@@ -317,13 +323,13 @@ impl Ended<'_> {
         written
     }
 
-    fn tell(&self) {
+    fn log(&self) {
         let outcome = self.outcome.name();
         let status = self.outcome.status().as_u16();
         let message = self.message();
         let took_ms = self.took.as_millis();
         let (published, failed) = (self.published(), self.failed());
-        let event = self.entry.event.as_ref();
+        let event = self.record.event.as_ref();
         let topic = event.map(|event| event.topic.as_str());
         let number = event.map(|event| event.topic_sequence_number);
         let age_ms = event.map(|event| event.age_ms);
@@ -372,17 +378,17 @@ mod tests {
         line_of(LogRecord::new(NOW, Some("id-1".into())), outcome, with_event)
     }
 
-    fn line_of(mut entry: LogRecord, outcome: &Outcome<'_>, with_event: bool) -> serde_json::Value {
+    fn line_of(mut record: LogRecord, outcome: &Outcome<'_>, with_event: bool) -> serde_json::Value {
         if with_event {
             let event = event_with("chat", "in", 7, |event| {
                 event.token_id = Some("mo".into());
                 event.text = "a private text".into();
             });
-            entry.of(&event, NOW);
+            record.set_event(&event);
         }
         let destinations = outcome.destinations();
-        let ended = entry.ended(outcome, destinations.as_deref(), Duration::from_micros(1_500));
-        let line = ended.line("webhook", "now");
+        let finished = record.finished(outcome, destinations.as_deref(), Duration::from_micros(1_500));
+        let line = finished.line("webhook", "now");
         serde_json::from_slice(&line).unwrap()
     }
 
@@ -429,7 +435,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_is_counted_by_its_reason() {
-        let line = line(&Outcome::Refused(SignatureError::Mismatch.into()), false);
+        let line = line(&Outcome::Rejected(SignatureError::Mismatch.into()), false);
         assert_eq!(line["Refused"], 1);
         assert_eq!(line["Reason"], "signature_wrong");
         assert_eq!(line["level"], "WARN");
@@ -439,7 +445,7 @@ mod tests {
 
     #[test]
     fn a_function_that_would_feed_itself_says_so_loudly() {
-        let line = line(&Outcome::Refused(FeedsItself.into()), true);
+        let line = line(&Outcome::Rejected(FeedsItself.into()), true);
         assert_eq!(line["level"], "ERROR");
         assert!(line["message"].as_str().unwrap().contains("feed itself for ever"));
     }
@@ -450,12 +456,12 @@ mod tests {
             (Outcome::Ignored, true),
             (Outcome::Duplicate, true),
             (Outcome::Delivered(Vec::new()), true),
-            (Outcome::Refused(Refusal::Method), false),
+            (Outcome::Rejected(Rejection::Method), false),
         ] {
             for queue in [None, Some("letters")] {
-                let mut entry = LogRecord::new(NOW, None);
-                entry.queue = queue.map(str::to_owned);
-                let line = line_of(entry, &outcome, with_event);
+                let mut record = LogRecord::new(NOW, None);
+                record.queue = queue.map(str::to_owned);
+                let line = line_of(record, &outcome, with_event);
                 for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
                     for metric in directive["Metrics"].as_array().unwrap() {
                         let name = metric["Name"].as_str().unwrap();
@@ -477,10 +483,10 @@ mod tests {
     #[test]
     fn the_time_that_a_message_of_a_queue_took_is_not_among_those_that_somebody_waits_for() {
         let from_queue = LogRecord::new(NOW, None).from_queue("letters".into());
-        for (entry, has, has_not) in
+        for (record, has, has_not) in
             [(LogRecord::new(NOW, None), "Latency", "QueueLatency"), (from_queue, "QueueLatency", "Latency")]
         {
-            let line = line_of(entry, &Outcome::Ignored, true);
+            let line = line_of(record, &Outcome::Ignored, true);
             assert_eq!(line[has], 1.5);
             assert!(line.get(has_not).is_none(), "{line}");
             let declared = &line["_aws"]["CloudWatchMetrics"][0]["Metrics"][6]["Name"];
@@ -498,8 +504,8 @@ mod tests {
         for (outcome, undelivered, ignored) in [
             (Outcome::Delivered(failing()), 1, 0),
             (Outcome::DeadLettered(failing()), 0, 0),
-            (Outcome::Refused(FeedsItself.into()), 1, 0),
-            (Outcome::Refused(SignatureError::Mismatch.into()), 0, 0),
+            (Outcome::Rejected(FeedsItself.into()), 1, 0),
+            (Outcome::Rejected(SignatureError::Mismatch.into()), 0, 0),
             (Outcome::Ignored, 0, 1),
             (Outcome::Duplicate, 0, 0),
         ] {

@@ -29,7 +29,7 @@ pub enum Outcome<'d> {
     /// Every destination took it at an earlier delivery.
     Duplicate,
     /// The request was not accepted.
-    Refused(Refusal),
+    Rejected(Rejection),
     /// The time was up while an earlier delivery of the same event was still being handled.
     Busy,
     /// Handling it panicked. Nothing here does, but what is built upon this may.
@@ -38,7 +38,7 @@ pub enum Outcome<'d> {
 
 /// Why a request was not accepted.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum Rejection {
     /// Webhooks are sent by `POST`.
     #[error("webhooks are sent by POST")]
     Method,
@@ -78,10 +78,10 @@ pub enum Refusal {
     NoSuchDestination(#[from] NoSuchDestination),
 }
 
-impl Refusal {
+impl Rejection {
     /// Whether it was proven genuine before: what is refused then is a message that somebody did send.
     #[must_use]
-    pub const fn is_of_what_is_genuine(&self) -> bool {
+    pub const fn is_after_verification(&self) -> bool {
         match self {
             Self::Method
             | Self::BodyTooLarge { .. }
@@ -120,16 +120,18 @@ impl Outcome<'_> {
             }
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Crashed => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Refused(refusal) => match refusal {
-                Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
-                Refusal::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-                Refusal::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-                Refusal::Signature(_) | Refusal::Freshness(_) => StatusCode::FORBIDDEN,
-                Refusal::SignatureUndecided => StatusCode::SERVICE_UNAVAILABLE,
-                Refusal::Event(_) | Refusal::NotHttp | Refusal::BodyBroken => StatusCode::BAD_REQUEST,
+            Self::Rejected(rejection) => match rejection {
+                Rejection::Method => StatusCode::METHOD_NOT_ALLOWED,
+                Rejection::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+                Rejection::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+                Rejection::Signature(_) | Rejection::Freshness(_) => StatusCode::FORBIDDEN,
+                Rejection::SignatureUndecided => StatusCode::SERVICE_UNAVAILABLE,
+                Rejection::Event(_) | Rejection::NotHttp | Rejection::BodyBroken => StatusCode::BAD_REQUEST,
                 // The fault is in the settings, but what matters to the caller is that sending it
                 // again will not help.
-                Refusal::FeedsItself(_) | Refusal::NoSuchDestination(_) => StatusCode::UNPROCESSABLE_ENTITY,
+                Rejection::FeedsItself(_) | Rejection::NoSuchDestination(_) => {
+                    StatusCode::UNPROCESSABLE_ENTITY
+                }
             },
         }
     }
@@ -150,20 +152,20 @@ impl Outcome<'_> {
             Self::Duplicate => "duplicate",
             Self::Busy => "busy",
             Self::Crashed => "crashed",
-            Self::Refused(refusal) => match refusal {
-                Refusal::Method => "method_not_allowed",
-                Refusal::BodyTooLarge { .. } => "body_too_large",
-                Refusal::BodyTimeout => "body_timeout",
-                Refusal::BodyBroken => "body_broken",
-                Refusal::NotHttp => "not_http",
-                Refusal::Signature(SignatureError::Missing) => "signature_missing",
-                Refusal::Signature(_) => "signature_wrong",
-                Refusal::SignatureUndecided => "signature_undecided",
-                Refusal::Freshness(FreshnessError::TooOld { .. }) => "event_too_old",
-                Refusal::Freshness(FreshnessError::FromTheFuture { .. }) => "event_from_the_future",
-                Refusal::Event(_) => "not_an_event",
-                Refusal::FeedsItself(_) => "feeds_itself",
-                Refusal::NoSuchDestination(_) => "no_such_destination",
+            Self::Rejected(rejection) => match rejection {
+                Rejection::Method => "method_not_allowed",
+                Rejection::BodyTooLarge { .. } => "body_too_large",
+                Rejection::BodyTimeout => "body_timeout",
+                Rejection::BodyBroken => "body_broken",
+                Rejection::NotHttp => "not_http",
+                Rejection::Signature(SignatureError::Missing) => "signature_missing",
+                Rejection::Signature(_) => "signature_wrong",
+                Rejection::SignatureUndecided => "signature_undecided",
+                Rejection::Freshness(FreshnessError::TooOld { .. }) => "event_too_old",
+                Rejection::Freshness(FreshnessError::FromTheFuture { .. }) => "event_from_the_future",
+                Rejection::Event(_) => "not_an_event",
+                Rejection::FeedsItself(_) => "feeds_itself",
+                Rejection::NoSuchDestination(_) => "no_such_destination",
             },
         }
     }
@@ -175,7 +177,7 @@ impl Outcome<'_> {
         match self {
             Self::Delivered(deliveries) => deliveries.iter().any(|delivery| !delivery.outcome.is_done()),
             Self::DeadLettered(_) | Self::Ignored | Self::Duplicate => false,
-            Self::Refused(refusal) => refusal.is_of_what_is_genuine(),
+            Self::Rejected(rejection) => rejection.is_after_verification(),
             Self::Busy | Self::Crashed => true,
         }
     }
@@ -242,7 +244,7 @@ impl Outcome<'_> {
 
     fn detail(&self) -> String {
         match self {
-            Self::Refused(refusal) => refusal.to_string(),
+            Self::Rejected(rejection) => rejection.to_string(),
             Self::Busy => "an earlier delivery of the same event is still being handled".to_owned(),
             Self::Crashed => "the request could not be handled".to_owned(),
             _ if self.status() == StatusCode::UNPROCESSABLE_ENTITY => {
@@ -343,53 +345,53 @@ mod tests {
             ),
             (Outcome::Duplicate, 200, "duplicate"),
             (Outcome::Busy, 503, "busy"),
-            (Outcome::Refused(Refusal::Method), 405, "method_not_allowed"),
-            (Outcome::Refused(Refusal::BodyTooLarge { limit: 1 }), 413, "body_too_large"),
-            (Outcome::Refused(Refusal::BodyTimeout), 408, "body_timeout"),
-            (Outcome::Refused(Refusal::BodyBroken), 400, "body_broken"),
+            (Outcome::Rejected(Rejection::Method), 405, "method_not_allowed"),
+            (Outcome::Rejected(Rejection::BodyTooLarge { limit: 1 }), 413, "body_too_large"),
+            (Outcome::Rejected(Rejection::BodyTimeout), 408, "body_timeout"),
+            (Outcome::Rejected(Rejection::BodyBroken), 400, "body_broken"),
             (Outcome::Crashed, 500, "crashed"),
-            (Outcome::Refused(Refusal::NotHttp), 400, "not_http"),
-            (Outcome::Refused(SignatureError::Missing.into()), 403, "signature_missing"),
-            (Outcome::Refused(SignatureError::Several.into()), 403, "signature_wrong"),
-            (Outcome::Refused(SignatureError::Malformed.into()), 403, "signature_wrong"),
-            (Outcome::Refused(SignatureError::Mismatch.into()), 403, "signature_wrong"),
-            (Outcome::Refused(Refusal::SignatureUndecided), 503, "signature_undecided"),
-            (Outcome::Refused(FreshnessError::TooOld { age, max_age: age }.into()), 403, "event_too_old"),
+            (Outcome::Rejected(Rejection::NotHttp), 400, "not_http"),
+            (Outcome::Rejected(SignatureError::Missing.into()), 403, "signature_missing"),
+            (Outcome::Rejected(SignatureError::Several.into()), 403, "signature_wrong"),
+            (Outcome::Rejected(SignatureError::Malformed.into()), 403, "signature_wrong"),
+            (Outcome::Rejected(SignatureError::Mismatch.into()), 403, "signature_wrong"),
+            (Outcome::Rejected(Rejection::SignatureUndecided), 503, "signature_undecided"),
+            (Outcome::Rejected(FreshnessError::TooOld { age, max_age: age }.into()), 403, "event_too_old"),
             (
-                Outcome::Refused(FreshnessError::FromTheFuture { ahead: age }.into()),
+                Outcome::Rejected(FreshnessError::FromTheFuture { ahead: age }.into()),
                 403,
                 "event_from_the_future",
             ),
-            (Outcome::Refused(not_an_event().into()), 400, "not_an_event"),
-            (Outcome::Refused(FeedsItself.into()), 422, "feeds_itself"),
+            (Outcome::Rejected(not_an_event().into()), 400, "not_an_event"),
+            (Outcome::Rejected(FeedsItself.into()), 422, "feeds_itself"),
         ] {
             assert_eq!((outcome.status().as_u16(), outcome.name()), (status, name), "{outcome:?}");
         }
     }
 
     #[test]
-    fn every_refusal_comes_before_or_after_the_proof() {
+    fn every_rejection_comes_before_or_after_the_proof() {
         let age = Duration::from_secs(61);
-        for (refusal, is_of_what_is_genuine) in [
-            (Refusal::Method, false),
-            (Refusal::BodyTooLarge { limit: 1 }, false),
-            (Refusal::BodyTimeout, false),
-            (Refusal::BodyBroken, false),
-            (Refusal::NotHttp, false),
+        for (rejection, is_after_verification) in [
+            (Rejection::Method, false),
+            (Rejection::BodyTooLarge { limit: 1 }, false),
+            (Rejection::BodyTimeout, false),
+            (Rejection::BodyBroken, false),
+            (Rejection::NotHttp, false),
             (SignatureError::Missing.into(), false),
             (SignatureError::Several.into(), false),
             (SignatureError::Malformed.into(), false),
             (SignatureError::Mismatch.into(), false),
-            (Refusal::SignatureUndecided, false),
+            (Rejection::SignatureUndecided, false),
             (FreshnessError::TooOld { age, max_age: age }.into(), true),
             (FreshnessError::FromTheFuture { ahead: age }.into(), true),
             (not_an_event().into(), true),
             (FeedsItself.into(), true),
             (NoSuchDestination.into(), true),
         ] {
-            assert_eq!(refusal.is_of_what_is_genuine(), is_of_what_is_genuine, "{refusal:?}");
-            let outcome = Outcome::Refused(refusal);
-            assert_eq!(outcome.is_undelivered(), is_of_what_is_genuine, "{outcome:?}");
+            assert_eq!(rejection.is_after_verification(), is_after_verification, "{rejection:?}");
+            let outcome = Outcome::Rejected(rejection);
+            assert_eq!(outcome.is_undelivered(), is_after_verification, "{outcome:?}");
         }
     }
 
@@ -465,7 +467,7 @@ mod tests {
             response.body(),
             r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"a destination did not take the message for now: send it again","code":"destination_failed","destinations":[{"cache":"c","topic":"t","status":"failed","reason":"unavailable","attempts":1}]}"#
         );
-        let response = Outcome::Refused(Refusal::Method).answered();
+        let response = Outcome::Rejected(Rejection::Method).answered();
         assert_eq!(response.headers()["allow"], "POST");
         assert!(!response.headers().contains_key("retry-after"));
     }

@@ -20,8 +20,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::DRAIN;
-use crate::response::{Outcome, Refusal};
-use crate::webhook::{Clock, Inbound, MAX_BODY, TIME_TO_ANSWER, Webhook};
+use crate::response::{Outcome, Rejection};
+use crate::webhook::{MAX_BODY, RESPONSE_TIMEOUT, Webhook, WebhookRequest};
+use fanout_core::clock::Clock;
 use fanout_core::destination::Publisher;
 
 /// How much of a body that is too large is still read, so that its sender gets to see the answer
@@ -197,16 +198,16 @@ async fn answer<P: Publisher, C: Clock>(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let started = Instant::now();
     let (parts, body) = request.into_parts();
-    let (body, fault) = match read(body, started + TIME_TO_ANSWER).await {
+    let (body, rejection) = match read(body, started + RESPONSE_TIMEOUT).await {
         Ok(body) => (body, None),
-        Err(fault) => (Bytes::new(), Some(fault)),
+        Err(rejection) => (Bytes::new(), Some(rejection)),
     };
-    let time_left = TIME_TO_ANSWER.saturating_sub(started.elapsed());
-    let inbound =
-        Inbound { request: Request::from_parts(parts, body), fault, id: None, trace: None, time_left };
+    let time_left = RESPONSE_TIMEOUT.saturating_sub(started.elapsed());
+    let request = Request::from_parts(parts, body);
+    let request = WebhookRequest { request, rejection, id: None, trace: None, time_left };
     // In a task of its own, so that a sender who goes away does not leave an event half published
     // and nothing remembered of it.
-    let handled = handlers.spawn(async move { webhook.handle(inbound).await });
+    let handled = handlers.spawn(async move { webhook.handle(request).await });
     let response = handled.await.unwrap_or_else(|error| {
         tracing::error!(%error, "request not handled");
         Outcome::Crashed.response(None)
@@ -215,9 +216,9 @@ async fn answer<P: Publisher, C: Clock>(
 }
 
 /// Reads a whole body, of [`MAX_BODY`] bytes at most.
-async fn read(body: Incoming, deadline: Instant) -> Result<Bytes, Refusal> {
+async fn read(body: Incoming, deadline: Instant) -> Result<Bytes, Rejection> {
     let mut body = pin!(body);
-    let too_large = || Refusal::BodyTooLarge { limit: MAX_BODY };
+    let too_large = || Rejection::BodyTooLarge { limit: MAX_BODY };
     if body.size_hint().lower() > MAX_DRAINED as u64 {
         return Err(too_large());
     }
@@ -227,8 +228,8 @@ async fn read(body: Incoming, deadline: Instant) -> Result<Bytes, Refusal> {
         let frame = match timeout_at(deadline, body.frame()).await {
             Ok(Some(Ok(frame))) => frame,
             Ok(None) => break,
-            Ok(Some(Err(_))) => return Err(Refusal::BodyBroken),
-            Err(_) => return Err(Refusal::BodyTimeout),
+            Ok(Some(Err(_))) => return Err(Rejection::BodyBroken),
+            Err(_) => return Err(Rejection::BodyTimeout),
         };
         let Ok(data) = frame.into_data() else { continue };
         length += data.len();

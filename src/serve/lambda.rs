@@ -27,11 +27,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::DRAIN;
-use super::batch::{Batch, BatchResponse};
+use super::sqs_batch::{Batch, BatchResponse};
 use crate::config::Source;
-use crate::response::Refusal;
+use crate::response::Rejection;
 use crate::trace::TraceContext;
-use crate::webhook::{Clock, Inbound, TIME_TO_ANSWER, Webhook};
+use crate::webhook::{RESPONSE_TIMEOUT, Webhook, WebhookRequest};
+use fanout_core::clock::Clock;
 use fanout_core::destination::Publisher;
 
 /// What an answer takes on its way out, kept free before the invocation's own deadline.
@@ -117,15 +118,16 @@ async fn handle<P: Publisher, C: Clock>(
     // One that has passed is none: Lambda ends a function at its deadline and begins nothing after it, but
     // emulators make theirs up.
     let time_left = context.deadline().duration_since(std::time::SystemTime::now()).ok();
-    let time_left = time_left.map_or(TIME_TO_ANSWER, |left| left.saturating_sub(MARGIN));
+    let time_left = time_left.map_or(RESPONSE_TIMEOUT, |left| left.saturating_sub(MARGIN));
     let begun = Instant::now();
     let trace = context.xray_trace_id.as_deref().and_then(TraceContext::of_lambda);
     let (answer, time_left) = match payload {
         Invocation::Http(invocation) => {
-            let HttpInvocation { gateway, request, fault } = *invocation;
-            let inbound = Inbound { request, fault, id: Some(context.request_id), trace, time_left };
-            let response = webhook.handle(inbound).await;
-            (Answer::Http(GatewayResponse::new(gateway, response)), time_left.min(TIME_TO_ANSWER))
+            let HttpInvocation { gateway, request, rejection } = *invocation;
+            let request =
+                WebhookRequest { request, rejection, id: Some(context.request_id), trace, time_left };
+            let response = webhook.handle(request).await;
+            (Answer::Http(GatewayResponse::new(gateway, response)), time_left.min(RESPONSE_TIMEOUT))
         }
         Invocation::Batch(batch) => {
             (Answer::Batch(batch.serve(webhook, trace.as_ref(), time_left).await), time_left)
@@ -190,7 +192,7 @@ enum Gateway {
 struct HttpInvocation {
     gateway: Gateway,
     request: Request<Bytes>,
-    fault: Option<Refusal>,
+    rejection: Option<Rejection>,
 }
 
 /// What is read of an invocation, of all three shapes. Whatever else is in it is skipped.
@@ -285,11 +287,11 @@ impl HttpInvocation {
         *request.headers_mut() = headers(payload.multi_value_headers, payload.headers);
         // A method that cannot be one is at least not POST.
         *request.method_mut() = method.parse().unwrap_or(Method::TRACE);
-        Some(Self { gateway, request, fault: None })
+        Some(Self { gateway, request, rejection: None })
     }
 
     fn not_http() -> Self {
-        Self { gateway: Gateway::RestApi, request: Request::default(), fault: Some(Refusal::NotHttp) }
+        Self { gateway: Gateway::RestApi, request: Request::default(), rejection: Some(Rejection::NotHttp) }
     }
 }
 

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-mod batch;
 pub mod http;
 pub mod lambda;
+mod sqs_batch;
 
 /// How long requests that have begun may take to end once no more are accepted.
 pub const DRAIN: Duration = Duration::from_secs(5);

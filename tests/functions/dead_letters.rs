@@ -92,10 +92,10 @@ async fn what_was_not_taken_is_in_the_queue_and_the_sender_told_that_all_is_well
         let [b, c] = &destinations[..] else { panic!("{destinations:?}") };
         assert_eq!(
             *c,
-            json!({"place": 2, "cache": CACHE, "topic": "c", "status": "refused",
+            json!({"index": 2, "cache": CACHE, "topic": "c", "status": "refused",
                    "reason": "permission_denied", "attempts": 1})
         );
-        assert_eq!((&b["place"], &b["topic"], &b["reason"]), (&json!(1), &json!("b"), &json!("unavailable")));
+        assert_eq!((&b["index"], &b["topic"], &b["reason"]), (&json!(1), &json!("b"), &json!("unavailable")));
 
         let line = function.journal(|line| line["outcome"] == "dead_lettered").await;
         assert_eq!(
@@ -185,7 +185,7 @@ async fn of_a_letter_that_some_take_only_the_others_are_tried_again() {
     let places = |letter: &str| -> Vec<Value> {
         let letter: Value = serde_json::from_str(letter).unwrap();
         let destinations = letter["dead_letter"]["destinations"].as_array().unwrap();
-        destinations.iter().map(|one| one["place"].clone()).collect()
+        destinations.iter().map(|one| one["index"].clone()).collect()
     };
     assert_eq!(places(&all), [0, 1, 2]);
 

@@ -1,10 +1,12 @@
-//! What destinations did not take is kept in a queue, from where it can be delivered later.
+//! Dead letters: events that destinations did not accept, kept in a queue until they can be delivered.
 //!
-//! Hosted webhooks are sent once: what is answered with 503 is gone. With a queue for dead letters the event is
-//! written there together with the destinations that did not take it, and the sender is told that all is well.
-//! A letter that comes back from the queue is for those destinations only.
+//! A hosted webhook is sent once, so an event that the function answers with 503 is lost. With a dead-letter queue the
+//! function writes the event there, with the destinations that did not accept it, and answers 200. When the dead letter
+//! comes back from the queue, only those destinations are served.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use momento_webhook::{Event, EventError, Millis, Verified};
 use serde::ser::{SerializeMap as _, Serializer};
@@ -16,30 +18,82 @@ use tokio::time::Instant;
 use crate::destination::aws::short;
 use crate::destination::sqs::{QueueMessage, group_of, is_fifo};
 use crate::destination::{AwsRequest, AwsSender, DeliveryError, Target, Topic};
-use crate::fan_out::Delivery;
+use crate::fan_out::{Delivery, DeliveryOutcome};
+use crate::reason::Reason;
 use crate::route::{Plan, Route};
 
-/// Where dead letters go.
+/// The dead-letter queue.
 #[derive(Clone, Debug)]
 pub struct DeadLetters {
     queue: String,
     sender: Arc<dyn AwsSender>,
 }
 
+/// When an event that some destination did not accept is written to the dead-letter queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeadLetterPolicy {
+    /// After any failure. For a request, whose sender may never send the event again.
+    AnyFailure,
+    /// For an event from a queue, which redelivers it to all of its destinations. Written where some destination has
+    /// accepted the event and would get it twice, and where every failure is permanent.
+    UnlessRedelivered,
+    /// For a dead letter. Written where some destination has accepted the event: the new dead letter has fewer
+    /// destinations, so dead letters come to an end. A dead letter that fails as a whole stays in its queue, which counts
+    /// how often it was received.
+    FewerDestinations,
+    /// For a dead letter in a FIFO queue, where the messages behind it would overtake a new one.
+    Never,
+}
+
+/// The time that is kept free for writing a dead letter.
+const TIME_TO_WRITE: Duration = Duration::from_secs(1);
+
+impl DeadLetterPolicy {
+    /// Returns true if a dead letter is due after these outcomes of the destinations that were to be served.
+    #[must_use]
+    pub fn is_due(self, outcomes: &[&DeliveryOutcome]) -> bool {
+        let failures = || outcomes.iter().filter_map(|outcome| outcome.failure());
+        let is_accepted_by_some =
+            || outcomes.iter().any(|outcome| outcome.is_done() && !outcome.is_dropped());
+        let is_any_failure = failures().next().is_some();
+        match self {
+            Self::AnyFailure => is_any_failure,
+            Self::UnlessRedelivered => {
+                is_any_failure && (is_accepted_by_some() || !failures().any(Reason::is_transient))
+            }
+            Self::FewerDestinations => is_any_failure && is_accepted_by_some(),
+            Self::Never => false,
+        }
+    }
+
+    /// Returns the time by which destinations have to be served, so that a dead letter can be written by `deadline`.
+    /// When little time is left, destinations get half of it.
+    #[must_use]
+    pub fn deadline_for_destinations(self, deadline: Instant) -> Instant {
+        if self == Self::Never {
+            return deadline;
+        }
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
+        now + left.saturating_sub(TIME_TO_WRITE.min(left / 2))
+    }
+}
+
 /// A dead letter that has come back.
 #[derive(Debug)]
-pub struct Letter {
-    /// What was not delivered.
+pub struct DeadLetter {
+    /// The event that was not delivered.
     pub event: Verified<Event>,
     destinations: Vec<Undelivered>,
 }
 
-/// A destination that did not take the event.
+/// A destination that did not accept the event.
 #[derive(Debug, Deserialize)]
 struct Undelivered {
-    /// Its place in the route.
-    place: usize,
-    /// What it is, wherever it stands. Two may have one name.
+    /// Its index in the route.
+    #[serde(default)]
+    index: Option<usize>,
+    /// A hash of its settings. Two destinations of a route may have the same names.
     #[serde(default)]
     id: Option<String>,
     #[serde(flatten)]
@@ -53,34 +107,35 @@ enum Names {
     Aws { kind: String, name: String },
 }
 
-/// A letter is for a destination that the routes do not have, or not any more.
+/// Error for a dead letter whose route or destination does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the dead letter is for a route or a destination that is not there any more")]
+#[error("the dead letter is for a route or a destination that does not exist any more")]
 pub struct NoSuchDestination;
 
 impl DeadLetters {
-    /// Those that go to the queue with this URL.
+    /// Uses the queue with this URL.
     #[must_use]
     pub const fn new(queue: String, sender: Arc<dyn AwsSender>) -> Self {
         Self { queue, sender }
     }
 
-    /// Whether they go to the queue of this name.
+    /// Returns the policy for a message of the queue named `queue`, which may be this one. `is_dead_letter` says whether
+    /// the message is a dead letter.
     #[must_use]
-    pub fn is_queue(&self, name: &str) -> bool {
-        short(&self.queue) == name
+    pub fn policy_for_message(&self, queue: &str, is_dead_letter: bool) -> DeadLetterPolicy {
+        if !is_dead_letter && short(&self.queue) != queue {
+            DeadLetterPolicy::UnlessRedelivered
+        } else if is_fifo(&self.queue) {
+            DeadLetterPolicy::Never
+        } else {
+            DeadLetterPolicy::FewerDestinations
+        }
     }
 
-    /// Whether they are taken out of the queue in the order in which they were put in.
-    #[must_use]
-    pub fn keep_order(&self) -> bool {
-        is_fifo(&self.queue)
-    }
-
-    /// Writes one for the destinations of a route that did not take the event.
+    /// Writes a dead letter for the destinations of `route` that did not accept the event.
     ///
     /// # Errors
-    /// When the queue does not take it before the deadline.
+    /// When the queue does not accept it before the deadline.
     pub async fn send(
         &self,
         event: &Event,
@@ -90,15 +145,15 @@ impl DeadLetters {
         xray: Option<&str>,
         deadline: Instant,
     ) -> Result<(), DeliveryError> {
-        let is_fifo = self.keep_order();
+        let is_fifo = is_fifo(&self.queue);
         let undelivered = undelivered(route, deliveries);
         let message = QueueMessage {
             queue: self.queue.clone(),
             body: body(event, &undelivered, now),
             group: is_fifo.then(|| group_of(event)),
-            // Whatever is lost by being the same as another was there before.
+            // The queue drops a dead letter that it has already.
             deduplication: is_fifo.then(|| id(event, &undelivered)),
-            attributes: std::collections::BTreeMap::new(),
+            attributes: BTreeMap::new(),
             delay_seconds: None,
         };
         let request = AwsRequest::Message(message);
@@ -106,29 +161,29 @@ impl DeadLetters {
     }
 }
 
-/// A destination that did not take the event, as a letter has it.
-struct Entry<'d> {
-    place: usize,
+/// A destination that did not accept the event, as a dead letter lists it.
+struct Listed<'d> {
+    index: usize,
     id: &'d str,
     delivery: &'d Delivery<'d>,
 }
 
-fn undelivered<'d>(route: &'d Route, deliveries: &'d [Delivery<'d>]) -> Vec<Entry<'d>> {
+fn undelivered<'d>(route: &'d Route, deliveries: &'d [Delivery<'d>]) -> Vec<Listed<'d>> {
     let both = route.destinations().iter().zip(deliveries).enumerate();
     both.filter(|(_, (_, delivery))| !delivery.outcome.is_done())
-        .map(|(place, (destination, delivery))| Entry { place, id: destination.id(), delivery })
+        .map(|(index, (destination, delivery))| Listed { index, id: destination.id(), delivery })
         .collect()
 }
 
-fn id(event: &Event, undelivered: &[Entry<'_>]) -> String {
+fn id(event: &Event, undelivered: &[Listed<'_>]) -> String {
     let mut hash = Sha256::new().chain_update(event.id());
-    for entry in undelivered {
-        hash.update(entry.id);
+    for listed in undelivered {
+        hash.update(listed.id);
     }
     hex::encode(hash.finalize())
 }
 
-fn body(event: &Event, undelivered: &[Entry<'_>], now: Millis) -> String {
+fn body(event: &Event, undelivered: &[Listed<'_>], now: Millis) -> String {
     #[derive(Serialize)]
     struct Body<'b> {
         dead_letter: Head<'b>,
@@ -137,29 +192,29 @@ fn body(event: &Event, undelivered: &[Entry<'_>], now: Millis) -> String {
     #[derive(Serialize)]
     struct Head<'b> {
         timestamp: Millis,
-        destinations: &'b [Entry<'b>],
+        destinations: &'b [Listed<'b>],
     }
     let body = Body { dead_letter: Head { timestamp: now, destinations: undelivered }, event };
     let body = serde_json::to_string(&body).expect("strings and numbers under string keys are JSON");
-    // Two characters that JSON may hold as they are, and a queue may not.
+    // JSON may hold these two characters as they are, and a queue refuses them.
     body.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
 }
 
-impl Serialize for Entry<'_> {
+impl Serialize for Listed<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("place", &self.place)?;
+        map.serialize_entry("index", &self.index)?;
         map.serialize_entry("id", &self.id)?;
         self.delivery.serialize_into(&mut map)?;
         map.end()
     }
 }
 
-impl Letter {
-    /// Reads the body of a message as a dead letter; none where it is something else.
+impl DeadLetter {
+    /// Reads the body of a message. Returns `None` if it does not have the shape of a dead letter.
     ///
     /// # Errors
-    /// When it is one, and there is no event in it.
+    /// When it has that shape, and its event is invalid.
     pub fn read(body: &str) -> Result<Option<Self>, EventError> {
         #[derive(Deserialize)]
         struct Body<'b> {
@@ -171,43 +226,41 @@ impl Letter {
         struct Head {
             destinations: Vec<Undelivered>,
         }
-        let Ok(letter) = serde_json::from_str::<Body<'_>>(body) else { return Ok(None) };
-        let event = Verified::trusted(letter.event.get().as_bytes()).event()?;
-        Ok(Some(Self { event, destinations: letter.dead_letter.destinations }))
+        let Ok(body) = serde_json::from_str::<Body<'_>>(body) else { return Ok(None) };
+        let event = Verified::trusted(body.event.get().as_bytes()).event()?;
+        Ok(Some(Self { event, destinations: body.dead_letter.destinations }))
     }
 
-    /// The places of its destinations in a plan. Routes may have been changed since it was written: a destination
-    /// is looked for by what it is, and by its name where it is another now.
+    /// Returns the indexes of its destinations in a plan, in ascending order. The routes may have changed since it was
+    /// written: a destination is found by its id, or else by its names. Its old index decides between several.
     ///
     /// # Errors
-    /// When one is not there, or the letter is for none.
-    pub fn places(&self, plan: &Plan<'_>) -> Result<Vec<usize>, NoSuchDestination> {
-        let there: Vec<_> = plan.destinations().iter().zip(plan.route().destinations()).collect();
-        let mut found: Vec<Option<usize>> = vec![None; self.destinations.len()];
+    /// When the plan lacks one of the destinations, and when the dead letter lists none.
+    pub fn indexes(&self, plan: &Plan<'_>) -> Result<Vec<usize>, NoSuchDestination> {
+        let planned: Vec<_> = plan.destinations().iter().zip(plan.route().destinations()).collect();
+        let mut indexes: Vec<Option<usize>> = vec![None; self.destinations.len()];
+        let mut found = HashSet::new();
         for by_id in [true, false] {
-            for (nth, Undelivered { place, id, names }) in self.destinations.iter().enumerate() {
-                if found.get(nth).is_some_and(Option::is_some) {
-                    continue;
-                }
-                let is_it = |place: &usize| {
-                    !found.contains(&Some(*place))
-                        && there.get(*place).is_some_and(|(planned, destination)| {
+            let undelivered = indexes.iter_mut().zip(&self.destinations);
+            for (unset, Undelivered { index, id, names }) in undelivered.filter(|(index, _)| index.is_none())
+            {
+                let is_same = |index: &usize| {
+                    !found.contains(index)
+                        && planned.get(*index).is_some_and(|(planned, destination)| {
                             names.are_of(&planned.target)
-                                && (!by_id || id.as_ref().is_some_and(|id| *id == destination.id()))
+                                && (!by_id || id.as_deref() == Some(destination.id()))
                         })
                 };
-                let is = Some(*place).filter(is_it).or_else(|| (0..there.len()).find(is_it));
-                if let Some(unset) = found.get_mut(nth) {
-                    *unset = is;
-                }
+                *unset = index.filter(&is_same).or_else(|| (0..planned.len()).find(&is_same));
+                found.extend(*unset);
             }
         }
-        let mut places = found.into_iter().collect::<Option<Vec<_>>>().ok_or(NoSuchDestination)?;
-        if places.is_empty() {
+        let mut indexes = indexes.into_iter().collect::<Option<Vec<_>>>().ok_or(NoSuchDestination)?;
+        if indexes.is_empty() {
             return Err(NoSuchDestination);
         }
-        places.sort_unstable();
-        Ok(places)
+        indexes.sort_unstable();
+        Ok(indexes)
     }
 }
 
@@ -221,6 +274,33 @@ impl Names {
                 kind == of && name == called
             }
             _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_policy_decides_by_failures_and_accepted_destinations() {
+        use DeadLetterPolicy::{AnyFailure, FewerDestinations, Never, UnlessRedelivered};
+        let published = || DeliveryOutcome::Published { attempts: 1 };
+        let dropped = || DeliveryOutcome::AlreadyDropped;
+        let failed = |reason| DeliveryOutcome::Failed { attempts: 1, reason };
+        let transient = || failed(Reason::Unavailable);
+        let permanent = || failed(Reason::PermissionDenied);
+        for (outcomes, due) in [
+            (vec![published(), dropped()], &[][..]),
+            (vec![transient(), permanent()], &[AnyFailure]),
+            (vec![transient(), dropped()], &[AnyFailure]),
+            (vec![permanent(), permanent()], &[AnyFailure, UnlessRedelivered]),
+            (vec![transient(), published()], &[AnyFailure, UnlessRedelivered, FewerDestinations]),
+        ] {
+            for policy in [AnyFailure, UnlessRedelivered, FewerDestinations, Never] {
+                let outcomes: Vec<_> = outcomes.iter().collect();
+                assert_eq!(policy.is_due(&outcomes), due.contains(&policy), "{policy:?} {outcomes:?}");
+            }
         }
     }
 }

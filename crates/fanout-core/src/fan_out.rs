@@ -91,12 +91,12 @@ pub enum DeliveryOutcome {
     },
 }
 
-/// An event on its way.
+/// What all destinations of one event share.
 #[derive(Clone, Copy, Debug)]
-struct Job<'j> {
-    plan: &'j Plan<'j>,
-    context: &'j Context<'j>,
-    xray: Option<&'j str>,
+struct Task<'t> {
+    plan: &'t Plan<'t>,
+    context: &'t Context<'t>,
+    xray: Option<&'t str>,
     deadline: Instant,
 }
 
@@ -134,7 +134,7 @@ impl<P: Publisher> FanOut<P> {
         let now = Instant::now();
         // A quarter of the time is left to publish what a transform passes on after it has hung.
         let context = plan.context(now + deadline.saturating_duration_since(now) / 4 * 3);
-        let job = Job { plan, context: &context, xray, deadline };
+        let task = Task { plan, context: &context, xray, deadline };
         let count = plan.destinations().len();
         let mut outcomes = match progress {
             None => vec![None; count],
@@ -146,7 +146,7 @@ impl<P: Publisher> FanOut<P> {
             pending.map(|(index, _)| index).collect::<Vec<_>>()
         });
         let tree = plan.tree(pending.as_deref());
-        for (index, outcome) in self.tree(job, &tree, Message::new(plan.text())).await {
+        for (index, outcome) in self.tree(task, &tree, Message::new(plan.text())).await {
             *outcomes.get_mut(index).expect("the tree has the indexes of the plan") = Some(outcome);
         }
         let outcomes = outcomes.into_iter();
@@ -154,13 +154,13 @@ impl<P: Publisher> FanOut<P> {
     }
 
     /// Serves all destinations of `tree`.
-    async fn tree(&self, job: Job<'_>, tree: &Tree, message: Message<'_>) -> Vec<Served> {
+    async fn tree(&self, task: Task<'_>, tree: &Tree, message: Message<'_>) -> Vec<Served> {
         let publishes =
-            join_all(tree.destinations.iter().map(|place| self.destination(job, *place, &message)));
+            join_all(tree.destinations.iter().map(|place| self.destination(task, *place, &message)));
         if tree.branches.is_empty() {
             return publishes.await;
         }
-        let branches = join_all(tree.branches.iter().map(|branch| self.branch(job, branch, &message)));
+        let branches = join_all(tree.branches.iter().map(|branch| self.branch(task, branch, &message)));
         let (mut served, behind) = join(publishes, branches).await;
         served.extend(behind.into_iter().flatten());
         served
@@ -169,20 +169,20 @@ impl<P: Publisher> FanOut<P> {
     /// Applies one transform, and serves all destinations behind it.
     fn branch<'b>(
         &'b self,
-        job: Job<'b>,
+        task: Task<'b>,
         branch: &'b Branch,
         message: &'b Message<'b>,
     ) -> BoxFuture<'b, Vec<Served>> {
         Box::pin(async move {
             let name = branch.stage.name();
-            let applying = branch.stage.transform().apply(message.borrowed(), job.context);
-            let applied = match timeout_at(job.context.deadline, applying).await {
+            let applying = branch.stage.transform().apply(message.borrowed(), task.context);
+            let applied = match timeout_at(task.context.deadline, applying).await {
                 Ok(applied) => applied,
                 Err(_) => Err(TransformError::new(Reason::TimedOut, "it did not end in time")),
             };
             match applied {
                 Ok(Transformed::Message(next)) => {
-                    let behind = branch.behind.iter().map(|(_, tree)| self.tree(job, tree, next.borrowed()));
+                    let behind = branch.behind.iter().map(|(_, tree)| self.tree(task, tree, next.borrowed()));
                     join_all(behind).await.into_iter().flatten().collect()
                 }
                 Ok(Transformed::Dropped(reason)) => {
@@ -193,7 +193,7 @@ impl<P: Publisher> FanOut<P> {
                 Err(error) => {
                     tracing::debug!(transform = name, %error, source = ?error.source, "transform failed");
                     let behind = branch.behind.iter().map(|(on_failure, tree)| {
-                        self.not_transformed(job, (name, *on_failure), &error, tree, message)
+                        self.not_transformed(task, (name, *on_failure), &error, tree, message)
                     });
                     join_all(behind).await.into_iter().flatten().collect()
                 }
@@ -204,7 +204,7 @@ impl<P: Publisher> FanOut<P> {
     /// What becomes of the destinations behind a transform that failed.
     async fn not_transformed(
         &self,
-        job: Job<'_>,
+        task: Task<'_>,
         (name, on_failure): (&str, OnFailure),
         error: &TransformError,
         tree: &Tree,
@@ -212,7 +212,7 @@ impl<P: Publisher> FanOut<P> {
     ) -> Vec<Served> {
         let transform = name.to_owned();
         let outcome = match on_failure {
-            OnFailure::Pass => return self.tree(job, tree, message.borrowed()).await,
+            OnFailure::Pass => return self.tree(task, tree, message.borrowed()).await,
             OnFailure::Drop => DeliveryOutcome::Dropped { transform, reason: format!("failed: {error}") },
             OnFailure::Fail => DeliveryOutcome::NotTransformed {
                 transform,
@@ -223,19 +223,19 @@ impl<P: Publisher> FanOut<P> {
         tree.places().into_iter().map(|place| (place, outcome.clone())).collect()
     }
 
-    async fn destination(&self, job: Job<'_>, index: usize, message: &Message<'_>) -> Served {
-        let planned = job.plan.destinations().get(index).expect("the tree has the indexes of the plan");
+    async fn destination(&self, task: Task<'_>, index: usize, message: &Message<'_>) -> Served {
+        let planned = task.plan.destinations().get(index).expect("the tree has the indexes of the plan");
         let destination =
-            job.plan.route().destinations().get(index).expect("a plan has the destinations of its route");
+            task.plan.route().destinations().get(index).expect("a plan has the destinations of its route");
         let outcome = match (&planned.error, &destination.to) {
             (Some(error), _) => error.clone().into(),
             (None, To::Topic(_)) => {
                 let topic = planned.target.topic().expect("the target of a topic is a topic");
-                self.publish(topic, &message.text, job.deadline).await
+                self.publish(topic, &message.text, task.deadline).await
             }
             (None, To::Aws(aws_destination)) => {
-                let fields = Fields::new(job.context, destination, message);
-                self.send_to_aws(aws_destination, job, &fields).await
+                let fields = Fields::new(task.context, destination, message);
+                self.send_to_aws(aws_destination, task, &fields).await
             }
         };
         (index, outcome)
@@ -244,14 +244,14 @@ impl<P: Publisher> FanOut<P> {
     async fn send_to_aws(
         &self,
         aws_destination: &AwsDestination,
-        job: Job<'_>,
+        task: Task<'_>,
         fields: &Fields<'_>,
     ) -> DeliveryOutcome {
         let request = match aws_destination.request(fields) {
             Ok(request) => request,
             Err(error) => return error.into(),
         };
-        let sent = self.sender.send(&request, job.xray, job.deadline).await;
+        let sent = self.sender.send(&request, task.xray, task.deadline).await;
         if let Err(error) = &sent.result {
             tracing::debug!(kind = aws_destination.kind(), reason = %error.reason, source = ?error.source, "not taken");
         }

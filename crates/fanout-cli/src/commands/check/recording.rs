@@ -14,7 +14,7 @@ use fanout_core::transform::{Applying, Context, Message, Stage, Transform, Trans
 use futures_util::future::{BoxFuture, ready};
 use momento_webhook::{Event, Verified};
 use tokio::time::Instant;
-use topic_fanout::webhook::TIME_TO_ANSWER;
+use topic_fanout::webhook::RESPONSE_TIMEOUT;
 
 use super::outline::{Outlined, StepOut};
 
@@ -76,7 +76,7 @@ pub(super) async fn record<'o>(outlined: &Outlined<'o>, event: &Verified<Event>)
     for (index, (way, chain)) in outlined.ways.iter().zip(&chains).enumerate() {
         let mut progress = vec![DestinationProgress::Published; chains.len()];
         *progress.get_mut(index).expect("each destination has a chain") = DestinationProgress::Pending;
-        let outcomes = fan_out.serve(&plan, Some(&progress), None, Instant::now() + TIME_TO_ANSWER).await;
+        let outcomes = fan_out.serve(&plan, Some(&progress), None, Instant::now() + RESPONSE_TIMEOUT).await;
         let steps = way.steps.iter().zip(chain).map_while(|(step, recorder)| {
             let result = recorder.result()?;
             Some(Step { stage: step.stage, shared_with: step.shared_with, result })
@@ -259,7 +259,7 @@ mod tests {
         let text = "[[routes]]\ntopic = 'in'\ntransforms = ['hang']\ndestinations = ['a', 'b']";
         let started = Instant::now();
         let recorded = recorded(text, &Transforms::standard().with::<Hang>()).await;
-        assert!(started.elapsed() < TIME_TO_ANSWER, "it hangs once");
+        assert!(started.elapsed() < RESPONSE_TIMEOUT, "it hangs once");
         for (steps, outcome, content) in recorded {
             assert_eq!(steps, ["failed: it did not end in time"]);
             assert_eq!((outcome.failure(), content), (Some(Reason::TimedOut), None));

@@ -1,0 +1,125 @@
+//! The pipeline of one verified event: route, dedupe, fan-out and dead letters. It ends in an [`Outcome`].
+//!
+//! Where the event comes from does not matter here: the edges say what differs, in a [`Job`].
+
+use momento_webhook::{Event, Millis, Verified};
+use tokio::time::{Instant, timeout_at};
+
+use crate::response::{Outcome, Rejection};
+use fanout_core::dead_letter::{DeadLetter, DeadLetterPolicy, DeadLetters, NoSuchDestination};
+use fanout_core::dedupe::{Dedupe, DestinationProgress, Progress};
+use fanout_core::destination::Publisher;
+use fanout_core::fan_out::{Delivery, DeliveryOutcome, FanOut};
+use fanout_core::route::Routes;
+
+/// Routes, dedupe, fan-out and dead letters.
+#[derive(Debug)]
+pub struct Pipeline<P> {
+    routes: Routes,
+    dedupe: Dedupe,
+    fan_out: FanOut<P>,
+    dead_letters: Option<DeadLetters>,
+}
+
+/// One event for the pipeline.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'j> {
+    /// The event.
+    pub event: &'j Verified<Event>,
+    /// The dead letter that the event comes from. Only its destinations are served.
+    pub dead_letter: Option<&'j DeadLetter>,
+    /// When a new dead letter is written.
+    pub policy: DeadLetterPolicy,
+    /// The current time.
+    pub now: Millis,
+    /// The tracing header of X-Ray that AWS destinations pass on.
+    pub xray: Option<&'j str>,
+    /// When the outcome has to be known.
+    pub deadline: Instant,
+}
+
+impl<P: Publisher> Pipeline<P> {
+    /// Sends events through `fan_out` by `routes`.
+    pub fn new(routes: Routes, fan_out: FanOut<P>) -> Self {
+        Self { routes, dedupe: Dedupe::default(), fan_out, dead_letters: None }
+    }
+
+    /// Writes dead letters to this queue.
+    #[must_use]
+    pub fn with_dead_letters(self, dead_letters: Option<DeadLetters>) -> Self {
+        Self { dead_letters, ..self }
+    }
+
+    /// Returns the policy for a message of the queue named `queue`. `is_dead_letter` says whether it is a dead letter.
+    #[must_use]
+    pub fn policy_for_message(&self, queue: &str, is_dead_letter: bool) -> DeadLetterPolicy {
+        let policy = |letters: &DeadLetters| letters.policy_for_message(queue, is_dead_letter);
+        self.dead_letters.as_ref().map_or(DeadLetterPolicy::Never, policy)
+    }
+
+    /// Sends an event to the destinations that have not accepted it yet.
+    pub async fn run<'e>(&'e self, job: Job<'e>) -> Outcome<'e> {
+        self.deliver(job).await.unwrap_or_else(Outcome::Rejected)
+    }
+
+    async fn deliver<'e>(&'e self, job: Job<'e>) -> Result<Outcome<'e>, Rejection> {
+        let Job { event, dead_letter, policy, now, xray, deadline } = job;
+        let plan = match (self.routes.plan(event)?, dead_letter) {
+            (Some(plan), _) => plan,
+            (None, None) => return Ok(Outcome::Ignored),
+            (None, Some(_)) => return Err(NoSuchDestination.into()),
+        };
+        let only = dead_letter.map(|dead_letter| dead_letter.indexes(&plan)).transpose()?;
+        let is_wanted = |index: usize| only.as_ref().is_none_or(|only| only.contains(&index));
+
+        let claim = self.dedupe.claim(event, only.as_deref());
+        let Ok(mut progress) = timeout_at(deadline, claim).await else { return Ok(Outcome::Busy) };
+        let earlier = match &*progress {
+            Progress::Done => return Ok(Outcome::Duplicate),
+            Progress::Partial(earlier) => Some(earlier.clone()),
+            Progress::New => only.is_some().then(|| {
+                // The dead letter does not list the destinations that have accepted the event.
+                let earlier = |index| {
+                    if is_wanted(index) {
+                        DestinationProgress::Pending
+                    } else {
+                        DestinationProgress::Published
+                    }
+                };
+                (0..plan.destinations().len()).map(earlier).collect()
+            }),
+        };
+
+        let dead_letters = self.dead_letters.as_ref();
+        let end = dead_letters.map_or(deadline, |_| policy.deadline_for_destinations(deadline));
+        let outcomes = self.fan_out.serve(&plan, earlier.as_deref(), xray, end).await;
+        *progress = Progress::of(outcomes.iter().map(DeliveryOutcome::progress));
+
+        let wanted = outcomes.iter().enumerate().filter(|(index, _)| is_wanted(*index));
+        let is_due = policy.is_due(&wanted.map(|(_, outcome)| outcome).collect::<Vec<_>>());
+        let route = plan.route();
+        let deliveries = plan.into_targets().zip(outcomes);
+        let deliveries: Vec<_> = deliveries.map(|(target, outcome)| Delivery { target, outcome }).collect();
+        let Some(dead_letters) = dead_letters.filter(|_| is_due) else {
+            return Ok(Outcome::Delivered(deliveries));
+        };
+        match dead_letters.send(event, route, &deliveries, now, xray, deadline).await {
+            Ok(()) => {
+                *progress = Progress::Done;
+                Ok(Outcome::DeadLettered(deliveries))
+            }
+            // The response is the one without a dead-letter queue: some senders retry.
+            Err(error) => {
+                let (topic, number) = (&event.topic, event.topic_sequence_number);
+                let (reason, source) = (error.reason, error.source);
+                tracing::error!(%topic, number, %reason, ?source, "dead letter not written");
+                Ok(Outcome::Delivered(deliveries))
+            }
+        }
+    }
+
+    /// Waits for background work that publishing has started.
+    pub async fn settled(&self) {
+        self.fan_out.settled().await;
+    }
+}
