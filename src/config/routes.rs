@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(topics(&with(text)), ["out"]);
 
         let (name, said) = fault(&with("[[routes]]\ntopic = 'in'\ndestinations = ['in']"));
-        assert!(name == "FANOUT_CONFIG" && said.starts_with("3:17: the route would feed itself"), "{said}");
+        assert!(name == "FANOUT_CONFIG" && said.starts_with("3:17: the route feeds itself"), "{said}");
         let (_, said) = fault(&with("no/such/fanout.toml"));
         assert!(said.starts_with("no/such/fanout.toml: No such file"), "{said}");
         let (_, said) = fault(&with(" no/such/fanout.toml\n"));

@@ -154,3 +154,38 @@ async fn what_becomes(stages: &[Stage], text: &str) -> String {
     }
     format!("becomes {}", serde_json::to_string(&text).unwrap())
 }
+
+/// Returns the lines of the text blocks of a document, in order.
+fn lines_of_text_blocks(document: &'static str) -> impl Iterator<Item = &'static str> {
+    document
+        .split("```")
+        .skip(1)
+        .step_by(2)
+        .filter_map(|block| block.strip_prefix("text\n"))
+        .flat_map(str::lines)
+}
+
+#[test]
+fn architecture_describes_existing_files_and_dependencies() {
+    let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let (mut files, mut crates) = (0, 0);
+    for line in lines_of_text_blocks(include_str!("../../../docs/ARCHITECTURE.md")) {
+        let Some((package, dependencies)) = line.split_once("->") else {
+            let path = line.split_whitespace().next().unwrap();
+            assert!(root.join(path).exists(), "{path}");
+            files += 1;
+            continue;
+        };
+        let package = package.trim();
+        let folder =
+            if package == "topic-fanout" { root.to_owned() } else { root.join("crates").join(package) };
+        let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+        let normal = manifest.split_once("\n[dependencies]").unwrap().1.split("\n[").next().unwrap();
+        let is_ours = |name: &&str| root.join("crates").join(name).exists();
+        let actual: Vec<_> =
+            normal.lines().filter_map(|line| line.split([' ', '.']).next()).filter(is_ours).collect();
+        assert_eq!(actual, dependencies.split_whitespace().collect::<Vec<_>>(), "{package}");
+        crates += 1;
+    }
+    assert!(files > 20 && crates == 7, "{files} {crates}");
+}

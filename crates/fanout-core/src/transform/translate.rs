@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::document::{Pointer, look_up};
@@ -238,12 +239,14 @@ impl Translating {
             Source::Pointer(pointer) => {
                 match context.document.and_then(|document| look_up(document.text(), pointer)) {
                     None => None,
-                    Some(member) => match member.string() {
+                    // As for `token_id`, `null` is the same as a member that is missing.
+                    Some(member) if member.value() == Some(Value::Null) => None,
+                    Some(member) => match member.string().map(|code| folded(&code)) {
                         Some(code) if code.is_empty() || code == AUTO => None,
-                        Some(code) if is_code(&code) => return Ok(Some(Cow::Owned(code.into_owned()))),
+                        Some(code) if is_code(&code) => return Ok(Some(Cow::Owned(code))),
                         _ => {
                             return Err(TransformError::unfit(format!(
-                                "the member {} of the document is not the code of a language",
+                                "the member {} of the document is not the code of a language, as \"en\"",
                                 pointer.as_str()
                             )));
                         }
@@ -324,10 +327,30 @@ fn is_code(code: &str) -> bool {
         code.split_once('-').map_or((code, None), |(language, rest)| (language, Some(rest)));
     let is_language =
         (2..=3).contains(&language.len()) && language.bytes().all(|byte| byte.is_ascii_lowercase());
-    let is_region = |region: &str| {
-        (2..=4).contains(&region.len()) && region.bytes().all(|byte| byte.is_ascii_alphabetic())
-    };
+    let is_region =
+        |region: &str| is_region(region) && !region.contains(|digit: char| digit.is_ascii_digit());
     is_language && region.is_none_or(is_region)
+}
+
+/// The codes of Amazon Translate that have a region:
+/// <https://docs.aws.amazon.com/translate/latest/dg/what-is-languages.html>.
+const REGIONAL: [&str; 5] = ["es-MX", "fa-AF", "fr-CA", "pt-PT", "zh-TW"];
+
+/// Returns the code as the service writes it, for a code from data: `EN`, `en_US` and `en-us` become `en`, and `ZH_tw`
+/// becomes `zh-TW`. What is not a code stays none.
+fn folded(code: &str) -> String {
+    let code = code.trim().replace('_', "-");
+    if let Some(regional) = REGIONAL.iter().find(|regional| is_same(regional, &code)) {
+        return (*regional).to_owned();
+    }
+    match code.split_once('-') {
+        Some((language, region)) if is_region(region) => language.to_ascii_lowercase(),
+        _ => code.to_ascii_lowercase(),
+    }
+}
+
+fn is_region(region: &str) -> bool {
+    (2..=4).contains(&region.len()) && region.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn is_same(one: &str, other: &str) -> bool {
@@ -482,26 +505,25 @@ mod tests {
         };
         let (language, asked) = source(json!("de")).await.unwrap();
         assert_eq!((language.as_str(), asked.unwrap().source.as_deref()), ("de", Some("de")));
-        for unknown in [json!(""), json!("auto")] {
+        for unknown in [json!(""), json!("auto"), json!(null)] {
             let (language, asked) = source(unknown).await.unwrap();
             assert_eq!((language.as_str(), asked.unwrap().source), ("fr", None));
         }
-        for same in ["es", "ES"] {
+        let (_, asked) = source(json!("EN_us")).await.unwrap();
+        assert_eq!(asked.unwrap().source.as_deref(), Some("en"));
+        for same in ["es", "ES", "es_ES"] {
             let document = json!({ "from": { "language": same } });
             let (message, asked) = translated(settings, "abc", Some(&document)).await;
-            // A code in capitals has not the form of one.
-            match message {
-                Ok(message) => assert_eq!((&*message.text, message.language.as_deref()), ("abc", Some(same))),
-                Err(error) => assert_eq!((error.reason, same), (Reason::InvalidArgument, "ES")),
-            }
+            let message = message.unwrap();
+            assert_eq!((&*message.text, message.language.as_deref()), ("abc", Some("es")));
             assert_eq!(asked, []);
         }
-        for wrong in [json!(null), json!(1), json!(["de"]), json!("German"), json!("secret message")] {
+        for wrong in [json!(1), json!(["de"]), json!("German"), json!("secret message")] {
             let error = source(wrong).await.unwrap_err();
             assert_eq!(error.reason, Reason::InvalidArgument);
             assert_eq!(
                 error.detail,
-                "the member /from/language of the document is not the code of a language"
+                "the member /from/language of the document is not the code of a language, as \"en\""
             );
         }
         for unreadable in ["\"\\ud83d\"", "1e999"] {
@@ -628,5 +650,28 @@ mod tests {
             deadline: Instant::now(),
         };
         assert!(!format!("{request:?}").contains("secret"));
+    }
+
+    #[test]
+    fn folds_case_and_separator_of_codes_from_data() {
+        for (given, expected) in [
+            ("en", "en"),
+            ("EN", "en"),
+            ("en_US", "en"),
+            ("en-us", "en"),
+            (" De ", "de"),
+            ("es_419", "es"),
+            ("zh_Hans", "zh"),
+            ("ZH_tw", "zh-TW"),
+            ("pt-pt", "pt-PT"),
+            ("AUTO", AUTO),
+            ("", ""),
+        ] {
+            assert_eq!(folded(given), expected, "{given:?}");
+            assert!(expected.is_empty() || is_code(expected) || expected == AUTO, "{expected}");
+        }
+        for wrong in ["English", "e", "en-", "en US", "12", "en_US_POSIX"] {
+            assert!(!is_code(&folded(wrong)), "{wrong:?}");
+        }
     }
 }
