@@ -120,7 +120,8 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
         // In a task of its own, it is not asked again at every turn of what is being served.
         let shutdown = tokio::spawn(shutdown);
         let shutdown = async { drop(shutdown.await) };
-        let port = config.listen.port;
+        let listen_config = config.listen;
+        let port = listen_config.port;
         let complete = cloud::complete(&cloud, config, &transforms).await?;
         if complete.lacks_region(translates, source) {
             tracing::warn!(
@@ -137,7 +138,7 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
             if let Ok(address) = listener.local_addr() {
                 tracing::info!(%address, "listening for webhooks");
             }
-            serve::http::serve(listener, webhook, shutdown).await;
+            serve::http::serve(listener, webhook, listen_config.idle_timeout, shutdown).await;
         }
         tracing::info!("ended");
         Ok(())

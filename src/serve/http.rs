@@ -33,10 +33,6 @@ const MAX_DRAINED: usize = 16 * 1024 * 1024;
 /// request are there.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
 
-/// How long a connection may be without a request after that. Load balancers keep theirs for a minute, and
-/// expect that it is not the server who gives them up first.
-const IDLE: Duration = Duration::from_secs(75);
-
 /// Connections at once; more wait until one of these ends. Each holds a file descriptor, of which a process
 /// mostly has 1,024.
 const MAX_CONNECTIONS: usize = 900;
@@ -45,14 +41,17 @@ const MAX_CONNECTIONS: usize = 900;
 /// many open files: at once it would fail again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `webhook` on `listener` until `shutdown`, then ends what has begun.
+/// Serves `webhook` on `listener` until `shutdown`, then ends what has begun. A connection that has no request for
+/// `idle_timeout` after its first one is closed.
 pub async fn serve<P: Publisher, C: Clock>(
     listener: TcpListener,
     webhook: Arc<Webhook<P, C>>,
+    idle_timeout: Duration,
     shutdown: impl Future<Output = ()>,
 ) {
     let server = Server {
-        builder: builder(),
+        builder: builder(idle_timeout),
+        idle_timeout,
         webhook,
         connections: GracefulShutdown::new(),
         handlers: TaskTracker::new(),
@@ -66,16 +65,17 @@ pub async fn serve<P: Publisher, C: Clock>(
     server.drain().await;
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
+fn builder(idle_timeout: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // A sender that has said everything may close its half, and still wants its answer.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE).half_close(true);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(idle_timeout).half_close(true);
     builder.http2().timer(TokioTimer::new());
     builder
 }
 
 struct Server<P, C> {
     builder: auto::Builder<TokioExecutor>,
+    idle_timeout: Duration,
     webhook: Arc<Webhook<P, C>>,
     connections: GracefulShutdown,
     /// Requests being handled, whether or not somebody still waits for the answer.
@@ -120,6 +120,7 @@ impl<P: Publisher, C: Clock> Server<P, C> {
         });
         let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = self.connections.watch(connection);
+        let idle_timeout = self.idle_timeout;
         async move {
             tokio::select! {
                 ended = connection => {
@@ -127,7 +128,7 @@ impl<P: Publisher, C: Clock> Server<P, C> {
                         tracing::debug!(error, "connection ended early");
                     }
                 }
-                () = idle(seen) => tracing::debug!("idle connection closed"),
+                () = idle(seen, idle_timeout) => tracing::debug!("idle connection closed"),
             }
         }
     }
@@ -173,7 +174,7 @@ impl Drop for Busy {
 
 /// Completes when a connection has had no request for too long: it says nothing, or stopped in the middle
 /// of its headers or of the preface by which its version is told.
-async fn idle(mut seen: watch::Receiver<Activity>) {
+async fn idle(mut seen: watch::Receiver<Activity>, idle_timeout: Duration) {
     loop {
         let activity = *seen.borrow_and_update();
         let changed = seen.changed();
@@ -183,9 +184,9 @@ async fn idle(mut seen: watch::Receiver<Activity>) {
             }
             continue;
         }
-        let patience = if activity.any { IDLE } else { FIRST_REQUEST };
+        let limit = if activity.any { idle_timeout } else { FIRST_REQUEST };
         // Its other end goes only with the connection.
-        if !matches!(timeout(patience, changed).await, Ok(Ok(()))) {
+        if !matches!(timeout(limit, changed).await, Ok(Ok(()))) {
             return;
         }
     }

@@ -389,7 +389,8 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, invocation: LambdaInvocation) -> Self::Future {
+    fn call(&mut self, mut invocation: LambdaInvocation) -> Self::Future {
+        invocation.body = readable(invocation.body);
         let one = InFlight::new(self.count.clone());
         let answered = self.inner.call(invocation);
         Box::pin(async move {
@@ -397,6 +398,24 @@ where
             drop(one);
             result
         })
+    }
+}
+
+/// Returns an invocation that the runtime can read, where it comes from a gateway. Some gateways copy the bytes of a header as
+/// they are, and bytes that are not UTF-8, or escapes that JSON does not have, would make the invocation fail.
+fn readable(body: Bytes) -> Bytes {
+    let is_json = |body: &[u8]| serde_json::from_slice::<&RawValue>(body).is_ok();
+    if is_json(&body) {
+        return body;
+    }
+    let text = String::from_utf8_lossy(&body).into_owned();
+    if is_json(text.as_bytes()) {
+        text.into()
+    } else if text.contains("\"requestContext\"") {
+        // It is then read as a request that is not HTTP. What a queue brings stays unreadable, so that nothing is deleted.
+        Bytes::from_static(br#"{"requestContext":{}}"#)
+    } else {
+        body
     }
 }
 

@@ -8,7 +8,7 @@ use test_support::gateway::Gateway;
 use test_support::runtime_api::Invoked;
 use test_support::signed::{self, RawRequest};
 
-use crate::support::{CACHE, Function, INBOUND, OUTBOUND, SECRET, Way, genuine};
+use crate::support::{BOTH, CACHE, Function, INBOUND, OUTBOUND, SECRET, Way, genuine};
 
 fn raw(body: &str) -> String {
     body.replace("NOW", &signed::now().to_string())
@@ -231,6 +231,33 @@ async fn an_invocation_of_another_kind_is_an_error_so_that_nothing_is_lost() {
         assert!(error["errorMessage"].as_str().unwrap().contains("neither an HTTP request"), "{error}");
     }
     still_works(&function, Way::Lambda(Gateway::FunctionUrl, false), 1_000).await;
+}
+
+#[tokio::test]
+async fn answers_payloads_with_bytes_that_are_not_utf_8_or_json() {
+    let function = Function::lambda(&[]).await;
+    let mut number = 100;
+    for gateway in Gateway::ALL {
+        for (bytes, expected) in [
+            (&b"\xee"[..], 200),
+            (b"\xff\xfe", 200),
+            (b"\xc3", 200),
+            (b"\\xEE", 400),
+            (b"\\u12", 400),
+            (b"\n", 400),
+        ] {
+            number += 1;
+            let mut request = genuine(number, "hello");
+            request.headers.push(("user-agent".to_owned(), b"MARK".to_vec()));
+            let payload = gateway.payload(&request, false).unwrap().to_string();
+            let (before, after) = payload.split_once("MARK").unwrap();
+            let after = after.replace("MARK", "");
+            let payload = [before.as_bytes(), bytes, after.as_bytes()].concat();
+            let response = function.invoke(payload).await;
+            assert_eq!(response["statusCode"], expected, "{gateway:?} {bytes:?}: {response}");
+        }
+    }
+    still_works(&function, BOTH[0], 1).await;
 }
 
 #[tokio::test]

@@ -313,3 +313,15 @@ async fn the_gateways_payload_may_be_of_any_size() {
     let response = function.invoke(payload.to_string().into_bytes()).await;
     assert_eq!(response["statusCode"], 413);
 }
+
+#[tokio::test]
+async fn closes_connection_after_idle_timeout() {
+    let function = Function::http(&[("HTTP_IDLE_TIMEOUT_SECONDS", "1")]).await;
+    let mut connection = TcpStream::connect(function.address()).await.unwrap();
+    connection.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let started = std::time::Instant::now();
+    let mut received = Vec::new();
+    connection.read_to_end(&mut received).await.unwrap();
+    assert!(received.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&received));
+    assert!(started.elapsed() >= Duration::from_millis(900), "{:?}", started.elapsed());
+}

@@ -289,7 +289,7 @@ async fn a_text_that_momento_refuses_is_said() {
     end(fanout(&["dev", "-q", "--send", &long]))
         .await
         .assert_code(1)
-        .assert_err("not published: limit exceeded: the message has 5000 bytes");
+        .assert_err("not published: limit exceeded: request limit exceeded: the message has 5000 bytes");
 }
 
 #[tokio::test]

@@ -117,7 +117,12 @@ impl RealFunction {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let mut tasks = JoinSet::new();
-        tasks.spawn(topic_fanout::serve::http::serve(listener, webhook, std::future::pending()));
+        tasks.spawn(topic_fanout::serve::http::serve(
+            listener,
+            webhook,
+            std::time::Duration::from_secs(75),
+            std::future::pending(),
+        ));
         Self { url, _tasks: tasks }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fanout_core::destination::{Accepted, AwsRequest, AwsSender, DeliveryError, Publisher, Sent, Topic};
 use fanout_core::fan_out::FanOut;
@@ -22,6 +23,9 @@ use super::plan::Plan;
 use super::workers::Happening;
 use crate::error::Error;
 use crate::service::Service;
+
+/// The time that a connection to the function may be idle.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// The function that events are delivered to.
 #[derive(Debug)]
@@ -101,7 +105,7 @@ impl Function {
         let url = url(listener.local_addr().map_err(taken)?)?;
         let stop = CancellationToken::new();
         let shutdown = stop.clone().cancelled_owned();
-        let serving = tokio::spawn(serve::http::serve(listener, Arc::new(webhook), shutdown));
+        let serving = tokio::spawn(serve::http::serve(listener, Arc::new(webhook), IDLE_TIMEOUT, shutdown));
         Ok(Self::InProcess { url, stop, serving })
     }
 
