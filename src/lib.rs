@@ -1,26 +1,23 @@
-//! A signed webhook comes in, is proven genuine, transformed, and fanned out to Momento topics.
+//! A signed webhook comes in, is verified, transformed, and fanned out to Momento topics.
 //!
-//! This library is the whole of the functions; the binaries in `src/bin` only start them. The way of
-//! one event goes through these modules from top to bottom, and no module knows the one after the
-//! next:
+//! This library is the whole of the functions; the binaries in `src/bin` only start them.
 //!
-//! | module | what it is for |
+//! | module | contents |
 //! | --- | --- |
+//! | [`run`] | settings, client, runtime and listener, put together |
 //! | [`serve`] | the listeners: AWS Lambda's runtime, or plain HTTP |
-//! | [`webhook`] | the HTTP edge: a request in, an answer out |
-//! | [`momento_webhook`] | (a crate) the signature, the event, its age |
-//! | [`dedupe`] | the events that this environment has already handled |
-//! | [`route`] | where an event goes |
-//! | [`transform`] | what is done to its text on the way |
-//! | [`fan_out`] | to all destinations at once, with retries, until the deadline |
-//! | [`destination`] | one kind of place that takes a text, each in a file of its own |
-//! | [`response`] | what the caller is told: the one place that knows HTTP statuses |
-//! | [`request_log`] | what the operator is told: one line for each invocation, with its metrics |
+//! | [`webhook`] | the HTTP edge: a request in, a response out |
+//! | [`pipeline`] | a verified event to an outcome: route, dedupe, fan-out, dead letter |
+//! | [`response`] | what the caller gets: the one place that knows HTTP statuses |
+//! | [`request_log`] | one log record for each invocation, with its metrics |
+//! | [`config`] | the settings |
+//! | [`cloud`] | the settings with everything that had to be fetched |
+//! | [`secrets`] | values of secrets that can change while the function runs |
+//! | [`telemetry`] | everything else that is logged |
+//! | [`trace`] | the trace that a request belongs to |
+//! | [`output`] | the writer of log lines |
 //!
-//! Beside the way stand [`config`] (the settings), [`retry`] (how failures are tried again, as data),
-//! [`names`] (types for names that could be swapped), [`telemetry`] (everything else that is logged),
-//! [`trace`] (in whose trace a request is), [`output`] (where lines go),
-//! [`secrets`] (those that are kept elsewhere), [`clock`] (what time it is) and [`run`] (which puts it all together).
+//! Routes, transforms, destinations and the fan-out are the crate [`fanout_core`].
 
 pub mod cloud;
 pub mod config;

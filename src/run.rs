@@ -87,7 +87,7 @@ fn about(flag: &str) -> Option<String> {
     }
 }
 
-/// Builds the function from its settings, which [`Cloud::complete`] gives. It has to be called within a Tokio
+/// Builds the function from its settings, which [`cloud::complete`] gives. It has to be called within a Tokio
 /// runtime.
 ///
 /// # Errors

@@ -5,7 +5,7 @@
 //! transforms = [{ template = { json = { from = "{token_id}", message = "{text}" } } }]
 //! ```
 //!
-//! The placeholders are those of every text in a file: see [`placeholder`](crate::placeholder).
+//! The placeholders are those of every text in a file: see [`placeholder`].
 
 use std::sync::Arc;
 
