@@ -10,10 +10,7 @@ use toml::Spanned;
 
 use super::aws::{Fields, RequestError, fitting};
 use super::content::{Content, ContentKeys};
-use super::limits::{
-    EVENTBRIDGE_BYTES, EVENTBRIDGE_DETAIL_TYPE, EVENTBRIDGE_RESOURCE, EVENTBRIDGE_RESOURCES,
-    EVENTBRIDGE_SOURCE,
-};
+use super::limits::{EVENTBRIDGE_BYTES, EVENTBRIDGE_DETAIL_TYPE, EVENTBRIDGE_RESOURCE, EVENTBRIDGE_SOURCE};
 use crate::file::Texts;
 use crate::placeholder::Template;
 
@@ -81,12 +78,6 @@ impl EventBridge {
         let EventBridgeKeys { bus, source, detail_type, detail, resources } = keys;
         if let Some(source) = source.as_ref().filter(|source| source.get_ref().starts_with(RESERVED)) {
             texts.fault(source.span(), "sources that begin with aws. are Amazon's own; name it otherwise");
-        }
-        if let Some(one_too_many) = resources.get(EVENTBRIDGE_RESOURCES) {
-            texts.fault(
-                one_too_many.span(),
-                format!("an event has at most {EVENTBRIDGE_RESOURCES} resources; leave some out"),
-            );
         }
         let bus = match bus {
             None => Some(Template::verbatim("default")),
@@ -169,7 +160,7 @@ mod tests {
 
     use super::*;
     use crate::destination::AwsRequest;
-    use crate::destination::aws::tests::{faults, refused, request_of, shown};
+    use crate::destination::aws::tests::{refused, request_of, shown};
     use crate::reason::Reason;
     use crate::testing::event;
 
@@ -225,7 +216,6 @@ mod tests {
 
     #[test]
     fn rejects_texts_longer_than_documented_limits() {
-        let resources = |count: usize| vec!["'x'"; count].join(", ");
         let text = |count: usize| "é".repeat(count);
         for (settings, most, name) in [
             ("detail_type = '{text}'", EVENTBRIDGE_DETAIL_TYPE, "detail type"),
@@ -239,10 +229,6 @@ mod tests {
                 format!("the {name} has {} characters; EventBridge takes {most} at most", most + 1);
             assert_eq!((reason, detail), (Reason::TooLarge, expected));
         }
-        let settings = |count| format!("eventbridge = {{ resources = [{}] }}", resources(count));
-        assert!(request_of(&settings(EVENTBRIDGE_RESOURCES), |_| ()).is_ok());
-        let told = faults(&settings(EVENTBRIDGE_RESOURCES + 1));
-        assert!(told[0].contains("an event has at most 100 resources"), "{told:?}");
     }
 
     #[test]

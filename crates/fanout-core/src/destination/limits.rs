@@ -39,10 +39,7 @@ limits! {
     "https://docs.aws.amazon.com/scheduler/latest/APIReference/API_EventBridgeParameters.html";
     /// EventBridge: characters of a resource
     EVENTBRIDGE_RESOURCE: usize = 2_048,
-    "https://docs.aws.amazon.com/eventbridgev2/latest/APIReference/API_PutEventsRequestEntry.html";
-    /// EventBridge: resources of an event
-    EVENTBRIDGE_RESOURCES: usize = 100,
-    "https://docs.aws.amazon.com/eventbridgev2/latest/APIReference/API_PutEventsRequestEntry.html";
+    "https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html";
     /// EventBridge: bytes of an event, of which it has to have fewer
     EVENTBRIDGE_BYTES: usize = 1_048_576,
     "https://docs.aws.amazon.com/eventbridge/latest/userguide/calculate-putevents-entry-size.html";

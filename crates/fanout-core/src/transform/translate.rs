@@ -343,7 +343,10 @@ fn folded(code: &str) -> String {
     if let Some(regional) = REGIONAL.iter().find(|regional| is_same(regional, &code)) {
         return (*regional).to_owned();
     }
+    let is_traditional = |region: &str| ["hant", "hk", "mo"].iter().any(|one| is_same(one, region));
     match code.split_once('-') {
+        // Chinese as it is written there, and in Taiwan; `zh` is simplified.
+        Some((language, region)) if is_same(language, "zh") && is_traditional(region) => "zh-TW".to_owned(),
         Some((language, region)) if is_region(region) => language.to_ascii_lowercase(),
         _ => code.to_ascii_lowercase(),
     }
@@ -663,6 +666,8 @@ mod tests {
             ("es_419", "es"),
             ("zh_Hans", "zh"),
             ("ZH_tw", "zh-TW"),
+            ("zh_Hant", "zh-TW"),
+            ("zh-HK", "zh-TW"),
             ("pt-pt", "pt-PT"),
             ("AUTO", AUTO),
             ("", ""),
