@@ -30,6 +30,7 @@ use crate::destination::step_functions::StepFunctions;
 use crate::destination::{AwsDestination, aws};
 use crate::names::CacheName;
 use crate::placeholder::{Field, Place, SyntaxError, Template};
+use crate::route::check::{MAX_DESTINATIONS, MAX_ROUTES};
 use crate::route::{Destination, Edge, Inbound, Outbound, Pattern, Route, RouteError, Routes, To, Topics};
 use crate::spanned::{self, Fault, Given, Span};
 use crate::transform::{Stage, Transforms};
@@ -50,7 +51,7 @@ pub struct FileError {
 /// # Errors
 /// Everything that is wrong, in the order of the file.
 pub fn read(text: &str, transforms: &Transforms) -> Result<Routes, Vec<FileError>> {
-    let mut reader = Reader { transforms, text, faults: Vec::new() };
+    let mut reader = Reader { transforms, text, faults: Vec::new(), destinations: 0 };
     let routes = Given::document(text).map_err(|faults| reader.faults.extend(faults)).ok();
     let routes = routes.and_then(|document| reader.document(document));
     let mut faults = reader.faults;
@@ -79,6 +80,8 @@ struct Reader<'r> {
     transforms: &'r Transforms,
     text: &'r str,
     faults: Vec<Fault>,
+    /// The number of destinations so far, over all routes.
+    destinations: usize,
 }
 
 /// Where a route stands, and its destinations.
@@ -164,8 +167,12 @@ impl Reader<'_> {
             return self.fault(span.start..span.start, "there are no routes; a route begins with [[routes]]");
         };
         let span = routes.span();
-        let routes = self.tables("[[routes]]", routes)?;
-        let routes: Vec<_> = routes.map(|route| self.route(route)).collect();
+        let routes: Vec<_> = self.tables("[[routes]]", routes)?.collect();
+        if let Some(first) = routes.get(MAX_ROUTES) {
+            let message = format!("the file has {} routes; the maximum is {MAX_ROUTES}", routes.len());
+            return self.fault(first.span(), message);
+        }
+        let routes: Vec<_> = routes.into_iter().map(|route| self.route(route)).collect();
         if routes.is_empty() {
             return self.fault(span, "there are no routes; a route begins with [[routes]]");
         }
@@ -251,8 +258,18 @@ impl Reader<'_> {
     ) -> Vec<(Destination, Span)> {
         let span = list.span();
         let Some(list) = self.tables("[[routes.destinations]]", list) else { return Vec::new() };
-        let mut list = list.peekable();
-        if list.peek().is_none() {
+        let list: Vec<_> = list.collect();
+        let before = self.destinations;
+        self.destinations += list.len();
+        if self.destinations > MAX_DESTINATIONS {
+            if before <= MAX_DESTINATIONS {
+                let message =
+                    format!("the file has more than {MAX_DESTINATIONS} destinations, which is the maximum");
+                self.note(span, message);
+            }
+            return Vec::new();
+        }
+        if list.is_empty() {
             self.note(span, "the route has no destinations; write destinations = [\"a topic\"]");
         }
         let mut destinations: Vec<(Destination, Span)> = Vec::new();
@@ -722,6 +739,21 @@ destinations = ["c"]
         assert_eq!(told.len(), MOST_TOGETHER + 1);
         assert!(told[0].starts_with("4:1: the route at line 1 is"), "{}", told[0]);
         assert!(told[MOST_TOGETHER].ends_with("and 279 more routes like these"), "{}", told[MOST_TOGETHER]);
+    }
+
+    #[test]
+    fn rejects_more_than_maximum_of_routes_and_destinations() {
+        let routes = |count: usize| -> String {
+            (0..count).map(|n| format!("[[routes]]\ntopic='in{n}'\ndestinations=['x']\n")).collect()
+        };
+        assert!(read(&routes(MAX_ROUTES), &Transforms::standard()).is_ok());
+        assert_eq!(error(&routes(MAX_ROUTES + 2)), "3001:1: the file has 1002 routes; the maximum is 1000");
+        let list = |count: usize| vec!["'x'"; count].join(",");
+        let text = |count: usize| format!("[[routes]]\ntopic='in'\ndestinations=[{}]", list(count));
+        assert_eq!(
+            error(&text(MAX_DESTINATIONS + 1)),
+            "3:14: the file has more than 10000 destinations, which is the maximum"
+        );
     }
 
     #[test]
