@@ -744,7 +744,9 @@ destinations = ["c"]
     #[test]
     fn rejects_more_than_maximum_of_routes_and_destinations() {
         let routes = |count: usize| -> String {
-            (0..count).map(|n| format!("[[routes]]\ntopic='in{n}'\ndestinations=['x']\n")).collect()
+            let routes: Vec<_> =
+                (0..count).map(|n| format!("[[routes]]\ntopic='in{n}'\ndestinations=['x']\n")).collect();
+            routes.concat()
         };
         assert!(read(&routes(MAX_ROUTES), &Transforms::standard()).is_ok());
         assert_eq!(error(&routes(MAX_ROUTES + 2)), "3001:1: the file has 1002 routes; the maximum is 1000");
