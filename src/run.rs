@@ -122,7 +122,7 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
         let shutdown = async { drop(shutdown.await) };
         let listen_config = config.listen;
         let port = listen_config.port;
-        let complete = cloud::complete(&cloud, config, &transforms).await?;
+        let complete = Box::pin(cloud::complete(&cloud, config, &transforms)).await?;
         if complete.lacks_region(translates, source) {
             tracing::warn!(
                 "AWS is needed and no region is set: set AWS_REGION, unless this machine's metadata has it"

@@ -40,7 +40,7 @@ const RETRY: RetryPolicy = RetryPolicy {
 };
 
 /// The time after a fetch in which a rejection does not start another.
-const COOLDOWN: Duration = Duration::from_secs(60);
+const COOLDOWN: Duration = Duration::from_mins(1);
 
 /// The part of a timeout that is left when the store gives up on the previous version.
 const MARGIN: Duration = Duration::from_millis(500);
@@ -446,7 +446,7 @@ mod tests {
         value: Rotating<String>,
     }
 
-    const HOUR: Duration = Duration::from_secs(3_600);
+    const HOUR: Duration = Duration::from_hours(1);
     const ALMOST: Duration = Duration::from_secs(3_599);
     /// The limit for a test that fails.
     const TEST_TIMEOUT: Duration = Duration::from_secs(10);

@@ -271,7 +271,7 @@ pub(crate) mod tests {
 
     fn routed(publisher: &Arc<FakePublisher>, routes: Routes, request_log: RequestLog) -> TestWebhook {
         let secrets = Rotating::fixed(vec![secret()]);
-        let signing = Signing { secrets, max_age: Duration::from_secs(60) };
+        let signing = Signing { secrets, max_age: Duration::from_mins(1) };
         let fan_out = FanOut::new(Arc::clone(publisher), RetryPolicy::PUBLISH);
         Webhook::new(signing, routes, fan_out, request_log).with_clock(FixedClock)
     }

@@ -55,8 +55,8 @@ mod tests {
             let with = [&[("SECRETS_MAX_AGE_SECONDS", value)][..], &LEAST].concat();
             read(&vars(&with)).unwrap().secrets.max_age
         };
-        assert_eq!(age(""), Some(Duration::from_secs(3_600)));
-        assert_eq!(age("60"), Some(Duration::from_secs(60)));
+        assert_eq!(age(""), Some(Duration::from_hours(1)));
+        assert_eq!(age("60"), Some(Duration::from_mins(1)));
         assert_eq!(age("0"), None);
         let wrong = faults(&[("SECRETS_MAX_AGE_SECONDS", "1h")]);
         let expected = ("SECRETS_MAX_AGE_SECONDS".into(), "is not a number of seconds, 0 or more".into());

@@ -28,7 +28,7 @@ impl SigningConfig {
     pub const SECRET_ID: &str = "WEBHOOK_SIGNING_SECRET_ID";
 
     /// The default of `MAX_EVENT_AGE_SECONDS`.
-    pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(60);
+    pub const DEFAULT_MAX_AGE: Duration = Duration::from_mins(1);
 
     pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
         let needed = "the secret that the sender signs with is needed";

@@ -208,7 +208,7 @@ async fn a_text_is_in_no_error() {
 #[tokio::test]
 async fn nobody_waits_beyond_the_deadline() {
     let server = TranslateServer::start().await.unwrap();
-    let late = AwsResponse::Late(Duration::from_secs(60), Box::new(AwsResponse::throttled()));
+    let late = AwsResponse::Late(Duration::from_mins(1), Box::new(AwsResponse::throttled()));
     server.respond_with(move |_| late.clone());
     let begun = Instant::now();
     let deadline = begun + Duration::from_millis(400);

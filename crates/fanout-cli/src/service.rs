@@ -24,7 +24,7 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The timeout for the creation of a cache.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time to live of items. The SDK's cache client needs one, and stores nothing here.
-const ITEM_TTL: Duration = Duration::from_secs(60);
+const ITEM_TTL: Duration = Duration::from_mins(1);
 
 /// A service of Momento, as one key reaches it.
 #[derive(Clone, Debug)]

@@ -44,7 +44,7 @@ impl Default for SubscriptionPolicy {
                 initial_backoff: Duration::from_millis(200),
                 max_backoff: Duration::from_secs(5),
             },
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_mins(1),
         }
     }
 }
@@ -415,7 +415,7 @@ mod tests {
             initial_backoff: Duration::from_millis(1),
             max_backoff: Duration::from_millis(50),
         },
-        idle_timeout: Duration::from_secs(60),
+        idle_timeout: Duration::from_mins(1),
     };
 
     async fn momento() -> MomentoLocal {
@@ -581,7 +581,7 @@ mod tests {
 
     #[tokio::test]
     async fn gives_up_on_silent_stream() {
-        let momento = MomentoLocal::builder().cache("c").heartbeat_interval(Duration::from_secs(3_600));
+        let momento = MomentoLocal::builder().cache("c").heartbeat_interval(Duration::from_hours(1));
         let momento = momento.start().await.unwrap();
         let idle_timeout = Duration::from_millis(50);
         let mut subscription =

@@ -69,12 +69,12 @@ mod tests {
     use super::*;
 
     const NOW: Millis = 1_704_296_470_565;
-    const MINUTE: Window = Window::new(Duration::from_secs(60));
+    const MINUTE: Window = Window::new(Duration::from_mins(1));
 
     #[test]
     fn accepts_edges_of_window() {
         assert_eq!(MINUTE.check(NOW, NOW), Ok(Duration::ZERO));
-        assert_eq!(MINUTE.check(NOW - 60_000, NOW), Ok(Duration::from_secs(60)));
+        assert_eq!(MINUTE.check(NOW - 60_000, NOW), Ok(Duration::from_mins(1)));
         assert_eq!(MINUTE.check(NOW + 5_000, NOW), Ok(Duration::ZERO));
     }
 
@@ -84,7 +84,7 @@ mod tests {
             MINUTE.check(NOW - 60_001, NOW),
             Err(FreshnessError::TooOld {
                 age: Duration::from_millis(60_001),
-                max_age: Duration::from_secs(60)
+                max_age: Duration::from_mins(1)
             })
         );
         assert_eq!(

@@ -112,7 +112,7 @@ impl RealFunction {
         let transforms = fanout_core::transform::Transforms::standard();
         let config = Config::read(&source, &transforms).unwrap();
         let cloud = fanout_aws::Cloud::default();
-        let complete = topic_fanout::cloud::complete(&cloud, config, &transforms).await.unwrap();
+        let complete = Box::pin(topic_fanout::cloud::complete(&cloud, config, &transforms)).await.unwrap();
         let webhook = Arc::new(topic_fanout::run::build(complete, &cloud, RequestLog::Off).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());

@@ -63,7 +63,7 @@ async fn delayed_call_is_applied_unless_caller_gives_up() {
     client.publish("late").await.unwrap();
     assert!(start.elapsed() >= delay);
 
-    momento.inject(Fault::delay(Duration::from_secs(3_600)));
+    momento.inject(Fault::delay(Duration::from_hours(1)));
     let short_timeout = client.with("grpc-timeout", "50m");
     let code = short_timeout.publish_code().await;
     assert!(matches!(code, Some(Code::DeadlineExceeded | Code::Cancelled)), "{code:?}");

@@ -28,7 +28,7 @@ fn topics(momento: &MomentoLocal, key: &str) -> TopicClient {
 
 fn caches(momento: &MomentoLocal) -> CacheClient {
     CacheClient::builder()
-        .default_ttl(Duration::from_secs(60))
+        .default_ttl(Duration::from_mins(1))
         .configuration(momento::cache::configurations::Laptop::latest())
         .credential_provider(credentials(momento, "key"))
         .build()
