@@ -89,7 +89,7 @@ fn sharing(time: Duration) -> anyhow::Result<()> {
                 let moderate =
                     if is_shared { String::new() } else { format!("allow = [\"word{number}\"]") };
                 format!(
-                    "{{ topic = \"{language}\", transforms = [{{ moderate = {{ {moderate} }} }}, {{ pseudo = {{ target = \"{language}\" }} }}] }}"
+                    "{{ topic = \"{language}\", transforms = [{{ moderate = {{ {moderate} }} }}, {{ pseudolocalize = {{ target = \"{language}\" }} }}] }}"
                 )
             });
             let chains: Vec<_> = chains.collect();

@@ -35,10 +35,10 @@ topic = "{room}-in"
 transforms = ["trim", "moderate"]
 destinations = [
     "{room}-out",
-    { topic = "{room}-{token_id}", then = [{ truncate = { characters = 10, bytes = 30 } }] },
-    { topic = "{room}-json", then = [{ json = { at = "/message", transforms = [{ pseudo = { target = "es" } }] } }] },
-    { topic = "{room}-page", then = [{ template = { text = "{room} {text | cut(9)} {json.message | default('-')}" } }] },
-    { topic = "{room}-some", then = [{ filter = { matches = "^[a-z]+$" } }] },
+    { topic = "{room}-{token_id}", extra_transforms = [{ truncate = { characters = 10, bytes = 30 } }] },
+    { topic = "{room}-json", extra_transforms = [{ json = { pointer = "/message", transforms = [{ pseudolocalize = { target = "es" } }] } }] },
+    { topic = "{room}-page", extra_transforms = [{ template = { text = "{room} {text | cut(9)} {json.message | default('-')}" } }] },
+    { topic = "{room}-some", extra_transforms = [{ filter = { matches = "^[a-z]+$" } }] },
 ]
 "#;
 

@@ -18,8 +18,8 @@ const LANGUAGES: [&str; 8] = ["en", "es", "fr", "de", "it", "ja", "ko", "pt"];
 fn chat() -> String {
     let destination = |language: &str| {
         format!(
-            "{{ topic = \"{{room}}-{language}\", then = [\
-             {{ json = {{ at = \"/message\", transforms = [{{ translate = {{ target = \"{language}\" }} }}], \
+            "{{ topic = \"{{room}}-{language}\", extra_transforms = [\
+             {{ json = {{ pointer = \"/message\", transforms = [{{ translate = {{ target = \"{language}\" }} }}], \
              set = {{ \"/sourceLanguage\" = \"{{language | default('und')}}\" }} }} }}] }}"
         )
     };
@@ -28,7 +28,7 @@ fn chat() -> String {
     destinations.push(destination("es").replace("{room}-es", "{room}-mx"));
     format!(
         "[[routes]]\ntopic = \"{{room}}-publish\"\n\
-         transforms = [{{ json = {{ at = \"/message\", transforms = [\"trim\", \"moderate\"] }} }}]\n\
+         transforms = [{{ json = {{ pointer = \"/message\", transforms = [\"trim\", \"moderate\"] }} }}]\n\
          destinations = [\n{}\n]\n",
         destinations.join(",\n")
     )
@@ -37,7 +37,7 @@ fn chat() -> String {
 /// One destination, and what is done on the way there.
 fn one(transform: &str) -> String {
     format!(
-        "[[routes]]\ntopic = \"{{room}}-publish\"\ndestinations = [{{ topic = \"{{room}}-out\", then = [{transform}] }}]"
+        "[[routes]]\ntopic = \"{{room}}-publish\"\ndestinations = [{{ topic = \"{{room}}-out\", extra_transforms = [{transform}] }}]"
     )
 }
 
@@ -161,7 +161,7 @@ async fn a_translation_that_hangs_fails_in_time_and_passes_where_it_may() {
         "{}\n[[routes]]\ntopic = \"other\"\ndestinations = [\"x\"]\n",
         one("{ translate = { target = \"de\" } }").replace(
             "destinations = [",
-            "destinations = [{ topic = \"as-it-was\", then = [{ translate = { target = \"de\", on_failure = \"pass\" } }] }, "
+            "destinations = [{ topic = \"as-it-was\", extra_transforms = [{ translate = { target = \"de\", on_failure = \"pass\" } }] }, "
         )
     );
     for way in BOTH {
@@ -251,7 +251,7 @@ async fn region_endpoint_and_credentials_come_from_where_they_do_for_all_of_aws(
 
 #[tokio::test]
 async fn a_missing_region_is_told_at_start() {
-    let inside = "{ json = { at = \"/message\", transforms = [{ translate = { target = \"de\" } }] } }";
+    let inside = "{ json = { pointer = \"/message\", transforms = [{ translate = { target = \"de\" } }] } }";
     let warned = async |transform: &str, environment: &[(&str, &str)]| {
         let environment: Vec<_> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -263,7 +263,7 @@ async fn a_missing_region_is_told_at_start() {
         assert!(warned(transform, &[]).await, "{transform}");
         assert!(!warned(transform, &[("AWS_DEFAULT_REGION", "eu-west-1")]).await, "{transform}");
     }
-    assert!(!warned("{ pseudo = { target = \"de\" } }", &[]).await);
+    assert!(!warned("{ pseudolocalize = { target = \"de\" } }", &[]).await);
     // A profile may have one.
     assert!(!warned(inside, &[("AWS_CONFIG_FILE", "Cargo.toml")]).await);
 }

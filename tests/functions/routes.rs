@@ -16,7 +16,7 @@ const CHAT: &str = r#"
 [[routes]]
 topic = "{room}-publish"
 transforms = ["trim"]
-destinations = ["{room}-same", { topic = "{room}-loud", then = ["uppercase"] }, "for-{token_id}"]
+destinations = ["{room}-same", { topic = "{room}-loud", extra_transforms = ["uppercase"] }, "for-{token_id}"]
 "#;
 
 async fn start(way: Way, file: &str) -> Function {

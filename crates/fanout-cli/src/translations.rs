@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fanout_aws::Cloud;
 use fanout_core::transform::Transforms;
-use fanout_core::transform::pseudo::Pseudo;
+use fanout_core::transform::pseudolocalize::Pseudo;
 
 /// Who translates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Translations {
     /// Returns its name, for programs.
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::StandIn => "pseudo",
+            Self::StandIn => "pseudolocalize",
             Self::Amazon => "aws",
         }
     }

@@ -10,7 +10,7 @@
 //!
 //! [[routes.destinations]]
 //! topic = "{room}-subscribe-spanish"
-//! then = [{ translate = { target = "es" } }]
+//! extra_transforms = [{ translate = { target = "es" } }]
 //! ```
 //!
 //! It is read by hand as far as routes and destinations go, so that every fault is found, however many there
@@ -130,7 +130,7 @@ impl Texts<'_, '_> {
 const MOST_TOGETHER: usize = 20;
 
 /// What a destination may have in its table, beside a kind in place of a topic.
-const KEYS: [&str; 4] = ["topic", "cache", "transforms", "then"];
+const KEYS: [&str; 4] = ["topic", "cache", "transforms", "extra_transforms"];
 
 /// Which events, what is done to them, and where they go.
 #[derive(Deserialize)]
@@ -309,11 +309,11 @@ impl Reader<'_> {
             );
             return self.fault(span, message);
         };
-        let (transforms, then) = (given.take("transforms"), given.take("then"));
+        let (transforms, then) = (given.take("transforms"), given.take("extra_transforms"));
         if let (Some(_), Some(then)) = (&transforms, &then) {
             self.note(
                 then.span(),
-                "`then` comes after the route's transforms, and `transforms` in place of them; give one of the two",
+                "`extra_transforms` comes after the route's transforms, and `transforms` in place of them; give one of the two",
             );
         }
         let own = transforms.map(|list| self.stages(list, captures));
@@ -496,7 +496,7 @@ impl Reader<'_> {
                 Some((key, _)) => spanned::unknown(key, &keys.join(", ")),
                 None if fault.message == spanned::missing("topic") => {
                     let place = "there is no `topic` here; write topic = \"its name\"";
-                    if keys.iter().any(|key| key == "`then`") {
+                    if keys.iter().any(|key| key == "`extra_transforms`") {
                         format!("{place}, or one of {}", kinds())
                     } else {
                         place.to_owned()
@@ -572,7 +572,7 @@ mod tests {
 cache = "chat"
 topic = "{room}-publish"
 transforms = ["trim"]
-destinations = ["{room}-a", { topic = "{room}-b", cache = "{cache}-2", then = ["uppercase"] }]
+destinations = ["{room}-a", { topic = "{room}-b", cache = "{cache}-2", extra_transforms = ["uppercase"] }]
 
 [[routes.destinations]]
 topic = "nonsense"
@@ -596,7 +596,7 @@ topic = "nonsense"
 [[routes]]
 topic = "in"
 transforms = ["trim"]
-destinations = ["a", { topic = "b" }, { topic = "c", then = ["uppercase"] }, { topic = "d", transforms = ["echo"] }]
+destinations = ["a", { topic = "b" }, { topic = "c", extra_transforms = ["uppercase"] }, { topic = "d", transforms = ["echo"] }]
 "#;
         let routes = read(text, &Transforms::standard()).unwrap();
         let chain = |destination: &Destination| -> Vec<_> {
@@ -652,7 +652,7 @@ speed = 3
 tpoic = "a"
 cache = " "
 transforms = ["shout"]
-destinations = ["{", { topic = "{x}", then = [] , transforms = [] }, { topics = "b" }, 3]
+destinations = ["{", { topic = "{x}", extra_transforms = [] , transforms = [] }, { topics = "b" }, 3]
 [[routes]]
 topic = "{a}{b}"
 destinations = ["{c}"]
@@ -675,7 +675,10 @@ destinations = ["b", "b", "{rom}"]
         );
         said("7:18", "the topic opens a brace and does not close it");
         said("7:46", "give one of the two");
-        said("7:72", "there is no `topics` to be set here; there is `topic`, `cache`, `transforms`, `then`");
+        said(
+            "7:72",
+            "there is no `topics` to be set here; there is `topic`, `cache`, `transforms`, `extra_transforms`",
+        );
         said("7:88", "a destination is the name of a topic");
         said("9:13", "has two captures with nothing between them");
         said("12:10", "the capture {text} has the name of a field");
@@ -689,7 +692,7 @@ destinations = ["b", "b", "{rom}"]
 [[routes]]
 topic = "a"
 transform_s = ["trim"]
-destinations = [{ topic = "b", then = ["shout"] }, "{rom}"]
+destinations = [{ topic = "b", extra_transforms = ["shout"] }, "{rom}"]
 [[routes]]
 topic = "b"
 transforms = ["shout"]

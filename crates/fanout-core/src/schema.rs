@@ -19,7 +19,7 @@ use crate::transform::filter::Filter;
 use crate::transform::json::Json;
 use crate::transform::lowercase::Lowercase;
 use crate::transform::moderate::Moderate;
-use crate::transform::pseudo::PseudoSettings;
+use crate::transform::pseudolocalize::PseudolocalizeSettings;
 use crate::transform::template::TemplateSettings;
 use crate::transform::translate::TranslateSettings;
 use crate::transform::trim::Trim;
@@ -67,10 +67,10 @@ pub fn schema() -> Value {
             destination,
             [
                 ("transforms", list("What is done to the text, in place of what the route has.")),
-                ("then", list("What is done to the text, behind what the route has.")),
+                ("extra_transforms", list("What is done to the text, behind what the route has.")),
             ],
         );
-        destination.insert("not".to_owned(), json!({"required": ["transforms", "then"]}));
+        destination.insert("not".to_owned(), json!({"required": ["transforms", "extra_transforms"]}));
     }
     let kinds = kinds(generator);
     let transforms = Transforms::standard().with_translator(Arc::new(Pseudo));
@@ -125,7 +125,7 @@ fn kinds(generator: &mut SchemaGenerator) -> Vec<Kind> {
         kind::<Json>(generator),
         kind::<Lowercase>(generator),
         kind::<Moderate>(generator),
-        kind::<PseudoSettings>(generator),
+        kind::<PseudolocalizeSettings>(generator),
         kind::<TemplateSettings>(generator),
         kind::<TranslateSettings>(generator),
         kind::<Trim>(generator),

@@ -20,12 +20,12 @@ transforms = ["trim"]
 [[routes.destinations]]
 topic = "{room}-loud"
 cache = "out"
-then = ["uppercase"]
+extra_transforms = ["uppercase"]
 
 [[routes.destinations]]
 topic = "{room}-spanish"
 cache = "out"
-then = [{ translate = { target = "es" } }]
+extra_transforms = [{ translate = { target = "es" } }]
 
 [[routes.destinations]]
 topic = "for-{token_id}"
@@ -353,7 +353,7 @@ topic = "{room}-publish"
 
 [[routes.destinations]]
 sqs = { queue = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo", deduplication = "{topic_sequence_number}" }
-then = ["uppercase"]
+extra_transforms = ["uppercase"]
 
 [[routes.destinations]]
 dynamodb = { table = "people", key = { id = "{token_id}" }, item = {} }

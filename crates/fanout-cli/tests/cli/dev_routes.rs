@@ -57,7 +57,10 @@ async fn the_chat_is_read_in_three_languages() {
     let masked = languages.iter().map(|topic| arrival(2, "chat", topic, "****"));
     assert_eq!(arrivals(&ended), translated.chain(masked).collect::<Vec<_>>());
     let ready = &ended.events("ready")[0];
-    assert_eq!((&ready["translations"], &ready["inbound"]), (&json!("pseudo"), &json!("friends-publish")));
+    assert_eq!(
+        (&ready["translations"], &ready["inbound"]),
+        (&json!("pseudolocalize"), &json!("friends-publish"))
+    );
     let spanish = &ready["routes"][0]["destinations"][1];
     assert_eq!(spanish["topic"], "friends-subscribe-spanish");
     assert_eq!(spanish["transforms"], json!(["moderate", r#"translate {"target":"es"}"#]));
@@ -106,7 +109,7 @@ async fn people_are_told_what_stands_in_for_translations_and_where_texts_go() {
     let ended = end_with(fanout(&["dev", "--example", "chat"]), "hi\n".as_bytes()).await.assert_code(0);
     for part in [
         "(in this process, routes: examples/chat/fanout.toml)\n",
-        "          translations: stood in for by `pseudo`; --aws asks Amazon Translate\n",
+        "          translations: stood in for by `pseudolocalize`; --aws asks Amazon Translate\n",
         "route     \"friends-publish\", in the cache \"chat\"\n",
         "          -> \"friends-subscribe-japanese\"  (moderate, translate {\"target\":\"ja\"})\n",
         "arrived   \"⟦es⟧ ĥî\"  on \"friends-subscribe-spanish\"  after ",
@@ -293,8 +296,8 @@ const AWS_DESTINATIONS: &str = r#"
 topic = "in"
 destinations = [
     "out",
-    { sqs = { queue = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders" }, then = ["uppercase"] },
-    { eventbridge = {}, then = [{ filter = { contains = "order" } }] },
+    { sqs = { queue = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders" }, extra_transforms = ["uppercase"] },
+    { eventbridge = {}, extra_transforms = [{ filter = { contains = "order" } }] },
 ]
 "#;
 

@@ -372,7 +372,7 @@ pub(crate) mod tests {
     fn a_destination_is_of_one_kind_and_every_fault_is_told() {
         let told = faults(
             "sqs = { queue = 'orders', group = '{rom}', speed = 3 }, cache = 'x',\n\
-             eventbridge = { source = 'aws.orders', detail = 3 }, then = ['shout']",
+             eventbridge = { source = 'aws.orders', detail = 3 }, extra_transforms = ['shout']",
         );
         let said = |line: &str, says: &str| {
             let is_it = |fault: &&String| fault.starts_with(line) && fault.contains(says);

@@ -2,14 +2,14 @@
 //!
 //! ```toml
 //! [[transforms]]
-//! json.at = "/message"
+//! json.pointer = "/message"
 //! json.transforms = ["trim", "moderate"]
 //! json.move = { "/from" = "/sender/name" }
 //! json.drop = ["/internal"]
 //! json.set = { "/moderated" = true }
 //! ```
 //!
-//! First the string at `at` goes through the `transforms` and takes its own place again; then comes `move`,
+//! First the string at `pointer` goes through the `transforms` and takes its own place again; then comes `move`,
 //! then `drop`, then `set`. Places are JSON Pointers (RFC 6901). Everything else stays as it was sent, to
 //! the digits of a number and the order of the members; only white space between members may be lost. In a
 //! list, the numbers in `move` and `drop` are those that the entries came with.
@@ -42,12 +42,12 @@ pub struct Json {
     /// Where the string is that the `transforms` are for: `"/message"`, or `""` for a text that is nothing
     /// but a JSON string. Needed with `transforms`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    at: Option<String>,
-    /// What becomes of a text that is not JSON, or has no string at `at`: `"fail"`, `"drop"`, or `"pass"`, which lets
+    pointer: Option<String>,
+    /// What becomes of a text that is not JSON, or has no string at `pointer`: `"fail"`, `"drop"`, or `"pass"`, which lets
     /// it go on as it was. Default: `"fail"`. It cannot be `"pass"` where something is kept back: with `drop`, or
     /// with a transform such as `moderate` inside.
     #[serde(skip_serializing_if = "Option::is_none")]
-    unsuitable: Option<OnFailure>,
+    on_mismatch: Option<OnFailure>,
     /// From where to where members are moved. All are taken out before the first is put in its new place,
     /// which is made if it is not there. Where there is nothing to move, the text fails.
     #[serde(default, rename = "move", skip_serializing_if = "BTreeMap::is_empty")]
@@ -65,7 +65,7 @@ pub struct Json {
 #[derive(Debug)]
 struct Edit {
     inside: Option<Inside>,
-    unsuitable: OnFailure,
+    on_mismatch: OnFailure,
     moved: Vec<(Pointer, Pointer)>,
     dropped: Vec<Pointer>,
     set: Vec<(Pointer, JsonTemplate)>,
@@ -89,32 +89,37 @@ impl Settings for Json {
         });
         let set = set.collect::<Result<Vec<_>, String>>()?;
         let transforms = with.transforms;
-        let unsuitable = self.unsuitable.unwrap_or_default();
-        if unsuitable == OnFailure::Pass {
+        let on_mismatch = self.on_mismatch.unwrap_or_default();
+        if on_mismatch == OnFailure::Pass {
             may_pass(&self, &transforms)?;
         }
         let edits = !(self.moved.is_empty() && self.dropped.is_empty() && self.set.is_empty());
-        let inside = match (self.at, transforms) {
+        let inside = match (self.pointer, transforms) {
             (Some(_), transforms) if transforms.is_empty() => {
-                return Err("at is the place of what the transforms are for, and there are none".to_owned());
+                return Err(
+                    "`pointer` selects the string for `transforms`, and `transforms` is missing".to_owned()
+                );
             }
             (None, transforms) if !transforms.is_empty() => {
-                return Err("the transforms need at, the place of their string, as \"/message\"".to_owned());
+                return Err("`transforms` needs `pointer`, which selects their string, such as \"/message\""
+                    .to_owned());
             }
             (Some(at), transforms) => Some(Inside { at: Pointer::new(at)?, transforms }),
             (None, _) if !edits => {
-                return Err("json needs at and transforms, or move, or drop, or set".to_owned());
+                return Err("`json` needs `pointer` and `transforms`, or `move`, `drop` or `set`".to_owned());
             }
             (None, _) => None,
         };
         if edits && inside.as_ref().is_some_and(|inside| inside.at.is_root()) {
-            return Err("a text that is a string, as at = \"\" says, has no members to change".to_owned());
+            return Err(
+                "a text that is a string, as `pointer = \"\"` says, has no members to change".to_owned()
+            );
         }
         let moved = self.moved.into_iter().map(|(from, to)| Ok((place(from)?, place(to)?)));
         let dropped = self.dropped.into_iter().map(place);
         let edit = Edit {
             inside,
-            unsuitable,
+            on_mismatch,
             moved: moved.collect::<Result<_, String>>()?,
             dropped: dropped.collect::<Result<_, _>>()?,
             set,
@@ -124,16 +129,16 @@ impl Settings for Json {
     }
 }
 
-/// Whether an unsuitable text may go on as it was.
+/// Whether a text without the expected shape may go on as it was.
 fn may_pass(settings: &Json, transforms: &[Stage]) -> Result<(), String> {
     if let Some(guard) = transforms.iter().find(|stage| !stage.may_pass()) {
         return Err(format!(
-            "{} guards what comes behind it: with it inside, unsuitable may be \"fail\" or \"drop\", not \"pass\"",
+            "{} guards what comes behind it: with it inside, on_mismatch may be \"fail\" or \"drop\", not \"pass\"",
             guard.name()
         ));
     }
     if !settings.dropped.is_empty() {
-        let message = "with drop, unsuitable may be \"fail\" or \"drop\", not \"pass\": a text would go on with \
+        let message = "with drop, on_mismatch may be \"fail\" or \"drop\", not \"pass\": a text would go on with \
                        what is to be taken out of it";
         return Err(message.to_owned());
     }
@@ -195,7 +200,7 @@ impl Edit {
     ) -> Result<Transformed<'t>, TransformError> {
         let Message { text, mut language } = message;
         let Some(mut document) = Document::read(&text) else {
-            return self.unsuitable("the text is not JSON", Message { text, language });
+            return self.on_mismatch("the text is not JSON", Message { text, language });
         };
         let mut is_changed = false;
         if let Some(inside) = &self.inside {
@@ -208,7 +213,7 @@ impl Edit {
                     format!("there is no string at {at:?}")
                 };
                 drop(document);
-                return self.unsuitable(detail, Message { text, language });
+                return self.on_mismatch(detail, Message { text, language });
             };
             let around = Around::new(&text);
             match inside.apply(&string, language.as_deref(), &around, context).await {
@@ -256,12 +261,12 @@ impl Edit {
         Ok(is_changed)
     }
 
-    fn unsuitable<'t>(
+    fn on_mismatch<'t>(
         &self,
         detail: impl Into<Cow<'static, str>>,
         message: Message<'t>,
     ) -> Result<Transformed<'t>, TransformError> {
-        match self.unsuitable {
+        match self.on_mismatch {
             OnFailure::Fail => Err(TransformError::unfit(detail)),
             OnFailure::Drop => Ok(Transformed::Dropped(format!("json: {}", detail.into()).into())),
             OnFailure::Pass => Ok(Transformed::Message(message)),
@@ -326,14 +331,17 @@ mod tests {
 
     #[tokio::test]
     async fn one_string_is_transformed_and_the_rest_stays_as_it_was() {
-        let list = "[{ json = { at = '/a/1/message', transforms = ['trim', 'uppercase'] } }]";
+        let list = "[{ json = { pointer = '/a/1/message', transforms = ['trim', 'uppercase'] } }]";
         let given = r#"{"id":12345678901234567890123,"x":1.10,"z":1e5,"a":[{ "k" : null },{"message":" h\u00e9\"\n ","b":"\u0041"}],"c":{"d":[ 1, 2 ]}}"#;
         let wanted = r#"{"id":12345678901234567890123,"x":1.10,"z":1e5,"a":[{ "k" : null },{"message":"HÉ\"","b":"\u0041"}],"c":{"d":[ 1, 2 ]}}"#;
         assert_eq!(text(list, given).await, wanted);
-        assert_eq!(text("[{ json = { at = '', transforms = ['trim'] } }]", "  \" a \" ").await, "\"a\"");
+        assert_eq!(text("[{ json = { pointer = '', transforms = ['trim'] } }]", "  \" a \" ").await, "\"a\"");
         // What stays the same stays the same to the last blank.
         let same = " { \"message\" : \"A\" } ";
-        assert_eq!(text("[{ json = { at = '/message', transforms = ['uppercase'] } }]", same).await, same);
+        assert_eq!(
+            text("[{ json = { pointer = '/message', transforms = ['uppercase'] } }]", same).await,
+            same
+        );
     }
 
     #[tokio::test]
@@ -357,7 +365,7 @@ mod tests {
         assert_eq!(detail(set, "{").await, "the text is not JSON");
         let moved = "[{ json = { move = { '/a' = '/b' } } }]";
         assert_eq!(detail(moved, "{}").await, "there is nothing at \"/a\" to be moved");
-        let at = "[{ json = { at = '/a', transforms = ['trim'] } }]";
+        let at = "[{ json = { pointer = '/a', transforms = ['trim'] } }]";
         for other in ["{}", "[1]", r#"{"a":1}"#, "\"a\""] {
             assert_eq!(detail(at, other).await, "there is no string at \"/a\"");
         }
@@ -372,9 +380,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unsuitable_text_may_be_dropped_or_passed() {
+    async fn drops_or_passes_text_without_expected_shape() {
         let list = |what: &str| {
-            format!("[{{ json = {{ at = '/a', transforms = ['trim'], unsuitable = '{what}' }} }}]")
+            format!("[{{ json = {{ pointer = '/a', transforms = ['trim'], on_mismatch = '{what}' }} }}]")
         };
         assert_eq!(dropped(&list("drop"), "secret").await, "json: the text is not JSON");
         assert_eq!(dropped(&list("drop"), "{}").await, "json: there is no string at \"/a\"");
@@ -387,7 +395,7 @@ mod tests {
     async fn a_failure_inside_is_told_or_is_what_it_is_set_to() {
         let list = |more: &str| {
             format!(
-                "[{{ json = {{ at = '/a', transforms = [{{ json = {{ drop = ['/x'] {more} }} }}, 'uppercase'] }} }}]"
+                "[{{ json = {{ pointer = '/a', transforms = [{{ json = {{ drop = ['/x'] {more} }} }}, 'uppercase'] }} }}]"
             )
         };
         assert_eq!(detail(&list(""), r#"{"a":"b"}"#).await, "json: the text is not JSON");
@@ -396,7 +404,7 @@ mod tests {
             "json failed: the text is not JSON"
         );
         assert_eq!(text(&list(", on_failure = 'pass'"), r#"{"a":"b"}"#).await, r#"{"a":"B"}"#);
-        let filter = "[{ json = { at = '/a', transforms = [{ filter = { equals = 'x' } }] } }]";
+        let filter = "[{ json = { pointer = '/a', transforms = [{ filter = { equals = 'x' } }] } }]";
         assert_eq!(
             dropped(filter, r#"{"a":"b"}"#).await,
             "filter: the text is not the one that is asked for"
@@ -421,7 +429,7 @@ mod tests {
         let context =
             Context { event: &event, captures: &[], document: None, deadline: tokio::time::Instant::now() };
         let finds = Stage::new("finds".into(), "{}".into(), OnFailure::Fail, true, Arc::new(Finds));
-        let settings = Json { at: Some("/a".into()), ..Json::default() };
+        let settings = Json { pointer: Some("/a".into()), ..Json::default() };
         let with = Build { captures: &[], transforms: vec![finds], translator: None, is_inside: false };
         let json = settings.build(with).unwrap();
         let given = r#"{"lang":"de","a":"x"}"#;
@@ -441,7 +449,7 @@ mod tests {
                 "['moderate', { template = { text = '{text}' } }]",
                 "[{ filter = { contains = 'shit' } }, { template = { text = 'oh ****' } }]",
             ] {
-                let list = format!("[{{ json = {{ at = '/message', transforms = {list} }} }}]");
+                let list = format!("[{{ json = {{ pointer = '/message', transforms = {list} }} }}]");
                 let given = format!(r#"{{"lang":"es","message":"oh shit","preview":{beside}}}"#);
                 let wanted = given.replace("shit", "****");
                 let transforms = Transforms::standard().with_translator(Arc::new(Pseudo));
@@ -455,7 +463,7 @@ mod tests {
     #[tokio::test]
     async fn a_member_of_the_document_is_had_whatever_is_beside_it() {
         let list =
-            "[{ json = { at = '/a', transforms = [{ template = { text = '{document.a}{text}' } }] } }]";
+            "[{ json = { pointer = '/a', transforms = [{ template = { text = '{document.a}{text}' } }] } }]";
         let deep = format!(r#"{{"a":"b","c":{}{}}}"#, "[".repeat(200), "]".repeat(200));
         for given in [r#"{"a":"b","c":"\ud83d"}"#, r#"{"a":"b","c":1e999}"#, &deep] {
             assert_eq!(text(list, given).await, given.replace("\"b\"", "\"bb\""));
@@ -480,7 +488,7 @@ mod tests {
     async fn deep_nesting_is_bounded() {
         let deep =
             |levels: usize| format!(r#"{{"a":"b","deep":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
-        let at = "[{ json = { at = '/a', transforms = ['uppercase'] } }]";
+        let at = "[{ json = { pointer = '/a', transforms = ['uppercase'] } }]";
         assert_eq!(text(at, &deep(100)).await, deep(100).replace("\"b\"", "\"B\""));
         // What needs no tree of it does not mind, and does not go down into it.
         assert_eq!(text(at, &deep(100_000)).await, deep(100_000).replace("\"b\"", "\"B\""));
@@ -491,25 +499,28 @@ mod tests {
     #[test]
     fn a_text_that_was_not_looked_at_cannot_pass_a_guard() {
         said(
-            "[{ json = { at = '/a', transforms = ['moderate'], unsuitable = 'pass' } }]",
+            "[{ json = { pointer = '/a', transforms = ['moderate'], on_mismatch = 'pass' } }]",
             "moderate guards what comes behind it",
         );
         said(
-            "[{ json = { at = '/a', transforms = [{ json = { at = '/b', transforms = ['moderate'] } }], unsuitable = 'pass' } }]",
+            "[{ json = { pointer = '/a', transforms = [{ json = { pointer = '/b', transforms = ['moderate'] } }], on_mismatch = 'pass' } }]",
             "json guards what comes behind it",
         );
-        said("[{ json = { at = '/a', transforms = ['moderate'], on_failure = 'pass' } }]", "json guards");
-        said("[{ json = { drop = ['/a'], unsuitable = 'pass' } }]", "with drop, unsuitable may be");
-        stages("[{ json = { at = '/a', transforms = ['moderate'], unsuitable = 'drop' } }]");
+        said(
+            "[{ json = { pointer = '/a', transforms = ['moderate'], on_failure = 'pass' } }]",
+            "json guards",
+        );
+        said("[{ json = { drop = ['/a'], on_mismatch = 'pass' } }]", "with drop, on_mismatch may be");
+        stages("[{ json = { pointer = '/a', transforms = ['moderate'], on_mismatch = 'drop' } }]");
     }
 
     #[test]
     fn settings_that_cannot_be_meant_are_refused() {
         said("['json']", "json needs at and transforms, or move");
-        said("[{ json = { at = '/a' } }]", "there are none");
+        said("[{ json = { pointer = '/a' } }]", "there are none");
         said("[{ json = { transforms = ['trim'] } }]", "need at, the place");
-        said("[{ json = { at = 'a', transforms = ['trim'] } }]", "should begin with a slash");
-        said("[{ json = { at = '', transforms = ['trim'], drop = ['/a'] } }]", "has no members");
+        said("[{ json = { pointer = 'a', transforms = ['trim'] } }]", "should begin with a slash");
+        said("[{ json = { pointer = '', transforms = ['trim'], drop = ['/a'] } }]", "has no members");
         said("[{ json = { set = { '' = 1 } } }]", "is the whole text");
         said("[{ json = { set = { '/a~' = 1 } } }]", "a tilde is written ~0");
         said("[{ json = { set = { '/a' = 1, '/a/b' = 2 } } }]", "in each other's way");
@@ -517,9 +528,9 @@ mod tests {
         said("[{ json = { move = { '/a' = '/a/b' } } }]", "cannot be moved into");
         said("[{ json = { set = { '/a' = [nan] } } }]", "no inf and no nan");
         said("[{ json = { set = { '/a' = 2024-01-01 } } }]", "no dates");
-        said("[{ json = { at = '/a', transforms = ['shout'] } }]", "there is no transform \"shout\"");
+        said("[{ json = { pointer = '/a', transforms = ['shout'] } }]", "there is no transform \"shout\"");
         said(
-            "[{ json = { drop = ['/a'], unsuitable = 'ignore' } }]",
+            "[{ json = { drop = ['/a'], on_mismatch = 'ignore' } }]",
             "is \"ignore\", and should be one of `fail`, `drop`, `pass`",
         );
         stages("[{ json = { set = { '/a/-' = 1, '/b' = 2 }, move = { '/c' = '/a/-' } } }]");
@@ -537,7 +548,7 @@ mod tests {
             let place = place.min(given.len());
             given.insert(place, ("\"a\"".to_owned(), json_string(&text)));
             let written = written(&given);
-            let list = "[{ json = { at = '/a', transforms = ['uppercase'], set = { '/zz' = 1 } } }]";
+            let list = "[{ json = { pointer = '/a', transforms = ['uppercase'], set = { '/zz' = 1 } } }]";
             let done = through(&stages(list), &written).now_or_never().unwrap().unwrap();
             given[place].1 = json_string(&text.to_uppercase());
             given.push(("\"zz\"".to_owned(), "1".to_owned()));

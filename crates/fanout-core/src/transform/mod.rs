@@ -8,7 +8,7 @@
 //! | [`registry`] | which transforms there are, by name, and how a configuration gives one |
 //! | [`stage`] | a transform in its place: with its settings, and what happens when it fails |
 //! | [`translate`] | the seam behind which Amazon Translate is, beside the transform |
-//! | [`pseudo`] | what stands in for it where there is no Amazon |
+//! | [`pseudolocalize`] | what stands in for it where there is no Amazon |
 //! | [`tree`] | the chains of a route, so that what they begin with in common is done once |
 //!
 //! One of your own is a type with these two traits, registered under its name: see
@@ -32,7 +32,7 @@ pub mod json;
 pub mod lowercase;
 pub mod moderate;
 mod phrases;
-pub mod pseudo;
+pub mod pseudolocalize;
 pub mod registry;
 mod shown;
 pub mod stage;
@@ -44,7 +44,7 @@ pub mod truncate;
 pub mod uppercase;
 
 pub use around::Around;
-pub use pseudo::Pseudo;
+pub use pseudolocalize::Pseudo;
 pub use registry::{Build, Settings, Transforms};
 pub use stage::{OnFailure, Stage};
 pub use translate::Translator;

@@ -15,7 +15,7 @@ use super::filter::Filter;
 use super::json::Json;
 use super::lowercase::Lowercase;
 use super::moderate::Moderate;
-use super::pseudo::PseudoSettings;
+use super::pseudolocalize::PseudolocalizeSettings;
 use super::stage::{OnFailure, Stage};
 use super::template::TemplateSettings;
 use super::translate::{TranslateSettings, Translator};
@@ -87,7 +87,7 @@ impl Transforms {
             .with::<Json>()
             .with::<Lowercase>()
             .with::<Moderate>()
-            .with::<PseudoSettings>()
+            .with::<PseudolocalizeSettings>()
             .with::<TemplateSettings>()
             .with::<TranslateSettings>()
             .with::<Trim>()

@@ -177,7 +177,7 @@ mod tests {
     #[tokio::test]
     async fn knows_the_document_inside_of_json_only() {
         let list = stages(
-            "[{ json = { at = '/m', transforms = [{ template = { text = '{document.from}: {text}' } }] } }]",
+            "[{ json = { pointer = '/m', transforms = [{ template = { text = '{document.from}: {text}' } }] } }]",
         );
         let made = through(&list, r#"{"from":"Ann","m":"hi"}"#).await.unwrap();
         assert_eq!(made, Transformed::Message(Message::new(r#"{"from":"Ann","m":"Ann: hi"}"#)));

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Where `source` is not given, the service finds out which language the text is in. The settings are those
-//! of `TranslateText` in Amazon's API reference, and so are their limits; `pseudo` has the same ones, and
+//! of `TranslateText` in Amazon's API reference, and so are their limits; `pseudolocalize` has the same ones, and
 //! needs no Amazon.
 //!
 //! A text without a letter (white space, digits, punctuation, emoji) stays as it is, and so does one whose
@@ -86,7 +86,7 @@ pub enum Formality {
     Informal,
 }
 
-/// What a file says of `translate`, and of `pseudo`.
+/// What a file says of `translate`, and of `pseudolocalize`.
 #[derive(Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -150,7 +150,7 @@ impl Settings for TranslateSettings {
     fn build(self, with: Build<'_>) -> Result<Arc<dyn Transform>, String> {
         let Some(translator) = with.translator else {
             return Err(
-                "this build has no Amazon Translate: build with the cargo feature `translate`, or use `pseudo`"
+                "this build has no Amazon Translate: build with the cargo feature `translate`, or use `pseudolocalize`"
                     .into(),
             );
         };
@@ -600,7 +600,7 @@ mod tests {
     fn there_is_none_without_a_translator() {
         let faults = faulty("[{ translate = { target = 'es' } }]").unwrap_err();
         assert!(faults[0].1.contains("no Amazon Translate"), "{faults:?}");
-        assert!(faults[0].1.contains("`pseudo`"), "{faults:?}");
+        assert!(faults[0].1.contains("`pseudolocalize`"), "{faults:?}");
     }
 
     #[test]

@@ -263,7 +263,7 @@ topic = '{room}-publish'
 transforms = ['trim']
 destinations = [
     '{room}-a',
-    { topic = '{room}-b', then = ['uppercase'] },
+    { topic = '{room}-b', extra_transforms = ['uppercase'] },
     { topic = '{room}-c', transforms = [{ trim = { on_failure = 'pass' } }, 'uppercase'] },
     { topic = 'log', cache = 'log', transforms = [] },
 ]

@@ -231,7 +231,7 @@ pub(super) mod tests {
 [[routes]]
 topic = '{any}-in'
 transforms = ['trim']
-destinations = ['b', { topic = 'c', then = ['uppercase'] }, { topic = 'd', then = ['uppercase'] }]
+destinations = ['b', { topic = 'c', extra_transforms = ['uppercase'] }, { topic = 'd', extra_transforms = ['uppercase'] }]
 
   [[routes]]
 topic = 'b'

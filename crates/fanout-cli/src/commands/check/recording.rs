@@ -204,14 +204,14 @@ mod tests {
             text.trim().to_owned()
         });
         let limited = |on_failure: &str| {
-            format!("{{ pseudo = {{ target = 'es', max_bytes = 3, on_failure = '{on_failure}' }} }}")
+            format!("{{ pseudolocalize = {{ target = 'es', max_bytes = 3, on_failure = '{on_failure}' }} }}")
         };
         // Two destinations have the same topic, and one text each.
         let text = format!(
             "[[routes]]\ntopic = 'in'\ntransforms = ['count']\ndestinations = [
-             {{ topic = 'a', then = ['uppercase'] }}, {{ topic = 'a', then = ['lowercase'] }},
-             {{ topic = 'b', then = [{}, 'uppercase'] }}, {{ topic = 'c', then = [{}, 'uppercase'] }},
-             {{ topic = 'd', then = [{}, 'uppercase'] }}, 'for-{{token_id}}', {{ topic = 'e', transforms = [] }},
+             {{ topic = 'a', extra_transforms = ['uppercase'] }}, {{ topic = 'a', extra_transforms = ['lowercase'] }},
+             {{ topic = 'b', extra_transforms = [{}, 'uppercase'] }}, {{ topic = 'c', extra_transforms = [{}, 'uppercase'] }},
+             {{ topic = 'd', extra_transforms = [{}, 'uppercase'] }}, 'for-{{token_id}}', {{ topic = 'e', transforms = [] }},
              {{ sqs = {{ queue = 'https://sqs/q' }} }}]",
             limited("fail"),
             limited("drop"),

@@ -251,7 +251,7 @@ pub(super) mod tests {
     #[test]
     fn captures_name_the_topics() {
         let routes = "[[routes]]\ntopic = '{room}-publish'\ntransforms = ['trim']\n\
-                      destinations = ['{room}-a', { topic = '{topic}-b', then = ['uppercase'] }]";
+                      destinations = ['{room}-a', { topic = '{topic}-b', extra_transforms = ['uppercase'] }]";
         let network = network(routes, "friends-publish").unwrap();
         assert_eq!(
             topics(&network),

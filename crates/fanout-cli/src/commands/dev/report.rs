@@ -75,7 +75,7 @@ impl Report<'_> {
                             "{}",
                             match plan.translations {
                                 Translations::StandIn =>
-                                    "translations: stood in for by `pseudo`; --aws asks Amazon Translate",
+                                    "translations: stood in for by `pseudolocalize`; --aws asks Amazon Translate",
                                 Translations::Amazon =>
                                     "translations: by Amazon Translate, which costs money",
                             }

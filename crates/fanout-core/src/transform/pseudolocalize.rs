@@ -1,7 +1,7 @@
-//! `pseudo`: what stands in for `translate` where there is no Amazon: `⟦es⟧ Ĥéļļö, ŵöŕļð`.
+//! `pseudolocalize`: what stands in for `translate` where there is no Amazon: `⟦es⟧ Ĥéļļö, ŵöŕļð`.
 //!
 //! ```toml
-//! transforms = [{ pseudo = { target = "es" } }]
+//! transforms = [{ pseudolocalize = { target = "es" } }]
 //! ```
 //!
 //! It has the settings of `translate`, so that renaming it is all it takes to translate in earnest. What
@@ -25,14 +25,14 @@ use super::{Build, Settings, Transform, TransformError};
 #[derive(Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
-pub struct PseudoSettings(TranslateSettings);
+pub struct PseudolocalizeSettings(TranslateSettings);
 
 /// Marks a text in place of translating it: the same text in the same way every time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pseudo;
 
-impl Settings for PseudoSettings {
-    const NAME: &'static str = "pseudo";
+impl Settings for PseudolocalizeSettings {
+    const NAME: &'static str = "pseudolocalize";
 
     fn build(self, with: Build<'_>) -> Result<Arc<dyn Transform>, String> {
         Ok(Arc::new(Translating::new(self.0, Arc::new(Pseudo), with.is_inside)?))
@@ -156,7 +156,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_comes_out_can_be_read_and_is_no_translation() {
-        let spanish = "[{ pseudo = { target = 'es' } }]";
+        let spanish = "[{ pseudolocalize = { target = 'es' } }]";
         assert_eq!(text(spanish, "Hello, world").await, "⟦es⟧ Ĥéļļö, ŵöŕļð");
         assert_eq!(text(spanish, "Hi {first_name}, 3 new 😀\n").await, "⟦es⟧ Ĥî {first_name}, 3 ñéŵ 😀\n");
         assert_eq!(
@@ -169,7 +169,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_source_is_guessed_from_the_script() {
-        let stages = stages("[{ pseudo = { target = 'es' } }]");
+        let stages = stages("[{ pseudolocalize = { target = 'es' } }]");
         for (said, language) in [
             ("hello", "en"),
             ("Straße", "en"),
@@ -191,17 +191,21 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_in_the_target_already_stays_as_it_is() {
-        assert_eq!(text("[{ pseudo = { target = 'en-US', source = 'en' } }]", "a").await, "⟦en-US⟧ á");
+        assert_eq!(
+            text("[{ pseudolocalize = { target = 'en-US', source = 'en' } }]", "a").await,
+            "⟦en-US⟧ á"
+        );
         // Found out only with the text in hand.
-        assert_eq!(text("[{ pseudo = { target = 'en' } }]", "a").await, "a");
+        assert_eq!(text("[{ pseudolocalize = { target = 'en' } }]", "a").await, "a");
     }
 
     #[test]
     fn it_has_the_settings_of_translate() {
-        let faults = faulty("[{ pseudo = { target = 'auto', sauce = 'en' } }]").unwrap_err();
+        let faults = faulty("[{ pseudolocalize = { target = 'auto', sauce = 'en' } }]").unwrap_err();
         let places: Vec<_> = faults.iter().map(|(place, _)| place.as_str()).collect();
         assert_eq!(places, ["sauce", "'auto'"]);
-        let given = &stages("[{ pseudo = { target = 'es', source = 'auto', mask_profanity = false } }]")[0];
+        let given =
+            &stages("[{ pseudolocalize = { target = 'es', source = 'auto', mask_profanity = false } }]")[0];
         assert_eq!(given.settings(), r#"{"target":"es"}"#);
     }
 }
