@@ -674,12 +674,12 @@ destinations = ["b", "b", "{rom}"]
             "there is no `tpoic` to be set here; there is `topic`, `cache`, `transforms`, `destinations`",
         );
         said("7:18", "the topic opens a brace and does not close it");
-        said("7:46", "give one of the two");
+        said("7:58", "give one of the two");
         said(
-            "7:72",
+            "7:84",
             "there is no `topics` to be set here; there is `topic`, `cache`, `transforms`, `extra_transforms`",
         );
-        said("7:88", "a destination is the name of a topic");
+        said("7:100", "a destination is the name of a topic");
         said("9:13", "has two captures with nothing between them");
         said("12:10", "the capture {text} has the name of a field");
         said("13:22", "the same destination is there already, at line 13");
@@ -705,7 +705,7 @@ destinations = ["c"]
 "#,
         );
         let places: Vec<_> = told.iter().map(|error| error.split_once(' ').unwrap().0).collect();
-        let expected = ["4:1:", "5:17:", "5:40:", "5:53:", "8:15:", "9:51:", "10:1:", "12:1:"];
+        let expected = ["4:1:", "5:17:", "5:52:", "5:65:", "8:15:", "9:51:", "10:1:", "12:1:"];
         assert_eq!(places, expected, "{told:#?}");
     }
 

@@ -385,7 +385,7 @@ pub(crate) mod tests {
         said("4:44", "there is no `speed` to be set here");
         said("5:26", "sources that begin with aws. are Amazon's own");
         said("5:49", "should be \"event\", \"text\", or a table of texts, numbers and booleans");
-        said("5:62", "there is no transform \"shout\"");
+        said("5:74", "there is no transform \"shout\"");
         let told = faults("sqs = 'orders'");
         assert_eq!(told, ["4:7: is text, and should be a table"]);
         let told = faults("kafka = { topic = 'a' }");

@@ -516,9 +516,9 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_be_meant_are_refused() {
-        said("['json']", "json needs at and transforms, or move");
-        said("[{ json = { pointer = '/a' } }]", "there are none");
-        said("[{ json = { transforms = ['trim'] } }]", "need at, the place");
+        said("['json']", "needs `pointer` and `transforms`, or `move`");
+        said("[{ json = { pointer = '/a' } }]", "`transforms` is missing");
+        said("[{ json = { transforms = ['trim'] } }]", "`transforms` needs `pointer`");
         said("[{ json = { pointer = 'a', transforms = ['trim'] } }]", "should begin with a slash");
         said("[{ json = { pointer = '', transforms = ['trim'], drop = ['/a'] } }]", "has no members");
         said("[{ json = { set = { '' = 1 } } }]", "is the whole text");
