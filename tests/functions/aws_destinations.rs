@@ -256,7 +256,7 @@ async fn what_is_said_by_json_is_all_there_or_refused() {
     for (number, text) in [(1, r#"{"A":"\uD800"}"#), (2, &deep), (3, "{")] {
         let (status, answer) = aws.send(&event(number, text)).await;
         assert_eq!((status, statuses(&answer)), (422, vec!["refused"; 2]), "{text}: {answer}");
-        assert_eq!(answer["destinations"][0]["detail"], "doc is made no JSON of");
+        assert_eq!(answer["destinations"][0]["detail"], "`doc` is not JSON");
     }
     assert_eq!(aws.aws.requests(), []);
     let text = r#"{"LONG":123456789012345678901234567890,"FINE":0.1234567890123456789}"#;
@@ -539,7 +539,7 @@ async fn what_the_event_lacks_is_named() {
     };
     assert_eq!(answer["destinations"][0], refused("sqs", "orders.fifo", "the event has no token_id"));
     assert_eq!(answer["destinations"][1], refused("dynamodb", "t", "the event has no token_id"));
-    assert_eq!(answer["destinations"][2], refused("eventbridge", "default", "the text is no JSON object"));
+    assert_eq!(answer["destinations"][2], refused("eventbridge", "default", "the text is not a JSON object"));
     assert_eq!(answer["destinations"][3]["status"], "published");
     assert_eq!(aws_destinations.aws.requests().len(), 1);
 }

@@ -11,6 +11,7 @@
 pub mod clock;
 pub mod dead_letter;
 pub mod dedupe;
+mod described;
 pub mod destination;
 #[cfg(test)]
 mod documentation;

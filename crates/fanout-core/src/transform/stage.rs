@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::{Context, Message, Transform, TransformError, Transformed};
 
@@ -34,7 +35,7 @@ pub enum OnFailure {
 }
 
 impl Stage {
-    /// Returns the stage that applies `transform`; `settings` are its canonical settings, as JSON.
+    /// Returns the stage that applies `transform`. `settings` are its settings as JSON, with sorted keys.
     #[must_use]
     pub const fn new(
         name: Cow<'static, str>,
@@ -63,10 +64,26 @@ impl Stage {
         &self.name
     }
 
-    /// All its settings as JSON, those that were not given included.
+    /// Returns its settings as JSON, with sorted keys and without those that have their defaults. They include the
+    /// transforms inside.
     #[must_use]
     pub fn settings(&self) -> &str {
         &self.settings
+    }
+
+    /// Returns the transform as a file gives it: its name, or a table with its name and its settings. Settings that have
+    /// their defaults are left out.
+    pub(crate) fn to_json(&self) -> Value {
+        let settings = serde_json::from_str(&self.settings).expect("the settings are JSON");
+        match (settings, self.on_failure) {
+            (Value::Object(settings), OnFailure::Fail) if settings.is_empty() => json!(self.name),
+            (settings, OnFailure::Fail) => json!({ self.name(): settings }),
+            (Value::Object(mut settings), on_failure) => {
+                settings.insert("on_failure".to_owned(), json!(on_failure));
+                json!({ self.name(): settings })
+            }
+            (settings, on_failure) => json!({ self.name(): [settings, on_failure] }),
+        }
     }
 
     /// What becomes of a message when it fails.
