@@ -1,6 +1,7 @@
 //! Where events go, and what is done to them on the way.
 
 use fanout_core::file;
+use fanout_core::limits::MAX_TRANSFORMS;
 use fanout_core::names::{CacheName, TopicName};
 use fanout_core::route::{Destination, Routes};
 use fanout_core::transform::{Stage, Transforms};
@@ -142,6 +143,9 @@ fn chain(settings: &mut Settings<'_>, transforms: &Transforms) -> Read<Vec<Stage
     let mut stages = Vec::new();
     for (place, name) in names.split(',').map(str::trim).enumerate() {
         let number = place + 1;
+        if number > MAX_TRANSFORMS {
+            return settings.fault(TRANSFORM, format!("has more than {MAX_TRANSFORMS} transforms"));
+        }
         if !transforms.has(name) {
             let known = transforms.names();
             return settings.fault(TRANSFORM, format!("transform number {number} is none of {known}"));

@@ -33,7 +33,7 @@ impl Call for BusEvent {
             [entry] if put.failed_entry_count == 0 && entry.event_id().is_some() => Ok(Accepted::Created),
             entries => {
                 let code = entries.iter().find_map(|entry| entry.error_code());
-                Err(code.map_or_else(Failure::unsaid, Failure::of_part))
+                Err(code.map_or_else(Failure::no_result, Failure::of_part))
             }
         }
     }

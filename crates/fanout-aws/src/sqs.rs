@@ -38,7 +38,7 @@ impl Call for QueueMessage {
             .interceptor(tries.clone())
             .config_override(Config::builder().retry_classifier(tries));
         let sent = call.send().await?;
-        sent.message_id().map(|_| Accepted::Created).ok_or_else(Failure::unsaid)
+        sent.message_id().map(|_| Accepted::Created).ok_or_else(Failure::no_result)
     }
 }
 

@@ -28,7 +28,7 @@ impl Call for Execution {
             .await;
         match started {
             // The SDK reads a response without an ARN as one with an empty ARN.
-            Ok(started) if started.execution_arn().is_empty() => Err(Failure::unsaid()),
+            Ok(started) if started.execution_arn().is_empty() => Err(Failure::no_result()),
             Ok(_) => Ok(Accepted::Created),
             Err(error)
                 if error.as_service_error().is_some_and(StartExecutionError::is_execution_already_exists) =>

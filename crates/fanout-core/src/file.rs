@@ -24,9 +24,9 @@ use toml::de::DeValue;
 
 use crate::destination::AwsDestination;
 use crate::destination::registry::{self, KINDS, Kind, REGISTRY};
+use crate::limits::{MAX_DESTINATIONS, MAX_ROUTES, MAX_TRANSFORMS};
 use crate::names::CacheName;
 use crate::placeholder::{Field, Place, SyntaxError, Template};
-use crate::route::check::{MAX_DESTINATIONS, MAX_ROUTES};
 use crate::route::{Destination, Edge, Inbound, Outbound, Pattern, Route, RouteError, Routes, To, Topics};
 use crate::spanned::{self, Fault, Given, Span};
 use crate::transform::{Stage, Transforms};
@@ -112,9 +112,18 @@ impl Texts<'_, '_> {
         text.map_or(Some(None), |text| self.template(what, &text).map(Some))
     }
 
-    /// Reads the template of the name of the destination.
-    pub(crate) fn name(&mut self, what: &str, text: &Spanned<String>) -> Option<Template> {
-        self.reader.template(what, text, self.captures, Place::Name)
+    /// Reads the template of the name of the destination. Checks the name if it is the same for every event.
+    pub(crate) fn name(
+        &mut self,
+        what: &str,
+        text: &Spanned<String>,
+        check: fn(&str) -> Result<(), String>,
+    ) -> Option<Template> {
+        let template = self.reader.template(what, text, self.captures, Place::Name)?;
+        match template.literal().map(check) {
+            Some(Err(message)) => self.reader.fault(text.span(), message),
+            _ => Some(template),
+        }
     }
 
     /// Notes that a key is missing, unless the key is there and has a fault.
@@ -220,7 +229,10 @@ impl Reader<'_> {
         };
         // The captures of a route with a faulty topic are unknown: every name in braces may be one.
         let captures = topics.as_ref().map_or_else(|| named(self.text), |topic| topic.names().collect());
-        let default = transforms.map(|list| self.stages(list, &captures));
+        let default = transforms.map(|list| {
+            let span = list.span();
+            self.stages(list, &captures).and_then(|stages| self.at_most(stages, &span, "route"))
+        });
         let default = default.unwrap_or_else(|| Some(Vec::new()));
         let destinations = if let Some(destinations) = destinations {
             self.destinations(destinations, default.as_deref(), &captures)
@@ -336,8 +348,21 @@ impl Reader<'_> {
             (None, Some(then)) => default.zip(then).map(|(default, then)| [default, &then].concat()),
             (None, None) => default.map(<[Stage]>::to_vec),
         };
+        let chain = chain.map(|chain| self.at_most(chain, &span, "destination"));
         let to = self.to(given, captures)?;
-        Some(Destination::new(to, chain.unwrap_or_default()))
+        Some(Destination::new(to, chain.unwrap_or_else(|| Some(Vec::new()))?))
+    }
+
+    /// Returns `chain`, or notes that it has too many transforms.
+    fn at_most(&mut self, chain: Vec<Stage>, span: &Span, what: &str) -> Option<Vec<Stage>> {
+        let count: usize = chain.iter().map(Stage::count).sum();
+        if count <= MAX_TRANSFORMS {
+            return Some(chain);
+        }
+        let message = format!(
+            "the {what} has {count} transforms, those inside `json` included; the maximum is {MAX_TRANSFORMS}"
+        );
+        self.fault(span.clone(), message)
     }
 
     /// Reads the receiver of a destination: a topic, or an AWS destination.

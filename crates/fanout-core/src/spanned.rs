@@ -9,6 +9,8 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+use crate::limits::MAX_NESTING;
+
 /// A range of bytes of the document.
 pub type Span = Range<usize>;
 
@@ -39,9 +41,11 @@ impl<'i> Given<'i> {
     /// Parses a document.
     ///
     /// # Errors
-    /// Every place where the text is not TOML.
+    /// Every place where the text is not TOML, and a document with more than [`MAX_NESTING`] tables and lists inside one
+    /// another.
     pub fn document(text: &'i str) -> Result<Self, Vec<Fault>> {
         let (document, errors) = DeTable::parse_recoverable(text);
+        let document = within_limit(document).map_err(|fault| vec![fault])?;
         if errors.is_empty() {
             return Ok(Self { span: document.span(), table: document.into_inner() });
         }
@@ -140,6 +144,37 @@ impl<'i> Given<'i> {
         let entry = self.table.iter().find(|(key, value)| holds(key.span()) || holds(value.span()));
         entry.map(|(key, _)| key.get_ref().to_string())
     }
+}
+
+/// Returns the document, or a fault if it has more than [`MAX_NESTING`] tables and lists inside one another. The parser has a
+/// limit for each kind of nesting (dotted keys, headings, inline tables), but not for all of them together. This function does
+/// not call itself, and it takes a rejected document apart, because dropping it would call itself too.
+fn within_limit(document: Spanned<DeTable<'_>>) -> Result<Spanned<DeTable<'_>>, Fault> {
+    let mut open: Vec<_> = document.get_ref().values().map(|value| (value, 1)).collect();
+    let mut excess = None;
+    while let Some((value, level)) = open.pop() {
+        let is_nested = matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_));
+        if level > MAX_NESTING && is_nested {
+            excess = Some(value.span());
+            break;
+        }
+        match value.get_ref() {
+            DeValue::Table(table) => open.extend(table.values().map(|value| (value, level + 1))),
+            DeValue::Array(values) => open.extend(values.iter().map(|value| (value, level + 1))),
+            _ => {}
+        }
+    }
+    let Some(span) = excess else { return Ok(document) };
+    let mut open: Vec<_> = document.into_inner().into_iter().map(|(_, value)| value).collect();
+    while let Some(value) = open.pop() {
+        match value.into_inner() {
+            DeValue::Table(table) => open.extend(table.into_iter().map(|(_, value)| value)),
+            DeValue::Array(values) => open.extend(values),
+            _ => {}
+        }
+    }
+    let message = format!("the file has more than {MAX_NESTING} tables and lists inside one another");
+    Err(Fault::new(span, message))
 }
 
 /// Returns the entries of an array.
@@ -343,6 +378,21 @@ mod tests {
     fn reports_missing_key_unless_key_is_faulty() {
         assert_eq!(read("name = 'x'").unwrap_err()[0].1, "missing key `size`");
         assert_eq!(read("size = 300").unwrap_err().len(), 1);
+    }
+
+    #[test]
+    fn rejects_document_with_too_many_levels() {
+        let inline = |levels: usize| format!("a = {}1{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(Given::document(&inline(MAX_NESTING)).is_ok());
+        let dotted = |keys: usize| vec!["a"; keys].join(".");
+        // Each kind of nesting is below the limit of the parser.
+        let tables = format!("{{ {} = ", dotted(70)).repeat(70) + "1" + &"}".repeat(70);
+        let many = format!("[{}]\n{} = {tables}", dotted(70), dotted(70));
+        for text in [inline(MAX_NESTING + 1), format!("{} = 1", dotted(MAX_NESTING + 2)), many] {
+            let faults = Given::document(&text).unwrap_err();
+            assert_eq!(faults.len(), 1, "{faults:?}");
+            assert_eq!(faults[0].message, "the file has more than 64 tables and lists inside one another");
+        }
     }
 
     #[test]

@@ -203,13 +203,19 @@ impl<'f> Fields<'f> {
         }
     }
 
-    /// Renders the name of the destination. Names are made of the text before the transforms.
+    /// Renders the name of the destination, and checks it. Names are made of the text before the transforms.
     ///
     /// # Errors
-    /// When the event lacks a value, or the value is empty, and when the name is too long.
-    pub fn name(&self, template: &Template) -> Result<String, RequestError> {
+    /// When the event lacks a value, or the value is empty, when the name is too long, and the error of `check`.
+    pub fn name(
+        &self,
+        template: &Template,
+        check: fn(&str) -> Result<(), String>,
+    ) -> Result<String, RequestError> {
         let sent = Message::new(self.context.event.text.as_str());
-        Ok(template.name(&sent.values(self.context))?.into_owned())
+        let name = template.name(&sent.values(self.context))?.into_owned();
+        check(&name).map_err(RequestError::invalid)?;
+        Ok(name)
     }
 }
 
@@ -364,7 +370,7 @@ pub(crate) mod tests {
         for (settings, missing) in [
             ("sqs = {}", "missing key `queue`"),
             ("dynamodb = { key = { a = '{room}' }, item = {} }", "missing key `table`"),
-            ("dynamodb = { table = 't', item = {} }", "missing key `key`"),
+            ("dynamodb = { table = 'table', item = {} }", "missing key `key`"),
             ("step_functions = { name = 'a' }", "missing key `state_machine`"),
         ] {
             let told = faults(settings);
@@ -423,10 +429,10 @@ pub(crate) mod tests {
             short = '{json.by | default(\"nobody\") | cut(2)}' } }";
         let routes = file::read(&text_of(settings), &Transforms::standard(), KINDS).unwrap();
         let event =
-            event_with("chat", "friends-publish", 7, |event| event.text = r#"{"room":"a"}"#.to_owned());
+            event_with("chat", "friends-publish", 7, |event| event.text = r#"{"room":"aaa"}"#.to_owned());
         let plan = routes.plan(&event).unwrap().unwrap();
         let destination = &plan.route().destinations()[0];
-        assert_eq!(plan.destinations()[0].target.to_string(), "dynamodb a");
+        assert_eq!(plan.destinations()[0].target.to_string(), "dynamodb aaa");
         let To::Aws(aws_destination) = &destination.to else { panic!("an AWS destination") };
         let text = r#"{"room":"b","wei":20000000000000000001,"all":[1.10, null]}"#;
         let message = Message { text: text.into(), language: Some("de".into()) };
@@ -434,7 +440,7 @@ pub(crate) mod tests {
             aws_destination.request(&Fields::new(&plan.context(Instant::now()), destination, &message));
         assert_eq!(
             request.unwrap().to_string(),
-            r#"dynamodb a: {"table":"a","key":{"id":"b"},"change":{"put":{"item":{"all":[1.10, null],"in":"de","short":"no","wei":20000000000000000001},"unless_exists":true}}}"#
+            r#"dynamodb aaa: {"table":"aaa","key":{"id":"b"},"change":{"put":{"item":{"all":[1.10, null],"in":"de","short":"no","wei":20000000000000000001},"unless_exists":true}}}"#
         );
     }
 

@@ -22,9 +22,10 @@ use toml::Spanned;
 use super::AwsRequest;
 use super::aws::{AwsSettings, Fields, MakeRequest, RequestError};
 use super::content::{Attribute, Members, Value, ValueKeys, rendered};
+use super::json::Json;
 use super::limits::{
-    DYNAMODB_ITEM_BYTES, DYNAMODB_KEY_NAME, DYNAMODB_PARTITION_KEY_BYTES, DYNAMODB_SORT_KEY_BYTES,
-    DYNAMODB_TOKEN,
+    DYNAMODB_ARN, DYNAMODB_DIGITS, DYNAMODB_ITEM_BYTES, DYNAMODB_KEY_NAME, DYNAMODB_NESTING,
+    DYNAMODB_PARTITION_KEY_BYTES, DYNAMODB_SORT_KEY_BYTES, DYNAMODB_TABLE, DYNAMODB_TOKEN,
 };
 use crate::file::Texts;
 use crate::placeholder::Template;
@@ -175,17 +176,37 @@ impl AwsSettings for DynamoDbKeys {
                 texts.fault(span, format!("`{name}` is in the key already; leave it out here"));
             }
         }
-        let table = texts.name("table", &table);
-        let key = Value::read_all(key, "key", texts);
+        let table = texts.name("table", &table, check_table);
+        let key = read_all(key, "key", texts);
         let write = match (item, update) {
-            (Some(item), _) => Value::read_all(item.into_inner(), "attribute", texts).map(|item| {
-                Write::Put { item, unless_exists: unless_exists.is_none_or(Spanned::into_inner) }
+            (Some(item), _) => read_all(item.into_inner(), "attribute", texts).map(|item| Write::Put {
+                item,
+                unless_exists: unless_exists.is_none_or(Spanned::into_inner),
             }),
             (None, Some(update)) => read_update(update, texts),
             (None, None) => None,
         };
         Some(Arc::new(DynamoDb { table: table?, key: key?, write: write? }))
     }
+}
+
+/// Reads attributes, and checks those that are the same for every event.
+fn read_all(
+    given: BTreeMap<String, Spanned<ValueKeys>>,
+    what: &str,
+    texts: &mut Texts<'_, '_>,
+) -> Option<Members> {
+    let spans: BTreeMap<_, _> = given.iter().map(|(name, value)| (name.clone(), value.span())).collect();
+    let members = Value::read_all(given, what, texts)?;
+    for (name, span) in spans {
+        let constant = members.get(&name).and_then(|value| value.constant(&name));
+        if let Some(Ok(value)) = constant
+            && let Err(message) = check_attribute(&name, &value)
+        {
+            texts.fault(span, message);
+        }
+    }
+    Some(members)
 }
 
 fn read_update(update: Spanned<UpdateKeys>, texts: &mut Texts<'_, '_>) -> Option<Write> {
@@ -204,8 +225,8 @@ fn read_update(update: Spanned<UpdateKeys>, texts: &mut Texts<'_, '_>) -> Option
             texts.fault(value.span(), message);
         }
     }
-    let set = Value::read_all(set, "attribute", texts);
-    let add = Value::read_all(add, "attribute", texts);
+    let set = read_all(set, "attribute", texts);
+    let add = read_all(add, "attribute", texts);
     Some(Write::Update { set: set?, add: add? })
 }
 
@@ -242,7 +263,10 @@ impl MakeRequest for DynamoDb {
             }
         };
         check_key(&key)?;
-        let row = Row { table: fields.name(&self.table)?, key, change };
+        let row = Row { table: fields.name(&self.table, check_table)?, key, change };
+        for (name, value) in row.attributes() {
+            check_attribute(name, value).map_err(RequestError::invalid)?;
+        }
         let bytes = row.bytes();
         if bytes > DYNAMODB_ITEM_BYTES {
             let message =
@@ -251,6 +275,75 @@ impl MakeRequest for DynamoDb {
         }
         Ok(row.into())
     }
+}
+
+/// Returns an error if `table` is not the name or the ARN of a table.
+fn check_table(table: &str) -> Result<(), String> {
+    let is_valid = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | '.' | '-');
+    let is_name = (3..=DYNAMODB_TABLE).contains(&table.len()) && table.chars().all(is_valid);
+    if is_name || table.starts_with("arn:") && table.len() <= DYNAMODB_ARN {
+        return Ok(());
+    }
+    Err(format!(
+        "the table is not a valid name or ARN; expected 3 to {DYNAMODB_TABLE} of A-Z, a-z, 0-9, _, . and -, or \
+         arn:aws:dynamodb:<region>:<account>:table/<name>"
+    ))
+}
+
+/// Returns an error if no attribute can have this value.
+fn check_attribute(name: &str, value: &Attribute) -> Result<(), String> {
+    match value {
+        Attribute::Text(_) | Attribute::Bool(_) => Ok(()),
+        Attribute::Number(number) => check_number(name, number),
+        Attribute::Json(document) => check_json(name, document.json(), DYNAMODB_NESTING),
+    }
+}
+
+fn check_json(name: &str, json: &Json, levels: usize) -> Result<(), String> {
+    let inside = || {
+        let message = || format!("`{name}` is nested; DynamoDB accepts at most {DYNAMODB_NESTING} levels");
+        levels.checked_sub(1).ok_or_else(message)
+    };
+    match json {
+        Json::Null | Json::Bool(_) | Json::Text(_) => Ok(()),
+        Json::Number(number) => check_number(name, number),
+        Json::List(values) => {
+            let levels = inside()?;
+            values.iter().try_for_each(|value| check_json(name, value, levels))
+        }
+        Json::Object(members) => {
+            let levels = inside()?;
+            members.values().try_for_each(|value| check_json(name, value, levels))
+        }
+    }
+}
+
+/// Returns an error if a JSON number has too many digits, or is too large or too small. Zeros at both ends do not count.
+fn check_number(name: &str, number: &str) -> Result<(), String> {
+    let (digits, exponent) = number
+        .trim_start_matches('-')
+        .split_once(['e', 'E'])
+        .unwrap_or((number.trim_start_matches('-'), "0"));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let digits = format!("{whole}{fraction}");
+    let significant = digits.trim_start_matches('0');
+    let count = significant.trim_end_matches('0').len();
+    if count > DYNAMODB_DIGITS {
+        return Err(format!("`{name}` has {count} digits; DynamoDB accepts at most {DYNAMODB_DIGITS}"));
+    }
+    // The power of ten of the first digit.
+    let power = exponent
+        .parse::<i128>()
+        .ok()
+        .zip(i128::try_from(significant.len()).ok())
+        .zip(i128::try_from(fraction.len()).ok());
+    let is_in_range = power.is_some_and(|((exponent, significant), fraction)| {
+        (-130..=125).contains(&exponent.saturating_sub(fraction).saturating_add(significant - 1))
+    });
+    if count > 0 && !is_in_range {
+        return Err(format!("`{name}` is not between 1E-130 and 9.9E+125, which DynamoDB accepts"));
+    }
+    Ok(())
 }
 
 /// Returns an error if no table accepts such a key. Only the table knows which of two attributes is the sort key, so the
@@ -293,11 +386,15 @@ impl Row {
                     Attribute::Number(_) | Attribute::Bool(_) | Attribute::Json(_) => 1,
                 }
         };
+        self.attributes().map(bytes).sum()
+    }
+
+    fn attributes(&self) -> impl Iterator<Item = (&String, &Attribute)> {
         let (first, second) = match &self.change {
             Change::Put { item, .. } => (item, None),
             Change::Update { set, add, .. } => (set, Some(add)),
         };
-        self.key.iter().chain(first).chain(second.into_iter().flatten()).map(bytes).sum()
+        self.key.iter().chain(first).chain(second.into_iter().flatten())
     }
 }
 
@@ -343,18 +440,18 @@ mod tests {
 
     #[test]
     fn rejects_event_without_key_or_change() {
-        let settings = "dynamodb = { table = 't', key = { by = '{token_id}' }, item = {} }";
+        let settings = "dynamodb = { table = 'table', key = { by = '{token_id}' }, item = {} }";
         assert_eq!(request_of(settings, |_| ()), Err(RequestError::Missing("token_id".to_owned())));
-        let settings = "dynamodb = { table = 't', key = { a = { number = '{text}' } }, item = {} }";
+        let settings = "dynamodb = { table = 'table', key = { a = { number = '{text}' } }, item = {} }";
         assert_eq!(refused(settings, "x"), (Reason::InvalidArgument, "`a` is not a number".to_owned()));
         let settings =
-            "dynamodb = { table = 't', key = { a = 'b' }, update = { set = { by = '{token_id}' } } }";
+            "dynamodb = { table = 'table', key = { a = 'b' }, update = { set = { by = '{token_id}' } } }";
         assert_eq!(refused(settings, "x").0, Reason::InvalidArgument);
     }
 
     #[test]
     fn rejects_items_over_maximum_size() {
-        let settings = "dynamodb = { table = 't', key = { a = 'b' }, item = { c = '{text}' } }";
+        let settings = "dynamodb = { table = 'table', key = { a = 'b' }, item = { c = '{text}' } }";
         assert!(request_of(settings, |event| event.text = "x".repeat(DYNAMODB_ITEM_BYTES - 3)).is_ok());
         assert_eq!(refused(settings, &"x".repeat(DYNAMODB_ITEM_BYTES - 2)).0, Reason::TooLarge);
     }
@@ -378,15 +475,15 @@ mod tests {
             ("key = { a = 1 }, update = { add = { b = 1 } }, unless_exists = true", "belongs to `item`"),
             ("key = { a = 1 }, update = { remove = ['b'] }", "unknown key `remove`; expected `set` or `add`"),
         ] {
-            let told = faults(&format!("dynamodb = {{ table = 't', {settings} }}"));
+            let told = faults(&format!("dynamodb = {{ table = 'table', {settings} }}"));
             assert!(told.len() == 1 && told[0].contains(says), "{settings}: {told:#?}");
         }
     }
 
     #[test]
     fn rejects_keys_longer_than_documented_limits() {
-        let one = "dynamodb = { table = 't', key = { id = '{text}' }, item = {} }";
-        let two = "dynamodb = { table = 't', key = { id = '{text}', at = '{text}' }, item = {} }";
+        let one = "dynamodb = { table = 'table', key = { id = '{text}' }, item = {} }";
+        let two = "dynamodb = { table = 'table', key = { id = '{text}', at = '{text}' }, item = {} }";
         for (settings, most, kind) in
             [(one, DYNAMODB_PARTITION_KEY_BYTES, "partition"), (two, DYNAMODB_SORT_KEY_BYTES, "sort")]
         {
@@ -400,12 +497,67 @@ mod tests {
         }
         let name = |length: usize| {
             format!(
-                "dynamodb = {{ table = 't', key = {{ {} = '{{event_id}}' }}, item = {{}} }}",
+                "dynamodb = {{ table = 'table', key = {{ {} = '{{event_id}}' }}, item = {{}} }}",
                 "k".repeat(length)
             )
         };
         assert!(request_of(&name(DYNAMODB_KEY_NAME), |_| ()).is_ok());
         let told = faults(&name(DYNAMODB_KEY_NAME + 1));
         assert!(told[0].contains("more than 255 characters"), "{told:?}");
+    }
+
+    #[test]
+    fn rejects_invalid_tables_at_load_and_before_sending() {
+        let longest = "t".repeat(DYNAMODB_TABLE);
+        for (table, is_valid) in [
+            ("T_1.a-b", true),
+            (longest.as_str(), true),
+            ("arn:aws:dynamodb:eu-west-1:123456789012:table/rooms", true),
+            (&format!("{longest}t"), false),
+            ("ab", false),
+            ("my table", false),
+        ] {
+            let rest = "key = { a = 1 }, item = {}";
+            let literal = format!("dynamodb = {{ table = '{table}', {rest} }}");
+            let rendered = format!("dynamodb = {{ table = '{{json.to}}', {rest} }}");
+            let text = format!(r#"{{"to":"{table}"}}"#);
+            if is_valid {
+                shown(&literal);
+                assert!(request_of(&rendered, |event| event.text = text).is_ok(), "{table}");
+            } else {
+                assert!(faults(&literal)[0].contains("the table is not a valid name or ARN"), "{table}");
+                assert_eq!(refused(&rendered, &text).0, Reason::InvalidArgument, "{table}");
+            }
+        }
+    }
+
+    #[test]
+    fn rejects_numbers_and_nesting_beyond_documented_limits() {
+        let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        let item = |value: &str| {
+            format!("dynamodb = {{ table = 'table', key = {{ a = 1 }}, item = {{ n = {value} }} }}")
+        };
+        for (json, is_valid) in [
+            ("12345678901234567890123456789012345678", true),
+            ("-0.0012345678901234567890123456789012345678000", true),
+            ("123456789012345678901234567890123456789", false),
+            ("9.9e125", true),
+            ("1e126", false),
+            ("1E-130", true),
+            ("0.1e-130", false),
+            ("0e999999999999999999999", true),
+            ("1e999999999999999999999", false),
+            (nested(DYNAMODB_NESTING).as_str(), true),
+            (nested(DYNAMODB_NESTING + 1).as_str(), false),
+            ("{\"a\":[1e126]}", false),
+        ] {
+            let settings = item("{ json = '{text}' }");
+            let made = request_of(&settings, |event| event.text = json.to_owned());
+            assert_eq!(made.is_ok(), is_valid, "{json}: {made:?}");
+        }
+        let told = faults(&item("1e126"));
+        assert!(told.len() == 1 && told[0].contains("`n` is not between"), "{told:?}");
+        let told = faults(&item("{ number = '123456789012345678901234567890123456789' }"));
+        assert!(told.len() == 1 && told[0].contains("`n` has 39 digits"), "{told:?}");
     }
 }

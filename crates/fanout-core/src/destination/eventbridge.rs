@@ -14,7 +14,9 @@ use toml::Spanned;
 use super::AwsRequest;
 use super::aws::{AwsSettings, Fields, MakeRequest, RequestError, fitting};
 use super::content::{Content, ContentKeys};
-use super::limits::{EVENTBRIDGE_BYTES, EVENTBRIDGE_DETAIL_TYPE, EVENTBRIDGE_RESOURCE, EVENTBRIDGE_SOURCE};
+use super::limits::{
+    EVENTBRIDGE_BUS, EVENTBRIDGE_BYTES, EVENTBRIDGE_DETAIL_TYPE, EVENTBRIDGE_RESOURCE, EVENTBRIDGE_SOURCE,
+};
 use crate::file::Texts;
 use crate::placeholder::Template;
 
@@ -94,7 +96,7 @@ impl AwsSettings for EventBridgeKeys {
         }
         let bus = match bus {
             None => Some(Template::verbatim(DEFAULT_BUS)),
-            Some(bus) => texts.name("bus", &bus),
+            Some(bus) => texts.name("bus", &bus, check_bus),
         };
         let source = match source {
             None => Some(Template::verbatim(DEFAULT_SOURCE)),
@@ -125,7 +127,7 @@ impl MakeRequest for EventBridge {
     fn request(&self, fields: &Fields<'_>) -> Result<AwsRequest, RequestError> {
         let event = fields.context().event;
         let made = BusEvent {
-            bus: fields.name(&self.bus)?,
+            bus: fields.name(&self.bus, check_bus)?,
             source: fields.render(&self.source)?,
             detail_type: match &self.detail_type {
                 Some(detail_type) => fields.render(detail_type)?,
@@ -151,6 +153,21 @@ impl MakeRequest for EventBridge {
         }
         Ok(made.into())
     }
+}
+
+/// Returns an error if `bus` is not the name or the ARN of a bus.
+fn check_bus(bus: &str) -> Result<(), String> {
+    let name =
+        if bus.starts_with("arn:") { bus.split_once(":event-bus/").map(|(_, name)| name) } else { Some(bus) };
+    let is_valid = |char: char| char.is_ascii_alphanumeric() || matches!(char, '/' | '.' | '-' | '_');
+    if bus.len() > EVENTBRIDGE_BUS || !name.is_some_and(|name| !name.is_empty() && name.chars().all(is_valid))
+    {
+        return Err(format!(
+            "the bus is not a valid name or ARN; expected at most {EVENTBRIDGE_BUS} of A-Z, a-z, 0-9, /, ., - and _, or \
+             arn:aws:events:<region>:<account>:event-bus/<name>"
+        ));
+    }
+    Ok(())
 }
 
 /// Returns an error if `text` has more than `most` characters.
@@ -180,7 +197,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::destination::aws::tests::{refused, request_of, shown};
+    use crate::destination::aws::tests::{faults, refused, request_of, shown};
     use crate::reason::Reason;
     use crate::testing::event;
 
@@ -249,6 +266,34 @@ mod tests {
                 format!("the {name} has {} characters; EventBridge accepts at most {most}", most + 1);
             assert_eq!((reason, detail), (Reason::TooLarge, expected));
         }
+    }
+
+    #[test]
+    fn rejects_invalid_buses_at_load_and_before_sending() {
+        let long = "x".repeat(EVENTBRIDGE_BUS + 1);
+        for (bus, is_valid) in [
+            ("aws.partner/a.b_c-1", true),
+            ("arn:aws:events:eu-west-1:123456789012:event-bus/orders", true),
+            (&long[1..], true),
+            (&long, false),
+            ("my bus", false),
+            ("arn:aws:events:eu-west-1:123456789012:event-bus/", false),
+            ("arn:aws:sqs:eu-west-1:123456789012:orders", false),
+        ] {
+            let literal = format!("eventbridge = {{ bus = '{bus}' }}");
+            // A name has fewer bytes than the longest bus.
+            if bus.len() > 1_024 {
+                assert_eq!(faults(&literal).len(), 1, "{bus}");
+            } else if is_valid {
+                shown(&literal);
+            } else {
+                assert!(faults(&literal)[0].contains("the bus is not a valid name or ARN"), "{bus}");
+            }
+            assert_eq!(check_bus(bus).is_ok(), is_valid, "{bus}");
+        }
+        let (reason, detail) = refused("eventbridge = { bus = '{json.to}' }", r#"{"to":"my bus"}"#);
+        assert_eq!(reason, Reason::InvalidArgument);
+        assert!(detail.starts_with("the bus is not a valid name or ARN"), "{detail}");
     }
 
     #[test]

@@ -14,9 +14,11 @@ use serde_json::json;
 use toml::Spanned;
 
 use super::AwsRequest;
-use super::aws::{AwsSettings, Fields, MakeRequest, RequestError, fitting};
+use super::aws::{AwsSettings, Fields, MakeRequest, RequestError, fitting, short};
 use super::content::{Content, ContentKeys};
-use super::limits::{SQS_ATTRIBUTE_NAME, SQS_ATTRIBUTES, SQS_DELAY_SECONDS, SQS_ID, SQS_MESSAGE_BYTES};
+use super::limits::{
+    SQS_ATTRIBUTE_NAME, SQS_ATTRIBUTES, SQS_DELAY_SECONDS, SQS_ID, SQS_MESSAGE_BYTES, SQS_NAME,
+};
 use crate::file::Texts;
 use crate::placeholder::Template;
 
@@ -97,15 +99,6 @@ impl AwsSettings for SqsKeys {
 
     fn build(self, texts: &mut Texts<'_, '_>) -> Option<Arc<dyn MakeRequest>> {
         let Self { queue, body, group, deduplication, attributes, delay_seconds } = self;
-        let is_url = ["https://", "http://"].iter().any(|scheme| queue.get_ref().starts_with(scheme));
-        if !is_url && !queue.get_ref().starts_with('{') {
-            texts.fault(
-                queue.span(),
-                "the queue is not a URL; expected https://sqs.<region>.amazonaws.com/<account>/<name>",
-            );
-        } else if queue.get_ref().ends_with('/') {
-            texts.fault(queue.span(), "the URL of the queue lacks the name of the queue at its end");
-        }
         let is_fifo = is_fifo(queue.get_ref());
         // The event decides if the name ends with a placeholder.
         let is_standard = !is_fifo && !queue.get_ref().ends_with('}');
@@ -132,7 +125,7 @@ impl AwsSettings for SqsKeys {
             );
             texts.fault(text.span(), message);
         }
-        let queue = texts.name("queue", &queue);
+        let queue = texts.name("queue", &queue, check_queue);
         let body = Content::read(body, Content::Text, "body", texts);
         let group = texts.optional("group", group);
         let deduplication = texts.optional("deduplication", deduplication);
@@ -162,7 +155,7 @@ impl MakeRequest for Sqs {
     }
 
     fn request(&self, fields: &Fields<'_>) -> Result<AwsRequest, RequestError> {
-        let queue = fields.name(&self.queue)?;
+        let queue = fields.name(&self.queue, check_queue)?;
         let is_fifo = is_fifo(&queue);
         let group = match &self.group {
             Some(group) => Some(identifier(fields.render(group)?)),
@@ -211,6 +204,24 @@ impl QueueMessage {
         }
         Ok(())
     }
+}
+
+/// Returns an error if `queue` is not the URL of a queue.
+fn check_queue(queue: &str) -> Result<(), String> {
+    if !["https://", "http://"].iter().any(|scheme| queue.starts_with(scheme)) {
+        let expected = "https://sqs.<region>.amazonaws.com/<account>/<name>";
+        return Err(format!("the queue is not a URL; expected {expected}"));
+    }
+    let name = short(queue);
+    let is_valid = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_');
+    let stem = name.strip_suffix(FIFO).unwrap_or(name);
+    if stem.is_empty() || name.len() > SQS_NAME || !stem.chars().all(is_valid) {
+        return Err(format!(
+            "the URL of the queue ends with an invalid name; expected at most {SQS_NAME} of A-Z, a-z, 0-9, - and _, and \
+             perhaps {FIFO}"
+        ));
+    }
+    Ok(())
 }
 
 /// Returns true if a message can have this character:
@@ -337,6 +348,33 @@ mod tests {
             told.len() == 1 && told[0].contains("\"a b\" is not a valid name of an attribute"),
             "{told:#?}"
         );
+    }
+
+    #[test]
+    fn rejects_invalid_queues_at_load_and_before_sending() {
+        for (name, is_valid) in [
+            ("orders", true),
+            ("Or_d-3.fifo", true),
+            ("x".repeat(SQS_NAME).as_str(), true),
+            ("x".repeat(SQS_NAME + 1).as_str(), false),
+            (format!("{}.fifo", "x".repeat(SQS_NAME - 4)).as_str(), false),
+            ("or.ders", false),
+            (".fifo", false),
+        ] {
+            let settings = format!("sqs = {{ queue = 'https://q/{name}' }}");
+            let rendered =
+                request_of("sqs = { queue = 'https://q/{cache}' }", |event| event.cache = name.to_owned());
+            assert_eq!(rendered.is_ok(), is_valid, "{name}");
+            if is_valid {
+                shown(&settings);
+            } else {
+                assert!(faults(&settings)[0].contains("ends with an invalid name"), "{name}");
+            }
+        }
+        assert!(faults("sqs = { queue = 'https://q/' }")[0].contains("ends with an invalid name"));
+        let (reason, detail) = refused("sqs = { queue = '{json.to}' }", r#"{"to":"orders"}"#);
+        assert_eq!(reason, Reason::InvalidArgument);
+        assert!(detail.starts_with("the queue is not a URL"), "{detail}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use toml::Spanned;
 use super::AwsRequest;
 use super::aws::{AwsSettings, Fields, MakeRequest, RequestError, fitting};
 use super::content::{Content, ContentKeys};
-use super::limits::{STEP_FUNCTIONS_INPUT_BYTES, STEP_FUNCTIONS_NAME};
+use super::limits::{STEP_FUNCTIONS_ARN, STEP_FUNCTIONS_INPUT_BYTES, STEP_FUNCTIONS_NAME};
 use crate::file::Texts;
 use crate::placeholder::Template;
 
@@ -65,13 +65,7 @@ impl AwsSettings for StepFunctionsKeys {
 
     fn build(self, texts: &mut Texts<'_, '_>) -> Option<Arc<dyn MakeRequest>> {
         let Self { state_machine, name, input } = self;
-        if !["arn:", "{"].iter().any(|begin| state_machine.get_ref().starts_with(begin)) {
-            texts.fault(
-                state_machine.span(),
-                "the state machine is not an ARN; expected arn:aws:states:<region>:<account>:stateMachine:<name>",
-            );
-        }
-        let state_machine = texts.name("state machine", &state_machine);
+        let state_machine = texts.name("state machine", &state_machine, check_state_machine);
         let name = texts.optional("name", name);
         let input = Content::read(input, Content::Event, "input", texts);
         Some(Arc::new(StepFunctions { state_machine: state_machine?, name: name?, input: input? }))
@@ -96,7 +90,7 @@ impl MakeRequest for StepFunctions {
             )));
         }
         let execution = Execution {
-            state_machine: fields.name(&self.state_machine)?,
+            state_machine: fields.name(&self.state_machine, check_state_machine)?,
             name: match &self.name {
                 Some(name) => fitting(fields.render(name)?, STEP_FUNCTIONS_NAME, is_valid_in_name),
                 None => fields.id(),
@@ -111,6 +105,17 @@ impl Execution {
     pub(super) fn destination(&self) -> &str {
         &self.state_machine
     }
+}
+
+/// Returns an error if `state_machine` is not an ARN.
+fn check_state_machine(state_machine: &str) -> Result<(), String> {
+    if !state_machine.starts_with("arn:") || state_machine.len() > STEP_FUNCTIONS_ARN {
+        return Err(format!(
+            "the state machine is not an ARN of at most {STEP_FUNCTIONS_ARN} characters; expected \
+             arn:aws:states:<region>:<account>:stateMachine:<name>"
+        ));
+    }
+    Ok(())
 }
 
 /// Returns true if the name of an execution, and the log of it in CloudWatch, can have this character.
@@ -175,7 +180,15 @@ mod tests {
 
     #[test]
     fn rejects_state_machine_that_is_not_arn() {
-        let told = faults("step_functions = { state_machine = 'orders' }");
-        assert!(told.len() == 1 && told[0].contains("the state machine is not an ARN"), "{told:#?}");
+        let longest = format!("{MACHINE}{}", "x".repeat(STEP_FUNCTIONS_ARN - MACHINE.len()));
+        shown(&format!("step_functions = {{ state_machine = '{longest}' }}"));
+        for invalid in ["orders", &format!("{longest}x")] {
+            let told = faults(&format!("step_functions = {{ state_machine = '{invalid}' }}"));
+            assert!(told.len() == 1 && told[0].contains("the state machine is not an ARN"), "{told:#?}");
+            let settings = "step_functions = { state_machine = '{json.to}' }";
+            let (reason, detail) = refused(settings, &format!(r#"{{"to":"{invalid}"}}"#));
+            assert_eq!(reason, Reason::InvalidArgument);
+            assert!(detail.starts_with("the state machine is not an ARN"), "{detail}");
+        }
     }
 }

@@ -126,7 +126,7 @@ impl Routes {
     /// pattern, a more specific pattern before a less specific one, a route for its cache before one for any cache.
     ///
     /// The check compares each destination with each route. Sources of routes bound both numbers by
-    /// [`check::MAX_ROUTES`] and [`check::MAX_DESTINATIONS`].
+    /// [`MAX_ROUTES`](crate::limits::MAX_ROUTES) and [`MAX_DESTINATIONS`](crate::limits::MAX_DESTINATIONS).
     ///
     /// # Errors
     /// Returns all ambiguous routes and all cycles.
@@ -271,8 +271,8 @@ impl Inbound {
         self.pattern().and_then(Pattern::exact)
     }
 
-    fn specificity(&self) -> Option<pattern::Closeness> {
-        self.pattern().map(Pattern::closeness)
+    fn specificity(&self) -> Option<pattern::Specificity> {
+        self.pattern().map(Pattern::specificity)
     }
 
     fn is_for_cache(&self, cache: &str) -> bool {

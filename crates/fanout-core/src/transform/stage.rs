@@ -34,6 +34,24 @@ pub enum OnFailure {
     Pass,
 }
 
+impl OnFailure {
+    /// Returns what a chain does after a transform has failed on the message `before`.
+    ///
+    /// # Errors
+    /// The same error, if it is a failure of the whole chain.
+    pub(crate) fn after<'t, 'e>(
+        self,
+        error: &'e TransformError,
+        before: impl FnOnce() -> Message<'t>,
+    ) -> Result<Transformed<'t>, &'e TransformError> {
+        match self {
+            Self::Pass => Ok(Transformed::Message(before())),
+            Self::Drop => Ok(Transformed::Dropped(format!("failed: {error}").into())),
+            Self::Fail => Err(error),
+        }
+    }
+}
+
 impl Stage {
     /// Returns the stage that applies `transform`. `settings` are its settings as JSON, with sorted keys.
     #[must_use]
@@ -56,6 +74,12 @@ impl Stage {
     #[must_use]
     pub fn uses(&self, name: &str) -> bool {
         self.name == name || self.inside.iter().any(|stage| stage.uses(name))
+    }
+
+    /// Returns the number of transforms: this one and those inside it.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        1 + self.inside.iter().map(Self::count).sum::<usize>()
     }
 
     /// What the transform is called.
@@ -118,10 +142,12 @@ impl Stage {
             Ok(transformed) => return Ok(transformed),
             Err(error) => error,
         };
-        match (self.on_failure, before) {
-            (OnFailure::Pass, Some(before)) => Ok(Transformed::Message(before)),
-            (OnFailure::Drop, _) => Ok(Transformed::Dropped(format!("{} failed: {error}", self.name).into())),
-            (OnFailure::Fail | OnFailure::Pass, _) => {
+        match self.on_failure.after(&error, || before.expect("`pass` keeps the message")) {
+            Ok(Transformed::Message(message)) => Ok(Transformed::Message(message)),
+            Ok(Transformed::Dropped(reason)) => {
+                Ok(Transformed::Dropped(format!("{} {reason}", self.name).into()))
+            }
+            Err(_) => {
                 let detail = format!("{}: {}", self.name, error.detail).into();
                 Err(TransformError { detail, ..error })
             }
