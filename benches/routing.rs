@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use fanout_core::destination::{DeliveryError, Publisher, Topic};
+use fanout_core::destination::{DeliveryError, KINDS, Publisher, Topic};
 use fanout_core::fan_out::FanOut;
 use fanout_core::file;
 use fanout_core::retry::RetryPolicy;
@@ -120,7 +120,7 @@ impl Publisher for NoAws {
 }
 
 fn read(text: &str) -> anyhow::Result<Routes> {
-    file::read(text, &Transforms::standard()).map_err(|errors| {
+    file::read(text, &Transforms::standard(), KINDS).map_err(|errors| {
         let errors: Vec<_> = errors.iter().take(3).map(ToString::to_string).collect();
         anyhow::anyhow!("the routes are wrong: {}", errors.join(", "))
     })

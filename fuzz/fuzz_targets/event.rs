@@ -10,7 +10,7 @@ use http::Request;
 use libfuzzer_sys::fuzz_target;
 use momento_webhook::{SigningSecret, momento};
 use fanout_core::file;
-use fanout_core::destination::{DeliveryError, Publisher, Topic};
+use fanout_core::destination::{DeliveryError, KINDS, Publisher, Topic};
 use fanout_core::fan_out::FanOut;
 use topic_fanout::request_log::RequestLog;
 use fanout_core::reason::Reason;
@@ -47,7 +47,7 @@ static TRANSFORMS: LazyLock<Transforms> = LazyLock::new(Transforms::standard);
 fuzz_target!(|input: &str| {
     let (takes, input) = input.split_once('\n').unwrap_or((input, ""));
     let (routes, body) = input.split_once("\n---\n").unwrap_or((ROUTES, input));
-    let Ok(routes) = file::read(routes, &TRANSFORMS) else { return };
+    let Ok(routes) = file::read(routes, &TRANSFORMS, KINDS) else { return };
     let Ok(secret) = SigningSecret::new("secret") else { return };
     let signature = momento::sign(&secret, body.as_bytes());
     let secrets = Rotating::fixed(vec![secret]);

@@ -303,7 +303,7 @@ async fn a_parameter_that_cannot_be_read_is_named() {
         ("/none", "parameter /none: not found"),
         ("/closed", "parameter /closed: not allowed: ssm:GetParameter, and kms:Decrypt for a secret"),
         ("/expired", "parameter /expired: the AWS credentials have expired"),
-        ("/odd", "parameter /odd: the service's answer has no value"),
+        ("/odd", "parameter /odd: the response of the service lacks the value"),
     ] {
         assert_eq!(aws.parameter(name).await.unwrap_err().to_string(), said);
     }

@@ -11,11 +11,13 @@
 pub mod clock;
 pub mod dead_letter;
 pub mod dedupe;
+mod described;
 pub mod destination;
 #[cfg(test)]
 mod documentation;
 pub mod fan_out;
 pub mod file;
+pub mod limits;
 pub mod names;
 pub mod placeholder;
 pub mod reason;

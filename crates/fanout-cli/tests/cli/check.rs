@@ -151,8 +151,8 @@ destinations = ["a"]
         .filter_map(|line| line.strip_prefix(file.name()).and_then(|line| line.strip_prefix(':')))
         .collect();
     for (place, (begins, says)) in [
-        ("3:1: there is no `transform_s`", "there is `topic`, `cache`, `transforms`"),
-        ("4:15: there is no transform \"shout\"", "there are: echo, "),
+        ("3:1: unknown key `transform_s`", "expected one of `topic`, `cache`, `transforms`"),
+        ("4:15: unknown transform \"shout\"", "expected one of echo, "),
         ("5:18: the topic has the unknown name `rom`", "expected one of `room`, "),
         ("7:1: the route at line 1 is for the same topics", "give one of them a cache"),
         ("13:22: the route feeds itself", "name a topic that leads elsewhere"),
@@ -181,7 +181,7 @@ async fn what_is_not_there_or_no_text_is_one_clear_line() {
         .assert_code(1)
         .assert_one_error("no/such.toml cannot be read");
     let binary = end_with(fanout(&["check", "-"]), b"topic = \"\xff\"").await.assert_code(1);
-    binary.assert_one_error("<stdin>:1:10: this is no UTF-8");
+    binary.assert_one_error("<stdin>:1:10: the file is not UTF-8");
     // These end before they read anything.
     let both = end(fanout(&["check", "-", "--event", "-"])).await.assert_code(2);
     both.assert_err("cannot both be standard input");
@@ -393,7 +393,7 @@ async fn what_would_be_sent_of_an_event_is_shown() {
             "1.  sqs orders.fifo\n    uppercase  \"HI\"\n    => would be sent to sqs orders.fifo: {body}\n"
         ),
         "2.  dynamodb people\n    => would be refused: the event has no token_id, which the destination needs\n",
-        "    => would be refused, and trying again would not help (invalid argument: the text is no JSON object)\n",
+        "    => would be refused, and trying again would not help (invalid argument: the text is not a JSON object)\n",
     ] {
         assert!(ended.out.contains(part), "{part} in {ended:#?}");
     }

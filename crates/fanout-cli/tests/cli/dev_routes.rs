@@ -248,7 +248,7 @@ async fn every_fault_of_a_file_is_told_before_anything_runs() {
     let ended = end(fanout(&["dev", "--config", file.path(), "--send", "x"])).await.assert_code(2);
     let lines: Vec<_> = ended.err.lines().filter(|line| line.starts_with(file.path())).collect();
     let [first, second] = &lines[..] else { panic!("two lines in {ended:#?}") };
-    assert!(first.contains(".toml:3:15: there is no transform \"shout\""), "{first}");
+    assert!(first.contains(".toml:3:15: unknown transform \"shout\""), "{first}");
     assert!(second.contains(".toml:4:22: the topic is empty"), "{second}");
     assert_eq!(ended.out, "");
 }

@@ -14,6 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::TransformError;
+use crate::limits::MAX_NESTING;
 use crate::placeholder::json::{self, index, string};
 
 /// A JSON Pointer (RFC 6901).
@@ -62,6 +63,9 @@ impl Pointer {
                 "{text:?} is no JSON Pointer: it should begin with a slash, as \"/message\""
             ));
         };
+        if rest.split('/').count() > MAX_NESTING {
+            return Err(format!("the JSON Pointer has more than {MAX_NESTING} steps"));
+        }
         let steps: Option<_> = rest.split('/').map(step).collect();
         match steps {
             Some(steps) => Ok(Self { text, steps }),
@@ -373,7 +377,7 @@ mod tests {
             assert_eq!(look_up(text, &at(pointer)).and_then(Looked::string).as_deref(), wanted, "{pointer}");
         }
         assert_eq!(document.to_string(), text);
-        for wrong in ["foo", "#/foo", "/~", "/~2", "/a~"] {
+        for wrong in ["foo", "#/foo", "/~", "/~2", "/a~", &"/a".repeat(MAX_NESTING + 1)] {
             assert!(Pointer::new(wrong).is_err(), "{wrong}");
         }
     }

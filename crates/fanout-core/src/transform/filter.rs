@@ -365,13 +365,10 @@ mod tests {
             ("token_id = 3", "token_id is true, false or the id itself"),
             ("token_id = ''", "did you mean token_id = false"),
             ("member = { pointer = 'type' }", "should begin with a slash"),
-            ("member = { equals = 'x' }", "there is no `pointer` here"),
+            ("member = { equals = 'x' }", "missing key `pointer`"),
             ("member = { pointer = '/a', equals = [1] }", "a member equals text"),
             ("member = { pointer = '/a', equals = nan }", "JSON has neither"),
-            (
-                "member = { pointer = '/a', is = 1 }",
-                "there is no `is` to be set here; there is `pointer` or `equals`",
-            ),
+            ("member = { pointer = '/a', is = 1 }", "unknown key `is`; expected `pointer` or `equals`"),
         ] {
             let faults = faulty(&format!("[{{ filter = {{ {settings} }} }}]")).unwrap_err();
             assert!(faults[0].1.contains(wanted), "{settings}: {faults:?}");

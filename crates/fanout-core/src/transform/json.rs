@@ -528,10 +528,10 @@ mod tests {
         said("[{ json = { move = { '/a' = '/a/b' } } }]", "cannot be moved into");
         said("[{ json = { set = { '/a' = [nan] } } }]", "no inf and no nan");
         said("[{ json = { set = { '/a' = 2024-01-01 } } }]", "no dates");
-        said("[{ json = { pointer = '/a', transforms = ['shout'] } }]", "there is no transform \"shout\"");
+        said("[{ json = { pointer = '/a', transforms = ['shout'] } }]", "unknown transform \"shout\"");
         said(
             "[{ json = { drop = ['/a'], on_mismatch = 'ignore' } }]",
-            "is \"ignore\", and should be one of `fail`, `drop`, `pass`",
+            "is \"ignore\"; expected one of `fail`, `drop`, `pass`",
         );
         stages("[{ json = { set = { '/a/-' = 1, '/b' = 2 }, move = { '/c' = '/a/-' } } }]");
     }

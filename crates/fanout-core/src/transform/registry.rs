@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -23,6 +24,7 @@ use super::trim::Trim;
 use super::truncate::Truncate;
 use super::uppercase::Uppercase;
 use super::{Applying, Context, Message, Transform};
+use crate::described::Described;
 use crate::spanned::{self, Fault, Given};
 
 /// What a configuration may say of one kind of transform. `Serialize` gives its canonical form: two with
@@ -70,29 +72,54 @@ struct Kind {
     may_pass: bool,
     nests: bool,
     build: Arc<Builder>,
+    #[cfg(feature = "schema")]
+    schema: Option<Schema>,
 }
+
+/// Returns the schema of the settings of a transform.
+#[cfg(feature = "schema")]
+type Schema = fn(&mut schemars::SchemaGenerator) -> schemars::Schema;
 
 type Builder = dyn Fn(Given<'_>, Build<'_>) -> Result<Built, Vec<Fault>> + Send + Sync;
 
-/// The canonical form of the settings, and what was built of them.
-type Built = (String, Arc<dyn Transform>);
+/// The settings as JSON, and what was built of them.
+type Built = (Value, Arc<dyn Transform>);
 
 impl Transforms {
     /// Those that are part of this library.
     #[must_use]
     pub fn standard() -> Self {
         let none = Self { kinds: BTreeMap::new(), translator: None };
-        none.with::<Echo>()
-            .with::<Filter>()
-            .with::<Json>()
-            .with::<Lowercase>()
-            .with::<Moderate>()
-            .with::<PseudolocalizeSettings>()
-            .with::<TemplateSettings>()
-            .with::<TranslateSettings>()
-            .with::<Trim>()
-            .with::<Truncate>()
-            .with::<Uppercase>()
+        none.with_described::<Echo>()
+            .with_described::<Filter>()
+            .with_described::<Json>()
+            .with_described::<Lowercase>()
+            .with_described::<Moderate>()
+            .with_described::<PseudolocalizeSettings>()
+            .with_described::<TemplateSettings>()
+            .with_described::<TranslateSettings>()
+            .with_described::<Trim>()
+            .with_described::<Truncate>()
+            .with_described::<Uppercase>()
+    }
+
+    /// Adds a transform of this library, which is part of the schema.
+    fn with_described<S: Settings + Described>(self) -> Self {
+        #[cfg_attr(not(feature = "schema"), expect(unused_mut, reason = "only the schema is set"))]
+        let mut transforms = self.with::<S>();
+        #[cfg(feature = "schema")]
+        if let Some(kind) = transforms.kinds.get_mut(S::NAME) {
+            kind.schema = Some(schemars::SchemaGenerator::subschema_for::<S>);
+        }
+        transforms
+    }
+
+    /// Returns the described transforms: the name, the schema of the settings, whether `on_failure` may be `pass`, and
+    /// whether other transforms can be inside.
+    #[cfg(feature = "schema")]
+    pub(crate) fn described(&self) -> impl Iterator<Item = (&str, Schema, bool, bool)> {
+        let kinds = self.kinds.iter();
+        kinds.filter_map(|(name, kind)| Some((name.as_ref(), kind.schema?, kind.may_pass, kind.nests)))
     }
 
     /// The same, and `translate` translates with this.
@@ -111,7 +138,13 @@ impl Transforms {
     /// The same and one more, or another in place of one of the same name.
     #[must_use]
     pub fn with<S: Settings>(mut self) -> Self {
-        let kind = Kind { may_pass: S::MAY_PASS, nests: S::NESTS, build: Arc::new(build::<S>) };
+        let kind = Kind {
+            may_pass: S::MAY_PASS,
+            nests: S::NESTS,
+            build: Arc::new(build::<S>),
+            #[cfg(feature = "schema")]
+            schema: None,
+        };
         self.kinds.insert(Cow::Borrowed(S::NAME), kind);
         self
     }
@@ -126,9 +159,15 @@ impl Transforms {
         let transform: Arc<dyn Transform> = Arc::new(FromText(transform));
         let build = move |given: Given<'_>, _: Build<'_>| {
             given.read::<Nothing>()?;
-            Ok(("{}".to_owned(), Arc::clone(&transform)))
+            Ok((json!({}), Arc::clone(&transform)))
         };
-        let kind = Kind { may_pass: true, nests: false, build: Arc::new(build) };
+        let kind = Kind {
+            may_pass: true,
+            nests: false,
+            build: Arc::new(build),
+            #[cfg(feature = "schema")]
+            schema: None,
+        };
         self.kinds.insert(name.into(), kind);
         self
     }
@@ -193,7 +232,7 @@ impl Transforms {
     ) -> Result<Stage, Vec<Fault>> {
         let (name, mut settings) = name_and_settings(given).map_err(|fault| vec![fault])?;
         let Some((known, kind)) = self.kinds.get_key_value(name.get_ref().as_str()) else {
-            let message = format!("there is no transform {:?}; there are: {}", name.get_ref(), self.names());
+            let message = format!("unknown transform {:?}; expected one of {}", name.get_ref(), self.names());
             return Err(vec![Fault::new(name.span(), message)]);
         };
         let mut faults = Vec::new();
@@ -212,7 +251,6 @@ impl Transforms {
             }),
         };
         let may_pass = kind.may_pass && transforms.iter().all(Stage::may_pass);
-        let form = |settings| canonical(settings, &transforms);
         let translator = self.translator.clone();
         let with = Build { captures, transforms: transforms.clone(), translator, is_inside };
         let built = (kind.build)(settings, with);
@@ -228,7 +266,8 @@ impl Transforms {
         };
         match built {
             Ok((settings, transform)) if faults.is_empty() => {
-                let stage = Stage::new(known.clone(), form(settings), on_failure, may_pass, transform);
+                let settings = canonical(settings, &transforms);
+                let stage = Stage::new(known.clone(), settings, on_failure, may_pass, transform);
                 Ok(stage.with_inside(transforms))
             }
             Ok(_) => Err(faults),
@@ -259,17 +298,17 @@ fn build<S: Settings>(given: Given<'_>, with: Build<'_>) -> Result<Built, Vec<Fa
     let span = given.span();
     let settings: S = given.read()?;
     let wrong = |message: String| vec![Fault::new(span.clone(), message)];
-    let form = serde_json::to_string(&settings).map_err(|error| wrong(error.to_string()))?;
+    let form = serde_json::to_value(&settings).map_err(|error| wrong(error.to_string()))?;
     Ok((form, settings.build(with).map_err(wrong)?))
 }
 
-/// The settings with the transforms inside.
-fn canonical(settings: String, transforms: &[Stage]) -> String {
-    if transforms.is_empty() {
-        return settings;
+/// Returns the canonical form of settings with the transforms inside: JSON with sorted keys.
+fn canonical(mut settings: Value, transforms: &[Stage]) -> String {
+    if let (Value::Object(settings), false) = (&mut settings, transforms.is_empty()) {
+        settings.insert("transforms".to_owned(), transforms.iter().map(Stage::to_json).collect());
     }
-    let inside: Vec<_> = transforms.iter().map(ToString::to_string).collect();
-    format!("{settings} [{}]", inside.join(", "))
+    settings.sort_all_objects();
+    settings.to_string()
 }
 
 fn name_and_settings(given: Spanned<DeValue<'_>>) -> Result<(Spanned<String>, Given<'_>), Fault> {
@@ -340,10 +379,10 @@ mod tests {
         let places: Vec<_> = faults.iter().map(|(place, _)| place.as_str()).collect();
         assert_eq!(places, ["'shout'", "3", "{}", "'ignore'", "size", "1"]);
         let said = |place: usize, says: &str| assert!(faults[place].1.contains(says), "{faults:?}");
-        said(0, "there is no transform \"shout\"; there are: echo, ");
+        said(0, "unknown transform \"shout\"; expected one of echo, ");
         said(1, "a transform is its name");
         said(3, "on_failure is \"fail\", \"drop\" or \"pass\"");
-        said(4, "there is no `size` to be set here; there is nothing");
-        said(5, "should be a table");
+        said(4, "unknown key `size`; expected no keys");
+        said(5, "expected a table");
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::{Context, Message, Transform, TransformError, Transformed};
 
@@ -33,8 +34,26 @@ pub enum OnFailure {
     Pass,
 }
 
+impl OnFailure {
+    /// Returns what a chain does after a transform has failed on the message `before`.
+    ///
+    /// # Errors
+    /// The same error, if it is a failure of the whole chain.
+    pub(crate) fn after<'t, 'e>(
+        self,
+        error: &'e TransformError,
+        before: impl FnOnce() -> Message<'t>,
+    ) -> Result<Transformed<'t>, &'e TransformError> {
+        match self {
+            Self::Pass => Ok(Transformed::Message(before())),
+            Self::Drop => Ok(Transformed::Dropped(format!("failed: {error}").into())),
+            Self::Fail => Err(error),
+        }
+    }
+}
+
 impl Stage {
-    /// Returns the stage that applies `transform`; `settings` are its canonical settings, as JSON.
+    /// Returns the stage that applies `transform`. `settings` are its settings as JSON, with sorted keys.
     #[must_use]
     pub const fn new(
         name: Cow<'static, str>,
@@ -57,16 +76,38 @@ impl Stage {
         self.name == name || self.inside.iter().any(|stage| stage.uses(name))
     }
 
+    /// Returns the number of transforms: this one and those inside it.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        1 + self.inside.iter().map(Self::count).sum::<usize>()
+    }
+
     /// What the transform is called.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// All its settings as JSON, those that were not given included.
+    /// Returns its settings as JSON, with sorted keys and without those that have their defaults. They include the
+    /// transforms inside.
     #[must_use]
     pub fn settings(&self) -> &str {
         &self.settings
+    }
+
+    /// Returns the transform as a file gives it: its name, or a table with its name and its settings. Settings that have
+    /// their defaults are left out.
+    pub(crate) fn to_json(&self) -> Value {
+        let settings = serde_json::from_str(&self.settings).expect("the settings are JSON");
+        match (settings, self.on_failure) {
+            (Value::Object(settings), OnFailure::Fail) if settings.is_empty() => json!(self.name),
+            (settings, OnFailure::Fail) => json!({ self.name(): settings }),
+            (Value::Object(mut settings), on_failure) => {
+                settings.insert("on_failure".to_owned(), json!(on_failure));
+                json!({ self.name(): settings })
+            }
+            (settings, on_failure) => json!({ self.name(): [settings, on_failure] }),
+        }
     }
 
     /// What becomes of a message when it fails.
@@ -101,10 +142,12 @@ impl Stage {
             Ok(transformed) => return Ok(transformed),
             Err(error) => error,
         };
-        match (self.on_failure, before) {
-            (OnFailure::Pass, Some(before)) => Ok(Transformed::Message(before)),
-            (OnFailure::Drop, _) => Ok(Transformed::Dropped(format!("{} failed: {error}", self.name).into())),
-            (OnFailure::Fail | OnFailure::Pass, _) => {
+        match self.on_failure.after(&error, || before.expect("`pass` keeps the message")) {
+            Ok(Transformed::Message(message)) => Ok(Transformed::Message(message)),
+            Ok(Transformed::Dropped(reason)) => {
+                Ok(Transformed::Dropped(format!("{} {reason}", self.name).into()))
+            }
+            Err(_) => {
                 let detail = format!("{}: {}", self.name, error.detail).into();
                 Err(TransformError { detail, ..error })
             }

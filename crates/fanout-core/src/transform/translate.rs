@@ -638,7 +638,7 @@ mod tests {
              { translate = { target = 'es', source = '/a', formality = 'formal' } }]",
         );
         assert_eq!(stages[0].settings(), r#"{"target":"es"}"#);
-        assert_eq!(stages[1].settings(), r#"{"target":"es","source":"/a","formality":"formal"}"#);
+        assert_eq!(stages[1].settings(), r#"{"formality":"formal","source":"/a","target":"es"}"#);
     }
 
     #[test]

@@ -173,8 +173,8 @@ mod tests {
         for (list, wanted) in [
             ("['truncate']", "needs characters, or bytes"),
             ("[{ truncate = { ellipsis = '…' } }]", "needs characters, or bytes"),
-            ("[{ truncate = { characters = 0 } }]", "a whole number, 1 or more"),
-            ("[{ truncate = { bytes = -1 } }]", "a whole number, 1 or more"),
+            ("[{ truncate = { characters = 0 } }]", "an integer, 1 or more"),
+            ("[{ truncate = { bytes = -1 } }]", "an integer, 1 or more"),
             ("[{ truncate = { bytes = 2, ellipsis = '…' } }]", "the ellipsis alone is 3 bytes, and 2 are"),
             (
                 "[{ truncate = { characters = 2, bytes = 9, ellipsis = '...' } }]",

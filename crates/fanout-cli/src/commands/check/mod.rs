@@ -91,7 +91,7 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     let text = file::text(bytes(&args.file)?)
         .map_err(|error| Error::Failed(format!("{}:{}", Printable(name), Printable(&error.to_string()))))?;
     let translations = Translations::new(args.aws);
-    let routes = match file::read(&text, &translations.transforms()) {
+    let routes = match file::read(&text, &translations.transforms(), fanout_aws::KINDS) {
         Ok(routes) => routes,
         Err(errors) => {
             let faults = Faults { name, text: &text, errors: &errors };

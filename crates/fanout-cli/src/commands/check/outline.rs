@@ -220,7 +220,7 @@ pub(super) mod tests {
 
     /// The routes of a good file.
     pub(in super::super) fn routes(text: &str) -> Routes {
-        file::read(text, &Transforms::standard()).unwrap()
+        file::read(text, &Transforms::standard(), fanout_aws::KINDS).unwrap()
     }
 
     fn outlined<T>(text: &str, look: impl Fn(&Outline<'_>) -> T) -> T {

@@ -181,7 +181,7 @@ mod tests {
         text: &str,
         transforms: &Transforms,
     ) -> Vec<(Vec<String>, DeliveryOutcome, Option<Content>)> {
-        let routes = file::read(text, transforms).unwrap();
+        let routes = file::read(text, transforms, fanout_aws::KINDS).unwrap();
         let outline = Outline::new(text, &routes);
         let event = event::read("f", br#"{"cache": "c", "topic": "in", "text": " Hello "}"#).unwrap();
         let plan = routes.plan(&event).unwrap().unwrap();

@@ -239,7 +239,7 @@ pub(super) mod tests {
 
     /// The network of these routes (TOML) from a topic of the cache `c`.
     pub(in super::super) fn network(routes: &str, inbound: &str) -> Result<Network, Error> {
-        let routes = file::read(routes, &Transforms::standard()).unwrap();
+        let routes = file::read(routes, &Transforms::standard(), fanout_aws::KINDS).unwrap();
         let names = (&CacheName::new("c").unwrap(), &TopicName::new(inbound).unwrap(), None);
         Network::find(&routes, names, true)
     }

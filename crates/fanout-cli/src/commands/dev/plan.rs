@@ -207,7 +207,7 @@ impl Routing {
 
     /// The routes that are in the `text` of a file.
     fn from_file(args: &Args, path: &str, text: &str, transforms: &Transforms) -> Result<Self, Error> {
-        let routes = file::read(text, transforms).map_err(|faults| {
+        let routes = file::read(text, transforms, fanout_aws::KINDS).map_err(|faults| {
             let faults: Vec<_> = faults.iter().map(|fault| format!("\n{path}:{fault}")).collect();
             usage(format!("the routes cannot be used:{}", faults.concat()))
         })?;
@@ -395,7 +395,7 @@ mod tests {
             .unwrap_err();
         let lines: Vec<_> = said.lines().collect();
         assert_eq!(lines.len(), 3, "{said}");
-        assert!(lines[1].starts_with("x/fanout.toml:3:15: there is no transform \"shout\""), "{said}");
+        assert!(lines[1].starts_with("x/fanout.toml:3:15: unknown transform \"shout\""), "{said}");
         assert!(lines[2].starts_with("x/fanout.toml:4:17: the topic is empty"), "{said}");
     }
 
