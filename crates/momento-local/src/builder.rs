@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use local_guard::Guard;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +38,7 @@ const DEFAULT_DRAIN: Duration = Duration::from_secs(2);
 pub struct Builder {
     listen: SocketAddr,
     admin: Option<SocketAddr>,
+    admin_hosts: Vec<String>,
     caches: Vec<String>,
     create_caches: bool,
     api_key: Option<Secret>,
@@ -61,6 +63,7 @@ impl Default for Builder {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             admin: None,
+            admin_hosts: Vec::new(),
             caches: Vec::new(),
             create_caches: false,
             api_key: None,
@@ -102,6 +105,13 @@ impl Builder {
     /// Opens the admin port at `addr`. Default: no admin port.
     pub fn admin(mut self, addr: impl Into<SocketAddr>) -> Self {
         self.admin = Some(addr.into());
+        self
+    }
+
+    /// Accepts requests for this host on the admin port, in addition to `localhost` and loopback addresses. Can be
+    /// called several times.
+    pub fn admin_host(mut self, host: impl Into<String>) -> Self {
+        self.admin_hosts.push(host.into());
         self
     }
 
@@ -182,10 +192,13 @@ impl Builder {
         if self.heartbeat_interval.is_zero() {
             return Err(StartError::HeartbeatInterval);
         }
+        let guard =
+            self.admin_hosts.iter().try_fold(Guard::loopback(), |guard, host| guard.and_host(host))?;
         let admin = match self.admin {
             None => None,
             Some(addr) => {
-                Some(TcpListener::bind(addr).await.map_err(|source| StartError::Admin { addr, source })?)
+                let listener = TcpListener::bind(addr).await;
+                Some((listener.map_err(|source| StartError::Admin { addr, source })?, guard))
             }
         };
         let hub = Hub::new(self.limits, self.create_caches);
@@ -219,7 +232,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rejects_zero_heartbeat_interval_and_duplicate_cache() {
+    async fn rejects_invalid_settings() {
+        let host = Builder::default().admin_host("momento:9090").start().await;
+        assert!(matches!(host, Err(StartError::AdminHost(_))));
         let zero = Builder::default().heartbeat_interval(Duration::ZERO).start().await;
         assert!(matches!(zero, Err(StartError::HeartbeatInterval)));
         let duplicate = Builder::default().cache("a").cache("a").start().await;

@@ -28,8 +28,12 @@ pub struct Args {
     #[arg(long, value_name = "ADDR", default_value_t = (Ipv4Addr::LOCALHOST, DEFAULT_ADMIN_PORT).into())]
     pub admin: SocketAddr,
 
+    /// Name or address that clients use for the admin port, in addition to localhost; repeatable
+    #[arg(long = "admin-host", value_name = "HOST")]
+    pub admin_hosts: Vec<String>,
+
     /// Open no admin port
-    #[arg(long, conflicts_with = "admin")]
+    #[arg(long, conflicts_with_all = ["admin", "admin_hosts"])]
     pub no_admin: bool,
 
     /// Cache that exists from the start; repeatable
@@ -83,6 +87,7 @@ impl From<Args> for Builder {
         if let Some(key) = args.api_key.filter(|key| !key.is_empty()) {
             builder = builder.api_key(key);
         }
+        builder = args.admin_hosts.into_iter().fold(builder, Builder::admin_host);
         args.caches.into_iter().fold(builder, Builder::cache)
     }
 }

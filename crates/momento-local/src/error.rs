@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use local_guard::InvalidHost;
+
 /// Error of [`Builder::start`](crate::Builder::start).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -23,6 +25,9 @@ pub enum StartError {
         /// The error of the system.
         source: io::Error,
     },
+    /// A configured host of the admin port is invalid.
+    #[error("cannot configure the admin port")]
+    AdminHost(#[from] InvalidHost),
     /// The listener of the caller has no address.
     #[error("cannot read the address of the listener")]
     Listener(#[source] io::Error),

@@ -12,6 +12,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use local_guard::Guard;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -41,12 +42,13 @@ impl MomentoLocal {
     pub(crate) fn serve(
         shared: Arc<Shared>,
         listener: TcpListener,
-        admin: Option<TcpListener>,
+        admin: Option<(TcpListener, Guard)>,
         drain: Duration,
     ) -> io::Result<Self> {
         let addr = listener.local_addr()?;
-        let admin_addr = admin.as_ref().map(TcpListener::local_addr).transpose()?;
-        let admin = admin.map(|listener| tokio::spawn(admin::serve(Arc::clone(&shared), listener)));
+        let admin_addr = admin.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
+        let admin =
+            admin.map(|(listener, guard)| tokio::spawn(admin::serve(Arc::clone(&shared), listener, guard)));
         let serving = tokio::spawn(serve(Arc::clone(&shared), listener));
         Ok(Self { shared, addr, admin_addr, drain, serving, admin })
     }
