@@ -45,7 +45,7 @@ async fn server() -> SocketAddr {
 /// Sends a request of HTTP/1.1 as it is, and returns the status and the body of the response.
 async fn send(addr: SocketAddr, line: &str, headers: &[&str]) -> (u16, String) {
     let mut socket = TcpStream::connect(addr).await.unwrap();
-    let lines: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    let lines: String = headers.iter().flat_map(|header| [*header, "\r\n"]).collect();
     let request = format!("{line}\r\n{lines}connection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut response = Vec::new();

@@ -40,6 +40,9 @@ use crate::faults::json::{FaultJson, ListedFault};
 /// The longest request body. A fault takes a few hundred bytes.
 const MAX_BODY_BYTES: usize = 64 * 1_024;
 
+/// The faults that can be injected at once. A fault with long texts takes up to [`MAX_BODY_BYTES`].
+const MAX_FAULTS: usize = 1_000;
+
 /// The time that a client has to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -136,7 +139,11 @@ async fn route(shared: &Shared, request: Request<Incoming>) -> Result<(StatusCod
         (Method::POST, ["faults"]) => {
             let fault: FaultJson = read(request).await?;
             let fault = Fault::try_from(fault).map_err(|error| (StatusCode::BAD_REQUEST, error))?;
-            let handle = shared.faults.inject(fault);
+            let handle = shared.faults.inject_within(MAX_FAULTS, fault).ok_or_else(|| {
+                let error =
+                    format!("{MAX_FAULTS} faults are injected, which is the limit; remove some with DELETE");
+                (StatusCode::CONFLICT, error)
+            })?;
             Ok((StatusCode::CREATED, json!({ "id": handle.id() })))
         }
         (Method::GET, ["faults"]) => {

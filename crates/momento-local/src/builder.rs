@@ -27,6 +27,8 @@ pub(crate) const DEFAULT_HISTORY: usize = 1_000;
 pub(crate) const DEFAULT_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// The messages that a subscriber can fall behind before it loses some.
 const DEFAULT_SUBSCRIBER_LAG: usize = 1_000;
+/// The subscriptions that are open at once. One whose client does not read takes up to 40 KiB, with messages of 4 KiB.
+pub(crate) const DEFAULT_MAX_SUBSCRIPTIONS: usize = 10_000;
 /// The bytes that one topic keeps, for replay and for slow subscribers together.
 const DEFAULT_TOPIC_BYTES: usize = 8 * 1_024 * 1_024;
 /// The time that a shutdown waits for clients.
@@ -44,6 +46,7 @@ pub struct Builder {
     api_key: Option<Secret>,
     max_message_bytes: usize,
     heartbeat_interval: Duration,
+    max_subscriptions: usize,
     limits: Limits,
     drain: Duration,
 }
@@ -69,6 +72,7 @@ impl Default for Builder {
             api_key: None,
             max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
             heartbeat_interval: DEFAULT_HEARTBEAT_INTERVAL,
+            max_subscriptions: DEFAULT_MAX_SUBSCRIPTIONS,
             limits: Limits {
                 history: DEFAULT_HISTORY,
                 lag: DEFAULT_SUBSCRIBER_LAG,
@@ -159,6 +163,13 @@ impl Builder {
         self
     }
 
+    /// Sets how many subscriptions can be open at once, on all topics together. Default: 10,000. A further one fails
+    /// with "resource exhausted".
+    pub fn max_subscriptions(mut self, subscriptions: usize) -> Self {
+        self.max_subscriptions = subscriptions;
+        self
+    }
+
     /// Sets the time between two heartbeats of a subscription. Default: one second.
     pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
         self.heartbeat_interval = interval;
@@ -201,7 +212,7 @@ impl Builder {
                 Some((listener.map_err(|source| StartError::Admin { addr, source })?, guard))
             }
         };
-        let hub = Hub::new(self.limits, self.create_caches);
+        let hub = Hub::new(self.limits, self.create_caches, self.max_subscriptions);
         for name in &self.caches {
             hub.create_cache(name).map_err(|source| StartError::Cache { name: name.clone(), source })?;
         }

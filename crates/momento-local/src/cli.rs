@@ -9,7 +9,10 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
-use crate::builder::{Builder, DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_HISTORY, DEFAULT_MAX_MESSAGE_BYTES};
+use crate::builder::{
+    Builder, DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_HISTORY, DEFAULT_MAX_MESSAGE_BYTES,
+    DEFAULT_MAX_SUBSCRIPTIONS,
+};
 use crate::{MomentoLocal, StartError};
 
 /// The official SDKs expect a local Momento on these ports.
@@ -56,6 +59,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = DEFAULT_HISTORY)]
     pub history: usize,
 
+    /// Subscriptions that are open at once
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_SUBSCRIPTIONS)]
+    pub max_subscriptions: usize,
+
     /// Seconds between two heartbeats of a subscription
     #[arg(long, value_name = "SECONDS", default_value_t = default_heartbeat_seconds())]
     pub heartbeat_seconds: NonZeroU32,
@@ -79,6 +86,7 @@ impl From<Args> for Builder {
             .create_caches(args.create_caches)
             .max_message_bytes(args.max_message_bytes)
             .history(args.history)
+            .max_subscriptions(args.max_subscriptions)
             .heartbeat_interval(Duration::from_secs(args.heartbeat_seconds.get().into()));
         if !args.no_admin {
             builder = builder.admin(args.admin);

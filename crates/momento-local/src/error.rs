@@ -60,6 +60,9 @@ pub enum CacheError {
     /// No cache has this name.
     #[error("cache with name '{0}' does not exist")]
     CacheNotFound(String),
+    /// The server has as many subscriptions as it accepts.
+    #[error("all {0} subscriptions that the server accepts are open; end some, or raise the limit")]
+    TooManySubscriptions(usize),
     /// A cache already has this name.
     #[error("cache with name '{0}' already exists")]
     CacheAlreadyExists(String),

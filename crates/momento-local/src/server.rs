@@ -27,6 +27,10 @@ use crate::service;
 /// The streams that one connection of the service carries. The SDKs open more connections for more streams.
 const MAX_STREAMS_PER_CONNECTION: u32 = 100;
 
+/// The bytes that HTTP/2 buffers for one stream whose client does not read. The log of the topic keeps the messages,
+/// so more would only be copies of them.
+const SEND_BUFFER_BYTES: usize = 4 * 1_024;
+
 /// A running local Momento. A drop stops it at once; [`shutdown`](Self::shutdown) stops it in order.
 #[derive(Debug)]
 pub struct MomentoLocal {
@@ -210,7 +214,10 @@ impl Drop for MomentoLocal {
 /// sees the same error.
 async fn serve(shared: Arc<Shared>, listener: TcpListener) {
     let mut http2 = http2::Builder::new(TokioExecutor::new());
-    http2.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS_PER_CONNECTION);
+    http2
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        .max_send_buf_size(SEND_BUFFER_BYTES);
     let connections = GracefulShutdown::new();
     loop {
         let connection = tokio::select! {

@@ -165,6 +165,20 @@ async fn browser_blocks_only_with_post() {
 }
 
 #[tokio::test]
+async fn rejects_more_faults_than_limit_until_one_is_removed() {
+    let momento = momento().await;
+    let fault = r#"{"kind":"cut","topic":"none"}"#;
+    for id in 1..=1_000 {
+        assert_eq!(send(&momento, "POST /faults", fault).await, (201, json!({ "id": id })));
+    }
+    let (status, body) = send(&momento, "POST /faults", fault).await;
+    assert_eq!(status, 409);
+    assert!(body["error"].as_str().unwrap().starts_with("1000 faults are injected"), "{body}");
+    assert_eq!(send(&momento, "DELETE /faults/7", "").await.0, 200);
+    assert_eq!(send(&momento, "POST /faults", fault).await, (201, json!({ "id": 1_001 })));
+}
+
+#[tokio::test]
 async fn accepts_configured_host() {
     let builder = MomentoLocal::builder().admin(([127, 0, 0, 1], 0)).admin_host("momento");
     let momento = builder.start().await.unwrap();
