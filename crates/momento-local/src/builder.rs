@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use local_guard::Guard;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,8 @@ pub(crate) const DEFAULT_HISTORY: usize = 1_000;
 pub(crate) const DEFAULT_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// The messages that a subscriber can fall behind before it loses some.
 const DEFAULT_SUBSCRIBER_LAG: usize = 1_000;
+/// The subscriptions that are open at once. One whose client does not read takes up to 40 KiB, with messages of 4 KiB.
+pub(crate) const DEFAULT_MAX_SUBSCRIPTIONS: usize = 10_000;
 /// The bytes that one topic keeps, for replay and for slow subscribers together.
 const DEFAULT_TOPIC_BYTES: usize = 8 * 1_024 * 1_024;
 /// The time that a shutdown waits for clients.
@@ -37,11 +40,13 @@ const DEFAULT_DRAIN: Duration = Duration::from_secs(2);
 pub struct Builder {
     listen: SocketAddr,
     admin: Option<SocketAddr>,
+    admin_hosts: Vec<String>,
     caches: Vec<String>,
     create_caches: bool,
     api_key: Option<Secret>,
     max_message_bytes: usize,
     heartbeat_interval: Duration,
+    max_subscriptions: usize,
     limits: Limits,
     drain: Duration,
 }
@@ -61,11 +66,13 @@ impl Default for Builder {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             admin: None,
+            admin_hosts: Vec::new(),
             caches: Vec::new(),
             create_caches: false,
             api_key: None,
             max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
             heartbeat_interval: DEFAULT_HEARTBEAT_INTERVAL,
+            max_subscriptions: DEFAULT_MAX_SUBSCRIPTIONS,
             limits: Limits {
                 history: DEFAULT_HISTORY,
                 lag: DEFAULT_SUBSCRIBER_LAG,
@@ -102,6 +109,13 @@ impl Builder {
     /// Opens the admin port at `addr`. Default: no admin port.
     pub fn admin(mut self, addr: impl Into<SocketAddr>) -> Self {
         self.admin = Some(addr.into());
+        self
+    }
+
+    /// Accepts requests for this host on the admin port, in addition to `localhost` and loopback addresses. Can be
+    /// called several times.
+    pub fn admin_host(mut self, host: impl Into<String>) -> Self {
+        self.admin_hosts.push(host.into());
         self
     }
 
@@ -149,6 +163,13 @@ impl Builder {
         self
     }
 
+    /// Sets how many subscriptions can be open at once, on all topics together. Default: 10,000. A further one fails
+    /// with "resource exhausted".
+    pub fn max_subscriptions(mut self, subscriptions: usize) -> Self {
+        self.max_subscriptions = subscriptions;
+        self
+    }
+
     /// Sets the time between two heartbeats of a subscription. Default: one second.
     pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
         self.heartbeat_interval = interval;
@@ -182,13 +203,16 @@ impl Builder {
         if self.heartbeat_interval.is_zero() {
             return Err(StartError::HeartbeatInterval);
         }
+        let guard =
+            self.admin_hosts.iter().try_fold(Guard::loopback(), |guard, host| guard.and_host(host))?;
         let admin = match self.admin {
             None => None,
             Some(addr) => {
-                Some(TcpListener::bind(addr).await.map_err(|source| StartError::Admin { addr, source })?)
+                let listener = TcpListener::bind(addr).await;
+                Some((listener.map_err(|source| StartError::Admin { addr, source })?, guard))
             }
         };
-        let hub = Hub::new(self.limits, self.create_caches);
+        let hub = Hub::new(self.limits, self.create_caches, self.max_subscriptions);
         for name in &self.caches {
             hub.create_cache(name).map_err(|source| StartError::Cache { name: name.clone(), source })?;
         }
@@ -219,7 +243,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rejects_zero_heartbeat_interval_and_duplicate_cache() {
+    async fn rejects_invalid_settings() {
+        let host = Builder::default().admin_host("momento:9090").start().await;
+        assert!(matches!(host, Err(StartError::AdminHost(_))));
         let zero = Builder::default().heartbeat_interval(Duration::ZERO).start().await;
         assert!(matches!(zero, Err(StartError::HeartbeatInterval)));
         let duplicate = Builder::default().cache("a").cache("a").start().await;

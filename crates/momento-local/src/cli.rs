@@ -9,7 +9,10 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
-use crate::builder::{Builder, DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_HISTORY, DEFAULT_MAX_MESSAGE_BYTES};
+use crate::builder::{
+    Builder, DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_HISTORY, DEFAULT_MAX_MESSAGE_BYTES,
+    DEFAULT_MAX_SUBSCRIPTIONS,
+};
 use crate::{MomentoLocal, StartError};
 
 /// The official SDKs expect a local Momento on these ports.
@@ -28,8 +31,12 @@ pub struct Args {
     #[arg(long, value_name = "ADDR", default_value_t = (Ipv4Addr::LOCALHOST, DEFAULT_ADMIN_PORT).into())]
     pub admin: SocketAddr,
 
+    /// Name or address that clients use for the admin port, in addition to localhost; repeatable
+    #[arg(long = "admin-host", value_name = "HOST")]
+    pub admin_hosts: Vec<String>,
+
     /// Open no admin port
-    #[arg(long, conflicts_with = "admin")]
+    #[arg(long, conflicts_with_all = ["admin", "admin_hosts"])]
     pub no_admin: bool,
 
     /// Cache that exists from the start; repeatable
@@ -51,6 +58,10 @@ pub struct Args {
     /// Messages of a topic that a resuming subscriber can have replayed
     #[arg(long, value_name = "N", default_value_t = DEFAULT_HISTORY)]
     pub history: usize,
+
+    /// Subscriptions that are open at once
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_SUBSCRIPTIONS)]
+    pub max_subscriptions: usize,
 
     /// Seconds between two heartbeats of a subscription
     #[arg(long, value_name = "SECONDS", default_value_t = default_heartbeat_seconds())]
@@ -75,6 +86,7 @@ impl From<Args> for Builder {
             .create_caches(args.create_caches)
             .max_message_bytes(args.max_message_bytes)
             .history(args.history)
+            .max_subscriptions(args.max_subscriptions)
             .heartbeat_interval(Duration::from_secs(args.heartbeat_seconds.get().into()));
         if !args.no_admin {
             builder = builder.admin(args.admin);
@@ -83,6 +95,7 @@ impl From<Args> for Builder {
         if let Some(key) = args.api_key.filter(|key| !key.is_empty()) {
             builder = builder.api_key(key);
         }
+        builder = args.admin_hosts.into_iter().fold(builder, Builder::admin_host);
         args.caches.into_iter().fold(builder, Builder::cache)
     }
 }

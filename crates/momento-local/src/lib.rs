@@ -22,7 +22,8 @@
 //! | module | purpose |
 //! | --- | --- |
 //! | `builder`, `server` | settings and start; a running server and its methods for tests |
-//! | `hub`, `hub::log` | the caches and topics that calls share; numbers, retention and readers of one topic, without I/O |
+//! | `hub` | the caches and topics that calls share |
+//! | `hub::log`, `hub::readers` | the numbers and the retention of one topic, without I/O; its readers, and how they are woken |
 //! | `service`, `rpc` | the way of a gRPC call; the methods and their names |
 //! | `pubsub`, `control` | topics; caches and ping |
 //! | `call`, `auth`, `status` | key and faults of a call; keys and token ids; errors as the service sends them |

@@ -10,10 +10,11 @@ use futures_util::Stream;
 use futures_util::stream;
 use hyper::body::Incoming;
 use tonic::body::Body;
-use tonic::codec::{Codec, EncodeBody, SingleMessageCompressionOverride, Streaming};
+use tonic::codec::{BufferSettings, Codec, EncodeBody, SingleMessageCompressionOverride, Streaming};
 use tonic::metadata::GRPC_CONTENT_TYPE;
 use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
+use tonic_prost::prost::Message;
 
 use crate::call::Shared;
 use crate::rpc::Rpc;
@@ -56,16 +57,18 @@ fn decode_limit(max_message_bytes: usize) -> usize {
     MIN_DECODED_BYTES.max(max_message_bytes.saturating_add(REQUEST_OVERHEAD_BYTES))
 }
 
+/// The initial buffer of a stream for encoded messages, and the bytes after which it passes them on. A slow subscriber
+/// holds so much, and one message.
+const ENCODE_BUFFER_BYTES: usize = 256;
+const ENCODED_BYTES: usize = 2 * 1_024;
+
 struct RequestBody {
     body: Incoming,
     limit: usize,
 }
 
 impl RequestBody {
-    async fn decode<M>(self) -> Result<M, Status>
-    where
-        ProstCodec<M, M>: Codec<Encode = M, Decode = M>,
-    {
+    async fn decode<M: Message + Default + 'static>(self) -> Result<M, Status> {
         let decoder = ProstCodec::<M, M>::default().decoder();
         let mut messages = Streaming::new_request(decoder, self.body, None, Some(self.limit));
         let message = messages.message().await.map_err(|error| status::undecodable(&error))?;
@@ -73,20 +76,14 @@ impl RequestBody {
     }
 }
 
-fn unary<M>(message: M) -> http::Response<Body>
-where
-    M: Send + 'static,
-    ProstCodec<M, M>: Codec<Encode = M, Decode = M>,
-{
+fn unary<M: Message + Default + 'static>(message: M) -> http::Response<Body> {
     streaming(stream::iter([Ok(message)]))
 }
 
-fn streaming<M>(messages: impl Stream<Item = Result<M, Status>> + Send + 'static) -> http::Response<Body>
-where
-    M: Send + 'static,
-    ProstCodec<M, M>: Codec<Encode = M, Decode = M>,
-{
-    let encoder = ProstCodec::<M, M>::default().encoder();
+fn streaming<M: Message + Default + 'static>(
+    messages: impl Stream<Item = Result<M, Status>> + Send + 'static,
+) -> http::Response<Body> {
+    let encoder = ProstCodec::<M, M>::raw_encoder(BufferSettings::new(ENCODE_BUFFER_BYTES, ENCODED_BYTES));
     let body =
         EncodeBody::new_server(encoder, messages, None, SingleMessageCompressionOverride::default(), None);
     let mut response = http::Response::new(Body::new(body));

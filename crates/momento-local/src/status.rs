@@ -15,6 +15,7 @@ use crate::error::CacheError;
 const ERR: &str = "err";
 const GENERAL: &str = "momento_general_err";
 const REQUEST_SIZE: &str = "request_size_limit_exceeded";
+const SUBSCRIPTIONS: &str = "topic_subscriptions_limit_exceeded";
 
 /// Returns an error with the general `err` trailer.
 pub(crate) fn error(code: Code, message: impl Into<String>) -> Status {
@@ -53,6 +54,9 @@ impl From<CacheError> for Status {
             CacheError::InvalidCacheName | CacheError::InvalidTopicName => Code::InvalidArgument,
             CacheError::CacheNotFound(_) => Code::NotFound,
             CacheError::CacheAlreadyExists(_) => Code::AlreadyExists,
+            CacheError::TooManySubscriptions(_) => {
+                return with_err(Code::ResourceExhausted, refused.to_string(), SUBSCRIPTIONS);
+            }
         };
         error(code, refused.to_string())
     }

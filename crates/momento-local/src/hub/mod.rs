@@ -1,9 +1,10 @@
 //! The caches, their topics and the subscribers.
 //!
-//! [`log`] implements one topic, without locks or time. This module shares the topics between calls and wakes
-//! readers. It holds no lock across an `await`, and a publisher never waits for a reader.
+//! [`log`] implements one topic, without locks or time, and [`readers`] wakes its readers. This module shares the
+//! topics between calls. It holds no lock across an `await`, and a publisher never waits for a reader.
 
 pub(crate) mod log;
+mod readers;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::error::{CacheError, MAX_NAME_BYTES};
 use log::{Cursor, Event, Limits, Log, Published, Value};
+use readers::Readers;
 
 /// The topics that one cache remembers. Beyond that, it forgets the least recently used ones without subscribers,
 /// as the service forgets topics after a quiet period.
@@ -24,6 +26,8 @@ const MAX_TOPICS_PER_CACHE: usize = 10_000;
 pub(crate) struct Hub {
     limits: Limits,
     create_caches: bool,
+    max_subscriptions: usize,
+    subscriptions: AtomicUsize,
     caches: Mutex<HashMap<String, Cache>>,
     last_page: AtomicU64,
     clock: AtomicU64,
@@ -39,8 +43,8 @@ struct Cache {
 #[derive(Debug)]
 struct Topic {
     log: Mutex<Log>,
-    /// Notifies when readers have a new event.
-    events: watch::Sender<()>,
+    /// Wakes the readers when they have a new event.
+    readers: Arc<Readers>,
     /// Becomes true when the cache is deleted.
     closed: watch::Sender<bool>,
     subscribers: AtomicUsize,
@@ -48,10 +52,12 @@ struct Topic {
 }
 
 impl Hub {
-    pub(crate) fn new(limits: Limits, create_caches: bool) -> Arc<Self> {
+    pub(crate) fn new(limits: Limits, create_caches: bool, max_subscriptions: usize) -> Arc<Self> {
         Arc::new(Self {
             limits,
             create_caches,
+            max_subscriptions,
+            subscriptions: AtomicUsize::new(0),
             caches: Mutex::default(),
             last_page: AtomicU64::new(0),
             clock: AtomicU64::new(0),
@@ -99,7 +105,7 @@ impl Hub {
     ) -> Result<Arc<Published>, CacheError> {
         let topic = self.topic(cache, topic)?;
         let published = lock(&topic.log).publish(publisher_id, value);
-        topic.events.send_replace(());
+        topic.readers.wake();
         self.activity.send_replace(());
         Ok(published)
     }
@@ -118,9 +124,14 @@ impl Hub {
         resume_at: (u64, u64),
     ) -> Result<Subscription, CacheError> {
         let topic = self.topic(cache, topic)?;
+        let max = self.max_subscriptions;
+        let one_more = |open| (open < max).then_some(open + 1);
+        self.subscriptions
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more)
+            .map_err(|_| CacheError::TooManySubscriptions(max))?;
         topic.subscribers.fetch_add(1, Ordering::AcqRel);
         // Watched before the cursor is taken: a message in between causes one needless wake-up and is not missed.
-        let (events, closed) = (topic.events.subscribe(), topic.closed.subscribe());
+        let (events, closed) = (topic.readers.join(), topic.closed.subscribe());
         let cursor = lock(&topic.log).resume_at(resume_at.0, resume_at.1);
         self.activity.send_replace(());
         Ok(Subscription { hub: Arc::clone(self), topic, cursor, events, closed })
@@ -162,7 +173,7 @@ impl Hub {
         cache.make_room();
         let topic = Arc::new(Topic {
             log: Mutex::new(Log::new(self.limits, self.next_page())),
-            events: watch::Sender::new(()),
+            readers: Arc::default(),
             closed: watch::Sender::new(false),
             subscribers: AtomicUsize::new(0),
             last_used: AtomicU64::new(now),
@@ -221,7 +232,7 @@ impl Cache {
 impl Topic {
     fn reset(&self, page: u64) {
         lock(&self.log).reset(page);
-        self.events.send_replace(());
+        self.readers.wake();
     }
 }
 
@@ -256,6 +267,7 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.topic.subscribers.fetch_sub(1, Ordering::AcqRel);
+        self.hub.subscriptions.fetch_sub(1, Ordering::AcqRel);
         self.hub.activity.send_replace(());
     }
 }
@@ -283,7 +295,7 @@ mod tests {
     const LIMITS: Limits = Limits { history: 10, lag: 10, bytes: 1_000 };
 
     fn hub() -> Arc<Hub> {
-        let hub = Hub::new(LIMITS, false);
+        let hub = Hub::new(LIMITS, false, 2);
         hub.create_cache("cache").unwrap();
         hub
     }
@@ -320,7 +332,7 @@ mod tests {
     fn publish_fails_without_cache_unless_caches_are_created_on_use() {
         let publish = |hub: &Hub| hub.publish("new", "topic", String::new(), "x".into()).map(|_| ());
         assert_eq!(publish(&hub()), Err(CacheError::CacheNotFound("new".to_owned())));
-        let creating = Hub::new(LIMITS, true);
+        let creating = Hub::new(LIMITS, true, 2);
         assert_eq!(publish(&creating), Ok(()));
         assert_eq!(creating.cache_names(), ["new"]);
     }
@@ -361,8 +373,11 @@ mod tests {
         assert_eq!(hub.subscriber_count("cache", "topic"), 0);
         let first = hub.subscribe("cache", "topic", (0, 0)).unwrap();
         let second = hub.subscribe("cache", "topic", (0, 0)).unwrap();
+        let third = hub.subscribe("cache", "other", (0, 0)).err();
+        assert_eq!(third, Some(CacheError::TooManySubscriptions(2)));
         hub.wait_until(|hub| hub.subscriber_count("cache", "topic") == 2).await;
         drop(first);
+        drop(hub.subscribe("cache", "other", (0, 0)).unwrap());
         let waiting = tokio::spawn({
             let hub = Arc::clone(&hub);
             async move { hub.wait_until(|hub| hub.subscriber_count("cache", "topic") == 0).await }

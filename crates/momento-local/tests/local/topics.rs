@@ -187,6 +187,21 @@ async fn two_hundred_subscribers_receive_same_order() {
 }
 
 #[tokio::test]
+async fn rejects_more_subscriptions_than_limit_until_one_ends() {
+    let momento = MomentoLocal::builder().cache(CACHE).max_subscriptions(2).start().await.unwrap();
+    let client = Client::new(&momento);
+    let (first, _second) = (client.subscribe().await, client.subscribe().await);
+    let status = client.subscribe_to(CACHE, "other", (0, 0)).await.err().unwrap();
+    assert_eq!(
+        (status.code(), err(&status)),
+        (Code::ResourceExhausted, Some("topic_subscriptions_limit_exceeded"))
+    );
+    drop(first);
+    // The server learns of the end of a subscription a moment later.
+    within(async { while client.subscribe_to(CACHE, "other", (0, 0)).await.is_err() {} }).await;
+}
+
+#[tokio::test]
 async fn subscriber_receives_only_its_topic() {
     let momento = MomentoLocal::builder().cache(CACHE).cache("other").start().await.unwrap();
     let mut subscriber = Client::new(&momento).subscribe().await;
