@@ -39,8 +39,21 @@ impl Process {
         program: &Path,
         environment: impl IntoIterator<Item = (N, V)>,
     ) -> anyhow::Result<Self> {
+        Self::start_with(program, &[], environment)
+    }
+
+    /// Starts `program` with these arguments, and otherwise as [`start`](Self::start) does.
+    ///
+    /// # Errors
+    /// If the process does not start.
+    pub fn start_with<N: AsRef<str>, V: AsRef<str>>(
+        program: &Path,
+        arguments: &[&str],
+        environment: impl IntoIterator<Item = (N, V)>,
+    ) -> anyhow::Result<Self> {
         let mut command = Command::new(program);
         command
+            .args(arguments)
             .env_clear()
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .stdin(Stdio::null())
