@@ -9,7 +9,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use fanout_core::transform::{Applying, Build, Context, Message, Settings, Transform, Transforms};
+use fanout_core::transform::{Build, Context, Message, Settings, Transform, TransformFuture, Transforms};
 use serde::{Deserialize, Serialize};
 use topic_fanout::run;
 
@@ -29,7 +29,7 @@ impl Settings for Sign {
 }
 
 impl Transform for Sign {
-    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
         let text = format!("{}, {}", message.text, self.name);
         message.with_text(text).done()
     }

@@ -241,7 +241,7 @@ pub(crate) mod tests {
     use fanout_core::route::Destination;
     use fanout_core::testing::{Failure, FakePublisher, NOW, body, secret, stages};
     use fanout_core::transform::{
-        Applying, Context, Message, OnFailure, Stage, Transform, TransformError, Transformed,
+        Context, Message, OnFailure, Stage, Transform, TransformError, TransformFuture, Transformed,
     };
 
     pub(crate) struct FixedClock;
@@ -322,7 +322,7 @@ pub(crate) mod tests {
     struct FailsThenDrops(AtomicBool);
 
     impl Transform for FailsThenDrops {
-        fn apply<'t>(&'t self, _: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+        fn apply<'t>(&'t self, _: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
             Box::pin(ready(if self.0.swap(true, Ordering::Relaxed) {
                 Ok(Transformed::Dropped("now it is known".into()))
             } else {

@@ -306,7 +306,7 @@ mod tests {
     fn what_cannot_be_a_cache_is_no_cache() {
         assert_eq!(
             fault(&[("OUTBOUND_CACHE", "  ")]),
-            ("OUTBOUND_CACHE".into(), "is blank: write its name, or leave it out".into())
+            ("OUTBOUND_CACHE".into(), "is blank; expected a name".into())
         );
         for wrong in ["x\n", "é"] {
             assert_eq!(

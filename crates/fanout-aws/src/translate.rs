@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::in_time::{InTime, in_time};
 use fanout_core::reason::Reason;
 use fanout_core::transform::TransformError;
-use fanout_core::transform::translate::{Formality, Request, Translation, Translator};
+use fanout_core::transform::translate::{Formality, Translation, TranslationRequest, Translator};
 
 /// The language code that makes Amazon Translate detect the language.
 const DETECTED: &str = "auto";
@@ -33,7 +33,7 @@ impl AmazonTranslator {
         Self { aws }
     }
 
-    async fn call(&self, request: Request<'_>) -> Result<Translation, Failure> {
+    async fn call(&self, request: TranslationRequest<'_>) -> Result<Translation, Failure> {
         let tries = InTime::new(request.deadline);
         let call = self
             .aws
@@ -60,7 +60,10 @@ impl AmazonTranslator {
 }
 
 impl Translator for AmazonTranslator {
-    fn translate<'t>(&'t self, request: Request<'t>) -> BoxFuture<'t, Result<Translation, TransformError>> {
+    fn translate<'t>(
+        &'t self,
+        request: TranslationRequest<'t>,
+    ) -> BoxFuture<'t, Result<Translation, TransformError>> {
         Box::pin(in_time(request.deadline, self.call(request)).err_into())
     }
 }
@@ -72,7 +75,7 @@ impl From<Failure> for TransformError {
 }
 
 /// Returns the settings, or `None` if all have their defaults: Amazon Translate does not support settings for every language.
-fn settings(request: &Request<'_>) -> Option<TranslationSettings> {
+fn settings(request: &TranslationRequest<'_>) -> Option<TranslationSettings> {
     if request.formality.is_none() && !request.mask_profanity {
         return None;
     }

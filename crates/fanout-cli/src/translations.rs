@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fanout_aws::Cloud;
 use fanout_core::transform::Transforms;
-use fanout_core::transform::pseudolocalize::Pseudo;
+use fanout_core::transform::pseudolocalize::Pseudolocalizer;
 
 /// Who translates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl Translations {
     /// Returns all transforms, with this translator behind `translate`.
     pub(crate) fn transforms(self) -> Transforms {
         match self {
-            Self::StandIn => Transforms::standard().with_translator(Arc::new(Pseudo)),
+            Self::StandIn => Transforms::standard().with_translator(Arc::new(Pseudolocalizer)),
             Self::Amazon => Cloud::default().transforms(&Transforms::standard()),
         }
     }

@@ -11,7 +11,7 @@ use crate::route::To;
 use crate::testing::TIMEOUT;
 use crate::testing::event;
 use crate::transform::tests::faulty_of;
-use crate::transform::{Context, Message, Pseudo, Stage, Transformed, Transforms};
+use crate::transform::{Context, Message, Pseudolocalizer, Stage, Transformed, Transforms};
 
 const DOCUMENTS: [(&str, &str); 3] = [
     ("docs/CONFIGURATION.md", include_str!("../../../docs/CONFIGURATION.md")),
@@ -19,11 +19,11 @@ const DOCUMENTS: [(&str, &str); 3] = [
     ("examples/chat/README.md", include_str!("../../../examples/chat/README.md")),
 ];
 
-/// One part of a document between fences.
+/// A fenced block of a document.
 struct Block<'d> {
     language: &'d str,
     text: &'d str,
-    /// For a message.
+    /// The document and the line, for a message.
     place: String,
 }
 
@@ -43,7 +43,7 @@ fn blocks() -> Vec<Block<'static>> {
 }
 
 fn transforms() -> Transforms {
-    Transforms::standard().with_translator(Arc::new(Pseudo))
+    Transforms::standard().with_translator(Arc::new(Pseudolocalizer))
 }
 
 #[test]
@@ -119,7 +119,7 @@ async fn examples_have_results_that_are_shown() {
             let mut strings = serde_json::Deserializer::from_str(line).into_iter::<String>();
             let text = strings.next().unwrap().unwrap_or_else(|error| panic!("{place}: {error}: {line}"));
             let expected = line.get(strings.byte_offset()..).unwrap().trim();
-            let became = what_becomes(&stages, &text).await;
+            let became = result_of(&stages, &text).await;
             if became != expected {
                 wrong.push(format!("{place}: {text:?} {became}"));
             }
@@ -131,7 +131,7 @@ async fn examples_have_results_that_are_shown() {
 }
 
 /// Returns the result for a text of the room `friends`.
-async fn what_becomes(stages: &[Stage], text: &str) -> String {
+async fn result_of(stages: &[Stage], text: &str) -> String {
     let event = event("chat", "friends-publish", 1);
     let captures = [("room", "friends"), ("language_code", "en")];
     let deadline = Instant::now() + TIMEOUT;
@@ -161,7 +161,7 @@ fn lines_of_text_blocks(document: &'static str) -> impl Iterator<Item = &'static
 }
 
 #[test]
-fn architecture_describes_existing_files_and_dependencies() {
+fn architecture_shows_existing_files_and_dependencies() {
     let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let (mut files, mut crates) = (0, 0);
     for line in lines_of_text_blocks(include_str!("../../../docs/ARCHITECTURE.md")) {

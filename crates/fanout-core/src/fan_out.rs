@@ -182,17 +182,17 @@ impl<P: Publisher> FanOut<P> {
             };
             match applied {
                 Ok(Transformed::Message(next)) => {
-                    let behind = branch.behind.iter().map(|(_, tree)| self.tree(task, tree, next.borrowed()));
+                    let behind = branch.next.iter().map(|(_, tree)| self.tree(task, tree, next.borrowed()));
                     join_all(behind).await.into_iter().flatten().collect()
                 }
                 Ok(Transformed::Dropped(reason)) => {
                     let dropped =
                         DeliveryOutcome::Dropped { transform: name.to_owned(), reason: reason.into_owned() };
-                    branch.places().into_iter().map(|place| (place, dropped.clone())).collect()
+                    branch.indexes().into_iter().map(|place| (place, dropped.clone())).collect()
                 }
                 Err(error) => {
                     tracing::debug!(transform = name, %error, source = ?error.source, "transform failed");
-                    let behind = branch.behind.iter().map(|(on_failure, tree)| {
+                    let behind = branch.next.iter().map(|(on_failure, tree)| {
                         self.not_transformed(task, (name, *on_failure), &error, tree, message)
                     });
                     join_all(behind).await.into_iter().flatten().collect()
@@ -220,7 +220,7 @@ impl<P: Publisher> FanOut<P> {
                 DeliveryOutcome::NotTransformed { transform, reason: *reason, detail: detail.clone() }
             }
         };
-        tree.places().into_iter().map(|place| (place, outcome.clone())).collect()
+        tree.indexes().into_iter().map(|place| (place, outcome.clone())).collect()
     }
 
     async fn destination(&self, task: Task<'_>, index: usize, message: &Message<'_>) -> Served {
@@ -434,7 +434,7 @@ pub(crate) mod tests {
     use crate::route::{Destination, Routes};
     use crate::testing::TIMEOUT;
     use crate::testing::{Failure, FakePublisher, event};
-    use crate::transform::{Applying, Stage, Transform};
+    use crate::transform::{Stage, Transform, TransformFuture};
 
     const EVER: usize = 1_000;
 
@@ -447,7 +447,7 @@ pub(crate) mod tests {
     }
 
     impl Transform for Probe {
-        fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+        fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
             self.calls.fetch_add(1, Ordering::Relaxed);
             if self.hangs {
                 return Box::pin(std::future::pending());

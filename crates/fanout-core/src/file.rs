@@ -731,9 +731,9 @@ destinations = ["c"]
     #[test]
     fn refuses_wildcards_and_parameters_of_other_syntaxes() {
         for (topic, destination, says) in [
-            ("support-*-in", "out", "2:18: the topic has `*`, which has no meaning here: write `{name}`"),
-            ("{room}-in", "{{room}}", "3:18: the topic has `{{`: write one brace, as `{topic}`"),
-            ("{room}-in", "${room}", "3:18: the topic has `${`: write `{topic}` without the `$`"),
+            ("support-*-in", "out", "2:18: the topic has `*`, which is not a wildcard here; write `{name}`"),
+            ("{room}-in", "{{room}}", "3:18: the topic has `{{`; write one brace, as in `{topic}`"),
+            ("{room}-in", "${room}", "3:18: the topic has `${`; write `{topic}` without the `$`"),
             ("rooms/:room", "out", "2:16: the topic has `:`"),
             ("{room | upper}-in", "out", "2:10: the topic has `{room | upper}`; a capture is a name"),
         ] {
@@ -838,7 +838,7 @@ destinations = ["c"]
         assert_eq!(
             told,
             [
-                "3:9: the cache is blank: write its name, or leave it out",
+                "3:9: the cache is blank; expected a name",
                 "4:40: the cache has a character that is not visible ASCII"
             ]
         );

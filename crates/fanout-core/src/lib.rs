@@ -17,6 +17,7 @@ pub mod destination;
 mod documentation;
 pub mod fan_out;
 pub mod file;
+mod json;
 pub mod limits;
 pub mod names;
 pub mod placeholder;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::destination::registry::REGISTRY;
 use crate::file::{DestinationKeys, RouteKeys};
-use crate::transform::{OnFailure, Pseudo, Transforms};
+use crate::transform::{OnFailure, Pseudolocalizer, Transforms};
 
 const TRANSFORMS: &str = "#/$defs/Transforms";
 
@@ -58,7 +58,7 @@ pub fn schema() -> Value {
         );
         destination.insert("not".to_owned(), json!({"required": ["transforms", "extra_transforms"]}));
     }
-    let standard = Transforms::standard().with_translator(Arc::new(Pseudo));
+    let standard = Transforms::standard().with_translator(Arc::new(Pseudolocalizer));
     let described = transforms(&standard, generator);
     let named: Vec<_> =
         described.iter().map(|(name, _)| *name).filter(|name| standard.named(name).is_ok()).collect();

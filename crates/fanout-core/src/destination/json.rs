@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::json::{Level, RawJson};
+
 /// A JSON text, and its value.
 #[derive(Clone, Debug)]
 pub struct Document {
@@ -40,7 +42,7 @@ impl Document {
     /// When the text is not JSON, has half of a surrogate pair (`\ud800`), or has more than [`MAX_NESTING`] levels.
     pub fn read(text: &str) -> Result<Self, NotJson> {
         let raw = serde_json::from_str::<&RawValue>(text).map_err(|_| NotJson)?;
-        let json = Json::of(raw, MAX_NESTING).ok_or(NotJson)?;
+        let json = RawJson::read(raw.get()).and_then(|raw| Json::of(raw, MAX_NESTING)).ok_or(NotJson)?;
         Ok(Self { text: raw.to_owned(), json })
     }
 
@@ -62,25 +64,26 @@ impl Document {
 pub struct NotJson;
 
 impl Json {
-    fn of(raw: &RawValue, levels: usize) -> Option<Self> {
-        let text = raw.get();
-        let inside = || levels.checked_sub(1);
-        Some(match text.as_bytes().first()? {
-            b'{' => {
-                let levels = inside()?;
-                let members = serde_json::from_str::<BTreeMap<String, &RawValue>>(text).ok()?;
-                let read = |(name, raw)| Some((name, Self::of(raw, levels)?));
+    fn of(raw: RawJson<'_>, levels: usize) -> Option<Self> {
+        Some(match raw.open() {
+            Level::Object(members) => {
+                let levels = levels.checked_sub(1)?;
+                let read = |(name, value): (RawJson<'_>, RawJson<'_>)| {
+                    Some((name.string()?.into_owned(), Self::of(value, levels)?))
+                };
                 Self::Object(members.into_iter().map(read).collect::<Option<_>>()?)
             }
-            b'[' => {
-                let levels = inside()?;
-                let values = serde_json::from_str::<Vec<&RawValue>>(text).ok()?;
-                Self::List(values.into_iter().map(|raw| Self::of(raw, levels)).collect::<Option<_>>()?)
+            Level::List(entries) => {
+                let levels = levels.checked_sub(1)?;
+                Self::List(entries.into_iter().map(|entry| Self::of(entry, levels)).collect::<Option<_>>()?)
             }
-            b'"' => Self::Text(serde_json::from_str(text).ok()?),
-            b't' | b'f' => Self::Bool(serde_json::from_str(text).ok()?),
-            b'n' => Self::Null,
-            _ => Self::Number(text.to_owned()),
+            Level::Scalar => match raw.as_str() {
+                "null" => Self::Null,
+                "true" => Self::Bool(true),
+                "false" => Self::Bool(false),
+                _ if raw.is_string() => Self::Text(raw.string()?.into_owned()),
+                number => Self::Number(number.to_owned()),
+            },
         })
     }
 }

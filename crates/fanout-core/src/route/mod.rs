@@ -533,7 +533,7 @@ pub(crate) mod tests {
 
     fn ids(file: &str) -> Vec<String> {
         let transforms =
-            Transforms::standard().with_translator(std::sync::Arc::new(crate::transform::Pseudo));
+            Transforms::standard().with_translator(std::sync::Arc::new(crate::transform::Pseudolocalizer));
         let routes = crate::file::read(file, &transforms, crate::destination::KINDS).unwrap();
         routes.all()[0].destinations().iter().map(|one| one.id().to_owned()).collect()
     }
@@ -713,8 +713,8 @@ pub(crate) mod tests {
         ]);
         let event = event("chat", "in", 1);
         let plan = routes.plan(&event).unwrap().unwrap();
-        assert_eq!((plan.tree(None).transforms(), plan.tree(None).places().len()), (2, 3));
+        assert_eq!((plan.tree(None).transforms(), plan.tree(None).indexes().len()), (2, 3));
         let tree = plan.tree(Some(&[1]));
-        assert_eq!((tree.transforms(), tree.places()), (1, vec![1]));
+        assert_eq!((tree.transforms(), tree.indexes()), (1, vec![1]));
     }
 }

@@ -1,12 +1,12 @@
-//! `echo`: the text as it is.
+//! `echo`: leaves the text unchanged.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Applying, Build, Context, Message, Settings, Transform};
+use super::{Build, Context, Message, Settings, Transform, TransformFuture};
 
-/// It has no settings.
+/// The transform has no settings.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -21,7 +21,7 @@ impl Settings for Echo {
 }
 
 impl Transform for Echo {
-    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
         message.done()
     }
 }

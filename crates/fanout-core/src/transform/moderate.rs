@@ -36,7 +36,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::phrases::Phrases;
 use super::shown::Shown;
-use super::{Applying, Build, Context, Message, Settings, Transform, Transformed};
+use super::{Build, Context, Message, Settings, Transform, TransformFuture, Transformed};
 
 /// Every setting has a default.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -174,7 +174,7 @@ impl Severity {
 }
 
 impl Transform for Moderation {
-    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
         let bad = self.bad(&message.text);
         if bad.is_empty() {
             return message.done();
@@ -711,7 +711,7 @@ mod tests {
             ("allow = ['']", "has an empty one"),
             ("allow = ['a b'], deny = ['A  B']", "is in allow and in deny"),
             ("profane = 'off', offensive = 'off', sexual = 'off', mean = 'off'", "needs words to deny"),
-            ("on_failure = 'pass'", "guards what comes behind it"),
+            ("on_failure = 'pass'", "would let a text skip `moderate`"),
         ] {
             let faults = faulty(&format!("[{{ moderate = {{ {settings} }} }}]")).unwrap_err();
             assert!(faults[0].1.contains(wanted), "{settings}: {faults:?}");

@@ -1,4 +1,4 @@
-//! A transform in its place: with its settings, and what happens when it fails.
+//! One transform of a chain, with its settings and its `on_failure`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,20 +17,20 @@ pub struct Stage {
     on_failure: OnFailure,
     may_pass: bool,
     transform: Arc<dyn Transform>,
-    inside: Vec<Self>,
+    nested: Vec<Self>,
 }
 
-/// What becomes of a message when a transform fails.
+/// What happens to a message if a transform fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
-    /// The destination fails: the sender is told, and may send the event again.
+    /// The destination fails. The sender gets an error, and may send the event again.
     #[default]
     Fail,
-    /// The destination does without this message.
+    /// The message is dropped for the destination.
     Drop,
-    /// The text goes on as it was.
+    /// The text stays unchanged.
     Pass,
 }
 
@@ -62,27 +62,27 @@ impl Stage {
         may_pass: bool,
         transform: Arc<dyn Transform>,
     ) -> Self {
-        Self { name, settings, on_failure, may_pass, transform, inside: Vec::new() }
+        Self { name, settings, on_failure, may_pass, transform, nested: Vec::new() }
     }
 
-    /// The same with the transforms that it applies itself.
-    pub(crate) fn with_inside(self, inside: Vec<Self>) -> Self {
-        Self { inside, ..self }
+    /// Adds the transforms that are nested in it.
+    pub(crate) fn with_nested(self, nested: Vec<Self>) -> Self {
+        Self { nested, ..self }
     }
 
-    /// Whether it is the transform of this name, or has it inside.
+    /// Returns true if it is, or contains, the transform called `name`.
     #[must_use]
     pub fn uses(&self, name: &str) -> bool {
-        self.name == name || self.inside.iter().any(|stage| stage.uses(name))
+        self.name == name || self.nested.iter().any(|stage| stage.uses(name))
     }
 
     /// Returns the number of transforms: this one and those inside it.
     #[must_use]
     pub fn count(&self) -> usize {
-        1 + self.inside.iter().map(Self::count).sum::<usize>()
+        1 + self.nested.iter().map(Self::count).sum::<usize>()
     }
 
-    /// What the transform is called.
+    /// Returns the name of the transform.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -110,28 +110,28 @@ impl Stage {
         }
     }
 
-    /// What becomes of a message when it fails.
+    /// Returns what happens to a message if it fails.
     #[must_use]
     pub const fn on_failure(&self) -> OnFailure {
         self.on_failure
     }
 
-    /// Whether a text may go on as it was when this fails. What guards a topic must not let it.
+    /// Returns true if `on_failure = "pass"` is allowed. It is not for a transform that guards a topic.
     #[must_use]
     pub const fn may_pass(&self) -> bool {
         self.may_pass
     }
 
-    /// The transform itself.
+    /// Returns the transform.
     #[must_use]
     pub fn transform(&self) -> &dyn Transform {
         &*self.transform
     }
 
-    /// What becomes of a message, with what `on_failure` says of one that the transform fails on.
+    /// Transforms a message. Follows `on_failure` if that fails.
     ///
     /// # Errors
-    /// When it fails, and a failure is one of the whole chain. The detail begins with the transform's name.
+    /// If it fails with `on_failure = "fail"`. The detail begins with the name of the transform.
     pub async fn apply<'t>(
         &'t self,
         message: Message<'t>,
@@ -154,21 +154,20 @@ impl Stage {
         }
     }
 
-    /// Whether both do the same to the same text, so that doing it once is enough. What happens when that
-    /// fails may differ.
+    /// Returns true if both have the same name and settings, so that one run is enough. Their `on_failure` may differ.
     #[must_use]
-    pub fn does_the_same(&self, other: &Self) -> bool {
+    pub fn is_equivalent(&self, other: &Self) -> bool {
         (&self.name, &self.settings) == (&other.name, &other.settings)
     }
 }
 
 impl PartialEq for Stage {
     fn eq(&self, other: &Self) -> bool {
-        self.does_the_same(other) && self.on_failure == other.on_failure
+        self.is_equivalent(other) && self.on_failure == other.on_failure
     }
 }
 
-/// As it is given in a file, without what is left to its default.
+/// Writes the name, the settings that are not defaults, and `on_failure`.
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;

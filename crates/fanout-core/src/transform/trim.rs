@@ -1,13 +1,13 @@
-//! `trim`: no white space, as Unicode knows it, at either end.
+//! `trim`: removes white space at both ends, as Unicode defines it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Applying, Build, Context, Message, Settings, Transform};
+use super::{Build, Context, Message, Settings, Transform, TransformFuture};
 
-/// It has no settings.
+/// The transform has no settings.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -22,7 +22,7 @@ impl Settings for Trim {
 }
 
 impl Transform for Trim {
-    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
         let Message { text, language } = message;
         Message { text: trim(text), language }.done()
     }

@@ -128,7 +128,7 @@ impl Drawing {
             let label = format!("{} {}", Printable(stage.name()), Printable(settings));
             let node = self.node(Kind::Transform, label.trim_end().to_owned());
             self.link(from, node, LinkKind::Way(on_failure));
-            for (on_failure, behind) in &branch.behind {
+            for (on_failure, behind) in &branch.next {
                 self.tree(behind, (node, *on_failure), to);
             }
         }

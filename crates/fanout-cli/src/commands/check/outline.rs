@@ -196,7 +196,7 @@ fn number(tree: &Tree, path: &mut Vec<usize>, next: &mut usize, nodes: &mut [Vec
     for branch in &tree.branches {
         path.push(*next);
         *next += 1;
-        for (_, behind) in &branch.behind {
+        for (_, behind) in &branch.next {
             number(behind, path, next, nodes);
         }
         path.pop();

@@ -10,7 +10,9 @@ use fanout_core::fan_out::{DeliveryOutcome, FanOut};
 use fanout_core::reason::Reason;
 use fanout_core::retry::RetryPolicy;
 use fanout_core::route::{Destination, Route, Routes};
-use fanout_core::transform::{Applying, Context, Message, Stage, Transform, TransformError, Transformed};
+use fanout_core::transform::{
+    Context, Message, Stage, Transform, TransformError, TransformFuture, Transformed,
+};
 use futures_util::future::{BoxFuture, ready};
 use momento_webhook::{Event, Verified};
 use tokio::time::Instant;
@@ -115,7 +117,7 @@ impl Recorder {
 }
 
 impl Transform for Recorder {
-    fn apply<'t>(&'t self, message: Message<'t>, context: &'t Context<'t>) -> Applying<'t> {
+    fn apply<'t>(&'t self, message: Message<'t>, context: &'t Context<'t>) -> TransformFuture<'t> {
         Box::pin(async move {
             if let Some(result) = self.result() {
                 return result;
@@ -249,7 +251,7 @@ mod tests {
     }
 
     impl Transform for Hang {
-        fn apply<'t>(&'t self, _: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+        fn apply<'t>(&'t self, _: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
             Box::pin(std::future::pending())
         }
     }
