@@ -138,7 +138,7 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
             if let Ok(address) = listener.local_addr() {
                 tracing::info!(%address, "listening for webhooks");
             }
-            serve::http::serve(listener, webhook, listen_config.idle_timeout, shutdown).await;
+            serve::http::serve(listener, webhook, listen_config, shutdown).await;
         }
         tracing::info!("ended");
         Ok(())
