@@ -29,6 +29,8 @@ pub(crate) const DEFAULT_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 const DEFAULT_SUBSCRIBER_LAG: usize = 1_000;
 /// The subscriptions that are open at once. One whose client does not read takes up to 40 KiB, with messages of 4 KiB.
 pub(crate) const DEFAULT_MAX_SUBSCRIPTIONS: usize = 10_000;
+/// The bytes of items that all caches keep together.
+pub(crate) const DEFAULT_MAX_ITEMS_BYTES: usize = 256 * 1_024 * 1_024;
 /// The bytes that one topic keeps, for replay and for slow subscribers together.
 const DEFAULT_TOPIC_BYTES: usize = 8 * 1_024 * 1_024;
 /// The time that a shutdown waits for clients.
@@ -47,6 +49,7 @@ pub struct Builder {
     max_message_bytes: usize,
     heartbeat_interval: Duration,
     max_subscriptions: usize,
+    max_items_bytes: usize,
     limits: Limits,
     drain: Duration,
 }
@@ -73,6 +76,7 @@ impl Default for Builder {
             max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
             heartbeat_interval: DEFAULT_HEARTBEAT_INTERVAL,
             max_subscriptions: DEFAULT_MAX_SUBSCRIPTIONS,
+            max_items_bytes: DEFAULT_MAX_ITEMS_BYTES,
             limits: Limits {
                 history: DEFAULT_HISTORY,
                 lag: DEFAULT_SUBSCRIBER_LAG,
@@ -125,7 +129,7 @@ impl Builder {
         self
     }
 
-    /// Sets whether the use of a topic creates a missing cache. Default: false, as on the service.
+    /// Sets whether the use of a topic or an item creates a missing cache. Default: false, as on the service.
     pub fn create_caches(mut self, create: bool) -> Self {
         self.create_caches = create;
         self
@@ -167,6 +171,13 @@ impl Builder {
     /// with "resource exhausted".
     pub fn max_subscriptions(mut self, subscriptions: usize) -> Self {
         self.max_subscriptions = subscriptions;
+        self
+    }
+
+    /// Sets how many bytes of items all caches keep together. Default: 256 MiB. A call that would exceed it fails with
+    /// "resource exhausted".
+    pub fn max_items_bytes(mut self, bytes: usize) -> Self {
+        self.max_items_bytes = bytes;
         self
     }
 
@@ -212,7 +223,7 @@ impl Builder {
                 Some((listener.map_err(|source| StartError::Admin { addr, source })?, guard))
             }
         };
-        let hub = Hub::new(self.limits, self.create_caches, self.max_subscriptions);
+        let hub = Hub::new(self.limits, self.create_caches, self.max_subscriptions, self.max_items_bytes);
         for name in &self.caches {
             hub.create_cache(name).map_err(|source| StartError::Cache { name: name.clone(), source })?;
         }

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
 use crate::builder::{
-    Builder, DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_HISTORY, DEFAULT_MAX_MESSAGE_BYTES,
+    Builder, DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_HISTORY, DEFAULT_MAX_ITEMS_BYTES, DEFAULT_MAX_MESSAGE_BYTES,
     DEFAULT_MAX_SUBSCRIPTIONS,
 };
 use crate::{MomentoLocal, StartError};
@@ -19,7 +19,7 @@ use crate::{MomentoLocal, StartError};
 const DEFAULT_PORT: u16 = 8080;
 const DEFAULT_ADMIN_PORT: u16 = 9090;
 
-/// A local Momento: topics and cache control over real gRPC, for development and tests.
+/// A local Momento: topics and caches over real gRPC, for development and tests.
 #[derive(Clone, Debug, Parser)]
 #[command(version, about)]
 pub struct Args {
@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long = "cache", value_name = "NAME")]
     pub caches: Vec<String>,
 
-    /// Create a missing cache when a topic in it is used
+    /// Create a missing cache when a topic or an item in it is used
     #[arg(long)]
     pub create_caches: bool,
 
@@ -62,6 +62,10 @@ pub struct Args {
     /// Subscriptions that are open at once
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_SUBSCRIPTIONS)]
     pub max_subscriptions: usize,
+
+    /// Bytes of items that all caches keep together
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MAX_ITEMS_BYTES)]
+    pub max_items_bytes: usize,
 
     /// Seconds between two heartbeats of a subscription
     #[arg(long, value_name = "SECONDS", default_value_t = default_heartbeat_seconds())]
@@ -87,6 +91,7 @@ impl From<Args> for Builder {
             .max_message_bytes(args.max_message_bytes)
             .history(args.history)
             .max_subscriptions(args.max_subscriptions)
+            .max_items_bytes(args.max_items_bytes)
             .heartbeat_interval(Duration::from_secs(args.heartbeat_seconds.get().into()));
         if !args.no_admin {
             builder = builder.admin(args.admin);

@@ -6,8 +6,7 @@
 
 use std::sync::Arc;
 
-use futures_util::Stream;
-use futures_util::stream;
+use futures_util::{Stream, stream};
 use hyper::body::Incoming;
 use tonic::body::Body;
 use tonic::codec::{BufferSettings, Codec, EncodeBody, SingleMessageCompressionOverride, Streaming};
@@ -16,7 +15,8 @@ use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 use tonic_prost::prost::Message;
 
-use crate::call::Shared;
+use crate::call::{Admitted, Shared};
+use crate::items::{ItemError, Items, any, scalar, set};
 use crate::rpc::Rpc;
 use crate::{control, pubsub, status};
 
@@ -46,11 +46,73 @@ async fn dispatch(
         Some(Rpc::ListCaches) => Ok(unary(control::list_caches(admitted, body.decode().await?).await?)),
         Some(Rpc::FlushCache) => Ok(unary(control::flush_cache(admitted, body.decode().await?).await?)),
         Some(Rpc::Ping) => Ok(unary(control::ping(admitted, body.decode().await?).await?)),
+        Some(Rpc::Get) => item(admitted, body, scalar::get).await,
+        Some(Rpc::GetBatch) => items(admitted, body, scalar::get_batch).await,
+        Some(Rpc::GetWithHash) => item(admitted, body, scalar::get_with_hash).await,
+        Some(Rpc::Set) => item(admitted, body, scalar::set).await,
+        Some(Rpc::SetBatch) => items(admitted, body, scalar::set_batch).await,
+        Some(Rpc::SetIf) => item(admitted, body, scalar::set_if).await,
+        Some(Rpc::SetIfHash) => item(admitted, body, scalar::set_if_hash).await,
+        Some(Rpc::SetIfNotExists) => item(admitted, body, scalar::set_if_not_exists).await,
+        Some(Rpc::Increment) => item(admitted, body, scalar::increment).await,
+        Some(Rpc::Delete) => item(admitted, body, any::delete).await,
+        Some(Rpc::KeysExist) => item(admitted, body, any::keys_exist).await,
+        Some(Rpc::UpdateTtl) => item(admitted, body, any::update_ttl).await,
+        Some(Rpc::ItemGetTtl) => item(admitted, body, any::get_ttl).await,
+        Some(Rpc::ItemGetType) => item(admitted, body, any::get_type).await,
+        Some(Rpc::SetFetch) => item(admitted, body, set::fetch).await,
+        Some(Rpc::SetUnion) => item(admitted, body, set::union).await,
+        Some(Rpc::SetDifference) => item(admitted, body, set::difference).await,
+        Some(Rpc::SetContains) => item(admitted, body, set::contains).await,
+        Some(Rpc::SetLength) => item(admitted, body, set::length).await,
         None => {
             admitted.start("", "").await?;
             Err(status::error(Code::Unimplemented, "local Momento does not serve this method"))
         }
     }
+}
+
+/// Serves a call on the items of a cache.
+async fn item<Q, R>(
+    admitted: Admitted,
+    body: RequestBody,
+    operate: fn(&mut Items<'_>, Q) -> Result<R, ItemError>,
+) -> Result<http::Response<Body>, Status>
+where
+    Q: Message + Default + 'static,
+    R: Message + Default + 'static,
+{
+    Ok(unary(operate_on_items(admitted, body, operate).await?))
+}
+
+/// Serves a call on the items of a cache whose response is a stream.
+async fn items<Q, R>(
+    admitted: Admitted,
+    body: RequestBody,
+    operate: fn(&mut Items<'_>, Q) -> Result<Vec<R>, ItemError>,
+) -> Result<http::Response<Body>, Status>
+where
+    Q: Message + Default + 'static,
+    R: Message + Default + 'static,
+{
+    let responses = operate_on_items(admitted, body, operate).await?;
+    Ok(streaming(stream::iter(responses.into_iter().map(Ok))))
+}
+
+/// Applies a call to the items of its cache, between the faults before and after. Only the metadata names the cache.
+async fn operate_on_items<Q, R>(
+    admitted: Admitted,
+    body: RequestBody,
+    operate: fn(&mut Items<'_>, Q) -> Result<R, ItemError>,
+) -> Result<R, Status>
+where
+    Q: Message + Default + 'static,
+{
+    let request = body.decode().await?;
+    let started = admitted.start("", "").await?;
+    let response = started.shared.hub.with_items(&started.call.cache, |items| operate(items, request))?;
+    started.applied().await?;
+    Ok(response)
 }
 
 fn decode_limit(max_message_bytes: usize) -> usize {

@@ -11,10 +11,13 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
 use crate::error::CacheError;
+use crate::items::ItemError;
 
 const ERR: &str = "err";
 const GENERAL: &str = "momento_general_err";
 const REQUEST_SIZE: &str = "request_size_limit_exceeded";
+const ITEM_SIZE: &str = "item_size_limit_exceeded";
+const ELEMENT_SIZE: &str = "element_size_limit_exceeded";
 const SUBSCRIPTIONS: &str = "topic_subscriptions_limit_exceeded";
 
 /// Returns an error with the general `err` trailer.
@@ -59,6 +62,22 @@ impl From<CacheError> for Status {
             }
         };
         error(code, refused.to_string())
+    }
+}
+
+impl From<ItemError> for Status {
+    fn from(failed: ItemError) -> Self {
+        let (code, err) = match failed {
+            ItemError::Cache(failed) => return failed.into(),
+            ItemError::ZeroTtl | ItemError::Missing(_) => (Code::InvalidArgument, GENERAL),
+            ItemError::WrongType { .. } | ItemError::NotAnInteger | ItemError::Overflow => {
+                (Code::FailedPrecondition, GENERAL)
+            }
+            ItemError::TooLarge { what: "element", .. } => (Code::ResourceExhausted, ELEMENT_SIZE),
+            ItemError::TooLarge { .. } => (Code::ResourceExhausted, ITEM_SIZE),
+            ItemError::OutOfMemory(_) => (Code::ResourceExhausted, GENERAL),
+        };
+        with_err(code, failed.to_string(), err)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The caches, their topics and the subscribers.
+//! The caches with their topics and subscribers, and the lock of their items.
 //!
 //! [`log`] implements one topic, without locks or time, and [`readers`] wakes its readers. This module shares the
 //! topics between calls. It holds no lock across an `await`, and a publisher never waits for a reader.
@@ -14,6 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use crate::error::{CacheError, MAX_NAME_BYTES};
+use crate::items::{ItemError, Items, Store};
 use log::{Cursor, Event, Limits, Log, Published, Value};
 use readers::Readers;
 
@@ -28,7 +29,9 @@ pub(crate) struct Hub {
     create_caches: bool,
     max_subscriptions: usize,
     subscriptions: AtomicUsize,
+    /// The names of the caches and their topics. A caller that needs both locks takes that of the items first.
     caches: Mutex<HashMap<String, Cache>>,
+    items: Mutex<Store>,
     last_page: AtomicU64,
     clock: AtomicU64,
     /// Notifies after every publish, subscribe and unsubscribe, for [`Hub::wait_until`].
@@ -52,13 +55,19 @@ struct Topic {
 }
 
 impl Hub {
-    pub(crate) fn new(limits: Limits, create_caches: bool, max_subscriptions: usize) -> Arc<Self> {
+    pub(crate) fn new(
+        limits: Limits,
+        create_caches: bool,
+        max_subscriptions: usize,
+        max_items_bytes: usize,
+    ) -> Arc<Self> {
         Arc::new(Self {
             limits,
             create_caches,
             max_subscriptions,
             subscriptions: AtomicUsize::new(0),
             caches: Mutex::default(),
+            items: Mutex::new(Store::new(max_items_bytes)),
             last_page: AtomicU64::new(0),
             clock: AtomicU64::new(0),
             activity: watch::Sender::new(()),
@@ -75,18 +84,37 @@ impl Hub {
         Ok(())
     }
 
-    /// Deletes a cache with its topics; subscriptions to them end.
+    /// Deletes a cache with its items and topics; subscriptions to them end.
     pub(crate) fn delete_cache(&self, name: &str) -> Result<(), CacheError> {
         check_cache_name(name)?;
+        let mut items = lock(&self.items);
         let cache = lock(&self.caches).remove(name).ok_or_else(|| not_found(name))?;
+        items.clear(name);
         cache.close();
         Ok(())
     }
 
-    /// Fails if the cache does not exist.
-    pub(crate) fn check_cache(&self, name: &str) -> Result<(), CacheError> {
+    /// Deletes all items of a cache.
+    pub(crate) fn flush_cache(&self, name: &str) -> Result<(), CacheError> {
         check_cache_name(name)?;
-        if lock(&self.caches).contains_key(name) { Ok(()) } else { Err(not_found(name)) }
+        let mut items = lock(&self.items);
+        if !lock(&self.caches).contains_key(name) {
+            return Err(not_found(name));
+        }
+        items.clear(name);
+        Ok(())
+    }
+
+    /// Calls `operate` with the items of a cache.
+    pub(crate) fn with_items<R>(
+        &self,
+        cache: &str,
+        operate: impl FnOnce(&mut Items<'_>) -> Result<R, ItemError>,
+    ) -> Result<R, ItemError> {
+        check_cache_name(cache)?;
+        let mut items = lock(&self.items);
+        self.use_cache(&mut lock(&self.caches), cache)?;
+        operate(&mut items.cache(cache))
     }
 
     /// Returns the names of all caches, in alphabetical order.
@@ -162,10 +190,7 @@ impl Hub {
         }
         let now = self.clock.fetch_add(1, Ordering::Relaxed);
         let mut caches = lock(&self.caches);
-        if self.create_caches && !caches.contains_key(cache) {
-            caches.insert(cache.to_owned(), Cache::default());
-        }
-        let cache = caches.get_mut(cache).ok_or_else(|| not_found(cache))?;
+        let cache = self.use_cache(&mut caches, cache)?;
         if let Some(topic) = cache.topics.get(name) {
             topic.last_used.store(now, Ordering::Relaxed);
             return Ok(Arc::clone(topic));
@@ -180,6 +205,18 @@ impl Hub {
         });
         cache.topics.insert(name.to_owned(), Arc::clone(&topic));
         Ok(topic)
+    }
+
+    /// Returns a cache, which comes into being if the settings say so.
+    fn use_cache<'c>(
+        &self,
+        caches: &'c mut HashMap<String, Cache>,
+        name: &str,
+    ) -> Result<&'c mut Cache, CacheError> {
+        if self.create_caches && !caches.contains_key(name) {
+            caches.insert(name.to_owned(), Cache::default());
+        }
+        caches.get_mut(name).ok_or_else(|| not_found(name))
     }
 
     fn existing_topic(&self, cache: &str, topic: &str) -> Option<Arc<Topic>> {
@@ -290,12 +327,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use momento_protos::cache_client::{KeysExistRequest, SetRequest};
+
     use super::*;
+    use crate::items::{any, scalar};
 
     const LIMITS: Limits = Limits { history: 10, lag: 10, bytes: 1_000 };
 
     fn hub() -> Arc<Hub> {
-        let hub = Hub::new(LIMITS, false, 2);
+        let hub = Hub::new(LIMITS, false, 2, 1_000);
         hub.create_cache("cache").unwrap();
         hub
     }
@@ -318,6 +358,32 @@ mod tests {
     }
 
     #[test]
+    fn deleted_and_flushed_cache_has_no_items() {
+        let hub = hub();
+        let exists = |cache: &str| {
+            let request = KeysExistRequest { cache_keys: vec![b"key".into()] };
+            hub.with_items(cache, |items| any::keys_exist(items, request)).map(|response| response.exists[0])
+        };
+        let set = || {
+            let (cache_key, cache_body) = (b"key".into(), b"value".into());
+            let request = SetRequest { cache_key, cache_body, ttl_milliseconds: 60_000 };
+            hub.with_items("cache", |items| scalar::set(items, request)).unwrap();
+            assert_eq!(exists("cache"), Ok(true));
+        };
+        set();
+        hub.flush_cache("cache").unwrap();
+        assert_eq!(exists("cache"), Ok(false));
+        set();
+        hub.delete_cache("cache").unwrap();
+        let missing = CacheError::CacheNotFound("cache".to_owned());
+        assert_eq!(exists("cache"), Err(ItemError::Cache(missing.clone())));
+        assert_eq!(hub.flush_cache("cache"), Err(missing));
+        hub.create_cache("cache").unwrap();
+        assert_eq!(exists("cache"), Ok(false));
+        assert_eq!(exists(" "), Err(ItemError::Cache(CacheError::InvalidCacheName)));
+    }
+
+    #[test]
     fn rejects_invalid_names() {
         let hub = hub();
         for name in ["", " ", &"x".repeat(513)] {
@@ -332,7 +398,7 @@ mod tests {
     fn publish_fails_without_cache_unless_caches_are_created_on_use() {
         let publish = |hub: &Hub| hub.publish("new", "topic", String::new(), "x".into()).map(|_| ());
         assert_eq!(publish(&hub()), Err(CacheError::CacheNotFound("new".to_owned())));
-        let creating = Hub::new(LIMITS, true, 2);
+        let creating = Hub::new(LIMITS, true, 2, 1_000);
         assert_eq!(publish(&creating), Ok(()));
         assert_eq!(creating.cache_names(), ["new"]);
     }
