@@ -69,7 +69,8 @@ fn end(error: &Error, output: &mut Output) -> ExitCode {
     match error {
         Error::Closed => ExitCode::SUCCESS,
         Error::Usage(message) => {
-            output.note(format_args!("error: {message}\n\nFor more information, try '--help'."));
+            let message = format!("error: {message}\n\nFor more information, try '--help'.");
+            message.lines().for_each(|line| output.note(line));
             ExitCode::from(2)
         }
         Error::Failed(message) => {

@@ -5,7 +5,6 @@ use momento_webhook::{Event, EventError, Millis, Verified};
 use serde::Deserialize;
 
 use crate::error::Error;
-use crate::output::Printable;
 
 /// An event as a person writes it: a webhook's body, or the members of it that matter.
 #[derive(Deserialize)]
@@ -23,9 +22,7 @@ struct Draft {
 
 /// Reads an event from the JSON in the file `name`. Missing times are now.
 pub(crate) fn read(name: &str, json: &[u8]) -> Result<Verified<Event>, Error> {
-    let invalid = |error: &str| {
-        Error::Failed(format!("{}: the event cannot be used: {}", Printable(name), Printable(error)))
-    };
+    let invalid = |error: &str| Error::Failed(format!("{name}: the event cannot be used: {error}"));
     // Some editors write a byte order mark.
     let json = json.strip_prefix("\u{feff}".as_bytes()).unwrap_or(json);
     if !json.trim_ascii_start().starts_with(b"{") {

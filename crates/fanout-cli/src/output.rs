@@ -1,59 +1,80 @@
-//! What is printed: results to standard output, everything about them to standard error.
+//! Prints results to standard output, and everything about them to standard error.
+//!
+//! All output of the commands goes through [`Output`], which escapes the characters that control a terminal. Texts of
+//! servers, messages and files are shown this way, whatever is in them.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::time::Duration;
 
 use http::StatusCode;
+use momento_webhook::visible::controls_terminal;
 use serde::Serialize;
 
 use crate::error::Error;
 
 /// The longest part of a response that is shown to people, in characters.
-const SHOWN: usize = 300;
+const MAX_EXCERPT: usize = 300;
 
-/// Where results go, and where everything else goes.
+/// Standard output and standard error, or their replacements in tests.
 pub struct Output {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
 }
 
 impl Output {
-    /// The standard output and error of this process.
+    /// Returns the standard output and error of this process.
     #[must_use]
     pub fn standard() -> Self {
         Self::new(io::stdout(), io::stderr())
     }
 
-    /// Others, for tests.
+    /// Returns an output that writes results to `out` and notes to `err`.
     pub fn new(out: impl Write + Send + 'static, err: impl Write + Send + 'static) -> Self {
         Self { out: Box::new(out), err: Box::new(err) }
     }
 
-    /// Prints one line of a result.
+    /// Prints one line of a result, [escaped](Printable): it stays one line.
     ///
     /// # Errors
     /// If standard output is closed, or cannot be written.
     pub fn result(&mut self, line: impl fmt::Display) -> Result<(), Error> {
-        let written = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
+        let written = writeln!(self.out, "{}", Printable(&line.to_string())).and_then(|()| self.out.flush());
         written.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Error::Closed,
             _ => Error::because("the output cannot be written", &error),
         })
     }
 
-    /// Prints one line of a result as JSON.
+    /// Prints a result of several lines, each as [`result`](Self::result) does.
+    ///
+    /// # Errors
+    /// If standard output is closed, or cannot be written.
+    pub fn results(&mut self, lines: &str) -> Result<(), Error> {
+        lines.lines().try_for_each(|line| self.result(line))
+    }
+
+    /// Prints one line of a result as JSON. Characters that control a terminal are escaped as `\uXXXX`.
     ///
     /// # Errors
     /// If standard output is closed, or cannot be written.
     pub fn json(&mut self, line: &impl Serialize) -> Result<(), Error> {
-        let line = serde_json::to_string(line)?;
-        self.result(line)
+        let json = serde_json::to_string(line)?;
+        // On one line, JSON has these characters inside of strings only, and all of them fit into four digits.
+        let escaped = json.chars().fold(String::with_capacity(json.len()), |mut escaped, character| {
+            if controls_terminal(character) {
+                let _ = write!(escaped, "\\u{:04x}", u32::from(character));
+            } else {
+                escaped.push(character);
+            }
+            escaped
+        });
+        self.result(escaped)
     }
 
-    /// One line about what goes on, for people. That nobody reads it is no reason to stop.
+    /// Prints one line about the work, for people, [escaped](Printable). A closed standard error is not an error.
     pub fn note(&mut self, line: impl fmt::Display) {
-        let _ = writeln!(self.err, "{line}");
+        let _ = writeln!(self.err, "{}", Printable(&line.to_string()));
     }
 }
 
@@ -63,41 +84,38 @@ impl fmt::Debug for Output {
     }
 }
 
-/// Somebody's text in quotes, with nothing in it that a terminal would obey.
+/// A text in quotes, escaped as [`Printable`] does.
 #[derive(Clone, Copy, Debug)]
 pub struct Quoted<'t>(pub &'t str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char('"')?;
-        printable(self.0, f, |char| matches!(char, '"' | '\\'))?;
+        escape(self.0, f, |character| controls_terminal(character) || matches!(character, '"' | '\\'))?;
         f.write_char('"')
     }
 }
 
-/// Somebody's text without quotes, with nothing in it that a terminal would obey.
+/// A text on one line, with an escape such as `\u{1b}` in place of each character that
+/// [controls a terminal](controls_terminal). [`Output`] prints all lines this way; a caller needs it for the width of
+/// a text, and where an unescaped line end would begin another line.
 #[derive(Clone, Copy, Debug)]
 pub struct Printable<'t>(pub &'t str);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        printable(self.0, f, |_| false)
+        escape(self.0, f, controls_terminal)
     }
 }
 
-fn printable(text: &str, f: &mut fmt::Formatter<'_>, also: impl Fn(char) -> bool) -> fmt::Result {
-    for char in text.chars() {
-        // Control characters move the cursor and more; the others turn around what is next to them.
-        if char.is_control()
-            || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-            || also(char)
-        {
-            write!(f, "{}", char.escape_default())?;
+fn escape(text: &str, f: &mut fmt::Formatter<'_>, is_escaped: impl Fn(char) -> bool) -> fmt::Result {
+    text.chars().try_for_each(|character| {
+        if is_escaped(character) {
+            write!(f, "{}", character.escape_default())
         } else {
-            f.write_char(char)?;
+            f.write_char(character)
         }
-    }
-    Ok(())
+    })
 }
 
 /// A time span for people, with one digit behind the point: `humantime` would print `3ms 140us`.
@@ -128,7 +146,7 @@ pub(crate) fn reason_phrase(status: StatusCode) -> String {
 /// Returns the beginning of a response's body, on one line.
 pub(crate) fn excerpt(body: &str) -> String {
     let body = body.trim();
-    let shown: String = body.chars().take(SHOWN).collect();
+    let shown: String = body.chars().take(MAX_EXCERPT).collect();
     let more = if shown.len() < body.len() { " ..." } else { "" };
     format!("{}{more}", Printable(&shown))
 }
@@ -168,8 +186,8 @@ mod tests {
     #[test]
     fn a_long_answer_is_cut_at_a_character() {
         assert_eq!(excerpt(" {\"a\":\n1} "), "{\"a\":\\n1}");
-        let long = "é".repeat(SHOWN + 1);
-        assert_eq!(excerpt(&long), format!("{} ...", "é".repeat(SHOWN)));
+        let long = "é".repeat(MAX_EXCERPT + 1);
+        assert_eq!(excerpt(&long), format!("{} ...", "é".repeat(MAX_EXCERPT)));
     }
 
     #[test]

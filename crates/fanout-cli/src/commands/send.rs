@@ -12,7 +12,7 @@ use crate::args::{SecretArgs, duration};
 use crate::deliver;
 use crate::error::Error;
 use crate::input::{bytes, text};
-use crate::output::{Output, Printable};
+use crate::output::Output;
 use crate::post::{self, Poster};
 use crate::signer::{Scheme, Signer, new_message_id};
 
@@ -110,10 +110,7 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     let answer = Poster::new(args.url, args.timeout)?.post(headers, Bytes::from(body)).await?;
     output.result(answer.status)?;
     if !answer.body.is_empty() {
-        // An answer may have lines, and nothing else that a terminal obeys.
-        for line in answer.body.lines() {
-            output.result(Printable(line))?;
-        }
+        output.results(&answer.body)?;
     }
     if answer.status.is_success() {
         Ok(())

@@ -12,7 +12,7 @@ use topic_fanout::serve::shutdown_signal;
 use crate::args::ServiceArgs;
 use crate::error::Error;
 use crate::input::text;
-use crate::output::{Output, Printable, Quoted, Took, millis};
+use crate::output::{Output, Quoted, Took, millis};
 use crate::service::Service;
 
 #[derive(Debug, clap::Subcommand)]
@@ -150,7 +150,7 @@ fn tell(
         SubscriptionEvent::Heartbeat => output.result("heartbeat")?,
         SubscriptionEvent::Item(Item { number, page, publisher_id, value }) => {
             let from = match publisher_id {
-                Some(id) => format!("  from {}", Printable(id)),
+                Some(id) => format!("  from {id}"),
                 None => String::new(),
             };
             let value = match value {

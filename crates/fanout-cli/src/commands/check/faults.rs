@@ -22,10 +22,8 @@ pub(super) struct Faults<'f> {
 impl Faults<'_> {
     pub(super) fn tell(&self, output: &mut Output) {
         for error in self.errors {
-            output.note(format_args!("{}:{}", Printable(self.name), Printable(&error.to_string())));
-            if let Some(line) = self.excerpt(error) {
-                output.note(line);
-            }
+            output.note(format_args!("{}:{error}", self.name));
+            self.excerpt(error).iter().flat_map(|excerpt| excerpt.lines()).for_each(|line| output.note(line));
         }
     }
 
@@ -51,7 +49,7 @@ impl Faults<'_> {
 
     pub(super) fn summary(&self) -> String {
         let count = self.errors.len();
-        format!("{}: {count} error{}", Printable(self.name), if count == 1 { "" } else { "s" })
+        format!("{}: {count} error{}", self.name, if count == 1 { "" } else { "s" })
     }
 
     pub(super) fn as_json(&self) -> Value {

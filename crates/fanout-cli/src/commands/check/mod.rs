@@ -27,7 +27,7 @@ use self::outline::Outline;
 use crate::error::Error;
 use crate::event;
 use crate::input::bytes;
-use crate::output::{Output, Printable};
+use crate::output::Output;
 use crate::translations::Translations;
 
 /// Mermaid draws no more links than this, unless it is told to.
@@ -88,8 +88,7 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     }
     let is_json = args.format == Some(Format::Json);
     let name = if args.file == "-" { "<stdin>" } else { args.file.as_str() };
-    let text = file::text(bytes(&args.file)?)
-        .map_err(|error| Error::Failed(format!("{}:{}", Printable(name), Printable(&error.to_string()))))?;
+    let text = file::text(bytes(&args.file)?).map_err(|error| Error::Failed(format!("{name}:{error}")))?;
     let translations = Translations::new(args.aws);
     let routes = match file::read(&text, &translations.transforms(), fanout_aws::KINDS) {
         Ok(routes) => routes,
@@ -119,12 +118,12 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     }
     let drawing = Drawing::new(&outline);
     if args.format == Some(Format::Dot) {
-        return output.result(drawing.dot());
+        return output.results(&drawing.dot());
     }
     if args.format.is_none() {
         output.result("")?;
     }
-    output.result(drawing.mermaid())?;
+    output.results(&drawing.mermaid())?;
     if drawing.links() > MERMAID_LINKS {
         output.note(format_args!(
             "the drawing has {} links, and Mermaid takes {MERMAID_LINKS} where its `maxEdges` is not set; \

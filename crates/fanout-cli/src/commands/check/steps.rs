@@ -85,7 +85,7 @@ fn tell_event(event: &Event, output: &mut Output) -> Result<(), Error> {
 fn target(target: &Target<'_>) -> String {
     match target {
         Target::Topic(Topic { cache, topic }) => named(cache, topic),
-        Target::Aws { .. } => Printable(&target.to_string()).to_string(),
+        Target::Aws { .. } => target.to_string(),
     }
 }
 
@@ -163,20 +163,18 @@ impl Teller<'_> {
         let outcome = &recorded.outcome;
         let mut lines = vec![match (outcome, &recorded.content) {
             (_, Some(Content::Text(text))) => format!("=> would be published: {}", Quoted(text)),
-            (_, Some(Content::Request(request))) => {
-                format!("=> would be sent to {}", Printable(&request.to_string()))
-            }
+            (_, Some(Content::Request(request))) => format!("=> would be sent to {request}"),
             (DeliveryOutcome::Dropped { transform, reason }, None) => {
-                format!("=> would be dropped by {}: {}", Printable(transform), Printable(reason))
+                format!("=> would be dropped by {transform}: {reason}")
             }
             (DeliveryOutcome::Unnamed { missing }, None) => {
                 format!("=> would be refused: the event has no {missing}, which the destination needs")
             }
             (DeliveryOutcome::NotTransformed { transform, reason, detail }, None) => {
-                format!("{} ({}, {reason}: {})", failed(*reason), Printable(transform), Printable(detail))
+                format!("{} ({transform}, {reason}: {detail})", failed(*reason))
             }
             (DeliveryOutcome::RequestError { reason, detail }, None) => {
-                format!("{} ({reason}: {})", failed(*reason), Printable(detail))
+                format!("{} ({reason}: {detail})", failed(*reason))
             }
             (DeliveryOutcome::Failed { reason, .. }, None) => format!("{} ({reason})", failed(*reason)),
             (other, None) => format!("=> {}", other.status()),
@@ -262,14 +260,13 @@ fn made(step: &Step<'_>) -> String {
     match (&step.result, step.shared_with) {
         (Ok(Transformed::Message(message)), None) => {
             let language = message.language.as_deref();
-            let language =
-                language.map_or_else(String::new, |code| format!("  (written in {})", Printable(code)));
+            let language = language.map_or_else(String::new, |code| format!("  (written in {code})"));
             format!("{}{language}", Quoted(&message.text))
         }
         (Ok(Transformed::Message(_)), Some(_)) => shared,
         (Ok(Transformed::Dropped(_)), None) => "dropped".to_owned(),
         (Ok(Transformed::Dropped(_)), Some(_)) => format!("dropped, {shared}"),
-        (Err(error), None) => format!("failed, {}: {}{passes}", error.reason, Printable(&error.detail)),
+        (Err(error), None) => format!("failed, {}: {}{passes}", error.reason, error.detail),
         (Err(_), Some(_)) => format!("failed, {shared}{passes}"),
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn print(name: &str, outline: &Outline<'_>, output: &mut Output) -> R
     for note in outline.notes() {
         output.result(format_args!("note: {note}"))?;
     }
-    output.result(format_args!("{}: {}", Printable(name), summary(outline)))
+    output.result(format_args!("{name}: {}", summary(outline)))
 }
 
 /// One row for each destination; the route stands in the first.

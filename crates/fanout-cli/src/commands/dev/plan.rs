@@ -22,7 +22,7 @@ use super::network::Network;
 use crate::args::Secret;
 use crate::error::Error;
 use crate::input;
-use crate::output::shell_word;
+use crate::output::{Printable, shell_word};
 use crate::service::{LOCAL_KEY, Service, on_one_line};
 use crate::translations::Translations;
 
@@ -208,7 +208,8 @@ impl Routing {
     /// The routes that are in the `text` of a file.
     fn from_file(args: &Args, path: &str, text: &str, transforms: &Transforms) -> Result<Self, Error> {
         let routes = file::read(text, transforms, fanout_aws::KINDS).map_err(|faults| {
-            let faults: Vec<_> = faults.iter().map(|fault| format!("\n{path}:{fault}")).collect();
+            let line = |fault| format!("\n{}", Printable(&format!("{path}:{fault}")));
+            let faults: Vec<_> = faults.iter().map(line).collect();
             usage(format!("the routes cannot be used:{}", faults.concat()))
         })?;
         let example = args.example.map(Example::inbound);

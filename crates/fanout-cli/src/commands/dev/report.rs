@@ -12,7 +12,7 @@ use super::plan::{Origin, Plan};
 use super::tracker::Id;
 use crate::deliver::Delivered;
 use crate::error::Error;
-use crate::output::{Output, Printable, Quoted, Took, millis, reason_phrase};
+use crate::output::{Output, Quoted, Took, millis, reason_phrase};
 use crate::service::Service;
 use crate::translations::Translations;
 
@@ -63,7 +63,7 @@ impl Report<'_> {
                     (Origin::Flags { transform, .. }, true) => {
                         format!("in this process, transform: {transform}")
                     }
-                    (Origin::File(path), true) => format!("in this process, routes: {}", Printable(path)),
+                    (Origin::File(path), true) => format!("in this process, routes: {path}"),
                 };
                 let secret = if plan.secret_is_new { "made for this run" } else { "as given" };
                 self.line("Momento", format_args!("{}  ({momento})", service.endpoint()))?;
@@ -88,7 +88,7 @@ impl Report<'_> {
                         format_args!("what is for no topic is shown and not sent; --aws sends it"),
                     )?;
                 }
-                self.line("secret", format_args!("{}  ({secret})", Printable(plan.secret.reveal())))?;
+                self.line("secret", format_args!("{}  ({secret})", plan.secret.reveal()))?;
                 self.topics(plan)?;
                 if !function.is_in_process() {
                     self.environment(plan, service)?;
@@ -127,24 +127,24 @@ impl Report<'_> {
             for way in ways {
                 let to = match &way.to {
                     To::Place(place) => network.name(*place),
-                    To::Aws(aws_destination) => Printable(aws_destination).to_string(),
+                    To::Aws(aws_destination) => aws_destination.clone(),
                     To::Unknown { topic, .. } => Quoted(topic).to_string(),
                 };
                 let chain = if way.chain.is_empty() { "as it is".to_owned() } else { way.chain.join(", ") };
-                self.line("", format_args!("-> {to}  ({})", Printable(&chain)))?;
+                self.line("", format_args!("-> {to}  ({chain})"))?;
             }
         }
         Ok(())
     }
 
     fn environment(&mut self, plan: &Plan, service: &Service) -> Told {
-        self.output.result(
-            "\nThe function has to run with these settings, as with `cargo lambda watch` in another shell:\n",
+        self.output.results(
+            "\nThe function has to run with these settings, as with `cargo lambda watch` in another shell:\n\n",
         )?;
         for line in plan.environment(service) {
             self.output.result(format_args!("  {line}"))?;
         }
-        self.output.result("\n--secret and --momento-port keep them the same from run to run.")?;
+        self.output.results("\n--secret and --momento-port keep them the same from run to run.")?;
         if !plan.topics_fit_a_variable() {
             self.output.note(
                 "OUTBOUND_TOPICS cannot hold a name with a comma or with spaces at its ends beside others: \
@@ -280,7 +280,7 @@ impl Report<'_> {
             })),
             Style::Human | Style::Quiet => {
                 let label = if is_sent { "sent" } else { "not sent" };
-                self.line(label, format_args!("to {}", Printable(&request.to_string())))
+                self.line(label, format_args!("to {request}"))
             }
         }
     }
@@ -360,7 +360,7 @@ impl Report<'_> {
 /// What is no topic, by its kind and its name.
 fn place(outcome: &Outcome) -> String {
     let kind = outcome.kind.as_deref().unwrap_or_default();
-    Printable(&format!("{kind} {}", outcome.topic)).to_string()
+    format!("{kind} {}", outcome.topic)
 }
 
 /// Where texts go, for programs.
