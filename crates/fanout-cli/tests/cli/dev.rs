@@ -9,7 +9,7 @@ use momento_webhook::{SigningSecret, momento as signature};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::harness::{Ended, Nobody, Running, SECRET, end, end_with, fanout, momento};
+use crate::harness::{ClosedPort, Ended, Running, SECRET, end, end_with, fanout, momento};
 use crate::stub::{RealFunction, Stub, answer};
 
 /// Topic and text of every arrival, by the id of what was sent, sorted by id and topic.
@@ -140,8 +140,8 @@ async fn a_function_and_a_momento_elsewhere_do_as_well() {
 
 #[tokio::test]
 async fn a_function_that_is_down_is_tried_again_and_then_given_up() {
-    let nobody = Nobody::new();
-    let ended = end(fanout(&["dev", "--function-url", &nobody.url, "--send", "hi"])).await.assert_code(1);
+    let closed = ClosedPort::new();
+    let ended = end(fanout(&["dev", "--function-url", &closed.url, "--send", "hi"])).await.assert_code(1);
     for part in [
         "retry     attempt 3 of 4: cannot connect to 127.0.0.1:",
         "failed    \"hi\": cannot connect to 127.0.0.1:",
@@ -391,8 +391,8 @@ async fn what_cannot_start_is_one_clear_line() {
     for flag in ["--momento-port", "--function-port"] {
         end(fanout(&["dev", flag, &port, "--send", "a"])).await.assert_code(1).assert_one_error(&port);
     }
-    let nobody = Nobody::new();
-    end(fanout(&["dev", "--momento-endpoint", &nobody.url, "--send", "a"]))
+    let closed = ClosedPort::new();
+    end(fanout(&["dev", "--momento-endpoint", &closed.url, "--send", "a"]))
         .await
         .assert_code(1)
         .assert_one_error("does not answer: unavailable: ");

@@ -1,34 +1,11 @@
 //! `fanout dev` with routes from a file.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::{Value, json};
 use test_support::aws_server::AwsServer;
 use test_support::translate_server::TranslateServer;
 
-use crate::harness::{Ended, end, end_with, fanout};
+use crate::harness::{Ended, File, end, end_with, fanout};
 use crate::stub::{Stub, answer};
-
-/// A file with routes, gone when this is.
-struct File(PathBuf);
-
-impl File {
-    fn new(name: &str, text: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.toml", std::process::id()));
-        std::fs::write(&path, text).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
 
 /// Id, cache, topic and text of every arrival, sorted.
 fn arrivals(ended: &Ended) -> Vec<(u64, String, String, String)> {
@@ -83,11 +60,9 @@ async fn the_examples_of_the_help_and_the_documentation_run() {
 #[tokio::test]
 async fn a_token_id_can_be_given() {
     let routes = "[[routes]]\ntopic = 'in'\ntransforms = [{ filter = { token_id = 'mo' } }]\ndestinations = ['for-{token_id}']";
-    let file = std::env::temp_dir().join(format!("fanout-token-{}.toml", std::process::id()));
-    std::fs::write(&file, routes).unwrap();
-    let args = ["dev", "--config", file.to_str().unwrap(), "--token-id", "mo", "--json", "--send", "Hello"];
+    let file = File::new("token.toml", routes);
+    let args = ["dev", "--config", file.path(), "--token-id", "mo", "--json", "--send", "Hello"];
     let ended = end(fanout(&args)).await.assert_code(0);
-    std::fs::remove_file(&file).unwrap();
     assert_eq!(arrivals(&ended), [arrival(1, "demo", "for-mo", "Hello")]);
 }
 
@@ -138,7 +113,7 @@ destinations = ["{room}-loud", "{room}-louder"]
 
 #[tokio::test]
 async fn what_arrives_goes_on_where_a_route_takes_it() {
-    let file = File::new("chained", CHAINED);
+    let file = File::new("chained.toml", CHAINED);
     let flags = ["dev", "--config", file.path(), "--inbound", "a-publish"];
     let ended = end(fanout(&[&flags[..], &["--json", "--send", " one", "--send", "two "]].concat())).await;
     let ended = ended.assert_code(0);
@@ -186,7 +161,7 @@ destinations = [
 
 #[tokio::test]
 async fn what_a_transform_drops_is_said_and_not_waited_for() {
-    let file = File::new("dropping", DROPPING);
+    let file = File::new("dropping.toml", DROPPING);
     let flags = ["dev", "--config", file.path(), "--timeout", "10m"];
     let texts = ["--json", "--send", "too long", "--send", "brief"];
     let ended = end(fanout(&[&flags[..], &texts].concat())).await.assert_code(0);
@@ -224,7 +199,7 @@ async fn what_a_transform_drops_is_said_and_not_waited_for() {
 async fn a_topic_that_nobody_can_know_in_advance_is_noted() {
     let routes = "[[routes]]\ntopic = 'in'\n\
                   destinations = ['out', 'for-{token_id}', 'number-{topic_sequence_number}']";
-    let file = File::new("unknown", routes);
+    let file = File::new("unknown.toml", routes);
     let ended = end(fanout(&["dev", "--config", file.path(), "--send", "x"])).await.assert_code(1);
     for part in [
         "note      \"for-{token_id}\" cannot be subscribed to in advance: ",
@@ -244,7 +219,7 @@ async fn a_topic_that_nobody_can_know_in_advance_is_noted() {
 #[tokio::test]
 async fn every_fault_of_a_file_is_told_before_anything_runs() {
     let routes = "[[routes]]\ntopic = 'in'\ntransforms = ['shout']\ndestinations = ['a', '']";
-    let file = File::new("faulty", routes);
+    let file = File::new("faulty.toml", routes);
     let ended = end(fanout(&["dev", "--config", file.path(), "--send", "x"])).await.assert_code(2);
     let lines: Vec<_> = ended.err.lines().filter(|line| line.starts_with(file.path())).collect();
     let [first, second] = &lines[..] else { panic!("two lines in {ended:#?}") };
@@ -255,7 +230,7 @@ async fn every_fault_of_a_file_is_told_before_anything_runs() {
 
 #[tokio::test]
 async fn flags_and_files_that_do_not_go_together_are_refused() {
-    let file = File::new("flags", CHAINED);
+    let file = File::new("flags.toml", CHAINED);
     for (flags, says) in [
         (&["--config", file.path()][..], "as in --inbound room-publish"),
         (
@@ -275,7 +250,7 @@ async fn flags_and_files_that_do_not_go_together_are_refused() {
 
 #[tokio::test]
 async fn a_function_elsewhere_is_told_of_the_file() {
-    let file = File::new("elsewhere", CHAINED);
+    let file = File::new("elsewhere.toml", CHAINED);
     let stub = Stub::start(|_, request| {
         let body = request.json();
         assert_eq!(body["topic"], "a-publish");
@@ -303,7 +278,7 @@ destinations = [
 
 #[tokio::test]
 async fn what_is_for_no_topic_is_shown_and_sent_only_where_that_is_asked_for() {
-    let file = File::new("aws_destinations", AWS_DESTINATIONS);
+    let file = File::new("aws_destinations.toml", AWS_DESTINATIONS);
     let aws = AwsServer::start().await.unwrap();
     let flags = ["dev", "--config", file.path(), "--json", "--send", "Hello"];
     let request =
@@ -325,7 +300,7 @@ async fn what_is_for_no_topic_is_shown_and_sent_only_where_that_is_asked_for() {
 
 #[tokio::test]
 async fn people_are_told_what_is_not_sent() {
-    let file = File::new("not-sent", AWS_DESTINATIONS);
+    let file = File::new("not-sent.toml", AWS_DESTINATIONS);
     let ended = end(fanout(&["dev", "--config", file.path(), "--send", "an order"])).await.assert_code(0);
     for part in [
         "          what is for no topic is shown and not sent; --aws sends it\n",

@@ -1,6 +1,7 @@
-//! Running `fanout`, and looking at what it says.
+//! Runs `fanout`, and checks what it prints.
 
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use tokio::net::TcpSocket;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-/// What no test comes near to, unless something hangs.
-const FOREVER: Duration = Duration::from_mins(1);
+/// The timeout of every wait in a test, far longer than any wait takes.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -32,30 +33,30 @@ pub(crate) struct Running {
     err: Lines<BufReader<ChildStderr>>,
 }
 
-/// `fanout` with these arguments and nothing of this process's settings.
+/// Returns the command `fanout` with these arguments, without the settings of this process.
 pub(crate) fn fanout(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fanout"));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     for variable in ["MOMENTO_API_KEY", "MOMENTO_ENDPOINT", "WEBHOOK_SIGNING_SECRET"] {
         command.env_remove(variable);
     }
-    // Nobody asks the metadata service of the machine that the tests run on.
+    // The metadata service of the machine that runs the tests is not asked.
     command.env("AWS_EC2_METADATA_DISABLED", "true");
     command
 }
 
-/// Runs a command to its end.
+/// Runs a command until it ends.
 pub(crate) async fn end(mut command: Command) -> Ended {
-    ended(timeout(FOREVER, command.output()).await.expect("it ends").unwrap())
+    ended(timeout(TIMEOUT, command.output()).await.expect("it ends").unwrap())
 }
 
-/// Runs a command to its end with this input.
+/// Runs a command with this input until it ends.
 pub(crate) async fn end_with(mut command: Command, input: &[u8]) -> Ended {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(input).await.unwrap();
     drop(stdin);
-    ended(timeout(FOREVER, child.wait_with_output()).await.expect("it ends").unwrap())
+    ended(timeout(TIMEOUT, child.wait_with_output()).await.expect("it ends").unwrap())
 }
 
 fn ended(output: std::process::Output) -> Ended {
@@ -67,12 +68,12 @@ fn ended(output: std::process::Output) -> Ended {
 }
 
 impl Ended {
-    /// The lines of standard output, each a JSON object.
+    /// Returns the lines of standard output, each a JSON object.
     pub(crate) fn json(&self) -> Vec<Value> {
         self.out.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
     }
 
-    /// The JSON lines of one kind.
+    /// Returns the JSON lines of one kind.
     pub(crate) fn events(&self, kind: &str) -> Vec<Value> {
         self.json().into_iter().filter(|line| line["event"] == kind).collect()
     }
@@ -89,7 +90,7 @@ impl Ended {
         self
     }
 
-    /// That standard error has exactly one line, which begins as all errors do.
+    /// Asserts that standard error has exactly one line, which begins as all errors do.
     #[track_caller]
     pub(crate) fn assert_one_error(self, says: &str) -> Self {
         let lines: Vec<_> = self.err.lines().collect();
@@ -123,12 +124,12 @@ impl Running {
         self.input = None;
     }
 
-    /// The next line of standard output that contains `part`.
+    /// Waits for the next line of standard output that contains `part`.
     pub(crate) async fn out(&mut self, part: &str) -> String {
         Self::find(&mut self.out, part).await
     }
 
-    /// The next line of standard error that contains `part`.
+    /// Waits for the next line of standard error that contains `part`.
     pub(crate) async fn err(&mut self, part: &str) -> String {
         Self::find(&mut self.err, part).await
     }
@@ -144,7 +145,7 @@ impl Running {
             }
             None
         };
-        match timeout(FOREVER, found).await {
+        match timeout(TIMEOUT, found).await {
             Ok(Some(line)) => line,
             other => panic!("no line with {part:?} ({other:?}) in {seen:#?}"),
         }
@@ -157,34 +158,56 @@ impl Running {
         assert!(sent.success());
     }
 
-    /// The exit code, once it has ended by itself.
+    /// Waits until the process ends, and returns its exit code.
     pub(crate) async fn code(mut self) -> Option<i32> {
-        // Its input stays open, and it is read: neither may be what ends it.
+        // The input stays open and the output is read, so that neither ends the process.
         let rest = async { while let Ok(Some(_)) = self.out.next_line().await {} };
         let rest_of_errors = async { while let Ok(Some(_)) = self.err.next_line().await {} };
         let (status, (), ()) =
-            timeout(FOREVER, async { tokio::join!(self.child.wait(), rest, rest_of_errors) })
+            timeout(TIMEOUT, async { tokio::join!(self.child.wait(), rest, rest_of_errors) })
                 .await
                 .expect("it ends");
         status.unwrap().code()
     }
 }
 
-/// Local Momento in this process, with the cache `demo`.
+/// Starts local Momento in this process, with the cache `demo`.
 pub(crate) async fn momento() -> MomentoLocal {
     MomentoLocal::builder().cache("demo").start().await.unwrap()
 }
 
-/// The URL of a port at which nobody listens, and nobody can as long as this lives.
-pub(crate) struct Nobody {
+/// The URL of a port that is bound and does not listen.
+pub(crate) struct ClosedPort {
     pub(crate) url: String,
     _socket: TcpSocket,
 }
 
-impl Nobody {
+impl ClosedPort {
     pub(crate) fn new() -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         Self { url: format!("http://{}", socket.local_addr().unwrap()), _socket: socket }
+    }
+}
+
+/// A file that is removed when this is dropped.
+pub(crate) struct File(PathBuf);
+
+impl File {
+    /// Writes a file. Each test uses another name.
+    pub(crate) fn new(name: &str, text: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
     }
 }

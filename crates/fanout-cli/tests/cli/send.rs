@@ -3,7 +3,7 @@
 use momento_webhook::standard::{self, Headers, StandardSecret};
 use momento_webhook::{Event, SigningSecret, momento as signature};
 
-use crate::harness::{Nobody, SECRET, end, end_with, fanout, momento};
+use crate::harness::{ClosedPort, SECRET, end, end_with, fanout, momento};
 use crate::stub::{RealFunction, Stub, answer};
 
 #[tokio::test]
@@ -110,8 +110,8 @@ async fn a_body_is_sent_byte_for_byte() {
 
 #[tokio::test]
 async fn what_cannot_be_sent_is_one_clear_line() {
-    let nobody = Nobody::new();
-    let to = ["send", "--url", &nobody.url];
+    let closed = ClosedPort::new();
+    let to = ["send", "--url", &closed.url];
     let with = |more: &[&str]| fanout(&[&to, more].concat());
     end(with(&["--secret", "k"])).await.assert_code(1).assert_one_error("cannot connect to 127.0.0.1:");
     end(with(&["--secret", "k", "--body", "/no/such/file"]))

@@ -7,7 +7,7 @@ use momento_webhook::visible::controls_terminal;
 use serde_json::json;
 use tonic::Code;
 
-use crate::harness::{Ended, Running, SECRET, end, end_with, fanout, momento};
+use crate::harness::{Ended, File, Running, SECRET, end, end_with, fanout, momento};
 use crate::stub::{Stub, answer};
 
 /// Sets the title, clears the screen, turns text around, and begins a line of its own.
@@ -141,23 +141,20 @@ async fn escapes_what_function_of_dev_is_given() {
         "[[routes]]\ntopic = 'in'\ntransforms = [{{ template = {{ text = {hostile} }} }}]\ndestinations = [
          'out', {{ topic = 'x', extra_transforms = [{{ filter = {{ equals = 'y' }} }}] }}, {{ eventbridge = {{ source = {hostile} }} }}]"
     );
-    let file = std::env::temp_dir().join(format!("fanout-hostile-{}.toml", std::process::id()));
-    std::fs::write(&file, routes).unwrap();
+    let file = File::new("hostile.toml", &routes);
     for more in [&[][..], &["--json"], &["-q"]] {
-        let args = ["dev", "--config", file.to_str().unwrap(), "--timeout", "2s", "--send", HOSTILE];
+        let args = ["dev", "--config", file.path(), "--timeout", "2s", "--send", HOSTILE];
         let ended = end(fanout(&[&args[..], more].concat())).await;
         assert_harmless(&format!("dev {more:?}"), &ended);
     }
-    std::fs::remove_file(&file).unwrap();
 }
 
 #[tokio::test]
 async fn escapes_hostile_files_and_events() {
     let hostile = string(HOSTILE);
-    let name = std::env::temp_dir().join(format!("fanout-hostile-event-{}.json", std::process::id()));
     let event = json!({"cache": "in", "topic": HOSTILE, "text": HOSTILE, "token_id": HOSTILE});
-    std::fs::write(&name, event.to_string()).unwrap();
-    let event = name.to_str().unwrap();
+    let file = File::new("hostile-event.json", &event.to_string());
+    let event = file.path();
     let broken = [
         format!("# {HOSTILE}\ntopic = {HOSTILE}"),
         format!("[[routes]]\ntopic = {hostile}\ntransforms = [{hostile}]\ncache = {hostile}"),
@@ -190,9 +187,8 @@ async fn escapes_hostile_files_and_events() {
             assert_harmless(&format!("{file} {flags:?}"), &ended);
         }
     }
-    std::fs::write(&name, format!("{{\"{HOSTILE}\"")).unwrap();
-    let ended = end_with(fanout(&["check", "-", "--event", event]), ignoring.as_bytes()).await;
-    std::fs::remove_file(&name).unwrap();
+    let file = File::new("not-json.json", &format!("{{\"{HOSTILE}\""));
+    let ended = end_with(fanout(&["check", "-", "--event", file.path()]), ignoring.as_bytes()).await;
     // The error of a text that is not JSON does not repeat it.
     ended.assert_code(1).assert_one_error("the event cannot be used");
 }

@@ -74,7 +74,7 @@ impl Report<'_> {
                         format_args!(
                             "{}",
                             match plan.translations {
-                                Translations::StandIn =>
+                                Translations::Pseudolocalize =>
                                     "translations: stood in for by `pseudolocalize`; --aws asks Amazon Translate",
                                 Translations::Amazon =>
                                     "translations: by Amazon Translate, which costs money",
