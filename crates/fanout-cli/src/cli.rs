@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_hang_together() {
+    fn checks_combinations_of_flags() {
         Cli::command().debug_assert();
         for good in [
             &["dev"][..],
@@ -136,6 +136,8 @@ mod tests {
             &["check", "--format", "svg"],
             &["check", "--aws"],
             &["send", "--url", "http://a", "--header", "no colon"],
+            &["send", "--url", "http://a", "--id", "a\nb"],
+            &["sign", "--id", "é"],
             &["topic", "subscribe", "c", "t", "--page", "7"],
             &["topic", "subscribe", "c", "t", "--count", "0"],
         ] {

@@ -1,4 +1,4 @@
-//! Events that are made on this machine.
+//! Makes events on this machine.
 
 use fanout_core::clock::{Clock as _, SystemClock};
 use momento_webhook::{Event, EventError, Millis, Verified};
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::error::Error;
 
-/// An event as a person writes it: a webhook's body, or the members of it that matter.
+/// An event as a user writes it: the body of a webhook, with defaults for most members.
 #[derive(Deserialize)]
 struct Draft {
     cache: String,

@@ -118,18 +118,18 @@ fn escape(text: &str, f: &mut fmt::Formatter<'_>, is_escaped: impl Fn(char) -> b
     })
 }
 
-/// A time span for people, with one digit behind the point: `humantime` would print `3ms 140us`.
+/// A duration for people, with one digit after the point. `humantime` would print `3ms 140us`.
 #[derive(Clone, Copy, Debug)]
-pub struct Took(pub Duration);
+pub struct Rounded(pub Duration);
 
-impl fmt::Display for Took {
+impl fmt::Display for Rounded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs_f64();
         if seconds < 1.0 { write!(f, "{:.1} ms", seconds * 1_000.0) } else { write!(f, "{seconds:.1} s") }
     }
 }
 
-/// A time span as programs read it: milliseconds, to the microsecond.
+/// Returns a duration for programs: milliseconds, rounded to the microsecond.
 #[must_use]
 pub fn millis(span: Duration) -> f64 {
     (span.as_secs_f64() * 1_000_000.0).round() / 1_000.0
@@ -151,7 +151,7 @@ pub(crate) fn excerpt(body: &str) -> String {
     format!("{}{more}", Printable(&shown))
 }
 
-/// A value as a shell takes it: bare where that is safe, else in single quotes.
+/// Returns a value as one word of a shell, in single quotes unless it is safe without.
 #[must_use]
 pub fn shell_word(value: &str) -> String {
     let bare = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:,+=@%".contains(&byte);
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_cannot_command_the_terminal() {
+    fn escapes_characters_that_control_a_terminal() {
         assert_eq!(
             Quoted("a\u{1b}[2J\n\u{9b}\u{202e}\"\\").to_string(),
             r#""a\u{1b}[2J\n\u{9b}\u{202e}\"\\""#
@@ -177,27 +177,27 @@ mod tests {
     }
 
     #[test]
-    fn times_are_short() {
-        assert_eq!(Took(Duration::from_micros(3_140)).to_string(), "3.1 ms");
-        assert_eq!(Took(Duration::from_millis(12_345)).to_string(), "12.3 s");
+    fn prints_short_durations() {
+        assert_eq!(Rounded(Duration::from_micros(3_140)).to_string(), "3.1 ms");
+        assert_eq!(Rounded(Duration::from_millis(12_345)).to_string(), "12.3 s");
         assert!((millis(Duration::from_nanos(1_234_567)) - 1.235).abs() < f64::EPSILON);
     }
 
     #[test]
-    fn a_long_answer_is_cut_at_a_character() {
+    fn cuts_long_body_between_characters() {
         assert_eq!(excerpt(" {\"a\":\n1} "), "{\"a\":\\n1}");
         let long = "é".repeat(MAX_EXCERPT + 1);
         assert_eq!(excerpt(&long), format!("{} ...", "é".repeat(MAX_EXCERPT)));
     }
 
     #[test]
-    fn a_status_without_a_name_is_a_number() {
+    fn prints_status_without_name_as_number() {
         assert_eq!(reason_phrase(StatusCode::OK), "200 OK");
         assert_eq!(reason_phrase(StatusCode::from_u16(299).unwrap()), "299");
     }
 
     #[test]
-    fn a_shell_word_stays_one_word() {
+    fn quotes_for_the_shell() {
         for (value, word) in
             [("plain-1", "plain-1"), ("topic 2", "'topic 2'"), ("it's $x", r"'it'\''s $x'"), ("", "''")]
         {

@@ -1,4 +1,4 @@
-//! `fanout schema`: what editors need to complete and check `fanout.toml`.
+//! `fanout schema`: prints the JSON Schema with which editors complete and check `fanout.toml`.
 
 use crate::error::Error;
 use crate::output::Output;

@@ -8,7 +8,7 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::harness::{Ended, File, Running, SECRET, end, end_with, fanout, momento};
-use crate::stub::{Stub, answer};
+use crate::stub::{Stub, response};
 
 /// Sets the title, clears the screen, turns text around, and begins a line of its own.
 const HOSTILE: &str = "\u{1b}]0;x\u{7}\u{1b}[2J\u{7f}\u{9b}31m\u{202e}\u{2066}\u{200f}\u{2028}\r\nFORGED";
@@ -120,7 +120,7 @@ async fn escapes_responses_of_hostile_function() {
     ];
     for (status, body) in bodies.iter().flat_map(|body| [(200, body), (403, body)]) {
         let own = body.clone();
-        let stub = Stub::start(move |_, _| answer(status, &own)).await;
+        let stub = Stub::start(move |_, _| response(status, &own)).await;
         for more in [&[][..], &["--json"], &["--quiet", "--secret", SECRET]] {
             let args = ["dev", "--function-url", &stub.url, "--timeout", "300ms", "--send", HOSTILE];
             let ended = end(fanout(&[&args[..], more].concat())).await;

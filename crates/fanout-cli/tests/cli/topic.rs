@@ -18,7 +18,7 @@ fn json(line: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_text_is_published_as_it_is() {
+async fn publishes_text_unchanged() {
     let momento = momento().await;
     end(on(&momento, &["topic", "publish", "demo", "a topic/1", "-é\n"])).await.assert_code(0);
     end_with(on(&momento, &["topic", "publish", "demo", "a topic/1", "-"]), b"in\nput\n")
@@ -34,7 +34,7 @@ async fn a_text_is_published_as_it_is() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_published_is_one_clear_line() {
+async fn reports_failed_publish_on_one_line() {
     let momento = momento().await;
     end(on(&momento, &["topic", "publish", "elsewhere", "t", "x"]))
         .await
@@ -48,7 +48,7 @@ async fn what_cannot_be_published_is_one_clear_line() {
 }
 
 #[tokio::test]
-async fn where_momento_is_can_be_said_in_flags_and_a_wrong_key_is_told() {
+async fn uses_endpoint_and_key_from_flags() {
     let momento = MomentoLocal::builder().cache("demo").api_key("right").start().await.unwrap();
     let endpoint = momento.endpoint();
     let publish = |key: &str| {
@@ -67,15 +67,15 @@ async fn where_momento_is_can_be_said_in_flags_and_a_wrong_key_is_told() {
 }
 
 #[tokio::test]
-async fn without_settings_it_says_which_momento_it_uses() {
-    // Whether anything listens there is no matter of this test: the names are none that anything has.
+async fn prints_default_endpoint() {
+    // The names are invalid, so that a server at this port does not matter.
     let mut command = fanout(&["topic", "publish", " ", "t", "x"]);
     command.env("MOMENTO_ENDPOINT", "");
     end(command).await.assert_code(1).assert_err("using the local Momento at http://127.0.0.1:8080");
 }
 
 #[tokio::test]
-async fn a_subscription_shows_everything() {
+async fn shows_messages_heartbeats_and_discontinuities() {
     let momento = momento().await;
     let mut running = Running::start(on(&momento, &["topic", "subscribe", "demo", "t"]));
     running.out("subscribed").await;
@@ -85,13 +85,13 @@ async fn a_subscription_shows_everything() {
     momento.publish("demo", "t", vec![0; 3]).unwrap();
     running.out(&format!("2 of page {page}  3 bytes")).await;
     momento.reset_topic("demo", "t").unwrap();
-    running.out("discontinuity after 2: it goes on after 0 of page").await;
+    running.out("discontinuity after 2: continues after 0 of page").await;
     running.signal("INT").await;
     assert_eq!(running.code().await, Some(0));
 }
 
 #[tokio::test]
-async fn messages_resume_at_a_place_and_end_after_a_count() {
+async fn resumes_at_number_and_ends_after_count() {
     let momento = momento().await;
     let page = ["one", "two", "three", "four"]
         .map(|text| momento.publish("demo", "t", text).unwrap().sequence_page)[0]
@@ -116,7 +116,7 @@ async fn messages_resume_at_a_place_and_end_after_a_count() {
 }
 
 #[tokio::test]
-async fn the_id_of_a_publishers_token_is_shown() {
+async fn shows_token_id_of_publisher() {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     let momento = momento().await;
@@ -131,7 +131,7 @@ async fn the_id_of_a_publishers_token_is_shown() {
 }
 
 #[tokio::test]
-async fn it_comes_back_and_loses_nothing() {
+async fn resubscribes_and_loses_nothing() {
     let momento = momento().await;
     let mut running =
         Running::start(on(&momento, &["topic", "subscribe", "demo", "t", "--json", "--count", "3"]));
@@ -149,7 +149,7 @@ async fn it_comes_back_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn what_no_try_can_help_ends_it_with_one_clear_line() {
+async fn ends_on_permanent_failure_with_one_line() {
     let momento = momento().await;
     end(on(&momento, &["topic", "subscribe", "elsewhere", "t"]))
         .await
@@ -163,7 +163,7 @@ async fn what_no_try_can_help_ends_it_with_one_clear_line() {
 }
 
 #[tokio::test]
-async fn a_momento_that_is_not_there_yet_is_waited_for() {
+async fn waits_for_momento_to_start() {
     let momento = momento().await;
     momento.block();
     let mut running = Running::start(on(&momento, &["topic", "subscribe", "demo", "t", "--count", "1"]));
@@ -175,7 +175,7 @@ async fn a_momento_that_is_not_there_yet_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_reader_that_goes_away_is_no_error() {
+async fn exits_with_0_if_reader_closes_the_pipe() {
     let momento = momento().await;
     let mut shell = Command::new("sh");
     let script = format!(
