@@ -7,7 +7,6 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::time::Duration;
 
-use http::StatusCode;
 use momento_webhook::visible::controls_terminal;
 use serde::Serialize;
 
@@ -135,14 +134,6 @@ pub fn millis(span: Duration) -> f64 {
     (span.as_secs_f64() * 1_000_000.0).round() / 1_000.0
 }
 
-/// Returns the name of a status with its number, such as `200 OK`.
-pub(crate) fn reason_phrase(status: StatusCode) -> String {
-    match status.canonical_reason() {
-        Some(name) => format!("{} {name}", status.as_u16()),
-        None => status.as_u16().to_string(),
-    }
-}
-
 /// Returns the beginning of a response's body, on one line.
 pub(crate) fn excerpt(body: &str) -> String {
     let body = body.trim();
@@ -188,12 +179,6 @@ mod tests {
         assert_eq!(excerpt(" {\"a\":\n1} "), "{\"a\":\\n1}");
         let long = "é".repeat(MAX_EXCERPT + 1);
         assert_eq!(excerpt(&long), format!("{} ...", "é".repeat(MAX_EXCERPT)));
-    }
-
-    #[test]
-    fn prints_status_without_name_as_number() {
-        assert_eq!(reason_phrase(StatusCode::OK), "200 OK");
-        assert_eq!(reason_phrase(StatusCode::from_u16(299).unwrap()), "299");
     }
 
     #[test]

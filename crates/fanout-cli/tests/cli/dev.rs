@@ -9,7 +9,7 @@ use momento_webhook::{SigningSecret, momento as signature};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::harness::{ClosedPort, Ended, Running, SECRET, end, end_with, fanout, momento};
+use crate::harness::{ClosedPort, Ended, SECRET, end, end_with, fanout, momento, start};
 use crate::stub::{RealFunction, Stub, response};
 
 /// Returns the id, the topic and the text of each arrival, sorted.
@@ -329,62 +329,61 @@ async fn exits_with_1_if_piped_line_fails() {
 #[tokio::test]
 async fn exits_with_0_on_signal() {
     for signal in ["INT", "TERM"] {
-        let mut running = Running::start(fanout(&["dev"]));
-        running.out("Type a line").await;
-        running.type_line("hello").await;
-        running.out("\"HELLO\"").await;
-        running.signal(signal).await;
-        assert_eq!(running.code().await, Some(0), "{signal}");
+        let mut running = start(fanout(&["dev"]));
+        running.next_line("Type a line").await.unwrap();
+        running.type_line("hello").await.unwrap();
+        running.next_line("\"HELLO\"").await.unwrap();
+        running.signal(signal).await.unwrap();
+        assert_eq!(running.ended().await.unwrap().code(), Some(0), "{signal}");
     }
 }
 
 #[tokio::test]
 async fn exits_with_1_on_signal_before_all_texts_arrived() {
     let stub = Stub::start(|_, _| response(200, "")).await;
-    let mut running =
-        Running::start(fanout(&["dev", "--function-url", &stub.url, "--send", "a", "--send", "b"]));
-    running.out("webhook").await;
-    running.signal("INT").await;
-    running.err("interrupted: 2 texts had not arrived").await;
-    assert_eq!(running.code().await, Some(1));
+    let mut running = start(fanout(&["dev", "--function-url", &stub.url, "--send", "a", "--send", "b"]));
+    running.next_line("webhook").await.unwrap();
+    running.signal("INT").await.unwrap();
+    running.next_line("interrupted: 2 texts had not arrived").await.unwrap();
+    assert_eq!(running.ended().await.unwrap().code(), Some(1));
 }
 
 #[tokio::test]
 async fn delivers_messages_of_other_publishers() {
     let momento = momento().await;
     let endpoint = momento.endpoint();
-    let mut running = Running::start(fanout(&["dev", "--momento-endpoint", &endpoint]));
-    running.out("Type a line").await;
+    let mut running = start(fanout(&["dev", "--momento-endpoint", &endpoint]));
+    running.next_line("Type a line").await.unwrap();
     momento.publish("demo", "topic 1", "from elsewhere").unwrap();
-    assert!(running.out("\"FROM ELSEWHERE\"").await.contains("after"));
+    assert!(running.next_line("\"FROM ELSEWHERE\"").await.unwrap().contains("after"));
     momento.publish("demo", "topic 1", vec![0, 1, 2]).unwrap();
-    running.err("3 bytes that is not a text").await;
+    running.next_line("3 bytes that is not a text").await.unwrap();
     momento.publish("demo", "topic 2", "out of nowhere").unwrap();
-    assert!(running.out("\"out of nowhere\"").await.contains("(not expected)"));
-    running.end_input();
-    assert_eq!(running.code().await, Some(0));
+    assert!(running.next_line("\"out of nowhere\"").await.unwrap().contains("(not expected)"));
+    running.close_input();
+    assert_eq!(running.ended().await.unwrap().code(), Some(0));
 }
 
 #[tokio::test]
 async fn reports_interruption_and_continues() {
     let momento = momento().await;
     let endpoint = momento.endpoint();
-    let mut running = Running::start(fanout(&["dev", "--momento-endpoint", &endpoint]));
-    running.out("Type a line").await;
-    running.type_line("one").await;
-    running.out("\"ONE\"").await;
+    let mut running = start(fanout(&["dev", "--momento-endpoint", &endpoint]));
+    running.next_line("Type a line").await.unwrap();
+    running.type_line("one").await.unwrap();
+    running.next_line("\"ONE\"").await.unwrap();
     momento.block();
     for _ in 0..2 {
-        running.err("is interrupted").await;
+        running.next_line("is interrupted").await.unwrap();
     }
     momento.unblock();
     for _ in 0..2 {
-        running.err("is open again").await;
+        running.next_line("is open again").await.unwrap();
     }
-    running.type_line("two").await;
-    running.out("\"TWO\"").await;
-    running.signal("TERM").await;
-    assert_eq!(running.code().await, Some(0));
+    running.type_line("two").await.unwrap();
+    running.next_line("\"TWO\"").await.unwrap();
+    running.signal("TERM").await.unwrap();
+    assert_eq!(running.ended().await.unwrap().code(), Some(0));
 }
 
 #[tokio::test]

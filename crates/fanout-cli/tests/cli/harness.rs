@@ -3,17 +3,14 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
 use momento_local::MomentoLocal;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use test_support::process::{Process, TIMEOUT};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpSocket;
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::process::Command;
 use tokio::time::timeout;
-
-/// The timeout of every wait in a test, far longer than any wait takes.
-const TIMEOUT: Duration = Duration::from_mins(1);
 
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -23,14 +20,6 @@ pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
-}
-
-/// A process that is running.
-pub(crate) struct Running {
-    child: Child,
-    input: Option<ChildStdin>,
-    out: Lines<BufReader<ChildStdout>>,
-    err: Lines<BufReader<ChildStderr>>,
 }
 
 /// Returns the command `fanout` with these arguments, without the settings of this process.
@@ -43,6 +32,12 @@ pub(crate) fn fanout(args: &[&str]) -> Command {
     // The metadata service of the machine that runs the tests is not asked.
     command.env("AWS_EC2_METADATA_DISABLED", "true");
     command
+}
+
+/// Starts a command with an open input.
+pub(crate) fn start(mut command: Command) -> Process {
+    command.stdin(Stdio::piped());
+    Process::spawn(command).unwrap()
 }
 
 /// Runs a command until it ends.
@@ -99,75 +94,6 @@ impl Ended {
             "{self:#?}"
         );
         self
-    }
-}
-
-impl Running {
-    pub(crate) fn start(mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-        Self {
-            input: child.stdin.take(),
-            out: BufReader::new(child.stdout.take().unwrap()).lines(),
-            err: BufReader::new(child.stderr.take().unwrap()).lines(),
-            child,
-        }
-    }
-
-    /// Types a line.
-    pub(crate) async fn type_line(&mut self, line: &str) {
-        let input = self.input.as_mut().expect("input is open");
-        input.write_all(format!("{line}\n").as_bytes()).await.unwrap();
-    }
-
-    /// Ends the input, as Ctrl-D does.
-    pub(crate) fn end_input(&mut self) {
-        self.input = None;
-    }
-
-    /// Waits for the next line of standard output that contains `part`.
-    pub(crate) async fn out(&mut self, part: &str) -> String {
-        Self::find(&mut self.out, part).await
-    }
-
-    /// Waits for the next line of standard error that contains `part`.
-    pub(crate) async fn err(&mut self, part: &str) -> String {
-        Self::find(&mut self.err, part).await
-    }
-
-    async fn find<R: tokio::io::AsyncBufRead + Unpin>(lines: &mut Lines<R>, part: &str) -> String {
-        let mut seen = Vec::new();
-        let found = async {
-            while let Some(line) = lines.next_line().await.unwrap() {
-                if line.contains(part) {
-                    return Some(line);
-                }
-                seen.push(line);
-            }
-            None
-        };
-        match timeout(TIMEOUT, found).await {
-            Ok(Some(line)) => line,
-            other => panic!("no line with {part:?} ({other:?}) in {seen:#?}"),
-        }
-    }
-
-    /// Sends a signal, by its name without `SIG`.
-    pub(crate) async fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it runs");
-        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {id}")]).status().await.unwrap();
-        assert!(sent.success());
-    }
-
-    /// Waits until the process ends, and returns its exit code.
-    pub(crate) async fn code(mut self) -> Option<i32> {
-        // The input stays open and the output is read, so that neither ends the process.
-        let rest = async { while let Ok(Some(_)) = self.out.next_line().await {} };
-        let rest_of_errors = async { while let Ok(Some(_)) = self.err.next_line().await {} };
-        let (status, (), ()) =
-            timeout(TIMEOUT, async { tokio::join!(self.child.wait(), rest, rest_of_errors) })
-                .await
-                .expect("it ends");
-        status.unwrap().code()
     }
 }
 

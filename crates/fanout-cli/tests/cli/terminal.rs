@@ -7,7 +7,7 @@ use momento_webhook::visible::controls_terminal;
 use serde_json::json;
 use tonic::Code;
 
-use crate::harness::{Ended, File, Running, SECRET, end, end_with, fanout, momento};
+use crate::harness::{Ended, File, SECRET, end, end_with, fanout, momento, start};
 use crate::stub::{Stub, response};
 
 /// Sets the title, clears the screen, turns text around, and begins a line of its own.
@@ -70,16 +70,13 @@ async fn escapes_causes_of_interruptions() {
         let momento = momento().await;
         let endpoint = momento.endpoint();
         let flag = if args[0] == "dev" { "--momento-endpoint" } else { "--endpoint" };
-        let mut running = Running::start(fanout(&[args, &[flag, &endpoint]].concat()));
-        running.out(ready.unwrap_or("subscribed")).await;
+        let mut running = start(fanout(&[args, &[flag, &endpoint]].concat()));
+        running.next_line(ready.unwrap_or("subscribed")).await.unwrap();
         momento.inject(Fault::stream_error(Code::Unavailable).message(HOSTILE));
-        let line = match args {
-            ["dev"] => running.err("interrupted").await,
-            _ => running.out("interrupted").await,
-        };
+        let line = running.next_line("interrupted").await.unwrap();
         assert_harmless(&format!("{args:?}"), &Ended { code: None, out: line, err: String::new() });
-        running.signal("TERM").await;
-        running.code().await;
+        running.signal("TERM").await.unwrap();
+        running.ended().await.unwrap();
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tonic::Code;
 
-use crate::harness::{Running, end, end_with, fanout, momento};
+use crate::harness::{end, end_with, fanout, momento, start};
 
 fn on(momento: &MomentoLocal, args: &[&str]) -> Command {
     let mut command = fanout(args);
@@ -77,17 +77,17 @@ async fn prints_default_endpoint() {
 #[tokio::test]
 async fn shows_messages_heartbeats_and_discontinuities() {
     let momento = momento().await;
-    let mut running = Running::start(on(&momento, &["topic", "subscribe", "demo", "t"]));
-    running.out("subscribed").await;
-    running.out("heartbeat").await;
+    let mut running = start(on(&momento, &["topic", "subscribe", "demo", "t"]));
+    running.next_line("subscribed").await.unwrap();
+    running.next_line("heartbeat").await.unwrap();
     let page = momento.publish("demo", "t", "he\u{7}llo").unwrap().sequence_page;
-    running.out(&format!(r#"1 of page {page}  "he\u{{7}}llo""#)).await;
+    running.next_line(&format!(r#"1 of page {page}  "he\u{{7}}llo""#)).await.unwrap();
     momento.publish("demo", "t", vec![0; 3]).unwrap();
-    running.out(&format!("2 of page {page}  3 bytes")).await;
+    running.next_line(&format!("2 of page {page}  3 bytes")).await.unwrap();
     momento.reset_topic("demo", "t").unwrap();
-    running.out("discontinuity after 2: continues after 0 of page").await;
-    running.signal("INT").await;
-    assert_eq!(running.code().await, Some(0));
+    running.next_line("discontinuity after 2: continues after 0 of page").await.unwrap();
+    running.signal("INT").await.unwrap();
+    assert_eq!(running.ended().await.unwrap().code(), Some(0));
 }
 
 #[tokio::test]
@@ -120,32 +120,31 @@ async fn shows_token_id_of_publisher() {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     let momento = momento().await;
-    let mut running = Running::start(on(&momento, &["topic", "subscribe", "demo", "t", "-q"]));
+    let mut running = start(on(&momento, &["topic", "subscribe", "demo", "t", "-q"]));
     momento.wait_for_subscribers("demo", "t", 1).await;
     let token =
         format!("{}.{}.c2ln", URL_SAFE_NO_PAD.encode("{}"), URL_SAFE_NO_PAD.encode(r#"{"tid":"mo"}"#));
     let mut publish = on(&momento, &["topic", "publish", "demo", "t", "x"]);
     publish.env("MOMENTO_API_KEY", token);
     end(publish).await.assert_code(0);
-    assert!(running.out("message").await.ends_with("from mo  \"x\""));
+    assert!(running.next_line("message").await.unwrap().ends_with("from mo  \"x\""));
 }
 
 #[tokio::test]
 async fn resubscribes_and_loses_nothing() {
     let momento = momento().await;
-    let mut running =
-        Running::start(on(&momento, &["topic", "subscribe", "demo", "t", "--json", "--count", "3"]));
-    running.out("subscribed").await;
+    let mut running = start(on(&momento, &["topic", "subscribe", "demo", "t", "--json", "--count", "3"]));
+    running.next_line("subscribed").await.unwrap();
     momento.publish("demo", "t", "one").unwrap();
-    assert_eq!(json(&running.out("message").await)["text"], "one");
+    assert_eq!(json(&running.next_line("message").await.unwrap())["text"], "one");
     momento.block();
     momento.publish("demo", "t", "two").unwrap();
-    assert!(json(&running.out("interrupted").await)["retry_in_ms"].is_number());
+    assert!(json(&running.next_line("interrupted").await.unwrap())["retry_in_ms"].is_number());
     momento.unblock();
-    assert_eq!(json(&running.out("message").await)["text"], "two");
+    assert_eq!(json(&running.next_line("message").await.unwrap())["text"], "two");
     momento.publish("demo", "t", "three").unwrap();
-    assert_eq!(json(&running.out("message").await)["text"], "three");
-    assert_eq!(running.code().await, Some(0));
+    assert_eq!(json(&running.next_line("message").await.unwrap())["text"], "three");
+    assert_eq!(running.ended().await.unwrap().code(), Some(0));
 }
 
 #[tokio::test]
@@ -166,12 +165,12 @@ async fn ends_on_permanent_failure_with_one_line() {
 async fn waits_for_momento_to_start() {
     let momento = momento().await;
     momento.block();
-    let mut running = Running::start(on(&momento, &["topic", "subscribe", "demo", "t", "--count", "1"]));
-    running.out("interrupted   ").await;
+    let mut running = start(on(&momento, &["topic", "subscribe", "demo", "t", "--count", "1"]));
+    running.next_line("interrupted   ").await.unwrap();
     momento.unblock();
-    running.out("subscribed").await;
+    running.next_line("subscribed").await.unwrap();
     momento.publish("demo", "t", "x").unwrap();
-    assert_eq!(running.code().await, Some(0));
+    assert_eq!(running.ended().await.unwrap().code(), Some(0));
 }
 
 #[tokio::test]

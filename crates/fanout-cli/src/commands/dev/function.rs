@@ -126,7 +126,7 @@ impl Function {
     pub(super) async fn stop(self) {
         if let Self::InProcess { stop, serving, .. } = self {
             stop.cancel();
-            let _ = serving.await;
+            serving.await.expect("the server of the function does not panic");
         }
     }
 }

@@ -12,7 +12,7 @@ use super::setup::{Origin, Setup};
 use super::tracker::Id;
 use crate::deliver::Delivered;
 use crate::error::Error;
-use crate::output::{Output, Quoted, Rounded, millis, reason_phrase};
+use crate::output::{Output, Quoted, Rounded, millis};
 use crate::service::Service;
 use crate::translations::Translations;
 
@@ -214,7 +214,7 @@ impl Report<'_> {
                     TopicGraph::INBOUND => String::new(),
                     index => format!("  for {}", graph.name(index)),
                 };
-                let status = reason_phrase(response.status);
+                let status = response.status;
                 self.line("webhook", format_args!("{status}{attempt}  in {}{of}", Rounded(took)))
             }
         }

@@ -27,7 +27,7 @@ use super::tracker::{Arrival, Id, Incomplete, Outcomes, Tracker};
 use crate::deliver::{Deliverer, Failure, RETRY, Undelivered};
 use crate::error::Error;
 use crate::input::Line;
-use crate::output::{Rounded, excerpt, reason_phrase};
+use crate::output::{Rounded, excerpt};
 use crate::post::Poster;
 use crate::service::Service;
 use crate::signer::{Scheme, Signer};
@@ -475,7 +475,7 @@ fn body(failure: &Failure) -> ResponseBody {
 fn describe(failure: &Failure) -> String {
     match failure {
         Failure::Response(response) => {
-            let status = reason_phrase(response.status);
+            let status = response.status;
             // The destinations that failed, if they are listed.
             let detail = body(failure).failures().unwrap_or_else(|| excerpt(&response.body));
             let detail = if detail.is_empty() { detail } else { format!(": {detail}") };
