@@ -1,7 +1,7 @@
 //! Prints results to standard output, and everything about them to standard error.
 //!
-//! All output of the commands goes through [`Output`], which escapes the characters that control a terminal. Texts of
-//! servers, messages and files are shown this way, whatever is in them.
+//! All output of the commands goes through [`Output`], which escapes the characters that control a terminal. So a text of a
+//! server, a message or a file cannot control it.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};

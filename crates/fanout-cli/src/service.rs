@@ -162,7 +162,7 @@ impl Service {
 }
 
 /// Returns all faults of settings on one line.
-pub(crate) fn on_one_line(ConfigErrors(faults): &ConfigErrors) -> String {
+fn on_one_line(ConfigErrors(faults): &ConfigErrors) -> String {
     let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
     faults.join("; ")
 }

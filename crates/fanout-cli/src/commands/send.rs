@@ -85,11 +85,11 @@ struct EventArgs {
     #[arg(long, value_name = "PAGE")]
     sequence_page: Option<u64>,
 
-    /// When the message was published: milliseconds since the Unix epoch [default: now]
+    /// The time at which the message was published: milliseconds since the Unix epoch [default: now]
     #[arg(long, value_name = "MILLIS")]
     event_timestamp: Option<Millis>,
 
-    /// When the webhook is sent: milliseconds since the Unix epoch [default: now]
+    /// The time at which the webhook is sent: milliseconds since the Unix epoch [default: now]
     #[arg(long, value_name = "MILLIS")]
     publish_timestamp: Option<Millis>,
 }

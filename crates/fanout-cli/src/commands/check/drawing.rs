@@ -1,7 +1,7 @@
 //! Topics and routes as a drawing: for Mermaid, which many web pages render, or for Graphviz.
 //!
 //! Each topic has one node, for all routes to it and from it. A transform that several destinations share has one too.
-//! A name stays text, whatever characters it has.
+//! A name stays text, even if it contains markup.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;

@@ -61,12 +61,12 @@ pub(crate) struct Args {
     #[arg(long, requires = "event")]
     aws: bool,
 
-    /// What to print [default: the table and the Mermaid drawing, or the steps of an event]
+    /// The output [default: the table and the Mermaid drawing, or the steps of an event]
     #[arg(long, value_enum)]
     format: Option<Format>,
 }
 
-/// What to print.
+/// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// A table, or the steps of an event

@@ -85,7 +85,7 @@ impl<'r> Outline<'r> {
         all.find(|outlined| ptr::eq(outlined.route, route)).expect("the outline has all routes")
     }
 
-    /// Returns what is valid, and may be a mistake.
+    /// Returns notes about valid settings that may be a mistake.
     pub(super) fn notes(&self) -> Vec<String> {
         let notes = |outlined: &OutlinedRoute<'r>| {
             let of = |destination| self.notes_of(outlined, destination);

@@ -1,5 +1,4 @@
-//! Runs the fan-out of the function for one event, with a recorder around each transform, and with senders that record
-//! what they get.
+//! Runs the fan-out of the function for one event, with a recorder around each transform and with recording senders.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,7 +24,7 @@ pub(super) struct Recorded<'o> {
     /// The transforms that were applied, in order.
     pub(super) steps: Vec<Step<'o>>,
     pub(super) outcome: DeliveryOutcome,
-    /// What its sender got.
+    /// The content that its sender received.
     pub(super) content: Option<Content>,
 }
 
@@ -40,7 +39,7 @@ pub(super) struct Step<'o> {
 
 type TransformResult = Result<Transformed<'static>, TransformError>;
 
-/// What a sender got.
+/// The content that a sender received.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Content {
     /// The text for a topic.
@@ -51,8 +50,8 @@ pub(super) enum Content {
 
 /// Runs the fan-out of `event`, which takes the route `outlined`. Nothing leaves this process.
 ///
-/// Each destination is served by itself, as a second delivery serves those that the first one missed. So what a sender
-/// gets is known to be for that destination. A transform that several destinations share is applied once all the same.
+/// Each destination is served in a fan-out of its own, as a second delivery serves the destinations that the first one
+/// missed. So the content of a sender belongs to that destination. A shared transform is still applied once.
 pub(super) async fn record<'o>(outlined: &OutlinedRoute<'o>, event: &Verified<Event>) -> Vec<Recorded<'o>> {
     let mut chains: Vec<Vec<Arc<Recorder>>> = Vec::new();
     for destination in &outlined.destinations {
@@ -180,7 +179,7 @@ mod tests {
     use super::*;
     use crate::event;
 
-    /// What is recorded for each destination, with the results of its transforms as text.
+    /// Returns the recording of each destination, with the results of its transforms as text.
     async fn recorded(
         text: &str,
         transforms: &Transforms,

@@ -16,7 +16,7 @@ use crate::output::{Output, Quoted, Rounded, millis};
 use crate::service::Service;
 use crate::translations::Translations;
 
-/// How much is printed, and for whom.
+/// The amount and the form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
     /// Everything, for people.

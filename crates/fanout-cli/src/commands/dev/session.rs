@@ -409,7 +409,7 @@ impl<'a> Session<'a> {
         let id = self.tracker.sent(TopicGraph::INBOUND, text, expected, Instant::now());
         self.sent += 1;
         self.to_publish.send((id, text.to_owned())).expect("the task runs as long as the session");
-        // A terminal shows what is typed.
+        // A terminal shows typed lines.
         if self.echo { self.report.sent(id, text, &self.setup.graph) } else { Ok(()) }
     }
 

@@ -13,7 +13,7 @@ use super::tracker::Id;
 use crate::deliver::{Delivered, Deliverer, Failure, Undelivered};
 use crate::input::{Line, read_line};
 
-/// What a task reports to the session.
+/// A report of a task to the session.
 pub(super) enum Update {
     /// Something happened to the subscription to a topic.
     Subscription {

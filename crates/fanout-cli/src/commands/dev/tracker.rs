@@ -170,7 +170,7 @@ impl Tracker {
         self.remove_if_complete(id);
     }
 
-    /// Records that the event failed, and returns it if it is in flight. The texts that were published all the same
+    /// Records that the event failed, and returns it if it is in flight. The texts that the function published
     /// are still expected.
     pub(super) fn failed(&mut self, id: Id, outcomes: &Outcomes) -> Option<Incomplete> {
         let message = self.find(id)?;
@@ -414,7 +414,7 @@ mod tests {
             Arrival::Of { id: second, latency, is_own: true }
         );
         assert_eq!(tracker.own(), 0);
-        // The next text has the next number, whatever the number of events before.
+        // The next text has the next number, not the number of the next event.
         assert_eq!(deliver(&mut tracker, "b", &[A], now).text, 2);
     }
 
