@@ -1,4 +1,4 @@
-//! The function `webhook` with two transforms of one's own. In a file they are used as all others are:
+//! The function `webhook` with two additional transforms. A file uses them like all others:
 //!
 //! ```toml
 //! [[routes]]
@@ -13,7 +13,7 @@ use fanout_core::transform::{Build, Context, Message, Settings, Transform, Trans
 use serde::{Deserialize, Serialize};
 use topic_fanout::run;
 
-/// Says who it is from.
+/// Appends a name to the text.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Sign {
