@@ -21,9 +21,9 @@ pub struct Values<'v> {
     pub document: Option<&'v str>,
 }
 
-/// The position of a text in a file. Each one knows the fields of those before it.
+/// The use of a text. Each scope knows the fields of those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum Scope {
     /// The name of a destination. It is rendered when an event arrives, before the transforms.
     Name,
     /// A value of a request.
@@ -41,8 +41,8 @@ pub struct Field {
     pub name: &'static str,
     /// The description for users.
     pub description: &'static str,
-    /// The first position that knows it.
-    pub known: Place,
+    /// The first scope that knows it.
+    pub known: Scope,
     /// True if an event can lack it.
     pub is_optional: bool,
     /// True if it is JSON, whose members can be named.
@@ -89,7 +89,7 @@ pub static FIELDS: [Field; 13] = [
     field("text", "the text, as the transforms so far have left it", |v| text(v.text)),
     field("original", "the text, as it was sent", |v| text(&v.event.text)),
     Field {
-        known: Place::Request,
+        known: Scope::Request,
         ..optional(
             "language",
             "the code of the language that the text was written in, after `translate`; missing if the text has no letters",
@@ -103,7 +103,7 @@ pub static FIELDS: [Field; 13] = [
         })
     },
     Field {
-        known: Place::Inside,
+        known: Scope::Inside,
         has_members: true,
         ..optional("document", "the whole JSON document, in the transforms inside `json`", |v| {
             text(v.document?)
@@ -116,7 +116,7 @@ const fn field(
     description: &'static str,
     get: for<'v> fn(&Values<'v>) -> Option<Value<'v>>,
 ) -> Field {
-    Field { name, description, known: Place::Name, is_optional: false, has_members: false, get }
+    Field { name, description, known: Scope::Name, is_optional: false, has_members: false, get }
 }
 
 const fn optional(

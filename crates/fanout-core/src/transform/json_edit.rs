@@ -15,7 +15,7 @@ pub(super) struct EditableJson<'t>(Node<'t>);
 /// A value of [`EditableJson`].
 #[derive(Debug)]
 pub(super) enum Node<'t> {
-    /// As it was sent.
+    /// A value as it was sent.
     Raw(RawJson<'t>),
     /// New JSON.
     Written(String),
