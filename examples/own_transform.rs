@@ -9,7 +9,9 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use fanout_core::transform::{Build, Context, Message, Settings, Transform, TransformFuture, Transforms};
+use fanout_core::transform::{
+    Build, Context, Message, Transform, TransformFuture, TransformSettings, Transforms,
+};
 use serde::{Deserialize, Serialize};
 use topic_fanout::run;
 
@@ -20,7 +22,7 @@ struct Sign {
     name: String,
 }
 
-impl Settings for Sign {
+impl TransformSettings for Sign {
     const NAME: &'static str = "sign";
 
     fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {

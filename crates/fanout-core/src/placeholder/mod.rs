@@ -33,7 +33,7 @@ pub(crate) use json_template::JsonTemplate;
 pub use parse::SyntaxError;
 pub(crate) use parse::{Piece, Placeholder, parse};
 
-use fields::Value;
+use fields::FieldValue;
 use filters::Filter;
 
 use crate::json::RawJson;
@@ -212,7 +212,7 @@ impl Placeholder {
                 .apply(value, max_bytes)
                 .map_err(|filters::TooLarge| RenderError::TooLarge(max_bytes))?;
         }
-        match value.map(Value::into_text) {
+        match value.map(FieldValue::into_text) {
             Some(text) if may_be_empty || !text.is_empty() => Ok(text),
             _ if self.name == "json" && RawJson::read(values.text).is_none() => {
                 Err(RenderError::Missing(format!("{}: its text is not JSON", self.path)))

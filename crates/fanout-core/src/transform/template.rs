@@ -12,7 +12,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Build, Context, Message, Settings, Transform, TransformError, TransformFuture, Transformed};
+use super::{
+    Build, Context, Message, Transform, TransformError, TransformFuture, TransformSettings, Transformed,
+};
 use crate::placeholder::{JsonTemplate, RenderError, Scope, SyntaxError, Template};
 use crate::reason::Reason;
 
@@ -50,7 +52,7 @@ enum TextOrJson {
     Json(JsonTemplate),
 }
 
-impl Settings for TemplateSettings {
+impl TransformSettings for TemplateSettings {
     const NAME: &'static str = "template";
 
     fn build(self, with: Build<'_>) -> Result<Arc<dyn Transform>, String> {
