@@ -1,4 +1,4 @@
-//! Any bytes as `fanout.toml`: they are read or refused with places inside of them, and nothing else happens.
+//! Reads any text as `fanout.toml`. It is accepted, or rejected with positions inside the text.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

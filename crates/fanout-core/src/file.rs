@@ -26,7 +26,7 @@ use crate::destination::AwsDestination;
 use crate::destination::registry::{self, KINDS, Kind, REGISTRY};
 use crate::limits::{MAX_DESTINATIONS, MAX_ROUTES, MAX_TRANSFORMS};
 use crate::names::CacheName;
-use crate::placeholder::{Field, Place, SyntaxError, Template};
+use crate::placeholder::{Field, Scope, SyntaxError, Template};
 use crate::route::{Destination, Edge, Inbound, Outbound, Pattern, Route, RouteError, Routes, To, Topics};
 use crate::spanned::{self, Fault, Given, Span};
 use crate::transform::{Stage, Transforms};
@@ -103,7 +103,7 @@ pub(crate) struct Texts<'t, 'r> {
 impl Texts<'_, '_> {
     /// Reads a template. Faults call it `what`.
     pub(crate) fn template(&mut self, what: &str, text: &Spanned<String>) -> Option<Template> {
-        self.reader.template(what, text, self.captures, Place::Request)
+        self.reader.template(what, text, self.captures, Scope::Request)
     }
 
     /// Reads a template that may be left out. The outer `None` means a fault.
@@ -119,7 +119,7 @@ impl Texts<'_, '_> {
         text: &Spanned<String>,
         check: fn(&str) -> Result<(), String>,
     ) -> Option<Template> {
-        let template = self.reader.template(what, text, self.captures, Place::Name)?;
+        let template = self.reader.template(what, text, self.captures, Scope::Name)?;
         match template.literal().map(check) {
             Some(Err(message)) => self.reader.fault(text.span(), message),
             _ => Some(template),
@@ -322,7 +322,7 @@ impl Reader<'_> {
     ) -> Option<Destination> {
         if matches!(given.get_ref(), DeValue::String(_)) {
             let topic = self.kept(spanned::text(given))?;
-            let topic = self.template("topic", &topic, captures, Place::Name)?;
+            let topic = self.template("topic", &topic, captures, Scope::Name)?;
             let to = To::Topic(Outbound { cache: None, topic });
             return Some(Destination::new(to, default.unwrap_or_default().to_vec()));
         }
@@ -375,7 +375,7 @@ impl Reader<'_> {
                 None => Some(None),
                 Some(cache) => self.cache_template(cache, captures).map(Some),
             };
-            let topic = self.template("topic", &keys.topic, captures, Place::Name);
+            let topic = self.template("topic", &keys.topic, captures, Scope::Name);
             return Some(To::Topic(Outbound { cache: cache?, topic: topic? }));
         };
         for (other, settings) in kinds {
@@ -428,7 +428,7 @@ impl Reader<'_> {
     }
 
     fn cache_template(&mut self, text: &Spanned<String>, captures: &[&str]) -> Option<Template> {
-        let template = self.template("cache", text, captures, Place::Name)?;
+        let template = self.template("cache", text, captures, Scope::Name)?;
         match template.literal().map(CacheName::new) {
             Some(Err(error)) => self.fault(text.span(), format!("the cache {error}")),
             _ => Some(template),
@@ -440,9 +440,9 @@ impl Reader<'_> {
         what: &str,
         text: &Spanned<String>,
         captures: &[&str],
-        place: Place,
+        scope: Scope,
     ) -> Option<Template> {
-        match Template::read(text.get_ref().as_str(), captures, place) {
+        match Template::read(text.get_ref().as_str(), captures, scope) {
             Ok(template) => Some(template),
             Err(error) => self.syntax(what, text, &error),
         }

@@ -18,7 +18,7 @@ pub(crate) struct RawJson<'t>(&'t str);
 
 /// A JSON value, taken apart one level deep.
 #[derive(Debug)]
-pub(crate) enum Level<'t> {
+pub(crate) enum JsonLevel<'t> {
     /// Names, which are JSON strings, and values, in order. A name can occur more than once.
     Object(Vec<(RawJson<'t>, RawJson<'t>)>),
     List(Vec<RawJson<'t>>),
@@ -36,11 +36,11 @@ impl<'t> RawJson<'t> {
         self.0
     }
 
-    pub(crate) fn open(self) -> Level<'t> {
+    pub(crate) fn open(self) -> JsonLevel<'t> {
         if !self.0.starts_with(['{', '[']) {
-            return Level::Scalar;
+            return JsonLevel::Scalar;
         }
-        let level = serde_json::Deserializer::from_str(self.0).deserialize_any(LevelVisitor);
+        let level = serde_json::Deserializer::from_str(self.0).deserialize_any(JsonLevelVisitor);
         level.expect("a part of valid JSON is valid JSON")
     }
 
@@ -48,12 +48,12 @@ impl<'t> RawJson<'t> {
     /// last one counts.
     pub(crate) fn find(self, steps: &[String]) -> Option<Self> {
         steps.iter().try_fold(self, |json, step| match json.open() {
-            Level::Object(members) => {
+            JsonLevel::Object(members) => {
                 let is_named = |(name, _): &(Self, Self)| name.string().as_deref() == Some(step);
                 members.into_iter().rfind(is_named).map(|(_, value)| value)
             }
-            Level::List(entries) => entries.get(index(step)?).copied(),
-            Level::Scalar => None,
+            JsonLevel::List(entries) => entries.get(index(step)?).copied(),
+            JsonLevel::Scalar => None,
         })
     }
 
@@ -87,10 +87,10 @@ pub(crate) fn index(step: &str) -> Option<usize> {
     step.parse().ok().filter(|_| is_index)
 }
 
-struct LevelVisitor;
+struct JsonLevelVisitor;
 
-impl<'de> Visitor<'de> for LevelVisitor {
-    type Value = Level<'de>;
+impl<'de> Visitor<'de> for JsonLevelVisitor {
+    type Value = JsonLevel<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object or a list")
@@ -101,7 +101,7 @@ impl<'de> Visitor<'de> for LevelVisitor {
         while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
             members.push((RawJson(name.get()), RawJson(value.get())));
         }
-        Ok(Level::Object(members))
+        Ok(JsonLevel::Object(members))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
@@ -109,7 +109,7 @@ impl<'de> Visitor<'de> for LevelVisitor {
         while let Some(entry) = list.next_element::<&RawValue>()? {
             entries.push(RawJson(entry.get()));
         }
-        Ok(Level::List(entries))
+        Ok(JsonLevel::List(entries))
     }
 }
 
@@ -235,14 +235,14 @@ mod tests {
     fn open_all(json: RawJson<'_>, depth: usize) {
         match json.open() {
             _ if depth == 0 => {}
-            Level::Object(members) => {
+            JsonLevel::Object(members) => {
                 for (name, value) in members {
                     assert!(name.is_string());
                     open_all(value, depth - 1);
                 }
             }
-            Level::List(entries) => entries.into_iter().for_each(|entry| open_all(entry, depth - 1)),
-            Level::Scalar => {}
+            JsonLevel::List(entries) => entries.into_iter().for_each(|entry| open_all(entry, depth - 1)),
+            JsonLevel::Scalar => {}
         }
     }
 

@@ -186,8 +186,8 @@ async fn reports_drop_and_does_not_wait() {
         let ended = ended.assert_code(0);
         for line in [
             "dropped   \"too long\"  for \"short\": filter: the text does not match the pattern\n",
-            "dropped   \"too long\"  for \"short too\": translate: failed: the text has more than 5 bytes, the most \
-             that is translated\n",
+            "dropped   \"too long\"  for \"short too\": translate: failed: the text has more than 5 bytes, the limit \
+             for a translation\n",
         ] {
             assert!(ended.out.contains(line), "{line} in {ended:#?}");
         }

@@ -295,7 +295,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::destination::KINDS;
     use crate::file;
-    use crate::placeholder::{FIELDS, Place};
+    use crate::placeholder::{FIELDS, Scope};
     use crate::route::To;
     use crate::testing::event_with;
     use crate::transform::Transforms;
@@ -402,7 +402,7 @@ pub(crate) mod tests {
 
     #[test]
     fn request_can_have_every_field_of_event() {
-        let known = FIELDS.iter().filter(|field| field.known <= Place::Request).map(|field| field.name);
+        let known = FIELDS.iter().filter(|field| field.known <= Scope::Request).map(|field| field.name);
         let names: Vec<_> = known.map(|name| format!("{name} = '{{{name}}}'")).collect();
         let names = names.join(", ");
         let settings = format!("sqs = {{ queue = 'http://q', body = {{ {names}, room = '{{room}}' }} }}");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::json::{Level, RawJson};
+use crate::json::{JsonLevel, RawJson};
 
 /// A JSON text, and its value.
 #[derive(Clone, Debug)]
@@ -66,18 +66,18 @@ pub struct NotJson;
 impl Json {
     fn of(raw: RawJson<'_>, levels: usize) -> Option<Self> {
         Some(match raw.open() {
-            Level::Object(members) => {
+            JsonLevel::Object(members) => {
                 let levels = levels.checked_sub(1)?;
                 let read = |(name, value): (RawJson<'_>, RawJson<'_>)| {
                     Some((name.string()?.into_owned(), Self::of(value, levels)?))
                 };
                 Self::Object(members.into_iter().map(read).collect::<Option<_>>()?)
             }
-            Level::List(entries) => {
+            JsonLevel::List(entries) => {
                 let levels = levels.checked_sub(1)?;
                 Self::List(entries.into_iter().map(|entry| Self::of(entry, levels)).collect::<Option<_>>()?)
             }
-            Level::Scalar => match raw.as_str() {
+            JsonLevel::Scalar => match raw.as_str() {
                 "null" => Self::Null,
                 "true" => Self::Bool(true),
                 "false" => Self::Bool(false),

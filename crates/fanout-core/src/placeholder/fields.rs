@@ -21,9 +21,9 @@ pub struct Values<'v> {
     pub document: Option<&'v str>,
 }
 
-/// The position of a text in a file. Each one knows the fields of those before it.
+/// The use of a text. Each scope knows the fields of those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum Scope {
     /// The name of a destination. It is rendered when an event arrives, before the transforms.
     Name,
     /// A value of a request.
@@ -41,18 +41,18 @@ pub struct Field {
     pub name: &'static str,
     /// The description for users.
     pub description: &'static str,
-    /// The first position that knows it.
-    pub known: Place,
+    /// The first scope that knows it.
+    pub known: Scope,
     /// True if an event can lack it.
     pub is_optional: bool,
     /// True if it is JSON, whose members can be named.
     pub has_members: bool,
-    get: for<'v> fn(&Values<'v>) -> Option<Value<'v>>,
+    get: for<'v> fn(&Values<'v>) -> Option<FieldValue<'v>>,
 }
 
 /// A value of a placeholder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Value<'v> {
+pub(super) enum FieldValue<'v> {
     Text(Cow<'v, str>),
     /// JSON other than a string, as it was written.
     Json(Cow<'v, str>),
@@ -84,12 +84,12 @@ pub static FIELDS: [Field; 13] = [
         |v| number(v.event.publish_timestamp),
     ),
     field("event_id", "a hash, the same at each delivery of the event", |v| {
-        Some(Value::Text(v.event.id().into()))
+        Some(FieldValue::Text(v.event.id().into()))
     }),
     field("text", "the text, as the transforms so far have left it", |v| text(v.text)),
     field("original", "the text, as it was sent", |v| text(&v.event.text)),
     Field {
-        known: Place::Request,
+        known: Scope::Request,
         ..optional(
             "language",
             "the code of the language that the text was written in, after `translate`; missing if the text has no letters",
@@ -103,7 +103,7 @@ pub static FIELDS: [Field; 13] = [
         })
     },
     Field {
-        known: Place::Inside,
+        known: Scope::Inside,
         has_members: true,
         ..optional("document", "the whole JSON document, in the transforms inside `json`", |v| {
             text(v.document?)
@@ -114,27 +114,27 @@ pub static FIELDS: [Field; 13] = [
 const fn field(
     name: &'static str,
     description: &'static str,
-    get: for<'v> fn(&Values<'v>) -> Option<Value<'v>>,
+    get: for<'v> fn(&Values<'v>) -> Option<FieldValue<'v>>,
 ) -> Field {
-    Field { name, description, known: Place::Name, is_optional: false, has_members: false, get }
+    Field { name, description, known: Scope::Name, is_optional: false, has_members: false, get }
 }
 
 const fn optional(
     name: &'static str,
     description: &'static str,
-    get: for<'v> fn(&Values<'v>) -> Option<Value<'v>>,
+    get: for<'v> fn(&Values<'v>) -> Option<FieldValue<'v>>,
 ) -> Field {
     Field { is_optional: true, ..field(name, description, get) }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a getter of the table returns an option")]
-fn text(text: &str) -> Option<Value<'_>> {
-    Some(Value::Text(text.into()))
+fn text(text: &str) -> Option<FieldValue<'_>> {
+    Some(FieldValue::Text(text.into()))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a getter of the table returns an option")]
-fn number(number: u64) -> Option<Value<'static>> {
-    Some(Value::Json(number.to_string().into()))
+fn number(number: u64) -> Option<FieldValue<'static>> {
+    Some(FieldValue::Json(number.to_string().into()))
 }
 
 impl Field {
@@ -148,17 +148,17 @@ impl Field {
 impl<'v> Values<'v> {
     /// Returns the value of a field or capture, or of a member of its JSON. Returns `None` if the event lacks it, or if it
     /// is `null`.
-    pub(super) fn get(&self, name: &str, members: &[String]) -> Option<Value<'v>> {
+    pub(super) fn get(&self, name: &str, members: &[String]) -> Option<FieldValue<'v>> {
         let Some(field) = Field::named(name) else {
             let capture = self.captures.iter().find(|(known, _)| *known == name);
             return capture.and_then(|(_, capture)| text(capture));
         };
         match (field.get)(self)? {
-            Value::Text(Cow::Borrowed(text)) if field.has_members => {
+            FieldValue::Text(Cow::Borrowed(text)) if field.has_members => {
                 match RawJson::read(text)?.find(members)? {
-                    string if string.is_string() => string.string().map(Value::Text),
+                    string if string.is_string() => string.string().map(FieldValue::Text),
                     null if null.as_str() == "null" => None,
-                    other => Some(Value::Json(other.as_str().into())),
+                    other => Some(FieldValue::Json(other.as_str().into())),
                 }
             }
             value => Some(value),

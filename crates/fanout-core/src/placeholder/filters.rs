@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::fields::Value;
-use crate::json::{Level, RawJson, quoted};
+use super::fields::FieldValue;
+use crate::json::{JsonLevel, RawJson, quoted};
 
 /// The name, the usage and the description of each filter.
 pub const FILTERS: [(&str, &str, &str); 8] = [
@@ -92,31 +92,31 @@ impl Filter {
     /// Applies the filter to a value. Only `default` changes a missing value.
     pub(super) fn apply<'v>(
         &'v self,
-        value: Option<Value<'v>>,
+        value: Option<FieldValue<'v>>,
         most: usize,
-    ) -> Result<Option<Value<'v>>, TooLarge> {
+    ) -> Result<Option<FieldValue<'v>>, TooLarge> {
         let value = match (self, value) {
             (Self::Default(argument), None) => return Ok(Some(argument.value())),
-            (Self::Default(argument), Some(Value::Text(text))) if text.is_empty() => {
+            (Self::Default(argument), Some(FieldValue::Text(text))) if text.is_empty() => {
                 return Ok(Some(argument.value()));
             }
             (Self::Default(_), value) | (_, value @ None) => return Ok(value),
             (_, Some(value)) => value,
         };
         let made = match (self, value) {
-            (Self::ToJson, Value::Text(text)) => quoted(&text),
-            (Self::Join(between), Value::Json(json)) => {
+            (Self::ToJson, FieldValue::Text(text)) => quoted(&text),
+            (Self::Join(between), FieldValue::Json(json)) => {
                 match RawJson::read(&json).expect("the value is JSON").open() {
-                    Level::List(entries) => match joined(entries, between, most)? {
+                    JsonLevel::List(entries) => match joined(entries, between, most)? {
                         Some(joined) => joined,
                         None => return Ok(None),
                     },
-                    Level::Object(_) | Level::Scalar => json.to_string(),
+                    JsonLevel::Object(_) | JsonLevel::Scalar => json.to_string(),
                 }
             }
             (_, value) => self.of_text(value.into_text(), most)?,
         };
-        if made.len() > most { Err(TooLarge) } else { Ok(Some(Value::Text(made.into()))) }
+        if made.len() > most { Err(TooLarge) } else { Ok(Some(FieldValue::Text(made.into()))) }
     }
 
     fn of_text(&self, text: Cow<'_, str>, most_bytes: usize) -> Result<String, TooLarge> {
@@ -138,15 +138,15 @@ impl Filter {
 }
 
 impl Argument {
-    fn value(&self) -> Value<'_> {
+    fn value(&self) -> FieldValue<'_> {
         match self {
-            Self::Text(text) => Value::Text(text.into()),
-            Self::Json(json) => Value::Json(json.into()),
+            Self::Text(text) => FieldValue::Text(text.into()),
+            Self::Json(json) => FieldValue::Json(json.into()),
         }
     }
 }
 
-impl<'v> Value<'v> {
+impl<'v> FieldValue<'v> {
     /// Returns the text that a placeholder renders.
     pub(super) fn into_text(self) -> Cow<'v, str> {
         match self {

@@ -27,13 +27,13 @@ pub mod filters;
 mod json_template;
 mod parse;
 
-pub use fields::{FIELDS, Field, Place, Values};
+pub use fields::{FIELDS, Field, Scope, Values};
 pub use filters::FILTERS;
 pub(crate) use json_template::JsonTemplate;
 pub use parse::SyntaxError;
 pub(crate) use parse::{Piece, Placeholder, parse};
 
-use fields::Value;
+use fields::FieldValue;
 use filters::Filter;
 
 use crate::json::RawJson;
@@ -78,20 +78,20 @@ impl Template {
         Self::parse(source.into(), false)
     }
 
-    /// Parses a text at `place` in a route with these captures.
+    /// Parses a text of `scope`, in a route with these captures.
     ///
     /// # Errors
     /// If the syntax is invalid, or a name is unknown there; outside of transforms, if the text is empty.
-    pub fn read(source: impl Into<String>, captures: &[&str], place: Place) -> Result<Self, SyntaxError> {
-        let template = Self::parse(source.into(), place == Place::Name)?;
-        if template.source.is_empty() && place < Place::Transform {
+    pub fn read(source: impl Into<String>, captures: &[&str], scope: Scope) -> Result<Self, SyntaxError> {
+        let template = Self::parse(source.into(), scope == Scope::Name)?;
+        if template.source.is_empty() && scope < Scope::Transform {
             return Err(SyntaxError::empty());
         }
-        if place == Place::Name && template.literal().is_some_and(|name| name.len() > MAX_NAME_BYTES) {
+        if scope == Scope::Name && template.literal().is_some_and(|name| name.len() > MAX_NAME_BYTES) {
             return Err(SyntaxError::new(0, format!("has more than {MAX_NAME_BYTES} bytes")));
         }
         for placeholder in template.placeholders() {
-            check(placeholder, captures, place)
+            check(placeholder, captures, scope)
                 .map_err(|message| SyntaxError::new(placeholder.at, message))?;
         }
         Ok(template)
@@ -212,7 +212,7 @@ impl Placeholder {
                 .apply(value, max_bytes)
                 .map_err(|filters::TooLarge| RenderError::TooLarge(max_bytes))?;
         }
-        match value.map(Value::into_text) {
+        match value.map(FieldValue::into_text) {
             Some(text) if may_be_empty || !text.is_empty() => Ok(text),
             _ if self.name == "json" && RawJson::read(values.text).is_none() => {
                 Err(RenderError::Missing(format!("{}: its text is not JSON", self.path)))
@@ -222,12 +222,12 @@ impl Placeholder {
     }
 }
 
-/// Rejects a name that is unknown at `place`.
-fn check(placeholder: &Placeholder, captures: &[&str], place: Place) -> Result<(), String> {
+/// Rejects a name that is unknown in `scope`.
+fn check(placeholder: &Placeholder, captures: &[&str], scope: Scope) -> Result<(), String> {
     let Placeholder { name, members, path, .. } = placeholder;
     let field = Field::named(name);
     if field.is_none() && !captures.contains(&name.as_str()) {
-        let fields = FIELDS.iter().filter(|field| field.known <= place).map(|field| field.name);
+        let fields = FIELDS.iter().filter(|field| field.known <= scope).map(|field| field.name);
         let known: Vec<_> = captures.iter().copied().chain(fields).map(|name| format!("`{name}`")).collect();
         return Err(format!("has the unknown name `{name}`; expected one of {}", known.join(", ")));
     }
@@ -237,10 +237,10 @@ fn check(placeholder: &Placeholder, captures: &[&str], place: Place) -> Result<(
         ));
     }
     match field.map(|field| field.known) {
-        Some(Place::Request) if place < Place::Request => {
+        Some(Scope::Request) if scope < Scope::Request => {
             Err(format!("has `{{{name}}}`, which is unknown here: names are made before the transforms run"))
         }
-        Some(Place::Inside) if place < Place::Inside => {
+        Some(Scope::Inside) if scope < Scope::Inside => {
             Err(format!("has `{{{name}}}`, which exists only in the transforms inside `json`"))
         }
         _ => Ok(()),

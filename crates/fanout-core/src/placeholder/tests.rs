@@ -27,13 +27,13 @@ fn values(event: &Event) -> Values<'_> {
 }
 
 fn made(source: &str, text: &str) -> Result<String, RenderError> {
-    let template = Template::read(source, &CAPTURES, Place::Transform)
+    let template = Template::read(source, &CAPTURES, Scope::Transform)
         .unwrap_or_else(|error| panic!("{source}: {error}"));
     template.text(&values(&event(text)), 1_000).map(Cow::into_owned)
 }
 
-fn refused(source: &str, place: Place) -> SyntaxError {
-    match Template::read(source, &CAPTURES, place) {
+fn refused(source: &str, scope: Scope) -> SyntaxError {
+    match Template::read(source, &CAPTURES, scope) {
         Err(error) => error,
         Ok(template) => panic!("{source} is {template:?}"),
     }
@@ -145,12 +145,12 @@ fn refuses_filters_with_arguments_of_the_wrong_number_or_type() {
         ("{text | trim(' ')}", "`trim`"),
         ("{text | tojson(2)}", "`tojson`"),
     ] {
-        let error = refused(source, Place::Transform);
+        let error = refused(source, Scope::Transform);
         assert!(error.message.contains("arguments") && error.message.ends_with(usage), "{source}: {error}");
         assert_eq!(error.at, Some(8), "{source}");
     }
     for source in ["{text | truncate(20)}", "{text | escape}", "{text | d('x')}"] {
-        let error = refused(source, Place::Request);
+        let error = refused(source, Scope::Request);
         assert!(
             error.message.ends_with(
                 "expected one of `cut`, `default`, `join`, `lower`, `replace`, `tojson`, `trim`, `upper`"
@@ -160,13 +160,13 @@ fn refuses_filters_with_arguments_of_the_wrong_number_or_type() {
     }
 }
 
-/// What other languages write, where it begins, and a part of what is said: it names the remedy.
+/// A text in another syntax, its position, the offset of the fault, and a part of the message, which names the remedy.
 #[test]
 fn refuses_other_syntaxes_with_the_remedy() {
-    use Place::{Name, Transform};
+    use Scope::{Name, Transform};
     let one_brace = "write one brace, as in `{topic}`, or `{'{'}` for the character itself";
     let default = "for a default write `{token_id | default('guest')}`";
-    for (source, place, at, remedy) in [
+    for (source, scope, at, remedy) in [
         ("a-{{ room }}", Transform, 2, one_brace),
         ("{{room}}", Name, 0, one_brace),
         ("{{{room}}}", Transform, 0, one_brace),
@@ -229,7 +229,7 @@ fn refuses_other_syntaxes_with_the_remedy() {
         ("{json.}", Transform, 6, "expected the name of a member"),
         ("{json..a}", Transform, 6, "expected the name of a member"),
     ] {
-        let error = refused(source, place);
+        let error = refused(source, scope);
         assert!(error.message.contains(remedy), "{source}: {error}");
         assert_eq!(error.at, Some(at), "{source}: {error}");
     }
@@ -245,7 +245,7 @@ fn allows_signs_of_other_syntaxes_where_they_mean_themselves() {
         ("a:b/c#/d+e <3 > 2", "a:b/c#/d+e <3 > 2"),
         ("https://localhost:4566/0/{room}", "https://localhost:4566/0/friends"),
     ] {
-        let template = Template::read(source, &CAPTURES, Place::Name).unwrap();
+        let template = Template::read(source, &CAPTURES, Scope::Name).unwrap();
         assert_eq!(template.name(&values(&event("x"))).as_deref(), Ok(expected));
         assert_eq!(template.to_string(), source);
     }
@@ -256,28 +256,28 @@ fn allows_signs_of_other_syntaxes_where_they_mean_themselves() {
 fn refuses_unknown_names_with_those_that_are_known_there() {
     let fields = "`cache`, `topic`, `token_id`, `topic_sequence_number`, `topic_sequence_page`, `event_timestamp`, \
                   `publish_timestamp`, `event_id`, `text`, `original`";
-    for (place, more) in [
-        (Place::Name, ", `json`"),
-        (Place::Request, ", `language`, `json`"),
-        (Place::Transform, ", `language`, `json`"),
-        (Place::Inside, ", `language`, `json`, `document`"),
+    for (scope, more) in [
+        (Scope::Name, ", `json`"),
+        (Scope::Request, ", `language`, `json`"),
+        (Scope::Transform, ", `language`, `json`"),
+        (Scope::Inside, ", `language`, `json`, `document`"),
     ] {
-        let error = refused("a-{rom}", place);
+        let error = refused("a-{rom}", scope);
         assert_eq!(
             error.message,
             format!("has the unknown name `rom`; expected one of `room`, `seat`, {fields}{more}")
         );
         assert_eq!(error.at, Some(2));
     }
-    for (source, place, says) in [
-        ("{language}", Place::Name, "is unknown here: names are made before the transforms run"),
-        ("{document.a}", Place::Transform, "exists only in the transforms inside `json`"),
-        ("{text.a}", Place::Inside, "`text` has no members; a member of a JSON text is `{json.member}`"),
-        ("{room.a | upper}", Place::Name, "`room` has no members"),
-        ("", Place::Name, "is empty"),
-        ("", Place::Request, "is empty"),
+    for (source, scope, says) in [
+        ("{language}", Scope::Name, "is unknown here: names are made before the transforms run"),
+        ("{document.a}", Scope::Transform, "exists only in the transforms inside `json`"),
+        ("{text.a}", Scope::Inside, "`text` has no members; a member of a JSON text is `{json.member}`"),
+        ("{room.a | upper}", Scope::Name, "`room` has no members"),
+        ("", Scope::Name, "is empty"),
+        ("", Scope::Request, "is empty"),
     ] {
-        let error = refused(source, place);
+        let error = refused(source, scope);
         assert!(error.message.contains(says), "{source}: {error}");
     }
 }
@@ -293,10 +293,10 @@ fn knows_each_field_from_its_place_on() {
         let template = Template::read(format!("{{{}}}", field.name), &[], field.known).unwrap();
         assert!(template.part(&values).is_ok(), "{}", field.name);
         assert_eq!(template.lacking().is_some(), field.is_optional, "{}", field.name);
-        assert!(Template::read(format!("{{{}}}", field.name), &[], Place::Inside).is_ok());
+        assert!(Template::read(format!("{{{}}}", field.name), &[], Scope::Inside).is_ok());
     }
     let made =
-        Template::read("{language} {document.a.b} {text} {original} {json.0}", &[], Place::Inside).unwrap();
+        Template::read("{language} {document.a.b} {text} {original} {json.0}", &[], Scope::Inside).unwrap();
     assert_eq!(made.text(&values, 100).as_deref(), Ok("de c [1] now 1"));
 }
 
@@ -336,12 +336,12 @@ fn fails_without_a_value_or_a_default() {
 fn refuses_an_empty_value_in_names_and_requests() {
     let event = event("");
     for source in ["a-{text}", "a-{text | trim}", "{json.a | default('')}"] {
-        let template = Template::read(source, &CAPTURES, Place::Name).unwrap();
+        let template = Template::read(source, &CAPTURES, Scope::Name).unwrap();
         assert!(matches!(template.name(&values(&event)), Err(RenderError::Missing(_))), "{source}");
         assert!(template.part(&values(&event)).is_err());
     }
     assert_eq!(made("a-{text}", "").as_deref(), Ok("a-"));
-    let template = Template::read("a-{text | default('none')}", &CAPTURES, Place::Name).unwrap();
+    let template = Template::read("a-{text | default('none')}", &CAPTURES, Scope::Name).unwrap();
     assert_eq!(template.name(&values(&event)).as_deref(), Ok("a-none"));
 }
 
@@ -380,7 +380,7 @@ fn bounds_what_is_written() {
         (format!("{{text{}", "|cut(".repeat(12_000)), "in quotes, a number"),
         (format!("{{text | cut{}", "(".repeat(60_000)), "in quotes, a number"),
     ] {
-        assert!(refused(&source, Place::Transform).message.contains(says));
+        assert!(refused(&source, Scope::Transform).message.contains(says));
     }
     assert!(Template::new("{room}".repeat(256)).is_ok());
     // JSON that is nested deeply is only skipped, or walked along as many members as the placeholder has.
@@ -435,8 +435,8 @@ proptest! {
         max_bytes in 0_usize..40,
     ) {
         let source = parts.concat();
-        for place in [Place::Name, Place::Request, Place::Transform, Place::Inside] {
-            match Template::read(source.as_str(), &CAPTURES, place) {
+        for scope in [Scope::Name, Scope::Request, Scope::Transform, Scope::Inside] {
+            match Template::read(source.as_str(), &CAPTURES, scope) {
                 Err(error) => prop_assert!(error.at.is_none_or(|at| source.is_char_boundary(at)), "{source}: {error}"),
                 Ok(template) => {
                     prop_assert_eq!(template.to_string(), source.as_str());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Build, Context, Message, Settings, Transform, TransformFuture};
+use super::{Build, Context, Message, Transform, TransformFuture, TransformSettings};
 
 /// The transform has no settings.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -12,7 +12,7 @@ use super::{Build, Context, Message, Settings, Transform, TransformFuture};
 #[serde(deny_unknown_fields)]
 pub struct Echo {}
 
-impl Settings for Echo {
+impl TransformSettings for Echo {
     const NAME: &'static str = "echo";
 
     fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {

@@ -17,7 +17,7 @@ use regex_lite::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
-use super::{Build, Context, Message, Settings, Transform, TransformFuture, Transformed};
+use super::{Build, Context, Message, Transform, TransformFuture, TransformSettings, Transformed};
 use crate::json::Pointer;
 
 /// The maximum size in bytes of a compiled pattern. It bounds the time for a text: the worst patterns of this size take
@@ -95,7 +95,7 @@ enum Condition {
     Member(Pointer, Option<Value>),
 }
 
-impl Settings for FilterSettings {
+impl TransformSettings for FilterSettings {
     const NAME: &'static str = "filter";
 
     fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {

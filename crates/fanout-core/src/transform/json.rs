@@ -24,10 +24,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::json_edit::{EditableJson, Node};
+use super::json_edit::{EditableJson, JsonNode};
 use super::template::MAX_BYTES;
 use super::{
-    Build, Context, Message, OnFailure, Settings, Stage, Transform, TransformError, TransformFuture,
+    Build, Context, Message, OnFailure, Stage, Transform, TransformError, TransformFuture, TransformSettings,
     Transformed,
 };
 use crate::json::{Pointer, RawJson, quoted};
@@ -75,7 +75,7 @@ struct StringEdit {
     transforms: Vec<Stage>,
 }
 
-impl Settings for JsonSettings {
+impl TransformSettings for JsonSettings {
     const NAME: &'static str = "json";
     const NESTS: bool = true;
 
@@ -216,7 +216,7 @@ impl JsonEdit {
                 }
             }
             if inner.text != string {
-                document.put(pointer, Node::Written(quoted(&inner.text)))?;
+                document.put(pointer, JsonNode::Written(quoted(&inner.text)))?;
                 is_changed = true;
             }
             let detected = inner.language.map(Cow::into_owned);
@@ -250,7 +250,7 @@ impl JsonEdit {
             is_changed |= document.take(at)?.is_some();
         }
         for (at, value) in &self.set {
-            document.put(at, Node::Written(value.render(&message.values(context), MAX_BYTES)?))?;
+            document.put(at, JsonNode::Written(value.render(&message.values(context), MAX_BYTES)?))?;
         }
         Ok(is_changed)
     }

@@ -6,16 +6,16 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::TransformError;
-use crate::json::{self, Level, Pointer, RawJson, index, quoted};
+use crate::json::{self, JsonLevel, Pointer, RawJson, index, quoted};
 
 /// A JSON text, taken apart as far as was needed.
 #[derive(Debug)]
-pub(super) struct EditableJson<'t>(Node<'t>);
+pub(super) struct EditableJson<'t>(JsonNode<'t>);
 
 /// A value of [`EditableJson`].
 #[derive(Debug)]
-pub(super) enum Node<'t> {
-    /// As it was sent.
+pub(super) enum JsonNode<'t> {
+    /// A value as it was sent.
     Raw(RawJson<'t>),
     /// New JSON.
     Written(String),
@@ -29,7 +29,7 @@ pub(super) enum Node<'t> {
 impl<'t> EditableJson<'t> {
     /// Reads a text. Returns `None` if it is not JSON.
     pub(super) fn read(text: &'t str) -> Option<Self> {
-        RawJson::read(text).map(|json| Self(Node::Raw(json)))
+        RawJson::read(text).map(|json| Self(JsonNode::Raw(json)))
     }
 
     /// Returns the value at `at`, if it is there and not edited.
@@ -38,39 +38,39 @@ impl<'t> EditableJson<'t> {
     /// If a member on the path is duplicate: a reader of the text may take either.
     pub(super) fn get(&mut self, at: &Pointer) -> Result<Option<RawJson<'t>>, TransformError> {
         match self.find(at)? {
-            Some(Node::Raw(json)) => Ok(Some(*json)),
+            Some(JsonNode::Raw(json)) => Ok(Some(*json)),
             _ => Ok(None),
         }
     }
 
     /// Removes and returns the value at `at`, if it is there.
-    pub(super) fn take(&mut self, at: &Pointer) -> Result<Option<Node<'t>>, TransformError> {
-        Ok(self.find(at)?.map(|node| std::mem::replace(node, Node::Removed)))
+    pub(super) fn take(&mut self, at: &Pointer) -> Result<Option<JsonNode<'t>>, TransformError> {
+        Ok(self.find(at)?.map(|node| std::mem::replace(node, JsonNode::Removed)))
     }
 
     /// Writes `value` to `at`, in place of a value that is there. Creates the missing objects of the path.
-    pub(super) fn put(&mut self, at: &Pointer, value: Node<'t>) -> Result<(), TransformError> {
+    pub(super) fn put(&mut self, at: &Pointer, value: JsonNode<'t>) -> Result<(), TransformError> {
         let mut node = &mut self.0;
         for step in at.steps() {
-            if matches!(node, Node::Removed) {
-                *node = Node::Object(Vec::new());
+            if matches!(node, JsonNode::Removed) {
+                *node = JsonNode::Object(Vec::new());
             }
             node.open();
             let next = match node {
-                Node::Object(members) => {
+                JsonNode::Object(members) => {
                     if member(members, step, at)?.is_none() {
-                        members.push((quoted(step).into(), Node::Removed));
+                        members.push((quoted(step).into(), JsonNode::Removed));
                     }
                     member(members, step, at)?
                 }
-                Node::List(entries) => {
+                JsonNode::List(entries) => {
                     let index = if step == "-" { Some(entries.len()) } else { index(step) };
                     if index == Some(entries.len()) {
-                        entries.push(Node::Removed);
+                        entries.push(JsonNode::Removed);
                     }
                     index.and_then(|index| entries.get_mut(index))
                 }
-                Node::Raw(_) | Node::Written(_) | Node::Removed => None,
+                JsonNode::Raw(_) | JsonNode::Written(_) | JsonNode::Removed => None,
             };
             node = next.ok_or_else(|| {
                 TransformError::unfit(format!(
@@ -83,14 +83,14 @@ impl<'t> EditableJson<'t> {
         Ok(())
     }
 
-    fn find(&mut self, at: &Pointer) -> Result<Option<&mut Node<'t>>, TransformError> {
+    fn find(&mut self, at: &Pointer) -> Result<Option<&mut JsonNode<'t>>, TransformError> {
         let mut node = &mut self.0;
         for step in at.steps() {
             node.open();
             let next = match node {
-                Node::Object(members) => member(members, step, at)?,
-                Node::List(entries) => index(step).and_then(|index| entries.get_mut(index)),
-                Node::Raw(_) | Node::Written(_) | Node::Removed => None,
+                JsonNode::Object(members) => member(members, step, at)?,
+                JsonNode::List(entries) => index(step).and_then(|index| entries.get_mut(index)),
+                JsonNode::Raw(_) | JsonNode::Written(_) | JsonNode::Removed => None,
             };
             let Some(next) = next else { return Ok(None) };
             node = next;
@@ -99,17 +99,17 @@ impl<'t> EditableJson<'t> {
     }
 }
 
-impl<'t> Node<'t> {
+impl<'t> JsonNode<'t> {
     /// Takes an object or a list apart. Other values stay as they are.
     fn open(&mut self) {
         if let Self::Raw(json) = *self {
             match json.open() {
-                Level::Object(members) => {
+                JsonLevel::Object(members) => {
                     let member = |(name, value): (RawJson<'t>, _)| (name.as_str().into(), Self::Raw(value));
                     *self = Self::Object(members.into_iter().map(member).collect());
                 }
-                Level::List(entries) => *self = Self::List(entries.into_iter().map(Self::Raw).collect()),
-                Level::Scalar => {}
+                JsonLevel::List(entries) => *self = Self::List(entries.into_iter().map(Self::Raw).collect()),
+                JsonLevel::Scalar => {}
             }
         }
     }
@@ -121,10 +121,10 @@ impl<'t> Node<'t> {
 
 /// Returns the member called `name`, if it is there.
 fn member<'n, 't>(
-    members: &'n mut [(Cow<'t, str>, Node<'t>)],
+    members: &'n mut [(Cow<'t, str>, JsonNode<'t>)],
     name: &str,
     at: &Pointer,
-) -> Result<Option<&'n mut Node<'t>>, TransformError> {
+) -> Result<Option<&'n mut JsonNode<'t>>, TransformError> {
     let is_named = |member: &&mut (Cow<'_, str>, _)| json::string(&member.0).as_deref() == Some(name);
     let mut found = members.iter_mut().filter(is_named);
     let member = found.next();
@@ -141,7 +141,7 @@ impl fmt::Display for EditableJson<'_> {
     }
 }
 
-impl fmt::Display for Node<'_> {
+impl fmt::Display for JsonNode<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Raw(json) => f.write_str(json.as_str()),
@@ -176,8 +176,8 @@ mod tests {
         Pointer::new(text).unwrap()
     }
 
-    fn written(json: &str) -> Node<'static> {
-        Node::Written(json.to_owned())
+    fn written(json: &str) -> JsonNode<'static> {
+        JsonNode::Written(json.to_owned())
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Transforms: they change the text of an event, or drop the event.
 //!
-//! Each has one file, named after its verb, with the [`Settings`] of a configuration, the [`Transform`] that they build,
+//! Each has one file, named after its verb, with the [`TransformSettings`] of a configuration, the [`Transform`] that they build,
 //! and the tests.
 //!
 //! | module | purpose |
@@ -42,7 +42,7 @@ pub mod truncate;
 pub mod uppercase;
 
 pub use pseudolocalize::Pseudolocalizer;
-pub use registry::{Build, Settings, Transforms};
+pub use registry::{Build, TransformSettings, Transforms};
 pub use stage::{OnFailure, Stage};
 pub use translate::Translator;
 pub use tree::{Branch, Tree};

@@ -36,7 +36,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::phrases::Phrases;
 use super::shown::Shown;
-use super::{Build, Context, Message, Settings, Transform, TransformFuture, Transformed};
+use super::{Build, Context, Message, Transform, TransformFuture, TransformSettings, Transformed};
 
 /// Every setting has a default.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -113,7 +113,7 @@ enum Verdict {
     Drop,
 }
 
-impl Settings for Moderate {
+impl TransformSettings for Moderate {
     const NAME: &'static str = "moderate";
     const MAY_PASS: bool = false;
 

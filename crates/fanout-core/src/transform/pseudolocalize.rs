@@ -19,7 +19,7 @@ use futures_util::future::{BoxFuture, ready};
 use serde::{Deserialize, Serialize};
 
 use super::translate::{Translate, TranslateSettings, Translation, TranslationRequest, Translator};
-use super::{Build, Settings, Transform, TransformError};
+use super::{Build, Transform, TransformError, TransformSettings};
 
 /// The settings of `translate`.
 #[derive(Debug, Deserialize, Serialize)]
@@ -31,7 +31,7 @@ pub struct PseudolocalizeSettings(TranslateSettings);
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pseudolocalizer;
 
-impl Settings for PseudolocalizeSettings {
+impl TransformSettings for PseudolocalizeSettings {
     const NAME: &'static str = "pseudolocalize";
 
     fn build(self, with: Build<'_>) -> Result<Arc<dyn Transform>, String> {

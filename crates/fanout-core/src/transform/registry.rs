@@ -29,7 +29,7 @@ use crate::spanned::{self, Fault, Given};
 
 /// The settings of one kind of transform. `Serialize` writes their canonical form: transforms with the same form are
 /// equivalent, and run once.
-pub trait Settings: DeserializeOwned + Serialize + 'static {
+pub trait TransformSettings: DeserializeOwned + Serialize + 'static {
     /// The name of the transform.
     const NAME: &'static str;
 
@@ -51,7 +51,7 @@ pub trait Settings: DeserializeOwned + Serialize + 'static {
 pub struct Build<'b> {
     /// The names of the route's captures.
     pub captures: &'b [&'b str],
-    /// The nested transforms, in order, if it [`NESTS`](Settings::NESTS).
+    /// The nested transforms, in order, if it [`NESTS`](TransformSettings::NESTS).
     pub transforms: Vec<Stage>,
     /// The translator, if this build or test has one.
     pub translator: Option<Arc<dyn Translator>>,
@@ -104,7 +104,7 @@ impl Transforms {
     }
 
     /// Adds a transform of this library, which is part of the schema.
-    fn with_described<S: Settings + Described>(self) -> Self {
+    fn with_described<S: TransformSettings + Described>(self) -> Self {
         #[cfg_attr(not(feature = "schema"), expect(unused_mut, reason = "only the schema is set"))]
         let mut transforms = self.with::<S>();
         #[cfg(feature = "schema")]
@@ -137,7 +137,7 @@ impl Transforms {
 
     /// Adds a transform, or replaces the one of the same name.
     #[must_use]
-    pub fn with<S: Settings>(mut self) -> Self {
+    pub fn with<S: TransformSettings>(mut self) -> Self {
         let kind = Kind {
             may_pass: S::MAY_PASS,
             nests: S::NESTS,
@@ -294,7 +294,7 @@ impl fmt::Debug for Kind {
     }
 }
 
-fn build<S: Settings>(given: Given<'_>, with: Build<'_>) -> Result<Built, Vec<Fault>> {
+fn build<S: TransformSettings>(given: Given<'_>, with: Build<'_>) -> Result<Built, Vec<Fault>> {
     let span = given.span();
     let settings: S = given.read()?;
     let fault = |message: String| vec![Fault::new(span.clone(), message)];

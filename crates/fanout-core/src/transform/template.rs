@@ -12,8 +12,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Build, Context, Message, Settings, Transform, TransformError, TransformFuture, Transformed};
-use crate::placeholder::{JsonTemplate, Place, RenderError, SyntaxError, Template};
+use super::{
+    Build, Context, Message, Transform, TransformError, TransformFuture, TransformSettings, Transformed,
+};
+use crate::placeholder::{JsonTemplate, RenderError, Scope, SyntaxError, Template};
 use crate::reason::Reason;
 
 /// The default of `max_bytes`. Momento accepts messages of 4 KB, or more if the limit of the account was raised.
@@ -50,7 +52,7 @@ enum TextOrJson {
     Json(JsonTemplate),
 }
 
-impl Settings for TemplateSettings {
+impl TransformSettings for TemplateSettings {
     const NAME: &'static str = "template";
 
     fn build(self, with: Build<'_>) -> Result<Arc<dyn Transform>, String> {
@@ -78,8 +80,8 @@ impl Build<'_> {
     /// # Errors
     /// If the text is invalid: the line and the fault.
     pub(super) fn template(&self, text: &str) -> Result<Template, String> {
-        let place = if self.is_inside { Place::Inside } else { Place::Transform };
-        Template::read(text, self.captures, place).map_err(|SyntaxError { at, message }| {
+        let scope = if self.is_inside { Scope::Inside } else { Scope::Transform };
+        Template::read(text, self.captures, scope).map_err(|SyntaxError { at, message }| {
             let before = text.get(..at.unwrap_or(0)).expect("an error is at a character of the text");
             let line = before.matches('\n').count() + 1;
             format!("line {line} of the text {message}")

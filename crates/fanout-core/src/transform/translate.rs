@@ -24,7 +24,9 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Build, Context, Message, Settings, Transform, TransformError, TransformFuture, Transformed};
+use super::{
+    Build, Context, Message, Transform, TransformError, TransformFuture, TransformSettings, Transformed,
+};
 use crate::json::Pointer;
 use crate::reason::Reason;
 
@@ -94,8 +96,8 @@ pub struct TranslateSettings {
     target: LanguageCode,
     /// The code of the text's language; or `auto`, to detect it; or, inside `json`, the JSON Pointer of the code in the
     /// document, such as `/sourceLanguage`. If the document has no code there, it is detected. Default: `auto`.
-    #[serde(default, skip_serializing_if = "Source::is_auto")]
-    source: Source,
+    #[serde(default, skip_serializing_if = "SourceLanguage::is_auto")]
+    source: SourceLanguage,
     /// The tone, `formal` or `informal`, for languages that support it. Default: the choice of the service.
     #[serde(skip_serializing_if = "Option::is_none")]
     formality: Option<Formality>,
@@ -122,7 +124,7 @@ struct LanguageCode(String);
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(with = "String"))]
 #[serde(try_from = "String", into = "String")]
-enum Source {
+enum SourceLanguage {
     /// The service detects it.
     #[default]
     Auto,
@@ -140,7 +142,7 @@ pub(super) struct Translate {
     translator: Arc<dyn Translator>,
 }
 
-impl Settings for TranslateSettings {
+impl TransformSettings for TranslateSettings {
     const NAME: &'static str = "translate";
 
     fn build(self, with: Build<'_>) -> Result<Arc<dyn Transform>, String> {
@@ -174,15 +176,14 @@ impl Translate {
                 "{name:?} is not the name of a terminology; expected 1 to {MAX_TERMINOLOGY_NAME} letters, digits, `-` and single `_`"
             ));
         }
-        if let (Source::Pointer(pointer), false) = (&settings.source, is_inside) {
+        if let (SourceLanguage::Pointer(pointer), false) = (&settings.source, is_inside) {
             return Err(format!(
                 "`source` is the pointer {:?}, which works only in the transforms inside `json`; expected \"auto\" or a \
                  language code such as \"en\"",
                 pointer.as_str()
             ));
         }
-        let is_same =
-            matches!(&settings.source, Source::Code(source) if is_same(&source.0, &settings.target.0));
+        let is_same = matches!(&settings.source, SourceLanguage::Code(source) if is_same(&source.0, &settings.target.0));
         if is_same {
             return Err("`source` and `target` are the same language".into());
         }
@@ -230,9 +231,9 @@ impl Translate {
         context: &Context<'t>,
     ) -> Result<Option<Cow<'t, str>>, TransformError> {
         let code = match &self.settings.source {
-            Source::Auto => None,
-            Source::Code(code) => Some(code.0.as_str()),
-            Source::Pointer(pointer) => {
+            SourceLanguage::Auto => None,
+            SourceLanguage::Code(code) => Some(code.0.as_str()),
+            SourceLanguage::Pointer(pointer) => {
                 match context.document.and_then(|document| pointer.find_in(document)) {
                     None => None,
                     // As for `token_id`, `null` is the same as a member that is missing.
@@ -264,7 +265,7 @@ impl Transform for Translate {
 
 const AUTO: &str = "auto";
 
-impl Source {
+impl SourceLanguage {
     fn is_auto(&self) -> bool {
         *self == Self::Auto
     }
@@ -290,7 +291,7 @@ impl From<LanguageCode> for String {
     }
 }
 
-impl TryFrom<String> for Source {
+impl TryFrom<String> for SourceLanguage {
     type Error = String;
 
     fn try_from(source: String) -> Result<Self, String> {
@@ -306,12 +307,12 @@ impl TryFrom<String> for Source {
     }
 }
 
-impl From<Source> for String {
-    fn from(source: Source) -> Self {
+impl From<SourceLanguage> for String {
+    fn from(source: SourceLanguage) -> Self {
         match source {
-            Source::Auto => AUTO.to_owned(),
-            Source::Code(code) => code.0,
-            Source::Pointer(pointer) => pointer.as_str().to_owned(),
+            SourceLanguage::Auto => AUTO.to_owned(),
+            SourceLanguage::Code(code) => code.0,
+            SourceLanguage::Pointer(pointer) => pointer.as_str().to_owned(),
         }
     }
 }

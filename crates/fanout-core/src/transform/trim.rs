@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Build, Context, Message, Settings, Transform, TransformFuture};
+use super::{Build, Context, Message, Transform, TransformFuture, TransformSettings};
 
 /// The transform has no settings.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -13,7 +13,7 @@ use super::{Build, Context, Message, Settings, Transform, TransformFuture};
 #[serde(deny_unknown_fields)]
 pub struct Trim {}
 
-impl Settings for Trim {
+impl TransformSettings for Trim {
     const NAME: &'static str = "trim";
 
     fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {

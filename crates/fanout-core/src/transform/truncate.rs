@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::{Build, Context, Message, Settings, Transform, TransformFuture};
+use super::{Build, Context, Message, Transform, TransformFuture, TransformSettings};
 
 /// At least one of `characters` and `bytes` is needed. With both, both limits apply.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -33,7 +33,7 @@ pub struct TruncateSettings {
 }
 
 #[derive(Debug)]
-struct Limits {
+struct TruncateLimits {
     /// The limit of a text that is not cut.
     whole: Limit,
     /// The limit of a text that is cut, without its ellipsis.
@@ -47,7 +47,7 @@ struct Limit {
     bytes: usize,
 }
 
-impl Settings for TruncateSettings {
+impl TransformSettings for TruncateSettings {
     const NAME: &'static str = "truncate";
 
     fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {
@@ -66,18 +66,18 @@ impl Settings for TruncateSettings {
             characters: left(whole.characters, ellipsis.characters, "characters")?,
             bytes: left(whole.bytes, ellipsis.bytes, "bytes")?,
         };
-        Ok(Arc::new(Limits { whole, cut, ellipsis: self.ellipsis }))
+        Ok(Arc::new(TruncateLimits { whole, cut, ellipsis: self.ellipsis }))
     }
 }
 
-impl Transform for Limits {
+impl Transform for TruncateLimits {
     fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
         let Message { text, language } = message;
         Message { text: self.truncate(text), language }.done()
     }
 }
 
-impl Limits {
+impl TruncateLimits {
     fn truncate<'t>(&self, text: Cow<'t, str>) -> Cow<'t, str> {
         let fits = self.whole.of(&text);
         if fits.len() == text.len() {
@@ -119,13 +119,13 @@ mod tests {
     use super::*;
     use crate::transform::tests::{faulty, text};
 
-    fn limits(characters: usize, bytes: usize, ellipsis: &str) -> Option<Limits> {
+    fn limits(characters: usize, bytes: usize, ellipsis: &str) -> Option<TruncateLimits> {
         let left = |limit: usize, length| limit.checked_sub(length);
         let cut = Limit {
             characters: left(characters, ellipsis.graphemes(true).count())?,
             bytes: left(bytes, ellipsis.len())?,
         };
-        Some(Limits { whole: Limit { characters, bytes }, cut, ellipsis: ellipsis.to_owned() })
+        Some(TruncateLimits { whole: Limit { characters, bytes }, cut, ellipsis: ellipsis.to_owned() })
     }
 
     #[tokio::test]

@@ -172,7 +172,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use fanout_core::file;
-    use fanout_core::transform::{Build, Settings, Transforms};
+    use fanout_core::transform::{Build, TransformSettings, Transforms};
     use serde::{Deserialize, Serialize};
 
     use super::super::outline::Outline;
@@ -243,7 +243,7 @@ mod tests {
     #[derive(Debug, Deserialize, Serialize)]
     struct Hang {}
 
-    impl Settings for Hang {
+    impl TransformSettings for Hang {
         const NAME: &'static str = "hang";
 
         fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {
