@@ -180,7 +180,7 @@ async fn reports_all_unusable_secrets_at_start() {
             "ssm:/closed",
             [
                 "MOMENTO_API_KEY_SECRET_ID: parameter /none: not found in this account",
-                "WEBHOOK_SIGNING_SECRET_ID: parameter /closed: not allowed: it takes ssm:GetParameter",
+                "WEBHOOK_SIGNING_SECRET_ID: parameter /closed: not allowed: it needs ssm:GetParameter",
             ],
         ),
         (
