@@ -12,6 +12,8 @@
 //! All items together have a limit of bytes. Local Momento evicts nothing: a call that exceeds the limit fails, so that
 //! a test never loses an item without a reason that it can see.
 
+#![expect(clippy::needless_pass_by_value, clippy::unnecessary_wraps, reason = "all calls have one signature")]
+
 pub(crate) mod any;
 pub(crate) mod scalar;
 pub(crate) mod set;
