@@ -23,6 +23,9 @@ pub(crate) const DEFAULT_MAX_MESSAGE_BYTES: usize = 4_096;
 /// The messages of a topic that a resuming subscriber can have replayed. The service does not say how many
 /// it keeps ("unspecified and subject to change").
 pub(crate) const DEFAULT_HISTORY: usize = 1_000;
+/// The latest messages that a fresh subscriber receives first. By Momento's definition, such a subscription "will begin
+/// with the latest messages"; the definition does not say how many. The suite of the Python SDK expects one.
+pub(crate) const DEFAULT_LATEST: usize = 1;
 /// The default time between heartbeats. The SDKs' own suites wait for several, and expect them about every second.
 pub(crate) const DEFAULT_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// The messages that a subscriber can fall behind before it loses some.
@@ -79,6 +82,7 @@ impl Default for Builder {
             max_items_bytes: DEFAULT_MAX_ITEMS_BYTES,
             limits: Limits {
                 history: DEFAULT_HISTORY,
+                latest: DEFAULT_LATEST,
                 lag: DEFAULT_SUBSCRIBER_LAG,
                 bytes: DEFAULT_TOPIC_BYTES,
             },
@@ -150,6 +154,13 @@ impl Builder {
     /// Sets how many messages of a topic a resuming subscriber can have replayed. Default: 1000. 0 disables replay.
     pub fn history(mut self, messages: usize) -> Self {
         self.limits.history = messages;
+        self
+    }
+
+    /// Sets how many of the latest messages a fresh subscriber receives first. Default: 1. The history is the upper
+    /// limit.
+    pub fn latest(mut self, messages: usize) -> Self {
+        self.limits.latest = messages;
         self
     }
 

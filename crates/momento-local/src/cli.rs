@@ -10,8 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
 use crate::builder::{
-    Builder, DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_HISTORY, DEFAULT_MAX_ITEMS_BYTES, DEFAULT_MAX_MESSAGE_BYTES,
-    DEFAULT_MAX_SUBSCRIPTIONS,
+    Builder, DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_HISTORY, DEFAULT_LATEST, DEFAULT_MAX_ITEMS_BYTES,
+    DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_MAX_SUBSCRIPTIONS,
 };
 use crate::{MomentoLocal, StartError};
 
@@ -59,6 +59,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = DEFAULT_HISTORY)]
     pub history: usize,
 
+    /// Latest messages that a fresh subscriber receives first
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_LATEST)]
+    pub latest: usize,
+
     /// Subscriptions that are open at once
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_SUBSCRIPTIONS)]
     pub max_subscriptions: usize,
@@ -90,6 +94,7 @@ impl From<Args> for Builder {
             .create_caches(args.create_caches)
             .max_message_bytes(args.max_message_bytes)
             .history(args.history)
+            .latest(args.latest)
             .max_subscriptions(args.max_subscriptions)
             .max_items_bytes(args.max_items_bytes)
             .heartbeat_interval(Duration::from_secs(args.heartbeat_seconds.get().into()));

@@ -61,7 +61,10 @@ pub enum CacheError {
     #[error("cache with name '{0}' does not exist")]
     CacheNotFound(String),
     /// The server has as many subscriptions as it accepts.
-    #[error("all {0} subscriptions that the server accepts are open; end some, or raise the limit")]
+    // The JavaScript SDK looks for "subscribers" in the text.
+    #[error(
+        "too many subscribers: all {0} that the server accepts are connected; end some, or raise the limit"
+    )]
     TooManySubscriptions(usize),
     /// A cache already has this name.
     #[error("cache with name '{0}' already exists")]

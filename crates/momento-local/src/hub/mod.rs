@@ -144,7 +144,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Subscribes from the latest message on, or from `resume_at`, a number and its page.
+    /// Subscribes from `resume_at` on, a number and its page; from the latest messages on if the number is 0.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
         cache: &str,
@@ -332,7 +332,7 @@ mod tests {
     use super::*;
     use crate::items::{any, scalar};
 
-    const LIMITS: Limits = Limits { history: 10, lag: 10, bytes: 1_000 };
+    const LIMITS: Limits = Limits { history: 10, latest: 1, lag: 10, bytes: 1_000 };
 
     fn hub() -> Arc<Hub> {
         let hub = Hub::new(LIMITS, false, 2, 1_000);

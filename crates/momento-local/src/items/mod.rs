@@ -12,6 +12,8 @@
 //! All items together have a limit of bytes. Local Momento evicts nothing: a call that exceeds the limit fails, so that
 //! a test never loses an item without a reason that it can see.
 
+#![expect(clippy::needless_pass_by_value, clippy::unnecessary_wraps, reason = "all calls have one signature")]
+
 pub(crate) mod any;
 pub(crate) mod scalar;
 pub(crate) mod set;
@@ -48,7 +50,8 @@ pub(crate) enum ItemError {
     NotAnInteger,
     #[error("the sum does not fit into 64 bits")]
     Overflow,
-    #[error("the {what} has {bytes} bytes, and at most {MAX_ITEM_BYTES} are allowed")]
+    // The JavaScript SDK looks for "item size" and "element size" in the text.
+    #[error("{what} size exceeded: {bytes} bytes, and at most {MAX_ITEM_BYTES} are allowed")]
     TooLarge { what: &'static str, bytes: usize },
     #[error("local Momento keeps at most {0} bytes of items; delete some, or raise the limit")]
     OutOfMemory(usize),
@@ -165,7 +168,7 @@ impl Items<'_> {
 
     /// Stores an item in place of the one with this key.
     fn put(&mut self, key: Vec<u8>, value: Value, expires: Instant) -> Result<(), ItemError> {
-        check_size("key", key.len())?;
+        check_size("item", key.len())?;
         let item = Item { value, expires };
         let new = charge((&key, &item));
         let old =
@@ -195,7 +198,7 @@ impl Items<'_> {
     }
 }
 
-/// Fails if a key, a value or an element is too large.
+/// Fails if an item (its key or its value) or an element is too large.
 fn check_size(what: &'static str, bytes: usize) -> Result<(), ItemError> {
     if bytes > MAX_ITEM_BYTES { Err(ItemError::TooLarge { what, bytes }) } else { Ok(()) }
 }
@@ -251,6 +254,6 @@ mod tests {
         assert_eq!(store.cache("cache").expiry(0), Err(ItemError::ZeroTtl));
         assert!(store.cache("cache").expiry(u64::MAX).is_ok());
         let large = put(&mut store, "cache", &"k".repeat(MAX_ITEM_BYTES + 1), 0, 1);
-        assert_eq!(large, Err(ItemError::TooLarge { what: "key", bytes: MAX_ITEM_BYTES + 1 }));
+        assert_eq!(large, Err(ItemError::TooLarge { what: "item", bytes: MAX_ITEM_BYTES + 1 }));
     }
 }

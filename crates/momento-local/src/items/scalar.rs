@@ -24,7 +24,7 @@ fn existing<'i>(items: &'i Items<'_>, key: &[u8]) -> Result<Option<&'i [u8]>, It
 
 /// Stores a scalar in place of an item of any type.
 fn store(items: &mut Items<'_>, key: Vec<u8>, value: Vec<u8>, ttl: u64) -> Result<(), ItemError> {
-    check_size("value", value.len())?;
+    check_size("item", value.len())?;
     let expires = items.expiry(ttl)?;
     items.put(key, Value::Scalar(value), expires)
 }
@@ -189,7 +189,7 @@ pub(super) mod tests {
         assert_eq!(got(&mut items), None);
         assert_eq!(set(&mut items, set_request("key", "one", 0)), Err(ItemError::ZeroTtl));
         let large = set(&mut items, set_request("key", &"x".repeat(MAX_ITEM_BYTES + 1), 1));
-        assert_eq!(large, Err(ItemError::TooLarge { what: "value", bytes: MAX_ITEM_BYTES + 1 }));
+        assert_eq!(large, Err(ItemError::TooLarge { what: "item", bytes: MAX_ITEM_BYTES + 1 }));
     }
 
     #[tokio::test]

@@ -37,7 +37,7 @@ impl FromIterator<Vec<u8>> for Elements {
     }
 }
 
-fn charge(element: &Vec<u8>) -> usize {
+fn charge(element: &[u8]) -> usize {
     OVERHEAD_BYTES + element.len()
 }
 
