@@ -17,8 +17,8 @@ pub struct ListenConfig {
 
 /// Load balancers expect that they close an idle connection, and not the server. Google's keep theirs for 600 s, AWS's for 60 s.
 const IDLE_TIMEOUT: u64 = 620;
-/// Room for 256 of the largest bodies.
-const BODY_MEMORY_MIB: usize = 64;
+/// Room for 128 of the largest bodies, or for 3,000 usual ones. With 64, the process passes 100 MiB under attack.
+const BODY_MEMORY_MIB: usize = 32;
 /// A day.
 const LONGEST_IDLE_TIMEOUT: u64 = 86_400;
 
