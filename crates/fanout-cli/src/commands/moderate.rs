@@ -1,0 +1,81 @@
+//! `fanout moderate`: what the transform `moderate` does to texts, and why.
+
+use std::io::BufReader;
+
+use fanout_core::transform::moderate::Moderation;
+
+use crate::error::Error;
+use crate::input;
+use crate::output::Output;
+
+/// Moderate a text, and show what was found, where, and by which entry
+///
+/// Places are bytes of the text. With --file, only messages with something in them are shown, and a summary at the end.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  fanout moderate 'Oh sh1t'
+  fanout moderate --settings '{ action = \"drop\", languages = [\"en\"] }' 'Oh sh1t'
+  fanout moderate --file messages.txt")]
+pub(crate) struct Args {
+    /// The text; - is standard input
+    #[arg(required_unless_present = "file")]
+    text: Option<String>,
+
+    /// A file with one message on each line
+    #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    file: Option<String>,
+
+    /// The settings, as fanout.toml has them behind `moderate =`
+    #[arg(long, value_name = "TOML", default_value = "{}")]
+    settings: String,
+}
+
+pub(crate) fn run(args: Args, output: &mut Output) -> Result<(), Error> {
+    let moderation = Moderation::parse(&args.settings).map_err(Error::Usage)?;
+    if let Some(path) = args.file {
+        return file(&path, &moderation, output);
+    }
+    let text = input::text(args.text.expect("clap requires a text or a file"))?;
+    if !show(&text, &moderation, output)? {
+        output.result("nothing found")?;
+    }
+    Ok(())
+}
+
+fn file(path: &str, moderation: &Moderation, output: &mut Output) -> Result<(), Error> {
+    let bytes = input::bytes(path)?;
+    let mut rest = BufReader::new(bytes.as_slice());
+    let (mut messages, mut found) = (0_usize, 0_usize);
+    let unreadable = |error| Error::because(format_args!("{path} cannot be read"), &error);
+    while let Some((line, _)) = input::read_line(&mut rest).map_err(unreadable)? {
+        messages += 1;
+        match line {
+            Ok(text) => found += usize::from(show(&text, moderation, output)?),
+            Err(reason) => output.note(reason),
+        }
+    }
+    output.result(format_args!("{found} of {messages} messages have something in them"))
+}
+
+/// Prints what is found in a text. Returns true if there is something.
+fn show(text: &str, moderation: &Moderation, output: &mut Output) -> Result<bool, Error> {
+    let found = moderation.find(text);
+    if found.is_empty() {
+        return Ok(false);
+    }
+    match moderation.result(text, &found) {
+        Ok(result) => output.result(format_args!("{text:?} becomes {result:?}"))?,
+        Err(reason) => output.result(format_args!("{text:?} is dropped: {reason}"))?,
+    }
+    for finding in found {
+        let kinds = moderation.kinds(&finding).join(", ");
+        for at in &finding.at {
+            let part = text.get(at.clone()).expect("a finding is a part of the text");
+            output.result(format_args!(
+                "  {}..{} {part:?}: entry {:?} ({kinds})",
+                at.start, at.end, finding.entry
+            ))?;
+        }
+    }
+    Ok(true)
+}
