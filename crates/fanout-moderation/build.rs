@@ -10,7 +10,7 @@
 //! | `~word~` | any word with this in it |
 //! | `word @name` | the word, but not as part of a name: capitalized, beside another capitalized word |
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -41,13 +41,78 @@ fn main() {
         let languages = language.map_or(ALL_LANGUAGES, |number| 1 << (8 + number));
         read(&path, &list, languages, &mut words, &mut stems);
     }
-    let mut automaton = fst::MapBuilder::memory();
-    for (word, value) in &words {
-        automaton.insert(word, *value).expect("the words are in order");
+    let automaton = Automaton::of(&words);
+    let tables = [automaton.tables(), tables(&stems)].concat();
+    fs::write(out.join("tables.rs"), tables).expect("it can be written");
+}
+
+/// The words as a minimal automaton: each node stands for all ends that it leads to.
+#[derive(Default)]
+struct Automaton {
+    /// The number of the first edge of a node, and the number of its value plus one, or 0.
+    nodes: Vec<(usize, usize)>,
+    /// The edges of each node, in order: a byte, and the number of the next node.
+    edges: Vec<(u8, usize)>,
+    values: Vec<u64>,
+    known: HashMap<(usize, Vec<(u8, usize)>), usize>,
+}
+
+impl Automaton {
+    fn of(words: &BTreeMap<String, u64>) -> Self {
+        let words: Vec<_> = words.iter().map(|(word, value)| (word.as_bytes(), *value)).collect();
+        let mut automaton = Self::default();
+        // The last node is the root: each is added after those that it leads to.
+        automaton.add(&words, 0);
+        automaton
     }
-    fs::write(out.join("words.fst"), automaton.into_inner().expect("memory suffices"))
-        .expect("it can be written");
-    fs::write(out.join("tables.rs"), tables(&stems)).expect("it can be written");
+
+    /// Adds the node that `words` share, which have `depth` bytes in common and are in order.
+    fn add(&mut self, words: &[(&[u8], u64)], depth: usize) -> usize {
+        let (ended, longer) =
+            words.split_at(words.iter().take_while(|(word, _)| word.len() == depth).count());
+        let value = ended.first().map_or(0, |(_, value)| self.value(*value));
+        let groups = longer.chunk_by(|(one, _), (other, _)| one.get(depth) == other.get(depth));
+        let edges: Vec<_> = groups
+            .map(|group| {
+                let byte = group.first().and_then(|(word, _)| word.get(depth));
+                (*byte.expect("the words are longer"), self.add(group, depth + 1))
+            })
+            .collect();
+        if let Some(known) = self.known.get(&(value, edges.clone())) {
+            return *known;
+        }
+        self.nodes.push((self.edges.len(), value));
+        self.edges.extend(&edges);
+        self.known.insert((value, edges), self.nodes.len() - 1);
+        self.nodes.len() - 1
+    }
+
+    fn value(&mut self, value: u64) -> usize {
+        let known = self.values.iter().position(|known| *known == value);
+        known.unwrap_or_else(|| {
+            self.values.push(value);
+            self.values.len() - 1
+        }) + 1
+    }
+
+    fn tables(&self) -> String {
+        let last = (self.edges.len(), 0);
+        let nodes: Vec<_> =
+            self.nodes.iter().chain([&last]).map(|(edge, value)| edge << 12 | value).collect();
+        let edges: Vec<_> = self.edges.iter().map(|(byte, node)| node << 8 | usize::from(*byte)).collect();
+        assert!(self.values.len() < 1 << 12 && self.edges.len() < 1 << 20, "the tables are too small");
+        format!(
+            "/// The first edge of each node, and the number of its value plus one in the lowest 12 bits.\n\
+             pub(crate) static NODES: [u32; {}] = {nodes:?};\n\
+             /// The next node of each edge, and its byte in the lowest 8 bits.\n\
+             pub(crate) static EDGES: [u32; {}] = {edges:?};\n\
+             pub(crate) static VALUES: [u64; {}] = {:?};\n",
+            nodes.len(),
+            edges.len(),
+            self.values.len(),
+            self.values
+        )
+    }
 }
 
 fn read(

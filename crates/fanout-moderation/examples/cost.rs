@@ -33,12 +33,12 @@ fn main() {
     println!("memory: {} KiB before, {} KiB after", before, resident());
 
     for text in ["Hello there, how are you doing today? :)", "Oh sh1t, what the fuck did you do there?!"] {
-        let took = best(20, || {
-            for _ in 0..1000 {
+        let took = best(5, || {
+            for _ in 0..20_000 {
                 black_box(masked(text, &moderator.find(black_box(text)), '*'));
             }
         });
-        println!("{} bytes: {:?}", text.len(), took / 1000);
+        println!("{} bytes: {:?}", text.len(), took / 20_000);
     }
 
     let mut worst = (Duration::ZERO, String::new());
@@ -57,11 +57,17 @@ fn main() {
 /// Returns the shortest of several runs.
 fn best(runs: usize, mut run: impl FnMut()) -> Duration {
     let times = (0..runs).map(|_| {
-        let started = Instant::now();
+        let started = running();
         run();
-        started.elapsed()
+        running().saturating_sub(started)
     });
     times.min().unwrap_or_default()
+}
+
+/// Returns how long this process has had a processor, on Linux: other processes do not count.
+fn running() -> Duration {
+    let text = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    Duration::from_nanos(text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0))
 }
 
 /// Returns the resident memory in KiB, on Linux.

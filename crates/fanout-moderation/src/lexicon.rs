@@ -1,21 +1,16 @@
 //! The lists of words, and the search for one of them.
 //!
-//! The lists are one automaton (a finite state transducer), made by `build.rs` and part of the binary. A search walks it from each
+//! The lists are one automaton, made by `build.rs` and part of the binary. A search walks it from each
 //! start of a word, along everything that the characters may stand for, and takes the longest entry that ends where a word ends.
 
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use fst::raw::{Fst, Node, Output};
-
+use crate::automaton::{STEMS, State};
 use crate::codes::codes;
 use crate::units::{Class, Unit, units};
 use crate::{Counts, Finding};
-
-include!(concat!(env!("OUT_DIR"), "/tables.rs"));
-
-static WORDS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/words.fst"));
 
 const NAME: u64 = 1 << 24;
 const SAFE: u64 = 1 << 25;
@@ -25,6 +20,9 @@ const SHORT: usize = 4;
 
 /// The most signs and spaces between two words of a phrase, and between two letters that stand alone.
 const GAP: usize = 3;
+
+/// The longest word, in characters, that is searched for a [stem](STEMS).
+const LONGEST: usize = 40;
 
 /// A kind of what counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,7 +189,6 @@ impl FromStr for Language {
 
 /// The lists, and what of them counts.
 pub(crate) struct Lexicon {
-    automaton: Fst<&'static [u8]>,
     counts: Counts,
     languages: u64,
 }
@@ -213,9 +210,8 @@ struct Hit {
 
 /// A way through the automaton.
 #[derive(Clone, Copy)]
-struct Way<'f> {
-    node: Node<'f>,
-    output: Output,
+struct Way {
+    state: State,
     /// The number of the next unit.
     next: usize,
     /// Letters of the entry so far.
@@ -231,12 +227,11 @@ struct Way<'f> {
 
 impl Lexicon {
     pub(crate) fn new(counts: Counts, languages: &[Language]) -> Self {
-        let automaton = Fst::new(WORDS).expect("build.rs wrote it");
         let bit = |language: &Language| {
             let number = Language::ALL.iter().position(|known| known == language);
             1 << (8 + number.expect("all are in the list"))
         };
-        Self { automaton, counts, languages: languages.iter().map(bit).fold(0, |all, bit| all | bit) }
+        Self { counts, languages: languages.iter().map(bit).fold(0, |all, bit| all | bit) }
     }
 
     /// Returns what counts in `text` outside of the `allowed` bytes, in order.
@@ -255,7 +250,7 @@ impl Lexicon {
         let finding = |(at, hit): (Range<usize>, Hit)| {
             let (first, last) = (units.get(at.start)?, units.get(at.end.checked_sub(1)?)?);
             let kinds = Kinds(u8::try_from(hit.value & 0xff).expect("it is one byte"));
-            Some(Finding { at: vec![first.start..last.end], entry: hit.entry, kinds })
+            Some(Finding { at: vec![first.start()..last.end()], entry: hit.entry, kinds })
         };
         found.into_iter().filter_map(finding).collect()
     }
@@ -263,14 +258,14 @@ impl Lexicon {
     /// Finds words and phrases. The places are numbers of units.
     fn words(&self, units: &[Unit]) -> Vec<(Range<usize>, Hit)> {
         let mut found = Vec::new();
-        let mut safe = 0;
-        let mut start = 0;
+        let (mut safe, mut start) = (0, 0);
+        let mut entry = Vec::new();
         while start < units.len() {
             if !is_start(units, start) {
                 start += 1;
                 continue;
             }
-            let best = self.best(units, start);
+            let best = self.best(units, start, &mut entry);
             safe = safe.max(best.safe);
             let bad = best.bad.or_else(|| self.stem(units, start)).filter(|hit| hit.end > safe);
             match bad {
@@ -311,7 +306,8 @@ impl Lexicon {
         }
         let word: Vec<_> = row.iter().filter_map(|number| units.get(*number).copied()).collect();
         let pronoun = word.first().is_some_and(|unit| matches!(unit.character, 'a' | 'i' | 'u' | 'o' | 'y'));
-        let whole = |from: usize| self.best(&word, from).bad.filter(|hit| hit.end == word.len());
+        let whole =
+            |from: usize| self.best(&word, from, &mut Vec::new()).bad.filter(|hit| hit.end == word.len());
         let from = usize::from(pronoun);
         let hit = whole(0).map(|hit| (0, hit)).or_else(|| whole(from).map(|hit| (from, hit)));
         let (from, hit) = hit.or_else(|| self.stem(&word, 0).map(|hit| (0, hit)))?;
@@ -319,11 +315,10 @@ impl Lexicon {
     }
 
     /// Returns the longest entries that begin with the unit `start`.
-    fn best(&self, units: &[Unit], start: usize) -> Best {
+    fn best(&self, units: &[Unit], start: usize, entry: &mut Vec<u8>) -> Best {
         let mut best = Best::default();
         let way = Way {
-            node: self.automaton.root(),
-            output: Output::zero(),
+            state: State::start(),
             next: start,
             letters: 0,
             is_loose: false,
@@ -331,22 +326,22 @@ impl Lexicon {
             is_joined: false,
             has_space: false,
         };
-        self.walk(units, start, way, &mut Vec::new(), &mut best);
+        self.walk(units, start, way, entry, &mut best);
         best
     }
 
-    fn walk(&self, units: &[Unit], start: usize, way: Way<'_>, entry: &mut Vec<u8>, best: &mut Best) {
-        if way.node.is_final() && way.letters > 0 {
+    fn walk(&self, units: &[Unit], start: usize, way: Way, entry: &mut Vec<u8>, best: &mut Best) {
+        if way.letters > 0 {
             self.consider(units, start, &way, entry, best);
         }
         let Some(unit) = units.get(way.next) else { return };
         if way.letters > 0 {
             if is_end(units, way.next)
                 && let Some(next) = word_behind(units, way.next)
-                && let Some(way) = self.step(&way, b" ")
+                && let Some(state) = way.state.step(b" ")
             {
                 entry.push(b' ');
-                self.walk(units, start, Way { next, has_space: true, ..way }, entry, best);
+                self.walk(units, start, Way { state, next, has_space: true, ..way }, entry, best);
                 entry.pop();
             }
             let is_joiner =
@@ -370,17 +365,18 @@ impl Lexicon {
             _ => false,
         };
         readings(unit, |reading, how| {
-            let Some(once) = self.step(&way, reading) else { return };
+            let Some(state) = way.state.step(reading) else { return };
             let length = entry.len();
             entry.extend_from_slice(reading);
             let is_loose = way.is_loose || how == Reading::Accent;
             let similar = way.similar + usize::from(how == Reading::Similar);
-            let ahead = Way { next: way.next + count, letters: way.letters + 1, is_loose, similar, ..once };
+            let next = way.next + count;
+            let ahead = Way { state, next, letters: way.letters + 1, is_loose, similar, ..way };
             if count > 1
-                && let Some(twice) = self.step(&ahead, reading)
+                && let Some(state) = ahead.state.step(reading)
             {
                 entry.extend_from_slice(reading);
-                self.walk(units, start, Way { letters: ahead.letters + 1, ..twice }, entry, best);
+                self.walk(units, start, Way { state, letters: ahead.letters + 1, ..ahead }, entry, best);
                 entry.truncate(length + reading.len());
             }
             if count != 2 || may_be_doubled {
@@ -390,23 +386,13 @@ impl Lexicon {
         });
     }
 
-    fn step<'f>(&'f self, way: &Way<'f>, bytes: &[u8]) -> Option<Way<'f>> {
-        let mut way = *way;
-        for byte in bytes {
-            let transition = way.node.transition(way.node.find_input(*byte)?);
-            way.output = way.output.cat(transition.out);
-            way.node = self.automaton.node(transition.addr);
-        }
-        Some(way)
-    }
-
     /// Takes an entry that ends here, if it is longer than what there is.
-    fn consider(&self, units: &[Unit], start: usize, way: &Way<'_>, entry: &[u8], best: &mut Best) {
+    fn consider(&self, units: &[Unit], start: usize, way: &Way, entry: &[u8], best: &mut Best) {
         let end = way.next;
         if units.get(end - 1).is_some_and(|last| last.class == Class::Joiner) {
             return;
         }
-        let value = way.output.cat(way.node.final_output()).value();
+        let Some(value) = way.state.value() else { return };
         let is_plain = !way.is_loose && !way.is_joined && way.similar == 0;
         if value & self.languages == 0 || !(is_end(units, end) || is_before_number(units, end, way.letters)) {
             return;
@@ -442,8 +428,8 @@ impl Lexicon {
             matches!(unit.class, Class::Letter | Class::Digit)
                 || unit.class == Class::Sign && unit.is_read_as_looks
         };
-        let count = rest.iter().take_while(is_part).count();
-        if !(5..=40).contains(&count) {
+        let count = rest.iter().take(LONGEST + 1).take_while(is_part).count();
+        if !(5..=LONGEST).contains(&count) {
             return None;
         }
         let mut word = rest.get(..count)?;
@@ -463,29 +449,37 @@ impl Lexicon {
         if changes > 2 || digits > 3 {
             return None;
         }
-        let mut read = String::with_capacity(word.len());
+        let mut read = [0; LONGEST];
+        let mut length = 0_usize;
         for unit in word {
             let letter = match unit.looks {
-                [first, ..] if unit.is_read_as_looks && first != 0 => char::from(first),
-                _ => unit.character,
+                [first, ..] if unit.is_read_as_looks && first != 0 => first,
+                _ => u8::try_from(unit.character).unwrap_or_default(),
             };
-            if !read.ends_with(letter) || matches!(letter, 'g') {
-                read.push(letter);
+            let last = length.checked_sub(1).and_then(|last| read.get(last));
+            if letter == b'g' || last != Some(&letter) {
+                *read.get_mut(length)? = letter;
+                length += 1;
             }
         }
-        let stem = STEMS
-            .iter()
-            .find(|(stem, value)| value & self.languages != 0 && self.counts(*value) && read.contains(stem));
+        let read = read.get(..length)?;
+        let has = |stem: &str| {
+            let first = stem.as_bytes().first();
+            let mut starts = read.iter().enumerate().filter(|(_, letter)| Some(*letter) == first);
+            starts.any(|(start, _)| read.get(start..).is_some_and(|rest| rest.starts_with(stem.as_bytes())))
+        };
+        let counts = |value: u64| value & self.languages != 0 && self.counts(value);
+        let stem = STEMS.iter().find(|(stem, value)| counts(*value) && has(stem));
         stem.map(|(stem, value)| Hit { end: start + word.len(), entry: (*stem).to_owned(), value: *value })
     }
 }
 
 /// Hides what is not to be looked at.
 fn hide(units: &mut [Unit], places: &[Range<usize>]) {
-    let mut number = units.partition_point(|unit| places.first().is_some_and(|at| unit.end <= at.start));
+    let mut number = units.partition_point(|unit| places.first().is_some_and(|at| unit.end() <= at.start));
     for at in places {
-        while let Some(unit) = units.get_mut(number).filter(|unit| unit.start < at.end) {
-            if unit.start >= at.start {
+        while let Some(unit) = units.get_mut(number).filter(|unit| unit.start() < at.end) {
+            if unit.start() >= at.start {
                 unit.class = Class::Other;
             }
             number += 1;

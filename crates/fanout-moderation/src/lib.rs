@@ -3,6 +3,7 @@
 //! | module | what it is for |
 //! | --- | --- |
 //! | [`units`] | a text as a reader sees it: one unit for each visible character |
+//! | [`automaton`] | the lists of words, as `build.rs` makes them |
 //! | [`codes`] | addresses, paths, file names and codes, which are not words |
 //! | [`lexicon`] | the lists of words, and the search for one of them |
 //! | [`phrases`] | the words and phrases of an operator |
@@ -11,12 +12,12 @@
 //! A match is a word or a phrase: it begins and ends at word boundaries, once its disguise is undone. Nothing in here does I/O,
 //! and nothing is built at start: the lists are an automaton inside the binary.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 use momento_webhook::visible::is_ignorable;
 use unicode_segmentation::UnicodeSegmentation as _;
 
+mod automaton;
 mod codes;
 mod lexicon;
 pub mod phrases;
@@ -99,18 +100,24 @@ impl Moderator {
 /// Returns `text` with `mask` in place of each character of the findings. White space and invisible characters stay.
 #[must_use]
 pub fn masked(text: &str, findings: &[Finding], mask: char) -> String {
-    let places: BTreeSet<_> = findings.iter().flat_map(|it| &it.at).map(|at| (at.start, at.end)).collect();
+    let mut places: Vec<_> = findings.iter().flat_map(|it| &it.at).map(|at| (at.start, at.end)).collect();
+    places.sort_unstable();
     let mut masked = String::with_capacity(text.len());
     let mut end = 0;
     for (start, stop) in places {
         let start = start.max(end);
         let Some(bad) = text.get(start..stop.max(start)) else { continue };
         masked.push_str(text.get(end..start).expect("a finding begins at a character"));
-        for character in bad.graphemes(true) {
-            if character.chars().all(|part| part.is_whitespace() || is_ignorable(part)) {
-                masked.push_str(character);
-            } else {
-                masked.push(mask);
+        if bad.is_ascii() {
+            let mask = |part: char| if part.is_ascii_whitespace() { part } else { mask };
+            masked.extend(bad.chars().map(mask));
+        } else {
+            for character in bad.graphemes(true) {
+                if character.chars().all(|part| part.is_whitespace() || is_ignorable(part)) {
+                    masked.push_str(character);
+                } else {
+                    masked.push(mask);
+                }
             }
         }
         end = start + bad.len();

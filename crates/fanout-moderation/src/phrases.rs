@@ -66,6 +66,9 @@ impl Phrases {
     /// Returns true if `phrase` is one of them.
     #[must_use]
     pub fn is(&self, phrase: &str) -> bool {
+        if self.is_empty() {
+            return false;
+        }
         let pieces = pieces(phrase.trim());
         let (Some((_, first)), Some((_, last))) = (pieces.first(), pieces.last()) else { return false };
         self.find(phrase.trim()).into_iter().any(|(_, at)| at == (first.start..last.end))

@@ -4,7 +4,7 @@ use momento_webhook::visible::is_ignorable;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::{compose, is_combining_mark};
 
-use crate::lexicon::LOOKS;
+use crate::automaton::LOOKS;
 
 /// The most signs in a row that may stand for letters.
 const SIGNS_FOR_LETTERS: usize = 3;
@@ -12,8 +12,8 @@ const SIGNS_FOR_LETTERS: usize = 3;
 /// One visible character, with the marks on it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unit {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
+    start: u32,
+    end: u32,
     /// The character in lower case, with its accents.
     pub(crate) character: char,
     /// The plain letters that it passes for; 0 where there are fewer.
@@ -50,6 +50,16 @@ impl Unit {
         matches!(self.class, Class::Letter | Class::Digit | Class::Hiragana | Class::Katakana | Class::Whole)
     }
 
+    /// Its first byte in the text.
+    pub(crate) fn start(&self) -> usize {
+        usize::try_from(self.start).expect("a pointer has 32 bits at least")
+    }
+
+    /// The byte behind it.
+    pub(crate) fn end(&self) -> usize {
+        usize::try_from(self.end).expect("a pointer has 32 bits at least")
+    }
+
     /// Whether it is a letter of another alphabet than the word.
     pub(crate) const fn is_disguise(&self) -> bool {
         self.alphabet != 0
@@ -69,8 +79,10 @@ impl Unit {
 /// Returns the units of `text`.
 pub(crate) fn units(text: &str) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::with_capacity(text.len());
-    for (start, character) in text.char_indices() {
-        let end = start + character.len_utf8();
+    let mut end = 0;
+    for character in text.chars() {
+        let start = end;
+        end += u32::try_from(character.len_utf8()).expect("it is 4 at most");
         if character.is_ascii() {
             units.push(ascii(start, character));
             continue;
@@ -94,7 +106,7 @@ pub(crate) fn units(text: &str) -> Vec<Unit> {
     units
 }
 
-fn ascii(start: usize, character: char) -> Unit {
+fn ascii(start: u32, character: char) -> Unit {
     let byte = u8::try_from(character).unwrap_or_default();
     let none = [0, 0, 0];
     let (class, looks) = match byte {
@@ -131,7 +143,7 @@ fn ascii(start: usize, character: char) -> Unit {
     }
 }
 
-fn other(start: usize, end: usize, character: char) -> Unit {
+fn other(start: u32, end: u32, character: char) -> Unit {
     let unit = |character: char, looks, class, alphabet| Unit {
         start,
         end,
@@ -208,29 +220,63 @@ fn only(mut characters: impl Iterator<Item = char>) -> Option<char> {
 
 /// Decides for each word which of its characters stand for others.
 fn resolve(units: &mut [Unit]) {
-    let is_part = |unit: &Unit| matches!(unit.class, Class::Letter | Class::Digit | Class::Sign);
-    for word in units.chunk_by_mut(|one, next| is_part(one) && is_part(next)) {
-        if word.len() == 1 {
-            continue;
+    let mut rest = units;
+    while !rest.is_empty() {
+        let word = Word::at_the_start_of(rest);
+        let (units, behind) = rest.split_at_mut(word.length.max(1));
+        if word.length > 1 && (word.digits > 0 || word.has_signs || word.is_mixed) {
+            word.resolve(units);
         }
-        let letters = word.iter().filter(|unit| unit.class == Class::Letter);
-        let count = letters.clone().count();
-        // Letters of another alphabet beside Latin ones, or of two other alphabets, are Latin ones in disguise.
-        let first = letters.clone().map(|unit| unit.alphabet).next();
-        let is_mixed = first.is_some_and(|first| {
-            letters.clone().any(|unit| unit.alphabet != first)
-                && letters.clone().all(|unit| unit.character.is_ascii() || unit.looks != [0, 0, 0])
-        });
-        // There are no more digits than letters in a disguise: `A55` is a telephone.
-        let digits = word.iter().filter(|unit| unit.class == Class::Digit).count();
-        for unit in word.iter_mut() {
+        rest = behind;
+    }
+}
+
+/// What is in a row of letters, digits and signs.
+#[derive(Default)]
+struct Word {
+    length: usize,
+    letters: usize,
+    digits: usize,
+    has_signs: bool,
+    /// Whether its letters are of several alphabets.
+    is_mixed: bool,
+}
+
+impl Word {
+    fn at_the_start_of(units: &[Unit]) -> Self {
+        let mut word = Self::default();
+        let mut alphabet = None;
+        for unit in units {
             match unit.class {
-                Class::Letter => unit.is_read_as_looks |= is_mixed,
-                Class::Digit => unit.is_read_as_looks = digits <= count,
+                Class::Letter => {
+                    word.letters += 1;
+                    word.is_mixed |= *alphabet.get_or_insert(unit.alphabet) != unit.alphabet;
+                }
+                Class::Digit => word.digits += 1,
+                Class::Sign => word.has_signs = true,
+                _ => break,
+            }
+            word.length += 1;
+        }
+        word
+    }
+
+    fn resolve(&self, units: &mut [Unit]) {
+        // Letters of another alphabet beside Latin ones, or of two other alphabets, are Latin ones in disguise.
+        let is_like_latin =
+            |unit: &Unit| unit.class != Class::Letter || unit.character.is_ascii() || unit.looks != [0; 3];
+        let is_disguised = self.is_mixed && units.iter().all(is_like_latin);
+        for unit in units.iter_mut() {
+            match unit.class {
+                Class::Letter => unit.is_read_as_looks |= is_disguised,
+                // There are no more digits than letters in a disguise: `A55` is a telephone.
+                Class::Digit => unit.is_read_as_looks = self.digits <= self.letters,
                 _ => {}
             }
         }
-        resolve_signs(word);
+        if self.has_signs {
+            resolve_signs(units);
+        }
     }
 }
 
