@@ -12,6 +12,7 @@ use fanout_core::reason::Reason;
 use fanout_core::transform::TransformError;
 use fanout_core::transform::translate::{Formality, Translation, TranslationRequest, Translator as _};
 use futures_util::future::join_all;
+use serde_json::json;
 use test_support::AwsResponse;
 use test_support::secrets_server::{SecretRequest, SecretsServer};
 use test_support::translate_server::{TranslateRequest, TranslateServer, translation, truncated};
@@ -173,12 +174,9 @@ async fn what_cannot_pass_is_not_tried_again() {
 
 #[tokio::test]
 async fn an_answer_without_a_text_is_none() {
-    for body in ["{}", r#"{"SourceLanguageCode": "en"}"#, r#"{"TranslatedText": "Hallo"}"#] {
-        assert_eq!(
-            failed(AwsResponse::Raw(200, body.into())).await.unwrap(),
-            (Reason::Internal, 1),
-            "{body}"
-        );
+    for body in [json!({}), json!({"SourceLanguageCode": "en"}), json!({"TranslatedText": "Hallo"})] {
+        let failed = failed(AwsResponse::success(body.clone())).await.unwrap();
+        assert_eq!(failed, (Reason::Internal, 1), "{body}");
     }
 }
 

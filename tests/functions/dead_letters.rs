@@ -6,9 +6,9 @@ use momento_local::{Fault, MomentoLocal, Rpc};
 use momento_webhook::{Event, SigningSecret, momento};
 use serde_json::{Value, json};
 use test_support::AwsResponse;
+use test_support::aws_server::{AwsServer, record};
 use test_support::gateway::Gateway;
 use test_support::process::Process;
-use test_support::queue_server::{QueueServer, record};
 use test_support::runtime_api::{Invoked, RuntimeApi};
 use test_support::signed::{self, RawRequest};
 use tonic::Code;
@@ -20,9 +20,9 @@ const DEAD: &str = "dead-letters";
 const THREE: (&str, &str) = ("OUTBOUND_TOPICS", "a,b,c");
 
 /// A function with three outbound topics and a queue for dead letters.
-async fn start(way: Way, queues: &QueueServer, with: &[(&str, &str)]) -> Function {
+async fn start(way: Way, queues: &AwsServer, with: &[(&str, &str)]) -> Function {
     let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
-    let url = queues.url(DEAD);
+    let url = queues.queue_url(DEAD);
     let given = [("OUTBOUND_TOPIC", ""), THREE, ("DEAD_LETTER_QUEUE_URL", &url)];
     let mut environment = settings(&momento.endpoint(), &[&given, with].concat());
     environment.extend(queues.environment());
@@ -63,7 +63,7 @@ fn published(function: &Function) -> [Vec<String>; 3] {
 #[tokio::test]
 async fn what_was_not_taken_is_in_the_queue_and_the_sender_told_that_all_is_well() {
     for way in BOTH {
-        let queues = QueueServer::start().await.unwrap();
+        let queues = AwsServer::start().await.unwrap();
         let function = start(way, &queues, &[]).await;
         refuse(&function, "b", Code::Unavailable);
         refuse(&function, "c", Code::PermissionDenied);
@@ -113,7 +113,7 @@ async fn what_was_not_taken_is_in_the_queue_and_the_sender_told_that_all_is_well
 
 #[tokio::test]
 async fn what_all_took_or_nobody_wanted_is_no_letter() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     assert_eq!(function.deliver(LAMBDA, 1, "hello").await.json()["status"], "success");
     let forged = RawRequest { headers: Vec::new(), ..genuine(2, "hello") };
@@ -130,8 +130,8 @@ async fn a_queue_that_is_down_leaves_the_answer_as_it_is_without() {
         AwsResponse::error(403, "AccessDenied"),
     ];
     for fault in faults {
-        let queues = QueueServer::start().await.unwrap();
-        queues.fail(DEAD, fault.clone());
+        let queues = AwsServer::start().await.unwrap();
+        queues.fail_queue(DEAD, fault.clone());
         let function = start(LAMBDA, &queues, &[]).await;
         refuse(&function, "b", Code::Unavailable);
         let started = Instant::now();
@@ -153,7 +153,7 @@ async fn a_queue_that_is_down_leaves_the_answer_as_it_is_without() {
 
 #[tokio::test]
 async fn a_letter_that_comes_back_is_for_its_destinations_only() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     refuse(&function, "b", Code::Unavailable);
     function.deliver(LAMBDA, 1, "hello").await;
@@ -175,7 +175,7 @@ async fn a_letter_that_comes_back_is_for_its_destinations_only() {
 
 #[tokio::test]
 async fn of_a_letter_that_some_take_only_the_others_are_tried_again() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let sender = start(LAMBDA, &queues, &[]).await;
     for topic in ["a", "b", "c"] {
         refuse(&sender, topic, Code::Unavailable);
@@ -211,15 +211,15 @@ async fn of_a_letter_that_some_take_only_the_others_are_tried_again() {
     // Where the rest cannot be written, nothing is lost.
     let other = start(LAMBDA, &queues, &[]).await;
     refuse(&other, "b", Code::Unavailable);
-    queues.fail(DEAD, AwsResponse::error(403, "AccessDenied"));
+    queues.fail_queue(DEAD, AwsResponse::error(403, "AccessDenied"));
     assert_eq!(batch(&other, &[record(DEAD, "m1", &all)]).await, ["m1"]);
 }
 
 #[tokio::test]
 async fn a_letter_in_a_fifo_queue_stays_whole_where_it_is() {
     const ORDERED: &str = "dead-letters.fifo";
-    let queues = QueueServer::start().await.unwrap();
-    let url = queues.url(ORDERED);
+    let queues = AwsServer::start().await.unwrap();
+    let url = queues.queue_url(ORDERED);
     let function = start(LAMBDA, &queues, &[("DEAD_LETTER_QUEUE_URL", &url)]).await;
     for topic in ["a", "b", "c"] {
         refuse(&function, topic, Code::Unavailable);
@@ -236,7 +236,7 @@ async fn a_letter_in_a_fifo_queue_stays_whole_where_it_is() {
 
 #[tokio::test]
 async fn a_letter_whose_destination_is_gone_stays_in_the_queue_and_one_that_moved_is_found() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     refuse(&function, "b", Code::PermissionDenied);
     function.deliver(LAMBDA, 1, "hello").await;
@@ -265,8 +265,8 @@ async fn a_letter_whose_destination_is_gone_stays_in_the_queue_and_one_that_move
 #[tokio::test]
 async fn a_letter_finds_its_destination_among_others_of_the_same_name() {
     const ORDERS: &str = "orders";
-    let queues = QueueServer::start().await.unwrap();
-    let url = queues.url(ORDERS);
+    let queues = AwsServer::start().await.unwrap();
+    let url = queues.queue_url(ORDERS);
     let route = |bodies: [&str; 2]| {
         let of = |body: &str| format!("{{ sqs = {{ queue = '{url}', body = {{ is = '{body}' }} }} }}");
         format!("[[routes]]\ntopic = '{INBOUND}'\ndestinations = [{}]", bodies.map(of).join(", "))
@@ -276,12 +276,12 @@ async fn a_letter_finds_its_destination_among_others_of_the_same_name() {
         start(LAMBDA, &queues, &[("OUTBOUND_TOPICS", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", &file)]).await
     };
     let function = start(["first", "second"]).await;
-    queues.fail(ORDERS, AwsResponse::error(403, "AccessDenied"));
+    queues.fail_queue(ORDERS, AwsResponse::error(403, "AccessDenied"));
     function.deliver(LAMBDA, 1, "hello").await;
     let letter = queues.bodies(DEAD).remove(0);
     let mut only: Value = serde_json::from_str(&letter).unwrap();
     only["dead_letter"]["destinations"].as_array_mut().unwrap().remove(1);
-    queues.recover(ORDERS);
+    queues.recover_queue(ORDERS);
 
     // They have changed places.
     let swapped = start(["second", "first"]).await;
@@ -301,7 +301,7 @@ async fn a_letter_finds_its_destination_among_others_of_the_same_name() {
 
 #[tokio::test]
 async fn a_letter_that_comes_from_another_queue_is_not_written_anew_either() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     for code in [Code::Unavailable, Code::PermissionDenied] {
         function.momento.clear_faults();
@@ -316,7 +316,7 @@ async fn a_letter_that_comes_from_another_queue_is_not_written_anew_either() {
 
 #[tokio::test]
 async fn one_bad_message_of_a_batch_fails_alone() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     let signed = |number: u64, secret: &str| {
         let mut event = signed::event(CACHE, INBOUND, number, "signed");
@@ -356,7 +356,7 @@ async fn one_bad_message_of_a_batch_fails_alone() {
 
 #[tokio::test]
 async fn what_a_queue_will_bring_again_is_written_down_only_where_that_would_do_harm() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     // Nobody has it: the queue brings it again.
     for topic in ["a", "b", "c"] {
@@ -384,7 +384,7 @@ async fn what_a_queue_will_bring_again_is_written_down_only_where_that_would_do_
 
 #[tokio::test]
 async fn what_was_dropped_is_not_what_somebody_has() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let routes = "[[routes]]\ntopic = 'topic 1'\ndestinations = ['a', { topic = 'b', transforms = [{ filter = { prefix = '/' } }] }]";
     let with = [("OUTBOUND_TOPICS", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", routes)];
     let function = start(LAMBDA, &queues, &with).await;
@@ -395,7 +395,7 @@ async fn what_was_dropped_is_not_what_somebody_has() {
 
 #[tokio::test]
 async fn with_little_time_a_destination_that_is_there_gets_its_event_all_the_same() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     let payload = Gateway::FunctionUrl.payload(&genuine(1, "hello"), false).unwrap().to_string();
     let runtime_api = function.runtime_api.as_ref().unwrap();
@@ -408,7 +408,7 @@ async fn with_little_time_a_destination_that_is_there_gets_its_event_all_the_sam
 
 #[tokio::test]
 async fn in_a_fifo_queue_nothing_overtakes_what_is_not_done_with() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[("DEAD_LETTER_QUEUE_URL", "")]).await;
     function.momento.inject(Fault::error(Code::PermissionDenied).on(Rpc::Publish).topic("b").times(1));
     let of = |group: &str, number: u64, text: &str| {
@@ -425,7 +425,7 @@ async fn in_a_fifo_queue_nothing_overtakes_what_is_not_done_with() {
 
 #[tokio::test]
 async fn a_batch_that_cannot_be_read_is_an_error_so_that_nothing_is_deleted() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     let mut broken = record("events", "1", "x");
     broken["messageId"] = json!(7);
@@ -437,7 +437,7 @@ async fn a_batch_that_cannot_be_read_is_an_error_so_that_nothing_is_deleted() {
 
 #[tokio::test]
 async fn a_hundred_messages_at_once_are_all_published() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     let records: Vec<_> = (0..100)
         .map(|number| record("events", &number.to_string(), &body(number, &number.to_string())))

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use momento_local::MomentoLocal;
 use serde_json::{Value, json};
+use test_support::aws_server::record;
 use test_support::process::Process;
-use test_support::queue_server::record;
 use test_support::runtime_api::RuntimeApi;
 use test_support::signed;
 

@@ -115,8 +115,8 @@ async fn who_proves_nothing_writes_nothing_into_the_journal() {
 #[cfg(feature = "aws")]
 mod onward {
     use momento_local::{Fault, MomentoLocal, Rpc};
+    use test_support::aws_server::{AwsServer, record};
     use test_support::process::Process;
-    use test_support::queue_server::{QueueServer, record};
     use test_support::runtime_api::RuntimeApi;
     use test_support::signed;
     use tonic::Code;
@@ -126,7 +126,7 @@ mod onward {
 
     const DEAD: &str = "dead-letters";
 
-    async fn start(queues: &QueueServer, with: &[(&str, &str)]) -> Function {
+    async fn start(queues: &AwsServer, with: &[(&str, &str)]) -> Function {
         let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
         let runtime_api = RuntimeApi::start().await.unwrap();
         let mut environment = settings(&momento.endpoint(), with);
@@ -144,8 +144,8 @@ mod onward {
 
     #[tokio::test]
     async fn a_dead_letter_has_the_trace_of_the_message_that_it_was() {
-        let queues = QueueServer::start().await.unwrap();
-        let function = start(&queues, &[("DEAD_LETTER_QUEUE_URL", &queues.url(DEAD))]).await;
+        let queues = AwsServer::start().await.unwrap();
+        let function = start(&queues, &[("DEAD_LETTER_QUEUE_URL", &queues.queue_url(DEAD))]).await;
         let runtime_api = function.runtime_api.as_ref().unwrap();
         runtime_api.trace(
             "Root=1-65957ef6-fedcba9876543210fedcba98;Parent=53995c3f42cd8ad8;Sampled=0;Lineage=1:a87bd80c:0",
@@ -176,10 +176,10 @@ mod onward {
 
     #[tokio::test]
     async fn a_queue_gets_the_trace_and_no_header_where_there_is_none() {
-        let queues = QueueServer::start().await.unwrap();
+        let queues = AwsServer::start().await.unwrap();
         let file = format!(
             "[[routes]]\ntopic = '{INBOUND}'\ndestinations = [{{ sqs = {{ queue = '{}' }} }}]\n",
-            queues.url("orders")
+            queues.queue_url("orders")
         );
         let with_file = [("OUTBOUND_TOPIC", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", file.as_str())];
         let function = start(&queues, &with_file).await;

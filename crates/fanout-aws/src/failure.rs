@@ -98,8 +98,13 @@ where
                 Some(error) => by_credentials(error),
                 // The connection was closed before or inside the response.
                 None if is_cut(error) => (Reason::Unavailable, "the connection was cut"),
-                None if matches!(error, SdkError::ResponseError(_)) => UNREADABLE,
-                None => (Reason::Internal, "the request could not be sent"),
+                None => match error {
+                    // A response that another program sends for the service, for example a proxy, has only a status.
+                    SdkError::ResponseError(response) => {
+                        by_status(response.raw().status().as_u16()).unwrap_or(UNREADABLE)
+                    }
+                    _ => (Reason::Internal, "the request could not be sent"),
+                },
             },
         };
         // The errors of the SDK itself do not contain the text.
