@@ -8,8 +8,7 @@ use anyhow::bail;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use fanout_aws::{AmazonTranslator, Aws, Settings};
-use fanout_core::reason::Reason;
-use fanout_core::transform::TransformError;
+use fanout_core::reason::{Failure, Reason};
 use fanout_core::transform::translate::{Formality, Translation, TranslationRequest, Translator as _};
 use futures_util::future::join_all;
 use serde_json::json;
@@ -56,7 +55,7 @@ fn received(target: &str) -> TranslateRequest {
     }
 }
 
-type Answered = Result<Translation, TransformError>;
+type Answered = Result<Translation, Failure>;
 
 /// What comes of a text whose tries are answered so, and how many they were.
 async fn answered(answers: impl IntoIterator<Item = AwsResponse>) -> anyhow::Result<(Answered, usize)> {
