@@ -13,20 +13,22 @@ use test_support::runtime_api::{Invoked, RuntimeApi};
 use test_support::signed::{self, RawRequest};
 use tonic::Code;
 
-use crate::support::{BOTH, CACHE, Function, INBOUND, SECRET, Way, genuine, listening, program, settings};
+use crate::support::{
+    BOTH, CACHE, Function, INBOUND, SECRET, Transport, genuine, listening, program, settings,
+};
 
-const LAMBDA: Way = BOTH[0];
+const LAMBDA: Transport = BOTH[0];
 const DEAD: &str = "dead-letters";
 const THREE: (&str, &str) = ("OUTBOUND_TOPICS", "a,b,c");
 
 /// A function with three outbound topics and a queue for dead letters.
-async fn start(way: Way, queues: &AwsServer, with: &[(&str, &str)]) -> Function {
+async fn start(transport: Transport, queues: &AwsServer, with: &[(&str, &str)]) -> Function {
     let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
     let url = queues.queue_url(DEAD);
     let given = [("OUTBOUND_TOPIC", ""), THREE, ("DEAD_LETTER_QUEUE_URL", &url)];
     let mut environment = settings(&momento.endpoint(), &[&given, with].concat());
     environment.extend(queues.environment());
-    if let Way::Lambda(..) = way {
+    if let Transport::Lambda(..) = transport {
         let runtime_api = RuntimeApi::start().await.unwrap();
         environment.extend(runtime_api.environment());
         let process = Process::start(program(), environment).unwrap();
@@ -43,9 +45,9 @@ fn body(number: u64, text: &str) -> String {
 
 /// Invokes the function with messages; gives those that it is not done with.
 async fn batch(function: &Function, records: &[Value]) -> Vec<String> {
-    let answer = function.invoke(json!({ "Records": records }).to_string().into_bytes()).await;
-    assert_eq!(answer.as_object().unwrap().len(), 1, "{answer}");
-    let failures = answer["batchItemFailures"].as_array().unwrap();
+    let response = function.invoke(json!({ "Records": records }).to_string().into_bytes()).await;
+    assert_eq!(response.as_object().unwrap().len(), 1, "{response}");
+    let failures = response["batchItemFailures"].as_array().unwrap();
     let mut failures: Vec<_> =
         failures.iter().map(|one| one["itemIdentifier"].as_str().unwrap().to_owned()).collect();
     failures.sort_unstable();
@@ -62,15 +64,19 @@ fn published(function: &Function) -> [Vec<String>; 3] {
 
 #[tokio::test]
 async fn what_was_not_taken_is_in_the_queue_and_the_sender_told_that_all_is_well() {
-    for way in BOTH {
+    for transport in BOTH {
         let queues = AwsServer::start().await.unwrap();
-        let function = start(way, &queues, &[]).await;
+        let function = start(transport, &queues, &[]).await;
         refuse(&function, "b", Code::Unavailable);
         refuse(&function, "c", Code::PermissionDenied);
         let request = genuine(1, "hello \u{ffff}");
-        let answer = function.send(way, &request).await;
-        let answered = answer.json();
-        assert_eq!((answer.status, answered["status"].as_str()), (200, Some("dead_lettered")), "{way:?}");
+        let response = function.send(transport, &request).await;
+        let answered = response.json();
+        assert_eq!(
+            (response.status, answered["status"].as_str()),
+            (200, Some("dead_lettered")),
+            "{transport:?}"
+        );
         let statuses = ["published", "failed", "refused"];
         for (place, status) in statuses.into_iter().enumerate() {
             assert_eq!(answered["destinations"][place]["status"], status, "{answered}");
@@ -97,7 +103,7 @@ async fn what_was_not_taken_is_in_the_queue_and_the_sender_told_that_all_is_well
         );
         assert_eq!((&b["index"], &b["topic"], &b["reason"]), (&json!(1), &json!("b"), &json!("unavailable")));
 
-        let line = function.journal(|line| line["outcome"] == "dead_lettered").await;
+        let line = function.log_record(|line| line["outcome"] == "dead_lettered").await;
         assert_eq!(
             (&line["DeadLettered"], &line["Failed"], &line["Undelivered"], &line["level"]),
             (&json!(1), &json!(2), &json!(0), &json!("ERROR"))
@@ -105,7 +111,7 @@ async fn what_was_not_taken_is_in_the_queue_and_the_sender_told_that_all_is_well
         assert_eq!(line["status"], 200);
 
         // It is done with: a sender that tries again does not make a second letter.
-        let again = function.send(way, &request).await;
+        let again = function.send(transport, &request).await;
         assert_eq!(again.json(), json!({"status": "duplicate"}));
         assert_eq!(queues.bodies(DEAD).len(), 1);
     }
@@ -135,8 +141,8 @@ async fn a_queue_that_is_down_leaves_the_answer_as_it_is_without() {
         let function = start(LAMBDA, &queues, &[]).await;
         refuse(&function, "b", Code::Unavailable);
         let started = Instant::now();
-        let answer = function.deliver(LAMBDA, 1, "hello").await;
-        assert_eq!(answer.status, 503, "{fault:?}");
+        let response = function.deliver(LAMBDA, 1, "hello").await;
+        assert_eq!(response.status, 503, "{fault:?}");
         assert!(started.elapsed() < Duration::from_millis(4_500), "{fault:?}: {:?}", started.elapsed());
         function
             .process
@@ -164,7 +170,7 @@ async fn a_letter_that_comes_back_is_for_its_destinations_only() {
     function.momento.clear_faults();
     assert_eq!(batch(&function, &[record(DEAD, "m1", &letter)]).await, [""; 0]);
     assert_eq!(published(&function), ["HELLO"; 3].map(|text| vec![text.to_owned()]));
-    let line = function.journal(|line| line["request_id"] == "m1" && line["outcome"] == "success").await;
+    let line = function.log_record(|line| line["request_id"] == "m1" && line["outcome"] == "success").await;
     assert_eq!((&line["queue"], &line["topic"]), (&json!(DEAD), &json!(INBOUND)));
 
     // In an environment that has not seen the event before, too.
@@ -248,7 +254,7 @@ async fn a_letter_whose_destination_is_gone_stays_in_the_queue_and_one_that_move
 
     let gone = start(LAMBDA, &queues, &[("OUTBOUND_TOPICS", "a,c")]).await;
     assert_eq!(batch(&gone, &[record(DEAD, "m1", &letter)]).await, ["m1"]);
-    let line = gone.journal(|line| line["outcome"] == "no_such_destination").await;
+    let line = gone.log_record(|line| line["outcome"] == "no_such_destination").await;
     assert_eq!(line["level"], "ERROR");
 
     let routes = "[[routes]]\ntopic = 'another'\ndestinations = ['b']";
@@ -349,7 +355,7 @@ async fn one_bad_message_of_a_batch_fails_alone() {
     let mut texts = function.published("a");
     texts.sort_unstable();
     assert_eq!(texts, ["BARE", "PLAIN", "SIGNED"]);
-    let line = function.journal(|line| line["request_id"] == "signed 3").await;
+    let line = function.log_record(|line| line["request_id"] == "signed 3").await;
     assert_eq!(line["outcome"], "signature_wrong");
     assert_eq!(queues.bodies(DEAD), [""; 0], "what is no event is for the queue's own dead letters");
 }
@@ -401,7 +407,7 @@ async fn with_little_time_a_destination_that_is_there_gets_its_event_all_the_sam
     let runtime_api = function.runtime_api.as_ref().unwrap();
     let invoked =
         runtime_api.invoke(payload.into_bytes().into(), Duration::from_millis(1_100)).await.unwrap();
-    assert!(matches!(&invoked, Invoked::Response(answer) if !answer.is_empty()), "{invoked:?}");
+    assert!(matches!(&invoked, Invoked::Response(response) if !response.is_empty()), "{invoked:?}");
     assert_eq!(published(&function), ["HELLO"; 3].map(|text| vec![text.to_owned()]));
     assert_eq!(queues.bodies(DEAD).len(), 0);
 }
@@ -450,14 +456,14 @@ async fn a_hundred_messages_at_once_are_all_published() {
 
 #[tokio::test]
 async fn whoever_asks_for_its_health_is_told_its_version() {
-    for way in Way::all() {
-        let function = Function::start(way, &[]).await;
+    for transport in Transport::all() {
+        let function = Function::start(transport, &[]).await;
         let get = |path| RawRequest { method: "GET".to_owned(), path: Some(path), ..genuine(1, "hello") };
-        let answer = function.send(way, &get("/health")).await;
-        assert_eq!(answer.status, 200, "{way:?}");
-        assert_eq!(answer.json(), json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}));
+        let response = function.send(transport, &get("/health")).await;
+        assert_eq!(response.status, 200, "{transport:?}");
+        assert_eq!(response.json(), json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}));
         for path in ["/healthy", "/"] {
-            assert_eq!(function.send(way, &get(path)).await.status, 405, "{way:?} {path}");
+            assert_eq!(function.send(transport, &get(path)).await.status, 405, "{transport:?} {path}");
         }
     }
 }
