@@ -656,7 +656,8 @@ pub(crate) mod tests {
             let trims = |count: usize| vec!["'trim'"; count].join(", ");
             // A list of transforms in a route is on the third level, and each `json` adds three levels.
             let (deepest, count) = nested((MAX_NESTING - 3) / 3);
-            let deepest = format!("[{}, {}", trims(MAX_TRANSFORMS - count), &deepest[1..]);
+            let inner = deepest.strip_prefix('[').unwrap();
+            let deepest = format!("[{}, {inner}", trims(MAX_TRANSFORMS - count));
             for transforms in [format!("[{}]", trims(MAX_TRANSFORMS)), deepest] {
                 let outcomes = serve_file(&transforms, "'out'", "Hello").unwrap();
                 assert_eq!(outcomes[0].status(), "published", "{:?}", outcomes[0]);
@@ -685,8 +686,7 @@ pub(crate) mod tests {
                 "[{{ json = {{ set = {{ '{pointer}' = {value} }} }} }}, {{ json = {{ drop = ['{pointer}'] }} }}]"
             );
             assert_eq!(serve_file(&transforms, "'out'", "{}").unwrap()[0].status(), "published");
-            let item =
-                format!("{{ sqs = {{ queue = 'https://q/a', body = {{ a = {{ json = '{{text}}' }} }} }} }}");
+            let item = "{ sqs = { queue = 'https://q/a', body = { a = { json = '{text}' } } } }";
             let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
             for (text, reason) in [
                 (nested(crate::destination::json::MAX_NESTING), Reason::Unavailable),
@@ -694,7 +694,7 @@ pub(crate) mod tests {
                 (nested(100_000), Reason::InvalidArgument),
             ] {
                 // `NoAws` is the sender of an accepted request.
-                assert_eq!(serve_file("[]", &item, &text).unwrap()[0].failure(), Some(reason));
+                assert_eq!(serve_file("[]", item, &text).unwrap()[0].failure(), Some(reason));
             }
             let deep = nested(100_000);
             let transforms =
