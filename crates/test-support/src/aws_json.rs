@@ -24,8 +24,8 @@ use tokio::task::{JoinHandle, JoinSet};
 /// An operation as `x-amz-target` names it, the service in the signature, and the version of the protocol.
 pub(crate) type Operation = (&'static str, &'static str, &'static str);
 
-/// The version of an [`Operation`] of the protocol `rpcv2Cbor`, whose bodies are CBOR. Its path has the operation, in the
-/// place of a header.
+/// The version of an [`Operation`] of the protocol `rpcv2Cbor`, whose bodies are CBOR. Its path names the operation,
+/// and not a header.
 pub(crate) const CBOR: &str = "cbor";
 
 /// A call of an operation.
