@@ -88,7 +88,7 @@ async fn silent_and_unfinished_connections_give_way_to_new_ones() {
     let unfinished = format!("POST / HTTP/1.1\r\nhost: x\r\n{SIGNATURE}content-length: 100\r\n\r\nonly this");
     for beginning in ["", "POST / HT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &unfinished] {
         let mut connections = Vec::new();
-        for _ in 0..CONNECTIONS + 1 {
+        for _ in 0..=CONNECTIONS {
             connections.push(send(&function, beginning.as_bytes()).await);
         }
         let started = std::time::Instant::now();
@@ -119,7 +119,7 @@ async fn connection_whose_request_is_handled_does_not_give_way() {
 async fn oldest_unfinished_bodies_get_503_when_memory_runs_short() {
     let function = Function::http(&[("HTTP_BODY_MEMORY_MIB", "1")]).await;
     let head = format!("POST / HTTP/1.1\r\nhost: x\r\n{SIGNATURE}content-length: 250000\r\n\r\n");
-    let unfinished = [head.as_bytes(), &[b'x'; 200_000]].concat();
+    let unfinished = [head.as_bytes(), &vec![b'x'; 200_000]].concat();
     let mut connections = Vec::new();
     for _ in 0..8 {
         connections.push(send(&function, &unfinished).await);
