@@ -1,4 +1,4 @@
-//! The common part of the AWS test servers: HTTP, and the protocols `awsJson1_0` and `awsJson1_1` on it.
+//! The common part of the AWS test servers: HTTP, and the protocols `awsJson1_0`, `awsJson1_1` and `rpcv2Cbor` on it.
 //!
 //! A request must be signed, but the signature is not checked.
 
@@ -23,6 +23,10 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// An operation as `x-amz-target` names it, the service in the signature, and the version of the protocol.
 pub(crate) type Operation = (&'static str, &'static str, &'static str);
+
+/// The version of an [`Operation`] of the protocol `rpcv2Cbor`, whose bodies are CBOR. Its path names the operation,
+/// and not a header.
+pub(crate) const CBOR: &str = "cbor";
 
 /// A call of an operation.
 pub(crate) struct Call {
@@ -87,15 +91,18 @@ impl AwsResponse {
             response = *late;
         }
         let (status, body, query_error) = match response {
-            Self::Json { status, body, query_error } => (status, body.to_string().into(), query_error),
+            Self::Json { status, body, query_error } => (status, encode(version, &body)?, query_error),
             Self::Raw(status, body) => (status, body, None),
             Self::Hang | Self::Late(..) => std::future::pending().await,
             Self::Cut => return Err(io::Error::other("cut")),
         };
         let mut response = Response::builder()
             .status(status)
-            .header(CONTENT_TYPE, format!("application/x-amz-json-{version}"))
+            .header(CONTENT_TYPE, content_type(version))
             .header("x-amzn-requestid", "00000000-0000-4000-8000-000000000001");
+        if version == CBOR {
+            response = response.header("smithy-protocol", "rpc-v2-cbor");
+        }
         if let Some(code) = query_error {
             response = response.header("x-amzn-query-error", format!("{code};Sender"));
         }
@@ -203,25 +210,47 @@ where
 {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    let target = header(&parts.headers, "x-amz-target");
-    let operation = operations.iter().find(|(operation, ..)| *operation == target);
+    let path = parts.uri.path().strip_prefix("/service/");
+    let target = path.map_or_else(
+        || header(&parts.headers, "x-amz-target").to_owned(),
+        |path| path.replacen("/operation/", ".", 1),
+    );
+    let operation = operations
+        .iter()
+        .find(|(operation, _, version)| *operation == target && (*version == CBOR) == path.is_some());
     let Some((operation, service, version)) = operation.filter(|_| parts.method == Method::POST) else {
-        return AwsResponse::error_with_message(400, "UnknownOperationException", target)
+        return AwsResponse::error_with_message(400, "UnknownOperationException", &target)
             .into_http("1.1")
             .await;
     };
-    let response =
-        if header(&parts.headers, CONTENT_TYPE.as_str()) != format!("application/x-amz-json-{version}") {
-            AwsResponse::error_with_message(400, "SerializationException", "wrong content type")
-        } else if !is_signed(&parts.headers, service) {
-            AwsResponse::error(403, "MissingAuthenticationTokenException")
-        } else if let Ok(body) = serde_json::from_slice(&body) {
-            let user_agent = header(&parts.headers, "x-amz-user-agent").to_owned();
-            handle(Call { operation, body, user_agent }).await
-        } else {
-            AwsResponse::error_with_message(400, "SerializationException", "invalid JSON")
-        };
+    let response = if header(&parts.headers, CONTENT_TYPE.as_str()) != content_type(version) {
+        AwsResponse::error_with_message(400, "SerializationException", "wrong content type")
+    } else if !is_signed(&parts.headers, service) {
+        AwsResponse::error(403, "MissingAuthenticationTokenException")
+    } else if let Some(body) = decode(version, &body) {
+        let user_agent = header(&parts.headers, "x-amz-user-agent").to_owned();
+        handle(Call { operation, body, user_agent }).await
+    } else {
+        AwsResponse::error_with_message(400, "SerializationException", "invalid body")
+    };
     response.into_http(version).await
+}
+
+fn content_type(version: &str) -> String {
+    if version == CBOR { "application/cbor".to_owned() } else { format!("application/x-amz-json-{version}") }
+}
+
+fn encode(version: &str, body: &Value) -> io::Result<Bytes> {
+    if version != CBOR {
+        return Ok(body.to_string().into());
+    }
+    let mut bytes = Vec::new();
+    ciborium::into_writer(body, &mut bytes).map_err(io::Error::other)?;
+    Ok(bytes.into())
+}
+
+fn decode(version: &str, body: &[u8]) -> Option<Value> {
+    if version == CBOR { ciborium::from_reader(body).ok() } else { serde_json::from_slice(body).ok() }
 }
 
 /// Returns the string `name` of a JSON object.

@@ -4,8 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanout_core::destination::{Accepted, AwsRequest, AwsSender, DeliveryError, Publisher, Sent, Topic};
+use fanout_core::destination::{Accepted, AwsRequest, AwsSender, Publisher, Sent, Topic};
 use fanout_core::fan_out::FanOut;
+use fanout_core::reason::Failure;
 use fanout_core::retry::RetryPolicy;
 use fanout_momento::MomentoPublisher;
 use futures_util::future::BoxFuture;
@@ -15,6 +16,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use topic_fanout::config::ListenConfig;
 use topic_fanout::request_log::RequestLog;
 use topic_fanout::serve;
 use topic_fanout::webhook::Webhook;
@@ -26,6 +28,8 @@ use crate::service::Service;
 
 /// The idle timeout of a connection to the function.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// The memory for the bodies of all requests, in bytes. One event is delivered at a time.
+const BODY_MEMORY: usize = 64 * 1024 * 1024;
 
 /// The function that events are delivered to.
 #[derive(Debug)]
@@ -45,7 +49,7 @@ struct RecordingPublisher {
 }
 
 impl Publisher for RecordingPublisher {
-    async fn publish(&self, topic: &Topic<'_>, text: &str) -> Result<(), DeliveryError> {
+    async fn publish(&self, topic: &Topic<'_>, text: &str) -> Result<(), Failure> {
         let (cache, name) = (topic.cache.clone().into_owned(), topic.topic.clone().into_owned());
         let _ = self.updates.send(Update::Publishing { cache, topic: name, text: text.to_owned() });
         self.publisher.publish(topic, text).await
@@ -106,7 +110,8 @@ impl Function {
         let url = url(listener.local_addr().map_err(in_use)?)?;
         let stop = CancellationToken::new();
         let shutdown = stop.clone().cancelled_owned();
-        let serving = tokio::spawn(serve::http::serve(listener, Arc::new(webhook), IDLE_TIMEOUT, shutdown));
+        let config = ListenConfig { port, idle_timeout: IDLE_TIMEOUT, body_memory: BODY_MEMORY };
+        let serving = tokio::spawn(serve::http::serve(listener, Arc::new(webhook), config, shutdown));
         Ok(Self::InProcess { url, stop, serving })
     }
 
