@@ -10,6 +10,8 @@
 //! | `~word~` | any word with this in it |
 //! | `word @name` | the word, but not as part of a name: capitalized, beside another capitalized word |
 
+#![expect(clippy::panic, reason = "a fault in a list ends the build")]
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

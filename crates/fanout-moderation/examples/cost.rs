@@ -4,7 +4,7 @@
 //! $ cargo run --release --package fanout-moderation --example cost
 //! ```
 
-#![allow(clippy::print_stdout, reason = "it prints what it measures")]
+#![expect(clippy::print_stdout, reason = "it prints what it measures")]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

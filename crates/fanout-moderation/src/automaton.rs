@@ -1,6 +1,12 @@
 //! The lists of words as an automaton, made by `build.rs`.
 
-include!(concat!(env!("OUT_DIR"), "/tables.rs"));
+use tables::{EDGES, NODES, VALUES};
+pub(crate) use tables::{LOOKS, STEMS};
+
+#[expect(clippy::unicode_not_nfc, clippy::unreadable_literal, reason = "a machine writes and reads it")]
+mod tables {
+    include!(concat!(env!("OUT_DIR"), "/tables.rs"));
+}
 
 /// A place in the automaton: what was read so far.
 #[derive(Clone, Copy, Debug)]

@@ -16,7 +16,7 @@ const ENDS: &str = " 7z aac aar ac ai apk app asm aspx avi bak bash bat bin biz 
 /// Returns the bytes of what is not words, in order.
 pub(crate) fn codes(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
-    for chunk in chunks(text, 0, |character| character.is_whitespace()) {
+    for chunk in chunks(text, 0, char::is_whitespace) {
         let Some(whole) = text.get(chunk.clone()) else { continue };
         if whole.len() < 4 || !whole.bytes().any(|byte| !byte.is_ascii_alphabetic() && byte < 0x80) {
             continue;

@@ -250,7 +250,8 @@ impl Lexicon {
         let finding = |(at, hit): (Range<usize>, Hit)| {
             let (first, last) = (units.get(at.start)?, units.get(at.end.checked_sub(1)?)?);
             let kinds = Kinds(u8::try_from(hit.value & 0xff).expect("it is one byte"));
-            Some(Finding { at: vec![first.start()..last.end()], entry: hit.entry, kinds })
+            let at = first.start()..last.end();
+            Some(Finding { at: vec![at], entry: hit.entry, kinds })
         };
         found.into_iter().filter_map(finding).collect()
     }

@@ -113,7 +113,7 @@ impl Phrase {
                     parts.push(Piece::Pattern(pattern));
                 }
                 Some(Piece::Pattern(last)) if end == Some(at.start) && (is_star || is_word) => {
-                    last.push_str(&piece)
+                    last.push_str(&piece);
                 }
                 _ if is_star => parts.push(Piece::Pattern(piece)),
                 _ => parts.push(Piece::Text(piece)),

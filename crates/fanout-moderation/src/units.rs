@@ -187,14 +187,19 @@ fn other(start: u32, end: u32, character: char) -> Unit {
 
 fn class(character: char) -> Class {
     match character {
-        '・' => Class::Joiner,
+        '・' | '·' | '․' | '‧' | '•' | '‐' | '‑' | '–' | '—' | '−' => Class::Joiner,
         '\u{3041}'..='\u{309f}' => Class::Hiragana,
         '\u{30a0}'..='\u{30ff}' | '\u{31f0}'..='\u{31ff}' => Class::Katakana,
-        '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}' => Class::Whole,
-        '\u{1f300}'..='\u{1f64f}' | '\u{1f680}'..='\u{1f6ff}' | '\u{1f900}'..='\u{1f9ff}' => Class::Whole,
-        '○' | '●' | '〇' => Class::Whole,
+        '\u{3400}'..='\u{9fff}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{20000}'..='\u{3ffff}'
+        | '\u{1f300}'..='\u{1f64f}'
+        | '\u{1f680}'..='\u{1f6ff}'
+        | '\u{1f900}'..='\u{1f9ff}'
+        | '○'
+        | '●'
+        | '〇' => Class::Whole,
         '’' | '‘' | 'ʼ' | '＇' => Class::Apostrophe,
-        '·' | '․' | '‧' | '•' | '‐' | '‑' | '–' | '—' | '−' => Class::Joiner,
         _ if character.is_alphabetic() => Class::Letter,
         _ if character.is_numeric() => Class::Digit,
         _ if character.is_whitespace() => Class::Space,
@@ -294,7 +299,9 @@ fn resolve_signs(word: &mut [Unit]) {
             let in_company = was_letter || is_letter(behind.first());
             let is_open = run.len() > 1 && run.iter().any(|unit| unit.character == '*');
             let is_read = run.len() <= SIGNS_FOR_LETTERS && !is_open && in_company;
-            run.iter_mut().for_each(|unit| unit.is_read_as_looks = is_read);
+            for unit in run.iter_mut() {
+                unit.is_read_as_looks = is_read;
+            }
         }
         was_letter = is_letter(run.last());
         rest = behind;

@@ -91,6 +91,12 @@ fn names_stay_as_they_are() {
     assert!(masked.is_empty(), "{masked:?}");
 }
 
+const HEX: &str = "0123456789abcdef";
+const BASE36: &str = "0123456789abcdefghijklmnopqrstuvwxyz";
+const BASE62: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+const BASE64: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+const CROCKFORD: &str = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
 /// Links, ids, hashes, file names, JSON and code, of a seeded generator.
 #[test]
 fn codes_stay_as_they_are() {
@@ -101,11 +107,6 @@ fn codes_stay_as_they_are() {
             .map(|_| char::from(*alphabet.get(random.random_range(0..alphabet.len())).unwrap()))
             .collect()
     };
-    const HEX: &str = "0123456789abcdef";
-    const BASE36: &str = "0123456789abcdefghijklmnopqrstuvwxyz";
-    const BASE62: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    const BASE64: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
-    const CROCKFORD: &str = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     let mut counts = Vec::new();
     for _ in 0..5000 {
         let uuid = format!("{}-{}-4{}-a{}-{}", of(HEX, 8), of(HEX, 4), of(HEX, 3), of(HEX, 3), of(HEX, 12));

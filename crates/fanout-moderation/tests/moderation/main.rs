@@ -1,4 +1,5 @@
 //! What counts, what does not, and how often ordinary text is taken for something else.
+#![expect(clippy::unwrap_used, reason = "a test asserts by panicking")]
 
 mod benign;
 mod corpus;
