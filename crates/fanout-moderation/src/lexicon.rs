@@ -21,8 +21,8 @@ const SHORT: usize = 4;
 /// The most signs and spaces between two words of a phrase, and between two letters that stand alone.
 const GAP: usize = 3;
 
-/// The longest word, in characters, that is searched for a [stem](STEMS).
-const LONGEST: usize = 40;
+/// The longest word, in characters, that is searched for a [stem](STEMS), or whose digits and signs stand for letters.
+pub(crate) const LONGEST: usize = 40;
 
 /// A kind of what counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::{compose, is_combining_mark};
 
 use crate::automaton::LOOKS;
+use crate::lexicon::LONGEST;
 
 /// The most signs in a row that may stand for letters.
 const SIGNS_FOR_LETTERS: usize = 3;
@@ -248,10 +249,18 @@ struct Word {
 }
 
 impl Word {
+    /// Reads to the end of the row, or to more signs than stand for letters.
     fn at_the_start_of(units: &[Unit]) -> Self {
         let mut word = Self::default();
         let mut alphabet = None;
+        let mut signs = 0;
         for unit in units {
+            let is_sign = unit.class == Class::Sign;
+            if signs > SIGNS_FOR_LETTERS && !(is_sign && signs == word.length) {
+                word.length -= if signs == word.length { 0 } else { signs };
+                break;
+            }
+            signs = if is_sign { signs + 1 } else { 0 };
             match unit.class {
                 Class::Letter => {
                     word.letters += 1;
@@ -275,11 +284,13 @@ impl Word {
             match unit.class {
                 Class::Letter => unit.is_read_as_looks |= is_disguised,
                 // There are no more digits than letters in a disguise: `A55` is a telephone.
-                Class::Digit => unit.is_read_as_looks = self.digits <= self.letters,
+                Class::Digit => {
+                    unit.is_read_as_looks = self.digits <= self.letters && self.length <= LONGEST;
+                }
                 _ => {}
             }
         }
-        if self.has_signs {
+        if self.has_signs && self.length <= LONGEST {
             resolve_signs(units);
         }
     }
