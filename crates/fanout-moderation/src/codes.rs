@@ -150,11 +150,14 @@ fn is_identifier(text: &str) -> bool {
     if text.len() >= 16 && groups().count() >= 3 && groups().all(is_hexadecimal) {
         return true;
     }
-    let is_mixed = |group: &str| {
-        group.bytes().any(|byte| byte.is_ascii_digit()) && group.bytes().any(|byte| byte.is_ascii_uppercase())
-    };
-    if groups().filter(|group| is_mixed(group)).count() > 1
-        && !text.bytes().any(|byte| byte.is_ascii_lowercase())
+    // A serial number, as `4SS-1234`; or that of an order, as `TIT-99`.
+    let digits_of = |group: &str| group.bytes().filter(u8::is_ascii_digit).count();
+    let is_number = |group: &str| group.len() > 1 && group.bytes().all(|byte| byte.is_ascii_digit());
+    let begins = groups().next().unwrap_or_default();
+    if !text.bytes().any(|byte| byte.is_ascii_lowercase())
+        && (groups().filter(|group| digits_of(group) > 0).count() > 1
+            && groups().any(|group| 2 * digits_of(group) >= group.len())
+            || text.contains('-') && begins.len() < 4 && groups().skip(1).any(is_number))
     {
         return true;
     }

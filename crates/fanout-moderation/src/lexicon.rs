@@ -12,6 +12,9 @@ use crate::codes::codes;
 use crate::units::{Class, Unit, units};
 use crate::{Counts, Finding};
 
+/// The languages in which `k` often stands for `c` and `z` for `s`: English and Spanish.
+const SPELLED_FREELY: u64 = 0b11 << 8;
+const ENGLISH: u64 = 1 << 8;
 const NAME: u64 = 1 << 24;
 const SAFE: u64 = 1 << 25;
 
@@ -216,13 +219,35 @@ struct Way {
     next: usize,
     /// Letters of the entry so far.
     letters: usize,
-    /// Whether a letter was doubled, or has an accent that the entry lacks.
-    is_loose: bool,
     /// Letters that stand for similar ones.
     similar: usize,
-    /// Whether a sign between letters was passed over.
-    is_joined: bool,
-    has_space: bool,
+    seen: Seen,
+}
+
+/// What was seen on the way, as bits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Seen(u8);
+
+impl Seen {
+    /// A letter was doubled, or has an accent that the entry lacks.
+    const LOOSE: Self = Self(1);
+    /// A letter has an accent that makes it another letter in some language: `jøder` are not `joder`.
+    const FOREIGN: Self = Self(2);
+    /// A sign between letters was passed over.
+    const JOINED: Self = Self(4);
+    const SPACE: Self = Self(8);
+    /// A letter is written once.
+    const SINGLE: Self = Self(16);
+    /// A letter is written twice that the entry has once: then all are.
+    const DOUBLED: Self = Self(32);
+
+    const fn has(self, bit: Self) -> bool {
+        self.0 & bit.0 != 0
+    }
+
+    const fn with(self, bit: Self, is_seen: bool) -> Self {
+        if is_seen { Self(self.0 | bit.0) } else { self }
+    }
 }
 
 impl Lexicon {
@@ -245,7 +270,8 @@ impl Lexicon {
         let spaced = self.spaced(&units);
         if !spaced.is_empty() {
             found.extend(spaced);
-            found.sort_by_key(|(at, _)| at.start);
+            found.sort_by_key(|(at, _)| (at.start, usize::MAX - at.end));
+            found.dedup_by(|(next, _), (one, _)| next.end <= one.end);
         }
         let finding = |(at, hit): (Range<usize>, Hit)| {
             let (first, last) = (units.get(at.start)?, units.get(at.end.checked_sub(1)?)?);
@@ -253,7 +279,9 @@ impl Lexicon {
             let at = first.start()..last.end();
             Some(Finding { at: vec![at], entry: hit.entry, kinds })
         };
-        found.into_iter().filter_map(finding).collect()
+        let mut found: Vec<_> = found.into_iter().filter_map(finding).collect();
+        self.spelled(&units, &mut found);
+        found
     }
 
     /// Finds words and phrases. The places are numbers of units.
@@ -301,32 +329,80 @@ impl Lexicon {
         found
     }
 
-    fn row(&self, units: &[Unit], row: &[usize]) -> Option<(Range<usize>, Hit)> {
-        if row.len() < 3 {
-            return None;
+    /// Finds words whose letters are all apart by the same signs, as `f,u,c,k`. The signs are not a part of it.
+    fn spelled(&self, units: &[Unit], found: &mut Vec<Finding>) {
+        let is_single = |number: usize| {
+            let is_tied = |other: Option<&Unit>| {
+                other.is_some_and(|other| other.is_wordy() && other.class != Class::Whole)
+            };
+            units.get(number).is_some_and(|unit| unit.class == Class::Letter)
+                && !is_tied(units.get(number + 1))
+                && !is_tied(number.checked_sub(1).and_then(|before| units.get(before)))
+        };
+        let mut spelled = Vec::new();
+        let mut start = 0;
+        while start < units.len() {
+            let gap = (start + 2..=start + GAP + 1).find(|next| is_single(*next));
+            let Some(step) = gap.filter(|_| is_single(start)).map(|next| next - start) else {
+                start += 1;
+                continue;
+            };
+            let gap = units.get(start + 1..start + step).unwrap_or_default();
+            let is_same = |next: &usize| {
+                is_single(*next)
+                    && units.get(next + 1 - step..*next).is_some_and(|other| {
+                        other.iter().map(|unit| unit.character).eq(gap.iter().map(|unit| unit.character))
+                    })
+            };
+            let row: Vec<_> = (start + step..).step_by(step).take_while(is_same).collect();
+            let row: Vec<_> = [start].into_iter().chain(row).collect();
+            start += (row.len() - 1) * step;
+            let is_code = gap.iter().any(|unit| matches!(unit.character, '"' | '\0'));
+            if is_code || row.len() < SHORT {
+                continue;
+            }
+            let word: Vec<_> = row.iter().filter_map(|number| units.get(*number).copied()).collect();
+            let Some((from, hit)) = self.whole(&word).filter(|(from, _)| word.len() - from >= SHORT) else {
+                continue;
+            };
+            let at: Vec<_> = word.iter().skip(from).map(|unit| unit.start()..unit.end()).collect();
+            let begin = at.first().map_or(0, |at| at.start);
+            let before = found.partition_point(|it| it.at.first().is_some_and(|at| at.start <= begin));
+            let is_known = before
+                .checked_sub(1)
+                .and_then(|last| found.get(last))
+                .is_some_and(|last| last.at.last().is_some_and(|at| at.end > begin));
+            if !is_known {
+                let kinds = Kinds(u8::try_from(hit.value & 0xff).expect("it is one byte"));
+                spelled.push(Finding { at, entry: hit.entry, kinds });
+            }
         }
+        if !spelled.is_empty() {
+            found.extend(spelled);
+            found.sort_by_key(|it| it.at.first().map(|at| at.start));
+        }
+    }
+
+    fn row(&self, units: &[Unit], row: &[usize]) -> Option<(Range<usize>, Hit)> {
         let word: Vec<_> = row.iter().filter_map(|number| units.get(*number).copied()).collect();
+        let (from, hit) = self.whole(&word).filter(|_| row.len() > 2)?;
+        Some((*row.get(from)?..row.last()? + 1, hit))
+    }
+
+    /// Finds the entry that all these letters make, or all but a pronoun in front.
+    fn whole(&self, word: &[Unit]) -> Option<(usize, Hit)> {
         let pronoun = word.first().is_some_and(|unit| matches!(unit.character, 'a' | 'i' | 'u' | 'o' | 'y'));
         let whole =
-            |from: usize| self.best(&word, from, &mut Vec::new()).bad.filter(|hit| hit.end == word.len());
+            |from: usize| self.best(word, from, &mut Vec::new()).bad.filter(|hit| hit.end == word.len());
         let from = usize::from(pronoun);
         let hit = whole(0).map(|hit| (0, hit)).or_else(|| whole(from).map(|hit| (from, hit)));
-        let (from, hit) = hit.or_else(|| self.stem(&word, 0).map(|hit| (0, hit)))?;
-        Some((*row.get(from)?..row.last()? + 1, hit))
+        hit.or_else(|| self.stem(word, 0).map(|hit| (0, hit)))
     }
 
     /// Returns the longest entries that begin with the unit `start`.
     fn best(&self, units: &[Unit], start: usize, entry: &mut Vec<u8>) -> Best {
         let mut best = Best::default();
-        let way = Way {
-            state: State::start(),
-            next: start,
-            letters: 0,
-            is_loose: false,
-            similar: 0,
-            is_joined: false,
-            has_space: false,
-        };
+        let way = Way { state: State::start(), next: start, letters: 0, similar: 0, seen: Seen(0) };
         self.walk(units, start, way, entry, &mut best);
         best
     }
@@ -342,16 +418,39 @@ impl Lexicon {
                 && let Some(state) = way.state.step(b" ")
             {
                 entry.push(b' ');
-                self.walk(units, start, Way { state, next, has_space: true, ..way }, entry, best);
+                self.walk(
+                    units,
+                    start,
+                    Way { state, next, seen: way.seen.with(Seen::SPACE, true), ..way },
+                    entry,
+                    best,
+                );
                 entry.pop();
             }
-            let is_joiner =
-                unit.class == Class::Joiner || unit.class == Class::Sign && !unit.is_read_as_looks;
+            let is_joiner = unit.class == Class::Joiner
+                || unit.class == Class::Apostrophe && !is_contraction(units, way.next + 1)
+                || unit.class == Class::Sign && !unit.is_read_as_looks;
             let is_between = units.get(way.next - 1).is_some_and(|it| it.class == Class::Letter)
                 && units.get(way.next + 1).is_some_and(|it| it.class == Class::Letter);
-            if is_joiner && is_between && !way.has_space {
+            if is_joiner && is_between && !way.seen.has(Seen::SPACE) {
                 let next = way.next + 1;
-                self.walk(units, start, Way { next, is_joined: true, ..way }, entry, best);
+                self.walk(
+                    units,
+                    start,
+                    Way { next, seen: way.seen.with(Seen::JOINED, true), ..way },
+                    entry,
+                    best,
+                );
+            }
+            if is_between && way.similar == 0 {
+                for letter in hidden_letters(unit) {
+                    let Some(state) = way.state.step(&[*letter]) else { continue };
+                    entry.push(*letter);
+                    let ahead =
+                        Way { state, next: way.next + 1, letters: way.letters + 1, similar: 1, ..way };
+                    self.walk(units, start, ahead, entry, best);
+                    entry.pop();
+                }
             }
         }
         let repeats = || {
@@ -369,10 +468,14 @@ impl Lexicon {
             let Some(state) = way.state.step(reading) else { return };
             let length = entry.len();
             entry.extend_from_slice(reading);
-            let is_loose = way.is_loose || how == Reading::Accent;
+            let is_foreign = matches!(unit.character, 'ø' | 'ö' | 'ä' | 'å' | 'ł' | 'ą' | 'ę');
+            let is_accent = how == Reading::Accent;
+            let seen = way.seen.with(Seen::LOOSE, is_accent).with(Seen::FOREIGN, is_accent && is_foreign);
+            let seen = seen.with(Seen::SINGLE, count == 1);
             let similar = way.similar + usize::from(how == Reading::Similar);
             let next = way.next + count;
-            let ahead = Way { state, next, letters: way.letters + 1, is_loose, similar, ..way };
+            let letters = way.letters + 1;
+            let ahead = Way { state, next, letters, similar, seen };
             if count > 1
                 && let Some(state) = ahead.state.step(reading)
             {
@@ -380,8 +483,10 @@ impl Lexicon {
                 self.walk(units, start, Way { state, letters: ahead.letters + 1, ..ahead }, entry, best);
                 entry.truncate(length + reading.len());
             }
-            if count != 2 || may_be_doubled {
-                self.walk(units, start, Way { is_loose: is_loose || count == 2, ..ahead }, entry, best);
+            let is_doubled = count == 2 && !may_be_doubled;
+            let seen = seen.with(Seen::LOOSE, count == 2).with(Seen::DOUBLED, is_doubled);
+            if !(seen.has(Seen::SINGLE) && seen.has(Seen::DOUBLED)) {
+                self.walk(units, start, Way { seen, ..ahead }, entry, best);
             }
             entry.truncate(length);
         });
@@ -394,7 +499,7 @@ impl Lexicon {
             return;
         }
         let Some(value) = way.state.value() else { return };
-        let is_plain = !way.is_loose && !way.is_joined && way.similar == 0;
+        let is_plain = !way.seen.has(Seen::LOOSE) && !way.seen.has(Seen::JOINED) && way.similar == 0;
         if value & self.languages == 0 || !(is_end(units, end) || is_before_number(units, end, way.letters)) {
             return;
         }
@@ -405,13 +510,31 @@ impl Lexicon {
             }
             return;
         }
+        if !self.counts(value) {
+            // A milder word hides what is in it: `kick-ass` has no `ass`.
+            let is_spelled_out = |unit: &Unit| match unit.class {
+                Class::Letter => !unit.is_read_as_looks,
+                class => class == Class::Joiner,
+            };
+            if !way.seen.has(Seen::SPACE)
+                && !way.seen.has(Seen::LOOSE)
+                && way.similar == 0
+                && units.get(start..end).is_some_and(|word| word.iter().all(is_spelled_out))
+            {
+                best.safe = best.safe.max(end);
+            }
+            return;
+        }
         let entry = || String::from_utf8(entry.to_vec()).expect("entries are text");
         let hit = || Hit { end, entry: entry(), value };
-        if self.counts(value)
+        if (way.similar == 0 || value & SPELLED_FREELY != 0)
+            && (!way.seen.has(Seen::FOREIGN) || value & ENGLISH != 0)
             && best.bad.as_ref().is_none_or(|bad| bad.end < end)
             && (is_plain || way.letters >= SHORT && way.similar < 2)
-            && (!way.is_joined || !way.has_space && is_alone(units, start..end))
+            && (!way.seen.has(Seen::JOINED) || !way.seen.has(Seen::SPACE) && is_alone(units, start..end))
             && !is_inside_compound(units, start..end, way.letters)
+            && (!is_in_camel_case(units, start..end)
+                || way.letters >= SHORT && is_capitalized(units, start..end))
             && !is_part_of_kana(units, start..end)
         {
             best.bad = Some(hit());
@@ -482,6 +605,7 @@ fn hide(units: &mut [Unit], places: &[Range<usize>]) {
         while let Some(unit) = units.get_mut(number).filter(|unit| unit.start() < at.end) {
             if unit.start() >= at.start {
                 unit.class = Class::Other;
+                unit.character = '\0';
             }
             number += 1;
         }
@@ -499,11 +623,25 @@ enum Reading {
     Similar,
 }
 
+/// The letters that a sign between two others may hide: a vowel as in `f#ck`, or what it looks like.
+fn hidden_letters(sign: &Unit) -> &'static [u8] {
+    match (sign.class, sign.character) {
+        (Class::Sign, '*') if sign.is_read_as_looks => b"hls",
+        (Class::Sign, '@' | '$' | '!') if sign.is_read_as_looks => b"aeiou",
+        (Class::Joiner, '.' | '-' | '_' | '~' | '^') | (Class::Other, '%' | '&' | '?' | '=') => b"aeiou",
+        (Class::Joiner, '+') => b"aeiout",
+        (Class::Other, '#') => b"aeiouh",
+        (Class::Other, '(' | '<' | '[' | '{') => b"c",
+        _ => b"",
+    }
+}
+
 /// Tells all readings of a unit.
 fn readings(unit: &Unit, mut tell: impl FnMut(&[u8], Reading)) {
     match unit.class {
         Class::Space | Class::Joiner | Class::Other => return,
         Class::Apostrophe => return tell(b"'", Reading::Plain),
+        Class::Sign if unit.character == '*' && !unit.is_read_as_looks => return tell(b"*", Reading::Plain),
         Class::Digit | Class::Sign => {}
         Class::Letter | Class::Hiragana | Class::Katakana | Class::Whole => {
             tell(unit.character.encode_utf8(&mut [0; 4]).as_bytes(), Reading::Plain);
@@ -536,7 +674,12 @@ fn is_start(units: &[Unit], number: usize) -> bool {
     match unit.class {
         Class::Sign => unit.is_read_as_looks && before.is_none_or(|before| !before.is_wordy()),
         Class::Digit => unit.is_read_as_looks && before.is_none_or(|before| !before.continues(unit)),
-        _ => unit.is_wordy() && before.is_none_or(|before| !before.continues(unit) || is_particle(before)),
+        _ => {
+            unit.is_wordy()
+                && before.is_none_or(|before| {
+                    !before.continues(unit) || is_particle(before) || is_case_change(before, unit)
+                })
+        }
     }
 }
 
@@ -546,15 +689,46 @@ fn is_end(units: &[Unit], number: usize) -> bool {
     let Some(next) = units.get(number) else { return true };
     match last.class {
         Class::Sign => !next.is_wordy(),
-        _ => !last.continues(next) || is_particle(next),
+        _ => !last.continues(next) || is_particle(next) || is_case_change(last, next),
     }
+}
+
+/// Whether a word ends between the two by its capitals, as in `StupidName`.
+fn is_case_change(one: &Unit, next: &Unit) -> bool {
+    one.class == Class::Letter && next.class == Class::Letter && !one.is_upper && next.is_upper
+}
+
+/// Whether one of the ends of these units is inside a row of letters, at a change of case.
+fn is_in_camel_case(units: &[Unit], at: Range<usize>) -> bool {
+    let changes = |one: Option<usize>, next: usize| {
+        let pair = one.and_then(|one| Some((units.get(one)?, units.get(next)?)));
+        pair.is_some_and(|(one, next)| is_case_change(one, next))
+    };
+    changes(at.start.checked_sub(1), at.start) || changes(at.end.checked_sub(1), at.end)
+}
+
+/// Whether the word goes on at the unit `start`, behind an apostrophe, as English words do: `who're`.
+fn is_contraction(units: &[Unit], start: usize) -> bool {
+    let rest = units.get(start..).unwrap_or_default();
+    let letters: String = rest
+        .iter()
+        .take(3)
+        .take_while(|unit| unit.class == Class::Letter)
+        .map(|unit| unit.character)
+        .collect();
+    matches!(&*letters, "s" | "d" | "m" | "t" | "re" | "ve" | "ll")
+}
+
+/// Whether all of these units but the first are in lower case.
+fn is_capitalized(units: &[Unit], at: Range<usize>) -> bool {
+    units.get(at.start + 1..at.end).is_some_and(|rest| rest.iter().all(|unit| !unit.is_upper))
 }
 
 /// Whether a short number is behind a word, as in a name: `word12`.
 fn is_before_number(units: &[Unit], end: usize, letters: usize) -> bool {
     let behind = units.get(end..).unwrap_or_default();
-    let digits = behind.iter().take(4).take_while(|unit| unit.class == Class::Digit).count();
-    letters >= SHORT && (1..=3).contains(&digits) && is_end(units, end + digits)
+    let digits = behind.iter().take(5).take_while(|unit| unit.class == Class::Digit).count();
+    letters >= SHORT && (1..=4).contains(&digits) && is_end(units, end + digits)
 }
 
 /// Whether it often stands between two words of Japanese.
@@ -587,10 +761,12 @@ fn is_gap(units: &[Unit], between: Range<usize>) -> bool {
         matches!(unit.class, Class::Space | Class::Joiner)
             || unit.class == Class::Sign && unit.character != '!'
     };
+    // A hyphen in front of a letter begins an option, as in `-s -s`.
+    let is_option = matches!(between, [.., one, last] if one.class == Class::Space && last.character == '-');
     let ends_sentence = between
         .windows(2)
         .any(|pair| matches!(pair, [one, next] if one.character == '.' && next.class == Class::Space));
-    !between.is_empty() && between.iter().all(is_filler) && !ends_sentence
+    !between.is_empty() && between.iter().all(is_filler) && !ends_sentence && !is_option
 }
 
 /// Whether no sign joins the units with others.

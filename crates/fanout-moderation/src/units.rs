@@ -166,11 +166,17 @@ fn other(start: u32, end: u32, character: char) -> Unit {
     let lower = only(plain.to_lowercase()).unwrap_or(plain);
     let sign = match lower {
         '€' => b'e',
-        '¢' => b'c',
+        '¢' | '₵' | '©' => b'c',
         '£' => b'l',
         '¥' => b'y',
         '¡' => b'i',
         '§' => b's',
+        '†' | '‡' | '₮' => b't',
+        '₦' => b'n',
+        '₩' => b'w',
+        '₭' => b'k',
+        '฿' => b'b',
+        '®' => b'r',
         _ => 0,
     };
     if sign != 0 {
@@ -188,7 +194,11 @@ fn other(start: u32, end: u32, character: char) -> Unit {
 
 fn class(character: char) -> Class {
     match character {
-        '・' | '·' | '․' | '‧' | '•' | '‐' | '‑' | '–' | '—' | '−' => Class::Joiner,
+        '‿' | '‗' | '・' | '·' | '․' | '‧' | '•' | '‐' | '‑' | '–' | '—' | '−' => {
+            Class::Joiner
+        }
+        // The blank of Braille looks like a space.
+        '\u{2800}' => Class::Space,
         '\u{3041}'..='\u{309f}' => Class::Hiragana,
         '\u{30a0}'..='\u{30ff}' | '\u{31f0}'..='\u{31ff}' => Class::Katakana,
         '\u{3400}'..='\u{9fff}'
@@ -212,6 +222,8 @@ fn class(character: char) -> Class {
 fn boxed(character: char) -> Option<char> {
     let first = match character {
         '🅐'..='🅩' => '🅐',
+        '🄐'..='🄩' => '🄐',
+        '⒜'..='⒵' => '⒜',
         '🅰'..='🆉' => '🅰',
         '🇦'..='🇿' => '🇦',
         _ => return None,

@@ -29,6 +29,18 @@ fn finds_disguised_words() {
         ("#fuck @dick shit, fuck shit_on", "#**** @**** ****, **** *******"),
         ("kill yourself, KYS. kill\n  urself!", "**** ********, ***. ****\n  ******!"),
         ("{\"text\":\"shit\",\"n\":1}", "{\"text\":\"****\",\"n\":1}"),
+        // The signs between letters are not a part of the word.
+        ("f,u,c,k s:h:i:t f🔥u🔥c🔥k f . u . c . k", "*,*,*,* *:*:*:* *🔥*🔥*🔥* * . * . * . *"),
+        ("F. U. C. K. him", "*. *. *. *. him"),
+        ("fu'ck sh’it", "***** *****"),
+        // A sign hides a letter.
+        ("f#ck f@ck sh!t b-tch c.nt f**k n**ger s*it", "**** **** **** ***** **** **** ****** ****"),
+        ("fu(k s#it shi† ꜰuc₭", "**** **** **** ****"),
+        ("fu ck f uck ass hole nig ger", "** ** * *** *** **** *** ***"),
+        ("sshhiitt ffuucckk bbiittcchh", "******** ******** **********"),
+        ("HelloBitch TheCunt fuck2020", "Hello***** The**** ****2020"),
+        ("⒡⒰⒞⒦ ɟuɔʞ", "**** ****"),
+        ("F4GG0T-B1TCH", "******-*****"),
     ] {
         assert_eq!(moderated(given), wanted, "{given}");
     }
