@@ -2,7 +2,8 @@
 
 use std::io::BufReader;
 
-use fanout_core::transform::moderate::Moderation;
+use fanout_core::transform::moderate::{Finding, Moderation};
+use serde_json::{Value, json};
 
 use crate::error::Error;
 use crate::input;
@@ -25,6 +26,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "text")]
     file: Option<String>,
 
+    /// Print one JSON object for each message, and for the summary
+    #[arg(long)]
+    json: bool,
+
     /// The settings, as fanout.toml has them behind `moderate =`
     #[arg(long, value_name = "TOML", default_value = "{}")]
     settings: String,
@@ -33,16 +38,16 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     let moderation = Moderation::parse(&args.settings).map_err(Error::Usage)?;
     if let Some(path) = args.file {
-        return file(&path, &moderation, output);
+        return file(&path, &moderation, args.json, output);
     }
     let text = input::text(args.text.expect("clap requires a text or a file"))?;
-    if !show(&text, &moderation, output)? {
-        output.result("nothing found")?;
+    if show(&text, &moderation, args.json, output)? {
+        return Ok(());
     }
-    Ok(())
+    if args.json { output.json(&as_json(&text, &[], &moderation)) } else { output.result("nothing found") }
 }
 
-fn file(path: &str, moderation: &Moderation, output: &mut Output) -> Result<(), Error> {
+fn file(path: &str, moderation: &Moderation, is_json: bool, output: &mut Output) -> Result<(), Error> {
     let bytes = input::bytes(path)?;
     let mut rest = BufReader::new(bytes.as_slice());
     let (mut messages, mut found) = (0_usize, 0_usize);
@@ -50,18 +55,25 @@ fn file(path: &str, moderation: &Moderation, output: &mut Output) -> Result<(), 
     while let Some((line, _)) = input::read_line(&mut rest).map_err(unreadable)? {
         messages += 1;
         match line {
-            Ok(text) => found += usize::from(show(&text, moderation, output)?),
+            Ok(text) => found += usize::from(show(&text, moderation, is_json, output)?),
             Err(reason) => output.note(reason),
         }
+    }
+    if is_json {
+        return output.json(&json!({ "messages": messages, "with_something": found }));
     }
     output.result(format_args!("{found} of {messages} messages have something in them"))
 }
 
 /// Prints what is found in a text. Returns true if there is something.
-fn show(text: &str, moderation: &Moderation, output: &mut Output) -> Result<bool, Error> {
+fn show(text: &str, moderation: &Moderation, is_json: bool, output: &mut Output) -> Result<bool, Error> {
     let found = moderation.find(text);
     if found.is_empty() {
         return Ok(false);
+    }
+    if is_json {
+        output.json(&as_json(text, &found, moderation))?;
+        return Ok(true);
     }
     match moderation.result(text, &found) {
         Ok(result) => output.result(format_args!("{text:?} becomes {result:?}"))?,
@@ -78,4 +90,16 @@ fn show(text: &str, moderation: &Moderation, output: &mut Output) -> Result<bool
         }
     }
     Ok(true)
+}
+
+fn as_json(text: &str, found: &[Finding], moderation: &Moderation) -> Value {
+    let (result, dropped) = match moderation.result(text, found) {
+        Ok(result) => (Some(result), None),
+        Err(reason) => (None, Some(reason)),
+    };
+    let found = found.iter().map(|finding| {
+        let at: Vec<_> = finding.at.iter().map(|at| [at.start, at.end]).collect();
+        json!({ "at": at, "entry": finding.entry, "kinds": moderation.kinds(finding) })
+    });
+    json!({ "text": text, "result": result, "dropped": dropped, "found": found.collect::<Vec<_>>() })
 }

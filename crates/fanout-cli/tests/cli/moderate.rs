@@ -1,5 +1,7 @@
 //! `fanout moderate`.
 
+use serde_json::{Value, json};
+
 use crate::harness::{end, end_with, fanout};
 
 #[tokio::test]
@@ -23,6 +25,26 @@ async fn takes_settings_of_file_and_counts_messages() {
                   0..4 \"shit\": entry \"shit\" (profane)\n\
                   2 of 3 messages have something in them\n";
     assert_eq!(ended.out, wanted);
+}
+
+#[tokio::test]
+async fn prints_json_for_programs() {
+    let settings = "{ action = 'drop' }";
+    let args = ["moderate", "--json", "--settings", settings, "--file", "-"];
+    let ended = end_with(fanout(&args), "Hello\nf u c k\n".as_bytes()).await.assert_code(0);
+    let lines: Vec<Value> = ended.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let reason = "moderate: the text has words that are not let through (profane)";
+    let found = json!([{"at": [[0, 7]], "entry": "fuck", "kinds": ["profane"]}]);
+    assert_eq!(
+        lines,
+        [
+            json!({"text": "f u c k", "result": null, "dropped": reason, "found": found}),
+            json!({"messages": 2, "with_something": 1}),
+        ]
+    );
+    let ended = end(fanout(&["moderate", "--json", "Hello"])).await.assert_code(0);
+    let wanted = json!({"text": "Hello", "result": "Hello", "dropped": null, "found": []});
+    assert_eq!(serde_json::from_str::<Value>(&ended.out).unwrap(), wanted);
 }
 
 #[tokio::test]

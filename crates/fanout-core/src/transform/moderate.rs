@@ -7,18 +7,29 @@
 //! ]
 //! ```
 //!
+//! A service can classify what the lists leave: `moderate = { service = "comprehend", threshold = 0.6 }`. It is behind the trait
+//! [`Classifier`].
+//!
 //! The crate `fanout_moderation` has the words and finds them; this is what a file may say of it. It never lets a text go on
 //! because it failed.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
+pub use fanout_moderation::Finding;
 use fanout_moderation::phrases::Phrases;
-use fanout_moderation::{Counts, Finding, Language, Moderator, Severity as From, masked};
+use fanout_moderation::{Counts, Kind, Kinds, Language, Moderator, Severity as From, masked};
+use futures_util::future::FutureExt as _;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use unicode_normalization::char::is_combining_mark;
 
+use super::classifier::{ClassificationRequest, Classifier, Label, MAX_SEGMENTS, segments};
 use super::{Build, Context, Message, Transform, TransformFuture, TransformSettings, Transformed};
+use crate::reason::{Failure, Reason};
 
 /// Every setting has a default.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -60,7 +71,22 @@ pub struct Moderate {
     /// What `"mark"` writes in front of the text. Default: `"[moderated] "`.
     #[serde(skip_serializing_if = "Option::is_none")]
     mark: Option<String>,
+    /// The service that classifies what the lists leave, in segments of 1 KB: `"comprehend"` is Amazon Comprehend, for
+    /// English. A segment that it finds toxic counts as a whole. If it fails, the transform fails. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
+    /// The score of the service from which on a segment counts, above 0 and up to 1. Default: 0.5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threshold: Option<f32>,
 }
+
+/// The name of the service that is Amazon Comprehend.
+pub const COMPREHEND: &str = "comprehend";
+
+const DEFAULT_THRESHOLD: f32 = 0.5;
+
+/// The number of calls of a service for one text at the same time.
+const CALLS_AT_ONCE: usize = 4;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -104,6 +130,15 @@ pub struct Moderation {
     moderator: Moderator,
 }
 
+/// A moderation with a service as its second stage.
+#[derive(Debug)]
+struct Classified {
+    moderation: Moderation,
+    service: String,
+    threshold: f32,
+    classifier: Arc<dyn Classifier>,
+}
+
 /// What becomes of a text.
 #[derive(Debug)]
 enum Verdict {
@@ -116,17 +151,40 @@ impl TransformSettings for Moderate {
     const NAME: &'static str = "moderate";
     const MAY_PASS: bool = false;
 
-    fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {
-        Ok(Arc::new(Moderation::new(self)?))
+    fn build(mut self, with: Build<'_>) -> Result<Arc<dyn Transform>, String> {
+        let (service, threshold) = (self.service.take(), self.threshold.take());
+        let Some(service) = service else {
+            return match threshold {
+                None => Ok(Arc::new(Moderation::new(self)?)),
+                Some(_) => Err("`threshold` is for a `service`".to_owned()),
+            };
+        };
+        let threshold = threshold.unwrap_or(DEFAULT_THRESHOLD);
+        if !(threshold > 0.0 && threshold <= 1.0) {
+            return Err(format!("`threshold` is {threshold}; expected a number above 0 and up to 1"));
+        }
+        let Some(classifier) = with.classifiers.get(service.as_str()).cloned() else {
+            if service == COMPREHEND {
+                return Err("this build lacks Amazon Comprehend; build with the cargo feature `comprehend`"
+                    .to_owned());
+            }
+            let known: Vec<_> = with.classifiers.keys().map(|name| format!("`{name}`")).collect();
+            return Err(format!("unknown service {service:?}; expected one of {}", known.join(", ")));
+        };
+        Ok(Arc::new(Classified { moderation: Moderation::read(self, true)?, service, threshold, classifier }))
     }
 }
 
 impl Moderation {
-    /// Reads the settings.
+    /// Reads the settings of the lists.
     ///
     /// # Errors
     /// If settings do not go together.
     pub fn new(settings: Moderate) -> Result<Self, String> {
+        Self::read(settings, false)
+    }
+
+    fn read(settings: Moderate, has_service: bool) -> Result<Self, String> {
         let verdict = verdict(settings.action, settings.mask, settings.mark)?;
         let from = |severity: Option<Severity>, default| severity.unwrap_or(default).counts_from();
         let counts = Counts {
@@ -139,7 +197,7 @@ impl Moderation {
         if let Some(both) = settings.deny.iter().find(|word| allow.is(word)) {
             return Err(format!("{both:?} is in allow and in deny"));
         }
-        if counts == Counts::default() && deny.is_empty() {
+        if counts == Counts::default() && deny.is_empty() && !has_service {
             return Err("with all kinds \"off\", moderate needs words to deny".to_owned());
         }
         let languages = match &settings.languages {
@@ -155,14 +213,18 @@ impl Moderation {
     /// Reads the settings as a file has them behind `moderate =`: `{ action = "drop" }`.
     ///
     /// # Errors
-    /// If the text is not a TOML value, or its settings are invalid.
+    /// If the text is not a TOML value, its settings are invalid, or they have a `service`.
     pub fn parse(settings: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Document {
             moderate: Moderate,
         }
         let document: Result<Document, _> = toml::from_str(&format!("moderate = {settings}"));
-        Self::new(document.map_err(|error| error.message().to_owned())?.moderate)
+        let settings = document.map_err(|error| error.message().to_owned())?.moderate;
+        if settings.service.is_some() {
+            return Err("`service` is set, and only the lists are searched here; leave it out".to_owned());
+        }
+        Self::new(settings)
     }
 
     /// Returns what counts in `text`, in order.
@@ -197,29 +259,29 @@ impl Moderation {
     /// Returns the names of the kinds for which a finding counts; `denied` for one of the operator.
     #[must_use]
     pub fn kinds(&self, finding: &Finding) -> Vec<&'static str> {
-        let kinds: Vec<_> = finding.kinds.counted(self.moderator.counts).map(|kind| kind.name()).collect();
+        let kinds: Vec<_> = finding.kinds.counted(self.moderator.counts).map(Kind::name).collect();
         if kinds.is_empty() { vec!["denied"] } else { kinds }
     }
 }
 
-fn verdict(action: Option<Action>, mask: Option<char>, mark: Option<String>) -> Result<Verdict, String> {
+fn verdict(action: Option<Action>, sign: Option<char>, mark: Option<String>) -> Result<Verdict, String> {
     let action = action.unwrap_or_default();
-    if mask.is_some() && action != Action::Mask {
+    if sign.is_some() && action != Action::Mask {
         return Err("mask is for the action \"mask\"".to_owned());
     }
     if mark.is_some() && action != Action::Mark {
         return Err("mark is for the action \"mark\"".to_owned());
     }
     let verdict = match action {
-        Action::Mask => Verdict::Mask(mask.unwrap_or('*')),
+        Action::Mask => Verdict::Mask(sign.unwrap_or('*')),
         Action::Mark => Verdict::Mark(mark.unwrap_or_else(|| "[moderated] ".to_owned())),
         Action::Drop => Verdict::Drop,
     };
     match &verdict {
-        Verdict::Mask(mask) if mask.is_control() || mask.is_whitespace() || is_combining_mark(*mask) => {
+        Verdict::Mask(sign) if sign.is_control() || sign.is_whitespace() || is_combining_mark(*sign) => {
             Err("mask should be a sign that is seen, as \"*\"".to_owned())
         }
-        Verdict::Mark(mark) if mark.is_empty() => {
+        Verdict::Mark(text) if text.is_empty() => {
             Err("mark is empty: nothing would tell a moderated text from others".to_owned())
         }
         Verdict::Mask(_) | Verdict::Mark(_) | Verdict::Drop => Ok(verdict),
@@ -266,13 +328,103 @@ impl Transform for Moderation {
     }
 }
 
+impl Classified {
+    async fn classify<'t>(
+        &'t self,
+        message: Message<'t>,
+        context: &'t Context<'t>,
+    ) -> Result<Transformed<'t>, Failure> {
+        let found = self.moderation.find(&message.text);
+        let text = match self.moderation.result(&message.text, &found) {
+            Ok(text) => text,
+            Err(reason) => return Ok(Transformed::Dropped(reason.into())),
+        };
+        // A marked text needs no second mark.
+        if !found.is_empty() && matches!(self.moderation.verdict, Verdict::Mark(_)) {
+            let text = text.into_owned();
+            return Ok(Transformed::Message(message.with_text(text)));
+        }
+        let (places, categories) = self.toxic(&text, context.deadline).await?;
+        if categories.is_empty() {
+            let text = text.into_owned();
+            return Ok(Transformed::Message(message.with_text(text)));
+        }
+        let moderated = match &self.moderation.verdict {
+            Verdict::Mask(mask) => {
+                let finding = Finding { at: places, entry: self.service.clone(), kinds: Kinds::default() };
+                masked(&text, &[finding], *mask)
+            }
+            Verdict::Mark(mark) => [mark, &*text].concat(),
+            Verdict::Drop => {
+                let categories: Vec<_> = categories.into_iter().collect();
+                let reason =
+                    format!("moderate: `{}` finds the text toxic ({})", self.service, categories.join(", "));
+                return Ok(Transformed::Dropped(reason.into()));
+            }
+        };
+        Ok(Transformed::Message(message.with_text(moderated)))
+    }
+
+    /// Returns these segments, each with its labels.
+    async fn call(
+        &self,
+        text: &str,
+        places: &[Range<usize>],
+        deadline: Instant,
+    ) -> Result<Vec<(Range<usize>, Vec<Label>)>, Failure> {
+        let texts: Vec<_> = places.iter().filter_map(|at| text.get(at.clone())).collect();
+        let results = self.classifier.classify(ClassificationRequest { segments: &texts, deadline }).await?;
+        if results.len() != places.len() {
+            return Err(Failure::new(Reason::Internal, "the response of the service lacks a segment"));
+        }
+        Ok(places.iter().cloned().zip(results).collect())
+    }
+
+    /// Returns the bytes of the segments that the service finds toxic, and the names of their labels.
+    async fn toxic(
+        &self,
+        text: &str,
+        deadline: Instant,
+    ) -> Result<(Vec<Range<usize>>, BTreeSet<String>), Failure> {
+        let segments = segments(text);
+        let calls: Vec<_> =
+            segments.chunks(MAX_SEGMENTS).map(|places| self.call(text, places, deadline).boxed()).collect();
+        let results = stream::iter(calls).buffered(CALLS_AT_ONCE);
+        let results: Vec<_> = results.try_collect().await?;
+        let (mut places, mut categories) = (Vec::new(), BTreeSet::new());
+        for (at, labels) in results.into_iter().flatten() {
+            if let Some(label) = labels.iter().find(|label| !(0.0..=1.0).contains(&label.score)) {
+                let score = label.score;
+                return Err(Failure::new(
+                    Reason::Internal,
+                    format!("the service returned the score {score}"),
+                ));
+            }
+            let mut counted = labels.into_iter().filter(|label| label.score >= self.threshold).peekable();
+            if counted.peek().is_some() {
+                places.push(at);
+            }
+            categories.extend(counted.map(|label| label.name));
+        }
+        Ok((places, categories))
+    }
+}
+
+impl Transform for Classified {
+    fn apply<'t>(&'t self, message: Message<'t>, context: &'t Context<'t>) -> TransformFuture<'t> {
+        Box::pin(self.classify(message, context))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::transform::tests::{faulty, stages, text, through};
-    use futures_util::FutureExt as _;
+    use crate::transform::Transforms;
+    use crate::transform::tests::{faulty, faulty_of, stages, text, through};
+    use futures_util::future::BoxFuture;
+    use std::sync::Mutex;
 
     async fn moderated(given: &str) -> String {
         text("['moderate']", given).await
@@ -361,6 +513,114 @@ mod tests {
         assert_eq!(moderated("kill yourself").await, "**** ********");
         assert_eq!(text("[{ moderate = { profane = 'severe' } }]", "this is shit").await, "this is shit");
         assert_eq!(text("[{ moderate = { profane = 'off' } }]", "this is shit").await, "this is shit");
+    }
+
+    /// Finds a segment with `toxic` in it an insult, and fails if it has `broken` in it.
+    #[derive(Debug, Default)]
+    struct FakeClassifier {
+        requests: Mutex<Vec<Vec<String>>>,
+    }
+
+    impl Classifier for FakeClassifier {
+        fn classify<'c>(
+            &'c self,
+            request: ClassificationRequest<'c>,
+        ) -> BoxFuture<'c, Result<Vec<Vec<Label>>, Failure>> {
+            let segments: Vec<_> = request.segments.iter().map(|text| (*text).to_owned()).collect();
+            let is_broken = segments.iter().any(|text| text.contains("broken"));
+            let label = |text: &String| {
+                let score = if text.contains("toxic") { 0.6 } else { 0.2 };
+                vec![
+                    Label { name: "insult".to_owned(), score },
+                    Label { name: "profanity".to_owned(), score: 0.1 },
+                ]
+            };
+            let labels = segments.iter().map(label).collect();
+            self.requests.lock().unwrap().push(segments);
+            let failure = || Failure::new(Reason::Unavailable, "the service is not available");
+            Box::pin(std::future::ready(if is_broken { Err(failure()) } else { Ok(labels) }))
+        }
+    }
+
+    async fn classified(settings: &str, given: &str) -> (Result<Transformed<'static>, Failure>, usize) {
+        let fake = Arc::new(FakeClassifier::default());
+        let transforms =
+            Transforms::standard().with_classifier("fake", Arc::clone(&fake) as Arc<dyn Classifier>);
+        let stages =
+            faulty_of(&transforms, &format!("[{{ moderate = {{ service = 'fake', {settings} }} }}]"))
+                .unwrap();
+        let done = through(&stages, given).await;
+        let requests = fake.requests.lock().unwrap().len();
+        (done, requests)
+    }
+
+    #[tokio::test]
+    async fn service_classifies_what_lists_leave() {
+        for (settings, given, wanted, calls) in [
+            ("", "a lovely day", "a lovely day", 1),
+            ("", "oh shit, a lovely day", "oh ****, a lovely day", 1),
+            ("", "how toxic, Zoë", "*** ****** ***", 1),
+            ("threshold = 0.7", "how toxic", "how toxic", 1),
+            ("action = 'mark'", "how toxic", "[moderated] how toxic", 1),
+            ("action = 'mark'", "oh shit", "[moderated] oh shit", 0),
+            ("", " \n", " \n", 0),
+        ] {
+            let (done, requests) = classified(settings, given).await;
+            assert_eq!(done.unwrap(), Transformed::Message(Message::new(wanted)), "{given}");
+            assert_eq!(requests, calls, "{given}");
+        }
+    }
+
+    #[tokio::test]
+    async fn reason_of_drop_names_service_and_labels() {
+        let (done, _) = classified("action = 'drop'", "how toxic").await;
+        let reason = "moderate: `fake` finds the text toxic (insult)";
+        assert_eq!(done.unwrap(), Transformed::Dropped(reason.into()));
+        let (done, requests) = classified("action = 'drop'", "oh shit, how toxic").await;
+        let reason = "moderate: the text has words that are not let through (profane)";
+        assert_eq!((done.unwrap(), requests), (Transformed::Dropped(reason.into()), 0));
+    }
+
+    #[tokio::test]
+    async fn fails_when_service_fails() {
+        for action in ["mask", "mark", "drop"] {
+            let (done, _) = classified(&format!("action = '{action}'"), "it is broken").await;
+            assert_eq!(done.unwrap_err().reason, Reason::Unavailable);
+        }
+    }
+
+    #[tokio::test]
+    async fn long_text_is_sent_in_calls_of_ten_segments() {
+        let sentence = format!("{}. ", "a ".repeat(400));
+        let long = format!("{}This is toxic.", sentence.repeat(25));
+        let fake = Arc::new(FakeClassifier::default());
+        let transforms =
+            Transforms::standard().with_classifier("fake", Arc::clone(&fake) as Arc<dyn Classifier>);
+        let stages = faulty_of(&transforms, "[{ moderate = { service = 'fake' } }]").unwrap();
+        let Transformed::Message(message) = through(&stages, &long).await.unwrap() else { panic!("dropped") };
+        assert!(message.text.starts_with(&sentence.repeat(24)));
+        assert!(message.text.ends_with(" **** ** ******"), "{}", message.text);
+        let sent: Vec<_> = fake.requests.lock().unwrap().iter().map(Vec::len).collect();
+        assert_eq!(sent, [10, 10]);
+        assert!(fake.requests.lock().unwrap().iter().flatten().all(|segment| segment.len() <= 1024));
+    }
+
+    #[test]
+    fn settings_of_service_that_cannot_be_right_are_refused() {
+        let transforms = Transforms::standard().with_classifier("fake", Arc::new(FakeClassifier::default()));
+        for (settings, wanted) in [
+            ("service = 'comprehend'", "build with the cargo feature `comprehend`"),
+            ("service = 'other'", "unknown service \"other\"; expected one of `fake`"),
+            ("service = 'fake', threshold = 0.0", "expected a number above 0 and up to 1"),
+            ("service = 'fake', threshold = 1.5", "expected a number above 0 and up to 1"),
+            ("service = 'fake', threshold = nan", "expected a number above 0 and up to 1"),
+            ("threshold = 0.6", "is for a `service`"),
+            ("service = 'fake', on_failure = 'pass'", "would let a text skip `moderate`"),
+        ] {
+            let faults = faulty_of(&transforms, &format!("[{{ moderate = {{ {settings} }} }}]")).unwrap_err();
+            assert!(faults[0].1.contains(wanted), "{settings}: {faults:?}");
+        }
+        assert!(Moderation::parse("{ service = 'comprehend' }").unwrap_err().contains("leave it out"));
     }
 
     #[tokio::test]
