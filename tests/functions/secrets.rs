@@ -443,16 +443,18 @@ async fn concurrent_refusals_of_key_cause_one_fetch() {
     let transport = BOTH[0];
     let secrets = SecretsServer::start().await.unwrap();
     secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
-    // Not `topic 1`: that is the inbound topic.
-    let topics: Vec<_> = (100..200).map(|number| format!("topic {number}")).collect();
-    let topics = topics.join(",");
-    let with = [&IN_ONE[..], &[("OUTBOUND_TOPIC", ""), ("OUTBOUND_TOPICS", &topics)]].concat();
+    // All are published within the deadline of a request, also on a busy machine with a debug build.
+    let topics: Vec<_> = (0..8).map(|number| format!("out {number}")).collect();
+    let outbound = topics.join(",");
+    let with = [&IN_ONE[..], &[("OUTBOUND_TOPIC", ""), ("OUTBOUND_TOPICS", &outbound)]].concat();
     let function = start(transport, NEW_KEY, &secrets, &with).await;
     secrets.put("chat/keys", &in_one(NEW_KEY, OLD));
     let response = deliver(&function, transport, OLD, 1, "one").await;
     assert_eq!(response.status, 200, "{}", response.body);
-    // More than once where this machine was too slow for a try to be answered in time.
-    assert_eq!(function.published("topic 199").first().map(String::as_str), Some("ONE"));
+    for topic in &topics {
+        // More than once if a response came too late for its attempt.
+        assert_eq!(function.published(topic).first().map(String::as_str), Some("ONE"));
+    }
     assert_eq!(secrets.requests().len(), 4, "fetched at start, and once more");
 }
 
