@@ -23,9 +23,12 @@ fuzz_target!(|text: &str| {
     }
     let result = masked(text, &found, '*');
     assert!(result == text || !found.is_empty());
-    // 64 KiB take some milliseconds. A square of the length would take minutes.
-    let long = text.repeat((64 << 10) / text.len().max(1));
-    let started = Instant::now();
-    let _ = moderator.find(&long);
-    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    // Long texts are slow to run: one of sixteen is repeated to 64 KiB, which take some milliseconds. A square of the length would
+    // take minutes.
+    if text.len() % 16 == 0 {
+        let long = text.repeat((64 << 10) / text.len().max(1));
+        let started = Instant::now();
+        let _ = moderator.find(&long);
+        assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    }
 });

@@ -442,7 +442,10 @@ impl Lexicon {
                     best,
                 );
             }
-            if is_between && way.similar == 0 {
+            let is_letter = |number: usize| units.get(number).is_some_and(|it| it.class == Class::Letter);
+            // A word of four letters has two on one side of the sign.
+            let is_inside = is_letter(way.next + 2) || way.next > 1 && is_letter(way.next - 2);
+            if is_between && is_inside && way.similar == 0 {
                 for letter in hidden_letters(unit) {
                     let Some(state) = way.state.step(&[*letter]) else { continue };
                     entry.push(*letter);
