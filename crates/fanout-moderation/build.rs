@@ -97,20 +97,33 @@ impl Automaton {
         }) + 1
     }
 
+    /// Writes arrays that compress well: most nodes lead to the one before, and have no value.
     fn tables(&self) -> String {
-        let last = (self.edges.len(), 0);
-        let nodes: Vec<_> =
-            self.nodes.iter().chain([&last]).map(|(edge, value)| edge << 12 | value).collect();
-        let edges: Vec<_> = self.edges.iter().map(|(byte, node)| node << 8 | usize::from(*byte)).collect();
-        assert!(self.values.len() < 1 << 12 && self.edges.len() < 1 << 20, "the tables are too small");
+        let small = |number: usize| u16::try_from(number).expect("the lists are small");
+        let ends = self.nodes.iter().map(|(edge, _)| *edge).chain([self.edges.len()]);
+        let edges: Vec<_> = ends.map(small).collect();
+        let values: Vec<_> =
+            self.nodes.iter().map(|(_, value)| u8::try_from(*value).expect("kinds are few")).collect();
+        let bytes: Vec<_> = self.edges.iter().map(|(byte, _)| *byte).collect();
+        let mut back = Vec::new();
+        for (number, (first, end)) in edges.iter().zip(edges.iter().skip(1)).enumerate() {
+            let edges = self.edges.get(usize::from(*first)..usize::from(*end)).unwrap_or_default();
+            back.extend(edges.iter().map(|(_, node)| small(number - node)));
+        }
         format!(
-            "/// The first edge of each node, and the number of its value plus one in the lowest 12 bits.\n\
-             pub(crate) static NODES: [u32; {}] = {nodes:?};\n\
-             /// The next node of each edge, and its byte in the lowest 8 bits.\n\
-             pub(crate) static EDGES: [u32; {}] = {edges:?};\n\
+            "/// The number of the first edge of each node, and behind the last.\n\
+             pub(crate) static EDGES: [u16; {}] = {edges:?};\n\
+             /// The number of the value of each node plus one, or 0.\n\
+             pub(crate) static VALUE: [u8; {}] = {values:?};\n\
+             /// The byte of each edge.\n\
+             pub(crate) static BYTES: [u8; {}] = {bytes:?};\n\
+             /// How many nodes before the one that it starts at each edge ends.\n\
+             pub(crate) static BACK: [u16; {}] = {back:?};\n\
              pub(crate) static VALUES: [u64; {}] = {:?};\n",
-            nodes.len(),
             edges.len(),
+            values.len(),
+            bytes.len(),
+            back.len(),
             self.values.len(),
             self.values
         )
@@ -203,6 +216,8 @@ fn tables(stems: &BTreeMap<String, u64>) -> String {
             looks.entry(character).or_default().insert(letter);
         }
     }
+    // Those that are another shape of an ASCII letter become that letter before.
+    looks.retain(|character, _| !character.nfkc().all(|part| part.is_ascii()));
     let mut scripts = Vec::new();
     let mut rows = String::new();
     for (character, letters) in &looks {

@@ -1,6 +1,6 @@
 //! The lists of words as an automaton, made by `build.rs`.
 
-use tables::{EDGES, NODES, VALUES};
+use tables::{BACK, BYTES, EDGES, VALUE, VALUES};
 pub(crate) use tables::{LOOKS, STEMS};
 
 #[expect(clippy::unicode_not_nfc, clippy::unreadable_literal, reason = "a machine writes and reads it")]
@@ -10,46 +10,30 @@ mod tables {
 
 /// A place in the automaton: what was read so far.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct State(u32);
+pub(crate) struct State(u16);
 
 impl State {
     /// Returns the state before anything is read.
     pub(crate) fn start() -> Self {
-        // The root is the last node; behind it is the end of the table.
-        Self(u32::try_from(NODES.len() - 2).expect("the table is small"))
+        // The root is the last node.
+        Self(u16::try_from(VALUE.len() - 1).expect("the tables are small"))
     }
 
     /// Returns the state after these bytes, if a word goes on with them.
     pub(crate) fn step(self, bytes: &[u8]) -> Option<Self> {
         let mut state = self;
         for byte in bytes {
-            let edges = state.edges();
-            let found = if edges.len() > 8 {
-                edges.binary_search_by_key(byte, |edge| byte_of(*edge)).ok().and_then(|edge| edges.get(edge))
-            } else {
-                edges.iter().find(|edge| byte_of(**edge) == *byte)
-            };
-            state = Self(found? >> 8);
+            let node = usize::from(state.0);
+            let (first, end) = (usize::from(*EDGES.get(node)?), usize::from(*EDGES.get(node + 1)?));
+            let edge = first + BYTES.get(first..end)?.iter().position(|known| known == byte)?;
+            state = Self(state.0 - BACK.get(edge)?);
         }
         Some(state)
     }
 
     /// Returns the value of the word that ends here.
     pub(crate) fn value(self) -> Option<u64> {
-        let number = NODES.get(index(self.0))? & 0xfff;
-        VALUES.get(index(number).checked_sub(1)?).copied()
+        let number = *VALUE.get(usize::from(self.0))?;
+        VALUES.get(usize::from(number).checked_sub(1)?).copied()
     }
-
-    fn edges(self) -> &'static [u32] {
-        let first = |node: u32| NODES.get(index(node)).map_or(0, |node| index(node >> 12));
-        EDGES.get(first(self.0)..first(self.0 + 1)).unwrap_or_default()
-    }
-}
-
-const fn byte_of(edge: u32) -> u8 {
-    edge.to_le_bytes()[0]
-}
-
-fn index(number: u32) -> usize {
-    usize::try_from(number).expect("a pointer has 32 bits at least")
 }

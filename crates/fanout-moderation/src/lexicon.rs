@@ -240,6 +240,8 @@ impl Seen {
     const SINGLE: Self = Self(16);
     /// A letter is written twice that the entry has once: then all are.
     const DOUBLED: Self = Self(32);
+    /// A sign hides a letter.
+    const HIDDEN: Self = Self(64);
 
     const fn has(self, bit: Self) -> bool {
         self.0 & bit.0 != 0
@@ -449,8 +451,13 @@ impl Lexicon {
                 for letter in hidden_letters(unit) {
                     let Some(state) = way.state.step(&[*letter]) else { continue };
                     entry.push(*letter);
-                    let ahead =
-                        Way { state, next: way.next + 1, letters: way.letters + 1, similar: 1, ..way };
+                    let ahead = Way {
+                        state,
+                        next: way.next + 1,
+                        letters: way.letters + 1,
+                        similar: 1,
+                        seen: way.seen.with(Seen::HIDDEN, true),
+                    };
                     self.walk(units, start, ahead, entry, best);
                     entry.pop();
                 }
@@ -535,6 +542,7 @@ impl Lexicon {
             && best.bad.as_ref().is_none_or(|bad| bad.end < end)
             && (is_plain || way.letters >= SHORT && way.similar < 2)
             && (!way.seen.has(Seen::JOINED) || !way.seen.has(Seen::SPACE) && is_alone(units, start..end))
+            && (!way.seen.has(Seen::HIDDEN) || is_hidden_word(units, start..end, value))
             && !is_inside_compound(units, start..end, way.letters)
             && (!is_in_camel_case(units, start..end)
                 || way.letters >= SHORT && is_capitalized(units, start..end))
@@ -782,12 +790,25 @@ fn is_alone(units: &[Unit], at: Range<usize>) -> bool {
     !is_tied(before(1), before(2)) && !is_tied(units.get(at.end), units.get(at.end + 1))
 }
 
-/// Whether a short word is in the middle of a compound, as in `kitchen-cum-diner`.
+/// Whether a word with a hidden letter is one: it ends with a letter, and is no piece of code as `p.to_string`.
+fn is_hidden_word(units: &[Unit], at: Range<usize>, value: u64) -> bool {
+    let ends_with_letter = at.end.checked_sub(1).and_then(|last| units.get(last)).is_some_and(Unit::is_wordy);
+    value & ENGLISH != 0 && ends_with_letter && is_alone(units, at)
+}
+
+/// Whether a short word is in the middle of a compound, as in `kitchen-cum-diner`, or in an identifier, as in `SHT_NULL`.
 fn is_inside_compound(units: &[Unit], at: Range<usize>, letters: usize) -> bool {
     let is_hyphen = |number: Option<usize>| {
         number.and_then(|number| units.get(number)).is_some_and(|unit| unit.character == '-')
     };
-    letters < SHORT && is_hyphen(at.start.checked_sub(1)) && is_hyphen(Some(at.end))
+    let is_tied = |sign: Option<&Unit>, other: Option<&Unit>| {
+        sign.is_some_and(|sign| sign.character == '_') && other.is_some_and(Unit::is_wordy)
+    };
+    let before = |distance: usize| at.start.checked_sub(distance).and_then(|number| units.get(number));
+    letters < SHORT
+        && (is_hyphen(at.start.checked_sub(1)) && is_hyphen(Some(at.end))
+            || is_tied(before(1), before(2))
+            || is_tied(units.get(at.end), units.get(at.end + 1)))
 }
 
 /// Whether the units are part of a name: capitalized, beside another capitalized word.

@@ -311,6 +311,10 @@ impl Word {
 /// A sign stands for a letter only in company of letters, and not many in a row. An asterisk may be any vowel, and does so
 /// alone.
 fn resolve_signs(word: &mut [Unit]) {
+    // Stars around a word are emphasis.
+    let is_star = |unit: Option<&Unit>| unit.is_some_and(|unit| unit.character == '*');
+    let is_emphasis = word.len() > 2 && is_star(word.first()) && is_star(word.last());
+    let word = if is_emphasis { word.get_mut(1..word.len() - 1).unwrap_or_default() } else { word };
     let mut was_letter = false;
     let mut rest = word;
     while let Some(first) = rest.first() {

@@ -82,6 +82,7 @@ fn leaves_codes_alone() {
         "{\"type\":\"PP\",\"p\":1} {\"a\":[1,2],\"s\":\"s\"} [\"a\",\"s\",\"s\"] a,s,s f(a, s, s)",
         "TIT-99 ORD-5H1T-2020 4SS-1234",
         "da39a3ee5e6b4b0d3255bfef95601890afd80709 A55 B2B 4SS-5H17-99 v1.2.3 c_str fn_ptr 0x5h17 as_str()",
+        "let p = p.to_string_lossy(); F_GET_SEALS SHT_SYMTAB *put* poll=False IFF p-to-p _ass_embly",
         "let a = s[s]; if (t && i || t) { x |= 1; } // TODO: as-is",
     ]);
 }
