@@ -4,4 +4,13 @@
 //! subscription takes messages from the spool and delivers them. A message leaves the spool with an outcome: delivered,
 //! dead or expired. What Momento itself lost is recorded as a gap.
 
+mod breaker;
+mod reader;
+mod relay;
+mod schedule;
 pub mod spool;
+
+pub use breaker::BreakerPolicy;
+pub use reader::ReaderState;
+pub use relay::{RelayError, Start, Status, SubscriptionConfig, SubscriptionStatus, run};
+pub use schedule::{Attempt, Order, Schedule, Target};

@@ -59,11 +59,7 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            max_messages: 1_000_000,
-            max_bytes: 1024 * 1024 * 1024,
-            keep_for: Duration::from_hours(24),
-        }
+        Self { max_messages: 1_000_000, max_bytes: 1024 * 1024 * 1024, keep_for: Duration::from_hours(24) }
     }
 }
 
@@ -512,7 +508,10 @@ impl Spool {
 
 impl fmt::Debug for Spool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Spool").field("limits", &self.limits).field("usage", &self.usage()).finish_non_exhaustive()
+        f.debug_struct("Spool")
+            .field("limits", &self.limits)
+            .field("usage", &self.usage())
+            .finish_non_exhaustive()
     }
 }
 

@@ -313,14 +313,24 @@ impl Store {
     }
 
     /// Returns the time after `now` at which the next message of a subscription is due.
-    pub(super) fn next_due(&self, subscription: SubscriptionId, now: Millis) -> rusqlite::Result<Option<Millis>> {
+    pub(super) fn next_due(
+        &self,
+        subscription: SubscriptionId,
+        now: Millis,
+    ) -> rusqlite::Result<Option<Millis>> {
         self.connection
-            .prepare_cached("SELECT min(due_at) FROM messages WHERE subscription = ? AND state = 0 AND due_at > ?")?
+            .prepare_cached(
+                "SELECT min(due_at) FROM messages WHERE subscription = ? AND state = 0 AND due_at > ?",
+            )?
             .query_row(params![subscription.0, time(now)], |row| row.get(0))
     }
 
     /// Returns the topics of a subscription whose oldest pending message is due at `now`.
-    pub(super) fn due_topics(&self, subscription: SubscriptionId, now: Millis) -> rusqlite::Result<Vec<TopicId>> {
+    pub(super) fn due_topics(
+        &self,
+        subscription: SubscriptionId,
+        now: Millis,
+    ) -> rusqlite::Result<Vec<TopicId>> {
         // The index is walked from topic to topic, not from message to message.
         self.connection
             .prepare_cached(
@@ -369,9 +379,8 @@ impl Store {
     }
 
     pub(super) fn gaps(&self) -> rusqlite::Result<Vec<GapRecord>> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT topic, page, first, last, reason, at FROM gaps ORDER BY id")?;
+        let mut statement =
+            self.connection.prepare("SELECT topic, page, first, last, reason, at FROM gaps ORDER BY id")?;
         let gaps = statement.query_map([], |row| {
             Ok(GapRecord {
                 topic: TopicId(row.get(0)?),
@@ -435,7 +444,11 @@ impl Store {
     }
 }
 
-fn apply(transaction: &Transaction<'_>, change: &Change, difference: &mut Difference) -> rusqlite::Result<()> {
+fn apply(
+    transaction: &Transaction<'_>,
+    change: &Change,
+    difference: &mut Difference,
+) -> rusqlite::Result<()> {
     match change {
         Change::Received(received) => insert(transaction, received, difference),
         Change::Gap(gap) => {
@@ -474,7 +487,11 @@ fn apply(transaction: &Transaction<'_>, change: &Change, difference: &mut Differ
     }
 }
 
-fn insert(transaction: &Transaction<'_>, received: &Received, difference: &mut Difference) -> rusqlite::Result<()> {
+fn insert(
+    transaction: &Transaction<'_>,
+    received: &Received,
+    difference: &mut Difference,
+) -> rusqlite::Result<()> {
     let Received { topic, page, number, received_at, token_id, payload, cursor } = received;
     let (is_text, body) = match payload {
         Payload::Text(text) => (true, text.as_bytes()),

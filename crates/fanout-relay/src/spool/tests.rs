@@ -143,7 +143,10 @@ async fn redrives_dead_message() {
     spool.send(Change::Received(message(topic, 1))).await.unwrap();
     let id = spool.due(subscription, NOW, 1).await.unwrap()[0].id;
     let error = Some("404".to_owned());
-    spool.send(Change::Finished { id, outcome: Outcome::Dead, attempts: Some(2), at: NOW, error }).await.unwrap();
+    spool
+        .send(Change::Finished { id, outcome: Outcome::Dead, attempts: Some(2), at: NOW, error })
+        .await
+        .unwrap();
     let dead = spool.finished(Outcome::Dead, MessageId::default(), 10).await.unwrap();
     assert_eq!((dead[0].id, dead[0].error.as_deref(), dead[0].attempts), (id, Some("404"), 2));
     spool.send(Change::Redrive { id, at: NOW + 5 }).await.unwrap();

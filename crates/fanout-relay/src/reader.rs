@@ -1,0 +1,141 @@
+//! Reads one topic into the spool.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use fanout_core::clock::{Clock, SystemClock};
+use fanout_momento::Subscription;
+use fanout_momento::subscription::{
+    Cursor, Discontinuity, Item, ItemValue, SubscriptionError, SubscriptionEvent,
+};
+use tokio::sync::watch;
+
+use crate::spool::{Change, GapRecord, Payload, Received, Spool, SpoolError, TopicId};
+
+/// The wait before another attempt where Momento rejects the subscription: the cache may be created later, or the key
+/// may get the permission.
+const REJECTED_RETRY: Duration = Duration::from_secs(30);
+
+/// The state of a reader.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ReaderState {
+    /// No stream was open yet.
+    #[default]
+    Connecting,
+    /// Messages arrive.
+    Subscribed,
+    /// The stream is gone, and another one is opened soon.
+    Interrupted(String),
+    /// Momento rejects the subscription. Another attempt follows twice a minute.
+    Rejected(String),
+    /// The spool is full, or cannot store messages. The reader waits.
+    Waiting,
+}
+
+/// Reads the topic until `shutdown` completes.
+///
+/// # Errors
+/// If the spool has stopped.
+pub(crate) async fn read(
+    mut subscription: Subscription,
+    topic: TopicId,
+    spool: &Spool,
+    state: &watch::Sender<ReaderState>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), SpoolError> {
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let step = step(&mut subscription, topic, spool, state);
+        // A dropped step loses nothing: a message that is not sent yet is behind the stored cursor.
+        tokio::select! {
+            result = step => result?,
+            () = &mut shutdown => return Ok(()),
+        }
+    }
+}
+
+async fn step(
+    subscription: &mut Subscription,
+    topic: TopicId,
+    spool: &Spool,
+    state: &watch::Sender<ReaderState>,
+) -> Result<(), SpoolError> {
+    if !spool.has_room() {
+        let before = state.send_replace(ReaderState::Waiting);
+        spool.room().await?;
+        state.send_replace(before);
+    }
+    let before = subscription.cursor();
+    match subscription.next().await {
+        Ok(SubscriptionEvent::Opened) => {
+            state.send_replace(ReaderState::Subscribed);
+        }
+        Ok(SubscriptionEvent::Heartbeat) => {}
+        Ok(SubscriptionEvent::Interrupted { cause, .. }) => {
+            state.send_replace(ReaderState::Interrupted(cause.to_string()));
+        }
+        Ok(SubscriptionEvent::Item(item)) => {
+            if let Some(received) = received(topic, item, subscription.cursor()) {
+                spool.send(Change::Received(received)).await?;
+            }
+        }
+        Ok(SubscriptionEvent::Discontinuity(gap)) => {
+            let gap = record(topic, before, gap, subscription.cursor());
+            tracing::warn!(
+                page = gap.page,
+                first = gap.first,
+                last = gap.last,
+                "Momento did not deliver messages"
+            );
+            spool.send(Change::Gap(gap)).await?;
+        }
+        Err(SubscriptionError { status, .. }) => {
+            let message = fanout_momento::status::describe(&status);
+            if state.send_replace(ReaderState::Rejected(message.clone()))
+                != ReaderState::Rejected(message.clone())
+            {
+                tracing::error!(error = message, "Momento rejects the subscription");
+            }
+            tokio::time::sleep(REJECTED_RETRY).await;
+        }
+    }
+    Ok(())
+}
+
+/// Returns `None` for a kind of value that this version does not know.
+fn received(topic: TopicId, item: Item, cursor: Option<Cursor>) -> Option<Received> {
+    let payload = match item.value {
+        ItemValue::Text(text) => Payload::Text(text),
+        ItemValue::Binary(bytes) => Payload::Binary(bytes),
+        ItemValue::Unknown => return None,
+    };
+    Some(Received {
+        topic,
+        page: item.page,
+        number: item.number,
+        received_at: SystemClock.now(),
+        token_id: item.publisher_id,
+        payload,
+        cursor,
+    })
+}
+
+fn record(topic: TopicId, before: Option<Cursor>, gap: Discontinuity, cursor: Option<Cursor>) -> GapRecord {
+    // Numbers of different pages cannot be compared: what the old page had after `before` is not known.
+    let is_same_page = before.is_none_or(|before| before.page == gap.page || before.page == 0);
+    let (first, reason) = if is_same_page {
+        (gap.last.saturating_add(1), "messages are missing")
+    } else {
+        (0, "the topic was reset")
+    };
+    GapRecord {
+        topic,
+        page: gap.page,
+        first,
+        last: gap.new,
+        reason: reason.to_owned(),
+        at: SystemClock.now(),
+        cursor,
+    }
+}
