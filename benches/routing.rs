@@ -1,8 +1,6 @@
-//! What routes cost: to find the one of an event among many, to read a file with many, and to share what
-//! chains have in common.
+//! Measures routes: finding the route of an event among many, reading a file with many, and sharing equal transforms.
 //!
-//! `cargo bench --package test-support --bench routing`. Times are of this machine on this day; what can be
-//! compared is how they grow.
+//! `cargo bench --package test-support --bench routing`. Compare the growth: times depend on the machine and the day.
 #![expect(clippy::print_stdout, reason = "it prints what it measured")]
 
 use std::fmt::Write as _;
@@ -10,7 +8,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use fanout_core::destination::{DeliveryError, Publisher, Topic};
+use fanout_core::destination::{DeliveryError, KINDS, Publisher, Topic};
 use fanout_core::fan_out::FanOut;
 use fanout_core::file;
 use fanout_core::retry::RetryPolicy;
@@ -25,7 +23,7 @@ fn main() -> anyhow::Result<()> {
     sharing(time)
 }
 
-/// How long it takes to plan one event, with so many routes.
+/// Measures planning one event with different numbers of routes.
 fn finding(time: Duration) -> anyhow::Result<()> {
     println!("| routes | read and checked | plan, taken | plan, ignored |");
     println!("| --- | --- | --- | --- |");
@@ -40,8 +38,8 @@ fn finding(time: Duration) -> anyhow::Result<()> {
         let topic = format!("tenant{}-friends-publish", count - 1);
         report(&format!("{count} patterns"), &text, &topic, time)?;
     }
-    // All of them end alike, so that every one has to be looked into, and the one of the topic comes last. They
-    // differ in length, or two could be equally good for a topic, which is refused.
+    // All patterns have the same end, so that each one is tried, and the one that matches comes last. Their lengths differ,
+    // because routes that are equally specific are rejected.
     let text = routes(1_000, |number| {
         (format!("{{a}}-kind{}-{{b}}-publish", "+".repeat(number)), format!("{{b}}-{number}"))
     });
@@ -73,7 +71,7 @@ fn report(what: &str, text: &str, topic: &str, time: Duration) -> anyhow::Result
     Ok(())
 }
 
-/// How long one event takes through eight chains that begin alike, and through eight that do not.
+/// Measures one event with eight chains that share `moderate`, and with eight that do not.
 fn sharing(time: Duration) -> anyhow::Result<()> {
     const LANGUAGES: [&str; 8] = ["en", "es", "fr", "de", "it", "ja", "ko", "pt"];
     println!("| 8 languages, text of | moderated once | moderated 8 times | ratio |");
@@ -85,7 +83,7 @@ fn sharing(time: Duration) -> anyhow::Result<()> {
         let mut times = Vec::new();
         for is_shared in [true, false] {
             let chains = LANGUAGES.iter().enumerate().map(|(number, language)| {
-                // A word of its own that nobody says makes each transform another one.
+                // A different allowed word makes each transform a different one.
                 let moderate =
                     if is_shared { String::new() } else { format!("allow = [\"word{number}\"]") };
                 format!(
@@ -95,7 +93,7 @@ fn sharing(time: Duration) -> anyhow::Result<()> {
             let chains: Vec<_> = chains.collect();
             let routes =
                 read(&format!("[[routes]]\ntopic = \"in\"\ndestinations = [{}]", chains.join(", ")))?;
-            let fan_out = FanOut::new(NoAws, RetryPolicy::PUBLISH);
+            let fan_out = FanOut::new(AcceptAll, RetryPolicy::PUBLISH);
             let plan = routes.plan(&event)?.context("a plan")?;
             times.push(median(time, || {
                 let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
@@ -109,10 +107,10 @@ fn sharing(time: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes every text at once.
-struct NoAws;
+/// Accepts every text at once.
+struct AcceptAll;
 
-impl Publisher for NoAws {
+impl Publisher for AcceptAll {
     async fn publish(&self, _: &Topic<'_>, text: &str) -> Result<(), DeliveryError> {
         black_box(text);
         Ok(())
@@ -120,7 +118,7 @@ impl Publisher for NoAws {
 }
 
 fn read(text: &str) -> anyhow::Result<Routes> {
-    file::read(text, &Transforms::standard()).map_err(|errors| {
+    file::read(text, &Transforms::standard(), KINDS).map_err(|errors| {
         let errors: Vec<_> = errors.iter().take(3).map(ToString::to_string).collect();
         anyhow::anyhow!("the routes are wrong: {}", errors.join(", "))
     })
@@ -133,7 +131,7 @@ fn event(topic: &str, text: &str) -> anyhow::Result<Verified<Event>> {
     Ok(momento::verify(&[secret], body, [signature.as_bytes()])?.event()?)
 }
 
-/// The median of as many runs as fit into `time`, ten at least; short ones are timed in batches.
+/// Returns the median of as many runs as fit into `time`, and at least ten. Short runs are timed in batches.
 fn median<T>(time: Duration, mut run: impl FnMut() -> T) -> Duration {
     let begun = Instant::now();
     black_box(run());
@@ -149,5 +147,5 @@ fn median<T>(time: Duration, mut run: impl FnMut() -> T) -> Duration {
         times.push(start.elapsed() / batch);
     }
     times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
+    *times.get(times.len() / 2).expect("there are ten times or more")
 }

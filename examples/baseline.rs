@@ -1,8 +1,7 @@
-//! What the function `webhook` is measured against: the least that a Lambda function on the same runtime
-//! can be.
+//! The baseline for measurements of the function `webhook`: an empty Lambda function on the same runtime.
 //!
-//! It answers "hello". Where `BASELINE_TOPICS` is set it also publishes to that many topics at once, by
-//! nothing but the SDK, and answers with the microseconds that this took. `scripts/bench` runs it.
+//! It responds with "hello". With `BASELINE_TOPICS`, it publishes to that many topics at once with the SDK, and responds with
+//! the time for that in microseconds. `scripts/bench` runs it.
 
 use std::time::Instant;
 
@@ -15,7 +14,7 @@ use momento::{CredentialProvider, TopicClient};
 async fn main() -> Result<(), Error> {
     let topics: Vec<String> = match std::env::var("BASELINE_TOPICS") {
         Ok(count) => (0..count.parse()?).map(|number: u32| format!("topic {number}")).collect(),
-        Err(_) => return run(service_fn(async |_: Request| answer("hello".to_owned()))).await,
+        Err(_) => return run(service_fn(async |_: Request| respond("hello".to_owned()))).await,
     };
     // {"api_key":"local","endpoint":"local"}
     let key = "eyJhcGlfa2V5IjoibG9jYWwiLCJlbmRwb2ludCI6ImxvY2FsIn0=";
@@ -27,12 +26,12 @@ async fn main() -> Result<(), Error> {
     run(service_fn(async |_: Request| {
         let started = Instant::now();
         try_join_all(topics.iter().map(|topic| client.publish("demo", topic, "HELLO"))).await?;
-        answer(started.elapsed().as_micros().to_string())
+        respond(started.elapsed().as_micros().to_string())
     }))
     .await
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "what a handler gives")]
-fn answer(text: String) -> Result<Response<Body>, Error> {
+fn respond(text: String) -> Result<Response<Body>, Error> {
     Ok(Response::new(Body::from(text)))
 }

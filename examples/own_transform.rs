@@ -1,4 +1,4 @@
-//! The function `webhook` with two transforms of one's own. In a file they are used as all others are:
+//! The function `webhook` with two additional transforms. A file uses them like all others:
 //!
 //! ```toml
 //! [[routes]]
@@ -9,18 +9,20 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use fanout_core::transform::{Applying, Build, Context, Message, Settings, Transform, Transforms};
+use fanout_core::transform::{
+    Build, Context, Message, Transform, TransformFuture, TransformSettings, Transforms,
+};
 use serde::{Deserialize, Serialize};
 use topic_fanout::run;
 
-/// Says who it is from.
+/// Appends a name to the text.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Sign {
     name: String,
 }
 
-impl Settings for Sign {
+impl TransformSettings for Sign {
     const NAME: &'static str = "sign";
 
     fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {
@@ -29,7 +31,7 @@ impl Settings for Sign {
 }
 
 impl Transform for Sign {
-    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
         let text = format!("{}, {}", message.text, self.name);
         message.with_text(text).done()
     }

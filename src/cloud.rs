@@ -16,7 +16,7 @@ use fanout_core::reason::with_sources;
 use fanout_core::route::{Route, Routes};
 use fanout_core::secret_store::{SecretError, SecretName, SecretText, StoredSecret, Versioned};
 use fanout_core::transform::translate::TranslateSettings;
-use fanout_core::transform::{Settings as _, Transforms};
+use fanout_core::transform::{TransformSettings as _, Transforms};
 use fanout_momento::{Credentials, KeySource, Keys};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;

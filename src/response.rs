@@ -54,6 +54,9 @@ pub enum Rejection {
     /// The body broke off, or was not framed as HTTP frames it.
     #[error("the body did not arrive whole")]
     BodyBroken,
+    /// Too many requests are unfinished at the moment.
+    #[error("too many requests are unfinished at the moment: send it again")]
+    Overloaded,
     /// What a gateway hands to the Lambda function is not an HTTP request.
     #[error("the invocation is not an HTTP request")]
     NotHttp,
@@ -87,6 +90,7 @@ impl Rejection {
             | Self::BodyTooLarge { .. }
             | Self::BodyTimeout
             | Self::BodyBroken
+            | Self::Overloaded
             | Self::NotHttp
             | Self::Signature(_)
             | Self::SignatureUndecided => false,
@@ -125,7 +129,7 @@ impl Outcome<'_> {
                 Rejection::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
                 Rejection::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
                 Rejection::Signature(_) | Rejection::Freshness(_) => StatusCode::FORBIDDEN,
-                Rejection::SignatureUndecided => StatusCode::SERVICE_UNAVAILABLE,
+                Rejection::SignatureUndecided | Rejection::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
                 Rejection::Event(_) | Rejection::NotHttp | Rejection::BodyBroken => StatusCode::BAD_REQUEST,
                 // The fault is in the settings, but what matters to the caller is that sending it
                 // again will not help.
@@ -157,6 +161,7 @@ impl Outcome<'_> {
                 Rejection::BodyTooLarge { .. } => "body_too_large",
                 Rejection::BodyTimeout => "body_timeout",
                 Rejection::BodyBroken => "body_broken",
+                Rejection::Overloaded => "overloaded",
                 Rejection::NotHttp => "not_http",
                 Rejection::Signature(SignatureError::Missing) => "signature_missing",
                 Rejection::Signature(_) => "signature_wrong",
@@ -349,6 +354,7 @@ mod tests {
             (Outcome::Rejected(Rejection::BodyTooLarge { limit: 1 }), 413, "body_too_large"),
             (Outcome::Rejected(Rejection::BodyTimeout), 408, "body_timeout"),
             (Outcome::Rejected(Rejection::BodyBroken), 400, "body_broken"),
+            (Outcome::Rejected(Rejection::Overloaded), 503, "overloaded"),
             (Outcome::Crashed, 500, "crashed"),
             (Outcome::Rejected(Rejection::NotHttp), 400, "not_http"),
             (Outcome::Rejected(SignatureError::Missing.into()), 403, "signature_missing"),
@@ -377,6 +383,7 @@ mod tests {
             (Rejection::BodyTooLarge { limit: 1 }, false),
             (Rejection::BodyTimeout, false),
             (Rejection::BodyBroken, false),
+            (Rejection::Overloaded, false),
             (Rejection::NotHttp, false),
             (SignatureError::Missing.into(), false),
             (SignatureError::Several.into(), false),

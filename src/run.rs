@@ -53,7 +53,7 @@ pub fn webhook_with(transforms: &Transforms) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let source = Environment;
-    let telemetry = Telemetry::detect(&source);
+    let telemetry = Telemetry::new(lambda::is_environment(&source));
     let ended = run(&source, &telemetry, transforms);
     telemetry.end();
     match ended {
@@ -95,14 +95,14 @@ fn about(flag: &str) -> Option<String> {
 pub fn build(
     complete: Complete,
     cloud: &Cloud,
-    journal: RequestLog,
+    request_log: RequestLog,
 ) -> Result<Webhook<MomentoPublisher>, RunError> {
     let Complete { keys, signing, routes, dead_letters } = complete;
     let retry = RetryPolicy::PUBLISH;
     let publisher = MomentoPublisher::new(Arc::new(keys), retry.attempt_timeout).map_err(RunError::Client)?;
     let fan_out = FanOut::new(publisher, retry).with_sender(cloud.sender());
     let dead_letters = dead_letters.map(|queue| DeadLetters::new(queue, cloud.sender()));
-    Ok(Webhook::new(signing, routes, fan_out, journal).with_dead_letters(dead_letters))
+    Ok(Webhook::new(signing, routes, fan_out, request_log).with_dead_letters(dead_letters))
 }
 
 fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> Result<(), RunError> {
@@ -111,7 +111,7 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
     let transforms = cloud.transforms(transforms);
     let config = Config::read(source, &transforms)?;
     telemetry.start(&config.log);
-    let journal = telemetry.journal(source);
+    let request_log = telemetry.request_log(source);
     let is_lambda = lambda::is_environment(source);
     let runtime = runtime(is_lambda && lambda::concurrency(source) <= 1)?;
     let ended = runtime.block_on(async {
@@ -128,7 +128,7 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
                 "AWS is needed and no region is set: set AWS_REGION, unless this machine's metadata has it"
             );
         }
-        let webhook = Arc::new(build(complete, &cloud, journal)?);
+        let webhook = Arc::new(build(complete, &cloud, request_log)?);
         if is_lambda {
             lambda::serve(source, webhook, shutdown).await?;
         } else {
@@ -138,7 +138,7 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
             if let Ok(address) = listener.local_addr() {
                 tracing::info!(%address, "listening for webhooks");
             }
-            serve::http::serve(listener, webhook, listen_config.idle_timeout, shutdown).await;
+            serve::http::serve(listener, webhook, listen_config, shutdown).await;
         }
         tracing::info!("ended");
         Ok(())

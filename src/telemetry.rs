@@ -1,6 +1,7 @@
-//! Everything that is logged beside the journal: the start, the end, and what goes wrong between.
+//! The log beside the log records of invocations: the start, the end, and faults between them.
 
 use std::io::IsTerminal as _;
+use std::panic::PanicHookInfo;
 
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -8,9 +9,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::config::{LogConfig, Source};
 use crate::output::Output;
 use crate::request_log::RequestLog;
-use crate::serve::lambda;
 
-/// How the log looks, and where it goes.
+/// The form of the log, and its writer.
 #[derive(Clone, Debug)]
 pub struct Telemetry {
     is_json: bool,
@@ -18,19 +18,18 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// What suits where this runs: JSON in Lambda and wherever nobody looks at a terminal.
+    /// Selects the form for this process: JSON in Lambda and wherever standard output is not a terminal.
     #[must_use]
-    pub fn detect(source: &dyn Source) -> Self {
-        let is_lambda = lambda::is_environment(source);
+    pub fn new(is_lambda: bool) -> Self {
         Self {
             is_json: is_lambda || !std::io::stdout().is_terminal(),
             output: if is_lambda { Output::Direct } else { Output::queued() },
         }
     }
 
-    /// The journal, in the same form and to the same place.
+    /// Returns the request log, in the same form and with the same writer.
     #[must_use]
-    pub fn journal(&self, source: &dyn Source) -> RequestLog {
+    pub fn request_log(&self, source: &dyn Source) -> RequestLog {
         if !self.is_json {
             return RequestLog::Human;
         }
@@ -41,20 +40,27 @@ impl Telemetry {
         }
     }
 
-    /// Starts logging.
+    /// Starts logging. From then on the process logs where it panics, and never prints the message of a panic.
     pub fn start(&self, config: &LogConfig) {
         let layer = tracing_subscriber::fmt::layer().with_target(false).with_writer(self.output.clone());
         let registry = tracing_subscriber::registry().with(config.filter.clone());
-        // Somebody who embeds this library may have started logging before.
+        // A program that embeds this library may have started logging before.
         let _ = if self.is_json {
             registry.with(layer.json().flatten_event(true).with_current_span(false)).try_init()
         } else {
             registry.with(layer).try_init()
         };
+        std::panic::set_hook(Box::new(log_panic));
     }
 
-    /// Waits until all that was logged is written, but not for long.
+    /// Waits until the log is written, for a second at most.
     pub fn end(&self) {
         self.output.flush();
     }
+}
+
+/// Logs the location of a panic. Its message may quote the text of an event.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let location = panic.location().map(ToString::to_string);
+    tracing::error!(location, "the function panicked");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use momento_webhook::freshness::Window;
 use momento_webhook::momento::SignatureError;
 use momento_webhook::{Event, SigningSecret, Verified, momento};
@@ -103,7 +103,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
     /// Handles one request. A panic on the way becomes a response with status 500.
     pub async fn handle(&self, request: impl Into<WebhookRequest>) -> Response<Bytes> {
         let request = request.into();
-        if request.rejection.is_none() && is_health_check(&request.request) {
+        if request.rejection.is_none() && is_health_check(request.request.method(), request.request.uri()) {
             return response::health();
         }
         let started = Instant::now();
@@ -153,16 +153,8 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
 
     /// Verifies a request, and reads its event.
     async fn read(&self, request: &Request<Bytes>, deadline: Instant) -> Result<Verified<Event>, Rejection> {
-        if request.method() != Method::POST {
-            return Err(Rejection::Method);
-        }
-        if request.body().len() > MAX_BODY {
-            return Err(Rejection::BodyTooLarge { limit: MAX_BODY });
-        }
-        let signatures = || {
-            let signatures = request.headers().get_all(momento::SIGNATURE_HEADER);
-            signatures.iter().map(HeaderValue::as_bytes)
-        };
+        check_head(request.method(), request.headers(), request.body().len() as u64)?;
+        let signatures = || signatures(request.headers());
         Ok(self.verify(request.body(), signatures, deadline).await?.event()?)
     }
 
@@ -219,10 +211,31 @@ pub(crate) async fn contained<T>(handling: impl Future<Output = T>) -> Option<T>
     AssertUnwindSafe(handling).catch_unwind().await.ok()
 }
 
+/// Checks the head of a request, whose body has `length` bytes or more. A listener that reads bodies itself checks it before
+/// it reads one.
+///
+/// # Errors
+/// If the request cannot be genuine.
+pub fn check_head(method: &Method, headers: &HeaderMap, length: u64) -> Result<(), Rejection> {
+    if method != Method::POST {
+        return Err(Rejection::Method);
+    }
+    if length > MAX_BODY as u64 {
+        return Err(Rejection::BodyTooLarge { limit: MAX_BODY });
+    }
+    momento::read_signature(signatures(headers))?;
+    Ok(())
+}
+
+fn signatures(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(momento::SIGNATURE_HEADER).iter().map(HeaderValue::as_bytes)
+}
+
 /// Returns true for `GET /health`, with any prefix that a gateway may add to the path.
-fn is_health_check(request: &Request<Bytes>) -> bool {
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    is_read && request.uri().path().rsplit('/').next() == Some("health")
+#[must_use]
+pub fn is_health_check(method: &Method, uri: &Uri) -> bool {
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    is_read && uri.path().rsplit('/').next() == Some("health")
 }
 
 #[cfg(test)]
@@ -241,7 +254,7 @@ pub(crate) mod tests {
     use fanout_core::route::Destination;
     use fanout_core::testing::{Failure, FakePublisher, NOW, body, secret, stages};
     use fanout_core::transform::{
-        Applying, Context, Message, OnFailure, Stage, Transform, TransformError, Transformed,
+        Context, Message, OnFailure, Stage, Transform, TransformError, TransformFuture, Transformed,
     };
 
     pub(crate) struct FixedClock;
@@ -322,7 +335,7 @@ pub(crate) mod tests {
     struct FailsThenDrops(AtomicBool);
 
     impl Transform for FailsThenDrops {
-        fn apply<'t>(&'t self, _: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+        fn apply<'t>(&'t self, _: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
             Box::pin(ready(if self.0.swap(true, Ordering::Relaxed) {
                 Ok(Transformed::Dropped("now it is known".into()))
             } else {

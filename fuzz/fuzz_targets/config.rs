@@ -1,12 +1,13 @@
-//! Any bytes as `fanout.toml`: they are read or refused with places inside of them, and nothing else happens.
+//! Reads any text as `fanout.toml`. It is accepted, or rejected with positions inside the text.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use fanout_core::destination::KINDS;
 use fanout_core::file;
 use fanout_core::transform::Transforms;
 
 fuzz_target!(|text: &str| {
-    match file::read(text, &Transforms::standard()) {
+    match file::read(text, &Transforms::standard(), KINDS) {
         Ok(routes) => assert!(routes.all().iter().all(|route| !route.destinations().is_empty())),
         Err(errors) => {
             assert!(!errors.is_empty());

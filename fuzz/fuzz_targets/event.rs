@@ -1,6 +1,6 @@
-//! Any event through any routes: the whole function, from the request to the answer, with a publisher that
-//! takes everything or nothing. The first line of the input says which; a line `---` parts the routes from the
-//! body, which is signed, so that what is behind the signature is reached.
+//! Sends any event through any routes: the whole function, from the request to the response, with a publisher that accepts
+//! all texts or none. The first line of the input says which. A line `---` separates the routes from the body, which the
+//! target signs.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use http::Request;
 use libfuzzer_sys::fuzz_target;
 use momento_webhook::{SigningSecret, momento};
 use fanout_core::file;
-use fanout_core::destination::{DeliveryError, Publisher, Topic};
+use fanout_core::destination::{DeliveryError, KINDS, Publisher, Topic};
 use fanout_core::fan_out::FanOut;
 use topic_fanout::request_log::RequestLog;
 use fanout_core::reason::Reason;
@@ -20,12 +20,12 @@ use fanout_core::transform::Transforms;
 use topic_fanout::webhook::{Signing, Webhook};
 
 struct Fake {
-    takes: bool,
+    accepts: bool,
 }
 
 impl Publisher for Fake {
     async fn publish(&self, _: &Topic<'_>, _: &str) -> Result<(), DeliveryError> {
-        if self.takes { Ok(()) } else { Err(DeliveryError { reason: Reason::TooLarge, source: None }) }
+        if self.accepts { Ok(()) } else { Err(DeliveryError { reason: Reason::TooLarge, source: None }) }
     }
 }
 
@@ -45,23 +45,24 @@ destinations = [
 static TRANSFORMS: LazyLock<Transforms> = LazyLock::new(Transforms::standard);
 
 fuzz_target!(|input: &str| {
-    let (takes, input) = input.split_once('\n').unwrap_or((input, ""));
+    let (accepts, input) = input.split_once('\n').unwrap_or((input, ""));
     let (routes, body) = input.split_once("\n---\n").unwrap_or((ROUTES, input));
-    let Ok(routes) = file::read(routes, &TRANSFORMS) else { return };
-    let Ok(secret) = SigningSecret::new("secret") else { return };
+    let Ok(routes) = file::read(routes, &TRANSFORMS, KINDS) else { return };
+    let secret = SigningSecret::new("secret").expect("the secret is not empty");
     let signature = momento::sign(&secret, body.as_bytes());
     let secrets = Rotating::fixed(vec![secret]);
     let signing = Signing { secrets, max_age: std::time::Duration::ZERO };
-    let fan_out = FanOut::new(Fake { takes: takes.is_empty() }, RetryPolicy::PUBLISH);
+    let fan_out = FanOut::new(Fake { accepts: accepts.is_empty() }, RetryPolicy::PUBLISH);
     let webhook = Webhook::new(signing, routes, fan_out, RequestLog::Off);
     let request = Request::post("/")
         .header(momento::SIGNATURE_HEADER, signature)
-        .body(Bytes::copy_from_slice(body.as_bytes()));
-    let Ok(request) = request else { return };
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return };
-    let answer = runtime.block_on(webhook.handle(request));
-    let status = answer.status().as_u16();
+        .body(Bytes::copy_from_slice(body.as_bytes()))
+        .expect("a hexadecimal signature is a header value");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.expect("a runtime starts");
+    let response = runtime.block_on(webhook.handle(request));
+    let status = response.status().as_u16();
     assert!([200, 400, 413, 422, 503].contains(&status), "{status}");
-    assert!(status != 503, "nothing here fails for now: {:?}", answer.body());
-    assert!(std::str::from_utf8(answer.body()).is_ok_and(|body| body.starts_with('{')));
+    assert!(status != 503, "no failure is transient here: {:?}", response.body());
+    assert!(std::str::from_utf8(response.body()).is_ok_and(|body| body.starts_with('{')));
 });

@@ -1,6 +1,7 @@
 //! Where events go, and what is done to them on the way.
 
 use fanout_core::file;
+use fanout_core::limits::MAX_TRANSFORMS;
 use fanout_core::names::{CacheName, TopicName};
 use fanout_core::route::{Destination, Routes};
 use fanout_core::transform::{Stage, Transforms};
@@ -45,7 +46,7 @@ impl RoutesConfig {
 /// # Errors
 /// Everything that is wrong with them.
 pub fn from_parameter(name: &str, text: &str, transforms: &Transforms) -> Result<Routes, ConfigErrors> {
-    file::read(text, transforms).map_err(|errors| {
+    file::read(text, transforms, fanout_aws::KINDS).map_err(|errors| {
         let fault = |error: file::FileError| ConfigError {
             name: FILE.to_owned(),
             fault: format!("ssm:{name}:{error}"),
@@ -78,16 +79,18 @@ fn from_file(settings: &mut Settings<'_>, given: &str, transforms: &Transforms) 
             Err(error) => return settings.fault(FILE, format!("{path}:{error}")),
         }
     };
-    file::read(&text, transforms).map(|routes| RoutesConfig::Routes(Box::new(routes))).map_err(|errors| {
-        for error in errors {
-            let _: Read<()> = settings.fault(FILE, format!("{place}{error}"));
-        }
-        if is_text && !given.contains(['\n', '[']) {
-            let hint = "is taken for the text of a file and not for its path, because it has a `=`";
-            let _: Read<()> = settings.fault(FILE, hint);
-        }
-        Noted
-    })
+    file::read(&text, transforms, fanout_aws::KINDS)
+        .map(|routes| RoutesConfig::Routes(Box::new(routes)))
+        .map_err(|errors| {
+            for error in errors {
+                let _: Read<()> = settings.fault(FILE, format!("{place}{error}"));
+            }
+            if is_text && !given.contains(['\n', '[']) {
+                let hint = "is taken for the text of a file and not for its path, because it has a `=`";
+                let _: Read<()> = settings.fault(FILE, hint);
+            }
+            Noted
+        })
 }
 
 fn outbound_routes(settings: &mut Settings<'_>, transforms: &Transforms) -> Read<Routes> {
@@ -140,6 +143,9 @@ fn chain(settings: &mut Settings<'_>, transforms: &Transforms) -> Read<Vec<Stage
     let mut stages = Vec::new();
     for (place, name) in names.split(',').map(str::trim).enumerate() {
         let number = place + 1;
+        if number > MAX_TRANSFORMS {
+            return settings.fault(TRANSFORM, format!("has more than {MAX_TRANSFORMS} transforms"));
+        }
         if !transforms.has(name) {
             let known = transforms.names();
             return settings.fault(TRANSFORM, format!("transform number {number} is none of {known}"));
@@ -300,7 +306,7 @@ mod tests {
     fn what_cannot_be_a_cache_is_no_cache() {
         assert_eq!(
             fault(&[("OUTBOUND_CACHE", "  ")]),
-            ("OUTBOUND_CACHE".into(), "is blank: write its name, or leave it out".into())
+            ("OUTBOUND_CACHE".into(), "is blank; expected a name".into())
         );
         for wrong in ["x\n", "é"] {
             assert_eq!(

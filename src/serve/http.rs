@@ -1,61 +1,89 @@
 //! Plain HTTP/1.1 and HTTP/2: a container, a host, a laptop.
+//!
+//! Anyone on the network can connect, so everything that a caller can hold is limited: see `docs/SECURITY.md`.
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http::{Request, Response};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use momento_webhook::momento::SIGNATURE_HEADER;
+use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::DRAIN;
+use super::budget::{Budget, Evicted, Lease};
+use crate::config::ListenConfig;
 use crate::response::{Outcome, Rejection};
-use crate::webhook::{MAX_BODY, RESPONSE_TIMEOUT, Webhook, WebhookRequest};
+use crate::trace::{TRACEPARENT, XRAY};
+use crate::webhook::{MAX_BODY, RESPONSE_TIMEOUT, Webhook, WebhookRequest, check_head, is_health_check};
 use fanout_core::clock::Clock;
 use fanout_core::destination::Publisher;
 
-/// How much of a body that is too large is still read, so that its sender gets to see the answer
-/// instead of a broken connection.
+/// The bytes of a rejected body that are read and thrown away over HTTP/1. Without that, the caller would see a broken
+/// connection instead of the response.
 const MAX_DRAINED: usize = 16 * 1024 * 1024;
 
-/// How long a connection may take to its first request. The time to answer begins when the headers of a
-/// request are there.
+/// The time from the start of a connection to its first request. The deadline of a request starts when its headers are
+/// there.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
 
-/// Connections at once; more wait until one of these ends. Each holds a file descriptor, of which a process
-/// mostly has 1,024.
+/// The maximum number of connections. Each takes a file descriptor, and up to about 30 KiB of memory.
 const MAX_CONNECTIONS: usize = 900;
 
-/// How long to wait after a connection could not be accepted, which is mostly because there are too
-/// many open files: at once it would fail again.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The time to wait after a connection could not be accepted. The usual reason is too many open files, and without the
+/// wait it would fail again.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// Serves `webhook` on `listener` until `shutdown`, then ends what has begun. A connection that has no request for
-/// `idle_timeout` after its first one is closed.
+/// The maximum size of the headers of a request, in bytes.
+const MAX_HEADERS: u16 = 16 * 1024;
+
+/// The maximum number of requests at once in an HTTP/2 connection.
+const MAX_STREAMS: u32 = 64;
+
+/// The bytes that a caller may send on an HTTP/2 connection or stream before the function reads them: the least that
+/// HTTP/2 allows for a connection.
+const WINDOW: u32 = 65_535;
+
+/// The memory that an unfinished request takes beside its body and headers, in bytes. It is estimated upwards.
+const REQUEST_SIZE: usize = 8 * 1024;
+
+/// The first capacity of the buffer for a body, in bytes, where the body is not shorter. Most events fit.
+const FIRST_CAPACITY: usize = 8 * 1024;
+
+/// The headers that the function reads.
+const READ_HEADERS: [&str; 3] = [SIGNATURE_HEADER, TRACEPARENT, XRAY];
+
+/// Serves `webhook` on `listener` until `shutdown`, then finishes the requests that have begun.
 pub async fn serve<P: Publisher, C: Clock>(
     listener: TcpListener,
     webhook: Arc<Webhook<P, C>>,
-    idle_timeout: Duration,
+    config: ListenConfig,
     shutdown: impl Future<Output = ()>,
 ) {
     let server = Server {
-        builder: builder(idle_timeout),
-        idle_timeout,
-        webhook,
-        connections: GracefulShutdown::new(),
-        handlers: TaskTracker::new(),
-        free: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+        builder: builder(config.idle_timeout),
+        idle_timeout: config.idle_timeout,
+        graceful: GracefulShutdown::new(),
+        connections: Budget::new("connections", max_connections()),
+        requests: Arc::new(Requests {
+            webhook,
+            bodies: Budget::new("memory for bodies", config.body_memory),
+            handlers: TaskTracker::new(),
+        }),
     };
     tokio::select! {
         () = shutdown => {}
@@ -67,180 +95,312 @@ pub async fn serve<P: Publisher, C: Clock>(
 
 fn builder(idle_timeout: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // A sender that has said everything may close its half, and still wants its answer.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(idle_timeout).half_close(true);
-    builder.http2().timer(TokioTimer::new());
     builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(idle_timeout)
+        .max_buf_size(MAX_HEADERS.into())
+        // A caller may close its half after the request, and still wants the response.
+        .half_close(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(MAX_HEADERS.into())
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(WINDOW);
+    builder
+}
+
+/// Returns the maximum number of connections: three quarters of the files that the process may open, and no more than
+/// [`MAX_CONNECTIONS`]. The other files are for connections to Momento and AWS.
+fn max_connections() -> usize {
+    let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
+    files.map_or(MAX_CONNECTIONS, |files| (files / 4 * 3).clamp(1, MAX_CONNECTIONS))
 }
 
 struct Server<P, C> {
     builder: auto::Builder<TokioExecutor>,
     idle_timeout: Duration,
-    webhook: Arc<Webhook<P, C>>,
-    connections: GracefulShutdown,
-    /// Requests being handled, whether or not somebody still waits for the answer.
-    handlers: TaskTracker,
-    free: Arc<Semaphore>,
+    graceful: GracefulShutdown,
+    connections: Arc<Budget>,
+    requests: Arc<Requests<P, C>>,
 }
 
 impl<P: Publisher, C: Clock> Server<P, C> {
     async fn accept(&self, listener: &TcpListener) {
-        // The semaphore is never closed.
-        while let Ok(place) = Arc::clone(&self.free).acquire_owned().await {
+        loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let connection = self.connection(stream);
-                    tokio::spawn(async move {
-                        connection.await;
-                        drop(place);
-                    });
+                    let mut lease = self.connections.lease();
+                    lease.grow(1).await.expect("a lease that is not evictable is not evicted");
+                    lease.set_evictable(true);
+                    tokio::spawn(self.connection(stream, lease));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "connection not accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
                 }
             }
         }
     }
 
-    /// One connection, until it ends or nothing comes of it.
-    fn connection(&self, stream: TcpStream) -> impl Future<Output = ()> + use<P, C> {
-        // Answers are small and wait for nothing: they go out at once.
+    /// Serves one connection until it ends, is idle for too long, or gives way to another.
+    fn connection(&self, stream: TcpStream, lease: Lease) -> impl Future<Output = ()> + use<P, C> {
+        // Responses are small. Without this, some would wait for an acknowledgement.
         let _ = stream.set_nodelay(true);
+        let evicted = lease.evicted();
         let (activity, seen) = watch::channel(Activity::default());
-        let webhook = Arc::clone(&self.webhook);
-        let handlers = self.handlers.clone();
+        let connection = Arc::new(Connection { lease: Mutex::new(lease), activity });
+        let requests = Arc::clone(&self.requests);
         let service = service_fn(move |request| {
-            let (webhook, handlers, busy) = (Arc::clone(&webhook), handlers.clone(), Busy::new(&activity));
-            async move {
-                let answer = answer(webhook, handlers, request).await;
-                drop(busy);
-                answer
-            }
+            let (requests, active) = (Arc::clone(&requests), Active::new(&connection));
+            async move { Ok::<_, Infallible>(requests.respond(request, active).await.map(Full::new)) }
         });
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = self.connections.watch(connection);
+        let served = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let served = self.graceful.watch(served);
         let idle_timeout = self.idle_timeout;
         async move {
             tokio::select! {
-                ended = connection => {
+                ended = served => {
                     if let Err(error) = ended {
                         tracing::debug!(error, "connection ended early");
                     }
                 }
                 () = idle(seen, idle_timeout) => tracing::debug!("idle connection closed"),
+                () = evicted.cancelled() => tracing::debug!("connection closed for another one"),
             }
         }
     }
 
-    /// Waits for what has begun: first for its answers to go out, then for what nobody waits for.
+    /// Waits until the requests that have begun are finished and their responses are sent.
     async fn drain(self) {
-        let Self { connections, handlers, .. } = self;
-        handlers.close();
+        let Self { graceful, requests, .. } = self;
+        requests.handlers.close();
         let drained = async {
-            connections.shutdown().await;
-            handlers.wait().await;
+            graceful.shutdown().await;
+            requests.handlers.wait().await;
         };
         if timeout(DRAIN, drained).await.is_err() {
-            tracing::warn!("requests or connections still open at the end");
+            tracing::warn!("requests or connections are still open at the end");
         }
     }
 }
 
-/// What a connection has been used for.
+/// A connection, as its requests see it.
+struct Connection {
+    /// Evictable while no request of the connection is being handled.
+    lease: Mutex<Lease>,
+    activity: watch::Sender<Activity>,
+}
+
+/// The requests of a connection.
 #[derive(Clone, Copy, Debug, Default)]
 struct Activity {
-    /// Requests being answered.
-    running: usize,
-    /// Whether there ever was one.
+    /// The number of requests whose response is pending.
+    pending: usize,
+    /// The number of those whose body is read.
+    handled: usize,
+    /// True once a request has begun.
     any: bool,
 }
 
-/// One request of a connection, counted while it lives.
-struct Busy(watch::Sender<Activity>);
-
-impl Busy {
-    fn new(activity: &watch::Sender<Activity>) -> Self {
-        activity.send_modify(|activity| *activity = Activity { running: activity.running + 1, any: true });
-        Self(activity.clone())
+impl Connection {
+    fn update(&self, update: impl FnOnce(&mut Activity)) {
+        let mut lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        self.activity.send_modify(update);
+        lease.set_evictable(self.activity.borrow().handled == 0);
     }
 }
 
-impl Drop for Busy {
+/// One request of a connection, counted until it is dropped.
+struct Active {
+    connection: Arc<Connection>,
+    is_handled: bool,
+}
+
+impl Active {
+    fn new(connection: &Arc<Connection>) -> Self {
+        connection.update(|activity| {
+            *activity = Activity { pending: activity.pending + 1, any: true, ..*activity }
+        });
+        Self { connection: Arc::clone(connection), is_handled: false }
+    }
+
+    fn set_handled(&mut self) {
+        self.is_handled = true;
+        self.connection.update(|activity| activity.handled += 1);
+    }
+}
+
+impl Drop for Active {
     fn drop(&mut self) {
-        self.0.send_modify(|activity| activity.running -= 1);
+        let handled = usize::from(self.is_handled);
+        self.connection.update(|activity| {
+            activity.pending -= 1;
+            activity.handled -= handled;
+        });
     }
 }
 
-/// Completes when a connection has had no request for too long: it says nothing, or stopped in the middle
-/// of its headers or of the preface by which its version is told.
+/// Completes when a connection has had no request for too long. The caller is silent, or stopped in the middle of the
+/// headers or of the preface of HTTP/2.
 async fn idle(mut seen: watch::Receiver<Activity>, idle_timeout: Duration) {
     loop {
         let activity = *seen.borrow_and_update();
         let changed = seen.changed();
-        if activity.running > 0 {
+        if activity.pending > 0 {
             if changed.await.is_err() {
                 return;
             }
             continue;
         }
         let limit = if activity.any { idle_timeout } else { FIRST_REQUEST };
-        // Its other end goes only with the connection.
+        // The sender is dropped only together with the connection.
         if !matches!(timeout(limit, changed).await, Ok(Ok(()))) {
             return;
         }
     }
 }
 
-async fn answer<P: Publisher, C: Clock>(
+/// The requests of all connections.
+struct Requests<P, C> {
     webhook: Arc<Webhook<P, C>>,
+    bodies: Arc<Budget>,
+    /// The requests that are being handled, whether or not their callers still wait.
     handlers: TaskTracker,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    let started = Instant::now();
-    let (parts, body) = request.into_parts();
-    let (body, rejection) = match read(body, started + RESPONSE_TIMEOUT).await {
-        Ok(body) => (body, None),
-        Err(rejection) => (Bytes::new(), Some(rejection)),
-    };
-    let time_left = RESPONSE_TIMEOUT.saturating_sub(started.elapsed());
-    let request = Request::from_parts(parts, body);
-    let request = WebhookRequest { request, rejection, id: None, trace: None, time_left };
-    // In a task of its own, so that a sender who goes away does not leave an event half published
-    // and nothing remembered of it.
-    let handled = handlers.spawn(async move { webhook.handle(request).await });
-    let response = handled.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "request not handled");
-        Outcome::Crashed.response(None)
-    });
-    Ok(response.map(Full::new))
 }
 
-/// Reads a whole body, of [`MAX_BODY`] bytes at most.
-async fn read(body: Incoming, deadline: Instant) -> Result<Bytes, Rejection> {
-    let mut body = pin!(body);
-    let too_large = || Rejection::BodyTooLarge { limit: MAX_BODY };
-    if body.size_hint().lower() > MAX_DRAINED as u64 {
-        return Err(too_large());
+impl<P: Publisher, C: Clock> Requests<P, C> {
+    async fn respond(&self, request: Request<Incoming>, mut active: Active) -> Response<Bytes> {
+        let started = Instant::now();
+        let mut lease = self.bodies.lease();
+        let (request, rejection) = match read(request, &mut lease, started + RESPONSE_TIMEOUT).await {
+            Ok(request) => (request, None),
+            Err(rejection) => (Request::default(), Some(rejection)),
+        };
+        active.set_handled();
+        lease.set_evictable(false);
+        let time_left = RESPONSE_TIMEOUT.saturating_sub(started.elapsed());
+        let request = WebhookRequest { request, rejection, id: None, trace: None, time_left };
+        // A task of its own, so that a caller who goes away does not leave an event half published.
+        let webhook = Arc::clone(&self.webhook);
+        let handled = self.handlers.spawn(async move {
+            let response = webhook.handle(request).await;
+            drop(lease);
+            response
+        });
+        handled.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "request not handled");
+            Outcome::Crashed.response(None)
+        })
     }
-    let mut read = BytesMut::new();
-    let mut length = 0;
+}
+
+/// Reads a request: its body, and the headers that the function needs.
+async fn read(
+    request: Request<Incoming>,
+    lease: &mut Lease,
+    deadline: Instant,
+) -> Result<Request<Bytes>, Rejection> {
+    let (parts, body) = request.into_parts();
+    let mut body = pin!(body);
+    // The caller of an HTTP/2 stream, or one that waits for `100 Continue`, sees the response without a drain.
+    let may_drain = parts.version < Version::HTTP_2 && !parts.headers.contains_key(header::EXPECT);
+    let read = if is_health_check(&parts.method, &parts.uri) {
+        Ok(Request::from_parts(parts, Bytes::new()))
+    } else {
+        read_webhook(parts, body.as_mut(), lease, deadline).await
+    };
+    if may_drain && !matches!(read, Err(Rejection::Overloaded)) {
+        // The response follows in any case.
+        let _ = timeout_at(deadline, drain(body)).await;
+    }
+    read
+}
+
+async fn read_webhook(
+    parts: Parts,
+    body: Pin<&mut Incoming>,
+    lease: &mut Lease,
+    deadline: Instant,
+) -> Result<Request<Bytes>, Rejection> {
+    check_head(&parts.method, &parts.headers, body.size_hint().lower())?;
+    let mut request = Request::new(Bytes::new());
+    *request.method_mut() = parts.method;
+    *request.headers_mut() = keep(&parts.headers);
+    // All else of the head would take memory until the body is there.
+    drop((parts.headers, parts.uri, parts.extensions));
+    let headers = request.headers().values().map(HeaderValue::len).sum::<usize>();
+    let evicted = lease.evicted();
+    let read = async {
+        take(lease, REQUEST_SIZE + headers, deadline).await?;
+        lease.set_evictable(true);
+        read_body(body, lease, deadline).await
+    };
+    *request.body_mut() = tokio::select! {
+        biased;
+        () = evicted.cancelled() => Err(Rejection::Overloaded),
+        body = read => body,
+    }?;
+    Ok(request)
+}
+
+/// Returns the headers that the function reads, in memory of their own.
+fn keep(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::with_capacity(READ_HEADERS.len());
+    for name in READ_HEADERS {
+        for value in headers.get_all(name) {
+            let value = HeaderValue::from_bytes(value.as_bytes()).expect("a copy of a valid value is valid");
+            kept.append(HeaderName::from_static(name), value);
+        }
+    }
+    kept
+}
+
+/// Takes `amount` of the memory for bodies.
+async fn take(lease: &mut Lease, amount: usize, deadline: Instant) -> Result<(), Rejection> {
+    match timeout_at(deadline, lease.grow(amount)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(Evicted)) | Err(_) => Err(Rejection::Overloaded),
+    }
+}
+
+/// Reads a whole body of at most [`MAX_BODY`] bytes. The lease covers the capacity of the buffer.
+async fn read_body(
+    mut body: Pin<&mut Incoming>,
+    lease: &mut Lease,
+    deadline: Instant,
+) -> Result<Bytes, Rejection> {
+    let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+    let most = announced.map_or(MAX_BODY, |length| length.min(MAX_BODY));
+    let mut read = Vec::new();
     loop {
         let frame = match timeout_at(deadline, body.frame()).await {
             Ok(Some(Ok(frame))) => frame,
-            Ok(None) => break,
+            Ok(None) => return Ok(read.into()),
             Ok(Some(Err(_))) => return Err(Rejection::BodyBroken),
             Err(_) => return Err(Rejection::BodyTimeout),
         };
         let Ok(data) = frame.into_data() else { continue };
-        length += data.len();
-        if length <= MAX_BODY {
-            read.extend_from_slice(&data);
-        } else if length > MAX_DRAINED {
-            break;
-        } else {
-            read = BytesMut::new();
+        let length = read.len() + data.len();
+        if length > MAX_BODY {
+            return Err(Rejection::BodyTooLarge { limit: MAX_BODY });
         }
+        if length > read.capacity() {
+            let capacity = FIRST_CAPACITY.max(2 * read.capacity()).min(most).max(length);
+            take(lease, capacity - read.capacity(), deadline).await?;
+            read.reserve_exact(capacity - read.len());
+        }
+        read.extend_from_slice(&data);
     }
-    if length > MAX_BODY { Err(too_large()) } else { Ok(read.freeze()) }
+}
+
+/// Reads the rest of a body and throws it away, up to [`MAX_DRAINED`] bytes.
+async fn drain(mut body: Pin<&mut Incoming>) {
+    let mut drained = 0;
+    while drained <= MAX_DRAINED && body.size_hint().lower() <= MAX_DRAINED as u64 {
+        let Some(Ok(frame)) = body.frame().await else { return };
+        drained += frame.data_ref().map_or(0, Bytes::len);
+    }
 }

@@ -7,8 +7,10 @@
 //! headers of the same name. Anybody can send those to a public URL; here they are requests like any
 //! other, and are refused.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,6 +19,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use lambda_http::lambda_runtime::{Diagnostic, LambdaInvocation, Runtime};
 use lambda_http::tower::{Layer, Service};
@@ -51,12 +54,32 @@ pub enum LambdaError {
     /// Lambda sets all of these, an emulator may not.
     #[error("not set, though AWS_LAMBDA_RUNTIME_API is: {}", .0.join(", "))]
     Environment(Vec<&'static str>),
-    /// The Runtime API did not do its part.
+    /// The Runtime API failed.
     #[error("the runtime ended")]
     Runtime(#[source] lambda_http::Error),
+    /// The Runtime API sent an invocation without a header that Lambda always sends.
+    #[error("the Runtime API sent an invocation without one of its headers: {0}")]
+    Header(String),
+    /// The runtime panicked. The log says where.
+    #[error("the runtime panicked")]
+    Panicked,
 }
 
-/// Whether this is a Lambda environment.
+impl LambdaError {
+    /// Reads the message of the runtime's panic. Only the one about a header is passed on: others may quote an event.
+    fn of_panic(panic: &(dyn Any + Send)) -> Self {
+        let message = panic.downcast_ref::<String>().map(String::as_str);
+        let message = message.or_else(|| panic.downcast_ref::<&str>().copied());
+        match message {
+            Some(message) if message.starts_with("missing lambda-runtime-") => {
+                Self::Header(message.to_owned())
+            }
+            _ => Self::Panicked,
+        }
+    }
+}
+
+/// Returns true if this is a Lambda environment.
 #[must_use]
 pub fn is_environment(source: &dyn Source) -> bool {
     is_set(source, "AWS_LAMBDA_RUNTIME_API")
@@ -92,9 +115,14 @@ pub async fn serve<P: Publisher, C: Clock>(
     });
     let (begun, mut in_flight) = watch::channel(0_usize);
     let running = Runtime::new(handler).layer(CountInFlight(begun)).run_concurrent();
+    // The runtime panics when an invocation lacks a header.
+    let running = AssertUnwindSafe(running).catch_unwind();
     tokio::pin!(running, shutdown);
     tokio::select! {
-        ended = &mut running => return ended.map_err(LambdaError::Runtime),
+        ended = &mut running => return match ended {
+            Ok(ended) => ended.map_err(LambdaError::Runtime),
+            Err(panic) => Err(LambdaError::of_panic(&*panic)),
+        },
         () = &mut shutdown => {}
     }
     // The runtime goes on until what it has begun is answered; only waiting for the next is cut off.

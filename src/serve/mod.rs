@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+mod budget;
 pub mod http;
 pub mod lambda;
 mod sqs_batch;

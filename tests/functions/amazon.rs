@@ -10,7 +10,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use fanout_aws::{AmazonTranslator, Aws, Settings};
 use fanout_core::reason::Reason;
 use fanout_core::transform::TransformError;
-use fanout_core::transform::translate::{Formality, Request, Translation, Translator as _};
+use fanout_core::transform::translate::{Formality, Translation, TranslationRequest, Translator as _};
 use futures_util::future::join_all;
 use test_support::AwsResponse;
 use test_support::secrets_server::{SecretRequest, SecretsServer};
@@ -32,8 +32,8 @@ fn translator(server: &TranslateServer) -> AmazonTranslator {
     AmazonTranslator::new(Arc::new(at(&server.endpoint())))
 }
 
-fn to(target: &str) -> Request<'_> {
-    Request {
+fn to(target: &str) -> TranslationRequest<'_> {
+    TranslationRequest {
         text: "Hello",
         source: None,
         target,
@@ -85,7 +85,7 @@ async fn a_text_is_translated_and_its_language_told() {
 async fn everything_that_is_asked_for_is_sent() {
     let server = TranslateServer::start().await.unwrap();
     let terminology = ["products".to_owned()];
-    let request = Request {
+    let request = TranslationRequest {
         source: Some("en"),
         formality: Some(Formality::Informal),
         mask_profanity: true,
@@ -93,7 +93,7 @@ async fn everything_that_is_asked_for_is_sent() {
         ..to("de")
     };
     translator(&server).translate(request).await.unwrap();
-    let formal = Request { formality: Some(Formality::Formal), ..to("fr") };
+    let formal = TranslationRequest { formality: Some(Formality::Formal), ..to("fr") };
     translator(&server).translate(formal).await.unwrap();
     let expected = [
         TranslateRequest {
@@ -186,7 +186,8 @@ async fn an_answer_without_a_text_is_none() {
 async fn a_text_that_is_too_long_is_refused() {
     let server = TranslateServer::start().await.unwrap();
     let text = "x".repeat(10_001);
-    let error = translator(&server).translate(Request { text: &text, ..to("de") }).await.unwrap_err();
+    let error =
+        translator(&server).translate(TranslationRequest { text: &text, ..to("de") }).await.unwrap_err();
     assert_eq!(error.reason, Reason::TooLarge);
 }
 
@@ -212,7 +213,7 @@ async fn nobody_waits_beyond_the_deadline() {
     server.respond_with(move |_| late.clone());
     let begun = Instant::now();
     let deadline = begun + Duration::from_millis(400);
-    let error = translator(&server).translate(Request { deadline, ..to("de") }).await.unwrap_err();
+    let error = translator(&server).translate(TranslationRequest { deadline, ..to("de") }).await.unwrap_err();
     assert_eq!(error.reason, Reason::TimedOut);
     let took = begun.elapsed();
     assert!((Duration::from_millis(400)..Duration::from_millis(700)).contains(&took), "{took:?}");
@@ -227,10 +228,10 @@ async fn no_try_is_begun_that_could_not_end_in_time() {
     let _ = translator.translate(to("fr")).await;
     let before = server.requests().len();
     let deadline = Instant::now() + Duration::from_millis(190);
-    let error = translator.translate(Request { deadline, ..to("de") }).await.unwrap_err();
+    let error = translator.translate(TranslationRequest { deadline, ..to("de") }).await.unwrap_err();
     assert_eq!((error.reason, server.requests().len()), (Reason::RateLimited, before + 1));
     let deadline = Instant::now() + Duration::from_millis(20);
-    let error = translator.translate(Request { deadline, ..to("de") }).await.unwrap_err();
+    let error = translator.translate(TranslationRequest { deadline, ..to("de") }).await.unwrap_err();
     assert_eq!((error.reason, server.requests().len()), (Reason::TimedOut, before + 1));
 }
 
@@ -303,7 +304,7 @@ async fn a_parameter_that_cannot_be_read_is_named() {
         ("/none", "parameter /none: not found"),
         ("/closed", "parameter /closed: not allowed: ssm:GetParameter, and kms:Decrypt for a secret"),
         ("/expired", "parameter /expired: the AWS credentials have expired"),
-        ("/odd", "parameter /odd: the service's answer has no value"),
+        ("/odd", "parameter /odd: the response of the service lacks the value"),
     ] {
         assert_eq!(aws.parameter(name).await.unwrap_err().to_string(), said);
     }

@@ -190,9 +190,9 @@ async fn everything_that_is_asked_for_is_sent() {
             ),
             format!("sqs = {{ queue = '{QUEUE}.fifo', group = '{{room}}', deduplication = '{{topic_sequence_number}}' }}"),
             "eventbridge = { bus = 'orders', detail = { room = '{room}' }, resources = ['arn:{room}'] }".to_owned(),
-            "dynamodb = { table = 't', key = { name = '{room}', at = { number = '{topic_sequence_number}' } }, unless_exists = false,
+            "dynamodb = { table = 'table', key = { name = '{room}', at = { number = '{topic_sequence_number}' } }, unless_exists = false,
               item = { size = true, json = { json = '{\"{\"}\"a\": [1, null, \"b\"]{\"}\"}' }, by = '{token_id}' } }".to_owned(),
-            "dynamodb = { table = 't', key = { name = 'a' }, update = { set = { last = '{text}', size = 2 }, add = { count = 1 } } }".to_owned(),
+            "dynamodb = { table = 'table', key = { name = 'a' }, update = { set = { last = '{text}', size = 2 }, add = { count = 1 } } }".to_owned(),
         ],
     )
     .await;
@@ -224,7 +224,7 @@ async fn everything_that_is_asked_for_is_sent() {
     assert_eq!(
         aws_destinations.received("PutItem"),
         [json!({
-            "TableName": "t",
+            "TableName": "table",
             "Item": {
                 "name": {"S": "friends"}, "at": {"N": "7"}, "size": {"BOOL": true},
                 "json": {"M": {"a": {"L": [{"N": "1"}, {"NULL": true}, {"S": "b"}]}}},
@@ -235,7 +235,7 @@ async fn everything_that_is_asked_for_is_sent() {
     assert_eq!(
         update,
         &json!({
-            "TableName": "t", "Key": {"name": {"S": "a"}},
+            "TableName": "table", "Key": {"name": {"S": "a"}},
             "UpdateExpression": "SET #s0 = :s0, #s1 = :s1 ADD #a0 :a0",
             "ExpressionAttributeNames": {"#s0": "last", "#s1": "size", "#a0": "count"},
             "ExpressionAttributeValues": {":s0": {"S": "HELLO"}, ":s1": {"N": "2"}, ":a0": {"N": "1"}},
@@ -246,7 +246,7 @@ async fn everything_that_is_asked_for_is_sent() {
 #[tokio::test]
 async fn what_is_said_by_json_is_all_there_or_refused() {
     let settings =
-        "dynamodb = { table = 't', key = { id = '{event_id}' }, item = { doc = { json = '{text}' } } }";
+        "dynamodb = { table = 'table', key = { id = '{event_id}' }, item = { doc = { json = '{text}' } } }";
     let aws = Outlets::start(
         Way::Http1,
         &[settings.to_owned(), "eventbridge = { detail = { of = { json = '{text}' } } }".to_owned()],
@@ -256,7 +256,7 @@ async fn what_is_said_by_json_is_all_there_or_refused() {
     for (number, text) in [(1, r#"{"A":"\uD800"}"#), (2, &deep), (3, "{")] {
         let (status, answer) = aws.send(&event(number, text)).await;
         assert_eq!((status, statuses(&answer)), (422, vec!["refused"; 2]), "{text}: {answer}");
-        assert_eq!(answer["destinations"][0]["detail"], "doc is made no JSON of");
+        assert_eq!(answer["destinations"][0]["detail"], "`doc` is not JSON");
     }
     assert_eq!(aws.aws.requests(), []);
     let text = r#"{"LONG":123456789012345678901234567890,"FINE":0.1234567890123456789}"#;
@@ -290,7 +290,7 @@ async fn an_event_is_the_same_to_a_destination_whatever_its_text_has_become() {
     let fifo = |chain: &str| format!("sqs = {{ queue = '{QUEUE}.fifo' }}, transforms = [{chain}]");
     let counter = |chain: &str| {
         format!(
-            "dynamodb = {{ table = 't', key = {{ a = 'b' }}, update = {{ add = {{ n = 1 }} }} }}, transforms = [{chain}]"
+            "dynamodb = {{ table = 'table', key = {{ a = 'b' }}, update = {{ add = {{ n = 1 }} }} }}, transforms = [{chain}]"
         )
     };
     let passing = "{ translate = { target = 'de', on_failure = 'pass' } }";
@@ -467,8 +467,7 @@ async fn what_is_delivered_to_another_function_again_is_there_once() {
 
 #[tokio::test]
 async fn a_change_that_is_another_at_each_delivery_is_made_once() {
-    let settings =
-        "dynamodb = { table = 't', key = { a = 'b' }, update = { set = { at = '{publish_timestamp}' } } }";
+    let settings = "dynamodb = { table = 'table', key = { a = 'b' }, update = { set = { at = '{publish_timestamp}' } } }";
     let aws_destinations = Outlets::one(settings).await;
     let first = event(7, "Hello");
     let again = Event { publish_timestamp: first.publish_timestamp + 1, ..first.clone() };
@@ -524,7 +523,7 @@ async fn what_the_event_lacks_is_named() {
         Way::Http1,
         &[
             format!("sqs = {{ queue = '{QUEUE}.fifo', group = '{{token_id}}' }}"),
-            "dynamodb = { table = 't', key = { by = '{token_id}' }, item = {} }".to_owned(),
+            "dynamodb = { table = 'table', key = { by = '{token_id}' }, item = {} }".to_owned(),
             "eventbridge = { detail = 'text' }".to_owned(),
             format!("sqs = {{ queue = '{QUEUE}', attributes = {{ by = '{{token_id}}' }} }}"),
         ],
@@ -538,8 +537,8 @@ async fn what_the_event_lacks_is_named() {
         })
     };
     assert_eq!(answer["destinations"][0], refused("sqs", "orders.fifo", "the event has no token_id"));
-    assert_eq!(answer["destinations"][1], refused("dynamodb", "t", "the event has no token_id"));
-    assert_eq!(answer["destinations"][2], refused("eventbridge", "default", "the text is no JSON object"));
+    assert_eq!(answer["destinations"][1], refused("dynamodb", "table", "the event has no token_id"));
+    assert_eq!(answer["destinations"][2], refused("eventbridge", "default", "the text is not a JSON object"));
     assert_eq!(answer["destinations"][3]["status"], "published");
     assert_eq!(aws_destinations.aws.requests().len(), 1);
 }

@@ -10,7 +10,7 @@ use test_support::process::{Process, TIMEOUT};
 use test_support::runtime_api::RuntimeApi;
 use test_support::signed::RawRequest;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::support::{BOTH, CACHE, Function, OUTBOUND, Way, genuine, listening, program, settings};
@@ -66,6 +66,32 @@ async fn half_an_environment_of_lambda_is_said() {
     for name in ["AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION"]
     {
         assert!(output.contains(name), "{output}");
+    }
+}
+
+#[tokio::test]
+async fn invocation_without_its_headers_ends_function_with_clear_line() {
+    for (headers, missing) in [
+        ("", "lambda-runtime-aws-request-id"),
+        ("lambda-runtime-aws-request-id: 1\r\n", "lambda-runtime-deadline-ms"),
+    ] {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let runtime_api = RuntimeApi::start().await.unwrap();
+        let mut environment = settings("http://127.0.0.1:1", &[]);
+        environment.extend(runtime_api.environment());
+        environment.push(("AWS_LAMBDA_RUNTIME_API".into(), listener.local_addr().unwrap().to_string()));
+        let invocation = format!("HTTP/1.1 200 OK\r\n{headers}content-length: 2\r\n\r\n{{}}");
+        let answered = tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            read_some(&mut connection).await;
+            connection.write_all(invocation.as_bytes()).await.unwrap();
+            connection
+        });
+        let (code, output) = ends(environment).await;
+        assert_eq!(code, Some(1), "{output}");
+        let expected = "the Runtime API sent an invocation without one of its headers: missing ";
+        assert!(output.contains(&format!("{expected}{missing}")), "{output}");
+        answered.await.unwrap();
     }
 }
 
@@ -256,7 +282,8 @@ async fn a_body_that_never_ends_is_408_and_one_that_breaks_is_400() {
         ("transfer-encoding: chunked\r\n\r\nZZ\r\n", "HTTP/1.1 400 "),
     ] {
         let mut stream = TcpStream::connect(function.address()).await.unwrap();
-        stream.write_all(format!("POST / HTTP/1.1\r\nhost: x\r\n{request}").as_bytes()).await.unwrap();
+        let head = format!("POST / HTTP/1.1\r\nhost: x\r\nmomento-signature: {}\r\n", "0".repeat(64));
+        stream.write_all(format!("{head}{request}").as_bytes()).await.unwrap();
         let answer = read_some(&mut stream).await;
         assert!(answer.starts_with(expected), "{answer}");
     }

@@ -20,6 +20,8 @@ mod dead_letters;
 mod faults;
 mod hostile;
 mod lifecycle;
+mod limits;
+mod panics;
 mod routes;
 #[cfg(feature = "aws")]
 mod secrets;

@@ -111,9 +111,9 @@ destinations = ["out", "{room}", { tpoic = "x" }]
     assert!(!process.ended().await.unwrap().success());
     let output = process.output().join("\n");
     for says in [
-        "FANOUT_CONFIG: 4:15: there is no transform \"shout\"",
+        "FANOUT_CONFIG: 4:15: unknown transform \"shout\"",
         "FANOUT_CONFIG: 5:25: the topic has the unknown name `room`; expected one of `cache`",
-        "FANOUT_CONFIG: 5:36: there is no `tpoic` to be set here; there is `topic`",
+        "FANOUT_CONFIG: 5:36: unknown key `tpoic`; expected one of `topic`",
     ] {
         assert!(output.contains(says), "{says:?} is not in:\n{output}");
     }

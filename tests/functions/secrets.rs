@@ -163,8 +163,8 @@ async fn reports_all_unusable_secrets_at_start() {
             "none",
             "closed",
             [
-                "MOMENTO_API_KEY_SECRET_ID: secret none: not found: there is no such secret in this account and region",
-                "WEBHOOK_SIGNING_SECRET_ID: secret closed: not allowed: it takes secretsmanager:GetSecretValue, and kms:Decrypt",
+                "MOMENTO_API_KEY_SECRET_ID: secret none: not found in this account and region",
+                "WEBHOOK_SIGNING_SECRET_ID: secret closed: not allowed: it needs secretsmanager:GetSecretValue, and kms:Decrypt",
             ],
         ),
         (
@@ -179,8 +179,8 @@ async fn reports_all_unusable_secrets_at_start() {
             "ssm:/none",
             "ssm:/closed",
             [
-                "MOMENTO_API_KEY_SECRET_ID: parameter /none: not found: there is no such parameter",
-                "WEBHOOK_SIGNING_SECRET_ID: parameter /closed: not allowed: it takes ssm:GetParameter",
+                "MOMENTO_API_KEY_SECRET_ID: parameter /none: not found in this account",
+                "WEBHOOK_SIGNING_SECRET_ID: parameter /closed: not allowed: it needs ssm:GetParameter",
             ],
         ),
         (
@@ -188,7 +188,7 @@ async fn reports_all_unusable_secrets_at_start() {
             "bytes",
             [
                 "MOMENTO_API_KEY_SECRET_ID: contains the invisible character U+000A",
-                "WEBHOOK_SIGNING_SECRET_ID: secret bytes: is bytes, and has to be a text",
+                "WEBHOOK_SIGNING_SECRET_ID: secret bytes: is binary; expected a text",
             ],
         ),
     ] {

@@ -1,7 +1,7 @@
-//! Amazon Web Services: what is shared by everything that calls them.
+//! The configuration and the clients of the AWS SDK, and the list of the services that this crate calls.
 //!
-//! Most deployments call none of them, so that nothing is read or built before the first call: no
-//! environment, no profile, no certificates, no connection.
+//! Many deployments call no service, so nothing is read or built before the first call: no environment, profile,
+//! certificate or connection.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -24,9 +24,12 @@ use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use tokio::sync::OnceCell;
 
 use crate::failure::Failure;
+use crate::in_time::InTime;
 
+use fanout_core::destination::{Accepted, AwsRequest};
 use fanout_core::reason::Reason;
 use fanout_core::retry::RetryPolicy;
+use futures_util::future::{BoxFuture, ready};
 
 /// One call of a service. An attempt includes credentials and a new connection. Within a region it takes 0.1 s to 0.3 s;
 /// three attempts that hang would use up the 4 s of a response.
@@ -36,16 +39,16 @@ pub(crate) const RETRY: RetryPolicy = RetryPolicy {
     initial_backoff: Duration::from_millis(100),
     max_backoff: Duration::from_millis(800),
 };
-/// How long a connection may take: within a region it takes a few milliseconds.
+/// The timeout of a connection. Within a region it takes a few milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long the metadata service of a virtual machine may take. It is next door or not there at all, and
-/// where it is not, nobody refuses the connection: whoever has no credentials waits that long to hear so.
+/// The timeout of the metadata service of a virtual machine, which runs on the same host. Outside of AWS no host refuses
+/// the connection, so a call without credentials waits that long before it fails.
 const METADATA_TIMEOUT: Duration = Duration::from_millis(400);
 
-/// Who calls, in the `x-amz-user-agent` of each call. No `/` may be in it.
+/// The name of this program in the `x-amz-user-agent` of each call. It cannot have a `/`.
 const APP_NAME: &str = concat!("topic-fanout-", env!("CARGO_PKG_VERSION"));
 
-/// The configuration and the clients, built when they are first needed and kept from then on.
+/// The configuration and the clients, which are built at the first call and kept.
 #[derive(Debug, Default)]
 pub struct Aws {
     settings: Settings,
@@ -53,7 +56,53 @@ pub struct Aws {
     clients: Clients,
 }
 
-/// One client for each service, and how to get it.
+/// A request to an AWS destination, as the service takes it.
+pub(crate) trait Call: Sync {
+    /// Calls the service. `trace` is the X-Ray header to pass on.
+    fn call(
+        &self,
+        aws: &Aws,
+        trace: Option<&str>,
+        tries: InTime,
+    ) -> impl Future<Output = Result<Accepted, Failure>> + Send;
+}
+
+/// For each service: its cargo feature, its name and its SDK. A kind of AWS destinations has the name that it has in a file,
+/// and its variant of [`AwsRequest`].
+macro_rules! services {
+    (
+        destinations { $($kind_feature:literal $kind:ident: $kind_sdk:ident => $request:ident,)* }
+        others { $($feature:literal $service:ident: $sdk:ident,)* }
+    ) => {
+        /// The kinds of AWS destinations that this build can send to.
+        pub const KINDS: &[&str] = &[$(#[cfg(feature = $kind_feature)] stringify!($kind)),*];
+
+        impl Aws {
+            /// Sends a request, with one call of its service.
+            pub(crate) fn call<'c>(
+                &'c self,
+                request: &'c AwsRequest,
+                trace: Option<&'c str>,
+                tries: InTime,
+            ) -> BoxFuture<'c, Result<Accepted, Failure>> {
+                match request {
+                    $(
+                        #[cfg(feature = $kind_feature)]
+                        AwsRequest::$request(request) => Box::pin(request.call(self, trace, tries)),
+                    )*
+                    other => Box::pin(ready(Err(lacking(other)))),
+                }
+            }
+        }
+
+        clients! {
+            $($kind_feature $kind: $kind_sdk,)*
+            $($feature $service: $sdk,)*
+        }
+    };
+}
+
+/// Declares the client of each service.
 macro_rules! clients {
     ($($feature:literal $service:ident: $sdk:ident,)*) => {
         #[derive(Debug, Default)]
@@ -77,43 +126,56 @@ macro_rules! clients {
     };
 }
 
-clients! {
-    "dynamodb" dynamodb: aws_sdk_dynamodb,
-    "eventbridge" eventbridge: aws_sdk_eventbridge,
-    "parameters" ssm: aws_sdk_ssm,
-    "secrets" secrets_manager: aws_sdk_secretsmanager,
-    "step-functions" sfn: aws_sdk_sfn,
-    "sqs" sqs: aws_sdk_sqs,
-    "translate" translate: aws_sdk_translate,
+services! {
+    destinations {
+        "dynamodb" dynamodb: aws_sdk_dynamodb => DynamoDb,
+        "eventbridge" eventbridge: aws_sdk_eventbridge => EventBridge,
+        "sqs" sqs: aws_sdk_sqs => Sqs,
+        "step-functions" step_functions: aws_sdk_sfn => StepFunctions,
+    }
+    others {
+        "parameters" ssm: aws_sdk_ssm,
+        "secrets" secrets_manager: aws_sdk_secretsmanager,
+        "translate" translate: aws_sdk_translate,
+    }
 }
 
-/// What is given instead of being looked up where the AWS tools look it up.
+/// Returns the failure of a request that this build cannot send. A file with such a destination is rejected at load.
+fn lacking(request: &AwsRequest) -> Failure {
+    let source = format!("`{}` is not in [{}]", request.kind(), KINDS.join(", ")).into();
+    Failure {
+        source: Some(source),
+        ..Failure::new(Reason::InvalidArgument, "the build lacks this kind of destination")
+    }
+}
+
+/// Settings that replace what the AWS tools look up.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// The region, or `AWS_REGION`, the profile's, the virtual machine's.
+    /// The region. Default: `AWS_REGION`, the profile, the virtual machine.
     pub region: Option<String>,
-    /// The URL of every service, or `AWS_ENDPOINT_URL_<SERVICE>`, `AWS_ENDPOINT_URL`, the region's.
+    /// The URL of every service. Default: `AWS_ENDPOINT_URL_<SERVICE>`, `AWS_ENDPOINT_URL`, the URL for the region.
     pub endpoint: Option<String>,
-    /// The credentials, or those of the environment, the profile, the container, the virtual machine.
+    /// The credentials. Default: the environment, the profile, the container, the virtual machine.
     pub credentials: Option<SharedCredentialsProvider>,
 }
 
 impl Aws {
-    /// As `settings` say, and for what they do not say as the environment does.
+    /// Uses `settings`, and looks up what they leave out.
     #[must_use]
     pub fn with(settings: Settings) -> Self {
         Self { settings, ..Self::default() }
     }
 
     async fn config(&self) -> Result<&SdkConfig, Failure> {
-        // A failure is not kept: the next call looks again.
+        // The cell does not keep a failure: the next call tries again.
         self.config.get_or_try_init(|| self.settings.load()).await
     }
 }
 
 impl Settings {
     async fn load(&self) -> Result<SdkConfig, Failure> {
-        // The SDK's own default would link a second library of cryptography.
+        // The default of the SDK would link a second cryptography library.
         let http = HttpClientBuilder::new().tls_provider(Tls::rustls(CryptoMode::Ring)).build_https();
         let provider = ProviderConfig::without_region().with_http_client(http.clone());
         let metadata = metadata(&provider);
@@ -122,7 +184,7 @@ impl Settings {
             None => region(&provider, metadata.clone()).await,
         };
         let Some(region) = region else {
-            return Err(Failure::new(Reason::InvalidArgument, "no AWS region is set: set AWS_REGION"));
+            return Err(Failure::new(Reason::InvalidArgument, "the AWS region is not set; set AWS_REGION"));
         };
         let credentials = match &self.credentials {
             Some(credentials) => credentials.clone(),
@@ -141,9 +203,9 @@ impl Settings {
             .http_client(http)
             .retry_config(retries())
             .timeout_config(timeouts())
-            // It watches long bodies. These are short, and the timeout of a try watches them.
+            // It is for long bodies. These are short, and the timeout of an attempt covers them.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        // Only to be told apart in the logs of AWS: no reason to fail.
+        // The name is only for the logs of AWS, so an invalid one is no reason to fail.
         if let Ok(name) = AppName::new(APP_NAME) {
             loader = loader.app_name(name);
         }
@@ -154,7 +216,7 @@ impl Settings {
     }
 }
 
-/// Where the AWS tools look for a region, in their order.
+/// Looks up the region in the places of the AWS tools, in their order.
 async fn region(provider: &ProviderConfig, metadata: imds::Client) -> Option<Region> {
     RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
         .or_else(ProfileFileRegionProvider::builder().configure(provider).build())
@@ -163,8 +225,8 @@ async fn region(provider: &ProviderConfig, metadata: imds::Client) -> Option<Reg
         .await
 }
 
-/// The metadata service of a virtual machine, asked once: by itself the SDK would ask it four times, a
-/// second each and the pauses, before it says that there are no credentials.
+/// Returns a client of the metadata service that makes one attempt. By default the SDK makes four, of a second each and with
+/// backoff, before it reports that there are no credentials.
 fn metadata(provider: &ProviderConfig) -> imds::Client {
     imds::Client::builder()
         .configure(provider)
@@ -174,10 +236,9 @@ fn metadata(provider: &ProviderConfig) -> imds::Client {
         .build()
 }
 
-/// Without the SDK's own bucket of tries. Where a message goes to eight places, one throttled event takes a third
-/// of it, and it only fills up again by the successes that are not to be had then: after three such events
-/// nothing would be tried again for as long as the process lives. The number of tries and the deadline are
-/// limit enough.
+/// Returns a retry partition without the bucket of retry tokens. One throttled event with eight destinations takes a third of
+/// the bucket, and only successes refill it: after three such events the SDK would not retry for as long as the process
+/// lives. The number of attempts and the deadline are limits enough.
 fn retry_partition(service: &'static str) -> RetryPartition {
     RetryPartition::custom(service).token_bucket(TokenBucket::unlimited()).build()
 }
@@ -189,8 +250,8 @@ fn retries() -> RetryConfig {
         .with_max_backoff(RETRY.max_backoff)
 }
 
-/// The same for every call: the SDK keeps connections apart by these timeouts, so that one that went by the
-/// time left would begin with a new connection each time.
+/// Returns the timeouts of every call. The SDK does not share connections between different timeouts, so a timeout made of
+/// the time left would need a new connection for each call.
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 
-use crate::client::Aws;
+use crate::client::{Aws, Call};
 use crate::failure::Failure;
 use crate::in_time::InTime;
 use fanout_core::destination::Accepted;
@@ -16,27 +16,30 @@ use fanout_core::destination::dynamodb::{Change, Row};
 use fanout_core::destination::json::Json;
 use fanout_core::reason::Reason;
 
-/// Attributes by their names.
+/// Attributes, by their names.
 type Item = BTreeMap<String, Attribute>;
 
-impl Aws {
-    pub(super) async fn write(&self, row: &Row, tries: InTime) -> Result<Accepted, Failure> {
-        let Row { table, key, change } = row;
+impl Call for Row {
+    /// Writes the item. DynamoDB takes no X-Ray header.
+    async fn call(&self, aws: &Aws, _trace: Option<&str>, tries: InTime) -> Result<Accepted, Failure> {
+        let Self { table, key, change } = self;
         match change {
             Change::Put { item, unless_exists } => {
                 let condition = key.keys().next().filter(|_| *unless_exists);
-                self.put_item(table, key.iter().chain(item), condition, tries).await
+                aws.put_item(table, key.iter().chain(item), condition, tries).await
             }
             Change::Update { set, add, token } => {
                 let update = update(table, key, set, add).map_err(|error| Failure {
                     source: Some(Box::new(error)),
-                    ..Failure::new(Reason::InvalidArgument, "an update is none")
+                    ..Failure::new(Reason::InvalidArgument, "the update is invalid")
                 })?;
-                self.update_item(update, token, tries).await
+                aws.update_item(update, token, tries).await
             }
         }
     }
+}
 
+impl Aws {
     async fn put_item(
         &self,
         table: &str,
@@ -50,7 +53,7 @@ impl Aws {
             .put_item()
             .table_name(table)
             .set_item(Some(item.map(|(name, attribute)| (name.clone(), value(attribute))).collect()))
-            // Names may be words that mean something in an expression.
+            // A name may be a reserved word of expressions.
             .set_condition_expression(unless.map(|_| "attribute_not_exists(#k)".to_owned()))
             .set_expression_attribute_names(
                 unless.map(|name| HashMap::from([("#k".to_owned(), name.clone())])),
@@ -74,7 +77,7 @@ impl Aws {
         }
     }
 
-    /// As a transaction of one: it has a token, by which DynamoDB knows for ten minutes what it has done already.
+    /// Updates the item in a transaction with one update. DynamoDB remembers the token of a transaction for ten minutes.
     async fn update_item(&self, update: Update, token: &str, tries: InTime) -> Result<Accepted, Failure> {
         let item = TransactWriteItem::builder().update(update).build();
         let call =
@@ -85,7 +88,7 @@ impl Aws {
             .config_override(Config::builder().retry_classifier(tries));
         let Err(error) = call.send().await else { return Ok(Accepted::Created) };
         match error.as_service_error() {
-            // The same change, made of fields that are others at each delivery: it was done then.
+            // An earlier delivery did the same change, with values that differ at each delivery.
             Some(error) if error.is_idempotent_parameter_mismatch_exception() => Ok(Accepted::Duplicate),
             Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
                 let mut codes = cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code());
@@ -111,7 +114,7 @@ fn update(
     for (word, letter, between, attributes) in [("SET", 's', " = ", set), ("ADD", 'a', " ", add)] {
         let mut parts = Vec::new();
         for (number, (name, attribute)) in attributes.iter().enumerate() {
-            // Names may be words that mean something in an expression.
+            // A name may be a reserved word of expressions.
             let (placeholder, held) = (format!("#{letter}{number}"), format!(":{letter}{number}"));
             parts.push(format!("{placeholder}{between}{held}"));
             update = update

@@ -4,20 +4,15 @@ use aws_sdk_eventbridge::config::Config;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use aws_smithy_types::DateTime;
 
-use crate::client::Aws;
+use crate::client::{Aws, Call};
 use crate::failure::Failure;
 use crate::in_time::InTime;
 use fanout_core::destination::Accepted;
 use fanout_core::destination::eventbridge::BusEvent;
 
-impl Aws {
-    pub(super) async fn put_event(
-        &self,
-        event: &BusEvent,
-        trace: Option<&str>,
-        tries: InTime,
-    ) -> Result<Accepted, Failure> {
-        let BusEvent { bus, source, detail_type, detail, resources, time } = event;
+impl Call for BusEvent {
+    async fn call(&self, aws: &Aws, trace: Option<&str>, tries: InTime) -> Result<Accepted, Failure> {
+        let Self { bus, source, detail_type, detail, resources, time } = self;
         let entry = PutEventsRequestEntry::builder()
             .event_bus_name(bus)
             .source(source)
@@ -27,18 +22,18 @@ impl Aws {
             .set_trace_header(trace.map(str::to_owned))
             .time(DateTime::from_millis(i64::try_from(*time).unwrap_or(i64::MAX)))
             .build();
-        let call = self.eventbridge().await?.put_events().entries(entry);
+        let call = aws.eventbridge().await?.put_events().entries(entry);
         let call = call
             .customize()
             .interceptor(tries.clone())
             .config_override(Config::builder().retry_classifier(tries));
         let put = call.send().await?;
-        // To the SDK the answer is one of success, even where it counts failures.
+        // The SDK returns a response that counts failures as a success.
         match put.entries() {
             [entry] if put.failed_entry_count == 0 && entry.event_id().is_some() => Ok(Accepted::Created),
             entries => {
                 let code = entries.iter().find_map(|entry| entry.error_code());
-                Err(code.map_or_else(Failure::unsaid, Failure::of_part))
+                Err(code.map_or_else(Failure::no_result, Failure::of_part))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What went wrong with a call, read from the SDK's errors.
+//! Failures of calls, made of the errors of the SDK.
 
 use std::error::Error;
 
@@ -13,19 +13,18 @@ use tokio::time::{Instant, timeout_at};
 use fanout_core::reason::Reason;
 use fanout_core::secret_store::SecretError;
 
-/// Why a call failed.
+/// Error for a call that failed.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// What went wrong.
+    /// The kind of failure.
     pub(super) reason: Reason,
-    /// The same in words, always these.
+    /// A description of the failure, without values.
     pub(super) detail: &'static str,
-    /// What the SDK said.
+    /// The error of the SDK.
     pub(super) source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// An answer of a service that is an error, without the words: in them, a service may quote the text that
-/// it was sent.
+/// An error response of a service, without its message, in which a service may quote the text of the request.
 #[derive(Debug, thiserror::Error)]
 #[error("{code} (status {status}, request {request_id})")]
 struct Refusal {
@@ -35,24 +34,24 @@ struct Refusal {
 }
 
 impl Failure {
-    /// A failure of our own.
+    /// Returns a failure without an error of the SDK.
     pub(super) const fn new(reason: Reason, detail: &'static str) -> Self {
         Self { reason, detail, source: None }
     }
 
-    /// What a service says of one part of a request, in an answer that is none of success or of failure as a whole.
+    /// Returns the failure of one part of a request, whose response is neither a success nor an error as a whole.
     pub(super) fn of_part(code: &str) -> Self {
         let (reason, detail) =
-            by_code(code).unwrap_or((Reason::InvalidArgument, "the service does not take the request"));
+            by_code(code).unwrap_or((Reason::InvalidArgument, "the service does not accept the request"));
         Self { reason, detail, source: Some(code.to_owned().into()) }
     }
 
-    /// An answer of success that says nothing of what was done: it may be that of something else than the service.
-    pub(super) const fn unsaid() -> Self {
-        Self::new(Reason::Internal, "the service's answer does not say what was done")
+    /// Returns the failure of a response that lacks its result. It may come from another program than the service.
+    pub(super) const fn no_result() -> Self {
+        Self::new(Reason::Internal, "the response of the service lacks the result")
     }
 
-    /// What is told of a secret that could not be read, where it is not allowed, or not there.
+    /// Returns the error for a secret that cannot be read. The two texts describe missing permissions and a missing secret.
     pub(super) fn of_secret(self, not_allowed: &'static str, not_found: &'static str) -> SecretError {
         let detail = match self.reason {
             Reason::PermissionDenied => not_allowed,
@@ -63,7 +62,7 @@ impl Failure {
         SecretError { reason: self.reason, detail, source: self.source }
     }
 
-    /// The caller's time is up.
+    /// Returns the failure of a call that did not end by its deadline.
     pub(super) const fn timed_out() -> Self {
         Self::new(Reason::TimedOut, "no answer in time")
     }
@@ -97,18 +96,18 @@ where
             }
             error => match credentials(error) {
                 Some(error) => by_credentials(error),
-                // The connection was closed where an answer was due, or in the middle of one.
+                // The connection was closed before or inside the response.
                 None if is_cut(error) => (Reason::Unavailable, "the connection was cut"),
                 None if matches!(error, SdkError::ResponseError(_)) => UNREADABLE,
                 None => (Reason::Internal, "the request could not be sent"),
             },
         };
-        // What the SDK says itself has no part of the text in it.
+        // The errors of the SDK itself do not contain the text.
         Self { reason, detail, source: error.into_source().ok() }
     }
 }
 
-/// What need not be there. It is given up on at `deadline`.
+/// Reads something that may not exist, until `deadline`.
 pub(super) async fn optional<T>(
     deadline: Instant,
     read: BoxFuture<'_, Result<T, Failure>>,
@@ -120,10 +119,9 @@ pub(super) async fn optional<T>(
     }
 }
 
-const UNREADABLE: (Reason, &str) = (Reason::Internal, "the service's answer cannot be read");
+const UNREADABLE: (Reason, &str) = (Reason::Internal, "the response of the service cannot be read");
 
-/// What the services call it. Those that one of them models and those that any may answer are told by the
-/// same codes.
+/// Returns the kind and the description of an error code: of one service, or common to all.
 #[expect(clippy::too_many_lines, reason = "it is one table")]
 fn by_code(code: &str) -> Option<(Reason, &'static str)> {
     Some(match code {
@@ -160,7 +158,7 @@ fn by_code(code: &str) -> Option<(Reason, &'static str)> {
         | "InternalError"
         | "InternalException" => (Reason::Internal, "the service failed"),
         "ItemCollectionSizeLimitExceeded" | "ItemCollectionSizeLimitExceededException" => {
-            (Reason::TooLarge, "there is too much with this key")
+            (Reason::TooLarge, "the items with this partition key are too large")
         }
         "TextSizeLimitExceededException" => (Reason::TooLarge, "the text is too long"),
         "UnsupportedLanguagePairException" => {
@@ -187,7 +185,7 @@ fn by_code(code: &str) -> Option<(Reason, &'static str)> {
         | "MissingParameter"
         | "AWS.SimpleQueueService.UnsupportedOperation"
         | "UnsupportedOperation"
-        | "UnknownOperationException" => (Reason::InvalidArgument, "the service does not take the request"),
+        | "UnknownOperationException" => (Reason::InvalidArgument, "the service does not accept the request"),
         "InvalidKeyId"
         | "DecryptionFailure"
         | "KMS.DisabledException"
@@ -229,7 +227,7 @@ fn by_code(code: &str) -> Option<(Reason, &'static str)> {
     })
 }
 
-/// What the status says, where the code says nothing: the answer may be a gateway's.
+/// Returns the kind and the description of a status, for an unknown code. The response may come from a gateway.
 const fn by_status(status: u16) -> Option<(Reason, &'static str)> {
     Some(match status {
         401 => (Reason::Unauthenticated, "the AWS credentials are not accepted"),
@@ -239,7 +237,7 @@ const fn by_status(status: u16) -> Option<(Reason, &'static str)> {
         413 => (Reason::TooLarge, "the text is too long"),
         429 => (Reason::RateLimited, "too many requests"),
         502 | 503 => (Reason::Unavailable, "the service is not available"),
-        400..=499 => (Reason::InvalidArgument, "the service does not take the request"),
+        400..=499 => (Reason::InvalidArgument, "the service does not accept the request"),
         500..=599 => (Reason::Internal, "the service failed"),
         _ => return None,
     })
@@ -260,7 +258,7 @@ const fn by_credentials(error: &CredentialsError) -> (Reason, &'static str) {
     }
 }
 
-/// The error of the credentials underneath, if that is what it was.
+/// Returns the error of the credentials that caused `error`, if one did.
 fn credentials<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e CredentialsError> {
     sources(error).find_map(|error| error.downcast_ref())
 }
@@ -283,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_sdk_tries_again_is_passing_for_us_too() {
+    fn failures_that_sdk_retries_are_transient() {
         for code in [
             "Throttling",
             "ThrottlingException",
@@ -307,10 +305,9 @@ mod tests {
         }
     }
 
-    /// All that the calls of destinations are said to answer, but for what
-    /// means that it was done before.
+    /// The documented errors of the calls of destinations, without those that mean a duplicate.
     #[test]
-    fn what_destinations_answer_has_its_reason() {
+    fn documented_errors_of_destinations_have_their_reason() {
         for (reason, codes) in [
             (
                 Reason::RateLimited,
@@ -392,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_for_good() {
+    fn client_errors_are_permanent() {
         for status in [400, 401, 403, 404, 405, 413, 415] {
             assert!(by_status(status).is_some_and(|(reason, _)| !reason.is_transient()), "{status}");
         }

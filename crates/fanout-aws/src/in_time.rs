@@ -1,4 +1,4 @@
-//! Calls that have to end by a deadline, with as many tries as fit.
+//! Calls that end by a deadline, with as many attempts as fit.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use tokio::time::{Instant, timeout_at};
 use crate::client::RETRY;
 use crate::failure::Failure;
 
-/// A try that could not take at least this long is not begun: nobody would learn what came of it.
+/// The minimum time for an attempt. With less time left, the response would be out before the result.
 const LEAST_ATTEMPT: Duration = Duration::from_millis(100);
 
-/// What `call` comes to, if it does by `deadline`.
+/// Waits for `call` until `deadline`.
 pub(super) fn in_time<'c, T>(
     deadline: Instant,
     call: impl Future<Output = Result<T, Failure>> + Send + 'c,
@@ -35,9 +35,9 @@ pub(super) fn in_time<'c, T>(
     })
 }
 
-/// Has a say in whether a failed try is followed by another: not by one that could not end in time.
+/// Counts the attempts of a call, and forbids an attempt that could not end in time.
 ///
-/// So the caller hears of what really happened, a rate limit for example, and not of a deadline.
+/// So the caller gets the real failure, for example a rate limit, instead of a timeout.
 #[derive(Clone, Debug)]
 pub(super) struct InTime {
     deadline: Instant,
@@ -49,7 +49,7 @@ impl InTime {
         Self { deadline, begun: Arc::default() }
     }
 
-    /// How many tries have begun so far, of all clones.
+    /// Returns the number of attempts so far, over all clones.
     pub(super) fn begun(&self) -> u32 {
         self.begun.load(Ordering::Relaxed)
     }
@@ -63,12 +63,12 @@ impl InTime {
 
     /// Returns true if another attempt, after this backoff, can end in time.
     fn is_left(&self, backoff: Duration) -> bool {
-        // The SDK starts to count anew with each call.
+        // The SDK counts the attempts of each call separately.
         self.begun() < RETRY.max_attempts && Instant::now() + backoff + LEAST_ATTEMPT <= self.deadline
     }
 }
 
-/// Counts. The SDK classifies a failed try more than once, so that it cannot be done there.
+/// Counts the attempts. The classifier cannot count, because the SDK classifies a failed attempt more than once.
 impl Intercept for InTime {
     fn name(&self) -> &'static str {
         "in time"
@@ -94,7 +94,7 @@ impl ClassifyRetry for InTime {
             return RetryAction::RetryForbidden;
         }
         match attempt.response().map(|response| response.status().as_u16()) {
-            // Two that the SDK leaves alone: a rate limit without a code, and an answer that is none.
+            // The SDK does not retry a rate limit without a code, and a success without a valid body.
             Some(429) => RetryAction::throttling_error(),
             Some(200..=299) => RetryAction::server_error(),
             _ => RetryAction::NoActionIndicated,

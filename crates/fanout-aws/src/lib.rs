@@ -1,5 +1,5 @@
-//! What Amazon Web Services give to a function, where the build has them in it: the one crate that calls them, and the
-//! one place that knows whether it can.
+//! All clients of Amazon Web Services: senders of AWS destinations, secrets, parameters and translations. This crate knows
+//! which services a build has.
 
 #![cfg_attr(
     not(all(
@@ -17,7 +17,7 @@
         unused_variables,
         clippy::needless_pass_by_value,
         clippy::unused_self,
-        reason = "a few of the services have no use for all that they share"
+        reason = "some services do not use all that is shared"
     )
 )]
 
@@ -45,7 +45,7 @@ mod step_functions;
 mod translate;
 
 #[cfg(feature = "aws-sdk")]
-pub use client::{Aws, Settings};
+pub use client::{Aws, KINDS, Settings};
 #[cfg(feature = "translate")]
 pub use translate::AmazonTranslator;
 
@@ -58,23 +58,27 @@ use fanout_core::transform::Transforms;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-/// Everything that is called beside Momento. Nothing is built before it is needed.
+/// The kinds of AWS destinations that this build can send to.
+#[cfg(not(feature = "aws-sdk"))]
+pub const KINDS: &[&str] = &[];
+
+/// The services of AWS. Nothing is built before the first call.
 #[derive(Clone, Debug, Default)]
 pub struct Cloud {
     #[cfg(feature = "aws-sdk")]
     aws: Arc<Aws>,
 }
 
-/// Why a parameter could not be read.
+/// Error for a parameter that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("parameter {name}: {detail}")]
 pub struct ParameterError {
-    /// The parameter.
+    /// The name of the parameter.
     pub name: String,
-    /// What went wrong.
+    /// The kind of failure.
     pub reason: Reason,
     detail: &'static str,
-    /// What the client library said.
+    /// The error of the client library.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -85,7 +89,7 @@ const NO_SECRETS: &str = "needs a build with the cargo feature `secrets`";
 const NO_PARAMETERS: &str = "needs a build with the cargo feature `parameters`";
 
 impl Cloud {
-    /// These transforms, with what they call: their own translator, or Amazon's.
+    /// Returns these transforms with Amazon Translate, unless they have a translator.
     #[must_use]
     pub fn transforms(&self, transforms: &Transforms) -> Transforms {
         #[cfg(feature = "translate")]
@@ -96,7 +100,7 @@ impl Cloud {
         transforms.clone()
     }
 
-    /// Returns what sends requests to AWS destinations.
+    /// Returns the sender for AWS destinations.
     #[must_use]
     pub fn sender(&self) -> Arc<dyn AwsSender> {
         #[cfg(feature = "aws-sdk")]
@@ -108,10 +112,10 @@ impl Cloud {
     /// Reads one parameter of Systems Manager, decrypted if it is a secret.
     ///
     /// # Errors
-    /// When the build cannot, or the parameter cannot be read.
+    /// When the build lacks parameters, and when the parameter cannot be read.
     #[cfg_attr(
         not(feature = "parameters"),
-        expect(clippy::unused_async, reason = "with the feature `parameters` it waits")
+        expect(clippy::unused_async, reason = "it waits if the build has parameters")
     )]
     pub async fn parameter(&self, name: &str) -> Result<String, ParameterError> {
         #[cfg(feature = "parameters")]
@@ -129,7 +133,7 @@ impl Cloud {
 impl SecretStore for Cloud {
     #[cfg_attr(
         not(any(feature = "secrets", feature = "parameters")),
-        expect(unused_variables, reason = "nothing is waited for")
+        expect(unused_variables, reason = "nothing waits for the deadline")
     )]
     fn fetch<'s>(
         &'s self,
@@ -153,4 +157,23 @@ impl SecretStore for Cloud {
 fn not_built<'s, T: Send + 's>(detail: &'static str) -> BoxFuture<'s, Result<T, SecretError>> {
     let error = SecretError { reason: Reason::InvalidArgument, detail, source: None };
     Box::pin(std::future::ready(Err(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(all(feature = "dynamodb", feature = "eventbridge", feature = "sqs", feature = "step-functions"))]
+    #[test]
+    fn build_with_all_features_sends_to_every_kind() {
+        assert_eq!(super::KINDS, fanout_core::destination::KINDS);
+    }
+
+    #[test]
+    fn feature_of_kind_is_in_manifest() {
+        for kind in fanout_core::destination::KINDS {
+            let feature = format!("\n{} = [", fanout_core::destination::registry::feature(kind));
+            for manifest in [include_str!("../Cargo.toml"), include_str!("../../../Cargo.toml")] {
+                assert!(manifest.contains(&feature), "{feature}");
+            }
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Parameters of the Systems Manager.
+//! Parameters of AWS Systems Manager.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use crate::failure::{Failure, optional};
 use fanout_core::reason::Reason;
 use fanout_core::secret_store::{SecretError, SecretText, StoredSecret};
 
-/// How long a parameter is waited for. It is read at the start of a function, which has 10 s.
+/// The timeout of a parameter. A function reads it at its start, which Lambda ends after 10 s.
 const PARAMETER_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Aws {
-    /// The value of one parameter of the Systems Manager, decrypted if it is a secret.
+    /// Reads one parameter, and decrypts it if it is a secret.
     ///
     /// # Errors
-    /// When there is none of that name, when these credentials may not read it or there are none, or when
-    /// the service does not answer in time.
+    /// When the parameter does not exist, when the credentials are missing or do not allow to read it, and when the service
+    /// does not respond in time.
     pub async fn parameter(&self, name: &str) -> Result<String, ParameterError> {
         let read = timeout(PARAMETER_TIMEOUT, self.read(name)).await;
         let text = read.map(|read| read.map(|(text, _)| text));
@@ -34,19 +34,18 @@ impl Aws {
         })
     }
 
-    /// Both versions of a secret that is a parameter. The one before need not be there, and is given up on at
-    /// `deadline`.
+    /// Reads both versions of a secret in a parameter. Gives up on the previous version at `deadline`.
     ///
     /// # Errors
-    /// When there is no such parameter, it may not be read or decrypted, or the service does not answer.
+    /// When the parameter does not exist, when it cannot be read or decrypted, and when the service does not respond.
     pub async fn secret_parameter(&self, name: &str, deadline: Instant) -> Result<StoredSecret, SecretError> {
-        let (current, version) = self.read(name).await.map_err(told)?;
-        // Versions are numbered. A name may itself ask for one of them: then no other is meant.
+        let (current, version) = self.read(name).await.map_err(secret_error)?;
+        // Versions have numbers. A name that includes a version has no previous one.
         let has_version = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
         let previous = match version - 1 {
             before @ 1.. if !has_version => {
                 let name = format!("{name}:{before}");
-                optional(deadline, self.read(&name).boxed()).await.map_err(told)
+                optional(deadline, self.read(&name).boxed()).await.map_err(secret_error)
             }
             _ => Ok(None),
         };
@@ -56,18 +55,18 @@ impl Aws {
         })
     }
 
-    /// The value, and the number of its version.
+    /// Reads the value and the number of its version.
     async fn read(&self, name: &str) -> Result<(String, i64), Failure> {
         let call = self.ssm().await?.get_parameter().name(name).with_decryption(true);
         let answer = call.send().await?;
         let value = answer.parameter.and_then(|parameter| Some((parameter.value?, parameter.version)));
-        value.ok_or(Failure::new(Reason::Internal, "the service's answer has no value"))
+        value.ok_or(Failure::new(Reason::Internal, "the response of the service lacks the value"))
     }
 }
 
-fn told(failure: Failure) -> SecretError {
+fn secret_error(failure: Failure) -> SecretError {
     failure.of_secret(
-        "not allowed: it takes ssm:GetParameter, and kms:Decrypt where it has a key of its own",
-        "not found: there is no such parameter in this account and region",
+        "not allowed: it needs ssm:GetParameter, and kms:Decrypt for a key of its own",
+        "not found in this account and region",
     )
 }

@@ -1,4 +1,4 @@
-//! Secrets of the Secrets Manager.
+//! Secrets of AWS Secrets Manager.
 
 use aws_sdk_secretsmanager::Client;
 use futures_util::FutureExt as _;
@@ -15,12 +15,12 @@ const CURRENT: &str = "AWSCURRENT";
 const PREVIOUS: &str = "AWSPREVIOUS";
 
 impl Aws {
-    /// Both versions of a secret, at once. The one before need not be there, and is given up on at `deadline`.
+    /// Reads both versions of a secret at once. Gives up on the previous version at `deadline`.
     ///
     /// # Errors
-    /// When there is no such secret, it may not be read, it is no text, or the service does not answer.
+    /// When the secret does not exist, cannot be read, or is not a text, and when the service does not respond.
     pub async fn secret(&self, name: &str, deadline: Instant) -> Result<StoredSecret, SecretError> {
-        self.stages(name, deadline).await.map_err(told)
+        self.stages(name, deadline).await.map_err(secret_error)
     }
 
     async fn stages(&self, name: &str, deadline: Instant) -> Result<StoredSecret, Failure> {
@@ -30,27 +30,29 @@ impl Aws {
         let current = match current {
             Held::Text(text) => text,
             Held::Bytes => {
-                return Err(Failure::new(Reason::InvalidArgument, "is bytes, and has to be a text"));
+                return Err(Failure::new(Reason::InvalidArgument, "is binary; expected a text"));
             }
-            Held::Nothing => return Err(Failure::new(Reason::Internal, "the service's answer has no value")),
+            Held::Nothing => {
+                return Err(Failure::new(Reason::Internal, "the response of the service lacks the value"));
+            }
         };
-        // A version of another form, or that never got a value, is none: it was not in use.
+        // A previous version without a text was never in use.
         let text = |held| match held {
             Held::Text(text) => Some(text),
             Held::Bytes | Held::Nothing => None,
         };
-        Ok(StoredSecret { current, previous: previous.map(|held| held.and_then(text)).map_err(told) })
+        Ok(StoredSecret { current, previous: previous.map(|held| held.and_then(text)).map_err(secret_error) })
     }
 }
 
-fn told(failure: Failure) -> SecretError {
+fn secret_error(failure: Failure) -> SecretError {
     failure.of_secret(
-        "not allowed: it takes secretsmanager:GetSecretValue, and kms:Decrypt where it has a key of its own",
-        "not found: there is no such secret in this account and region, or it has no value yet",
+        "not allowed: it needs secretsmanager:GetSecretValue, and kms:Decrypt for a key of its own",
+        "not found in this account and region, or without a value yet",
     )
 }
 
-/// What there is in a version.
+/// The value of a version.
 enum Held {
     Text(SecretText),
     Bytes,

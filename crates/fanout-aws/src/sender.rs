@@ -1,4 +1,4 @@
-//! Hands in requests at the services that they are for.
+//! Sends requests to AWS destinations.
 
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep};
@@ -17,16 +17,16 @@ impl AwsSender for Aws {
     ) -> BoxFuture<'c, Sent> {
         Box::pin(async move {
             let tries = InTime::new(deadline);
-            let result = in_time(deadline, self.until_accepted(request, trace, &tries)).await;
+            let result = in_time(deadline, self.call_with_retries(request, trace, &tries)).await;
             Sent { attempts: tries.begun(), result: result.map_err(Into::into) }
         })
     }
 }
 
 impl Aws {
-    /// Tries again where the SDK does not, and it may be worth it: it leaves alone a request of which a part has
-    /// failed, and one that is in conflict with another.
-    async fn until_accepted(
+    /// Retries transient failures that the SDK does not retry: a request of which a part has failed, and a request that is
+    /// in conflict with another one.
+    async fn call_with_retries(
         &self,
         request: &AwsRequest,
         trace: Option<&str>,
@@ -34,7 +34,7 @@ impl Aws {
     ) -> Result<Accepted, Failure> {
         let mut calls = 1;
         loop {
-            let failure = match self.send_to_aws(request, trace, tries.clone()).await {
+            let failure = match self.call(request, trace, tries.clone()).await {
                 Err(failure) if failure.reason.is_transient() && calls < RETRY.max_attempts => failure,
                 ended => return ended,
             };
@@ -43,35 +43,6 @@ impl Aws {
                 None => return Err(failure),
             }
             calls += 1;
-        }
-    }
-
-    fn send_to_aws<'c>(
-        &'c self,
-        request: &'c AwsRequest,
-        trace: Option<&'c str>,
-        tries: InTime,
-    ) -> BoxFuture<'c, Result<Accepted, Failure>> {
-        match request {
-            #[cfg(feature = "dynamodb")]
-            AwsRequest::Row(row) => Box::pin(self.write(row, tries)),
-            #[cfg(feature = "eventbridge")]
-            AwsRequest::Event(event) => Box::pin(self.put_event(event, trace, tries)),
-            #[cfg(feature = "sqs")]
-            AwsRequest::Message(message) => Box::pin(self.send_message(message, trace, tries)),
-            #[cfg(feature = "step-functions")]
-            AwsRequest::Execution(execution) => Box::pin(self.start_execution(execution, trace, tries)),
-            #[cfg(not(all(
-                feature = "dynamodb",
-                feature = "eventbridge",
-                feature = "sqs",
-                feature = "step-functions"
-            )))]
-            _ => {
-                // What this build does not have it accepts in no file.
-                let failure = Failure::new(fanout_core::reason::Reason::InvalidArgument, "not in this build");
-                Box::pin(futures_util::future::ready(Err(failure)))
-            }
         }
     }
 }

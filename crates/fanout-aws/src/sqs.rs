@@ -5,22 +5,17 @@ use aws_sdk_sqs::types::{
     MessageAttributeValue, MessageSystemAttributeNameForSends, MessageSystemAttributeValue,
 };
 
-use crate::client::Aws;
+use crate::client::{Aws, Call};
 use crate::failure::Failure;
 use crate::in_time::InTime;
 use fanout_core::destination::Accepted;
 use fanout_core::destination::sqs::QueueMessage;
 use fanout_core::reason::Reason;
 
-impl Aws {
-    pub(super) async fn send_message(
-        &self,
-        message: &QueueMessage,
-        trace: Option<&str>,
-        tries: InTime,
-    ) -> Result<Accepted, Failure> {
-        let QueueMessage { queue, body, group, deduplication, attributes, delay_seconds } = message;
-        let mut call = self
+impl Call for QueueMessage {
+    async fn call(&self, aws: &Aws, trace: Option<&str>, tries: InTime) -> Result<Accepted, Failure> {
+        let Self { queue, body, group, deduplication, attributes, delay_seconds } = self;
+        let mut call = aws
             .sqs()
             .await?
             .send_message()
@@ -31,22 +26,25 @@ impl Aws {
             .set_delay_seconds(delay_seconds.map(i32::from));
         for (name, text) in attributes {
             let value = MessageAttributeValue::builder().data_type("String").string_value(text);
-            call = call.message_attributes(name, value.build().map_err(no_attribute)?);
+            call = call.message_attributes(name, value.build().map_err(invalid_attribute)?);
         }
         if let Some(trace) = trace {
             let value = MessageSystemAttributeValue::builder().data_type("String").string_value(trace);
             let name = MessageSystemAttributeNameForSends::AwsTraceHeader;
-            call = call.message_system_attributes(name, value.build().map_err(no_attribute)?);
+            call = call.message_system_attributes(name, value.build().map_err(invalid_attribute)?);
         }
         let call = call
             .customize()
             .interceptor(tries.clone())
             .config_override(Config::builder().retry_classifier(tries));
         let sent = call.send().await?;
-        sent.message_id().map(|_| Accepted::Created).ok_or_else(Failure::unsaid)
+        sent.message_id().map(|_| Accepted::Created).ok_or_else(Failure::no_result)
     }
 }
 
-fn no_attribute(error: aws_smithy_types::error::operation::BuildError) -> Failure {
-    Failure { source: Some(Box::new(error)), ..Failure::new(Reason::InvalidArgument, "an attribute is none") }
+fn invalid_attribute(error: aws_smithy_types::error::operation::BuildError) -> Failure {
+    Failure {
+        source: Some(Box::new(error)),
+        ..Failure::new(Reason::InvalidArgument, "an attribute of the message is invalid")
+    }
 }

@@ -3,22 +3,17 @@
 use aws_sdk_sfn::config::Config;
 use aws_sdk_sfn::operation::start_execution::StartExecutionError;
 
-use crate::client::Aws;
+use crate::client::{Aws, Call};
 use crate::failure::Failure;
 use crate::in_time::InTime;
 use fanout_core::destination::Accepted;
 use fanout_core::destination::step_functions::Execution;
 
-impl Aws {
-    pub(super) async fn start_execution(
-        &self,
-        execution: &Execution,
-        trace: Option<&str>,
-        tries: InTime,
-    ) -> Result<Accepted, Failure> {
-        let Execution { state_machine, name, input } = execution;
-        let call = self
-            .sfn()
+impl Call for Execution {
+    async fn call(&self, aws: &Aws, trace: Option<&str>, tries: InTime) -> Result<Accepted, Failure> {
+        let Self { state_machine, name, input } = self;
+        let call = aws
+            .step_functions()
             .await?
             .start_execution()
             .state_machine_arn(state_machine)
@@ -32,8 +27,8 @@ impl Aws {
             .send()
             .await;
         match started {
-            // The SDK reads an answer that lacks it as one where it is empty.
-            Ok(started) if started.execution_arn().is_empty() => Err(Failure::unsaid()),
+            // The SDK reads a response without an ARN as one with an empty ARN.
+            Ok(started) if started.execution_arn().is_empty() => Err(Failure::no_result()),
             Ok(_) => Ok(Accepted::Created),
             Err(error)
                 if error.as_service_error().is_some_and(StartExecutionError::is_execution_already_exists) =>

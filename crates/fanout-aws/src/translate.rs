@@ -13,28 +13,27 @@ use crate::failure::Failure;
 use crate::in_time::{InTime, in_time};
 use fanout_core::reason::Reason;
 use fanout_core::transform::TransformError;
-use fanout_core::transform::translate::{Formality, Request, Translation, Translator};
+use fanout_core::transform::translate::{Formality, Translation, TranslationRequest, Translator};
 
-/// How Amazon Translate is told to find out the language by itself.
+/// The language code that makes Amazon Translate detect the language.
 const DETECTED: &str = "auto";
 
 /// Translates with Amazon Translate.
 ///
-/// Failures that may pass are tried again by the SDK itself, which knows best which those are; it is only
-/// told how often, with what pauses, and not beyond the caller's deadline.
+/// The SDK retries transient failures. This type sets the number of attempts, the backoff, and the deadline.
 #[derive(Clone, Debug)]
 pub struct AmazonTranslator {
     aws: Arc<Aws>,
 }
 
 impl AmazonTranslator {
-    /// Translates with what `aws` is set up with. Nothing happens before the first text.
+    /// Returns a translator with the settings of `aws`. It does nothing before the first text.
     #[must_use]
     pub const fn new(aws: Arc<Aws>) -> Self {
         Self { aws }
     }
 
-    async fn call(&self, request: Request<'_>) -> Result<Translation, Failure> {
+    async fn call(&self, request: TranslationRequest<'_>) -> Result<Translation, Failure> {
         let tries = InTime::new(request.deadline);
         let call = self
             .aws
@@ -52,16 +51,19 @@ impl AmazonTranslator {
             .interceptor(tries.clone())
             .config_override(Config::builder().retry_classifier(tries));
         let translated = call.send().await?;
-        // The SDK reads an answer that lacks a field as one where it is empty.
+        // The SDK reads a response without a field as one where the field is empty.
         if translated.translated_text.is_empty() || translated.source_language_code.is_empty() {
-            return Err(Failure::new(Reason::Internal, "the service's answer has no text"));
+            return Err(Failure::new(Reason::Internal, "the response of the service lacks the text"));
         }
         Ok(Translation { text: translated.translated_text, source: translated.source_language_code })
     }
 }
 
 impl Translator for AmazonTranslator {
-    fn translate<'t>(&'t self, request: Request<'t>) -> BoxFuture<'t, Result<Translation, TransformError>> {
+    fn translate<'t>(
+        &'t self,
+        request: TranslationRequest<'t>,
+    ) -> BoxFuture<'t, Result<Translation, TransformError>> {
         Box::pin(in_time(request.deadline, self.call(request)).err_into())
     }
 }
@@ -72,8 +74,8 @@ impl From<Failure> for TransformError {
     }
 }
 
-/// None where all is left as Amazon does it: settings are not for every language.
-fn settings(request: &Request<'_>) -> Option<TranslationSettings> {
+/// Returns the settings, or `None` if all have their defaults: Amazon Translate does not support settings for every language.
+fn settings(request: &TranslationRequest<'_>) -> Option<TranslationSettings> {
     if request.formality.is_none() && !request.mask_profanity {
         return None;
     }

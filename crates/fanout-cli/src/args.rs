@@ -45,6 +45,15 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads the id of a message, which is sent as a header.
+///
+/// # Errors
+/// If `text` cannot be the value of a header.
+pub(crate) fn message_id(text: &str) -> Result<String, &'static str> {
+    let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_visible { Ok(text.to_owned()) } else { Err("it has to be visible ASCII, without spaces") }
+}
+
 impl Secret {
     /// Returns the secret itself.
     #[must_use]

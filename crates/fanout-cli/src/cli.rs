@@ -69,7 +69,8 @@ fn end(error: &Error, output: &mut Output) -> ExitCode {
     match error {
         Error::Closed => ExitCode::SUCCESS,
         Error::Usage(message) => {
-            output.note(format_args!("error: {message}\n\nFor more information, try '--help'."));
+            let message = format!("error: {message}\n\nFor more information, try '--help'.");
+            message.lines().for_each(|line| output.note(line));
             ExitCode::from(2)
         }
         Error::Failed(message) => {
@@ -96,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_hang_together() {
+    fn checks_combinations_of_flags() {
         Cli::command().debug_assert();
         for good in [
             &["dev"][..],
@@ -135,6 +136,8 @@ mod tests {
             &["check", "--format", "svg"],
             &["check", "--aws"],
             &["send", "--url", "http://a", "--header", "no colon"],
+            &["send", "--url", "http://a", "--id", "a\nb"],
+            &["sign", "--id", "é"],
             &["topic", "subscribe", "c", "t", "--page", "7"],
             &["topic", "subscribe", "c", "t", "--count", "0"],
         ] {

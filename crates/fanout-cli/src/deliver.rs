@@ -1,4 +1,4 @@
-//! One event to one URL: signed anew for every attempt, and tried again while that can help.
+//! Delivers one event to one URL, with a new signature for each attempt, and retries transient failures.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use momento_webhook::Event;
 use momento_webhook::momento::USER_AGENT;
 use momento_webhook::standard::SignatureError;
 
-use crate::post::{Answer, PostError, Poster};
+use crate::post::{PostError, PostResponse, Poster};
 use crate::signer::{Header, Signer};
 
-/// Delivery while somebody is watching: an answer within the 5 s that Momento waits for one, and not so
-/// many tries that a function which is not there is waited for long. Momento itself tries once.
+/// The retries of a delivery that a user watches: the timeout is Momento's, and a function that is down fails after a few
+/// seconds. Momento itself makes one attempt.
 pub const RETRY: RetryPolicy = RetryPolicy {
     max_attempts: 4,
     attempt_timeout: Duration::from_secs(5),
@@ -22,8 +22,8 @@ pub const RETRY: RetryPolicy = RetryPolicy {
     max_backoff: Duration::from_secs(2),
 };
 
-/// The longest pause that an answer can ask for.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// The longest backoff that a response can ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// Delivers events to one URL.
 #[derive(Clone, Debug)]
@@ -34,54 +34,54 @@ pub struct Deliverer<C = SystemClock> {
     clock: C,
 }
 
-/// An event that was taken.
+/// A delivered event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivered {
-    /// The answer, with a status of 2xx.
-    pub answer: Answer,
-    /// Attempts, the good one included.
+    /// The response, with a status of 2xx.
+    pub response: PostResponse,
+    /// The number of attempts.
     pub attempts: u32,
 }
 
-/// An event that was given up.
+/// Error for an event that was not delivered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{failure}, {}", tries(*attempts))]
+#[error("{failure}, {}", after(*attempts))]
 pub struct Undelivered {
-    /// What the last attempt came to.
+    /// The failure of the last attempt.
     pub failure: Failure,
-    /// Attempts in all.
+    /// The number of attempts.
     pub attempts: u32,
 }
 
-/// What an attempt came to that was no success.
+/// The failure of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// An answer with a status other than 2xx.
-    #[error("the answer is {}", .0.status)]
-    Answer(Answer),
-    /// No answer.
+    /// A response with a status other than 2xx.
+    #[error("the response is {}", .0.status)]
+    Response(PostResponse),
+    /// No response.
     #[error(transparent)]
     Post(#[from] PostError),
-    /// It cannot be signed.
+    /// The event cannot be signed.
     #[error(transparent)]
     Signature(#[from] SignatureError),
 }
 
-/// An attempt that failed and is followed by another.
+/// A failed attempt before another one.
 #[derive(Debug)]
-pub struct TryAgain<'f> {
-    /// What it came to.
+pub struct Retry<'f> {
+    /// The failure of the attempt.
     pub failure: &'f Failure,
-    /// Which attempt it was, from 1 on.
+    /// The number of the attempt, from 1 on.
     pub attempt: u32,
-    /// How many there are at most.
+    /// The largest number of attempts.
     pub max_attempts: u32,
-    /// How long the pause is before the next.
-    pub pause: Duration,
+    /// The time until the next attempt.
+    pub backoff: Duration,
 }
 
 impl Deliverer {
-    /// Delivers through `poster`, whose timeout is that of an attempt, and tries again as `retry` says.
+    /// Returns a deliverer that posts through `poster`, whose timeout is that of one attempt, and retries by `retry`.
     #[must_use]
     pub fn new(poster: Poster, signer: Signer, retry: RetryPolicy) -> Self {
         Self { poster, signer, retry, clock: SystemClock }
@@ -89,64 +89,60 @@ impl Deliverer {
 }
 
 impl<C: Clock> Deliverer<C> {
-    /// The same with another clock.
+    /// Sets the clock.
     pub fn with_clock<D: Clock>(self, clock: D) -> Deliverer<D> {
         let Self { poster, signer, retry, clock: _ } = self;
         Deliverer { poster, signer, retry, clock }
     }
 
-    /// Delivers `event`; its `publish_timestamp` is set anew for every attempt. `told` hears of every
-    /// attempt that is followed by another.
+    /// Delivers `event`, and sets its `publish_timestamp` for each attempt. Calls `on_retry` before each retry.
     ///
     /// # Errors
-    /// When it was not taken, and no further try would help or the last one was made.
+    /// If the failure is permanent, or all attempts failed.
     pub async fn deliver(
         &self,
         event: &mut Event,
-        mut told: impl FnMut(TryAgain<'_>),
+        mut on_retry: impl FnMut(Retry<'_>),
     ) -> Result<Delivered, Undelivered> {
         let mut attempt = 1;
         loop {
             let failure = match self.attempt(event).await {
-                Ok(answer) => return Ok(Delivered { answer, attempts: attempt }),
+                Ok(response) => return Ok(Delivered { response, attempts: attempt }),
                 Err(failure) => failure,
             };
             let max_attempts = self.retry.max_attempts;
             if attempt >= max_attempts || !failure.is_transient() {
                 return Err(Undelivered { failure, attempts: attempt });
             }
-            let pause = self.retry.backoff(attempt, &mut rand::rng()).max(failure.retry_after());
-            told(TryAgain { failure: &failure, attempt, max_attempts, pause });
-            tokio::time::sleep(pause).await;
+            let backoff = self.retry.backoff(attempt, &mut rand::rng()).max(failure.retry_after());
+            on_retry(Retry { failure: &failure, attempt, max_attempts, backoff });
+            tokio::time::sleep(backoff).await;
             attempt += 1;
         }
     }
 
-    /// Delivers `event` once, sent now.
-    ///
-    /// # Errors
-    /// When it was not taken.
-    pub async fn attempt(&self, event: &mut Event) -> Result<Answer, Failure> {
+    async fn attempt(&self, event: &mut Event) -> Result<PostResponse, Failure> {
         event.publish_timestamp = self.clock.now();
         let body = event.to_json();
         let seconds = event.publish_timestamp / 1_000;
-        let headers = headers(self.signer.headers(&message_id(event), seconds, body.as_bytes())?);
-        let answer = self.poster.post(headers, Bytes::from(body)).await?;
-        if answer.status.is_success() { Ok(answer) } else { Err(Failure::Answer(answer)) }
+        let signatures = self.signer.headers(&message_id(event), seconds, body.as_bytes())?;
+        let headers = headers(signatures);
+        let response = self.poster.post(headers, Bytes::from(body)).await?;
+        if response.status.is_success() { Ok(response) } else { Err(Failure::Response(response)) }
     }
 }
 
 impl Failure {
-    /// Whether the same event may be taken at another try.
+    /// Returns true if a retry can succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Post(_) => true,
             Self::Signature(_) => false,
-            Self::Answer(answer) => {
-                answer.status.is_server_error()
+            Self::Response(response) => {
+                response.status.is_server_error()
                     || matches!(
-                        answer.status,
+                        response.status,
                         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
                     )
             }
@@ -156,31 +152,31 @@ impl Failure {
     fn retry_after(&self) -> Duration {
         match self {
             Self::Post(_) | Self::Signature(_) => Duration::ZERO,
-            Self::Answer(answer) => answer.retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER),
+            Self::Response(response) => response.retry_after.unwrap_or(Duration::ZERO).min(MAX_RETRY_AFTER),
         }
     }
 }
 
-/// The headers of a webhook, as Momento sends them: the signatures, what the body is, and who sends it.
+/// Returns the headers of a webhook as Momento sends them: the signatures, the content type and the user agent.
 #[must_use]
 pub fn headers(signatures: Vec<Header>) -> HeaderMap {
-    // A signature is made of letters, digits and a few marks: each is a header's value.
-    let header = |(name, value): Header| {
-        HeaderValue::try_from(value).ok().map(|value| (HeaderName::from_static(name), value))
+    let header = |(name, value)| {
+        let value = HeaderValue::try_from(value).expect("ids and signatures are valid header values");
+        (HeaderName::from_static(name), value)
     };
-    let mut headers: HeaderMap = signatures.into_iter().filter_map(header).collect();
+    let mut headers: HeaderMap = signatures.into_iter().map(header).collect();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     headers
 }
 
-/// Standard Webhooks wants the same id at every attempt.
+/// Returns the id of the message, which is the same for each attempt, as Standard Webhooks requires.
 fn message_id(event: &Event) -> String {
     let page = event.topic_sequence_page.unwrap_or(event.event_timestamp);
     format!("msg_{page}_{}", event.topic_sequence_number)
 }
 
-fn tries(attempts: u32) -> String {
+fn after(attempts: u32) -> String {
     if attempts == 1 { "after 1 attempt".to_owned() } else { format!("after {attempts} attempts") }
 }
 
@@ -197,8 +193,8 @@ mod tests {
     use crate::post;
     use crate::signer::Scheme;
 
-    fn answer(status: u16, retry_after: Option<u64>) -> Failure {
-        Failure::Answer(Answer {
+    fn response(status: u16, retry_after: Option<u64>) -> Failure {
+        Failure::Response(PostResponse {
             status: StatusCode::from_u16(status).unwrap(),
             body: String::new(),
             retry_after: retry_after.map(Duration::from_secs),
@@ -206,8 +202,8 @@ mod tests {
     }
 
     #[test]
-    fn what_another_try_cannot_change_is_final() {
-        for (status, passing) in [
+    fn retries_transient_statuses_only() {
+        for (status, transient) in [
             (301, false),
             (400, false),
             (403, false),
@@ -222,19 +218,19 @@ mod tests {
             (503, true),
             (504, true),
         ] {
-            assert_eq!(answer(status, None).is_transient(), passing, "{status}");
+            assert_eq!(response(status, None).is_transient(), transient, "{status}");
         }
         assert!(Failure::Post(PostError::TimedOut(RETRY.attempt_timeout)).is_transient());
     }
 
     #[test]
-    fn an_answer_can_ask_for_a_pause_but_not_for_any() {
-        assert_eq!(answer(503, Some(2)).retry_after(), Duration::from_secs(2));
-        assert_eq!(answer(503, Some(86_400)).retry_after(), LONGEST_RETRY_AFTER);
-        assert_eq!(answer(503, None).retry_after(), Duration::ZERO);
+    fn limits_retry_after() {
+        assert_eq!(response(503, Some(2)).retry_after(), Duration::from_secs(2));
+        assert_eq!(response(503, Some(86_400)).retry_after(), MAX_RETRY_AFTER);
+        assert_eq!(response(503, None).retry_after(), Duration::ZERO);
     }
 
-    /// A clock that is a second further on at every look.
+    /// A clock that advances by a second each time it is read.
     #[derive(Debug, Default)]
     struct Ticking(AtomicU64);
 
@@ -244,21 +240,21 @@ mod tests {
         }
     }
 
-    /// Gives these answers, one after the other, and then the requests as they came.
-    async fn answering(answers: &'static [&'static str]) -> (Poster, JoinHandle<Vec<String>>) {
+    /// Sends these responses, one after the other. Returns the requests.
+    async fn responding(responses: &'static [&'static str]) -> (Poster, JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = post::url(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         let requests = tokio::spawn(async move {
             let mut requests = Vec::new();
-            for answer in answers {
+            for response in responses {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut request = Vec::new();
-                // The body ends with its only brace that closes.
+                // The body has one closing brace, at its end.
                 while !request.ends_with(b"}") {
                     stream.read_buf(&mut request).await.unwrap();
                 }
-                let answer = format!("HTTP/1.1 {answer}connection: close\r\ncontent-length: 0\r\n\r\n");
-                stream.write_all(answer.as_bytes()).await.unwrap();
+                let response = format!("HTTP/1.1 {response}connection: close\r\ncontent-length: 0\r\n\r\n");
+                stream.write_all(response.as_bytes()).await.unwrap();
                 requests.push(String::from_utf8(request).unwrap());
             }
             requests
@@ -286,14 +282,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_attempt_has_the_same_id_and_a_time_and_signatures_of_its_own() {
-        let (poster, requests) = answering(&["500 x\r\n", "429 x\r\n", "202 x\r\n"]).await;
-        let mut told = Vec::new();
+    async fn signs_each_attempt_anew_with_the_same_id() {
+        let (poster, requests) = responding(&["500 x\r\n", "429 x\r\n", "202 x\r\n"]).await;
+        let mut retries = Vec::new();
         let delivered = deliverer(poster)
-            .deliver(&mut event(), |again| told.push((again.attempt, again.max_attempts)))
+            .deliver(&mut event(), |retry| retries.push((retry.attempt, retry.max_attempts)))
             .await;
         assert_eq!(delivered.unwrap().attempts, 3);
-        assert_eq!(told, [(1, 4), (2, 4)]);
+        assert_eq!(retries, [(1, 4), (2, 4)]);
         let requests = requests.await.unwrap();
         for (request, seconds) in requests.iter().zip(1_704_296_470..) {
             for part in [
@@ -313,12 +309,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_gives_up_at_once_where_no_try_can_help_and_else_after_the_last() {
-        let (poster, _requests) = answering(&["422 x\r\n"]).await;
-        let undelivered =
-            deliverer(poster).deliver(&mut event(), |_| panic!("no other try")).await.unwrap_err();
-        assert_eq!(undelivered.to_string(), "the answer is 422 Unprocessable Entity, after 1 attempt");
-        let (poster, _requests) = answering(&["503 x\r\n"; 4]).await;
+    async fn stops_at_permanent_failure_or_after_last_attempt() {
+        let (poster, _requests) = responding(&["422 x\r\n"]).await;
+        let undelivered = deliverer(poster)
+            .deliver(&mut event(), |_| panic!("a permanent failure is not retried"))
+            .await
+            .unwrap_err();
+        assert_eq!(undelivered.to_string(), "the response is 422 Unprocessable Entity, after 1 attempt");
+        let (poster, _requests) = responding(&["503 x\r\n"; 4]).await;
         let undelivered = deliverer(poster).deliver(&mut event(), |_| {}).await.unwrap_err();
         assert_eq!(undelivered.attempts, 4);
     }

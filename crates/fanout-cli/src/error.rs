@@ -3,8 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-/// Why a command ends before it is done. It holds what is printed, and no error of a lower layer: its one use is to
-/// be shown.
+/// Error of a command. It holds the message to print, and no error of a lower layer: its only use is to be printed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Error {
     /// The flags contradict one another, or name something that cannot be used. Exit code 2.

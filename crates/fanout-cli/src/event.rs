@@ -1,13 +1,12 @@
-//! Events that are made on this machine.
+//! Makes events on this machine.
 
 use fanout_core::clock::{Clock as _, SystemClock};
 use momento_webhook::{Event, EventError, Millis, Verified};
 use serde::Deserialize;
 
 use crate::error::Error;
-use crate::output::Printable;
 
-/// An event as a person writes it: a webhook's body, or the members of it that matter.
+/// An event as a user writes it: the body of a webhook, with defaults for most members.
 #[derive(Deserialize)]
 struct Draft {
     cache: String,
@@ -23,9 +22,7 @@ struct Draft {
 
 /// Reads an event from the JSON in the file `name`. Missing times are now.
 pub(crate) fn read(name: &str, json: &[u8]) -> Result<Verified<Event>, Error> {
-    let invalid = |error: &str| {
-        Error::Failed(format!("{}: the event cannot be used: {}", Printable(name), Printable(error)))
-    };
+    let invalid = |error: &str| Error::Failed(format!("{name}: the event cannot be used: {error}"));
     // Some editors write a byte order mark.
     let json = json.strip_prefix("\u{feff}".as_bytes()).unwrap_or(json);
     if !json.trim_ascii_start().starts_with(b"{") {

@@ -1,4 +1,4 @@
-//! What commands read: files and standard input.
+//! Reads files and standard input.
 
 use std::io::{self, BufRead, Read as _};
 
@@ -8,7 +8,7 @@ use crate::error::Error;
 /// ones that are too long.
 const MAX_LINE: usize = 1024 * 1024;
 
-/// A line, or why it is left out.
+/// A line, or the reason to skip it.
 pub(crate) type Line = Result<String, &'static str>;
 
 /// Reads all bytes of a file.
@@ -52,9 +52,9 @@ pub(crate) fn read_line(input: &mut impl BufRead) -> io::Result<Option<(Line, bo
         if !has_end {
             input.skip_until(b'\n')?;
         }
-        return Ok(Some((Err("a line longer than any message was left out"), false)));
+        return Ok(Some((Err("skipped a line that is longer than any message"), false)));
     }
-    let text = String::from_utf8(line).map_err(|_| "a line that is not UTF-8 was left out: texts are UTF-8");
+    let text = String::from_utf8(line).map_err(|_| "skipped a line that is not UTF-8");
     Ok(Some((text, !has_end)))
 }
 
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_lines_without_their_ends_and_leaves_out_invalid_ones() {
+    fn reads_lines_without_their_ends_and_skips_invalid_ones() {
         let long = [&vec![b'x'; MAX_LINE + 1][..], b"\n"].concat();
         let longer = [&vec![b'x'; 3 * MAX_LINE][..], b"\r\n"].concat();
         let longest = vec![b'y'; MAX_LINE];

@@ -15,7 +15,7 @@
 //! | [`post`] | sends one `POST` |
 //! | [`signer`] | makes the headers that prove a webhook genuine |
 //! | [`service`] | reaches Momento: credentials, clients, caches |
-//! | `translations` | selects the translator behind `translate` |
+//! | `translations` | selects the translator of `translate` |
 //! | `event` | makes events on this machine |
 //! | `input` | reads files and standard input |
 //! | [`output`] | prints, and formats texts and times |

@@ -1,4 +1,4 @@
-//! One `POST`, and what came of it.
+//! Sends one `POST`.
 
 use std::error::Error as StdError;
 use std::net::IpAddr;
@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::Url;
 use reqwest::redirect::Policy;
 
-/// How much of an answer's body is kept: it is for people to read.
-const MAX_ANSWER: usize = 64 * 1024;
+/// The part of a response's body that is kept, in bytes. People read it.
+const MAX_BODY: usize = 64 * 1024;
 
 /// Posts to one URL.
 #[derive(Clone, Debug)]
@@ -20,42 +20,42 @@ pub struct Poster {
     timeout: Duration,
 }
 
-/// An answer, whatever it says.
+/// A response with any status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// Its status.
+pub struct PostResponse {
+    /// The status.
     pub status: StatusCode,
-    /// Its body, or the beginning of a long one; what is not UTF-8 is replaced.
+    /// The body, or the beginning of a long one. Bytes that are not UTF-8 are replaced.
     pub body: String,
-    /// How long it asks to wait before another try, where it says so in seconds.
+    /// The backoff that the header `Retry-After` asks for, if it is in seconds.
     pub retry_after: Option<Duration>,
 }
 
-/// Why there is no answer.
+/// Error for a request without a response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PostError {
-    /// Nobody is there.
+    /// The connection failed.
     #[error("cannot connect to {authority}: {cause}")]
     Connect {
         /// Host and port.
         authority: String,
-        /// What the system says.
+        /// The error of the system.
         cause: String,
     },
-    /// It did not come in time.
-    #[error("no answer within {:?}", .0)]
+    /// The response did not arrive in this time.
+    #[error("no response within {:?}", .0)]
     TimedOut(Duration),
-    /// The connection broke, or what came was not HTTP.
+    /// The connection broke, or the response was not HTTP.
     #[error("the connection broke: {0}")]
     Broken(String),
 }
 
-/// A client that cannot be built.
+/// Error for an HTTP client that cannot be built.
 #[derive(Debug, thiserror::Error)]
 #[error("the HTTP client cannot be built")]
 pub struct ClientError(#[source] reqwest::Error);
 
-/// A text that is not the URL of a function.
+/// Error for a text that is not the URL of a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a URL that begins with http:// or https://")]
 pub struct NotAUrl;
@@ -63,19 +63,19 @@ pub struct NotAUrl;
 /// Reads the URL of a function.
 ///
 /// # Errors
-/// When `text` is something else.
+/// If `text` is not one.
 pub fn url(text: &str) -> Result<Url, NotAUrl> {
     let url: Url = text.parse().map_err(|_| NotAUrl)?;
     if matches!(url.scheme(), "http" | "https") && url.has_host() { Ok(url) } else { Err(NotAUrl) }
 }
 
 impl Poster {
-    /// Posts to `url`, and waits `timeout` at most for a whole answer.
+    /// Returns a client that posts to `url`, and waits for a whole response for `timeout`.
     ///
     /// # Errors
-    /// When the system's certificates cannot be used.
+    /// If the system's certificates are invalid.
     pub fn new(url: Url, timeout: Duration) -> Result<Self, ClientError> {
-        // A signed event goes where it was addressed to, not where an answer points.
+        // A signed event goes to this URL only, not to the target of a redirect.
         let mut client = reqwest::Client::builder().redirect(Policy::none());
         if is_loopback(&url) {
             client = client.no_proxy();
@@ -83,7 +83,7 @@ impl Poster {
         Ok(Self { client: client.build().map_err(ClientError)?, url, timeout })
     }
 
-    /// Where it posts to.
+    /// Returns the URL.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
@@ -92,33 +92,33 @@ impl Poster {
     /// Posts once.
     ///
     /// # Errors
-    /// When there is no answer; see [`PostError`].
-    pub async fn post(&self, headers: HeaderMap, body: Bytes) -> Result<Answer, PostError> {
+    /// If there is no response; see [`PostError`].
+    pub async fn post(&self, headers: HeaderMap, body: Bytes) -> Result<PostResponse, PostError> {
         let request = self.client.post(self.url.clone()).headers(headers).body(body).timeout(self.timeout);
-        let mut response = request.send().await.map_err(|error| self.why(&error))?;
+        let mut response = request.send().await.map_err(|error| self.error(&error))?;
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.why(&error))? {
-            let room = MAX_ANSWER.saturating_sub(body.len());
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.error(&error))? {
+            let room = MAX_BODY.saturating_sub(body.len());
             body.extend(chunk.iter().take(room));
             if chunk.len() > room {
                 break;
             }
         }
-        Ok(Answer {
+        Ok(PostResponse {
             status: response.status(),
             body: String::from_utf8_lossy(&body).into_owned(),
             retry_after: response.headers().get(header::RETRY_AFTER).and_then(seconds),
         })
     }
 
-    fn why(&self, error: &reqwest::Error) -> PostError {
+    fn error(&self, error: &reqwest::Error) -> PostError {
         if error.is_timeout() {
             return PostError::TimedOut(self.timeout);
         }
         let cause = root(error);
         if error.is_connect() {
-            let port = self.url.port_or_known_default().unwrap_or_default();
-            let authority = format!("{}:{port}", self.url.host_str().unwrap_or_default());
+            let port = self.url.port_or_known_default().expect("HTTP has a default port");
+            let authority = format!("{}:{port}", self.url.host_str().expect("`url` checked the host"));
             PostError::Connect { authority, cause }
         } else {
             PostError::Broken(cause)
@@ -126,18 +126,18 @@ impl Poster {
     }
 }
 
-/// A date is not read: this machine's clock and the sender's need not agree, and the pauses grow anyway.
+/// Reads `Retry-After` in seconds. A date is ignored: the two clocks may differ, and the backoff grows anyway.
 fn seconds(value: &HeaderValue) -> Option<Duration> {
     value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
+    let host = url.host_str().expect("`url` checked the host");
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// What was at the bottom of it: what lies above repeats it, or the URL.
+/// Returns the root cause of an error. The errors above it repeat it, or the URL.
 pub(crate) fn root(error: &dyn StdError) -> String {
     let mut root = error;
     while let Some(source) = root.source() {
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_function_is_reached_by_http() {
+    fn accepts_only_http_urls() {
         for good in ["http://127.0.0.1:9000/lambda-url/webhook", "https://abc.lambda-url.eu-west-1.on.aws"] {
             assert!(url(good).is_ok(), "{good}");
         }
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_is_never_reached_through_a_proxy() {
+    fn knows_loopback_hosts() {
         for (given, loopback) in [
             ("http://127.0.0.1:1/", true),
             ("http://[::1]:1/", true),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_read_in_seconds() {
+    fn reads_retry_after_in_seconds() {
         let read = |text: &'static str| seconds(&HeaderValue::from_static(text));
         assert_eq!(read("2"), Some(Duration::from_secs(2)));
         for other in ["", "-1", "1.5", "Fri, 31 Dec 1999 23:59:59 GMT"] {

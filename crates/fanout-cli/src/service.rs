@@ -1,4 +1,4 @@
-//! Momento, as the command line reaches it: credentials, clients, and the creation of caches.
+//! Connects to Momento: credentials, clients, and the creation of caches.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time to live of items. The SDK's cache client needs one, and stores nothing here.
 const ITEM_TTL: Duration = Duration::from_mins(1);
 
-/// A service of Momento, as one key reaches it.
+/// Momento, with the endpoint and the key to use.
 #[derive(Clone, Debug)]
 pub struct Service(Credentials);
 
@@ -49,7 +49,7 @@ pub enum ServiceError {
     #[error("the client of Momento cannot be built")]
     Client(#[source] Box<MomentoError>),
     /// The service does not respond.
-    #[error("Momento at {endpoint} does not answer: {cause}")]
+    #[error("Momento at {endpoint} does not respond: {cause}")]
     Away {
         /// Its endpoint.
         endpoint: String,
@@ -61,7 +61,7 @@ pub enum ServiceError {
     Cache {
         /// Its name.
         name: String,
-        /// What Momento says.
+        /// The error of Momento.
         cause: String,
     },
 }
@@ -74,7 +74,7 @@ impl Service {
     /// If the endpoint or the key is invalid.
     pub fn new(endpoint: Option<&str>, key: Option<&str>) -> Result<Self, ServiceError> {
         let local = endpoint.is_some_and(|endpoint| endpoint.contains("://"));
-        let key = key.or(local.then_some(LOCAL_KEY)).unwrap_or_default();
+        let key = key.or(local.then_some(LOCAL_KEY)).unwrap_or("");
         let source = |name: &str| match name {
             "MOMENTO_API_KEY" => Some(key.to_owned()),
             "MOMENTO_ENDPOINT" => endpoint.map(str::to_owned),
@@ -149,7 +149,7 @@ impl Service {
         let away = |cause| ServiceError::Away { endpoint: self.endpoint().to_owned(), cause };
         match timeout(CONTROL_TIMEOUT, client.create_cache(name)).await {
             Ok(Ok(_)) => Ok(()),
-            Err(_) => Err(away(format!("nothing within {} s", CONTROL_TIMEOUT.as_secs()))),
+            Err(_) => Err(away(format!("no response within {} s", CONTROL_TIMEOUT.as_secs()))),
             Ok(Err(error)) => match status(&error).map(Status::code) {
                 Some(Code::PermissionDenied | Code::Unimplemented | Code::AlreadyExists) => Ok(()),
                 Some(Code::Unavailable | Code::Unknown | Code::DeadlineExceeded | Code::Cancelled) => {
@@ -162,7 +162,7 @@ impl Service {
 }
 
 /// Returns all faults of settings on one line.
-pub(crate) fn on_one_line(ConfigErrors(faults): &ConfigErrors) -> String {
+fn on_one_line(ConfigErrors(faults): &ConfigErrors) -> String {
     let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
     faults.join("; ")
 }

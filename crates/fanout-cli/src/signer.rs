@@ -1,36 +1,36 @@
-//! The headers that prove a webhook genuine.
+//! Makes the headers that prove a webhook genuine.
 
 use momento_webhook::momento::{self, SigningSecret, SigningSecretError};
 use momento_webhook::standard::{self, SignatureError, StandardSecret, StandardSecretError};
 use rand::Rng as _;
 
-/// How a webhook is signed.
+/// The scheme that signs a webhook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Scheme {
-    /// As Momento does: hex of HMAC-SHA3-256 over the body
+    /// Momento's scheme: hex of HMAC-SHA3-256 over the body
     #[default]
     Momento,
-    /// As Standard Webhooks has it: HMAC-SHA256 over the id, the time and the body, with a secret of the
-    /// form `whsec_` and base64; the function `webhook` does not take it
+    /// Standard Webhooks: HMAC-SHA256 over the id, the time and the body, with a secret of the form `whsec_` and
+    /// base64; the function `webhook` does not accept it
     Standard,
-    /// Both, side by side
+    /// Both schemes
     Both,
 }
 
-/// A secret that signs by one scheme or by both.
+/// Signs by one scheme or by both.
 #[derive(Clone, Debug)]
 pub struct Signer {
     momento: Option<SigningSecret>,
     standard: Option<StandardSecret>,
 }
 
-/// A secret that the scheme cannot use.
+/// Error for a secret that the scheme cannot use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignerError {
-    /// Momento's own signature.
+    /// The secret is invalid for Momento's scheme.
     #[error(transparent)]
     Momento(#[from] SigningSecretError),
-    /// Standard Webhooks.
+    /// The secret is invalid for Standard Webhooks.
     #[error("Standard Webhooks needs a secret of the form whsec_ and base64")]
     Standard(#[from] StandardSecretError),
 }
@@ -40,14 +40,14 @@ pub(crate) fn new_message_id() -> String {
     format!("msg_{:016x}", rand::rng().random::<u64>())
 }
 
-/// One header: its name and its value.
+/// The name and the value of a header.
 pub type Header = (&'static str, String);
 
 impl Signer {
-    /// Signs with `secret`: its UTF-8 bytes for Momento, what its base64 says for Standard Webhooks.
+    /// Returns a signer with `secret`: its UTF-8 bytes for Momento, its decoded base64 for Standard Webhooks.
     ///
     /// # Errors
-    /// When the secret is empty, or `scheme` is or has Standard Webhooks and it is not base64.
+    /// If the secret is empty, or if it is not base64 and `scheme` includes Standard Webhooks.
     pub fn new(scheme: Scheme, secret: &str) -> Result<Self, SignerError> {
         let momento = match scheme {
             Scheme::Momento | Scheme::Both => Some(SigningSecret::new(secret)?),
@@ -60,11 +60,11 @@ impl Signer {
         Ok(Self { momento, standard })
     }
 
-    /// The headers for `body`. `id` names the message and `seconds` is the time of the attempt since
-    /// the Unix epoch; Momento's own signature has no use for either.
+    /// Returns the headers for `body`. Standard Webhooks signs `id`, the id of the message, and `seconds`, the time of the
+    /// attempt since the Unix epoch, too.
     ///
     /// # Errors
-    /// When Standard Webhooks is to sign and `id` is empty or contains a dot.
+    /// If Standard Webhooks signs, and `id` is empty or contains a dot.
     pub fn headers(&self, id: &str, seconds: u64, body: &[u8]) -> Result<Vec<Header>, SignatureError> {
         let mut headers = Vec::with_capacity(4);
         if let Some(secret) = &self.momento {
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn each_scheme_has_its_headers() {
+    fn each_scheme_makes_its_headers() {
         let standard = ["webhook-id", "webhook-timestamp", "webhook-signature"];
         assert_eq!(names(Scheme::Momento), ["momento-signature"]);
         assert_eq!(names(Scheme::Standard), standard);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn both_signatures_are_genuine() {
+    fn makes_valid_signatures_for_both_schemes() {
         let headers = Signer::new(Scheme::Both, SECRET).unwrap().headers("msg_1", 7, BODY).unwrap();
         let value = |wanted| headers.iter().find(|(name, _)| *name == wanted).unwrap().1.as_str();
         let momento = SigningSecret::new(SECRET).unwrap();
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_scheme_that_is_wanted_can_refuse_a_secret() {
+    fn checks_secret_for_the_given_scheme_only() {
         assert!(Signer::new(Scheme::Momento, "not base64!").is_ok());
         for scheme in [Scheme::Standard, Scheme::Both] {
             assert_eq!(
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_cannot_be_signed_matters_to_standard_webhooks_only() {
+    fn rejects_id_with_dot_for_standard_webhooks_only() {
         let headers = |scheme| Signer::new(scheme, SECRET).unwrap().headers("a.b", 1, BODY);
         assert!(headers(Scheme::Momento).is_ok());
         assert_eq!(headers(Scheme::Standard), Err(SignatureError::BadId));

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use fanout_aws::Cloud;
 use fanout_core::transform::Transforms;
-use fanout_core::transform::pseudolocalize::Pseudo;
+use fanout_core::transform::pseudolocalize::Pseudolocalizer;
 
-/// Who translates.
+/// The translator that a command uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Translations {
-    /// A stand-in that marks a text instead of translating it.
-    StandIn,
+    /// The transform `pseudolocalize`, which marks a text instead of translating it.
+    Pseudolocalize,
     /// Amazon Translate.
     Amazon,
 }
@@ -18,13 +18,13 @@ pub(crate) enum Translations {
 impl Translations {
     /// Returns the translator that the flag `--aws` selects.
     pub(crate) const fn new(aws: bool) -> Self {
-        if aws { Self::Amazon } else { Self::StandIn }
+        if aws { Self::Amazon } else { Self::Pseudolocalize }
     }
 
     /// Returns all transforms, with this translator behind `translate`.
     pub(crate) fn transforms(self) -> Transforms {
         match self {
-            Self::StandIn => Transforms::standard().with_translator(Arc::new(Pseudo)),
+            Self::Pseudolocalize => Transforms::standard().with_translator(Arc::new(Pseudolocalizer)),
             Self::Amazon => Cloud::default().transforms(&Transforms::standard()),
         }
     }
@@ -32,7 +32,7 @@ impl Translations {
     /// Returns its name, for programs.
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::StandIn => "pseudolocalize",
+            Self::Pseudolocalize => "pseudolocalize",
             Self::Amazon => "aws",
         }
     }

@@ -156,7 +156,7 @@ impl DeadLetters {
             attributes: BTreeMap::new(),
             delay_seconds: None,
         };
-        let request = AwsRequest::Message(message);
+        let request = AwsRequest::from(message);
         self.sender.send(&request, xray, deadline).await.result.map(drop)
     }
 }

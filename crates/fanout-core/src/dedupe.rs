@@ -1,8 +1,7 @@
-//! The events that this environment has already handled.
+//! The events that this process has handled, or is handling.
 //!
-//! Senders try again, and a try again must serve only the destinations that did not take the event
-//! before. What is remembered lives in this process and is bounded; an environment that never saw the
-//! event handles it anew.
+//! Senders retry, and a retry must serve only the destinations that have not accepted the event yet. The memory is bounded
+//! and belongs to this process; a process that has never seen an event handles it anew.
 
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
@@ -12,22 +11,28 @@ use lru::LruCache;
 use momento_webhook::{Event, Verified};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-/// How many events are remembered. One takes about 170 bytes, and one more for each destination while some destination
-/// is pending: a megabyte at most, unless very many events fail at very many destinations. At 5 messages a second (what a hosted webhook carries) they span a quarter of an hour.
+/// The number of handled events that are remembered. An event takes about 170 bytes, and one more for each destination
+/// while a destination is pending: a megabyte at most, unless very many events fail at very many destinations. At 5
+/// messages a second, the rate of a hosted webhook, they span a quarter of an hour.
 pub const REMEMBERED: NonZeroUsize = match NonZeroUsize::new(4_096) {
     Some(remembered) => remembered,
     None => NonZeroUsize::MIN,
 };
 
-/// Remembers events, the longest unseen forgotten first.
+/// The events in flight that one new event looks past to find one to forget. This bounds the time that an event takes if
+/// thousands are in flight.
+const LOOKED_AT: usize = 8;
+
+/// Remembers events. It forgets the least recently seen first, and never an event in flight.
 #[derive(Debug)]
 pub struct Dedupe {
     seen: Mutex<LruCache<Key, Arc<AsyncMutex<Progress>>>>,
+    capacity: NonZeroUsize,
     hashers: [RandomState; 2],
 }
 
-/// What is remembered of an event: 128 bits of a keyed hash instead of its names, which may be long.
-/// Nobody outside can look for two events of the same key, and by chance there are none.
+/// The key of an event: 128 bits of a keyed hash instead of its names, which may be long. A sender cannot compute a
+/// collision, because the keys of the hash are random.
 type Key = [u64; 2];
 
 /// How far an event has come.
@@ -53,7 +58,7 @@ pub enum DestinationProgress {
     Dropped,
 }
 
-/// The progress of one event, held by whoever is handling it.
+/// The progress of one event, held while the event is handled.
 pub type Claim = OwnedMutexGuard<Progress>;
 
 impl Progress {
@@ -70,19 +75,22 @@ impl Progress {
 }
 
 impl Dedupe {
-    /// Remembers up to `capacity` events.
+    /// Remembers up to `capacity` events, and more only while they are in flight.
     #[must_use]
     pub fn new(capacity: NonZeroUsize) -> Self {
-        Self { seen: Mutex::new(LruCache::new(capacity)), hashers: [RandomState::new(), RandomState::new()] }
+        let seen = Mutex::new(LruCache::unbounded());
+        Self { seen, capacity, hashers: [RandomState::new(), RandomState::new()] }
     }
 
-    /// Waits until nobody else is handling the same event, then holds it. What comes back for the destinations
-    /// at the places in `only` is another matter than the event itself, which has been handled by then.
+    /// Waits until no other delivery of the event is in flight, then holds its progress. A dead letter is for the
+    /// destinations at the indexes in `only`. Its progress is separate from that of the event, which is done by then.
     pub async fn claim(&self, event: &Verified<Event>, only: Option<&[usize]>) -> Claim {
         let key = self.key(event, only);
         let progress = {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(seen.get_or_insert(key, Arc::default))
+            let progress = Arc::clone(seen.get_or_insert(key, Arc::default));
+            forget(&mut seen, self.capacity);
+            progress
         };
         progress.lock_owned().await
     }
@@ -90,6 +98,20 @@ impl Dedupe {
     fn key(&self, event: &Event, only: Option<&[usize]>) -> Key {
         let identity = (event.identity(), only);
         self.hashers.each_ref().map(|hasher| hasher.hash_one(identity))
+    }
+}
+
+/// Forgets the least recently seen events above `capacity`. An event in flight counts as seen now: if it were forgotten, a
+/// second delivery of it would publish it again.
+fn forget(seen: &mut LruCache<Key, Arc<AsyncMutex<Progress>>>, capacity: NonZeroUsize) {
+    for _ in 0..LOOKED_AT {
+        if seen.len() <= capacity.get() {
+            return;
+        }
+        let Some((key, progress)) = seen.pop_lru() else { return };
+        if Arc::strong_count(&progress) > 1 {
+            seen.put(key, progress);
+        }
     }
 }
 
@@ -109,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_left_pending_is_remembered() {
+    async fn remembers_pending_destinations() {
         let dedupe = Dedupe::default();
         let event = event("c", "t", 1);
         let mut claim = dedupe.claim(&event, None).await;
@@ -121,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_same_event_is_the_same_whenever_it_is_sent() {
+    async fn recognizes_event_that_is_sent_again_later() {
         let dedupe = Dedupe::default();
         *dedupe.claim(&event("c", "t", 1), None).await = Progress::Done;
         let again = event_with("c", "t", 1, |event| event.publish_timestamp += 1_000);
@@ -129,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_cache_topic_number_page_or_time_is_another_event() {
+    async fn tells_events_apart_by_cache_topic_number_page_and_time() {
         let dedupe = Dedupe::default();
         let first = event("c", "t", 1);
         *dedupe.claim(&first, None).await = Progress::Done;
@@ -146,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn with_a_page_the_time_does_not_matter() {
+    async fn ignores_time_of_event_with_page() {
         let dedupe = Dedupe::default();
         let paged = |page, time| {
             event_with("c", "t", 1, |event| {
@@ -160,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_longest_unseen_is_forgotten_first() {
+    async fn forgets_least_recently_seen_event_first() {
         let dedupe = Dedupe::new(NonZeroUsize::new(2).unwrap());
         for number in [1, 2] {
             *dedupe.claim(&event("c", "t", number), None).await = Progress::Done;
@@ -172,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_second_delivery_waits_for_the_first() {
+    async fn second_delivery_waits_for_first() {
         let dedupe = Dedupe::default();
         let event = event("c", "t", 1);
         let mut first = dedupe.claim(&event, None).await;
@@ -182,5 +204,28 @@ mod tests {
         *first = Progress::Done;
         drop(first);
         assert_eq!(*second.await, Progress::Done);
+    }
+    #[tokio::test]
+    async fn never_forgets_events_in_flight() {
+        let dedupe = Dedupe::new(NonZeroUsize::new(2).unwrap());
+        let numbers = 0..40;
+        let mut claims = Vec::new();
+        for number in numbers.clone() {
+            claims.push(dedupe.claim(&event("c", "t", number), None).await);
+        }
+        for number in 1_000..1_100 {
+            assert_eq!(progress(&dedupe, &event("c", "t", number)).await, Progress::New);
+        }
+        for number in numbers.clone() {
+            let event = event("c", "t", number);
+            let second = dedupe.claim(&event, None);
+            tokio::pin!(second);
+            assert!(futures_util::poll!(&mut second).is_pending(), "{number}");
+        }
+        drop(claims);
+        for number in 2_000..2_100 {
+            assert_eq!(progress(&dedupe, &event("c", "t", number)).await, Progress::New);
+        }
+        assert_eq!(dedupe.seen.lock().unwrap().len(), 2);
     }
 }

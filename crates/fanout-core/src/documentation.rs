@@ -1,18 +1,17 @@
-//! What the documentation shows is true: its files are read, and its examples come out as it says.
+//! Tests of the documentation: its files are valid, and its examples have the results that it shows.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::destination::Fields;
-use crate::destination::aws::{KINDS, is_built_in};
+use crate::destination::{Fields, KINDS};
 use crate::file;
 use crate::placeholder::{FIELDS, FILTERS};
 use crate::route::To;
 use crate::testing::TIMEOUT;
 use crate::testing::event;
 use crate::transform::tests::faulty_of;
-use crate::transform::{Context, Message, Pseudo, Stage, Transformed, Transforms};
+use crate::transform::{Context, Message, Pseudolocalizer, Stage, Transformed, Transforms};
 
 const DOCUMENTS: [(&str, &str); 3] = [
     ("docs/CONFIGURATION.md", include_str!("../../../docs/CONFIGURATION.md")),
@@ -20,11 +19,11 @@ const DOCUMENTS: [(&str, &str); 3] = [
     ("examples/chat/README.md", include_str!("../../../examples/chat/README.md")),
 ];
 
-/// One part of a document between fences.
+/// A fenced block of a document.
 struct Block<'d> {
     language: &'d str,
     text: &'d str,
-    /// For a message.
+    /// The document and the line, for a message.
     place: String,
 }
 
@@ -44,11 +43,11 @@ fn blocks() -> Vec<Block<'static>> {
 }
 
 fn transforms() -> Transforms {
-    Transforms::standard().with_translator(Arc::new(Pseudo))
+    Transforms::standard().with_translator(Arc::new(Pseudolocalizer))
 }
 
 #[test]
-fn every_field_and_filter_is_described() {
+fn describes_every_field_and_filter() {
     let fields = FIELDS.iter().map(|field| (field.name, field.description));
     for (name, description) in fields.chain(FILTERS.map(|(_, usage, description)| (usage, description))) {
         let row = format!("\n| `{name}` | {description} |\n");
@@ -57,34 +56,30 @@ fn every_field_and_filter_is_described() {
 }
 
 #[test]
-fn every_file_is_read() {
+fn files_are_valid() {
     let files: Vec<_> = blocks()
         .into_iter()
         .filter(|block| block.language == "toml" && block.text.contains("[[routes]]"))
         .collect();
     assert!(files.len() >= 4, "{} files", files.len());
-    let can_be_read = |block: &Block<'_>| {
-        let used = |kind: &str| block.text.contains(&format!("{kind} = {{"));
-        KINDS.iter().all(|kind| !used(kind) || is_built_in(kind))
-    };
-    for Block { text, place, .. } in files.into_iter().filter(can_be_read) {
-        if let Err(errors) = file::read(text, &transforms()) {
+    for Block { text, place, .. } in files {
+        if let Err(errors) = file::read(text, &transforms(), KINDS) {
             let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
             panic!("{place}: {errors:#?}");
         }
     }
 }
 
-/// Behind a file whose one destination is no topic there is what it hands in of the first event of the room `friends`.
+/// A file with one AWS destination is followed by its request for the first event of the room `friends`.
 #[test]
-fn everything_that_is_handed_in_is_what_is_shown() {
+fn requests_are_those_that_are_shown() {
     let (mut kinds, mut wrong) = (std::collections::HashSet::new(), Vec::new());
     for pair in blocks().windows(2) {
         let [file, shown] = pair else { continue };
         if file.language != "toml" || shown.language != "json" || !file.text.contains("[[routes]]") {
             continue;
         }
-        let routes = file::read(file.text, &transforms()).unwrap();
+        let routes = file::read(file.text, &transforms(), KINDS).unwrap();
         let event = event("chat", "friends-publish", 1);
         let plan = routes.plan(&event).unwrap().unwrap();
         let destination = &plan.route().destinations()[0];
@@ -102,9 +97,9 @@ fn everything_that_is_handed_in_is_what_is_shown() {
     assert_eq!(kinds.len(), KINDS.len());
 }
 
-/// An example is a list of transforms in TOML and behind it lines with a text and what becomes of it.
+/// An example is a list of transforms in TOML, followed by lines with a text and its result.
 #[tokio::test]
-async fn every_example_comes_out_as_it_is_shown() {
+async fn examples_have_results_that_are_shown() {
     let (mut examples, mut wrong) = (0, Vec::new());
     let blocks = blocks();
     for pair in blocks.windows(2) {
@@ -124,7 +119,7 @@ async fn every_example_comes_out_as_it_is_shown() {
             let mut strings = serde_json::Deserializer::from_str(line).into_iter::<String>();
             let text = strings.next().unwrap().unwrap_or_else(|error| panic!("{place}: {error}: {line}"));
             let expected = line.get(strings.byte_offset()..).unwrap().trim();
-            let became = what_becomes(&stages, &text).await;
+            let became = result_of(&stages, &text).await;
             if became != expected {
                 wrong.push(format!("{place}: {text:?} {became}"));
             }
@@ -135,8 +130,8 @@ async fn every_example_comes_out_as_it_is_shown() {
     assert!(examples >= 20, "{examples} examples");
 }
 
-/// Of a text of the room `friends`.
-async fn what_becomes(stages: &[Stage], text: &str) -> String {
+/// Returns the result for a text of the room `friends`.
+async fn result_of(stages: &[Stage], text: &str) -> String {
     let event = event("chat", "friends-publish", 1);
     let captures = [("room", "friends"), ("language_code", "en")];
     let deadline = Instant::now() + TIMEOUT;
@@ -166,7 +161,7 @@ fn lines_of_text_blocks(document: &'static str) -> impl Iterator<Item = &'static
 }
 
 #[test]
-fn architecture_describes_existing_files_and_dependencies() {
+fn architecture_shows_existing_files_and_dependencies() {
     let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let (mut files, mut crates) = (0, 0);
     for line in lines_of_text_blocks(include_str!("../../../docs/ARCHITECTURE.md")) {
@@ -187,5 +182,5 @@ fn architecture_describes_existing_files_and_dependencies() {
         assert_eq!(actual, dependencies.split_whitespace().collect::<Vec<_>>(), "{package}");
         crates += 1;
     }
-    assert!(files > 20 && crates == 7, "{files} {crates}");
+    assert!(files > 20 && crates == 8, "{files} {crates}");
 }

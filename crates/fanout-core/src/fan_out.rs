@@ -1,8 +1,8 @@
-//! One event to all its destinations at once, with an outcome for each.
+//! The fan-out: one event to all its destinations at once, with an outcome for each.
 //!
-//! Transforms and publishes go hand in hand: what chains have in common is done once, and a text is published
-//! as soon as its own chain has come to its end. Failures that may pass are tried again, each destination by
-//! itself: one that hangs keeps no other from being served, and none is waited for beyond the deadline.
+//! A transform that several chains begin with runs once, and a text is published as soon as its own chain ends. Each
+//! destination retries transient failures by itself: a destination that hangs delays no other, and the fan-out ends at its
+//! deadline.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use crate::retry::RetryPolicy;
 use crate::route::{Plan, To};
 use crate::transform::{Branch, Context, Message, OnFailure, TransformError, Transformed, Tree};
 
-/// A try that could not take at least this long is not begun: nobody would learn what came of it.
+/// The minimum time for an attempt. With less time left, the response would be out before the result.
 const LEAST_ATTEMPT: Duration = Duration::from_millis(20);
 
-/// Serves many destinations at once.
+/// Serves all destinations of an event at once.
 #[derive(Debug)]
 pub struct FanOut<P> {
     publisher: P,
@@ -33,65 +33,65 @@ pub struct FanOut<P> {
     retry: RetryPolicy,
 }
 
-/// What became of one destination.
+/// A destination and its outcome.
 #[derive(Debug)]
 pub struct Delivery<'d> {
     /// The destination.
     pub target: Target<'d>,
-    /// What became of it.
+    /// The outcome.
     pub outcome: DeliveryOutcome,
 }
 
-/// What became of one destination.
+/// The outcome of one destination.
 #[derive(Clone, Debug)]
 pub enum DeliveryOutcome {
-    /// It took the text, after this many tries.
+    /// The destination accepted the text.
     Published {
-        /// Tries, the good one included.
+        /// The number of attempts, the successful one included.
         attempts: u32,
     },
-    /// It has had what is its share from an earlier delivery of the same event.
+    /// An earlier delivery of the same event has served the destination.
     AlreadyPublished,
-    /// At an earlier delivery of the same event it was decided that it gets no text.
+    /// An earlier delivery of the same event has dropped the text.
     AlreadyDropped,
-    /// A transform decided that it gets no text.
+    /// A transform dropped the text.
     Dropped {
-        /// Which one.
+        /// The name of the transform.
         transform: String,
-        /// Why.
+        /// The reason in words.
         reason: String,
     },
-    /// A transform could not do its work.
+    /// A transform failed.
     NotTransformed {
-        /// Which one.
+        /// The name of the transform.
         transform: String,
-        /// What went wrong.
+        /// The kind of failure.
         reason: Reason,
-        /// The same in words.
+        /// A description of the failure.
         detail: Cow<'static, str>,
     },
-    /// Its name cannot be made, or something else that it needs: the event has no such field.
+    /// The event lacks a field of which the name, or another needed text, is made.
     Unnamed {
         /// The field.
         missing: String,
     },
-    /// The text is none for it.
+    /// The destination accepts no such request.
     RequestError {
-        /// What is wrong with it.
+        /// The kind of failure.
         reason: Reason,
-        /// The same in words.
+        /// A description of the failure.
         detail: Cow<'static, str>,
     },
-    /// It did not take the text, in this many tries.
+    /// The destination did not accept the text.
     Failed {
-        /// Tries in all; none where the deadline had come before.
+        /// The number of attempts; 0 if the deadline was over.
         attempts: u32,
-        /// What the last of them came to.
+        /// The failure of the last attempt.
         reason: Reason,
     },
 }
 
-/// What all destinations of one event share.
+/// The values that all destinations of one event share.
 #[derive(Clone, Copy, Debug)]
 struct Task<'t> {
     plan: &'t Plan<'t>,
@@ -100,22 +100,22 @@ struct Task<'t> {
     deadline: Instant,
 }
 
-/// A destination, by its place, and what became of it.
+/// The index of a destination in the plan, and its outcome.
 type Served = (usize, DeliveryOutcome);
 
 impl<P: Publisher> FanOut<P> {
-    /// Publishes through `publisher`, and tries again as `retry` says.
+    /// Publishes with `publisher`, and retries by `retry`.
     pub fn new(publisher: P, retry: RetryPolicy) -> Self {
         Self { publisher, sender: Arc::new(NoAws), retry }
     }
 
-    /// The same, and what is no topic through `sender`, which tries again by itself.
+    /// Sends requests to AWS destinations with `sender`, which retries by itself.
     #[must_use]
     pub fn with_sender(self, sender: Arc<dyn AwsSender>) -> Self {
         Self { sender, ..self }
     }
 
-    /// Waits for what publishing has begun and did not wait for.
+    /// Waits for work that publishes have started and did not wait for.
     pub async fn settled(&self) {
         self.publisher.settled().await;
     }
@@ -132,7 +132,7 @@ impl<P: Publisher> FanOut<P> {
         deadline: Instant,
     ) -> Vec<DeliveryOutcome> {
         let now = Instant::now();
-        // A quarter of the time is left to publish what a transform passes on after it has hung.
+        // If a transform hangs, a quarter of the time is left to publish the text that passes on.
         let context = plan.context(now + deadline.saturating_duration_since(now) / 4 * 3);
         let task = Task { plan, context: &context, xray, deadline };
         let count = plan.destinations().len();
@@ -182,17 +182,17 @@ impl<P: Publisher> FanOut<P> {
             };
             match applied {
                 Ok(Transformed::Message(next)) => {
-                    let behind = branch.behind.iter().map(|(_, tree)| self.tree(task, tree, next.borrowed()));
+                    let behind = branch.next.iter().map(|(_, tree)| self.tree(task, tree, next.borrowed()));
                     join_all(behind).await.into_iter().flatten().collect()
                 }
                 Ok(Transformed::Dropped(reason)) => {
                     let dropped =
                         DeliveryOutcome::Dropped { transform: name.to_owned(), reason: reason.into_owned() };
-                    branch.places().into_iter().map(|place| (place, dropped.clone())).collect()
+                    branch.indexes().into_iter().map(|place| (place, dropped.clone())).collect()
                 }
                 Err(error) => {
                     tracing::debug!(transform = name, %error, source = ?error.source, "transform failed");
-                    let behind = branch.behind.iter().map(|(on_failure, tree)| {
+                    let behind = branch.next.iter().map(|(on_failure, tree)| {
                         self.not_transformed(task, (name, *on_failure), &error, tree, message)
                     });
                     join_all(behind).await.into_iter().flatten().collect()
@@ -201,7 +201,7 @@ impl<P: Publisher> FanOut<P> {
         })
     }
 
-    /// What becomes of the destinations behind a transform that failed.
+    /// Serves the destinations behind a transform that failed.
     async fn not_transformed(
         &self,
         task: Task<'_>,
@@ -211,16 +211,16 @@ impl<P: Publisher> FanOut<P> {
         message: &Message<'_>,
     ) -> Vec<Served> {
         let transform = name.to_owned();
-        let outcome = match on_failure {
-            OnFailure::Pass => return self.tree(task, tree, message.borrowed()).await,
-            OnFailure::Drop => DeliveryOutcome::Dropped { transform, reason: format!("failed: {error}") },
-            OnFailure::Fail => DeliveryOutcome::NotTransformed {
-                transform,
-                reason: error.reason,
-                detail: error.detail.clone(),
-            },
+        let outcome = match on_failure.after(error, || message.borrowed()) {
+            Ok(Transformed::Message(message)) => return self.tree(task, tree, message).await,
+            Ok(Transformed::Dropped(reason)) => {
+                DeliveryOutcome::Dropped { transform, reason: reason.into_owned() }
+            }
+            Err(TransformError { reason, detail, .. }) => {
+                DeliveryOutcome::NotTransformed { transform, reason: *reason, detail: detail.clone() }
+            }
         };
-        tree.places().into_iter().map(|place| (place, outcome.clone())).collect()
+        tree.indexes().into_iter().map(|place| (place, outcome.clone())).collect()
     }
 
     async fn destination(&self, task: Task<'_>, index: usize, message: &Message<'_>) -> Served {
@@ -253,7 +253,7 @@ impl<P: Publisher> FanOut<P> {
         };
         let sent = self.sender.send(&request, task.xray, task.deadline).await;
         if let Err(error) = &sent.result {
-            tracing::debug!(kind = aws_destination.kind(), reason = %error.reason, source = ?error.source, "not taken");
+            tracing::debug!(kind = aws_destination.kind(), reason = %error.reason, source = ?error.source, "not accepted");
         }
         DeliveryOutcome::of(&sent)
     }
@@ -276,7 +276,7 @@ impl<P: Publisher> FanOut<P> {
             if is_last || !reason.is_transient() {
                 return DeliveryOutcome::Failed { attempts, reason };
             }
-            tracing::debug!(cache = %topic.cache, topic = %topic.topic, attempts, %reason, "publish tried again");
+            tracing::debug!(cache = %topic.cache, topic = %topic.topic, attempts, %reason, "publish is retried");
             sleep(backoff).await;
         }
     }
@@ -300,7 +300,7 @@ impl From<RequestError> for DeliveryOutcome {
 }
 
 impl DeliveryOutcome {
-    /// What has become of a destination whose request was sent.
+    /// Returns the outcome of a request that was sent.
     #[must_use]
     pub const fn of(sent: &Sent) -> Self {
         let attempts = sent.attempts;
@@ -333,14 +333,14 @@ impl DeliveryOutcome {
         }
     }
 
-    /// Whether nothing is left to do for the destination: it has the text, from this delivery or an earlier
-    /// one, or is to have none.
+    /// Returns true if nothing is left to do: this or an earlier delivery has served the destination, or has dropped the
+    /// text.
     #[must_use]
     pub const fn is_done(&self) -> bool {
         self.failure().is_none()
     }
 
-    /// Why the destination does not have the text that it should have.
+    /// Returns why the destination lacks the text, or `None` if nothing is left to do.
     #[must_use]
     pub const fn failure(&self) -> Option<Reason> {
         match self {
@@ -354,13 +354,13 @@ impl DeliveryOutcome {
         }
     }
 
-    /// Whether it was decided, now or before, that the destination is to have no text.
+    /// Returns true if this or an earlier delivery has dropped the text.
     #[must_use]
     pub const fn is_dropped(&self) -> bool {
         matches!(self, Self::AlreadyDropped | Self::Dropped { .. })
     }
 
-    /// One word for it.
+    /// Returns the word for the outcome in the response and the log record.
     #[must_use]
     pub const fn status(&self) -> &'static str {
         match self {
@@ -379,7 +379,7 @@ impl DeliveryOutcome {
     }
 }
 
-/// As the answer and the log show it.
+/// Writes the delivery as the response and the log record show it.
 impl Serialize for Delivery<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -389,10 +389,10 @@ impl Serialize for Delivery<'_> {
 }
 
 impl Delivery<'_> {
-    /// Adds its members to a JSON object that is being written.
+    /// Writes the delivery as members of a JSON object.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// The error of the serializer.
     pub fn serialize_into<M: SerializeMap>(&self, delivery: &mut M) -> Result<(), M::Error> {
         self.target.serialize_into(delivery)?;
         delivery.serialize_entry("status", self.outcome.status())?;
@@ -429,15 +429,16 @@ pub(crate) mod tests {
     use futures_util::future::ready;
 
     use super::*;
+    use crate::limits::{MAX_NESTING, MAX_TRANSFORMS};
     use crate::names::TopicName;
     use crate::route::{Destination, Routes};
     use crate::testing::TIMEOUT;
     use crate::testing::{Failure, FakePublisher, event};
-    use crate::transform::{Applying, Stage, Transform};
+    use crate::transform::{Stage, Transform, TransformFuture};
 
     const EVER: usize = 1_000;
 
-    /// Counts how often it is applied, and does as it is told.
+    /// Counts its calls, and succeeds, fails or hangs.
     #[derive(Clone, Debug, Default)]
     pub(crate) struct Probe {
         calls: Arc<AtomicUsize>,
@@ -446,7 +447,7 @@ pub(crate) mod tests {
     }
 
     impl Transform for Probe {
-        fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+        fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
             self.calls.fetch_add(1, Ordering::Relaxed);
             if self.hangs {
                 return Box::pin(std::future::pending());
@@ -491,7 +492,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_may_pass_is_tried_again() {
+    async fn retries_transient_failures() {
         for reason in [Reason::Unavailable, Reason::TimedOut, Reason::RateLimited, Reason::Internal] {
             let publisher = FakePublisher::default().fail("a", Failure::Because(reason), 2);
             let (outcomes, _, calls) = publish(publisher, &["a"]).await;
@@ -501,7 +502,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_for_good_is_not_tried_again() {
+    async fn does_not_retry_permanent_failures() {
         for reason in [
             Reason::InvalidArgument,
             Reason::TooLarge,
@@ -517,7 +518,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_gives_up_after_the_last_try() {
+    async fn gives_up_after_last_attempt() {
         let publisher = FakePublisher::default().fail("a", Failure::Because(Reason::Unavailable), EVER);
         let (outcomes, took, calls) = publish(publisher, &["a"]).await;
         assert!(matches!(outcomes[0], DeliveryOutcome::Failed { attempts: 5, .. }));
@@ -526,7 +527,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_hangs_keeps_no_other_and_ends_at_the_deadline() {
+    async fn destination_that_hangs_delays_no_other_and_ends_at_deadline() {
         let publisher = FakePublisher::default().fail("b", Failure::Hangs, EVER);
         let (outcomes, took, _) = publish(publisher, &["a", "b", "c"]).await;
         let done: Vec<_> = outcomes.iter().map(DeliveryOutcome::is_done).collect();
@@ -536,7 +537,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_hang_is_got_over_within_the_deadline() {
+    async fn retries_after_attempt_that_hangs() {
         let publisher = FakePublisher::default().fail("a", Failure::Hangs, 1);
         let (outcomes, took, _) = publish(publisher, &["a"]).await;
         assert!(matches!(outcomes[0], DeliveryOutcome::Published { attempts: 2 }));
@@ -544,7 +545,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_time_nothing_is_begun() {
+    async fn starts_no_attempt_without_time() {
         for left in [0, 19] {
             let fan_out = FanOut::new(FakePublisher::default(), RetryPolicy::PUBLISH);
             let time = Duration::from_millis(left);
@@ -556,7 +557,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_chains_have_in_common_is_done_once() {
+    async fn runs_common_transforms_once() {
         let fan_out = FanOut::new(FakePublisher::default(), RetryPolicy::PUBLISH);
         let [common, own] = [(); 2].map(|()| Probe::default());
         let first = || probe("common", &common, OnFailure::Fail);
@@ -571,7 +572,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_transform_that_fails_does_to_each_destination_what_was_asked_for() {
+    async fn failed_transform_follows_on_failure_of_each_destination() {
         let fan_out = FanOut::new(FakePublisher::default(), RetryPolicy::PUBLISH);
         let failing = Probe { fails: true, ..Probe::default() };
         let chain = |on_failure| vec![probe("failing", &failing, on_failure)];
@@ -590,7 +591,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_transform_that_hangs_leaves_time_to_publish_what_passes() {
+    async fn transform_that_hangs_leaves_time_to_publish() {
         let fan_out = FanOut::new(FakePublisher::default(), RetryPolicy::PUBLISH);
         let hanging = Probe { hangs: true, ..Probe::default() };
         let chain = |on_failure| vec![probe("hanging", &hanging, on_failure)];
@@ -619,6 +620,93 @@ pub(crate) mod tests {
         serve_after(&[DestinationProgress::Published; 2]).await;
     }
 
+    /// Runs `test` in a thread with half of the stack that a thread of tokio has.
+    fn on_small_stack(test: impl FnOnce() + Send + 'static) {
+        std::thread::Builder::new().stack_size(1 << 20).spawn(test).unwrap().join().unwrap();
+    }
+
+    /// Reads a route with these transforms, and serves one event with this text.
+    fn serve_file(transforms: &str, to: &str, text: &str) -> Result<Vec<DeliveryOutcome>, Vec<String>> {
+        let file = format!("[[routes]]\ntopic = 'in'\ntransforms = {transforms}\ndestinations = [{to}]");
+        let routes =
+            crate::file::read(&file, &crate::transform::Transforms::standard(), crate::destination::KINDS)
+                .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let event = crate::testing::event_with("c", "in", 1, |event| event.text = text.to_owned());
+        let plan = routes.plan(&event).unwrap().unwrap();
+        let fan_out = FanOut::new(FakePublisher::default(), RetryPolicy::PUBLISH);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        Ok(runtime.block_on(fan_out.serve(&plan, None, None, Instant::now() + TIMEOUT)))
+    }
+
+    /// Returns transforms with `levels` of `json` inside one another, and the number of all transforms.
+    fn nested(levels: usize) -> (String, usize) {
+        let (mut list, mut count) = ("['trim']".to_owned(), 1);
+        for _ in 0..levels {
+            // The template makes JSON of the text for the next level.
+            list = format!(
+                "[{{ template = {{ json = {{ m = 'x' }} }} }}, {{ json = {{ pointer = '/m', transforms = {list} }} }}]"
+            );
+            count += 2;
+        }
+        (list, count)
+    }
+
+    #[test]
+    fn serves_longest_and_deepest_chain_on_small_stack() {
+        on_small_stack(|| {
+            let trims = |count: usize| vec!["'trim'"; count].join(", ");
+            // A list of transforms in a route is on the third level, and each `json` adds three levels.
+            let (deepest, count) = nested((MAX_NESTING - 3) / 3);
+            let deepest = format!("[{}, {}", trims(MAX_TRANSFORMS - count), &deepest[1..]);
+            for transforms in [format!("[{}]", trims(MAX_TRANSFORMS)), deepest] {
+                let outcomes = serve_file(&transforms, "'out'", "Hello").unwrap();
+                assert_eq!(outcomes[0].status(), "published", "{:?}", outcomes[0]);
+                let more = format!("{{ topic = 'out', extra_transforms = [{}] }}", trims(1));
+                let errors = serve_file(&transforms, &more, "Hello").unwrap_err();
+                let expected = "4:17: the destination has 65 transforms, those inside `json` included; the maximum is 64";
+                assert_eq!(errors, [expected]);
+            }
+            let errors = serve_file(&format!("[{}]", trims(MAX_TRANSFORMS + 1)), "'out', 'other'", "x");
+            let expected =
+                "3:14: the route has 65 transforms, those inside `json` included; the maximum is 64";
+            assert_eq!(errors.unwrap_err(), [expected]);
+            let errors = serve_file(&nested((MAX_NESTING - 3) / 3 + 1).0, "'out'", "x").unwrap_err();
+            assert!(errors[0].contains("more than 64 tables and lists"), "{errors:?}");
+        });
+    }
+
+    #[test]
+    fn walks_deepest_values_on_small_stack() {
+        on_small_stack(|| {
+            // The value of `set` is on the seventh level.
+            let levels = MAX_NESTING - 6;
+            let value = "[".repeat(levels) + "1" + &"]".repeat(levels);
+            let pointer = "/a".repeat(MAX_NESTING);
+            let transforms = format!(
+                "[{{ json = {{ set = {{ '{pointer}' = {value} }} }} }}, {{ json = {{ drop = ['{pointer}'] }} }}]"
+            );
+            assert_eq!(serve_file(&transforms, "'out'", "{}").unwrap()[0].status(), "published");
+            let item =
+                format!("{{ sqs = {{ queue = 'https://q/a', body = {{ a = {{ json = '{{text}}' }} }} }} }}");
+            let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+            for (text, reason) in [
+                (nested(crate::destination::json::MAX_NESTING), Reason::Unavailable),
+                (nested(crate::destination::json::MAX_NESTING + 1), Reason::InvalidArgument),
+                (nested(100_000), Reason::InvalidArgument),
+            ] {
+                // `NoAws` is the sender of an accepted request.
+                assert_eq!(serve_file("[]", &item, &text).unwrap()[0].failure(), Some(reason));
+            }
+            let deep = nested(100_000);
+            let transforms =
+                "[{ json = { drop = ['/0/0/0'] } }, { filter = { member = { pointer = '/0/0' } } }]";
+            assert_eq!(
+                serve_file(transforms, "'out-{json.0.0 | cut(3)}'", &deep).unwrap()[0].status(),
+                "published"
+            );
+        });
+    }
+
     /// Serves three topics that have this progress.
     async fn serve_after(progress: &[DestinationProgress]) -> (Vec<DeliveryOutcome>, Vec<String>) {
         let fan_out = FanOut::new(FakePublisher::default(), RetryPolicy::PUBLISH);
@@ -632,7 +720,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_delivery_says_what_became_of_it() {
+    fn shows_outcome_of_delivery() {
         let shown = |outcome| {
             serde_json::to_string(&Delivery { target: Target::Topic(Topic::new("c", "t")), outcome }).unwrap()
         };

@@ -13,8 +13,7 @@
 //! extra_transforms = [{ translate = { target = "es" } }]
 //! ```
 //!
-//! It is read by hand as far as routes and destinations go, so that every fault is found, however many there
-//! are, and each has its place.
+//! Routes and destinations are read one by one, so that the caller gets every fault, each with its place.
 
 use std::fmt;
 
@@ -23,35 +22,33 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::destination::dynamodb::DynamoDb;
-use crate::destination::eventbridge::EventBridge;
-use crate::destination::sqs::Sqs;
-use crate::destination::step_functions::StepFunctions;
-use crate::destination::{AwsDestination, aws};
+use crate::destination::AwsDestination;
+use crate::destination::registry::{self, KINDS, Kind, REGISTRY};
+use crate::limits::{MAX_DESTINATIONS, MAX_ROUTES, MAX_TRANSFORMS};
 use crate::names::CacheName;
-use crate::placeholder::{Field, Place, SyntaxError, Template};
-use crate::route::check::{MAX_DESTINATIONS, MAX_ROUTES};
+use crate::placeholder::{Field, Scope, SyntaxError, Template};
 use crate::route::{Destination, Edge, Inbound, Outbound, Pattern, Route, RouteError, Routes, To, Topics};
 use crate::spanned::{self, Fault, Given, Span};
 use crate::transform::{Stage, Transforms};
 
-/// Something wrong in a file.
+/// A fault in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileError {
     /// The line, from 1.
     pub line: usize,
     /// The character in the line, from 1.
     pub column: usize,
-    /// What is wrong, and what to do.
+    /// What is wrong, and what was expected.
     pub message: String,
 }
 
-/// The routes in the text of a file.
+/// Reads the routes in the text of a file. `aws_kinds` are the kinds of AWS destinations that this build can send to, of
+/// [`KINDS`].
 ///
 /// # Errors
-/// Everything that is wrong, in the order of the file.
-pub fn read(text: &str, transforms: &Transforms) -> Result<Routes, Vec<FileError>> {
-    let mut reader = Reader { transforms, text, faults: Vec::new(), destinations: 0 };
+/// All faults, in the order of the file.
+pub fn read(text: &str, transforms: &Transforms, aws_kinds: &[&str]) -> Result<Routes, Vec<FileError>> {
+    let mut reader = Reader { transforms, aws_kinds, text, faults: Vec::new(), destinations: 0 };
     let routes = Given::document(text).map_err(|faults| reader.faults.extend(faults)).ok();
     let routes = routes.and_then(|document| reader.document(document));
     let mut faults = reader.faults;
@@ -62,29 +59,30 @@ pub fn read(text: &str, transforms: &Transforms) -> Result<Routes, Vec<FileError
     Err(faults.into_iter().map(|fault| FileError::new(text, fault)).collect())
 }
 
-/// The text of a file that these bytes are.
+/// Converts the bytes of a file to its text.
 ///
 /// # Errors
-/// Where it is no UTF-8.
+/// When they are not UTF-8.
 pub fn text(bytes: Vec<u8>) -> Result<String, FileError> {
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = error.as_bytes().get(..valid).map(String::from_utf8_lossy).unwrap_or_default();
         let (line, column) = position(&before, before.len());
-        let message = "this is no UTF-8: save the file with that encoding".to_owned();
+        let message = "the file is not UTF-8; save it with that encoding".to_owned();
         FileError { line, column, message }
     })
 }
 
 struct Reader<'r> {
     transforms: &'r Transforms,
+    aws_kinds: &'r [&'r str],
     text: &'r str,
     faults: Vec<Fault>,
     /// The number of destinations so far, over all routes.
     destinations: usize,
 }
 
-/// Where a route stands, and its destinations.
+/// The places of a route and of its destinations.
 struct Places {
     route: Span,
     destinations: Vec<Span>,
@@ -94,45 +92,68 @@ struct Places {
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-/// What the settings of an AWS destination are read with: texts with placeholders, and faults that have their place.
+/// Reads the texts in the settings of an AWS destination, and notes faults with their places.
 pub(crate) struct Texts<'t, 'r> {
     reader: &'t mut Reader<'r>,
     captures: &'t [&'t str],
-    /// Whether all that was given is there: what was at fault is left out.
-    is_whole: bool,
+    /// True if every key of the settings was read. Faulty keys are left out.
+    is_complete: bool,
 }
 
 impl Texts<'_, '_> {
-    /// The template that `text` is; `what` is what it is called in a fault.
+    /// Reads a template. Faults call it `what`.
     pub(crate) fn template(&mut self, what: &str, text: &Spanned<String>) -> Option<Template> {
-        self.reader.template(what, text, self.captures, Place::Request)
+        self.reader.template(what, text, self.captures, Scope::Request)
     }
 
-    /// The same of the name of the destination.
-    pub(crate) fn name(&mut self, what: &str, text: &Spanned<String>) -> Option<Template> {
-        self.reader.template(what, text, self.captures, Place::Name)
+    /// Reads a template that may be left out. The outer `None` means a fault.
+    #[expect(clippy::option_option, reason = "the outer one is for faults, as everywhere in this module")]
+    pub(crate) fn optional(&mut self, what: &str, text: Option<Spanned<String>>) -> Option<Option<Template>> {
+        text.map_or(Some(None), |text| self.template(what, &text).map(Some))
     }
 
-    /// Notes that something is not given, unless it was, and was at fault.
+    /// Reads the template of the name of the destination. Checks the name if it is the same for every event.
+    pub(crate) fn name(
+        &mut self,
+        what: &str,
+        text: &Spanned<String>,
+        check: fn(&str) -> Result<(), String>,
+    ) -> Option<Template> {
+        let template = self.reader.template(what, text, self.captures, Scope::Name)?;
+        match template.literal().map(check) {
+            Some(Err(message)) => self.reader.fault(text.span(), message),
+            _ => Some(template),
+        }
+    }
+
+    /// Notes that a key is missing, unless the key is there and has a fault.
     pub(crate) fn lack(&mut self, span: Span, message: impl Into<String>) {
-        if self.is_whole {
+        if self.is_complete {
             self.fault(span, message);
         }
     }
 
-    /// Notes what is wrong at a place, and what to do.
+    /// Notes a fault.
     pub(crate) fn fault(&mut self, span: Span, message: impl Into<String>) {
         self.reader.note(span, message);
     }
+
+    /// Notes the faults of reading the keys.
+    pub(crate) fn note_all(&mut self, faults: Vec<Fault>) {
+        self.is_complete = faults.is_empty();
+        self.reader.faults.extend(faults);
+    }
 }
 
-/// The most faults between routes that are told: what is written by a program may have one for every route.
-const MOST_TOGETHER: usize = 20;
+/// The maximum number of faults between routes in a report. A generated file may have one for every route.
+const MAX_TOGETHER: usize = 20;
 
-/// What a destination may have in its table, beside a kind in place of a topic.
+const NO_ROUTES: &str = "the file has no routes; a route begins with [[routes]]";
+
+/// The keys of a destination, beside the kinds of AWS destinations.
 const KEYS: [&str; 4] = ["topic", "cache", "transforms", "extra_transforms"];
 
-/// Which events, what is done to them, and where they go.
+/// A route: the events that it is for, their transforms, and their destinations.
 #[derive(Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -140,12 +161,12 @@ pub(crate) struct RouteKeys {
     /// The inbound topic: a name, or a pattern with captures, as `{room}-publish`.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     topic: Spanned<String>,
-    /// The cache that events have to come from. Default: any.
+    /// The cache of the events. Default: any cache.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     cache: Option<Spanned<String>>,
 }
 
-/// Where events go.
+/// A destination of events.
 #[derive(Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -153,7 +174,7 @@ pub(crate) struct DestinationKeys {
     /// The outbound topic: a name, which may have placeholders, as `{room}-subscribe`.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     topic: Spanned<String>,
-    /// The cache to publish in, which may have placeholders. Default: the event's own.
+    /// The cache to publish in, which may have placeholders. Default: the cache of the event.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     cache: Option<Spanned<String>>,
 }
@@ -164,7 +185,7 @@ impl Reader<'_> {
         let routes = document.take("routes");
         self.rest::<Nothing>(document, &["routes"]);
         let Some(routes) = routes else {
-            return self.fault(span.start..span.start, "there are no routes; a route begins with [[routes]]");
+            return self.fault(span.start..span.start, NO_ROUTES);
         };
         let span = routes.span();
         let routes: Vec<_> = self.tables("[[routes]]", routes)?.collect();
@@ -174,26 +195,29 @@ impl Reader<'_> {
         }
         let routes: Vec<_> = routes.into_iter().map(|route| self.route(route)).collect();
         if routes.is_empty() {
-            return self.fault(span, "there are no routes; a route begins with [[routes]]");
+            return self.fault(span, NO_ROUTES);
         }
-        // Those of which it is known what they are for are looked at together, whatever else is wrong with
-        // them: who writes a file gets the whole list in one go.
+        // Routes whose topic could be read are checked together, even if they have other faults: one run reports all
+        // faults.
         let (routes, places): (Vec<_>, Vec<_>) = routes.into_iter().flatten().unzip();
         match Routes::new(routes.clone()) {
             Ok(routes) => Some(routes),
             Err(errors) => {
-                for error in errors.iter().take(MOST_TOGETHER) {
+                for error in errors.iter().take(MAX_TOGETHER) {
                     self.together(error, &routes, &places);
                 }
-                if let Some(more) = errors.len().checked_sub(MOST_TOGETHER).filter(|more| *more > 0) {
-                    self.note(self.text.len()..self.text.len(), format!("and {more} more routes like these"));
+                if let Some(more) = errors.len().checked_sub(MAX_TOGETHER).filter(|more| *more > 0) {
+                    self.note(
+                        self.text.len()..self.text.len(),
+                        format!("{more} more routes have such faults"),
+                    );
                 }
                 None
             }
         }
     }
 
-    /// A route, without those of its destinations that have no name and the transforms that are none.
+    /// Reads a route, and leaves out its faulty destinations and transforms.
     fn route(&mut self, given: Spanned<DeValue<'_>>) -> Option<(Route, Places)> {
         let mut given = self.kept(Given::table(given))?;
         let span = given.span();
@@ -203,15 +227,18 @@ impl Reader<'_> {
             None => (None, None),
             Some(keys) => (self.pattern(&keys.topic), self.inbound_cache(keys.cache)),
         };
-        // Without its topic it is not known what captures a route has: any that is named may be one.
+        // The captures of a route with a faulty topic are unknown: every name in braces may be one.
         let captures = topics.as_ref().map_or_else(|| named(self.text), |topic| topic.names().collect());
-        let default = transforms.map(|list| self.stages(list, &captures));
+        let default = transforms.map(|list| {
+            let span = list.span();
+            self.stages(list, &captures).and_then(|stages| self.at_most(stages, &span, "route"))
+        });
         let default = default.unwrap_or_else(|| Some(Vec::new()));
         let destinations = if let Some(destinations) = destinations {
             self.destinations(destinations, default.as_deref(), &captures)
         } else {
-            let message = "the route has no destinations; one begins with [[routes.destinations]], or write \
-                           destinations = [\"a topic\"]";
+            let message = "the route has no destinations; a destination begins with [[routes.destinations]], or \
+                           write destinations = [\"a topic\"]";
             self.note(span.clone(), message);
             Vec::new()
         };
@@ -229,18 +256,16 @@ impl Reader<'_> {
         match reserved {
             None => Some(pattern),
             Some(name) => {
-                let message =
-                    format!("the capture {{{name}}} has the name of a field of the event; name it otherwise");
+                let message = format!(
+                    "the capture {{{name}}} has the name of a field of the event; give it another name"
+                );
                 self.fault(self.inside(topic, pattern.place(name)), message)
             }
         }
     }
 
-    /// The cache that is given, or that none is.
-    #[expect(
-        clippy::option_option,
-        reason = "the outer one is whether there was a fault, as everywhere here"
-    )]
+    /// Reads the cache of a route, which may be left out. The outer `None` means a fault.
+    #[expect(clippy::option_option, reason = "the outer one is for faults, as everywhere in this module")]
     fn inbound_cache(&mut self, cache: Option<Spanned<String>>) -> Option<Option<CacheName>> {
         let Some(cache) = cache else { return Some(None) };
         match CacheName::new(cache.get_ref().as_str()) {
@@ -249,7 +274,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Those of a list that have a name, and where they stand.
+    /// Reads a list of destinations. Returns the valid ones with their places.
     fn destinations(
         &mut self,
         list: Spanned<DeValue<'_>>,
@@ -277,12 +302,12 @@ impl Reader<'_> {
             let span = given.span();
             let faults = self.faults.len();
             let Some(destination) = self.destination(given, default, captures) else { continue };
-            // Without its transforms it may look like one that it is not.
-            let is_whole = default.is_some() && self.faults.len() == faults;
-            let same = destinations.iter().find(|(known, _)| is_whole && *known == destination);
+            // Without its transforms it may look like another destination.
+            let is_complete = default.is_some() && self.faults.len() == faults;
+            let same = destinations.iter().find(|(known, _)| is_complete && *known == destination);
             if let Some((_, first)) = same {
                 let line = self.line(first);
-                self.note(span.clone(), format!("the same destination is there already, at line {line}"));
+                self.note(span.clone(), format!("the route has this destination already, at line {line}"));
             }
             destinations.push((destination, span));
         }
@@ -297,15 +322,15 @@ impl Reader<'_> {
     ) -> Option<Destination> {
         if matches!(given.get_ref(), DeValue::String(_)) {
             let topic = self.kept(spanned::text(given))?;
-            let topic = self.template("topic", &topic, captures, Place::Name)?;
+            let topic = self.template("topic", &topic, captures, Scope::Name)?;
             let to = To::Topic(Outbound { cache: None, topic });
             return Some(Destination::new(to, default.unwrap_or_default().to_vec()));
         }
         let span = given.span();
         let Ok(mut given) = Given::table(given) else {
             let message = format!(
-                "a destination is the name of a topic, or a table with `topic` or one of {}",
-                kinds()
+                "not a destination; expected the name of a topic, or a table with `topic` or one of {}",
+                quoted_kinds()
             );
             return self.fault(span, message);
         };
@@ -313,7 +338,7 @@ impl Reader<'_> {
         if let (Some(_), Some(then)) = (&transforms, &then) {
             self.note(
                 then.span(),
-                "`extra_transforms` comes after the route's transforms, and `transforms` in place of them; give one of the two",
+                "`extra_transforms` adds to the transforms of the route, and `transforms` replaces them; give one of the two",
             );
         }
         let own = transforms.map(|list| self.stages(list, captures));
@@ -323,86 +348,75 @@ impl Reader<'_> {
             (None, Some(then)) => default.zip(then).map(|(default, then)| [default, &then].concat()),
             (None, None) => default.map(<[Stage]>::to_vec),
         };
+        let chain = chain.map(|chain| self.at_most(chain, &span, "destination"));
         let to = self.to(given, captures)?;
-        Some(Destination::new(to, chain.unwrap_or_default()))
+        Some(Destination::new(to, chain.unwrap_or_else(|| Some(Vec::new()))?))
     }
 
-    /// Where a destination is: a topic, or what one of the kinds says.
+    /// Returns `chain`, or notes that it has too many transforms.
+    fn at_most(&mut self, chain: Vec<Stage>, span: &Span, what: &str) -> Option<Vec<Stage>> {
+        let count: usize = chain.iter().map(Stage::count).sum();
+        if count <= MAX_TRANSFORMS {
+            return Some(chain);
+        }
+        let message = format!(
+            "the {what} has {count} transforms, those inside `json` included; the maximum is {MAX_TRANSFORMS}"
+        );
+        self.fault(span.clone(), message)
+    }
+
+    /// Reads the receiver of a destination: a topic, or an AWS destination.
     fn to(&mut self, mut given: Given<'_>, captures: &[&str]) -> Option<To> {
-        let kinds: Vec<_> =
-            aws::KINDS.into_iter().filter_map(|kind| Some((kind, given.take(kind)?))).collect();
+        let kinds: Vec<_> = REGISTRY.iter().filter_map(|kind| Some((kind, given.take(kind.name)?))).collect();
         let mut kinds = kinds.into_iter();
         let Some((kind, settings)) = kinds.next() else {
-            let keys: DestinationKeys = self.rest(given, &[&KEYS[..], &aws::KINDS].concat())?;
+            let keys: DestinationKeys = self.rest(given, &[&KEYS[..], KINDS].concat())?;
             let cache = match &keys.cache {
                 None => Some(None),
                 Some(cache) => self.cache_template(cache, captures).map(Some),
             };
-            let topic = self.template("topic", &keys.topic, captures, Place::Name);
+            let topic = self.template("topic", &keys.topic, captures, Scope::Name);
             return Some(To::Topic(Outbound { cache: cache?, topic: topic? }));
         };
         for (other, settings) in kinds {
-            let message = format!("a destination is one of `{kind}` and `{other}`; make it two destinations");
+            let message = format!(
+                "the destination has both `{}` and `{}`; make it two destinations",
+                kind.name, other.name
+            );
             self.note(settings.span(), message);
-            // For what is wrong in it.
-            let settings = self.kept(Given::table(settings));
-            settings.map(|settings| self.aws_destination(other, settings, captures));
+            // Its other faults are reported as well.
+            self.aws_destination(other, settings, captures);
         }
         for (key, value) in given.into_entries() {
-            let key = key.into_inner();
-            let message = format!("a destination with `{kind}` has no `{key}` beside it");
+            let message = format!("a destination with `{}` cannot have `{}`", kind.name, key.get_ref());
             self.note(value.span(), message);
         }
-        let settings = self.kept(Given::table(settings))?;
-        self.aws_destination(kind, settings, captures)
-            .map(|aws_destination| To::Aws(Box::new(aws_destination)))
+        self.aws_destination(kind, settings, captures).map(To::Aws)
     }
 
     fn aws_destination(
         &mut self,
-        kind: &str,
-        settings: Given<'_>,
+        kind: &Kind,
+        settings: Spanned<DeValue<'_>>,
         captures: &[&str],
     ) -> Option<AwsDestination> {
-        let span = settings.span();
-        let aws_destination = match kind {
-            DynamoDb::KIND => self.kind(settings, captures, DynamoDb::read).map(AwsDestination::DynamoDb),
-            EventBridge::KIND => {
-                self.kind(settings, captures, EventBridge::read).map(AwsDestination::EventBridge)
-            }
-            Sqs::KIND => self.kind(settings, captures, Sqs::read).map(AwsDestination::Sqs),
-            StepFunctions::KIND => {
-                self.kind(settings, captures, StepFunctions::read).map(AwsDestination::StepFunctions)
-            }
-            _ => None,
-        };
-        if aws::is_built_in(kind) {
-            return aws_destination;
+        let name = kind.name;
+        if !self.aws_kinds.contains(&name) {
+            let feature = registry::feature(name);
+            self.note(settings.span(), format!("`{name}` needs a build with the cargo feature `{feature}`"));
         }
-        self.fault(span, format!("`{kind}` needs a build with the cargo feature `{}`", aws::feature(kind)))
+        let settings = self.kept(Given::table(settings))?;
+        (kind.read)(settings, &mut Texts { reader: self, captures, is_complete: true })
     }
 
-    /// The settings of one kind.
-    fn kind<K: DeserializeOwned, O>(
-        &mut self,
-        settings: Given<'_>,
-        captures: &[&str],
-        read: impl Fn(K, &mut Texts<'_, '_>) -> Option<O>,
-    ) -> Option<O> {
-        let (keys, faults) = settings.read_most();
-        let is_whole = faults.is_empty();
-        self.faults.extend(faults);
-        read(keys?, &mut Texts { reader: self, captures, is_whole })
-    }
-
-    /// The entries of a list whose tables have this heading: with one bracket too few, it is a table itself.
+    /// Reads a list of tables. With one bracket too few in the heading, it is a table.
     fn tables<'v>(
         &mut self,
         heading: &str,
         list: Spanned<DeValue<'v>>,
     ) -> Option<impl Iterator<Item = Spanned<DeValue<'v>>> + use<'v>> {
         if matches!(list.get_ref(), DeValue::Table(_)) {
-            let message = format!("there may be several of these: write {heading}, with two brackets");
+            let message = format!("expected a list of tables; write {heading}, with two brackets");
             return self.fault(list.span(), message);
         }
         self.kept(spanned::array(list))
@@ -414,7 +428,7 @@ impl Reader<'_> {
     }
 
     fn cache_template(&mut self, text: &Spanned<String>, captures: &[&str]) -> Option<Template> {
-        let template = self.template("cache", text, captures, Place::Name)?;
+        let template = self.template("cache", text, captures, Scope::Name)?;
         match template.literal().map(CacheName::new) {
             Some(Err(error)) => self.fault(text.span(), format!("the cache {error}")),
             _ => Some(template),
@@ -426,16 +440,15 @@ impl Reader<'_> {
         what: &str,
         text: &Spanned<String>,
         captures: &[&str],
-        place: Place,
+        scope: Scope,
     ) -> Option<Template> {
-        match Template::read(text.get_ref().as_str(), captures, place) {
+        match Template::read(text.get_ref().as_str(), captures, scope) {
             Ok(template) => Some(template),
             Err(error) => self.syntax(what, text, &error),
         }
     }
 
-    /// The place of a byte of a text. Where it is written with escapes it is not known, and the whole text stands
-    /// for it.
+    /// Returns the place of a byte of a text, or the place of the whole text if it has escapes.
     fn inside(&self, text: &Spanned<String>, byte: Option<usize>) -> Span {
         let span = text.span();
         let written = self.text.get(span.clone()).unwrap_or_default();
@@ -485,22 +498,20 @@ impl Reader<'_> {
         }
     }
 
-    /// What is left of a table, as a `T` without what is wrong; `keys` are all that it may have.
+    /// Reads the rest of a table, and leaves out faulty entries. `keys` are all keys that the table can have.
     fn rest<T: DeserializeOwned>(&mut self, given: Given<'_>, keys: &[&str]) -> Option<T> {
         let (read, faults) = given.read_most();
-        let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
         for fault in faults {
-            // Those that were read by hand are not known to serde.
-            let unknown = fault.message.strip_prefix("there is no `");
-            let message = match unknown.and_then(|rest| rest.split_once("` to be set")) {
-                Some((key, _)) => spanned::unknown(key, &keys.join(", ")),
+            // serde knows only the keys that are left.
+            let message = match spanned::unknown_key(&fault.message) {
+                Some(key) => spanned::unknown(key, &keys),
                 None if fault.message == spanned::missing("topic") => {
-                    let place = "there is no `topic` here; write topic = \"its name\"";
-                    if keys.iter().any(|key| key == "`extra_transforms`") {
-                        format!("{place}, or one of {}", kinds())
+                    let expected = if keys.contains(&"extra_transforms") {
+                        format!("topic = \"a name\", or one of {}", quoted_kinds())
                     } else {
-                        place.to_owned()
-                    }
+                        "topic = \"a name\"".to_owned()
+                    };
+                    format!("{}; expected {expected}", fault.message)
                 }
                 None => fault.message,
             };
@@ -544,18 +555,19 @@ impl fmt::Display for FileError {
     }
 }
 
-/// All kinds of AWS destinations, for a message.
-fn kinds() -> String {
-    aws::KINDS.map(|kind| format!("`{kind}`")).join(", ")
+/// Returns the names of all kinds of AWS destinations, for a message.
+fn quoted_kinds() -> String {
+    let kinds: Vec<_> = KINDS.iter().map(|kind| format!("`{kind}`")).collect();
+    kinds.join(", ")
 }
 
-/// All names that stand in braces.
+/// Returns all names in braces.
 fn named(text: &str) -> Vec<&str> {
     let is_end = |char: char| !matches!(char, 'a'..='z' | '0'..='9' | '_');
     text.split('{').skip(1).filter_map(|behind| behind.trim_start().split(is_end).next()).collect()
 }
 
-/// The line and the character in it of a byte, both from 1.
+/// Returns the line and the column of a byte, both from 1.
 fn position(text: &str, byte: usize) -> (usize, usize) {
     let before = text.get(..byte).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
@@ -579,11 +591,11 @@ topic = "nonsense"
 "#;
 
     fn errors(text: &str) -> Vec<String> {
-        let errors = read(text, &Transforms::standard()).err().unwrap_or_default();
+        let errors = read(text, &Transforms::standard(), KINDS).err().unwrap_or_default();
         errors.iter().map(ToString::to_string).collect()
     }
 
-    /// The one error of `text`.
+    /// Returns the one error of `text`.
     fn error(text: &str) -> String {
         let errors = errors(text);
         let [error] = &errors[..] else { panic!("one error, not {errors:#?}") };
@@ -591,14 +603,14 @@ topic = "nonsense"
     }
 
     #[test]
-    fn a_destination_has_the_routes_transforms_or_its_own_or_more() {
+    fn destination_has_transforms_of_route_or_own_or_more() {
         let text = r#"
 [[routes]]
 topic = "in"
 transforms = ["trim"]
 destinations = ["a", { topic = "b" }, { topic = "c", extra_transforms = ["uppercase"] }, { topic = "d", transforms = ["echo"] }]
 "#;
-        let routes = read(text, &Transforms::standard()).unwrap();
+        let routes = read(text, &Transforms::standard(), KINDS).unwrap();
         let chain = |destination: &Destination| -> Vec<_> {
             destination.chain.iter().map(|stage| stage.name().to_owned()).collect()
         };
@@ -607,36 +619,36 @@ destinations = ["a", { topic = "b" }, { topic = "c", extra_transforms = ["upperc
     }
 
     #[test]
-    fn what_is_no_text_has_its_place() {
+    fn rejects_bytes_that_are_not_utf8_with_their_place() {
         let wrong = text(b"a = 1\nb = '\xc3\xa9\xff'".to_vec()).unwrap_err();
-        assert_eq!(wrong.to_string(), "2:7: this is no UTF-8: save the file with that encoding");
+        assert_eq!(wrong.to_string(), "2:7: the file is not UTF-8; save it with that encoding");
         assert_eq!(text(b"a = 1".to_vec()).unwrap(), "a = 1");
     }
 
     #[test]
-    fn what_is_not_toml_is_an_error_with_its_place() {
+    fn rejects_text_that_is_not_toml_with_its_place() {
         assert!(errors(CHAT)[0].starts_with("8:"), "{:?}", errors(CHAT));
         assert!(error("[[routes]\n").starts_with("1:"));
         assert_eq!(
             error(
                 "[[routes]]\ntopic = 'a'\ntransforms = ['trim'\ndestinations = ['b']\n[[routes]]\ntopic = 'c'\n"
             ),
-            "3:14: the list that begins here has no end: `]` is missing"
+            "3:14: the list that begins here has no end; expected `]`"
         );
     }
 
     #[test]
-    fn a_file_without_routes_or_destinations_says_what_to_write() {
-        assert_eq!(error(""), "1:1: there are no routes; a route begins with [[routes]]");
+    fn rejects_file_without_routes_or_destinations() {
+        assert_eq!(error(""), "1:1: the file has no routes; a route begins with [[routes]]");
         assert_eq!(
             error("[routes]\ntopic = 'a'"),
-            "1:1: there may be several of these: write [[routes]], with two brackets"
+            "1:1: expected a list of tables; write [[routes]], with two brackets"
         );
         assert_eq!(
             error("[[routes]]\ntopic = 'a'\n[routes.destinations]\ntopic = 'b'"),
-            "3:1: there may be several of these: write [[routes.destinations]], with two brackets"
+            "3:1: expected a list of tables; write [[routes.destinations]], with two brackets"
         );
-        assert_eq!(error("routes = []"), "1:10: there are no routes; a route begins with [[routes]]");
+        assert_eq!(error("routes = []"), "1:10: the file has no routes; a route begins with [[routes]]");
         assert!(error("[[routes]]\ntopic = 'a'").starts_with("1:1: the route has no destinations"));
         assert!(
             error("[[routes]]\ntopic = 'a'\ndestinations = []").starts_with("3:16: the route has no dest")
@@ -644,7 +656,7 @@ destinations = ["a", { topic = "b" }, { topic = "c", extra_transforms = ["upperc
     }
 
     #[test]
-    fn everything_that_is_wrong_is_told_at_once() {
+    fn reports_all_faults_of_file() {
         let told = errors(
             r#"
 speed = 3
@@ -667,26 +679,23 @@ destinations = ["b", "b", "{rom}"]
                 "{says}: {told:#?}"
             );
         };
-        said("2:1", "there is no `speed` to be set here; there is `routes`");
-        said("6:15", "there is no transform \"shout\"");
-        said(
-            "4:1",
-            "there is no `tpoic` to be set here; there is `topic`, `cache`, `transforms`, `destinations`",
-        );
+        said("2:1", "unknown key `speed`; expected `routes`");
+        said("6:15", "unknown transform \"shout\"");
+        said("4:1", "unknown key `tpoic`; expected one of `topic`, `cache`, `transforms`, `destinations`");
         said("7:18", "the topic opens a brace and does not close it");
         said("7:58", "give one of the two");
         said(
             "7:84",
-            "there is no `topics` to be set here; there is `topic`, `cache`, `transforms`, `extra_transforms`",
+            "unknown key `topics`; expected one of `topic`, `cache`, `transforms`, `extra_transforms`",
         );
-        said("7:100", "a destination is the name of a topic");
+        said("7:100", "not a destination; expected the name of a topic");
         said("9:13", "has two captures with nothing between them");
         said("12:10", "the capture {text} has the name of a field");
-        said("13:22", "the same destination is there already, at line 13");
+        said("13:22", "the route has this destination already, at line 13");
     }
 
     #[test]
-    fn what_is_wrong_between_routes_is_told_beside_what_is_wrong_in_them() {
+    fn reports_faults_between_routes_beside_faults_in_them() {
         let told = errors(
             r#"
 [[routes]]
@@ -710,7 +719,7 @@ destinations = ["c"]
     }
 
     #[test]
-    fn names_are_made_of_what_there_is() {
+    fn rejects_unknown_placeholder_in_name() {
         assert_eq!(
             error("[[routes]]\ntopic = '{room}-in'\ndestinations = ['{rom}-out']"),
             "3:18: the topic has the unknown name `rom`; expected one of `room`, `cache`, `topic`, `token_id`, \
@@ -722,9 +731,9 @@ destinations = ["c"]
     #[test]
     fn refuses_wildcards_and_parameters_of_other_syntaxes() {
         for (topic, destination, says) in [
-            ("support-*-in", "out", "2:18: the topic has `*`, which has no meaning here: write `{name}`"),
-            ("{room}-in", "{{room}}", "3:18: the topic has `{{`: write one brace, as `{topic}`"),
-            ("{room}-in", "${room}", "3:18: the topic has `${`: write `{topic}` without the `$`"),
+            ("support-*-in", "out", "2:18: the topic has `*`, which is not a wildcard here; write `{name}`"),
+            ("{room}-in", "{{room}}", "3:18: the topic has `{{`; write one brace, as in `{topic}`"),
+            ("{room}-in", "${room}", "3:18: the topic has `${`; write `{topic}` without the `$`"),
             ("rooms/:room", "out", "2:16: the topic has `:`"),
             ("{room | upper}-in", "out", "2:10: the topic has `{room | upper}`; a capture is a name"),
         ] {
@@ -735,13 +744,13 @@ destinations = ["c"]
     }
 
     #[test]
-    fn very_many_faults_between_routes_are_counted() {
+    fn counts_faults_between_routes_beyond_maximum() {
         let routes = (0..300).map(|n| format!("[[routes]]\ntopic='{{a{n}}}-in'\ndestinations=['x']\n"));
         let text = routes.collect::<Vec<_>>().concat();
         let told = errors(&text);
-        assert_eq!(told.len(), MOST_TOGETHER + 1);
+        assert_eq!(told.len(), MAX_TOGETHER + 1);
         assert!(told[0].starts_with("4:1: the route at line 1 is"), "{}", told[0]);
-        assert!(told[MOST_TOGETHER].ends_with("and 279 more routes like these"), "{}", told[MOST_TOGETHER]);
+        assert!(told[MAX_TOGETHER].ends_with("279 more routes have such faults"), "{}", told[MAX_TOGETHER]);
     }
 
     #[test]
@@ -751,7 +760,7 @@ destinations = ["c"]
                 (0..count).map(|n| format!("[[routes]]\ntopic='in{n}'\ndestinations=['x']\n")).collect();
             routes.concat()
         };
-        assert!(read(&routes(MAX_ROUTES), &Transforms::standard()).is_ok());
+        assert!(read(&routes(MAX_ROUTES), &Transforms::standard(), KINDS).is_ok());
         assert_eq!(error(&routes(MAX_ROUTES + 2)), "3001:1: the file has 1002 routes; the maximum is 1000");
         let list = |count: usize| vec!["'x'"; count].join(",");
         let text = |count: usize| format!("[[routes]]\ntopic='in'\ndestinations=[{}]", list(count));
@@ -762,7 +771,7 @@ destinations = ["c"]
     }
 
     #[test]
-    fn what_is_wrong_in_a_text_has_its_place_there() {
+    fn reports_place_of_fault_inside_text() {
         let at = |topic: &str| {
             let told = error(&format!("[[routes]]\ntopic = 'in'\ndestinations = [{topic}]"));
             told.split_once(": ").unwrap().0.to_owned()
@@ -772,18 +781,18 @@ destinations = ["c"]
         assert_eq!(at("'''\n{rom}'''"), "4:1");
         assert_eq!(at("'ab{'"), "3:20");
         assert_eq!(at("'a{B}'"), "3:20");
-        // What is escaped is longer as it is written.
+        // An escape is longer than its character.
         assert_eq!(at("\"\\u00e9{rom}\""), "3:17");
     }
 
     #[test]
-    fn a_destination_is_there_once() {
+    fn rejects_same_destination_twice() {
         let told = error("[[routes]]\ntopic = 'in'\ndestinations = ['a',\n'b', 'a']");
-        assert_eq!(told, "4:6: the same destination is there already, at line 3");
+        assert_eq!(told, "4:6: the route has this destination already, at line 3");
     }
 
     #[test]
-    fn what_is_wrong_between_routes_names_both() {
+    fn fault_between_routes_names_both() {
         let told = error(
             "[[routes]]\ntopic = '{a}-in'\ndestinations = ['x']\n[[routes]]\ntopic = '{b}-in'\ndestinations = ['x']",
         );
@@ -804,27 +813,32 @@ destinations = ["c"]
         );
     }
 
-    #[cfg(not(any(feature = "sqs", feature = "step-functions")))]
     #[test]
-    fn what_a_build_does_not_have_is_told_with_what_is_wrong_beside_it() {
-        let told = errors("[[routes]]\ntopic = 'a'\ndestinations = [{ sqs = { queue = 'orders' } }]");
+    fn reports_kind_that_build_lacks_beside_other_faults() {
+        let errors = |destination: &str, aws_kinds: &[&str]| -> Vec<String> {
+            let text = format!("[[routes]]\ntopic = 'a'\ndestinations = [{{ {destination} }}]");
+            let errors = read(&text, &Transforms::standard(), aws_kinds).err().unwrap_or_default();
+            errors.iter().map(ToString::to_string).collect()
+        };
+        let machine = "step_functions = { state_machine = 'arn:x' }";
+        let lacking = "3:36: `step_functions` needs a build with the cargo feature `step-functions`";
+        assert_eq!(errors(machine, &[]), [lacking]);
+        assert_eq!(errors(machine, &["sqs", "dynamodb"]), [lacking]);
+        assert_eq!(errors(machine, &["step_functions"]), [""; 0]);
+        let told = errors("sqs = { queue = 'orders' }", &["step_functions"]);
         assert_eq!(told.len(), 2, "{told:#?}");
         assert_eq!(told[0], "3:25: `sqs` needs a build with the cargo feature `sqs`");
-        assert!(told[1].contains("the queue is given by its URL"), "{told:#?}");
-        let told = errors(
-            "[[routes]]\ntopic = 'a'\ndestinations = [{ step_functions = { state_machine = 'arn:x' } }]",
-        );
-        assert_eq!(told, ["3:36: `step_functions` needs a build with the cargo feature `step-functions`"]);
+        assert!(told[1].contains("the queue is not a URL"), "{told:#?}");
     }
 
     #[test]
-    fn a_cache_can_be_one() {
+    fn rejects_invalid_names_of_caches() {
         let told =
             errors("[[routes]]\ntopic = 'a'\ncache = ' '\ndestinations = [{ topic = 'b', cache = 'é' }]");
         assert_eq!(
             told,
             [
-                "3:9: the cache is blank: write its name, or leave it out",
+                "3:9: the cache is blank; expected a name",
                 "4:40: the cache has a character that is not visible ASCII"
             ]
         );

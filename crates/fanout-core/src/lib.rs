@@ -1,4 +1,4 @@
-//! What becomes of an event, without the ways in and out: routes, transforms, destinations and the fan-out.
+//! Handles events between input and output: routes, transforms, destinations and the fan-out.
 //!
 //! Nothing here knows HTTP, AWS Lambda or a client library. I/O stands behind four narrow traits: [`Publisher`] for
 //! topics, [`AwsSender`] for AWS destinations, [`Translator`] for translations, and [`Clock`].
@@ -11,11 +11,14 @@
 pub mod clock;
 pub mod dead_letter;
 pub mod dedupe;
+mod described;
 pub mod destination;
 #[cfg(test)]
 mod documentation;
 pub mod fan_out;
 pub mod file;
+mod json;
+pub mod limits;
 pub mod names;
 pub mod placeholder;
 pub mod reason;

@@ -1,4 +1,4 @@
-//! Types for names that could be swapped with one another.
+//! Types for names that could be confused.
 
 use std::fmt;
 
@@ -14,23 +14,25 @@ pub struct CacheName(String);
 #[serde(transparent)]
 pub struct TopicName(String);
 
-/// A name that is no name.
+/// Error for an invalid cache or topic name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// There is nothing in it.
+    /// The name is empty.
     #[error("is empty")]
     Empty,
-    /// There is only white space in it.
-    #[error("is blank: write its name, or leave it out")]
+    /// The name is only white space.
+    #[error("is blank; expected a name")]
     Blank,
-    /// The name of a cache is sent as a header too.
+    /// The name of a cache is also sent as a header, which is visible ASCII.
     #[error("has a character that is not visible ASCII")]
     NotAscii,
 }
 
 impl CacheName {
+    /// Checks a name.
+    ///
     /// # Errors
-    /// When no cache can have the name.
+    /// If the name is blank, or has characters other than visible ASCII and spaces.
     pub fn new(name: impl Into<String>) -> Result<Self, NameError> {
         let name = name.into();
         if name.trim().is_empty() {
@@ -42,7 +44,7 @@ impl CacheName {
         }
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -50,14 +52,16 @@ impl CacheName {
 }
 
 impl TopicName {
+    /// Checks a name.
+    ///
     /// # Errors
-    /// When the name is empty.
+    /// If the name is empty.
     pub fn new(name: impl Into<String>) -> Result<Self, NameError> {
         let name = name.into();
         if name.is_empty() { Err(NameError::Empty) } else { Ok(Self(name)) }
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

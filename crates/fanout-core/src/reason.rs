@@ -1,32 +1,32 @@
-//! Why a step on the way of an event did not work: one list of reasons for transforms and destinations.
+//! Reasons of failures: one list for transforms, destinations and secrets.
 
 use std::fmt;
 
-/// What went wrong, as the answer and the log name it.
+/// The kind of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// It cannot be reached, or says that it is away.
+    /// The service cannot be reached, or reports that it is unavailable.
     Unavailable,
-    /// No answer within the time of a try, or of the request.
+    /// The service did not respond within the timeout of an attempt, or by the deadline of the request.
     TimedOut,
-    /// A limit on the rate of requests.
+    /// The service limits the rate of requests.
     RateLimited,
-    /// Something went wrong at the other end, or here.
+    /// The service failed, or this program did.
     Internal,
-    /// Such a text, or such a name, is not accepted.
+    /// The service does not accept such a text or name.
     InvalidArgument,
-    /// The text is larger than is accepted.
+    /// The text is too large.
     TooLarge,
-    /// What is named does not exist: a cache, a terminology.
+    /// A named thing does not exist: a cache, a queue, a terminology.
     NotFound,
-    /// The key, or the role, may not do that.
+    /// The API key or the role lacks a permission.
     PermissionDenied,
-    /// The key, or the credentials, are not accepted at all.
+    /// The API key or the credentials are invalid.
     Unauthenticated,
 }
 
 impl Reason {
-    /// Whether it may be better in a moment: worth another try, now or later.
+    /// Returns true if the failure is transient: a later attempt may succeed.
     #[must_use]
     pub const fn is_transient(self) -> bool {
         match self {
@@ -39,7 +39,7 @@ impl Reason {
         }
     }
 
-    /// One word for it, as the answer and the log have it.
+    /// Returns the word for the reason in the response and the log record.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -78,7 +78,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// An error and what it came from, on one line.
+/// Returns an error and its sources on one line.
 #[must_use]
 pub fn with_sources(error: &dyn std::error::Error) -> String {
     let mut said = error.to_string();

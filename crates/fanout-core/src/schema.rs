@@ -1,35 +1,21 @@
-//! The JSON Schema of `fanout.toml`, made from the types that it is read into.
+//! The JSON Schema of `fanout.toml`, made of the types of its settings.
 //!
-//! What is read by hand there is put together by hand here: routes, destinations, and what all transforms have
-//! in common.
+//! This module adds what [`file`](crate::file) reads without such a type: routes, destinations, and the keys that all
+//! transforms have.
 
 use std::sync::Arc;
 
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use crate::destination::dynamodb::{DynamoDb, DynamoDbKeys};
-use crate::destination::eventbridge::{EventBridge, EventBridgeKeys};
-use crate::destination::sqs::{Sqs, SqsKeys};
-use crate::destination::step_functions::{StepFunctions, StepFunctionsKeys};
+use crate::destination::registry::REGISTRY;
 use crate::file::{DestinationKeys, RouteKeys};
-use crate::transform::echo::Echo;
-use crate::transform::filter::Filter;
-use crate::transform::json::Json;
-use crate::transform::lowercase::Lowercase;
-use crate::transform::moderate::Moderate;
-use crate::transform::pseudolocalize::PseudolocalizeSettings;
-use crate::transform::template::TemplateSettings;
-use crate::transform::translate::TranslateSettings;
-use crate::transform::trim::Trim;
-use crate::transform::truncate::Truncate;
-use crate::transform::uppercase::Uppercase;
-use crate::transform::{OnFailure, Pseudo, Settings, Transforms};
+use crate::transform::{OnFailure, Pseudolocalizer, Transforms};
 
 const TRANSFORMS: &str = "#/$defs/Transforms";
 
-/// The schema, draft 2020-12.
+/// Returns the schema, draft 2020-12.
 #[must_use]
 pub fn schema() -> Value {
     let mut generator =
@@ -37,7 +23,7 @@ pub fn schema() -> Value {
     let generator = &mut generator;
     let mut route = of::<RouteKeys>(generator);
     let destinations = json!({
-        "description": "Where events go: names of topics, or tables.",
+        "description": "The destinations of the events: names of topics, or tables.",
         "type": "array", "minItems": 1,
         "items": {"anyOf": [{"type": "string", "minLength": 1}, {"$ref": "#/$defs/Destination"}]},
     });
@@ -47,7 +33,7 @@ pub fn schema() -> Value {
             (
                 "transforms",
                 list(
-                    "What is done to the text, in order, for the destinations that have no `transforms` of their own.",
+                    "The transforms of the text, in order, for destinations without `transforms` of their own.",
                 ),
             ),
             ("destinations", destinations),
@@ -66,20 +52,20 @@ pub fn schema() -> Value {
         extend(
             destination,
             [
-                ("transforms", list("What is done to the text, in place of what the route has.")),
-                ("extra_transforms", list("What is done to the text, behind what the route has.")),
+                ("transforms", list("The transforms of the text, in place of the transforms of the route.")),
+                ("extra_transforms", list("The transforms of the text, after the transforms of the route.")),
             ],
         );
         destination.insert("not".to_owned(), json!({"required": ["transforms", "extra_transforms"]}));
     }
-    let kinds = kinds(generator);
-    let transforms = Transforms::standard().with_translator(Arc::new(Pseudo));
+    let standard = Transforms::standard().with_translator(Arc::new(Pseudolocalizer));
+    let described = transforms(&standard, generator);
     let named: Vec<_> =
-        kinds.iter().map(|kind| kind.name).filter(|name| transforms.named(name).is_ok()).collect();
-    let with_settings = kinds.into_iter().map(|kind| {
+        described.iter().map(|(name, _)| *name).filter(|name| standard.named(name).is_ok()).collect();
+    let with_settings = described.iter().map(|(name, settings)| {
         json!({
             "type": "object", "additionalProperties": false,
-            "required": [kind.name], "properties": {kind.name: kind.settings},
+            "required": [name], "properties": {*name: settings},
         })
     });
     let transforms = std::iter::once(json!({"enum": named})).chain(with_settings);
@@ -101,57 +87,40 @@ pub fn schema() -> Value {
     })
 }
 
-/// All kinds of AWS destinations, and their settings.
-fn aws_destinations(generator: &mut SchemaGenerator) -> [(&'static str, Map<String, Value>); 4] {
-    [
-        (DynamoDb::KIND, of::<DynamoDbKeys>(generator)),
-        (EventBridge::KIND, of::<EventBridgeKeys>(generator)),
-        (Sqs::KIND, of::<SqsKeys>(generator)),
-        (StepFunctions::KIND, of::<StepFunctionsKeys>(generator)),
-    ]
+/// Returns the kinds of AWS destinations, and the schemas of their settings.
+fn aws_destinations(generator: &mut SchemaGenerator) -> Vec<(&'static str, Map<String, Value>)> {
+    REGISTRY.iter().map(|kind| (kind.name, untitled((kind.schema)(generator)))).collect()
 }
 
-/// One kind of transform.
-struct Kind {
-    name: &'static str,
-    settings: Map<String, Value>,
-}
-
-/// All of them.
-fn kinds(generator: &mut SchemaGenerator) -> Vec<Kind> {
-    vec![
-        kind::<Echo>(generator),
-        kind::<Filter>(generator),
-        kind::<Json>(generator),
-        kind::<Lowercase>(generator),
-        kind::<Moderate>(generator),
-        kind::<PseudolocalizeSettings>(generator),
-        kind::<TemplateSettings>(generator),
-        kind::<TranslateSettings>(generator),
-        kind::<Trim>(generator),
-        kind::<Truncate>(generator),
-        kind::<Uppercase>(generator),
-    ]
-}
-
-fn kind<S: Settings + JsonSchema>(generator: &mut SchemaGenerator) -> Kind {
-    let mut settings = of::<S>(generator);
-    let mut on_failure = of::<OnFailure>(generator);
-    on_failure.insert("default".to_owned(), json!("fail"));
-    if !S::MAY_PASS {
-        on_failure = object(
-            json!({"description": on_failure.get("description"), "enum": ["fail", "drop"], "default": "fail"}),
-        );
-    }
-    extend(&mut settings, [("on_failure", Value::Object(on_failure))]);
-    if S::NESTS {
-        extend(&mut settings, [("transforms", list("What is done inside of it, in order."))]);
-    }
-    Kind { name: S::NAME, settings }
+/// Returns the names of all transforms, and the schemas of their settings.
+fn transforms<'t>(
+    transforms: &'t Transforms,
+    generator: &mut SchemaGenerator,
+) -> Vec<(&'t str, Map<String, Value>)> {
+    let described = transforms.described().map(|(name, schema, may_pass, nests)| {
+        let mut settings = untitled(schema(generator));
+        let mut on_failure = of::<OnFailure>(generator);
+        on_failure.insert("default".to_owned(), json!("fail"));
+        if !may_pass {
+            on_failure = object(
+                json!({"description": on_failure.get("description"), "enum": ["fail", "drop"], "default": "fail"}),
+            );
+        }
+        extend(&mut settings, [("on_failure", Value::Object(on_failure))]);
+        if nests {
+            extend(&mut settings, [("transforms", list("The transforms of the string at `pointer`, in order."))]);
+        }
+        (name, settings)
+    });
+    described.collect()
 }
 
 fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Map<String, Value> {
-    let mut schema = object(generator.subschema_for::<T>().to_value());
+    untitled(generator.subschema_for::<T>())
+}
+
+fn untitled(schema: Schema) -> Map<String, Value> {
+    let mut schema = object(schema.to_value());
     schema.remove("title");
     schema
 }
@@ -185,42 +154,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_transform_is_in_it() {
-        let mut generator = SchemaSettings::draft2020_12().into_generator();
-        let names: Vec<_> = kinds(&mut generator).iter().map(|kind| kind.name).collect();
-        assert_eq!(names.join(", "), Transforms::standard().names());
-    }
-
-    #[test]
-    fn every_setting_says_what_it_is() {
+    fn describes_every_setting_of_every_kind() {
         let mut generator = SchemaSettings::draft2020_12()
             .with(|settings| settings.inline_subschemas = true)
             .into_generator();
-        for kind in kinds(&mut generator) {
-            let properties = kind.settings["properties"].as_object().unwrap();
-            for (name, schema) in properties {
-                assert!(schema["description"].is_string(), "{}.{name}: {schema}", kind.name);
-            }
-        }
-    }
-
-    #[test]
-    fn every_kind_of_outlet_is_in_it_and_says_what_its_settings_are() {
-        let mut generator = SchemaSettings::draft2020_12()
-            .with(|settings| settings.inline_subschemas = true)
-            .into_generator();
+        let standard = Transforms::standard();
+        let transforms = transforms(&standard, &mut generator);
+        let names: Vec<_> = transforms.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names.join(", "), standard.names());
         let aws_destinations = aws_destinations(&mut generator);
-        assert_eq!(aws_destinations.each_ref().map(|(kind, _)| *kind), crate::destination::aws::KINDS);
-        for (kind, settings) in aws_destinations {
+        let kinds: Vec<_> = aws_destinations.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, crate::destination::KINDS);
+        for (kind, settings) in transforms.into_iter().chain(aws_destinations) {
             for (name, schema) in settings["properties"].as_object().unwrap() {
                 assert!(schema["description"].is_string(), "{kind}.{name}: {schema}");
             }
         }
     }
 
-    /// `cargo fanout schema > fanout.schema.json` makes it so.
+    /// `cargo fanout schema > fanout.schema.json` writes the file.
     #[test]
-    fn the_schema_in_the_repository_is_this_one() {
+    fn schema_in_repository_is_current() {
         let kept: Value = serde_json::from_str(include_str!("../../../fanout.schema.json")).unwrap();
         assert!(kept == schema(), "fanout.schema.json is old: cargo fanout schema > fanout.schema.json");
     }

@@ -1,7 +1,7 @@
-//! Reading TOML so that every fault is found, and each with its place.
+//! A reader of TOML that finds every fault, with its place.
 //!
-//! serde stops at the first fault. Here a table is read once more without the entry that was at fault,
-//! until nothing new is found: who writes a file gets the whole list in one go.
+//! serde stops at the first fault. This reader removes the faulty entry and reads the table again, until it finds no more
+//! faults: the operator gets the whole list at once.
 
 use std::ops::Range;
 
@@ -9,20 +9,22 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-/// Bytes of the document.
+use crate::limits::MAX_NESTING;
+
+/// A range of bytes of the document.
 pub type Span = Range<usize>;
 
-/// Something wrong in a document.
+/// A fault in a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Where.
+    /// The place.
     pub span: Span,
-    /// What, and what would be right.
+    /// What is wrong, and what was expected.
     pub message: String,
 }
 
 impl Fault {
-    /// A fault at a place.
+    /// Returns a fault at a place.
     pub fn new(span: Span, message: impl Into<String>) -> Self {
         Self { span, message: message.into() }
     }
@@ -36,12 +38,14 @@ pub struct Given<'i> {
 }
 
 impl<'i> Given<'i> {
-    /// A whole document.
+    /// Parses a document.
     ///
     /// # Errors
-    /// Every place at which it is not TOML.
+    /// Every place where the text is not TOML, and a document with more than [`MAX_NESTING`] tables and lists inside one
+    /// another.
     pub fn document(text: &'i str) -> Result<Self, Vec<Fault>> {
         let (document, errors) = DeTable::parse_recoverable(text);
+        let document = within_limit(document).map_err(|fault| vec![fault])?;
         if errors.is_empty() {
             return Ok(Self { span: document.span(), table: document.into_inner() });
         }
@@ -52,53 +56,53 @@ impl<'i> Given<'i> {
         if faults.iter().any(is_unclosed)
             && let Some(cause) = unclosed(text)
         {
-            // All that stands behind it is wrong only because of it.
+            // Faults behind an unclosed list or table are only its consequences.
             faults.retain(|fault| fault.span.start < cause.span.start);
             faults.push(cause);
         }
         Err(faults)
     }
 
-    /// A table with nothing in it, where something else stands for one.
+    /// Returns an empty table, for a value that has no settings.
     #[must_use]
     pub fn nothing(span: Span) -> Self {
         Self { table: DeTable::new(), span }
     }
 
-    /// The table that `value` is.
+    /// Converts a value to a table.
     ///
     /// # Errors
-    /// When it is something else.
+    /// When the value is not a table.
     pub fn table(value: Spanned<DeValue<'i>>) -> Result<Self, Fault> {
         let span = value.span();
         match value.into_inner() {
             DeValue::Table(table) => Ok(Self { table, span }),
-            other => Err(Fault::new(span, format!("is {}, and should be a table", kind(&other)))),
+            other => Err(Fault::new(span, format!("is {}; expected a table", kind(&other)))),
         }
     }
 
-    /// Where it is.
+    /// Returns the place of the table.
     #[must_use]
     pub fn span(&self) -> Span {
         self.span.clone()
     }
 
-    /// Takes the entry `key` out of it, to be read in another way than the rest.
+    /// Removes and returns the value of `key`, which the caller reads in another way than the rest.
     pub fn take(&mut self, key: &str) -> Option<Spanned<DeValue<'i>>> {
         self.table.remove(key)
     }
 
-    /// The entries that are left.
+    /// Returns the entries that are left.
     pub fn into_entries(self) -> impl Iterator<Item = (Spanned<String>, Spanned<DeValue<'i>>)> {
         self.table
             .into_iter()
             .map(|(key, value)| (Spanned::new(key.span(), key.into_inner().into_owned()), value))
     }
 
-    /// What is left of it, as a `T`.
+    /// Reads the entries that are left.
     ///
     /// # Errors
-    /// Every entry that is wrong, and what is missing.
+    /// Every faulty entry and every missing key.
     pub fn read<T: DeserializeOwned>(self) -> Result<T, Vec<Fault>> {
         match self.read_most() {
             (Some(read), faults) if faults.is_empty() => Ok(read),
@@ -106,8 +110,8 @@ impl<'i> Given<'i> {
         }
     }
 
-    /// What is left of it, as a `T` without the entries that are wrong, where it can do without them; and every
-    /// entry that is wrong, and what is missing.
+    /// Reads the entries that are left, and leaves out the faulty ones. Returns `None` if `T` needs one of these. Returns
+    /// every faulty entry and every missing key as well.
     #[must_use]
     pub fn read_most<T: DeserializeOwned>(mut self) -> (Option<T>, Vec<Fault>) {
         let mut faults = Vec::new();
@@ -118,9 +122,9 @@ impl<'i> Given<'i> {
                 Ok(read) => return (Some(read), faults),
                 Err(error) => error,
             };
-            // What is missing because it was wrong was told already.
-            let is_told = |key: &String| plain(error.message()) == missing(key);
-            if !removed.iter().any(is_told) {
+            // A key that was removed because it is faulty is not missing.
+            let is_known = |key: &String| plain(error.message()) == missing(key);
+            if !removed.iter().any(is_known) {
                 faults.push(fault(&error, &self.span));
             }
             match self.entry_at(error.span()) {
@@ -133,7 +137,7 @@ impl<'i> Given<'i> {
         }
     }
 
-    /// The key of the entry that has `place` in its key or its value.
+    /// Returns the key of the entry whose key or value contains `place`.
     fn entry_at(&self, place: Option<Span>) -> Option<String> {
         let place = place?;
         let holds = |span: Span| span.start <= place.start && place.end <= span.end;
@@ -142,27 +146,58 @@ impl<'i> Given<'i> {
     }
 }
 
-/// The entries of the array that `value` is.
+/// Returns the document, or a fault if it has more than [`MAX_NESTING`] tables and lists inside one another. The parser has a
+/// limit for each kind of nesting (dotted keys, headings, inline tables), but not for all of them together. This function does
+/// not call itself, and it takes a rejected document apart, because dropping it would call itself too.
+fn within_limit(document: Spanned<DeTable<'_>>) -> Result<Spanned<DeTable<'_>>, Fault> {
+    let mut open: Vec<_> = document.get_ref().values().map(|value| (value, 1)).collect();
+    let mut excess = None;
+    while let Some((value, level)) = open.pop() {
+        let is_nested = matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_));
+        if level > MAX_NESTING && is_nested {
+            excess = Some(value.span());
+            break;
+        }
+        match value.get_ref() {
+            DeValue::Table(table) => open.extend(table.values().map(|value| (value, level + 1))),
+            DeValue::Array(values) => open.extend(values.iter().map(|value| (value, level + 1))),
+            _ => {}
+        }
+    }
+    let Some(span) = excess else { return Ok(document) };
+    let mut open: Vec<_> = document.into_inner().into_iter().map(|(_, value)| value).collect();
+    while let Some(value) = open.pop() {
+        match value.into_inner() {
+            DeValue::Table(table) => open.extend(table.into_iter().map(|(_, value)| value)),
+            DeValue::Array(values) => open.extend(values),
+            _ => {}
+        }
+    }
+    let message = format!("the file has more than {MAX_NESTING} tables and lists inside one another");
+    Err(Fault::new(span, message))
+}
+
+/// Returns the entries of an array.
 ///
 /// # Errors
-/// When it is something else.
+/// When the value is not an array.
 pub fn array(value: Spanned<DeValue<'_>>) -> Result<impl Iterator<Item = Spanned<DeValue<'_>>>, Fault> {
     let span = value.span();
     match value.into_inner() {
         DeValue::Array(entries) => Ok(entries.into_iter()),
-        other => Err(Fault::new(span, format!("is {}, and should be a list", kind(&other)))),
+        other => Err(Fault::new(span, format!("is {}; expected a list", kind(&other)))),
     }
 }
 
-/// The text that `value` is.
+/// Converts a value to a text.
 ///
 /// # Errors
-/// When it is something else.
+/// When the value is not a text.
 pub fn text(value: Spanned<DeValue<'_>>) -> Result<Spanned<String>, Fault> {
     let span = value.span();
     match value.into_inner() {
         DeValue::String(text) => Ok(Spanned::new(span, text.into_owned())),
-        other => Err(Fault::new(span, format!("is {}, and should be text, in quotes", kind(&other)))),
+        other => Err(Fault::new(span, format!("is {}; expected text, in quotes", kind(&other)))),
     }
 }
 
@@ -170,17 +205,31 @@ fn fault(error: &toml::de::Error, around: &Span) -> Fault {
     Fault::new(error.span().unwrap_or_else(|| around.clone()), plain(error.message()))
 }
 
-/// What is said of a key that is needed and is not there.
+/// Returns the message for a missing key.
 #[must_use]
 pub fn missing(key: &str) -> String {
-    format!("there is no `{key}` here, and it is needed")
+    format!("missing key `{key}`")
 }
 
-/// What is said of a key that there is not, where these are.
+/// Returns the message for an unknown key. `known` are the keys that the table can have.
 #[must_use]
-pub fn unknown(key: &str, known: &str) -> String {
-    format!("there is no `{key}` to be set here; there is {known}")
+pub fn unknown(key: &str, known: &[&str]) -> String {
+    let known: Vec<_> = known.iter().map(|key| format!("`{key}`")).collect();
+    let expected = match &*known {
+        [] => return format!("{UNKNOWN}{key}`; expected no keys"),
+        [one] => one.clone(),
+        [one, other] => format!("{one} or {other}"),
+        all => format!("one of {}", all.join(", ")),
+    };
+    format!("{UNKNOWN}{key}`; expected {expected}")
 }
+
+/// Returns the key that a message of [`unknown`] is about.
+pub(crate) fn unknown_key(message: &str) -> Option<&str> {
+    message.strip_prefix(UNKNOWN)?.split_once("`; ").map(|(key, _)| key)
+}
+
+const UNKNOWN: &str = "unknown key `";
 
 const fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
@@ -193,22 +242,20 @@ const fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// The words of serde for somebody who writes a file, and need not know its types. What else it says is handed
-/// on.
+/// Translates a message of serde for an operator, who does not know the types of Rust. Returns other messages as they are.
 fn plain(said: &str) -> String {
     if let Some(key) = said.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
         return missing(key);
     }
-    let is_of = |begins: &str| said.strip_prefix(begins).and_then(|rest| rest.split_once("`, "));
-    if let Some((key, known)) = is_of("unknown field `") {
-        let known = known.strip_prefix("expected ").unwrap_or("nothing");
-        return unknown(key, known.strip_prefix("one of ").unwrap_or(known));
+    let after = |begin: &str| said.strip_prefix(begin).and_then(|rest| rest.split_once("`, "));
+    if let Some((key, known)) = after("unknown field `") {
+        let known: Vec<_> = known.split('`').skip(1).step_by(2).collect();
+        return unknown(key, &known);
     }
-    if let Some((given, known)) = is_of("unknown variant `") {
-        let known = known.strip_prefix("expected ").unwrap_or(known);
-        return format!("is {given:?}, and should be {known}");
+    if let Some((given, known)) = after("unknown variant `") {
+        return format!("is {given:?}; {known}");
     }
-    let wrong = ["invalid type: ", "invalid value: "].iter().find_map(|begins| said.strip_prefix(begins));
+    let wrong = ["invalid type: ", "invalid value: "].iter().find_map(|begin| said.strip_prefix(begin));
     let Some((given, wanted)) = wrong.and_then(|rest| rest.rsplit_once(", expected ")) else {
         return said.to_owned();
     };
@@ -226,18 +273,18 @@ fn plain(said: &str) -> String {
         "a sequence" => "a list",
         "a map" => "a table",
         "a character" => "one character, in quotes",
-        "u8" => "a whole number from 0 to 255",
-        "u16" => "a whole number from 0 to 65535",
-        "usize" | "u64" | "u32" => "a whole number, 0 or more",
-        "a nonzero usize" | "a nonzero u64" | "a nonzero u32" => "a whole number, 1 or more",
+        "u8" => "an integer from 0 to 255",
+        "u16" => "an integer from 0 to 65535",
+        "usize" | "u64" | "u32" => "an integer, 0 or more",
+        "a nonzero usize" | "a nonzero u64" | "a nonzero u32" => "an integer, 1 or more",
         _ if wanted.starts_with("struct ") => "a table",
         _ if wanted.starts_with("enum ") || wanted == "string or map" => "one of its names, in quotes",
         _ => wanted,
     };
-    format!("is {given}, and should be {wanted}")
+    format!("is {given}; expected {wanted}")
 }
 
-/// The list or inline table that is opened and never closed.
+/// Returns the fault of a list or inline table that is never closed.
 fn unclosed(text: &str) -> Option<Fault> {
     let mut open: Vec<(usize, char)> = Vec::new();
     let mut rest = text;
@@ -249,11 +296,11 @@ fn unclosed(text: &str) -> Option<Fault> {
             ']' | '}' if open.last().is_some_and(|(_, closes)| *closes == next) => {
                 open.pop();
             }
-            // It closes something around what it should have closed.
+            // It closes a list or table around the unclosed one.
             ']' | '}' => break,
             _ => {}
         }
-        // What is inside of strings and comments opens nothing.
+        // Brackets in strings and comments do not count.
         let length = match next {
             '#' => rest.find('\n').unwrap_or(rest.len()),
             '"' | '\'' => string(rest, next),
@@ -263,10 +310,10 @@ fn unclosed(text: &str) -> Option<Fault> {
     }
     let (at, closes) = if rest.is_empty() { open.first() } else { open.last() }?;
     let what = if *closes == ']' { "list" } else { "table" };
-    Some(Fault::new(*at..*at + 1, format!("the {what} that begins here has no end: `{closes}` is missing")))
+    Some(Fault::new(*at..*at + 1, format!("the {what} that begins here has no end; expected `{closes}`")))
 }
 
-/// How many bytes the string has that a text begins with.
+/// Returns the number of bytes of the string at the start of a text.
 fn string(text: &str, quote: char) -> usize {
     let three: String = [quote; 3].iter().collect();
     let closes = if text.starts_with(&three) { three.as_str() } else { three.get(..1).unwrap_or_default() };
@@ -275,7 +322,7 @@ fn string(text: &str, quote: char) -> usize {
         if rest.starts_with(closes) {
             return at + closes.len();
         }
-        // A string of one line ends with it at the latest.
+        // A string in single quotation marks ends with its line.
         if closes.len() == 1 && rest.starts_with('\n') {
             return at;
         }
@@ -300,19 +347,19 @@ mod tests {
     }
 
     fn read(text: &str) -> Result<Settings, Vec<(String, String)>> {
-        let told = |fault: Fault| (text.get(fault.span).unwrap().to_owned(), fault.message);
+        let shown = |fault: Fault| (text.get(fault.span).unwrap().to_owned(), fault.message);
         let given =
-            Given::document(text).map_err(|faults| faults.into_iter().map(told).collect::<Vec<_>>())?;
-        given.read().map_err(|faults| faults.into_iter().map(told).collect())
+            Given::document(text).map_err(|faults| faults.into_iter().map(shown).collect::<Vec<_>>())?;
+        given.read().map_err(|faults| faults.into_iter().map(shown).collect())
     }
 
     #[test]
-    fn what_is_right_is_read() {
+    fn reads_valid_table() {
         assert_eq!(read("size = 1"), Ok(Settings { size: 1, name: String::new() }));
     }
 
     #[test]
-    fn every_fault_is_found_and_has_its_place() {
+    fn reports_every_fault_with_its_place() {
         let faults = read("size = \"1\"\nlabel = 'x'\nname = 3\n").unwrap_err();
         let places: Vec<_> = faults.iter().map(|(place, _)| place.as_str()).collect();
         assert_eq!(places, ["label", "3", "\"1\""]);
@@ -320,53 +367,65 @@ mod tests {
         assert_eq!(
             messages,
             [
-                "there is no `label` to be set here; there is `size` or `name`",
-                "is 3, and should be text, in quotes",
-                "is \"1\", and should be a whole number from 0 to 255"
+                "unknown key `label`; expected `size` or `name`",
+                "is 3; expected text, in quotes",
+                "is \"1\"; expected an integer from 0 to 255"
             ]
         );
     }
 
     #[test]
-    fn what_is_missing_is_a_fault_but_not_when_it_was_wrong() {
-        assert_eq!(read("name = 'x'").unwrap_err()[0].1, "there is no `size` here, and it is needed");
+    fn reports_missing_key_unless_key_is_faulty() {
+        assert_eq!(read("name = 'x'").unwrap_err()[0].1, "missing key `size`");
         assert_eq!(read("size = 300").unwrap_err().len(), 1);
     }
 
     #[test]
-    fn the_words_of_serde_are_put_plainly() {
+    fn rejects_document_with_too_many_levels() {
+        let inline = |levels: usize| format!("a = {}1{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(Given::document(&inline(MAX_NESTING)).is_ok());
+        let dotted = |keys: usize| vec!["a"; keys].join(".");
+        // Each kind of nesting is below the limit of the parser.
+        let tables = format!("{{ {} = ", dotted(70)).repeat(70) + "1" + &"}".repeat(70);
+        let many = format!("[{}]\n{} = {tables}", dotted(70), dotted(70));
+        for text in [inline(MAX_NESTING + 1), format!("{} = 1", dotted(MAX_NESTING + 2)), many] {
+            let faults = Given::document(&text).unwrap_err();
+            assert_eq!(faults.len(), 1, "{faults:?}");
+            assert_eq!(faults[0].message, "the file has more than 64 tables and lists inside one another");
+        }
+    }
+
+    #[test]
+    fn translates_messages_of_serde() {
         for (said, plainly) in [
-            ("missing field `target`", "there is no `target` here, and it is needed"),
-            ("unknown field `a`, there are no fields", "there is no `a` to be set here; there is nothing"),
-            ("unknown field `a`, expected `b`", "there is no `a` to be set here; there is `b`"),
+            ("missing field `target`", "missing key `target`"),
+            ("unknown field `a`, there are no fields", "unknown key `a`; expected no keys"),
+            ("unknown field `a`, expected `b`", "unknown key `a`; expected `b`"),
+            ("unknown field `a`, expected `b` or `c`", "unknown key `a`; expected `b` or `c`"),
             (
-                "unknown field `a`, expected one of `b`, `c`",
-                "there is no `a` to be set here; there is `b`, `c`",
+                "unknown field `a`, expected one of `b`, `c`, `d`",
+                "unknown key `a`; expected one of `b`, `c`, `d`",
             ),
-            ("unknown variant `x`, expected `a` or `b`", "is \"x\", and should be `a` or `b`"),
-            ("unknown variant `x`, expected one of `a`, `b`", "is \"x\", and should be one of `a`, `b`"),
-            (
-                "invalid value: integer `0`, expected a nonzero usize",
-                "is 0, and should be a whole number, 1 or more",
-            ),
-            ("invalid type: sequence, expected a string", "is a list, and should be text, in quotes"),
-            ("invalid type: map, expected a boolean", "is a table, and should be true or false"),
-            (
-                "invalid type: floating point `1.5`, expected usize",
-                "is 1.5, and should be a whole number, 0 or more",
-            ),
+            ("unknown variant `x`, expected `a` or `b`", "is \"x\"; expected `a` or `b`"),
+            ("unknown variant `x`, expected one of `a`, `b`", "is \"x\"; expected one of `a`, `b`"),
+            ("invalid value: integer `0`, expected a nonzero usize", "is 0; expected an integer, 1 or more"),
+            ("invalid type: sequence, expected a string", "is a list; expected text, in quotes"),
+            ("invalid type: map, expected a boolean", "is a table; expected true or false"),
+            ("invalid type: floating point `1.5`, expected usize", "is 1.5; expected an integer, 0 or more"),
             (
                 "invalid type: string \"a, expected b\", expected struct X",
-                "is \"a, expected b\", and should be a table",
+                "is \"a, expected b\"; expected a table",
             ),
             ("duplicate key", "duplicate key"),
         ] {
             assert_eq!(plain(said), plainly);
         }
+        assert_eq!(unknown_key(&unknown("a", &["b", "c"])), Some("a"));
+        assert_eq!(unknown_key(&missing("a")), None);
     }
 
     #[test]
-    fn what_is_never_closed_is_told_and_not_what_comes_of_it() {
+    fn reports_unclosed_list_or_table_without_its_consequences() {
         let behind = "\nname = 'x'\n[[a]]\nb = [1]\n";
         for (text, place, closes) in [
             ("size = [1, [2]", "[", "]"),
@@ -377,15 +436,15 @@ mod tests {
             let text = format!("{text}{behind}");
             let faults = read(&text).unwrap_err();
             let [(at, message)] = &faults[..] else { panic!("{text}: {faults:?}") };
-            let is_told = message.contains(&format!("`{closes}` is missing"));
-            assert_eq!((at.as_str(), is_told), (place, true), "{message}");
+            let is_named = message.contains(&format!("expected `{closes}`"));
+            assert_eq!((at.as_str(), is_named), (place, true), "{message}");
         }
         let faults = read("name = \nsize = [1\n").unwrap_err();
         assert_eq!(faults.len(), 2, "{faults:?}");
     }
 
     #[test]
-    fn what_is_not_toml_is_told_at_every_place() {
+    fn reports_every_place_that_is_not_toml() {
         assert_eq!(read("size = \nname = \n").unwrap_err().len(), 2);
     }
 }

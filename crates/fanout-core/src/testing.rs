@@ -1,4 +1,4 @@
-//! Fakes and fixtures for the tests of this crate and of those above it: the feature `testing`.
+//! Fakes and fixtures for the tests of this crate and of the crates above it, with the feature `testing`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use crate::transform::{Stage, Transforms};
 /// The time of all fixtures, in milliseconds since the Unix epoch.
 pub const NOW: Millis = 1_704_296_470_565;
 
-/// The time that a fan-out gets.
+/// The timeout of a fan-out.
 pub const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The secret that all fixtures are signed with.
@@ -23,20 +23,20 @@ pub fn secret() -> SigningSecret {
     SigningSecret::new("secret").unwrap()
 }
 
-/// An event, changed, signed and verified.
+/// Returns an event with a change, signed and verified.
 pub fn event_with(cache: &str, topic: &str, number: u64, change: impl FnOnce(&mut Event)) -> Verified<Event> {
     let body = body(cache, topic, number, change);
     let signature = momento::sign(&secret(), body.as_bytes());
     momento::verify(&[secret()], body, [signature.as_bytes()]).unwrap().event().unwrap()
 }
 
-/// The event of this cache, topic and number, with the text `Hello`, verified.
+/// Returns the verified event of this cache, topic and number, with the text `Hello`.
 #[must_use]
 pub fn event(cache: &str, topic: &str, number: u64) -> Verified<Event> {
     event_with(cache, topic, number, |_| ())
 }
 
-/// The JSON of an event, with this change.
+/// Returns the JSON of an event with a change.
 pub fn body(cache: &str, topic: &str, number: u64, change: impl FnOnce(&mut Event)) -> String {
     let mut event = Event {
         cache: cache.into(),
@@ -52,7 +52,7 @@ pub fn body(cache: &str, topic: &str, number: u64, change: impl FnOnce(&mut Even
     event.to_json()
 }
 
-/// Records what is published, and fails as told.
+/// A publisher that records calls, and fails on request.
 #[derive(Debug, Default)]
 pub struct FakePublisher {
     published: Mutex<Vec<(String, String, String)>>,
@@ -60,17 +60,17 @@ pub struct FakePublisher {
     failures: Mutex<HashMap<String, Vec<Failure>>>,
 }
 
-/// How a fake publisher fails.
+/// A failure of the fake publisher.
 #[derive(Clone, Copy, Debug)]
 pub enum Failure {
-    /// At once, for this reason.
+    /// It fails at once, for this reason.
     Because(Reason),
-    /// By never answering.
+    /// It never responds.
     Hangs,
 }
 
 impl FakePublisher {
-    /// `topic` fails this way `times`, then takes what it is given.
+    /// Lets publishes to `topic` fail `times` times.
     #[must_use]
     pub fn fail(self, topic: &str, failure: Failure, times: usize) -> Self {
         self.failures.lock().unwrap().insert(topic.to_owned(), vec![failure; times]);
@@ -116,8 +116,7 @@ impl<P: Publisher> Publisher for Arc<P> {
     }
 }
 
-/// The stages that a TOML list describes, as a file gives them in a route with the captures `room` and
-/// `language_code`.
+/// Returns the stages of a TOML list, in a route with the captures `room` and `language_code`.
 #[must_use]
 pub fn stages(list: &str) -> Vec<Stage> {
     let text = format!("transforms = {list}");

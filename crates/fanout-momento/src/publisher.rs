@@ -100,7 +100,7 @@ impl Key {
 
     fn credentials(&self) -> &Credentials {
         let Versioned { current, previous } = &*self.keys;
-        previous.as_ref().filter(|_| self.is_previous).unwrap_or(current)
+        if self.is_previous { previous.as_ref().expect("`other` checks that there are two") } else { current }
     }
 
     /// Returns the other version, if there are two.

@@ -10,7 +10,10 @@
 //! | `POST /faults` with a [fault](crate::faults::json) | injects it, and returns its `id` |
 //! | `GET /faults`, `DELETE /faults`, `DELETE /faults/ID` | lists all faults with their hits; removes all; removes one |
 //!
-//! `block` and `unblock` accept GET because the suites of the SDKs use it. POST works as well.
+//! `block` and `unblock` accept GET because the suites of the SDKs use it. POST works as well, and a browser has to
+//! use POST.
+//!
+//! The port has no authentication, so a [`Guard`] rejects requests that a page of another origin can have sent.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,6 +26,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use local_guard::{Guard, is_from_browser};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -36,12 +40,16 @@ use crate::faults::json::{FaultJson, ListedFault};
 /// The longest request body. A fault takes a few hundred bytes.
 const MAX_BODY_BYTES: usize = 64 * 1_024;
 
+/// The faults that can be injected at once. A fault with long texts takes up to [`MAX_BODY_BYTES`].
+const MAX_FAULTS: usize = 1_000;
+
 /// The time that a client has to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves requests until the server shuts down, and then drops the open connections: a client that keeps its
 /// connection open must not delay the shutdown.
-pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
+pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, guard: Guard) {
+    let guard = Arc::new(guard);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -57,11 +65,11 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
                 continue;
             }
         };
-        let shared = Arc::clone(&shared);
+        let (shared, guard) = (Arc::clone(&shared), Arc::clone(&guard));
         connections.spawn(async move {
             let service = service_fn(move |request| {
-                let shared = Arc::clone(&shared);
-                async move { Ok::<_, Infallible>(respond(&shared, request).await) }
+                let (shared, guard) = (Arc::clone(&shared), Arc::clone(&guard));
+                async move { Ok::<_, Infallible>(respond(&shared, &guard, request).await) }
             });
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -79,11 +87,12 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
 /// A status and the text of an error.
 type Failure = (StatusCode, String);
 
-async fn respond(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let (status, body) = match route(shared, request).await {
-        Ok(success) => success,
-        Err((status, error)) => (status, json!({ "error": error })),
+async fn respond(shared: &Shared, guard: &Guard, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let result = match guard.check(&request) {
+        Ok(()) => route(shared, request).await,
+        Err(rejected) => Err((rejected.status(), rejected.to_string())),
     };
+    let (status, body) = result.unwrap_or_else(|(status, error)| (status, json!({ "error": error })));
     let mut response = Response::new(Full::from(format!("{body}\n")));
     *response.status_mut() = status;
     let json = header::HeaderValue::from_static("application/json");
@@ -97,8 +106,12 @@ async fn route(shared: &Shared, request: Request<Incoming>) -> Result<(StatusCod
     // The Go SDK's suite calls `//block`: empty segments do not count.
     let segments: Vec<_> = uri.path().split('/').filter(|segment| !segment.is_empty()).collect();
     tracing::debug!(%method, path = uri.path(), "admin request");
+    let is_from_browser = is_from_browser(&request);
     match (method, segments.as_slice()) {
         (Method::GET, ["health"]) => Ok(state(shared)),
+        (Method::GET, ["block" | "unblock"]) if is_from_browser => {
+            Err((StatusCode::METHOD_NOT_ALLOWED, "a browser must use POST here".to_owned()))
+        }
         (Method::GET | Method::POST, ["block"]) => {
             shared.gate.block();
             Ok(state(shared))
@@ -126,7 +139,11 @@ async fn route(shared: &Shared, request: Request<Incoming>) -> Result<(StatusCod
         (Method::POST, ["faults"]) => {
             let fault: FaultJson = read(request).await?;
             let fault = Fault::try_from(fault).map_err(|error| (StatusCode::BAD_REQUEST, error))?;
-            let handle = shared.faults.inject(fault);
+            let handle = shared.faults.inject_within(MAX_FAULTS, fault).ok_or_else(|| {
+                let error =
+                    format!("{MAX_FAULTS} faults are injected, which is the limit; remove some with DELETE");
+                (StatusCode::CONFLICT, error)
+            })?;
             Ok((StatusCode::CREATED, json!({ "id": handle.id() })))
         }
         (Method::GET, ["faults"]) => {

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use local_guard::Guard;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -22,10 +23,17 @@ pub(crate) const DEFAULT_MAX_MESSAGE_BYTES: usize = 4_096;
 /// The messages of a topic that a resuming subscriber can have replayed. The service does not say how many
 /// it keeps ("unspecified and subject to change").
 pub(crate) const DEFAULT_HISTORY: usize = 1_000;
+/// The latest messages that a fresh subscriber receives first. By Momento's definition, such a subscription "will begin
+/// with the latest messages"; the definition does not say how many. The suite of the Python SDK expects one.
+pub(crate) const DEFAULT_LATEST: usize = 1;
 /// The default time between heartbeats. The SDKs' own suites wait for several, and expect them about every second.
 pub(crate) const DEFAULT_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// The messages that a subscriber can fall behind before it loses some.
 const DEFAULT_SUBSCRIBER_LAG: usize = 1_000;
+/// The subscriptions that are open at once. One whose client does not read takes up to 40 KiB, with messages of 4 KiB.
+pub(crate) const DEFAULT_MAX_SUBSCRIPTIONS: usize = 10_000;
+/// The bytes of items that all caches keep together.
+pub(crate) const DEFAULT_MAX_ITEMS_BYTES: usize = 256 * 1_024 * 1_024;
 /// The bytes that one topic keeps, for replay and for slow subscribers together.
 const DEFAULT_TOPIC_BYTES: usize = 8 * 1_024 * 1_024;
 /// The time that a shutdown waits for clients.
@@ -37,11 +45,14 @@ const DEFAULT_DRAIN: Duration = Duration::from_secs(2);
 pub struct Builder {
     listen: SocketAddr,
     admin: Option<SocketAddr>,
+    admin_hosts: Vec<String>,
     caches: Vec<String>,
     create_caches: bool,
     api_key: Option<Secret>,
     max_message_bytes: usize,
     heartbeat_interval: Duration,
+    max_subscriptions: usize,
+    max_items_bytes: usize,
     limits: Limits,
     drain: Duration,
 }
@@ -61,13 +72,17 @@ impl Default for Builder {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             admin: None,
+            admin_hosts: Vec::new(),
             caches: Vec::new(),
             create_caches: false,
             api_key: None,
             max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
             heartbeat_interval: DEFAULT_HEARTBEAT_INTERVAL,
+            max_subscriptions: DEFAULT_MAX_SUBSCRIPTIONS,
+            max_items_bytes: DEFAULT_MAX_ITEMS_BYTES,
             limits: Limits {
                 history: DEFAULT_HISTORY,
+                latest: DEFAULT_LATEST,
                 lag: DEFAULT_SUBSCRIBER_LAG,
                 bytes: DEFAULT_TOPIC_BYTES,
             },
@@ -105,13 +120,20 @@ impl Builder {
         self
     }
 
+    /// Accepts requests for this host on the admin port, in addition to `localhost` and loopback addresses. Can be
+    /// called several times.
+    pub fn admin_host(mut self, host: impl Into<String>) -> Self {
+        self.admin_hosts.push(host.into());
+        self
+    }
+
     /// Adds a cache that exists from the start. Can be called several times.
     pub fn cache(mut self, name: impl Into<String>) -> Self {
         self.caches.push(name.into());
         self
     }
 
-    /// Sets whether the use of a topic creates a missing cache. Default: false, as on the service.
+    /// Sets whether the use of a topic or an item creates a missing cache. Default: false, as on the service.
     pub fn create_caches(mut self, create: bool) -> Self {
         self.create_caches = create;
         self
@@ -135,6 +157,13 @@ impl Builder {
         self
     }
 
+    /// Sets how many of the latest messages a fresh subscriber receives first. Default: 1. The history is the upper
+    /// limit.
+    pub fn latest(mut self, messages: usize) -> Self {
+        self.limits.latest = messages;
+        self
+    }
+
     /// Sets how many messages a subscriber can fall behind before it loses some and receives a discontinuity.
     /// Default: 1000. The history counts instead if it is longer; at least 1.
     pub fn subscriber_lag(mut self, messages: usize) -> Self {
@@ -146,6 +175,20 @@ impl Builder {
     /// 8 MiB. A topic always keeps its newest message, whatever the size.
     pub fn topic_bytes(mut self, bytes: usize) -> Self {
         self.limits.bytes = bytes;
+        self
+    }
+
+    /// Sets how many subscriptions can be open at once, on all topics together. Default: 10,000. A further one fails
+    /// with "resource exhausted".
+    pub fn max_subscriptions(mut self, subscriptions: usize) -> Self {
+        self.max_subscriptions = subscriptions;
+        self
+    }
+
+    /// Sets how many bytes of items all caches keep together. Default: 256 MiB. A call that would exceed it fails with
+    /// "resource exhausted".
+    pub fn max_items_bytes(mut self, bytes: usize) -> Self {
+        self.max_items_bytes = bytes;
         self
     }
 
@@ -182,13 +225,16 @@ impl Builder {
         if self.heartbeat_interval.is_zero() {
             return Err(StartError::HeartbeatInterval);
         }
+        let guard =
+            self.admin_hosts.iter().try_fold(Guard::loopback(), |guard, host| guard.and_host(host))?;
         let admin = match self.admin {
             None => None,
             Some(addr) => {
-                Some(TcpListener::bind(addr).await.map_err(|source| StartError::Admin { addr, source })?)
+                let listener = TcpListener::bind(addr).await;
+                Some((listener.map_err(|source| StartError::Admin { addr, source })?, guard))
             }
         };
-        let hub = Hub::new(self.limits, self.create_caches);
+        let hub = Hub::new(self.limits, self.create_caches, self.max_subscriptions, self.max_items_bytes);
         for name in &self.caches {
             hub.create_cache(name).map_err(|source| StartError::Cache { name: name.clone(), source })?;
         }
@@ -219,7 +265,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rejects_zero_heartbeat_interval_and_duplicate_cache() {
+    async fn rejects_invalid_settings() {
+        let host = Builder::default().admin_host("momento:9090").start().await;
+        assert!(matches!(host, Err(StartError::AdminHost(_))));
         let zero = Builder::default().heartbeat_interval(Duration::ZERO).start().await;
         assert!(matches!(zero, Err(StartError::HeartbeatInterval)));
         let duplicate = Builder::default().cache("a").cache("a").start().await;

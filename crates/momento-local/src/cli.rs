@@ -9,14 +9,17 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
-use crate::builder::{Builder, DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_HISTORY, DEFAULT_MAX_MESSAGE_BYTES};
+use crate::builder::{
+    Builder, DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_HISTORY, DEFAULT_LATEST, DEFAULT_MAX_ITEMS_BYTES,
+    DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_MAX_SUBSCRIPTIONS,
+};
 use crate::{MomentoLocal, StartError};
 
 /// The official SDKs expect a local Momento on these ports.
 const DEFAULT_PORT: u16 = 8080;
 const DEFAULT_ADMIN_PORT: u16 = 9090;
 
-/// A local Momento: topics and cache control over real gRPC, for development and tests.
+/// A local Momento: topics and caches over real gRPC, for development and tests.
 #[derive(Clone, Debug, Parser)]
 #[command(version, about)]
 pub struct Args {
@@ -28,15 +31,19 @@ pub struct Args {
     #[arg(long, value_name = "ADDR", default_value_t = (Ipv4Addr::LOCALHOST, DEFAULT_ADMIN_PORT).into())]
     pub admin: SocketAddr,
 
+    /// Name or address that clients use for the admin port, in addition to localhost; repeatable
+    #[arg(long = "admin-host", value_name = "HOST")]
+    pub admin_hosts: Vec<String>,
+
     /// Open no admin port
-    #[arg(long, conflicts_with = "admin")]
+    #[arg(long, conflicts_with_all = ["admin", "admin_hosts"])]
     pub no_admin: bool,
 
     /// Cache that exists from the start; repeatable
     #[arg(long = "cache", value_name = "NAME")]
     pub caches: Vec<String>,
 
-    /// Create a missing cache when a topic in it is used
+    /// Create a missing cache when a topic or an item in it is used
     #[arg(long)]
     pub create_caches: bool,
 
@@ -51,6 +58,18 @@ pub struct Args {
     /// Messages of a topic that a resuming subscriber can have replayed
     #[arg(long, value_name = "N", default_value_t = DEFAULT_HISTORY)]
     pub history: usize,
+
+    /// Latest messages that a fresh subscriber receives first
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_LATEST)]
+    pub latest: usize,
+
+    /// Subscriptions that are open at once
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_SUBSCRIPTIONS)]
+    pub max_subscriptions: usize,
+
+    /// Bytes of items that all caches keep together
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MAX_ITEMS_BYTES)]
+    pub max_items_bytes: usize,
 
     /// Seconds between two heartbeats of a subscription
     #[arg(long, value_name = "SECONDS", default_value_t = default_heartbeat_seconds())]
@@ -75,6 +94,9 @@ impl From<Args> for Builder {
             .create_caches(args.create_caches)
             .max_message_bytes(args.max_message_bytes)
             .history(args.history)
+            .latest(args.latest)
+            .max_subscriptions(args.max_subscriptions)
+            .max_items_bytes(args.max_items_bytes)
             .heartbeat_interval(Duration::from_secs(args.heartbeat_seconds.get().into()));
         if !args.no_admin {
             builder = builder.admin(args.admin);
@@ -83,6 +105,7 @@ impl From<Args> for Builder {
         if let Some(key) = args.api_key.filter(|key| !key.is_empty()) {
             builder = builder.api_key(key);
         }
+        builder = args.admin_hosts.into_iter().fold(builder, Builder::admin_host);
         args.caches.into_iter().fold(builder, Builder::cache)
     }
 }

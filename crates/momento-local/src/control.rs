@@ -9,6 +9,7 @@ use momento_protos::control_client::{
 use tonic::Status;
 
 use crate::call::Admitted;
+use crate::items::MAX_ITEM_BYTES;
 
 pub(crate) async fn create_cache(
     admitted: Admitted,
@@ -57,7 +58,7 @@ pub(crate) async fn flush_cache(
     request: FlushCacheRequest,
 ) -> Result<FlushCacheResponse, Status> {
     let started = admitted.start(&request.cache_name, "").await?;
-    started.shared.hub.check_cache(&started.call.cache)?;
+    started.shared.hub.flush_cache(&started.call.cache)?;
     started.applied().await?;
     Ok(FlushCacheResponse {})
 }
@@ -68,13 +69,14 @@ pub(crate) async fn ping(admitted: Admitted, _: Empty) -> Result<Empty, Status> 
 }
 
 /// Returns the default limits of an account, from the pages "Service limits" of Momento Cache and Momento
-/// Topics. Local Momento enforces the size of a message and none of the others.
+/// Topics. Local Momento enforces the sizes of a message and of an item, and none of the others.
 fn limits(max_message_bytes: usize) -> (CacheLimits, TopicLimits) {
     let max_message_kib = u32::try_from(max_message_bytes.div_ceil(1_024)).unwrap_or(u32::MAX);
+    let max_item_kib = u32::try_from(MAX_ITEM_BYTES / 1_024).unwrap_or(u32::MAX);
     let cache = CacheLimits {
         max_traffic_rate: 100,
         max_throughput_kbps: 1_024,
-        max_item_size_kb: 1_024,
+        max_item_size_kb: max_item_kib,
         max_ttl_seconds: 24 * 60 * 60,
     };
     let topic = TopicLimits {

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use local_guard::InvalidHost;
+
 /// Error of [`Builder::start`](crate::Builder::start).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -23,6 +25,9 @@ pub enum StartError {
         /// The error of the system.
         source: io::Error,
     },
+    /// A configured host of the admin port is invalid.
+    #[error("cannot configure the admin port")]
+    AdminHost(#[from] InvalidHost),
     /// The listener of the caller has no address.
     #[error("cannot read the address of the listener")]
     Listener(#[source] io::Error),
@@ -55,6 +60,12 @@ pub enum CacheError {
     /// No cache has this name.
     #[error("cache with name '{0}' does not exist")]
     CacheNotFound(String),
+    /// The server has as many subscriptions as it accepts.
+    // The JavaScript SDK looks for "subscribers" in the text.
+    #[error(
+        "too many subscribers: all {0} that the server accepts are connected; end some, or raise the limit"
+    )]
+    TooManySubscriptions(usize),
     /// A cache already has this name.
     #[error("cache with name '{0}' already exists")]
     CacheAlreadyExists(String),

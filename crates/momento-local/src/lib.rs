@@ -1,4 +1,4 @@
-//! A local Momento for development and tests: topics and cache control over the official gRPC definitions.
+//! A local Momento for development and tests: topics and caches over the official gRPC definitions.
 //!
 //! Any official SDK can connect to it, without an account, a container or the internet. A client observes the
 //! same behaviour as with the service. Faults on demand make every failure path testable over a real connection.
@@ -22,9 +22,11 @@
 //! | module | purpose |
 //! | --- | --- |
 //! | `builder`, `server` | settings and start; a running server and its methods for tests |
-//! | `hub`, `hub::log` | the caches and topics that calls share; numbers, retention and readers of one topic, without I/O |
+//! | `hub` | the caches and topics that calls share |
+//! | `hub::log`, `hub::readers` | the numbers and the retention of one topic, without I/O; its readers, and how they are woken |
 //! | `service`, `rpc` | the way of a gRPC call; the methods and their names |
 //! | `pubsub`, `control` | topics; caches and ping |
+//! | `items` | the items of caches, one file for each type |
 //! | `call`, `auth`, `status` | key and faults of a call; keys and token ids; errors as the service sends them |
 //! | `faults` | faults on demand: from code, as JSON, or requested in metadata |
 //! | `connection` | sockets that can be cut, and the gate that blocks them |
@@ -42,6 +44,7 @@ mod control;
 mod error;
 mod faults;
 mod hub;
+mod items;
 mod pubsub;
 mod rpc;
 mod server;

@@ -12,6 +12,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use local_guard::Guard;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -25,6 +26,10 @@ use crate::service;
 
 /// The streams that one connection of the service carries. The SDKs open more connections for more streams.
 const MAX_STREAMS_PER_CONNECTION: u32 = 100;
+
+/// The bytes that HTTP/2 buffers for one stream whose client does not read. The log of the topic keeps the messages,
+/// so more would only be copies of them.
+const SEND_BUFFER_BYTES: usize = 4 * 1_024;
 
 /// A running local Momento. A drop stops it at once; [`shutdown`](Self::shutdown) stops it in order.
 #[derive(Debug)]
@@ -41,12 +46,13 @@ impl MomentoLocal {
     pub(crate) fn serve(
         shared: Arc<Shared>,
         listener: TcpListener,
-        admin: Option<TcpListener>,
+        admin: Option<(TcpListener, Guard)>,
         drain: Duration,
     ) -> io::Result<Self> {
         let addr = listener.local_addr()?;
-        let admin_addr = admin.as_ref().map(TcpListener::local_addr).transpose()?;
-        let admin = admin.map(|listener| tokio::spawn(admin::serve(Arc::clone(&shared), listener)));
+        let admin_addr = admin.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
+        let admin =
+            admin.map(|(listener, guard)| tokio::spawn(admin::serve(Arc::clone(&shared), listener, guard)));
         let serving = tokio::spawn(serve(Arc::clone(&shared), listener));
         Ok(Self { shared, addr, admin_addr, drain, serving, admin })
     }
@@ -208,7 +214,10 @@ impl Drop for MomentoLocal {
 /// sees the same error.
 async fn serve(shared: Arc<Shared>, listener: TcpListener) {
     let mut http2 = http2::Builder::new(TokioExecutor::new());
-    http2.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS_PER_CONNECTION);
+    http2
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        .max_send_buf_size(SEND_BUFFER_BYTES);
     let connections = GracefulShutdown::new();
     loop {
         let connection = tokio::select! {

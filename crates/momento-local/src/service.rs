@@ -6,16 +6,17 @@
 
 use std::sync::Arc;
 
-use futures_util::Stream;
-use futures_util::stream;
+use futures_util::{Stream, stream};
 use hyper::body::Incoming;
 use tonic::body::Body;
-use tonic::codec::{Codec, EncodeBody, SingleMessageCompressionOverride, Streaming};
+use tonic::codec::{BufferSettings, Codec, EncodeBody, SingleMessageCompressionOverride, Streaming};
 use tonic::metadata::GRPC_CONTENT_TYPE;
 use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
+use tonic_prost::prost::Message;
 
-use crate::call::Shared;
+use crate::call::{Admitted, Shared};
+use crate::items::{ItemError, Items, any, scalar, set};
 use crate::rpc::Rpc;
 use crate::{control, pubsub, status};
 
@@ -45,6 +46,25 @@ async fn dispatch(
         Some(Rpc::ListCaches) => Ok(unary(control::list_caches(admitted, body.decode().await?).await?)),
         Some(Rpc::FlushCache) => Ok(unary(control::flush_cache(admitted, body.decode().await?).await?)),
         Some(Rpc::Ping) => Ok(unary(control::ping(admitted, body.decode().await?).await?)),
+        Some(Rpc::Get) => item(admitted, body, scalar::get).await,
+        Some(Rpc::GetBatch) => items(admitted, body, scalar::get_batch).await,
+        Some(Rpc::GetWithHash) => item(admitted, body, scalar::get_with_hash).await,
+        Some(Rpc::Set) => item(admitted, body, scalar::set).await,
+        Some(Rpc::SetBatch) => items(admitted, body, scalar::set_batch).await,
+        Some(Rpc::SetIf) => item(admitted, body, scalar::set_if).await,
+        Some(Rpc::SetIfHash) => item(admitted, body, scalar::set_if_hash).await,
+        Some(Rpc::SetIfNotExists) => item(admitted, body, scalar::set_if_not_exists).await,
+        Some(Rpc::Increment) => item(admitted, body, scalar::increment).await,
+        Some(Rpc::Delete) => item(admitted, body, any::delete).await,
+        Some(Rpc::KeysExist) => item(admitted, body, any::keys_exist).await,
+        Some(Rpc::UpdateTtl) => item(admitted, body, any::update_ttl).await,
+        Some(Rpc::ItemGetTtl) => item(admitted, body, any::get_ttl).await,
+        Some(Rpc::ItemGetType) => item(admitted, body, any::get_type).await,
+        Some(Rpc::SetFetch) => item(admitted, body, set::fetch).await,
+        Some(Rpc::SetUnion) => item(admitted, body, set::union).await,
+        Some(Rpc::SetDifference) => item(admitted, body, set::difference).await,
+        Some(Rpc::SetContains) => item(admitted, body, set::contains).await,
+        Some(Rpc::SetLength) => item(admitted, body, set::length).await,
         None => {
             admitted.start("", "").await?;
             Err(status::error(Code::Unimplemented, "local Momento does not serve this method"))
@@ -52,9 +72,57 @@ async fn dispatch(
     }
 }
 
+/// Serves a call on the items of a cache.
+async fn item<Q, R>(
+    admitted: Admitted,
+    body: RequestBody,
+    operate: fn(&mut Items<'_>, Q) -> Result<R, ItemError>,
+) -> Result<http::Response<Body>, Status>
+where
+    Q: Message + Default + 'static,
+    R: Message + Default + 'static,
+{
+    Ok(unary(operate_on_items(admitted, body, operate).await?))
+}
+
+/// Serves a call on the items of a cache whose response is a stream.
+async fn items<Q, R>(
+    admitted: Admitted,
+    body: RequestBody,
+    operate: fn(&mut Items<'_>, Q) -> Result<Vec<R>, ItemError>,
+) -> Result<http::Response<Body>, Status>
+where
+    Q: Message + Default + 'static,
+    R: Message + Default + 'static,
+{
+    let responses = operate_on_items(admitted, body, operate).await?;
+    Ok(streaming(stream::iter(responses.into_iter().map(Ok))))
+}
+
+/// Applies a call to the items of its cache, between the faults before and after. Only the metadata names the cache.
+async fn operate_on_items<Q, R>(
+    admitted: Admitted,
+    body: RequestBody,
+    operate: fn(&mut Items<'_>, Q) -> Result<R, ItemError>,
+) -> Result<R, Status>
+where
+    Q: Message + Default + 'static,
+{
+    let request = body.decode().await?;
+    let started = admitted.start("", "").await?;
+    let response = started.shared.hub.with_items(&started.call.cache, |items| operate(items, request))?;
+    started.applied().await?;
+    Ok(response)
+}
+
 fn decode_limit(max_message_bytes: usize) -> usize {
     MIN_DECODED_BYTES.max(max_message_bytes.saturating_add(REQUEST_OVERHEAD_BYTES))
 }
+
+/// The initial buffer of a stream for encoded messages, and the bytes after which it passes them on. A slow subscriber
+/// holds so much, and one message.
+const ENCODE_BUFFER_BYTES: usize = 256;
+const ENCODED_BYTES: usize = 2 * 1_024;
 
 struct RequestBody {
     body: Incoming,
@@ -62,10 +130,7 @@ struct RequestBody {
 }
 
 impl RequestBody {
-    async fn decode<M>(self) -> Result<M, Status>
-    where
-        ProstCodec<M, M>: Codec<Encode = M, Decode = M>,
-    {
+    async fn decode<M: Message + Default + 'static>(self) -> Result<M, Status> {
         let decoder = ProstCodec::<M, M>::default().decoder();
         let mut messages = Streaming::new_request(decoder, self.body, None, Some(self.limit));
         let message = messages.message().await.map_err(|error| status::undecodable(&error))?;
@@ -73,20 +138,14 @@ impl RequestBody {
     }
 }
 
-fn unary<M>(message: M) -> http::Response<Body>
-where
-    M: Send + 'static,
-    ProstCodec<M, M>: Codec<Encode = M, Decode = M>,
-{
+fn unary<M: Message + Default + 'static>(message: M) -> http::Response<Body> {
     streaming(stream::iter([Ok(message)]))
 }
 
-fn streaming<M>(messages: impl Stream<Item = Result<M, Status>> + Send + 'static) -> http::Response<Body>
-where
-    M: Send + 'static,
-    ProstCodec<M, M>: Codec<Encode = M, Decode = M>,
-{
-    let encoder = ProstCodec::<M, M>::default().encoder();
+fn streaming<M: Message + Default + 'static>(
+    messages: impl Stream<Item = Result<M, Status>> + Send + 'static,
+) -> http::Response<Body> {
+    let encoder = ProstCodec::<M, M>::raw_encoder(BufferSettings::new(ENCODE_BUFFER_BYTES, ENCODED_BYTES));
     let body =
         EncodeBody::new_server(encoder, messages, None, SingleMessageCompressionOverride::default(), None);
     let mut response = http::Response::new(Body::new(body));

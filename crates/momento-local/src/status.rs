@@ -11,10 +11,14 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
 use crate::error::CacheError;
+use crate::items::ItemError;
 
 const ERR: &str = "err";
 const GENERAL: &str = "momento_general_err";
 const REQUEST_SIZE: &str = "request_size_limit_exceeded";
+const ITEM_SIZE: &str = "item_size_limit_exceeded";
+const ELEMENT_SIZE: &str = "element_size_limit_exceeded";
+const SUBSCRIPTIONS: &str = "topic_subscriptions_limit_exceeded";
 
 /// Returns an error with the general `err` trailer.
 pub(crate) fn error(code: Code, message: impl Into<String>) -> Status {
@@ -53,8 +57,27 @@ impl From<CacheError> for Status {
             CacheError::InvalidCacheName | CacheError::InvalidTopicName => Code::InvalidArgument,
             CacheError::CacheNotFound(_) => Code::NotFound,
             CacheError::CacheAlreadyExists(_) => Code::AlreadyExists,
+            CacheError::TooManySubscriptions(_) => {
+                return with_err(Code::ResourceExhausted, refused.to_string(), SUBSCRIPTIONS);
+            }
         };
         error(code, refused.to_string())
+    }
+}
+
+impl From<ItemError> for Status {
+    fn from(failed: ItemError) -> Self {
+        let (code, err) = match failed {
+            ItemError::Cache(failed) => return failed.into(),
+            ItemError::ZeroTtl | ItemError::Missing(_) => (Code::InvalidArgument, GENERAL),
+            ItemError::WrongType { .. } | ItemError::NotAnInteger | ItemError::Overflow => {
+                (Code::FailedPrecondition, GENERAL)
+            }
+            ItemError::TooLarge { what: "element", .. } => (Code::ResourceExhausted, ELEMENT_SIZE),
+            ItemError::TooLarge { .. } => (Code::ResourceExhausted, ITEM_SIZE),
+            ItemError::OutOfMemory(_) => (Code::ResourceExhausted, GENERAL),
+        };
+        with_err(code, failed.to_string(), err)
     }
 }
 

@@ -85,6 +85,24 @@ pub fn sign(secret: &SigningSecret, body: &[u8]) -> String {
     hex::encode(secret.mac(body).finalize().into_bytes())
 }
 
+/// Reads the signature of a request without verifying it, so that a request without a well-formed signature can be rejected
+/// before its body is read. `signatures` are the values of all [`SIGNATURE_HEADER`]s of the request.
+///
+/// # Errors
+/// If the signature is missing or malformed, or if there are several.
+pub fn read_signature<'s>(
+    signatures: impl IntoIterator<Item = &'s [u8]>,
+) -> Result<[u8; SIGNATURE_LEN], SignatureError> {
+    let mut signatures = signatures.into_iter();
+    let signature = signatures.next().ok_or(SignatureError::Missing)?;
+    if signatures.next().is_some() {
+        return Err(SignatureError::Several);
+    }
+    let mut read = [0; SIGNATURE_LEN];
+    hex::decode_to_slice(signature, &mut read).map_err(|_| SignatureError::Malformed)?;
+    Ok(read)
+}
+
 /// Verifies that `body` was signed with one of `secrets`. During a rotation there are several. `signatures` are the
 /// values of all [`SIGNATURE_HEADER`]s of the request. Each comparison takes constant time.
 ///
@@ -95,14 +113,8 @@ pub fn verify<'s, B: AsRef<[u8]>>(
     body: B,
     signatures: impl IntoIterator<Item = &'s [u8]>,
 ) -> Result<Verified<B>, SignatureError> {
-    let mut signatures = signatures.into_iter();
-    let signature = signatures.next().ok_or(SignatureError::Missing)?;
-    if signatures.next().is_some() {
-        return Err(SignatureError::Several);
-    }
-    let mut expected = [0; SIGNATURE_LEN];
-    hex::decode_to_slice(signature, &mut expected).map_err(|_| SignatureError::Malformed)?;
-    let is_valid = secrets.iter().any(|secret| secret.mac(body.as_ref()).verify_slice(&expected).is_ok());
+    let signature = read_signature(signatures)?;
+    let is_valid = secrets.iter().any(|secret| secret.mac(body.as_ref()).verify_slice(&signature).is_ok());
     if is_valid { Ok(Verified::new(body)) } else { Err(SignatureError::Mismatch) }
 }
 

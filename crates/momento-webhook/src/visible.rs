@@ -1,4 +1,4 @@
-//! Characters that a reader cannot see, and that change a secret without a trace.
+//! Characters that a reader cannot see: they change a secret without a trace, and some control a terminal.
 //!
 //! A file saved with a byte order mark, or a value copied from a web page, brings them along. The bytes of
 //! a secret are its key: with such a character, every valid signature is rejected.
@@ -7,8 +7,18 @@
 /// a character with Unicode's property `Default_Ignorable_Code_Point`.
 #[must_use]
 pub const fn is_invisible(character: char) -> bool {
-    matches!(character, '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}')
-        || is_ignorable(character)
+    controls_terminal(character) || is_ignorable(character)
+}
+
+/// Returns true if `character` can change how a terminal shows the text around it: a control character, a line or
+/// paragraph separator, or a character with Unicode's property `Bidi_Control`.
+#[must_use]
+pub const fn controls_terminal(character: char) -> bool {
+    matches!(
+        character,
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
 }
 
 /// Returns true if `character` has Unicode's property `Default_Ignorable_Code_Point`.
@@ -59,6 +69,19 @@ mod tests {
             let text = format!("{invisible}a secret{invisible}");
             assert_eq!(single_line(&text), Ok("a secret"), "{invisible:?}");
             assert_eq!(trim_invisible(invisible), "", "{invisible:?}");
+        }
+    }
+
+    #[test]
+    fn finds_characters_that_control_a_terminal() {
+        for controls in
+            ['\0', '\n', '\u{1b}', '\u{7f}', '\u{9b}', '\u{200f}', '\u{2028}', '\u{202e}', '\u{2066}']
+        {
+            assert!(controls_terminal(controls) && is_invisible(controls), "{controls:?}");
+        }
+        // Emoji and some scripts need the joiners and the variation selectors.
+        for harmless in [' ', 'é', '東', '\u{200c}', '\u{200d}', '\u{fe0f}', '\u{feff}'] {
+            assert!(!controls_terminal(harmless), "{harmless:?}");
         }
     }
 

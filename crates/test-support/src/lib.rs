@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | [`runtime_api`] | a small Lambda Runtime API, which passes invocations to a function |
 //! | [`gateway`] | requests in the payloads of a function URL, an HTTP API, a REST API and a load balancer |
-//! | [`process`] | a function as a process, with its output |
+//! | [`process`] | a process, with its output |
 //! | [`http_client`] | requests over plain HTTP |
 //! | [`signed`] | signed events |
 //! | [`aws_server`] | queues, buses, tables and state machines of Amazon |

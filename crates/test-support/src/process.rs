@@ -1,4 +1,4 @@
-//! A function as a process, with its output.
+//! A process, with its output.
 
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -19,7 +19,10 @@ pub const TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Process {
     child: Child,
+    input: Option<ChildStdin>,
     lines: Arc<Lines>,
+    /// The number of lines that [`next_line`](Self::next_line) has passed.
+    passed: usize,
     readers: Vec<JoinHandle<()>>,
 }
 
@@ -39,23 +42,38 @@ impl Process {
         program: &Path,
         environment: impl IntoIterator<Item = (N, V)>,
     ) -> anyhow::Result<Self> {
+        Self::start_with(program, &[], environment)
+    }
+
+    /// Starts `program` with these arguments, and otherwise as [`start`](Self::start) does.
+    ///
+    /// # Errors
+    /// If the process does not start.
+    pub fn start_with<N: AsRef<str>, V: AsRef<str>>(
+        program: &Path,
+        arguments: &[&str],
+        environment: impl IntoIterator<Item = (N, V)>,
+    ) -> anyhow::Result<Self> {
         let mut command = Command::new(program);
-        command
-            .env_clear()
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+        command.args(arguments).env_clear().env("AWS_EC2_METADATA_DISABLED", "true").stdin(Stdio::null());
         for (name, value) in environment {
             command.env(name.as_ref(), value.as_ref());
         }
-        let mut child = command.spawn().with_context(|| format!("{} does not start", program.display()))?;
+        Self::spawn(command)
+    }
+
+    /// Starts a command, and reads its output.
+    ///
+    /// # Errors
+    /// If the process does not start.
+    pub fn spawn(mut command: Command) -> anyhow::Result<Self> {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().with_context(|| format!("{command:?} does not start"))?;
         let lines = Arc::new(Lines::default());
         let out = child.stdout.take().context("standard output is missing")?;
         let err = child.stderr.take().context("standard error is missing")?;
         let readers = vec![read(out, Arc::clone(&lines)), read(err, Arc::clone(&lines))];
-        Ok(Self { child, lines, readers })
+        Ok(Self { input: child.stdin.take(), child, lines, passed: 0, readers })
     }
 
     /// Returns the process id, while the process runs.
@@ -74,15 +92,34 @@ impl Process {
     ///
     /// # Errors
     /// If no such line arrives.
-    pub async fn wait_for_line<T>(&self, mut find: impl FnMut(&str) -> Option<T>) -> anyhow::Result<T> {
+    pub async fn wait_for_line<T>(&self, find: impl FnMut(&str) -> Option<T>) -> anyhow::Result<T> {
+        self.find_line(0, find).await.map(|(_, found)| found)
+    }
+
+    /// Waits for the next line that contains `part`, after the line that the last call returned.
+    ///
+    /// # Errors
+    /// If no such line arrives.
+    pub async fn next_line(&mut self, part: &str) -> anyhow::Result<String> {
+        let find = |line: &str| line.contains(part).then(|| line.to_owned());
+        let (index, line) = self.find_line(self.passed, find).await.with_context(|| format!("{part:?}"))?;
+        self.passed = index + 1;
+        Ok(line)
+    }
+
+    /// Finds a line, from the index `seen` on. Returns its index too.
+    async fn find_line<T>(
+        &self,
+        mut seen: usize,
+        mut find: impl FnMut(&str) -> Option<T>,
+    ) -> anyhow::Result<(usize, T)> {
         let mut count = self.lines.count.subscribe();
-        let mut seen = 0;
         let found = timeout(TIMEOUT, async {
             loop {
                 let lines = self.output();
-                for line in lines.iter().skip(seen) {
+                for (index, line) in lines.iter().enumerate().skip(seen) {
                     if let Some(found) = find(line) {
-                        return Some(found);
+                        return Some((index, found));
                     }
                 }
                 seen = lines.len();
@@ -95,15 +132,37 @@ impl Process {
         }
     }
 
+    /// Types a line into standard input.
+    ///
+    /// # Errors
+    /// If standard input is not piped, or is closed.
+    pub async fn type_line(&mut self, line: &str) -> anyhow::Result<()> {
+        let input = self.input.as_mut().context("standard input is not open")?;
+        Ok(input.write_all(format!("{line}\n").as_bytes()).await?)
+    }
+
+    /// Closes standard input, as Ctrl-D does.
+    pub fn close_input(&mut self) {
+        self.input = None;
+    }
+
     /// Sends SIGTERM, as platforms do.
     ///
     /// # Errors
     /// If the process has already ended.
     pub async fn terminate(&self) -> anyhow::Result<()> {
+        self.signal("TERM").await
+    }
+
+    /// Sends a signal, by its name without `SIG`.
+    ///
+    /// # Errors
+    /// If the process has already ended.
+    pub async fn signal(&self, name: &str) -> anyhow::Result<()> {
         let id = self.id().context("the process has already ended")?;
         // The built-in `kill` of the shell, because some machines lack the program.
-        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {id}")]).status().await?;
-        if sent.success() { Ok(()) } else { bail!("SIGTERM was not sent") }
+        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {id}")]).status().await?;
+        if sent.success() { Ok(()) } else { bail!("SIG{name} was not sent") }
     }
 
     /// Waits until the process has ended and all its output is read.

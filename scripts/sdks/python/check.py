@@ -1,7 +1,7 @@
-"""The official Python SDK, unchanged, against local Momento.
+"""Runs the official Python SDK, unchanged, against local Momento.
 
-Prints `ok ...` or `FAILED ...` for every check; exits 1 if any failed. Waits for events, never for time to
-pass. Expects the ports in MOMENTO_PORT and MOMENTO_ADMIN_PORT.
+Prints `ok ...` or `FAILED ...` for each check, and exits with 1 if a check failed. Every wait is for an event.
+MOMENTO_PORT and MOMENTO_ADMIN_PORT hold the ports.
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ from typing import Any, Awaitable, Callable
 from momento import CacheClientAsync, Configurations, CredentialProvider, TopicClient, TopicClientAsync
 from momento import TopicConfigurations
 from momento.errors import MomentoErrorCode
+from momento.requests import CollectionTtl
 from momento.responses import (
+    CacheDelete,
+    CacheGet,
+    CacheIncrement,
+    CacheSet,
+    CacheSetAddElements,
+    CacheSetFetch,
+    CacheSetIfNotExists,
+    CacheSetRemoveElements,
     CreateCache,
     DeleteCache,
     ListCaches,
@@ -28,10 +37,10 @@ from momento.responses import (
     TopicSubscriptionItem,
 )
 
-PATIENCE_SECONDS = 15
+TIMEOUT_SECONDS = 15
 ADMIN = f"http://127.0.0.1:{os.environ['MOMENTO_ADMIN_PORT']}"
 CREDENTIALS = CredentialProvider.for_momento_local("127.0.0.1", int(os.environ["MOMENTO_PORT"]))
-# The SDK's deadline holds for a whole subscription: it is not to end one while a check waits for it.
+# The SDK's deadline applies to a whole subscription. It must not end one while a check waits for an item.
 TOPICS = TopicConfigurations.Default.latest().with_client_timeout(timedelta(seconds=60))
 
 Check = Callable[["Context"], Awaitable[None]]
@@ -44,7 +53,7 @@ def check(run: Check) -> Check:
 
 
 class Context:
-    """What a check works with."""
+    """The clients and the cache of a check."""
 
     def __init__(self, caches: CacheClientAsync, topics: TopicClientAsync, cache: str) -> None:
         self.caches = caches
@@ -62,15 +71,16 @@ class Context:
 
 
 async def item(subscription: Any) -> Any:
-    response = await asyncio.wait_for(subscription.__anext__(), PATIENCE_SECONDS)
+    response = await asyncio.wait_for(subscription.__anext__(), TIMEOUT_SECONDS)
     assert not isinstance(response, TopicSubscriptionItem.Error), response
     return response
 
 
-def ask(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+def request(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    """Sends a request to the admin port, and returns the JSON of the response."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(ADMIN + path, data=data, method=method)
-    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as response:
+    message = urllib.request.Request(ADMIN + path, data=data, method=method)
+    with urllib.request.urlopen(message, timeout=TIMEOUT_SECONDS) as response:
         return json.load(response)
 
 
@@ -80,7 +90,7 @@ def failed(response: Any, kind: type, code: MomentoErrorCode) -> None:
 
 
 @check
-async def caches_are_created_listed_and_deleted(context: Context) -> None:
+async def creates_lists_and_deletes_caches(context: Context) -> None:
     name = str(uuid.uuid4())
     assert isinstance(await context.caches.create_cache(name), CreateCache.Success)
     assert isinstance(await context.caches.create_cache(name), CreateCache.CacheAlreadyExists)
@@ -93,7 +103,7 @@ async def caches_are_created_listed_and_deleted(context: Context) -> None:
 
 
 @check
-async def text_and_bytes_arrive_numbered_from_one(context: Context) -> None:
+async def subscriber_receives_text_and_bytes_numbered_from_one(context: Context) -> None:
     subscription = await context.subscribe("text and bytes")
     await context.publish("text and bytes", "hello")
     await context.publish("text and bytes", bytes([0, 255]))
@@ -105,7 +115,7 @@ async def text_and_bytes_arrive_numbered_from_one(context: Context) -> None:
 
 
 @check
-async def the_synchronous_client_works_as_well(context: Context) -> None:
+async def synchronous_client_publishes_and_subscribes(context: Context) -> None:
     def publish_and_receive() -> str:
         with TopicClient(TOPICS, CREDENTIALS) as topics:
             subscription = topics.subscribe(context.cache, "synchronous")
@@ -117,19 +127,19 @@ async def the_synchronous_client_works_as_well(context: Context) -> None:
             return received.value
 
     received = asyncio.get_running_loop().run_in_executor(None, publish_and_receive)
-    assert await asyncio.wait_for(received, PATIENCE_SECONDS) == "hello"
+    assert await asyncio.wait_for(received, TIMEOUT_SECONDS) == "hello"
 
 
 @check
-async def what_was_published_during_a_cut_is_replayed(context: Context) -> None:
+async def resumed_subscription_receives_messages_missed_during_cut(context: Context) -> None:
     subscription = await context.subscribe("cut")
     await context.publish("cut", "one")
     one = await item(subscription)
-    ask("POST", "/cut")
-    # This SDK leaves it to its caller to subscribe again, and to say where.
+    request("POST", "/cut")
+    # The caller of this SDK subscribes again, and names the sequence number.
     async with TopicClientAsync(TOPICS, CREDENTIALS) as topics:
-        anew = Context(context.caches, topics, context.cache)
-        # Clients share connections: the first calls may still be given the one that was cut.
+        reconnected = Context(context.caches, topics, context.cache)
+        # Clients share connections, so the first calls can still use the one that was cut.
         response = await topics.publish(context.cache, "cut", "two")
         while (
             isinstance(response, TopicPublish.Error)
@@ -137,19 +147,19 @@ async def what_was_published_during_a_cut_is_replayed(context: Context) -> None:
         ):
             response = await topics.publish(context.cache, "cut", "two")
         assert isinstance(response, TopicPublish.Success), response
-        resumed = await anew.subscribe("cut", one.sequence_number + 1, one.sequence_page)
+        resumed = await reconnected.subscribe("cut", one.sequence_number + 1, one.sequence_page)
         two = await item(resumed)
         assert (two.value, two.sequence_number, two.sequence_page) == ("two", 2, one.sequence_page)
         resumed.unsubscribe()
 
 
 @check
-async def resuming_on_a_topic_that_was_reset_begins_at_its_first_message(context: Context) -> None:
+async def resumed_subscription_on_reset_topic_begins_at_first_message(context: Context) -> None:
     subscription = await context.subscribe("reset")
     await context.publish("reset", "before")
     before = await item(subscription)
     subscription.unsubscribe()
-    ask("POST", "/reset", {"cache": context.cache, "topic": "reset"})
+    request("POST", "/reset", {"cache": context.cache, "topic": "reset"})
     await context.publish("reset", "after")
     resumed = await context.subscribe("reset", before.sequence_number + 1, before.sequence_page)
     after = await item(resumed)
@@ -159,51 +169,114 @@ async def resuming_on_a_topic_that_was_reset_begins_at_its_first_message(context
 
 
 @check
-async def a_missing_cache_is_not_found(context: Context) -> None:
-    refused = await context.topics.publish("nowhere", "t", "x")
-    failed(refused, TopicPublish.Error, MomentoErrorCode.NOT_FOUND_ERROR)
-    refused = await context.topics.subscribe("nowhere", "t")
-    failed(refused, TopicSubscribe.Error, MomentoErrorCode.NOT_FOUND_ERROR)
+async def missing_cache_is_not_found(context: Context) -> None:
+    error = await context.topics.publish("nowhere", "t", "x")
+    failed(error, TopicPublish.Error, MomentoErrorCode.NOT_FOUND_ERROR)
+    error = await context.topics.subscribe("nowhere", "t")
+    failed(error, TopicSubscribe.Error, MomentoErrorCode.NOT_FOUND_ERROR)
 
 
 @check
-async def a_name_that_cannot_be_one_is_an_invalid_argument(context: Context) -> None:
-    # The SDK lets it through, the server does not.
+async def invalid_name_is_an_invalid_argument(context: Context) -> None:
+    # The SDK accepts this name, and the server rejects it.
     name = "x" * 600
-    refused = await context.caches.create_cache(name)
-    failed(refused, CreateCache.Error, MomentoErrorCode.INVALID_ARGUMENT_ERROR)
-    refused = await context.topics.publish(context.cache, name, "x")
-    failed(refused, TopicPublish.Error, MomentoErrorCode.INVALID_ARGUMENT_ERROR)
+    error = await context.caches.create_cache(name)
+    failed(error, CreateCache.Error, MomentoErrorCode.INVALID_ARGUMENT_ERROR)
+    error = await context.topics.publish(context.cache, name, "x")
+    failed(error, TopicPublish.Error, MomentoErrorCode.INVALID_ARGUMENT_ERROR)
 
 
 @check
-async def a_message_too_large_is_over_the_limit(context: Context) -> None:
+async def large_message_exceeds_limit(context: Context) -> None:
     await context.publish("large", "x" * 4_096)
-    refused = await context.topics.publish(context.cache, "large", "x" * 4_097)
-    failed(refused, TopicPublish.Error, MomentoErrorCode.LIMIT_EXCEEDED_ERROR)
-    assert "Request size limit exceeded" in refused.message, refused.message
+    error = await context.topics.publish(context.cache, "large", "x" * 4_097)
+    failed(error, TopicPublish.Error, MomentoErrorCode.LIMIT_EXCEEDED_ERROR)
+    assert "Request size limit exceeded" in error.message, error.message
 
 
 @check
-async def an_injected_lack_of_permission_is_one_to_the_sdk(context: Context) -> None:
+async def injected_permission_error_reaches_sdk(context: Context) -> None:
     fault = {"kind": "error", "code": "permission-denied", "rpc": "topic-publish", "topic": "secret", "times": 1}
-    fault_id = ask("POST", "/faults", fault)["id"]
-    refused = await context.topics.publish(context.cache, "secret", "x")
-    failed(refused, TopicPublish.Error, MomentoErrorCode.PERMISSION_ERROR)
+    fault_id = request("POST", "/faults", fault)["id"]
+    error = await context.topics.publish(context.cache, "secret", "x")
+    failed(error, TopicPublish.Error, MomentoErrorCode.PERMISSION_ERROR)
     await context.publish("secret", "x")
-    hits = [listed["hits"] for listed in ask("GET", "/faults")["faults"] if listed["id"] == fault_id]
+    hits = [listed["hits"] for listed in request("GET", "/faults")["faults"] if listed["id"] == fault_id]
     assert hits == [1], hits
 
 
 @check
-async def a_call_held_up_runs_into_its_deadline(context: Context) -> None:
-    ask("POST", "/faults", {"kind": "hang", "rpc": "topic-publish", "topic": "late", "when": "after-apply"})
+async def hanging_call_ends_at_its_deadline(context: Context) -> None:
+    request("POST", "/faults", {"kind": "hang", "rpc": "topic-publish", "topic": "late", "when": "after-apply"})
     async with TopicClientAsync(TOPICS.with_client_timeout(timedelta(seconds=1)), CREDENTIALS) as topics:
         late = await topics.publish(context.cache, "late", "x")
         failed(late, TopicPublish.Error, MomentoErrorCode.TIMEOUT_ERROR)
     resumed = await context.subscribe("late", 1)
-    assert (await item(resumed)).value == "x", "it was published all the same"
+    assert (await item(resumed)).value == "x", "the topic accepted the message before the call hung"
     resumed.unsubscribe()
+
+
+@check
+async def fresh_subscription_begins_with_latest_message(context: Context) -> None:
+    await context.publish("latest", "one")
+    await context.publish("latest", "two")
+    subscription = await context.subscribe("latest")
+    assert (await item(subscription)).value == "two"
+    subscription.unsubscribe()
+
+
+def expect(kind: type, response: Any) -> Any:
+    """Asserts that a response is of this class, and returns it."""
+    assert isinstance(response, kind), response
+    return response
+
+
+@check
+async def gets_sets_and_deletes_scalar(context: Context) -> None:
+    caches, cache = context.caches, context.cache
+    expect(CacheGet.Miss, await caches.get(cache, "scalar"))
+    expect(CacheSet.Success, await caches.set(cache, "scalar", "value", ttl=timedelta(seconds=100)))
+    assert expect(CacheGet.Hit, await caches.get(cache, "scalar")).value_string == "value"
+    expect(CacheDelete.Success, await caches.delete(cache, "scalar"))
+    expect(CacheGet.Miss, await caches.get(cache, "scalar"))
+
+
+@check
+async def sets_scalar_only_if_it_does_not_exist(context: Context) -> None:
+    caches, cache = context.caches, context.cache
+    expect(CacheSetIfNotExists.Stored, await caches.set_if_not_exists(cache, "condition", "one"))
+    expect(CacheSetIfNotExists.NotStored, await caches.set_if_not_exists(cache, "condition", "two"))
+    assert expect(CacheGet.Hit, await caches.get(cache, "condition")).value_string == "one"
+
+
+@check
+async def increments_number_and_rejects_text(context: Context) -> None:
+    caches, cache = context.caches, context.cache
+    assert expect(CacheIncrement.Success, await caches.increment(cache, "counter", 41)).value == 41
+    assert expect(CacheIncrement.Success, await caches.increment(cache, "counter", -42)).value == -1
+    expect(CacheSet.Success, await caches.set(cache, "counter", "text"))
+    error = await caches.increment(cache, "counter", 1)
+    failed(error, CacheIncrement.Error, MomentoErrorCode.FAILED_PRECONDITION_ERROR)
+
+
+@check
+async def adds_removes_and_fetches_elements_of_set(context: Context) -> None:
+    caches, cache = context.caches, context.cache
+    ttl = CollectionTtl(timedelta(seconds=100), refresh_ttl=True)
+    expect(CacheSetFetch.Miss, await caches.set_fetch(cache, "set"))
+    expect(CacheSetAddElements.Success, await caches.set_add_elements(cache, "set", {"b", "a"}, ttl=ttl))
+    expect(CacheSetAddElements.Success, await caches.set_add_elements(cache, "set", {"a", "c"}))
+    fetched = expect(CacheSetFetch.Hit, await caches.set_fetch(cache, "set"))
+    assert fetched.value_set_string == {"a", "b", "c"}, fetched
+    removed = await caches.set_remove_elements(cache, "set", {"a", "b", "c"})
+    expect(CacheSetRemoveElements.Success, removed)
+    expect(CacheSetFetch.Miss, await caches.set_fetch(cache, "set"))
+
+
+@check
+async def large_item_exceeds_limit(context: Context) -> None:
+    error = await context.caches.set(context.cache, "large", "x" * 1_048_577)
+    failed(error, CacheSet.Error, MomentoErrorCode.LIMIT_EXCEEDED_ERROR)
 
 
 async def main() -> int:
@@ -216,13 +289,13 @@ async def main() -> int:
             name = run.__name__.replace("_", " ")
             try:
                 async with TopicClientAsync(TOPICS, CREDENTIALS) as topics:
-                    await asyncio.wait_for(run(Context(caches, topics, cache)), 4 * PATIENCE_SECONDS)
+                    await asyncio.wait_for(run(Context(caches, topics, cache)), 4 * TIMEOUT_SECONDS)
                 print(f"ok python: {name}", flush=True)
             except Exception:
                 failures += 1
                 print(f"FAILED python: {name}: {traceback.format_exc()}", flush=True)
             finally:
-                ask("DELETE", "/faults")
+                request("DELETE", "/faults")
     return 1 if failures else 0
 
 

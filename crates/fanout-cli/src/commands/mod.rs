@@ -1,4 +1,4 @@
-//! One module for each command: its flags, and what it does.
+//! A module for each command, with its flags.
 
 pub(crate) mod check;
 pub(crate) mod dev;

@@ -1,4 +1,4 @@
-//! `fanout schema`: what editors need to complete and check `fanout.toml`.
+//! `fanout schema`: prints the JSON Schema with which editors complete and check `fanout.toml`.
 
 use crate::error::Error;
 use crate::output::Output;
@@ -8,7 +8,5 @@ use crate::output::Output;
 pub(crate) struct Args {}
 
 pub(crate) fn run(_: Args, output: &mut Output) -> Result<(), Error> {
-    let schema = serde_json::to_string_pretty(&fanout_core::schema::schema());
-    // Strings under string keys: there is nothing in it that JSON cannot say.
-    output.result(schema.unwrap_or_default())
+    output.results(&serde_json::to_string_pretty(&fanout_core::schema::schema())?)
 }

@@ -1,4 +1,4 @@
-//! `fanout send`: one signed webhook to any URL.
+//! `fanout send`: sends one signed webhook to any URL.
 
 use std::time::Duration;
 
@@ -8,52 +8,52 @@ use http::{HeaderName, HeaderValue};
 use momento_webhook::{Event, Millis};
 use reqwest::Url;
 
-use crate::args::{SecretArgs, duration};
+use crate::args::{SecretArgs, duration, message_id};
 use crate::deliver;
 use crate::error::Error;
 use crate::input::{bytes, text};
-use crate::output::{Output, Printable};
+use crate::output::Output;
 use crate::post::{self, Poster};
 use crate::signer::{Scheme, Signer, new_message_id};
 
-/// Sign one event and send it to a URL, as Momento would
+/// Sign one event and send it to a URL, as Momento does
 ///
-/// Prints the status and the body of the answer. Ends with 0 when the status is 2xx, else with 1.
+/// Prints the status and the body of the response. The exit code is 0 if the status is 2xx, else 1.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   export WEBHOOK_SIGNING_SECRET=...
   fanout send --url https://abc.lambda-url.eu-west-1.on.aws/ --cache demo --topic 'topic 1' --text hello
   fanout send --url http://127.0.0.1:8000/ --body event.json --scheme both
-  fanout send --url http://127.0.0.1:8000/ --header 'momento-signature: 00'    # is it refused?
-  fanout send --url http://127.0.0.1:8000/ --publish-timestamp 1704296470565   # too old?")]
+  fanout send --url http://127.0.0.1:8000/ --header 'momento-signature: 00'    # a wrong signature
+  fanout send --url http://127.0.0.1:8000/ --publish-timestamp 1704296470565   # an old event")]
 pub(crate) struct Args {
-    /// Where to send it
+    /// The URL of the function
     #[arg(long, value_name = "URL", value_parser = post::url)]
     url: Url,
 
     #[command(flatten)]
     secret: SecretArgs,
 
-    /// How to sign
+    /// The scheme of the signature
     #[arg(long, value_enum, default_value_t)]
     scheme: Scheme,
 
     #[command(flatten)]
     event: EventArgs,
 
-    /// Send this file as it is instead of an event made of flags; - is standard input
+    /// Send the bytes of this file instead of an event; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["EventArgs"])]
     body: Option<String>,
 
-    /// Id of the message, for Standard Webhooks [default: a new one]
-    #[arg(long, value_name = "ID")]
+    /// The id of the message, for Standard Webhooks [default: a new one]
+    #[arg(long, value_name = "ID", value_parser = message_id)]
     id: Option<String>,
 
-    /// Another header, or another value for one of those that are sent; can be given several times
+    /// An additional header, or another value for a header; can be given several times
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(HeaderName, HeaderValue)>,
 
-    /// How long to wait for the answer; Momento waits 5 s
+    /// The timeout for the response; Momento's is 5 s
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     timeout: Duration,
 }
@@ -73,11 +73,11 @@ struct EventArgs {
     #[arg(long, value_name = "TEXT", default_value = "hello", allow_hyphen_values = true)]
     text: String,
 
-    /// The id inside the publisher's token
+    /// The id in the publisher's token
     #[arg(long, value_name = "ID")]
     token_id: Option<String>,
 
-    /// The event's number in its topic
+    /// The event's sequence number in its topic
     #[arg(long, value_name = "N", default_value_t = 1)]
     sequence_number: u64,
 
@@ -85,11 +85,11 @@ struct EventArgs {
     #[arg(long, value_name = "PAGE")]
     sequence_page: Option<u64>,
 
-    /// When the message was published: milliseconds since the Unix epoch [default: now]
+    /// The time at which the message was published: milliseconds since the Unix epoch [default: now]
     #[arg(long, value_name = "MILLIS")]
     event_timestamp: Option<Millis>,
 
-    /// When the webhook is sent: milliseconds since the Unix epoch [default: now]
+    /// The time at which the webhook is sent: milliseconds since the Unix epoch [default: now]
     #[arg(long, value_name = "MILLIS")]
     publish_timestamp: Option<Millis>,
 }
@@ -107,18 +107,13 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     for (name, value) in args.headers {
         headers.insert(name, value);
     }
-    let answer = Poster::new(args.url, args.timeout)?.post(headers, Bytes::from(body)).await?;
-    output.result(answer.status)?;
-    if !answer.body.is_empty() {
-        // An answer may have lines, and nothing else that a terminal obeys.
-        for line in answer.body.lines() {
-            output.result(Printable(line))?;
-        }
-    }
-    if answer.status.is_success() {
+    let response = Poster::new(args.url, args.timeout)?.post(headers, Bytes::from(body)).await?;
+    output.result(response.status)?;
+    output.results(&response.body)?;
+    if response.status.is_success() {
         Ok(())
     } else {
-        Err(Error::Failed(format!("the webhook was not accepted: {}", answer.status)))
+        Err(Error::Failed(format!("the webhook was not accepted: {}", response.status)))
     }
 }
 
@@ -139,7 +134,7 @@ impl EventArgs {
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("not of the form `name: value`")?;
-    let name = name.trim().parse().map_err(|_| "not the name of a header before the colon")?;
-    let value = value.trim().parse().map_err(|_| "not the value of a header after the colon")?;
+    let name = name.trim().parse().map_err(|_| "the text before the colon is not the name of a header")?;
+    let value = value.trim().parse().map_err(|_| "the text after the colon is not the value of a header")?;
     Ok((name, value))
 }

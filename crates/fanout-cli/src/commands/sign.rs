@@ -1,8 +1,8 @@
-//! `fanout sign`: the headers for a body.
+//! `fanout sign`: prints the headers for a body.
 
 use fanout_core::clock::{Clock as _, SystemClock};
 
-use crate::args::SecretArgs;
+use crate::args::{SecretArgs, message_id};
 use crate::error::Error;
 use crate::input;
 use crate::output::{Output, shell_word};
@@ -10,7 +10,7 @@ use crate::signer::{Scheme, Signer, new_message_id};
 
 /// Sign a body, and print the headers that prove it genuine
 ///
-/// The bytes are signed as they are, with nothing read into them and nothing changed.
+/// Signs the bytes of the body as they are.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   export WEBHOOK_SIGNING_SECRET=...
@@ -18,22 +18,22 @@ use crate::signer::{Scheme, Signer, new_message_id};
   curl -H @headers --data-binary @event.json https://example.com/
   fanout sign --curl < event.json")]
 pub(crate) struct Args {
-    /// The file with the body; - is standard input
+    /// The file of the body; - is standard input
     #[arg(value_name = "FILE", default_value = "-")]
     body: String,
 
     #[command(flatten)]
     secret: SecretArgs,
 
-    /// How to sign
+    /// The scheme of the signature
     #[arg(long, value_enum, default_value_t)]
     scheme: Scheme,
 
-    /// Id of the message, for Standard Webhooks [default: a new one]
-    #[arg(long, value_name = "ID")]
+    /// The id of the message, for Standard Webhooks [default: a new one]
+    #[arg(long, value_name = "ID", value_parser = message_id)]
     id: Option<String>,
 
-    /// Time of the attempt, for Standard Webhooks: seconds since the Unix epoch [default: now]
+    /// The time of the attempt, for Standard Webhooks: seconds since the Unix epoch [default: now]
     #[arg(long, value_name = "SECONDS")]
     timestamp: Option<u64>,
 

@@ -1,4 +1,4 @@
-//! `fanout topic`: one topic, from the shell.
+//! `fanout topic`: publishes to a topic, and subscribes to one.
 
 use std::num::NonZeroU64;
 
@@ -12,7 +12,7 @@ use topic_fanout::serve::shutdown_signal;
 use crate::args::ServiceArgs;
 use crate::error::Error;
 use crate::input::text;
-use crate::output::{Output, Printable, Quoted, Took, millis};
+use crate::output::{Output, Quoted, Rounded, millis};
 use crate::service::Service;
 
 #[derive(Debug, clap::Subcommand)]
@@ -34,7 +34,7 @@ pub(crate) struct PublishArgs {
     /// The topic
     topic: String,
 
-    /// The text; - is standard input, without its last line end
+    /// The text; - reads standard input, without its last line end
     #[arg(allow_hyphen_values = true)]
     text: String,
 
@@ -42,10 +42,10 @@ pub(crate) struct PublishArgs {
     service: ServiceArgs,
 }
 
-/// Print what a topic brings, until Ctrl-C
+/// Print the messages of a topic, until Ctrl-C
 ///
-/// It survives interruptions: it comes back after a pause and resumes after the last message.
-/// It ends by itself where that cannot help, as with a cache that does not exist.
+/// After an interruption it subscribes again, with backoff, and resumes after the last message.
+/// It ends if that cannot help, for example if the cache does not exist.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
@@ -61,7 +61,7 @@ pub(crate) struct SubscribeArgs {
     /// The topic
     topic: String,
 
-    /// Begin with this sequence number, as far as the service still has it
+    /// Begin at this sequence number, if the service still has it
     #[arg(long, value_name = "N")]
     resume_at: Option<u64>,
 
@@ -69,7 +69,7 @@ pub(crate) struct SubscribeArgs {
     #[arg(long, value_name = "PAGE", requires = "resume_at")]
     page: Option<u64>,
 
-    /// End after so many messages
+    /// End after this number of messages
     #[arg(long, value_name = "N")]
     count: Option<NonZeroU64>,
 
@@ -97,12 +97,12 @@ async fn publish(args: PublishArgs, output: &mut Output) -> Result<(), Error> {
     let text = text(args.text)?;
     let topic = Topic::new(&*args.cache, &*args.topic);
     match service.publisher()?.publish(&topic, &text).await {
-        Ok(()) => Ok(output.result(format_args!(
+        Ok(()) => output.result(format_args!(
             "published {} bytes to {} in the cache {}",
             text.len(),
             Quoted(&args.topic),
             Quoted(&args.cache)
-        ))?),
+        )),
         Err(error) => {
             let at = service.endpoint();
             Err(Error::Failed(format!("not published, Momento at {at}: {}", describe_failure(&error))))
@@ -114,7 +114,7 @@ async fn subscribe(args: SubscribeArgs, output: &mut Output) -> Result<(), Error
     let shutdown = shutdown_signal().map_err(|error| Error::because("cannot listen for signals", &error))?;
     tokio::pin!(shutdown);
     let service = args.service.service(output)?;
-    let cursor = args.resume_at.map(|number| Cursor { number, page: args.page.unwrap_or_default() });
+    let cursor = args.resume_at.map(|number| Cursor { number, page: args.page.unwrap_or(0) });
     let mut subscription = service.subscribe(&args.cache, &args.topic, cursor)?;
     let mut wanted = args.count.map(NonZeroU64::get);
     while wanted != Some(0) {
@@ -129,12 +129,12 @@ async fn subscribe(args: SubscribeArgs, output: &mut Output) -> Result<(), Error
         if args.quiet && !matches!(event, SubscriptionEvent::Item(_)) {
             continue;
         }
-        if args.json { output.json(&as_json(&event))? } else { tell(&event, &args, &service, output)? }
+        if args.json { output.json(&as_json(&event))? } else { print(&event, &args, &service, output)? }
     }
     Ok(())
 }
 
-fn tell(
+fn print(
     event: &SubscriptionEvent,
     args: &SubscribeArgs,
     service: &Service,
@@ -150,22 +150,22 @@ fn tell(
         SubscriptionEvent::Heartbeat => output.result("heartbeat")?,
         SubscriptionEvent::Item(Item { number, page, publisher_id, value }) => {
             let from = match publisher_id {
-                Some(id) => format!("  from {}", Printable(id)),
+                Some(id) => format!("  from {id}"),
                 None => String::new(),
             };
             let value = match value {
                 ItemValue::Text(text) => Quoted(text).to_string(),
                 ItemValue::Binary(bytes) => format!("{} bytes", bytes.len()),
-                ItemValue::Unknown => "of an unknown kind".to_owned(),
+                ItemValue::Unknown => "a value of an unknown kind".to_owned(),
             };
             output.result(format_args!("message       {number} of page {page}{from}  {value}"))?;
         }
         SubscriptionEvent::Discontinuity(gap) => output.result(format_args!(
-            "discontinuity after {}: it goes on after {} of page {}",
+            "discontinuity after {}: continues after {} of page {}",
             gap.last, gap.new, gap.page
         ))?,
         SubscriptionEvent::Interrupted { cause, backoff } => {
-            output.result(format_args!("interrupted   {cause}; again in {}", Took(*backoff)))?;
+            output.result(format_args!("interrupted   {cause}; next attempt in {}", Rounded(*backoff)))?;
         }
     }
     Ok(())
@@ -176,19 +176,15 @@ fn as_json(event: &SubscriptionEvent) -> serde_json::Value {
         SubscriptionEvent::Opened => json!({"event": "subscribed"}),
         SubscriptionEvent::Heartbeat => json!({"event": "heartbeat"}),
         SubscriptionEvent::Item(Item { number, page, publisher_id, value }) => {
-            let mut line = json!({
-                "event": "message", "sequence_number": number, "sequence_page": page,
-                "publisher_id": publisher_id,
-            });
             let (member, value) = match value {
                 ItemValue::Text(text) => ("text", json!(text)),
                 ItemValue::Binary(bytes) => ("binary_bytes", json!(bytes.len())),
                 ItemValue::Unknown => ("unknown", json!(true)),
             };
-            if let Some(line) = line.as_object_mut() {
-                line.insert(member.to_owned(), value);
-            }
-            line
+            json!({
+                "event": "message", "sequence_number": number, "sequence_page": page,
+                "publisher_id": publisher_id, member: value,
+            })
         }
         SubscriptionEvent::Discontinuity(gap) => json!({
             "event": "discontinuity", "last_sequence_number": gap.last,

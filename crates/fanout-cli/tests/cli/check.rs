@@ -1,10 +1,8 @@
 //! `fanout check`.
 
-use std::path::PathBuf;
-
 use serde_json::{Value, json};
 
-use crate::harness::{Ended, end, end_with, fanout};
+use crate::harness::{Ended, File, end, end_with, fanout};
 
 const CHAT: &str = r#"
 [[routes]]
@@ -37,42 +35,21 @@ topic = "audit"
 destinations = ["seen"]
 "#;
 
-/// A file of this test that is gone with it.
-struct File(PathBuf);
-
-impl File {
-    fn new(name: &str, text: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("fanout-check-{}-{name}", std::process::id()));
-        std::fs::write(&path, text).unwrap();
-        Self(path)
-    }
-
-    fn name(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// Checks routes that come by standard input.
+/// Checks routes from standard input.
 async fn check(routes: &str, more: &[&str]) -> Ended {
     end_with(fanout(&[&["check", "-"], more].concat()), routes.as_bytes()).await
 }
 
-/// What becomes of an event by these routes.
+/// Shows what an event becomes with these routes.
 async fn event(name: &str, routes: &str, event: &Value, more: &[&str]) -> Ended {
     let event = File::new(name, &event.to_string());
-    check(routes, &[&["--event", event.name()], more].concat()).await
+    check(routes, &[&["--event", event.path()], more].concat()).await
 }
 
 #[tokio::test]
-async fn a_good_file_is_a_table_and_a_drawing() {
+async fn prints_valid_file_as_table_and_drawing() {
     let file = File::new("good.toml", CHAT);
-    let ended = end(fanout(&["check", file.name()])).await.assert_code(0);
+    let ended = end(fanout(&["check", file.path()])).await.assert_code(0);
     let expected = r#"line  cache   topic                 cache  topic             transforms
 26    "log"   "audit"           ->  "log"  "seen"            (none)
 7     "chat"  "{room}-publish"  ->  "out"  "{room}-loud"     trim | uppercase
@@ -80,19 +57,19 @@ async fn a_good_file_is_a_table_and_a_drawing() {
                                 ->  "out"  "for-{token_id}"  (trim)
 2     "chat"  "{any_topic}"     ->  "log"  "audit"           (none)
 
-(in parentheses: done once, with the same for the destinations above)
-note: line 7: "for-{token_id}" needs {token_id}, which not every event has: without it this destination refuses the event, and the others are served
-note: line 2: "audit" goes on with the route at line 26, "audit", where that topic has a webhook too
+(in parentheses: applied once, together with the destinations above)
+note: line 7: "for-{token_id}" needs {token_id}, which some events lack: this destination refuses them, and the others accept them
+note: line 2: "audit" leads to the route at line 26, "audit", if that topic has a webhook too
 "#;
     let (table, rest) = ended.out.split_at(expected.len());
     assert_eq!(table, expected);
-    let summary = "3 routes, 5 destinations; an event has at most 3 transforms applied (5 if each destination had its own)\n\nflowchart LR\n";
-    assert!(rest.starts_with(&format!("{}: {summary}", file.name())), "{rest}");
+    let summary = "3 routes, 5 destinations; at most 3 transforms for each event (5 if each destination had its own)\n\nflowchart LR\n";
+    assert!(rest.starts_with(&format!("{}: {summary}", file.path())), "{rest}");
     assert_eq!(ended.err, "");
 }
 
 #[tokio::test]
-async fn a_drawing_can_be_had_by_itself() {
+async fn prints_only_the_requested_format() {
     let table = check(CHAT, &["--format", "table"]).await.assert_code(0);
     assert!(table.out.starts_with("line ") && !table.out.contains("flowchart"), "{}", table.out);
     let mermaid = check(CHAT, &["--format", "mermaid"]).await.assert_code(0);
@@ -104,21 +81,21 @@ async fn a_drawing_can_be_had_by_itself() {
 }
 
 #[tokio::test]
-async fn a_program_reads_json() {
+async fn prints_json_for_programs() {
     let ended = check(CHAT, &["--format", "json"]).await.assert_code(0);
-    let [told] = &ended.json()[..] else { panic!("{}", ended.out) };
-    assert_eq!(told["errors"], json!([]));
-    assert_eq!(told["routes"][1]["line"], 7);
-    assert_eq!(told["routes"][1]["destinations"][1]["transforms"][1]["settings"], json!({"target": "es"}));
-    assert_eq!(told["routes"][2]["destinations"][0]["next_lines"], json!([26]));
+    let [object] = &ended.json()[..] else { panic!("{}", ended.out) };
+    assert_eq!(object["errors"], json!([]));
+    assert_eq!(object["routes"][1]["line"], 7);
+    assert_eq!(object["routes"][1]["destinations"][1]["transforms"][1]["settings"], json!({"target": "es"}));
+    assert_eq!(object["routes"][2]["destinations"][0]["next_lines"], json!([26]));
 
     let ended = check("[[routes]]\ntopic = 'a'", &["--format", "json"]).await.assert_code(1);
-    let [told] = &ended.json()[..] else { panic!("{}", ended.out) };
-    assert_eq!((&told["errors"][0]["line"], &told["errors"][0]["column"]), (&json!(1), &json!(1)));
+    let [object] = &ended.json()[..] else { panic!("{}", ended.out) };
+    assert_eq!((&object["errors"][0]["line"], &object["errors"][0]["column"]), (&json!(1), &json!(1)));
 }
 
 #[tokio::test]
-async fn everything_that_is_wrong_is_told_at_once() {
+async fn reports_all_errors_at_once() {
     let file = File::new(
         "wrong.toml",
         r#"[[routes]]
@@ -143,16 +120,16 @@ topic = "b"
 destinations = ["a"]
 "#,
     );
-    let ended = end(fanout(&["check", file.name()])).await.assert_code(1);
+    let ended = end(fanout(&["check", file.path()])).await.assert_code(1);
     assert_eq!(ended.out, "");
-    let places: Vec<_> = ended
+    let errors: Vec<_> = ended
         .err
         .lines()
-        .filter_map(|line| line.strip_prefix(file.name()).and_then(|line| line.strip_prefix(':')))
+        .filter_map(|line| line.strip_prefix(file.path()).and_then(|line| line.strip_prefix(':')))
         .collect();
-    for (place, (begins, says)) in [
-        ("3:1: there is no `transform_s`", "there is `topic`, `cache`, `transforms`"),
-        ("4:15: there is no transform \"shout\"", "there are: echo, "),
+    for (index, (begins, says)) in [
+        ("3:1: unknown key `transform_s`", "expected one of `topic`, `cache`, `transforms`"),
+        ("4:15: unknown transform \"shout\"", "expected one of echo, "),
         ("5:18: the topic has the unknown name `rom`", "expected one of `room`, "),
         ("7:1: the route at line 1 is for the same topics", "give one of them a cache"),
         ("13:22: the route feeds itself", "name a topic that leads elsewhere"),
@@ -161,45 +138,45 @@ destinations = ["a"]
     .iter()
     .enumerate()
     {
-        let told = places.get(place).copied().unwrap_or_default();
-        assert!(told.starts_with(begins) && told.contains(says), "{told}: {}", ended.err);
+        let error = errors.get(index).copied().unwrap_or_default();
+        assert!(error.starts_with(begins) && error.contains(says), "{error}: {}", ended.err);
     }
-    assert_eq!(places.len(), 6, "{}", ended.err);
+    assert_eq!(errors.len(), 6, "{}", ended.err);
     assert!(ended.err.contains(" 4 | transforms = [\"shout\"]\n   |               ^\n"), "{}", ended.err);
     assert!(
         ended.err.contains(" 17 |     destinations = [\"b\"]\n    |                     ^\n"),
         "{}",
         ended.err
     );
-    assert_eq!(ended.err.lines().last(), Some(format!("fanout: {}: 6 errors", file.name()).as_str()));
+    assert_eq!(ended.err.lines().last(), Some(format!("fanout: {}: 6 errors", file.path()).as_str()));
 }
 
 #[tokio::test]
-async fn what_is_not_there_or_no_text_is_one_clear_line() {
+async fn reports_unreadable_file_on_one_line() {
     end(fanout(&["check", "no/such.toml"]))
         .await
         .assert_code(1)
         .assert_one_error("no/such.toml cannot be read");
     let binary = end_with(fanout(&["check", "-"]), b"topic = \"\xff\"").await.assert_code(1);
-    binary.assert_one_error("<stdin>:1:10: this is no UTF-8");
-    // These end before they read anything.
+    binary.assert_one_error("<stdin>:1:10: the file is not UTF-8");
+    // These exit before they read.
     let both = end(fanout(&["check", "-", "--event", "-"])).await.assert_code(2);
     both.assert_err("cannot both be standard input");
     let drawn = end(fanout(&["check", "--event", "e", "--format", "dot"])).await.assert_code(2);
-    drawn.assert_err("no drawing of an event");
+    drawn.assert_err("do not draw an event");
     let broken = check("topic = \u{1b}[31m", &[]).await.assert_code(1).assert_err("<stdin>:1:9: ");
     assert!(!broken.err.contains('\u{1b}'), "{}", broken.err);
 }
 
 #[tokio::test]
-async fn an_event_is_followed_step_by_step() {
+async fn shows_event_step_by_step() {
     let given = json!({"cache": "chat", "topic": "lobby-publish", "text": " Hello\u{1b} ", "token_id": "mo"});
     let ended = event("steps.json", CHAT, &given, &[]).await.assert_code(0);
     let expected = r#"event    "lobby-publish" in the cache "chat", from "mo"
 text     " Hello\u{1b} "
 route    line 7: "{room}-publish" in the cache "chat"
          {room} is "lobby"
-         not by the route at line 2, "{any_topic}": it is less close
+         not the route at line 2, "{any_topic}": it is less specific
 
 1.  "lobby-loud" in the cache "out"
     trim       "Hello\u{1b}"
@@ -215,48 +192,51 @@ route    line 7: "{room}-publish" in the cache "chat"
     trim  shared with 1
     => would be published: "Hello\u{1b}"
 
-nothing was published
+nothing was published or sent
 "#;
     assert_eq!(ended.out, expected);
-    assert_eq!(ended.err, "note: translations are stood in for; --aws asks Amazon Translate\n");
+    assert_eq!(
+        ended.err,
+        "note: `pseudolocalize` translated in place of Amazon Translate; --aws uses Amazon Translate\n"
+    );
 }
 
 #[tokio::test]
-async fn an_event_by_standard_input_goes_on_where_topics_are_chained() {
-    let file = File::new("chained.toml", CHAT);
+async fn shows_next_route_of_event_from_standard_input() {
+    let file = File::new("check-chained.toml", CHAT);
     let given = json!({"cache": "chat", "topic": "x", "text": "t", "event_timestamp": 1, "publish_timestamp": 1,
         "topic_sequence_number": 1});
-    let command = fanout(&["check", file.name(), "--event", "-"]);
+    let command = fanout(&["check", file.path(), "--event", "-"]);
     let ended = end_with(command, given.to_string().as_bytes()).await.assert_code(0);
     assert!(
-        ended.out.contains("published: \"t\"\n       and go on with the route at line 26, \"audit\"\n"),
+        ended.out.contains("published: \"t\"\n       and take the route at line 26, \"audit\", next\n"),
         "{}",
         ended.out
     );
 }
 
 #[tokio::test]
-async fn an_event_that_is_not_served_everywhere_ends_with_1() {
+async fn exits_with_1_if_destination_refuses_event() {
     let given = json!({"cache": "chat", "topic": "lobby-publish", "text": "x"});
     let ended = event("lacking.json", CHAT, &given, &[]).await.assert_code(1);
     assert!(ended.out.contains("3.  \"for-{token_id}\" in the cache \"out\"\n"), "{}", ended.out);
-    assert!(ended.out.contains("would be refused: the event has no token_id"), "{}", ended.out);
-    let ended = ended.assert_err("1 of 3 destinations would not be served");
+    assert!(ended.out.contains("would be refused: the event lacks token_id"), "{}", ended.out);
+    let ended = ended.assert_err("1 of 3 destinations would not accept it");
     assert!(ended.err.contains("fanout: "));
 }
 
 #[tokio::test]
-async fn an_event_that_is_for_no_route_is_ignored() {
+async fn shows_event_without_route_as_ignored() {
     let given = json!({"cache": "other", "topic": "x", "text": "t"});
     let ended = event("ignored.json", CHAT, &given, &[]).await.assert_code(0);
-    assert!(ended.out.contains("\nignored  no route is for this topic"), "{}", ended.out);
-    assert!(ended.out.contains("line 2, \"{any_topic}\": it is for the cache \"chat\""), "{}", ended.out);
+    assert!(ended.out.contains("\nignored  no route matches this cache and topic"), "{}", ended.out);
+    assert!(ended.out.contains("line 2, \"{any_topic}\": its cache is \"chat\""), "{}", ended.out);
     let ended = event("ignored-json.json", CHAT, &given, &["--format", "json"]).await.assert_code(0);
     assert_eq!(ended.json(), [json!({"status": "ignored", "destinations": []})]);
 }
 
 #[tokio::test]
-async fn a_transform_that_fails_does_what_its_on_failure_says() {
+async fn applies_on_failure_of_failed_transform() {
     let limited = |on_failure: &str| {
         format!("{{ translate = {{ target = \"es\", max_bytes = 1, on_failure = \"{on_failure}\" }} }}")
     };
@@ -268,39 +248,39 @@ async fn a_transform_that_fails_does_what_its_on_failure_says() {
     );
     let given = json!({"cache": "c", "topic": "in", "text": "hello"});
     let ended = event("failing.json", &routes, &given, &["--format", "json"]).await.assert_code(1);
-    let [told] = &ended.json()[..] else { panic!("{}", ended.out) };
-    let statuses: Vec<_> = (0..3).map(|place| &told["destinations"][place]["status"]).collect();
-    assert_eq!(statuses, ["refused", "dropped", "published"], "{told:#}");
-    assert_eq!(told["destinations"][2]["text"], "HELLO");
-    assert_eq!(told["destinations"][2]["steps"][0]["shared_with"], 1);
+    let [object] = &ended.json()[..] else { panic!("{}", ended.out) };
+    let statuses: Vec<_> = (0..3).map(|index| &object["destinations"][index]["status"]).collect();
+    assert_eq!(statuses, ["refused", "dropped", "published"], "{object:#}");
+    assert_eq!(object["destinations"][2]["text"], "HELLO");
+    assert_eq!(object["destinations"][2]["steps"][0]["shared_with"], 1);
 
     let ended = event("failing-text.json", &routes, &given, &[]).await.assert_code(1);
     for says in [
-        "=> would be refused, and trying again would not help (translate, ",
-        "failed, shared with 1; on_failure drops it\n    => would be dropped by translate: failed: ",
-        "failed, shared with 1; on_failure lets the text go on as it was\n",
+        "=> would be refused, and a retry would not help (translate, ",
+        "failed, shared with 1; on_failure drops the event\n    => would be dropped by translate: failed: ",
+        "failed, shared with 1; on_failure passes the text on unchanged\n",
     ] {
         assert!(ended.out.contains(says), "{says}: {}", ended.out);
     }
 }
 
 #[tokio::test]
-async fn an_event_that_would_come_back_is_refused() {
+async fn shows_event_that_feeds_itself_as_refused() {
     let routes = "[[routes]]\ntopic = 'in'\ndestinations = ['{token_id}']";
     let checked = check(routes, &["--format", "table"]).await.assert_code(0);
     assert!(
-        checked.out.contains("from where it would come back: such an event is refused"),
+        checked.out.contains("and from there back: the function refuses such an event"),
         "{}",
         checked.out
     );
     let given = json!({"cache": "c", "topic": "in", "text": "t", "token_id": "in"});
     let ended = event("round.json", routes, &given, &[]).await.assert_code(1);
     assert!(ended.out.contains("\nrefused  feeds_itself"), "{}", ended.out);
-    ended.assert_one_error("the event would be refused");
+    ended.assert_one_error("the function refuses the event");
 }
 
 #[tokio::test]
-async fn what_is_no_event_is_one_clear_line() {
+async fn reports_invalid_event_on_one_line() {
     for (name, given, says) in [
         ("a.json", json!({"cache": "c", "topic": "in"}), "the event cannot be used: missing field `text`"),
         ("b.json", json!({"cache": "", "topic": "in", "text": ""}), "not an event: an empty name"),
@@ -315,20 +295,20 @@ async fn what_is_no_event_is_one_clear_line() {
         event(name, CHAT, &given, &[]).await.assert_code(1).assert_one_error(says);
     }
     let routes = File::new("no-event.toml", CHAT);
-    let ended = end(fanout(&["check", routes.name(), "--event", "Cargo.toml"])).await.assert_code(1);
+    let ended = end(fanout(&["check", routes.path(), "--event", "Cargo.toml"])).await.assert_code(1);
     ended.assert_one_error("Cargo.toml: the event cannot be used");
 }
 
 #[tokio::test]
-async fn an_event_may_begin_with_a_byte_order_mark() {
+async fn accepts_event_with_byte_order_mark() {
     let routes = File::new("marked.toml", CHAT);
     let given = "\u{feff} {\"cache\": \"chat\", \"topic\": \"lobby\", \"text\": \"t\"}";
-    let command = fanout(&["check", routes.name(), "--event", "-"]);
+    let command = fanout(&["check", routes.path(), "--event", "-"]);
     end_with(command, given.as_bytes()).await.assert_code(0);
 }
 
 #[tokio::test]
-async fn a_hostile_topic_stays_in_its_label() {
+async fn keeps_hostile_topic_in_its_label() {
     let name = r#"a"]) --> n9["b\u001b\n#<script>"#;
     let routes =
         format!("[[routes]]\ntopic = 'in'\ndestinations = [\"{{'{}'}}\"]", name.replace('"', "\\\""));
@@ -363,41 +343,41 @@ eventbridge = { detail = "text" }
 "#;
 
 #[tokio::test]
-async fn what_is_no_topic_is_shown_too() {
-    let file = File::new("aws_destinations", AWS_DESTINATIONS);
-    let ended = end(fanout(&["check", file.name()])).await.assert_code(0);
+async fn shows_aws_destinations() {
+    let file = File::new("check-aws.toml", AWS_DESTINATIONS);
+    let ended = end(fanout(&["check", file.path()])).await.assert_code(0);
     for part in [
         "->         sqs orders.fifo      uppercase\n",
         "->         eventbridge default  (none)\n",
-        "note: line 2: \"dynamodb people\" needs {token_id}, which not every event has",
+        "note: line 2: \"dynamodb people\" needs {token_id}, which some events lack",
         "n1[(\"sqs orders#46;fifo\")]",
         "3 destinations",
     ] {
         assert!(ended.out.contains(part), "{part} in {ended:#?}");
     }
-    let ended = end(fanout(&["check", file.name(), "--format", "dot"])).await.assert_code(0);
+    let ended = end(fanout(&["check", file.path(), "--format", "dot"])).await.assert_code(0);
     assert!(ended.out.contains(r#"[label="sqs orders.fifo", shape=cylinder];"#), "{ended:#?}");
-    let ended = end(fanout(&["check", file.name(), "--format", "json"])).await.assert_code(0);
+    let ended = end(fanout(&["check", file.path(), "--format", "json"])).await.assert_code(0);
     let destination = &ended.json()[0]["routes"][0]["destinations"][1];
     assert_eq!((&destination["kind"], &destination["name"]), (&json!("dynamodb"), &json!("people")));
 }
 
 #[tokio::test]
-async fn what_would_be_sent_of_an_event_is_shown() {
-    let file = File::new("sent", AWS_DESTINATIONS);
+async fn shows_aws_requests_of_event() {
+    let file = File::new("sent.toml", AWS_DESTINATIONS);
     let event = br#"{"cache": "c", "topic": "lobby-publish", "text": "Hi", "topic_sequence_number": 7}"#;
-    let ended = end_with(fanout(&["check", file.name(), "--event", "-"]), event).await.assert_code(1);
+    let ended = end_with(fanout(&["check", file.path(), "--event", "-"]), event).await.assert_code(1);
     let body = r#"{"queue":"https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo","body":"HI","group":"c#lobby-publish","deduplication":"7"}"#;
     for part in [
         &format!(
             "1.  sqs orders.fifo\n    uppercase  \"HI\"\n    => would be sent to sqs orders.fifo: {body}\n"
         ),
-        "2.  dynamodb people\n    => would be refused: the event has no token_id, which the destination needs\n",
-        "    => would be refused, and trying again would not help (invalid argument: the text is no JSON object)\n",
+        "2.  dynamodb people\n    => would be refused: the event lacks token_id, which the destination needs\n",
+        "    => would be refused, and a retry would not help (invalid argument: the text is not a JSON object)\n",
     ] {
         assert!(ended.out.contains(part), "{part} in {ended:#?}");
     }
-    let args = ["check", file.name(), "--event", "-", "--format", "json"];
+    let args = ["check", file.path(), "--event", "-", "--format", "json"];
     let ended = end_with(fanout(&args), event).await.assert_code(1);
     let destinations = &ended.json()[0]["destinations"];
     assert_eq!(destinations[0]["sent"], serde_json::from_str::<Value>(body).unwrap());

@@ -9,10 +9,10 @@ use momento_webhook::{SigningSecret, momento as signature};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::harness::{Ended, Nobody, Running, SECRET, end, end_with, fanout, momento};
-use crate::stub::{RealFunction, Stub, answer};
+use crate::harness::{ClosedPort, Ended, SECRET, end, end_with, fanout, momento, start};
+use crate::stub::{RealFunction, Stub, response};
 
-/// Topic and text of every arrival, by the id of what was sent, sorted by id and topic.
+/// Returns the id, the topic and the text of each arrival, sorted.
 fn arrivals(ended: &Ended) -> Vec<(u64, String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let mut arrivals: Vec<_> = ended
@@ -20,7 +20,7 @@ fn arrivals(ended: &Ended) -> Vec<(u64, String, String)> {
         .iter()
         .map(|line| {
             assert!(line["latency_ms"].as_f64().unwrap() > 0.0, "{line}");
-            (line["id"].as_u64().expect("of what was sent"), text(&line["topic"]), text(&line["text"]))
+            (line["id"].as_u64().expect("an id"), text(&line["topic"]), text(&line["text"]))
         })
         .collect();
     arrivals.sort();
@@ -32,7 +32,7 @@ fn arrival(id: u64, topic: &str, text: &str) -> (u64, String, String) {
 }
 
 #[tokio::test]
-async fn every_text_arrives_and_is_shown() {
+async fn shows_arrival_of_each_text() {
     let texts = ["hello", "hello", "", "Straße 😀", "-dash"];
     let mut args = vec!["dev", "--json"];
     args.extend(texts.iter().flat_map(|text| ["--send", text]));
@@ -44,13 +44,13 @@ async fn every_text_arrives_and_is_shown() {
     assert_eq!(sent, texts);
     for delivered in ended.events("delivered") {
         assert_eq!((&delivered["status"], &delivered["attempts"]), (&json!(200), &json!(1)));
-        assert_eq!(delivered["answer"]["status"], "success");
+        assert_eq!(delivered["response"]["status"], "success");
     }
     assert_eq!(ended.err, "");
 }
 
 #[tokio::test]
-async fn every_outbound_topic_is_waited_for() {
+async fn waits_for_all_outbound_topics() {
     let ended = end(fanout(&[
         "dev",
         "--json",
@@ -78,7 +78,7 @@ async fn every_outbound_topic_is_waited_for() {
 }
 
 #[tokio::test]
-async fn people_are_told_what_runs_where_and_what_arrives() {
+async fn prints_settings_and_arrivals_for_people() {
     let ended = end(fanout(&["dev", "--secret", SECRET, "--send", "a\u{1b}[2Jb"])).await.assert_code(0);
     for part in [
         "http://127.0.0.1:",
@@ -95,7 +95,7 @@ async fn people_are_told_what_runs_where_and_what_arrives() {
 }
 
 #[tokio::test]
-async fn a_function_and_a_momento_elsewhere_do_as_well() {
+async fn works_with_external_function_and_momento() {
     let momento = MomentoLocal::start().await.unwrap();
     let function = RealFunction::start(&momento, "x,y", "uppercase").await;
     let endpoint = momento.endpoint();
@@ -139,13 +139,13 @@ async fn a_function_and_a_momento_elsewhere_do_as_well() {
 }
 
 #[tokio::test]
-async fn a_function_that_is_down_is_tried_again_and_then_given_up() {
-    let nobody = Nobody::new();
-    let ended = end(fanout(&["dev", "--function-url", &nobody.url, "--send", "hi"])).await.assert_code(1);
+async fn retries_function_that_is_down_and_stops() {
+    let closed = ClosedPort::new();
+    let ended = end(fanout(&["dev", "--function-url", &closed.url, "--send", "hi"])).await.assert_code(1);
     for part in [
         "retry     attempt 3 of 4: cannot connect to 127.0.0.1:",
         "failed    \"hi\": cannot connect to 127.0.0.1:",
-        "given up after 4 attempts",
+        "stopped after 4 attempts",
         "fanout: 1 of 1 texts did not arrive on all outbound topics",
     ] {
         assert!(ended.err.contains(part), "{part} in {ended:#?}");
@@ -154,17 +154,17 @@ async fn a_function_that_is_down_is_tried_again_and_then_given_up() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_shown_and_not_tried_again() {
-    let stub = Stub::start(|_, _| answer(403, "{\"detail\":\n\"no\"}")).await;
+async fn does_not_retry_refusal() {
+    let stub = Stub::start(|_, _| response(403, "{\"detail\":\n\"no\"}")).await;
     let ended = end(fanout(&["dev", "--function-url", &stub.url, "--send", "a", "--send", "b"])).await;
     let ended =
-        ended.assert_code(1).assert_err(r#""a": the function answered 403 Forbidden: {"detail":\n"no"}"#);
+        ended.assert_code(1).assert_err(r#""a": the function responded 403 Forbidden: {"detail":\n"no"}"#);
     assert!(ended.err.contains("2 of 2 texts did not arrive"), "{ended:#?}");
     assert_eq!(stub.requests().len(), 2);
 }
 
 #[tokio::test]
-async fn a_passing_failure_is_tried_again_when_the_answer_says_and_signed_anew() {
+async fn retries_transient_failure_after_retry_after_with_new_signature() {
     let momento = Arc::new(momento().await);
     let outbound = Arc::clone(&momento);
     let stub = Stub::start(move |number, _| {
@@ -172,7 +172,7 @@ async fn a_passing_failure_is_tried_again_when_the_answer_says_and_signed_anew()
             return Response::builder().status(503).header("retry-after", "1").body(String::new()).unwrap();
         }
         outbound.publish("demo", "topic 2", "whatever").unwrap();
-        answer(200, "fine")
+        response(200, "fine")
     })
     .await;
     let started = Instant::now();
@@ -194,8 +194,8 @@ async fn a_passing_failure_is_tried_again_when_the_answer_says_and_signed_anew()
     assert!(started.elapsed() >= Duration::from_secs(1), "it waited as asked");
     assert_eq!(arrivals(&ended), [arrival(1, "topic 2", "whatever")]);
     let delivered = &ended.events("delivered")[0];
-    assert_eq!((&delivered["attempts"], &delivered["answer"]), (&json!(2), &json!("fine")));
-    assert_eq!(ended.events("attempt_failed")[0]["reason"], "the function answered 503 Service Unavailable");
+    assert_eq!((&delivered["attempts"], &delivered["response"]), (&json!(2), &json!("fine")));
+    assert_eq!(ended.events("attempt_failed")[0]["reason"], "the function responded 503 Service Unavailable");
 
     let requests = stub.requests();
     let [first, second] = &requests[..] else { panic!("two, not {requests:?}") };
@@ -218,22 +218,22 @@ async fn a_passing_failure_is_tried_again_when_the_answer_says_and_signed_anew()
 }
 
 #[tokio::test]
-async fn what_does_not_arrive_is_said() {
-    let stub = Stub::start(|_, _| answer(200, r#"{"status":"success"}"#)).await;
+async fn reports_text_that_does_not_arrive() {
+    let stub = Stub::start(|_, _| response(200, r#"{"status":"success"}"#)).await;
     let args = ["dev", "--function-url", &stub.url, "--timeout", "300ms", "--send", "a", "--outbound", "x"];
     end(fanout(&args))
         .await
         .assert_code(1)
-        .assert_err(r#""a": not arrived on "x" within 300.0 ms; the function has taken it"#);
+        .assert_err(r#""a": not arrived on "x" within 300.0 ms; the function accepted it"#);
 }
 
 #[tokio::test]
-async fn what_is_dropped_elsewhere_is_not_waited_for() {
+async fn does_not_wait_for_text_that_external_function_drops() {
     let whole = r#"{"status":"dropped","reason":"too rude"}"#;
     let listed = r#"{"status":"dropped","destinations":[
         {"cache":"demo","topic":"topic 2","status":"dropped","reason":"too rude"}]}"#;
     for body in [whole, listed] {
-        let stub = Stub::start(move |_, _| answer(200, body)).await;
+        let stub = Stub::start(move |_, _| response(200, body)).await;
         let args = ["dev", "--function-url", &stub.url, "--timeout", "10m", "--send", "a"];
         let ended = end(fanout(&args)).await.assert_code(0);
         assert!(ended.out.contains("dropped   \"a\"  for \"topic 2\": too rude\n"), "{ended:#?}");
@@ -241,7 +241,7 @@ async fn what_is_dropped_elsewhere_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn what_was_dropped_at_an_attempt_that_failed_is_not_waited_for() {
+async fn does_not_wait_for_drop_of_failed_attempt() {
     let momento = Arc::new(momento().await);
     let outbound = Arc::clone(&momento);
     let outcomes = |one: &str, other: &str| {
@@ -252,10 +252,10 @@ async fn what_was_dropped_at_an_attempt_that_failed_is_not_waited_for() {
     };
     let stub = Stub::start(move |number, _| {
         if number == 1 {
-            return answer(503, &outcomes("dropped", "failed"));
+            return response(503, &outcomes("dropped", "failed"));
         }
         outbound.publish("demo", "b", "B").unwrap();
-        answer(200, &outcomes("already_published", "published"))
+        response(200, &outcomes("already_published", "published"))
     })
     .await;
     let endpoint = momento.endpoint();
@@ -268,14 +268,17 @@ async fn what_was_dropped_at_an_attempt_that_failed_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_function_with_other_settings_is_found_out() {
+async fn reports_function_with_other_settings() {
     let ignored = r#"{"status":"ignored"}"#;
     let other = r#"{"status":"success","destinations":[{"cache":"demo","topic":"x","status":"published"}]}"#;
     for (body, says) in [
         (ignored, "failed    \"a\": the function ignored it: it has no route for this topic"),
-        (other, "failed    \"a\": the function has not published it to \"topic 2\": its settings are others"),
+        (
+            other,
+            "failed    \"a\": the function did not publish it to \"topic 2\": it runs with other settings",
+        ),
     ] {
-        let stub = Stub::start(move |_, _| answer(200, body)).await;
+        let stub = Stub::start(move |_, _| response(200, body)).await;
         let args = ["dev", "--function-url", &stub.url, "--timeout", "10m", "--send", "a"];
         let ended = end(fanout(&args)).await.assert_code(1).assert_err(says);
         let unseen = "published to \"x\", which is not subscribed to";
@@ -284,7 +287,7 @@ async fn a_function_with_other_settings_is_found_out() {
 }
 
 #[tokio::test]
-async fn a_text_that_momento_refuses_is_said() {
+async fn reports_text_that_momento_refuses() {
     let long = "x".repeat(5_000);
     end(fanout(&["dev", "-q", "--send", &long]))
         .await
@@ -293,28 +296,28 @@ async fn a_text_that_momento_refuses_is_said() {
 }
 
 #[tokio::test]
-async fn what_would_feed_itself_is_refused_before_anything_runs() {
+async fn rejects_cycle_before_start() {
     let ended =
         end(fanout(&["dev", "--inbound", "t", "--outbound", "t", "--send", "a"])).await.assert_code(2);
     assert!(ended.out.is_empty() && ended.err.contains("both inbound and outbound"), "{ended:#?}");
     let ended = end(fanout(&["dev", "--transform", "shout"])).await.assert_code(2);
-    assert!(ended.err.contains("none of echo,"), "{ended:#?}");
+    assert!(ended.err.contains("expected one of echo,"), "{ended:#?}");
 }
 
 #[tokio::test]
-async fn what_is_typed_arrives_until_the_input_ends() {
+async fn publishes_typed_lines_until_input_ends() {
     let ended = end_with(fanout(&["dev"]), "one\n\nStraße\r\n\u{fffd}last".as_bytes()).await.assert_code(0);
     for text in ["\"ONE\"", "\"\"", "\"STRASSE\"", "\"\u{fffd}LAST\""] {
         assert!(ended.out.contains(&format!("arrived   {text}  on \"topic 2\"")), "{text} in {ended:#?}");
     }
-    // A line that is lost is no success.
+    // A skipped line is a failure.
     let ended = end_with(fanout(&["dev", "-q"]), b"\xff\nok\n").await.assert_code(1).assert_err("not UTF-8");
-    assert!(ended.err.ends_with("fanout: lines that were left out: 1\n"), "{ended:#?}");
+    assert!(ended.err.ends_with("fanout: skipped lines: 1\n"), "{ended:#?}");
     assert!(ended.out.contains("\"OK\""), "{ended:#?}");
 }
 
 #[tokio::test]
-async fn a_line_that_is_piped_in_and_fails_is_no_success() {
+async fn exits_with_1_if_piped_line_fails() {
     let input = format!("one\n{}\ntwo\n", "x".repeat(5_000));
     let ended = end_with(fanout(&["dev"]), input.as_bytes()).await.assert_code(1);
     for text in ["\"ONE\"", "\"TWO\""] {
@@ -324,76 +327,75 @@ async fn a_line_that_is_piped_in_and_fails_is_no_success() {
 }
 
 #[tokio::test]
-async fn a_signal_ends_it_in_good_order() {
+async fn exits_with_0_on_signal() {
     for signal in ["INT", "TERM"] {
-        let mut running = Running::start(fanout(&["dev"]));
-        running.out("Type a line").await;
-        running.type_line("hello").await;
-        running.out("\"HELLO\"").await;
-        running.signal(signal).await;
-        assert_eq!(running.code().await, Some(0), "{signal}");
+        let mut running = start(fanout(&["dev"]));
+        running.next_line("Type a line").await.unwrap();
+        running.type_line("hello").await.unwrap();
+        running.next_line("\"HELLO\"").await.unwrap();
+        running.signal(signal).await.unwrap();
+        assert_eq!(running.ended().await.unwrap().code(), Some(0), "{signal}");
     }
 }
 
 #[tokio::test]
-async fn a_signal_that_comes_before_everything_has_arrived_is_no_success() {
-    let stub = Stub::start(|_, _| answer(200, "")).await;
-    let mut running =
-        Running::start(fanout(&["dev", "--function-url", &stub.url, "--send", "a", "--send", "b"]));
-    running.out("webhook").await;
-    running.signal("INT").await;
-    running.err("ended early: 2 texts had not arrived").await;
-    assert_eq!(running.code().await, Some(1));
+async fn exits_with_1_on_signal_before_all_texts_arrived() {
+    let stub = Stub::start(|_, _| response(200, "")).await;
+    let mut running = start(fanout(&["dev", "--function-url", &stub.url, "--send", "a", "--send", "b"]));
+    running.next_line("webhook").await.unwrap();
+    running.signal("INT").await.unwrap();
+    running.next_line("interrupted: 2 texts had not arrived").await.unwrap();
+    assert_eq!(running.ended().await.unwrap().code(), Some(1));
 }
 
 #[tokio::test]
-async fn others_may_publish_to_the_inbound_topic_too() {
+async fn delivers_messages_of_other_publishers() {
     let momento = momento().await;
     let endpoint = momento.endpoint();
-    let mut running = Running::start(fanout(&["dev", "--momento-endpoint", &endpoint]));
-    running.out("Type a line").await;
+    let mut running = start(fanout(&["dev", "--momento-endpoint", &endpoint]));
+    running.next_line("Type a line").await.unwrap();
     momento.publish("demo", "topic 1", "from elsewhere").unwrap();
-    assert!(running.out("\"FROM ELSEWHERE\"").await.contains("after"));
+    assert!(running.next_line("\"FROM ELSEWHERE\"").await.unwrap().contains("after"));
     momento.publish("demo", "topic 1", vec![0, 1, 2]).unwrap();
-    running.err("3 bytes that are no text").await;
+    running.next_line("3 bytes that is not a text").await.unwrap();
     momento.publish("demo", "topic 2", "out of nowhere").unwrap();
-    assert!(running.out("\"out of nowhere\"").await.contains("of nothing sent here"));
-    running.end_input();
-    assert_eq!(running.code().await, Some(0));
+    assert!(running.next_line("\"out of nowhere\"").await.unwrap().contains("(not expected)"));
+    running.close_input();
+    assert_eq!(running.ended().await.unwrap().code(), Some(0));
 }
 
 #[tokio::test]
-async fn an_interruption_is_told_and_got_over() {
+async fn reports_interruption_and_continues() {
     let momento = momento().await;
     let endpoint = momento.endpoint();
-    let mut running = Running::start(fanout(&["dev", "--momento-endpoint", &endpoint]));
-    running.out("Type a line").await;
-    running.type_line("one").await;
-    running.out("\"ONE\"").await;
+    let mut running = start(fanout(&["dev", "--momento-endpoint", &endpoint]));
+    running.next_line("Type a line").await.unwrap();
+    running.type_line("one").await.unwrap();
+    running.next_line("\"ONE\"").await.unwrap();
     momento.block();
     for _ in 0..2 {
-        running.err("is interrupted").await;
+        running.next_line("is interrupted").await.unwrap();
     }
     momento.unblock();
     for _ in 0..2 {
-        running.err("is open again").await;
+        running.next_line("is open again").await.unwrap();
     }
-    running.type_line("two").await;
-    running.out("\"TWO\"").await;
-    running.signal("TERM").await;
-    assert_eq!(running.code().await, Some(0));
+    running.type_line("two").await.unwrap();
+    running.next_line("\"TWO\"").await.unwrap();
+    running.signal("TERM").await.unwrap();
+    assert_eq!(running.ended().await.unwrap().code(), Some(0));
 }
 
 #[tokio::test]
-async fn what_cannot_start_is_one_clear_line() {
+async fn reports_failed_start_on_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     for flag in ["--momento-port", "--function-port"] {
         end(fanout(&["dev", flag, &port, "--send", "a"])).await.assert_code(1).assert_one_error(&port);
     }
-    let nobody = Nobody::new();
-    end(fanout(&["dev", "--momento-endpoint", &nobody.url, "--send", "a"]))
+    let closed = ClosedPort::new();
+    end(fanout(&["dev", "--momento-endpoint", &closed.url, "--send", "a"]))
         .await
         .assert_code(1)
-        .assert_one_error("does not answer: unavailable: ");
+        .assert_one_error("does not respond: unavailable: ");
 }

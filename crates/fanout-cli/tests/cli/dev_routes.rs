@@ -1,40 +1,17 @@
 //! `fanout dev` with routes from a file.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::{Value, json};
 use test_support::aws_server::AwsServer;
 use test_support::translate_server::TranslateServer;
 
-use crate::harness::{Ended, end, end_with, fanout};
-use crate::stub::{Stub, answer};
+use crate::harness::{Ended, File, end, end_with, fanout};
+use crate::stub::{Stub, response};
 
-/// A file with routes, gone when this is.
-struct File(PathBuf);
-
-impl File {
-    fn new(name: &str, text: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.toml", std::process::id()));
-        std::fs::write(&path, text).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// Id, cache, topic and text of every arrival, sorted.
+/// Returns the id, cache, topic and text of each arrival, sorted.
 fn arrivals(ended: &Ended) -> Vec<(u64, String, String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let arrival = |line: &Value| {
-        let id = line["id"].as_u64().expect("of what was sent");
+        let id = line["id"].as_u64().expect("an id");
         (id, text(&line["cache"]), text(&line["topic"]), text(&line["text"]))
     };
     let mut arrivals: Vec<_> = ended.events("arrived").iter().map(arrival).collect();
@@ -47,13 +24,13 @@ fn arrival(id: u64, cache: &str, topic: &str, text: &str) -> (u64, String, Strin
 }
 
 #[tokio::test]
-async fn the_chat_is_read_in_three_languages() {
+async fn chat_example_arrives_in_three_languages() {
     let args = ["dev", "--example", "chat", "--json", "--send", "Hello, friends!", "--send", "shit"];
     let ended = end(fanout(&args)).await.assert_code(0);
     let languages = ["english", "japanese", "spanish"].map(|name| format!("friends-subscribe-{name}"));
     let texts = ["Hello, friends!", "⟦ja⟧ Ĥéļļö, ƒŕîéñðš!", "⟦es⟧ Ĥéļļö, ƒŕîéñðš!"];
     let translated = languages.iter().zip(&texts).map(|(topic, text)| arrival(1, "chat", topic, text));
-    // It is moderated, and nothing is left to translate.
+    // The moderated text has nothing to translate.
     let masked = languages.iter().map(|topic| arrival(2, "chat", topic, "****"));
     assert_eq!(arrivals(&ended), translated.chain(masked).collect::<Vec<_>>());
     let ready = &ended.events("ready")[0];
@@ -68,7 +45,7 @@ async fn the_chat_is_read_in_three_languages() {
 }
 
 #[tokio::test]
-async fn the_examples_of_the_help_and_the_documentation_run() {
+async fn documented_examples_run() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../");
     let example =
         ["--config", "examples/chat/fanout.toml", "--inbound", "cooking-publish", "--token-id", "mo"];
@@ -81,18 +58,16 @@ async fn the_examples_of_the_help_and_the_documentation_run() {
 }
 
 #[tokio::test]
-async fn a_token_id_can_be_given() {
+async fn publishes_with_given_token_id() {
     let routes = "[[routes]]\ntopic = 'in'\ntransforms = [{ filter = { token_id = 'mo' } }]\ndestinations = ['for-{token_id}']";
-    let file = std::env::temp_dir().join(format!("fanout-token-{}.toml", std::process::id()));
-    std::fs::write(&file, routes).unwrap();
-    let args = ["dev", "--config", file.to_str().unwrap(), "--token-id", "mo", "--json", "--send", "Hello"];
+    let file = File::new("token.toml", routes);
+    let args = ["dev", "--config", file.path(), "--token-id", "mo", "--json", "--send", "Hello"];
     let ended = end(fanout(&args)).await.assert_code(0);
-    std::fs::remove_file(&file).unwrap();
     assert_eq!(arrivals(&ended), [arrival(1, "demo", "for-mo", "Hello")]);
 }
 
 #[tokio::test]
-async fn amazon_translates_where_that_is_asked_for() {
+async fn translates_with_amazon_if_asked() {
     let amazon = TranslateServer::start().await.unwrap();
     let mut command = fanout(&["dev", "--example", "chat", "--aws", "--json", "--send", "Hello"]);
     command.envs(amazon.environment());
@@ -105,11 +80,11 @@ async fn amazon_translates_where_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn people_are_told_what_stands_in_for_translations_and_where_texts_go() {
+async fn prints_translator_and_routes_for_people() {
     let ended = end_with(fanout(&["dev", "--example", "chat"]), "hi\n".as_bytes()).await.assert_code(0);
     for part in [
         "(in this process, routes: examples/chat/fanout.toml)\n",
-        "          translations: stood in for by `pseudolocalize`; --aws asks Amazon Translate\n",
+        "          translations: `pseudolocalize`; --aws uses Amazon Translate\n",
         "route     \"friends-publish\", in the cache \"chat\"\n",
         "          -> \"friends-subscribe-japanese\"  (moderate, translate {\"target\":\"ja\"})\n",
         "arrived   \"⟦es⟧ ĥî\"  on \"friends-subscribe-spanish\"  after ",
@@ -123,7 +98,7 @@ async fn people_are_told_what_stands_in_for_translations_and_where_texts_go() {
     assert!(help.out.contains("- chat: "), "{help:#?}");
 }
 
-/// What is published to a room is trimmed, kept in another cache, and goes on in capitals.
+/// A text of a room is trimmed, archived in another cache, and published again in capitals.
 const CHAINED: &str = r#"
 [[routes]]
 topic = "{room}-publish"
@@ -137,8 +112,8 @@ destinations = ["{room}-loud", "{room}-louder"]
 "#;
 
 #[tokio::test]
-async fn what_arrives_goes_on_where_a_route_takes_it() {
-    let file = File::new("chained", CHAINED);
+async fn delivers_outbound_topic_that_a_route_matches() {
+    let file = File::new("chained.toml", CHAINED);
     let flags = ["dev", "--config", file.path(), "--inbound", "a-publish"];
     let ended = end(fanout(&[&flags[..], &["--json", "--send", " one", "--send", "two "]].concat())).await;
     let ended = ended.assert_code(0);
@@ -168,7 +143,7 @@ async fn what_arrives_goes_on_where_a_route_takes_it() {
     }
 }
 
-/// Long texts reach one topic only.
+/// A long text reaches one topic only.
 const DROPPING: &str = r#"
 [[routes]]
 topic = "in"
@@ -185,8 +160,8 @@ destinations = [
 "#;
 
 #[tokio::test]
-async fn what_a_transform_drops_is_said_and_not_waited_for() {
-    let file = File::new("dropping", DROPPING);
+async fn reports_drop_and_does_not_wait() {
+    let file = File::new("dropping.toml", DROPPING);
     let flags = ["dev", "--config", file.path(), "--timeout", "10m"];
     let texts = ["--json", "--send", "too long", "--send", "brief"];
     let ended = end(fanout(&[&flags[..], &texts].concat())).await.assert_code(0);
@@ -211,8 +186,8 @@ async fn what_a_transform_drops_is_said_and_not_waited_for() {
         let ended = ended.assert_code(0);
         for line in [
             "dropped   \"too long\"  for \"short\": filter: the text does not match the pattern\n",
-            "dropped   \"too long\"  for \"short too\": translate: failed: the text has more than 5 bytes, the most \
-             that is translated\n",
+            "dropped   \"too long\"  for \"short too\": translate: failed: the text has more than 5 bytes, the limit \
+             for a translation\n",
         ] {
             assert!(ended.out.contains(line), "{line} in {ended:#?}");
         }
@@ -221,16 +196,16 @@ async fn what_a_transform_drops_is_said_and_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_topic_that_nobody_can_know_in_advance_is_noted() {
+async fn notes_topic_that_depends_on_message() {
     let routes = "[[routes]]\ntopic = 'in'\n\
                   destinations = ['out', 'for-{token_id}', 'number-{topic_sequence_number}']";
-    let file = File::new("unknown", routes);
+    let file = File::new("unknown.toml", routes);
     let ended = end(fanout(&["dev", "--config", file.path(), "--send", "x"])).await.assert_code(1);
     for part in [
         "note      \"for-{token_id}\" cannot be subscribed to in advance: ",
         "note      \"number-{topic_sequence_number}\" cannot be subscribed to in advance: ",
-        // The function refuses what is published without a token's id.
-        "failed    \"x\": the function answered 422 Unprocessable Entity: \"for-{token_id}\" refused: ",
+        // The function refuses an event without a token id.
+        "failed    \"x\": the function responded 422 Unprocessable Entity: \"for-{token_id}\" refused: ",
     ] {
         assert!(ended.err.contains(part), "{part} in {ended:#?}");
     }
@@ -242,25 +217,25 @@ async fn a_topic_that_nobody_can_know_in_advance_is_noted() {
 }
 
 #[tokio::test]
-async fn every_fault_of_a_file_is_told_before_anything_runs() {
+async fn reports_all_errors_of_file_before_start() {
     let routes = "[[routes]]\ntopic = 'in'\ntransforms = ['shout']\ndestinations = ['a', '']";
-    let file = File::new("faulty", routes);
+    let file = File::new("faulty.toml", routes);
     let ended = end(fanout(&["dev", "--config", file.path(), "--send", "x"])).await.assert_code(2);
     let lines: Vec<_> = ended.err.lines().filter(|line| line.starts_with(file.path())).collect();
     let [first, second] = &lines[..] else { panic!("two lines in {ended:#?}") };
-    assert!(first.contains(".toml:3:15: there is no transform \"shout\""), "{first}");
+    assert!(first.contains(".toml:3:15: unknown transform \"shout\""), "{first}");
     assert!(second.contains(".toml:4:22: the topic is empty"), "{second}");
     assert_eq!(ended.out, "");
 }
 
 #[tokio::test]
-async fn flags_and_files_that_do_not_go_together_are_refused() {
-    let file = File::new("flags", CHAINED);
+async fn rejects_contradicting_flags_and_files() {
+    let file = File::new("flags.toml", CHAINED);
     for (flags, says) in [
         (&["--config", file.path()][..], "as in --inbound room-publish"),
         (
             &["--config", file.path(), "--inbound", "b"],
-            "no route is for the topic \"b\" in the cache \"demo\"",
+            "no route matches the topic \"b\" in the cache \"demo\"",
         ),
         (&["--config", file.path(), "--outbound", "b"], "cannot be used with"),
         (&["--example", "chat", "--transform", "trim"], "cannot be used with"),
@@ -274,12 +249,12 @@ async fn flags_and_files_that_do_not_go_together_are_refused() {
 }
 
 #[tokio::test]
-async fn a_function_elsewhere_is_told_of_the_file() {
-    let file = File::new("elsewhere", CHAINED);
+async fn prints_file_for_external_function() {
+    let file = File::new("elsewhere.toml", CHAINED);
     let stub = Stub::start(|_, request| {
         let body = request.json();
         assert_eq!(body["topic"], "a-publish");
-        answer(200, r#"{"status":"dropped","reason":"why not"}"#)
+        response(200, r#"{"status":"dropped","reason":"why not"}"#)
     })
     .await;
     let flags = ["dev", "--json", "--config", file.path(), "--inbound", "a-publish"];
@@ -302,8 +277,8 @@ destinations = [
 "#;
 
 #[tokio::test]
-async fn what_is_for_no_topic_is_shown_and_sent_only_where_that_is_asked_for() {
-    let file = File::new("aws_destinations", AWS_DESTINATIONS);
+async fn shows_aws_request_and_sends_it_only_with_aws() {
+    let file = File::new("aws_destinations.toml", AWS_DESTINATIONS);
     let aws = AwsServer::start().await.unwrap();
     let flags = ["dev", "--config", file.path(), "--json", "--send", "Hello"];
     let request =
@@ -312,10 +287,10 @@ async fn what_is_for_no_topic_is_shown_and_sent_only_where_that_is_asked_for() {
         let mut command = fanout(&[&flags[..], more].concat());
         command.envs(aws.environment());
         let ended = end(command).await.assert_code(0);
-        let handed_in = ended.events("handed_in");
-        assert_eq!(handed_in.len(), 1, "{ended:#?}");
-        assert_eq!((&handed_in[0]["sent"], &handed_in[0]["what"]), (&json!(is_sent), &request));
-        assert_eq!(handed_in[0]["name"], "orders");
+        let requests = ended.events("aws_request");
+        assert_eq!(requests.len(), 1, "{ended:#?}");
+        assert_eq!((&requests[0]["sent"], &requests[0]["request"]), (&json!(is_sent), &request));
+        assert_eq!(requests[0]["name"], "orders");
         let dropped = &ended.events("dropped")[0];
         assert_eq!((&dropped["kind"], &dropped["name"]), (&json!("eventbridge"), &json!("default")));
         assert_eq!(arrivals(&ended), [arrival(1, "demo", "out", "Hello")]);
@@ -324,11 +299,11 @@ async fn what_is_for_no_topic_is_shown_and_sent_only_where_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn people_are_told_what_is_not_sent() {
-    let file = File::new("not-sent", AWS_DESTINATIONS);
+async fn prints_aws_requests_that_are_not_sent() {
+    let file = File::new("not-sent.toml", AWS_DESTINATIONS);
     let ended = end(fanout(&["dev", "--config", file.path(), "--send", "an order"])).await.assert_code(0);
     for part in [
-        "          what is for no topic is shown and not sent; --aws sends it\n",
+        "          requests to AWS destinations are shown and not sent; --aws sends them\n",
         "          -> sqs orders  (uppercase)\n",
         "not sent  to sqs orders: {\"queue\":\"https://sqs.eu-west-1.amazonaws.com/123456789012/orders\",\"body\":\"AN ORDER\"}\n",
         "not sent  to eventbridge default: {\"bus\":\"default\",\"source\":\"Momento\",",

@@ -8,4 +8,5 @@ mod harness;
 mod send;
 mod sign;
 mod stub;
+mod terminal;
 mod topic;

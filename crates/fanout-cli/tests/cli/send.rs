@@ -3,11 +3,11 @@
 use momento_webhook::standard::{self, Headers, StandardSecret};
 use momento_webhook::{Event, SigningSecret, momento as signature};
 
-use crate::harness::{Nobody, SECRET, end, end_with, fanout, momento};
-use crate::stub::{RealFunction, Stub, answer};
+use crate::harness::{ClosedPort, SECRET, end, end_with, fanout, momento};
+use crate::stub::{RealFunction, Stub, response};
 
 #[tokio::test]
-async fn the_function_takes_what_is_sent() {
+async fn delivers_event_to_function() {
     let momento = momento().await;
     let function = RealFunction::start(&momento, "out", "uppercase").await;
     let args = ["send", "--url", &function.url, "--secret", SECRET, "--text", "hello"];
@@ -17,7 +17,7 @@ async fn the_function_takes_what_is_sent() {
 }
 
 #[tokio::test]
-async fn the_function_refuses_what_is_not_genuine_or_too_old() {
+async fn function_refuses_wrong_signature_and_old_event() {
     let momento = momento().await;
     let function = RealFunction::start(&momento, "out", "echo").await;
     for (wrong, says) in [
@@ -35,8 +35,8 @@ async fn the_function_refuses_what_is_not_genuine_or_too_old() {
 }
 
 #[tokio::test]
-async fn every_member_and_header_is_as_given() {
-    let stub = Stub::start(|_, _| answer(204, "")).await;
+async fn sends_given_members_and_headers() {
+    let stub = Stub::start(|_, _| response(204, "")).await;
     let args = [
         "send",
         "--url",
@@ -97,8 +97,8 @@ async fn every_member_and_header_is_as_given() {
 }
 
 #[tokio::test]
-async fn a_body_is_sent_byte_for_byte() {
-    let stub = Stub::start(|_, _| answer(200, "ok")).await;
+async fn sends_body_byte_for_byte() {
+    let stub = Stub::start(|_, _| response(200, "ok")).await;
     let body = b"{ \"text\":\t\"\\u00e9\" }\n\xff\0\n";
     let args = ["send", "--url", &stub.url, "--secret", "k", "--body", "-"];
     end_with(fanout(&args), body).await.assert_code(0);
@@ -109,9 +109,9 @@ async fn a_body_is_sent_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_sent_is_one_clear_line() {
-    let nobody = Nobody::new();
-    let to = ["send", "--url", &nobody.url];
+async fn reports_failure_on_one_line() {
+    let closed = ClosedPort::new();
+    let to = ["send", "--url", &closed.url];
     let with = |more: &[&str]| fanout(&[&to, more].concat());
     end(with(&["--secret", "k"])).await.assert_code(1).assert_one_error("cannot connect to 127.0.0.1:");
     end(with(&["--secret", "k", "--body", "/no/such/file"]))
@@ -129,7 +129,7 @@ async fn what_cannot_be_sent_is_one_clear_line() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
+async fn does_not_follow_redirect() {
     let stub = Stub::start(|_, _| {
         http::Response::builder().status(307).header("location", "/elsewhere").body(String::new()).unwrap()
     })
@@ -140,7 +140,7 @@ async fn a_redirect_is_not_followed() {
 
 #[tokio::test]
 async fn removes_either_line_end_from_standard_input() {
-    let stub = Stub::start(|_, _| answer(200, "")).await;
+    let stub = Stub::start(|_, _| response(200, "")).await;
     let args = ["send", "--url", &stub.url, "--secret", "k", "--text", "-"];
     for input in [&b"two\r\nlines\n"[..], b"two\r\nlines\r\n", b"two\r\nlines"] {
         end_with(fanout(&args), input).await.assert_code(0);

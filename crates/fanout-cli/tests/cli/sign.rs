@@ -21,7 +21,7 @@ struct Vector {
 }
 
 #[tokio::test]
-async fn every_vector_is_signed_as_others_sign_it() {
+async fn signs_known_vectors() {
     let vectors = include_str!("../../../momento-webhook/tests/data/momento_signatures.json");
     let Vectors { vectors } = serde_json::from_str(vectors).unwrap();
     assert!(vectors.len() >= 10);
@@ -35,7 +35,7 @@ async fn every_vector_is_signed_as_others_sign_it() {
 }
 
 #[tokio::test]
-async fn standard_webhooks_signs_what_the_library_verifies() {
+async fn makes_valid_standard_webhooks_signature() {
     let args = ["sign", "--secret", SECRET, "--scheme", "standard", "--id", "msg_1", "--timestamp", "7"];
     let ended = end_with(fanout(&args), b"body\n").await.assert_code(0);
     let headers: Vec<_> = ended.out.lines().map(|line| line.split_once(": ").unwrap()).collect();
@@ -50,7 +50,7 @@ async fn standard_webhooks_signs_what_the_library_verifies() {
 }
 
 #[tokio::test]
-async fn a_file_is_signed_too_and_for_curl() {
+async fn signs_file_and_prints_flags_for_curl() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let plain = end(fanout(&["sign", file, "--secret", "k"])).await.assert_code(0);
     let secret = momento_webhook::SigningSecret::new("k").unwrap();
@@ -61,7 +61,7 @@ async fn a_file_is_signed_too_and_for_curl() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_signed_is_one_clear_line() {
+async fn reports_failure_on_one_line() {
     let with = |more: &[&str]| fanout(&[&["sign", "--secret", "k"], more].concat());
     end(with(&["/no/such/file"])).await.assert_code(1).assert_one_error("/no/such/file cannot be read");
     end(with(&["--scheme", "standard"])).await.assert_code(1).assert_one_error("base64");

@@ -1,4 +1,4 @@
-//! Functions to send webhooks to.
+//! Functions that receive webhooks.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -19,14 +19,14 @@ use topic_fanout::request_log::RequestLog;
 
 use crate::harness::SECRET;
 
-/// A function that answers what it is told to, and remembers what it was asked.
+/// A function that sends given responses, and records the requests.
 pub(crate) struct Stub {
     pub(crate) url: String,
     requests: Arc<Mutex<Vec<Received>>>,
     _tasks: JoinSet<()>,
 }
 
-/// A request as it came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     pub(crate) headers: HeaderMap,
@@ -44,23 +44,23 @@ impl Received {
 }
 
 impl Stub {
-    /// `answer` is called with the number of the request, from 1 on, and the request.
+    /// Starts a function that responds with `respond`, called with the number of the request, from 1 on, and the request.
     pub(crate) async fn start(
-        answer: impl Fn(usize, &Received) -> Response<String> + Send + Sync + 'static,
+        respond: impl Fn(usize, &Received) -> Response<String> + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&requests);
-        let answer = Arc::new(answer);
+        let respond = Arc::new(respond);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
+                let (respond, seen) = (Arc::clone(&respond), Arc::clone(&seen));
                 let service = service_fn(move |request: Request<Incoming>| {
-                    let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
+                    let (respond, seen) = (Arc::clone(&respond), Arc::clone(&seen));
                     async move {
                         let (parts, body) = request.into_parts();
                         let body = body.collect().await.unwrap().to_bytes();
@@ -71,7 +71,7 @@ impl Stub {
                             seen.len()
                         };
                         Ok::<_, Infallible>(
-                            answer(number, &received).map(|body| Full::new(Bytes::from(body))),
+                            respond(number, &received).map(|body| Full::new(Bytes::from(body))),
                         )
                     }
                 });
@@ -88,11 +88,11 @@ impl Stub {
     }
 }
 
-pub(crate) fn answer(status: u16, body: &str) -> Response<String> {
+pub(crate) fn response(status: u16, body: &str) -> Response<String> {
     Response::builder().status(status).body(body.to_owned()).unwrap()
 }
 
-/// The real function, on a free port and on this Momento.
+/// The real function, on a free port and connected to this Momento.
 pub(crate) struct RealFunction {
     pub(crate) url: String,
     _tasks: JoinSet<()>,

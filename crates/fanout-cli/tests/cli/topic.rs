@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tonic::Code;
 
-use crate::harness::{Running, end, end_with, fanout, momento};
+use crate::harness::{end, end_with, fanout, momento, start};
 
 fn on(momento: &MomentoLocal, args: &[&str]) -> Command {
     let mut command = fanout(args);
@@ -18,7 +18,7 @@ fn json(line: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_text_is_published_as_it_is() {
+async fn publishes_text_unchanged() {
     let momento = momento().await;
     end(on(&momento, &["topic", "publish", "demo", "a topic/1", "-é\n"])).await.assert_code(0);
     end_with(on(&momento, &["topic", "publish", "demo", "a topic/1", "-"]), b"in\nput\n")
@@ -34,7 +34,7 @@ async fn a_text_is_published_as_it_is() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_published_is_one_clear_line() {
+async fn reports_failed_publish_on_one_line() {
     let momento = momento().await;
     end(on(&momento, &["topic", "publish", "elsewhere", "t", "x"]))
         .await
@@ -48,7 +48,7 @@ async fn what_cannot_be_published_is_one_clear_line() {
 }
 
 #[tokio::test]
-async fn where_momento_is_can_be_said_in_flags_and_a_wrong_key_is_told() {
+async fn uses_endpoint_and_key_from_flags() {
     let momento = MomentoLocal::builder().cache("demo").api_key("right").start().await.unwrap();
     let endpoint = momento.endpoint();
     let publish = |key: &str| {
@@ -67,31 +67,31 @@ async fn where_momento_is_can_be_said_in_flags_and_a_wrong_key_is_told() {
 }
 
 #[tokio::test]
-async fn without_settings_it_says_which_momento_it_uses() {
-    // Whether anything listens there is no matter of this test: the names are none that anything has.
+async fn prints_default_endpoint() {
+    // The names are invalid, so that a server at this port does not matter.
     let mut command = fanout(&["topic", "publish", " ", "t", "x"]);
     command.env("MOMENTO_ENDPOINT", "");
     end(command).await.assert_code(1).assert_err("using the local Momento at http://127.0.0.1:8080");
 }
 
 #[tokio::test]
-async fn a_subscription_shows_everything() {
+async fn shows_messages_heartbeats_and_discontinuities() {
     let momento = momento().await;
-    let mut running = Running::start(on(&momento, &["topic", "subscribe", "demo", "t"]));
-    running.out("subscribed").await;
-    running.out("heartbeat").await;
+    let mut running = start(on(&momento, &["topic", "subscribe", "demo", "t"]));
+    running.next_line("subscribed").await.unwrap();
+    running.next_line("heartbeat").await.unwrap();
     let page = momento.publish("demo", "t", "he\u{7}llo").unwrap().sequence_page;
-    running.out(&format!(r#"1 of page {page}  "he\u{{7}}llo""#)).await;
+    running.next_line(&format!(r#"1 of page {page}  "he\u{{7}}llo""#)).await.unwrap();
     momento.publish("demo", "t", vec![0; 3]).unwrap();
-    running.out(&format!("2 of page {page}  3 bytes")).await;
+    running.next_line(&format!("2 of page {page}  3 bytes")).await.unwrap();
     momento.reset_topic("demo", "t").unwrap();
-    running.out("discontinuity after 2: it goes on after 0 of page").await;
-    running.signal("INT").await;
-    assert_eq!(running.code().await, Some(0));
+    running.next_line("discontinuity after 2: continues after 0 of page").await.unwrap();
+    running.signal("INT").await.unwrap();
+    assert_eq!(running.ended().await.unwrap().code(), Some(0));
 }
 
 #[tokio::test]
-async fn messages_resume_at_a_place_and_end_after_a_count() {
+async fn resumes_at_number_and_ends_after_count() {
     let momento = momento().await;
     let page = ["one", "two", "three", "four"]
         .map(|text| momento.publish("demo", "t", text).unwrap().sequence_page)[0]
@@ -116,40 +116,39 @@ async fn messages_resume_at_a_place_and_end_after_a_count() {
 }
 
 #[tokio::test]
-async fn the_id_of_a_publishers_token_is_shown() {
+async fn shows_token_id_of_publisher() {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     let momento = momento().await;
-    let mut running = Running::start(on(&momento, &["topic", "subscribe", "demo", "t", "-q"]));
+    let mut running = start(on(&momento, &["topic", "subscribe", "demo", "t", "-q"]));
     momento.wait_for_subscribers("demo", "t", 1).await;
     let token =
         format!("{}.{}.c2ln", URL_SAFE_NO_PAD.encode("{}"), URL_SAFE_NO_PAD.encode(r#"{"tid":"mo"}"#));
     let mut publish = on(&momento, &["topic", "publish", "demo", "t", "x"]);
     publish.env("MOMENTO_API_KEY", token);
     end(publish).await.assert_code(0);
-    assert!(running.out("message").await.ends_with("from mo  \"x\""));
+    assert!(running.next_line("message").await.unwrap().ends_with("from mo  \"x\""));
 }
 
 #[tokio::test]
-async fn it_comes_back_and_loses_nothing() {
+async fn resubscribes_and_loses_nothing() {
     let momento = momento().await;
-    let mut running =
-        Running::start(on(&momento, &["topic", "subscribe", "demo", "t", "--json", "--count", "3"]));
-    running.out("subscribed").await;
+    let mut running = start(on(&momento, &["topic", "subscribe", "demo", "t", "--json", "--count", "3"]));
+    running.next_line("subscribed").await.unwrap();
     momento.publish("demo", "t", "one").unwrap();
-    assert_eq!(json(&running.out("message").await)["text"], "one");
+    assert_eq!(json(&running.next_line("message").await.unwrap())["text"], "one");
     momento.block();
     momento.publish("demo", "t", "two").unwrap();
-    assert!(json(&running.out("interrupted").await)["retry_in_ms"].is_number());
+    assert!(json(&running.next_line("interrupted").await.unwrap())["retry_in_ms"].is_number());
     momento.unblock();
-    assert_eq!(json(&running.out("message").await)["text"], "two");
+    assert_eq!(json(&running.next_line("message").await.unwrap())["text"], "two");
     momento.publish("demo", "t", "three").unwrap();
-    assert_eq!(json(&running.out("message").await)["text"], "three");
-    assert_eq!(running.code().await, Some(0));
+    assert_eq!(json(&running.next_line("message").await.unwrap())["text"], "three");
+    assert_eq!(running.ended().await.unwrap().code(), Some(0));
 }
 
 #[tokio::test]
-async fn what_no_try_can_help_ends_it_with_one_clear_line() {
+async fn ends_on_permanent_failure_with_one_line() {
     let momento = momento().await;
     end(on(&momento, &["topic", "subscribe", "elsewhere", "t"]))
         .await
@@ -163,19 +162,19 @@ async fn what_no_try_can_help_ends_it_with_one_clear_line() {
 }
 
 #[tokio::test]
-async fn a_momento_that_is_not_there_yet_is_waited_for() {
+async fn waits_for_momento_to_start() {
     let momento = momento().await;
     momento.block();
-    let mut running = Running::start(on(&momento, &["topic", "subscribe", "demo", "t", "--count", "1"]));
-    running.out("interrupted   ").await;
+    let mut running = start(on(&momento, &["topic", "subscribe", "demo", "t", "--count", "1"]));
+    running.next_line("interrupted   ").await.unwrap();
     momento.unblock();
-    running.out("subscribed").await;
+    running.next_line("subscribed").await.unwrap();
     momento.publish("demo", "t", "x").unwrap();
-    assert_eq!(running.code().await, Some(0));
+    assert_eq!(running.ended().await.unwrap().code(), Some(0));
 }
 
 #[tokio::test]
-async fn a_reader_that_goes_away_is_no_error() {
+async fn exits_with_0_if_reader_closes_the_pipe() {
     let momento = momento().await;
     let mut shell = Command::new("sh");
     let script = format!(

@@ -1,12 +1,11 @@
-//! What AWS destinations hand in, made of an event: texts, numbers, JSON.
+//! The content of requests, made of an event: text, numbers, JSON.
 //!
 //! ```toml
 //! body = "event"                                              # the event as JSON
-//! body = "text"                                               # the text as it is
+//! body = "text"                                               # the text after the transforms
 //! body = { room = "{room}", at = { number = "{event_timestamp}" }, text = "{text}", kind = "chat" }
 //! ```
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::ser::Error as _;
@@ -15,38 +14,35 @@ use serde_json::value::RawValue;
 use toml::Spanned;
 
 use super::aws::{Fields, RequestError};
-use super::json::{Document, NoJson};
+use super::json::{Document, NotJson};
 use crate::file::Texts;
 use crate::placeholder::Template;
-use crate::reason::Reason;
 use crate::spanned::Span;
 
-/// What is handed in.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
+/// The content of a request.
+#[derive(Clone, Debug)]
 pub(super) enum Content {
-    /// The event as JSON, with the text as it has become.
+    /// The event as JSON, with the text after the transforms.
     Event,
-    /// That text alone.
+    /// The text after the transforms.
     Text,
     /// A JSON object with these members.
     Object(Members),
 }
 
-/// Named values.
+/// Values by their names.
 pub(super) type Members = BTreeMap<String, Value>;
 
-/// How one of them is made.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
+/// How a value is made.
+#[derive(Clone, Debug)]
 pub(super) enum Value {
-    /// The same for every event.
+    /// The same value for every event.
     Fixed(Attribute),
     /// A text.
     Text(Template),
     /// A number.
     Number(Template),
-    /// Whatever JSON says.
+    /// JSON.
     Json(Template),
 }
 
@@ -63,59 +59,59 @@ pub enum Attribute {
     Json(Document),
 }
 
-/// What is handed in.
-#[derive(Deserialize)]
+/// The content of a request: `"event"`, `"text"`, or a table of values.
+#[derive(Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(untagged, expecting = "should be \"event\", \"text\", or a table of texts, numbers and booleans")]
+#[serde(untagged, expecting = "expected \"event\", \"text\", or a table of texts, numbers and booleans")]
 pub(crate) enum ContentKeys {
-    /// One of two.
+    /// The event, or its text.
     Named(Named),
-    /// A JSON object with these members. One whose placeholders have no value is left out.
+    /// A JSON object with these members. A member whose placeholders have no value is left out.
     Members(BTreeMap<String, ValueKeys>),
 }
 
-/// Which of two.
-#[derive(Clone, Copy, Deserialize)]
+/// The event, or its text.
+#[derive(Clone, Copy, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Named {
-    /// The event as JSON, with the text as it has become.
+    /// The event as JSON, with the text after the transforms.
     Event,
-    /// The text as it has become.
+    /// The text after the transforms.
     Text,
 }
 
 /// A value: a text, which may have placeholders, a number, true or false.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(
     untagged,
     deny_unknown_fields,
-    expecting = "should be a text, a number, true or false, { number = \"a text\" } or { json = \"a text\" }"
+    expecting = "expected a text, a number, true or false, { number = \"a text\" } or { json = \"a text\" }"
 )]
 pub(crate) enum ValueKeys {
     /// A text.
     Text(String),
     /// True or false.
     Bool(bool),
-    /// A whole number.
+    /// An integer.
     Integer(i64),
     /// A number.
     Float(f64),
     /// A number that is made of the event.
     Number {
-        /// What makes the number, as `{topic_sequence_number}`.
+        /// The text of the number, such as `{topic_sequence_number}`.
         number: String,
     },
     /// JSON that is made of the event.
     Json {
-        /// What makes the JSON, as `{text}`.
+        /// The text of the JSON, such as `{text}`.
         json: String,
     },
 }
 
 impl Content {
-    /// The content that is given, or that which `default` says.
+    /// Reads the content that a file gives. Returns `default` if it gives none.
     pub(super) fn read(
         given: Option<Spanned<ContentKeys>>,
         default: Self,
@@ -135,7 +131,7 @@ impl Content {
         })
     }
 
-    /// What it becomes.
+    /// Renders the content.
     ///
     /// # Errors
     /// When a member cannot be made.
@@ -143,35 +139,35 @@ impl Content {
         Ok(match self {
             Self::Event => fields.event_json(),
             Self::Text => fields.text().to_owned(),
-            // Names and values are texts under which there is nothing that JSON cannot say.
-            Self::Object(members) => serde_json::to_string(&rendered(members, fields)?).unwrap_or_default(),
+            Self::Object(members) => serde_json::to_string(&rendered(members, fields)?)
+                .expect("texts, numbers, booleans and JSON under string keys are JSON"),
         })
     }
 
-    /// The same where it has to be JSON, and, with `is_object`, an object.
+    /// Renders the content of a request that takes only JSON, and with `is_object` only a JSON object.
     ///
     /// # Errors
-    /// The same, and when the text is something else.
+    /// When a member cannot be made, and when the text is not JSON.
     pub(super) fn render_json(&self, fields: &Fields<'_>, is_object: bool) -> Result<String, RequestError> {
         let rendered = self.render(fields)?;
         if matches!(self, Self::Text) {
             let document = Document::read(&rendered);
             let is_an_object = || document.as_ref().is_ok_and(Document::is_object);
             if is_object && !is_an_object() {
-                return Err(RequestError::invalid("the text is no JSON object"));
+                return Err(RequestError::invalid("the text is not a JSON object"));
             }
             if document.is_err() {
-                return Err(RequestError::invalid("the text is no JSON"));
+                return Err(RequestError::invalid("the text is not JSON"));
             }
         }
         Ok(rendered)
     }
 }
 
-/// The values of an event; those that are made of what it does not have are left out.
+/// Renders values. Leaves out a value that is made of something that the event lacks.
 ///
 /// # Errors
-/// When one is not the number, or the JSON, that it should be.
+/// When a value is not a number, or not JSON, and should be.
 pub(super) fn rendered(
     members: &Members,
     fields: &Fields<'_>,
@@ -181,14 +177,14 @@ pub(super) fn rendered(
         match value.render(name, fields) {
             Ok(value) => drop(rendered.insert(name.clone(), value)),
             Err(RequestError::Missing(_)) => {}
-            Err(unfit) => return Err(unfit),
+            Err(error) => return Err(error),
         }
     }
     Ok(rendered)
 }
 
 impl Value {
-    /// Those that are given.
+    /// Reads the values that a file gives.
     pub(super) fn read_all(
         given: impl IntoIterator<Item = (String, Spanned<ValueKeys>)>,
         what: &str,
@@ -208,7 +204,7 @@ impl Value {
     fn read(given: ValueKeys, span: &Span, what: &str, texts: &mut Texts<'_, '_>) -> Option<Self> {
         let mut template = |text: String| texts.template(what, &Spanned::new(span.clone(), text));
         let value = match given {
-            // A text with nothing in it is one too; only topics have to be named.
+            // A value can be empty. A template cannot.
             ValueKeys::Text(text) if text.is_empty() => Self::Fixed(Attribute::Text(text)),
             ValueKeys::Text(text) => Self::Text(template(text)?),
             ValueKeys::Number { number } => Self::Number(template(number)?),
@@ -219,31 +215,18 @@ impl Value {
                 Self::Fixed(Attribute::Number(number.to_string()))
             }
             ValueKeys::Float(_) => {
-                texts.fault(
-                    span.clone(),
-                    format!("the {what} is no number that can be written; give one that is"),
-                );
+                texts.fault(span.clone(), format!("the {what} is inf or nan; expected a finite number"));
                 return None;
             }
         };
-        // What no event changes is looked at once.
-        let never = match &value {
-            Self::Number(template) => {
-                template.literal().filter(|text| number(what, (*text).to_owned()).is_err()).map(|_| "number")
-            }
-            Self::Json(template) => {
-                template.literal().filter(|text| json(what, text).is_err()).map(|_| "JSON")
-            }
-            Self::Fixed(_) | Self::Text(_) => None,
-        };
-        if let Some(never) = never {
-            texts.fault(span.clone(), format!("the {what} is no {never}, whatever the event is"));
+        if let Some(Err(RequestError::Refused { detail, .. })) = value.constant(&format!("the {what}")) {
+            texts.fault(span.clone(), detail);
             return None;
         }
         Some(value)
     }
 
-    /// The template in it.
+    /// Returns the template of the value.
     pub(super) const fn template(&self) -> Option<&Template> {
         match self {
             Self::Fixed(_) => None,
@@ -251,42 +234,42 @@ impl Value {
         }
     }
 
-    /// What it becomes; `name` is what it is called.
+    /// Returns the value if it is the same for every event. Errors call it `name`.
+    pub(super) fn constant(&self, name: &str) -> Option<Result<Attribute, RequestError>> {
+        let literal = || self.template().and_then(Template::literal);
+        Some(match self {
+            Self::Fixed(value) => Ok(value.clone()),
+            Self::Text(_) => Ok(Attribute::Text(literal()?.to_owned())),
+            Self::Number(_) => number(name, literal()?.to_owned()),
+            Self::Json(_) => json(name, literal()?),
+        })
+    }
+
+    /// Renders the value of the member or attribute `name`.
     ///
     /// # Errors
-    /// When the event lacks a field, or has the wrong thing in it.
+    /// When the event lacks a field, or the text is not a number, or not JSON, and should be.
     pub(super) fn render(&self, name: &str, fields: &Fields<'_>) -> Result<Attribute, RequestError> {
+        let quoted = || format!("`{name}`");
         Ok(match self {
             Self::Fixed(value) => value.clone(),
             Self::Text(template) => Attribute::Text(fields.render(template)?),
-            Self::Number(template) => number(name, fields.render(template)?)?,
-            Self::Json(template) => json(name, &fields.render(template)?)?,
+            Self::Number(template) => number(&quoted(), fields.render(template)?)?,
+            Self::Json(template) => json(&quoted(), &fields.render(template)?)?,
         })
     }
 }
 
 fn number(name: &str, text: String) -> Result<Attribute, RequestError> {
     if serde_json::from_str::<serde_json::Number>(&text).is_err() || text.trim() != text {
-        return Err(RequestError::invalid(format!("{name} is made no number of")));
+        return Err(RequestError::invalid(format!("{name} is not a number")));
     }
     Ok(Attribute::Number(text))
 }
 
 fn json(name: &str, text: &str) -> Result<Attribute, RequestError> {
     let document = Document::read(text);
-    document
-        .map(Attribute::Json)
-        .map_err(|NoJson| RequestError::invalid(format!("{name} is made no JSON of")))
-}
-
-impl RequestError {
-    pub(super) fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::Refused { reason: Reason::InvalidArgument, detail: detail.into() }
-    }
-
-    pub(super) fn too_large(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::Refused { reason: Reason::TooLarge, detail: detail.into() }
-    }
+    document.map(Attribute::Json).map_err(|NotJson| RequestError::invalid(format!("{name} is not JSON")))
 }
 
 impl Serialize for Attribute {
@@ -294,7 +277,7 @@ impl Serialize for Attribute {
         match self {
             Self::Text(text) => serializer.serialize_str(text),
             Self::Bool(is) => serializer.serialize_bool(*is),
-            // As it was written: a number read into a float would lose digits.
+            // A float would lose digits.
             Self::Number(number) => {
                 serde_json::from_str::<&RawValue>(number).map_err(S::Error::custom)?.serialize(serializer)
             }
@@ -314,7 +297,7 @@ mod tests {
     const NUMBER: &str = "sqs = { queue = 'http://q', body = { at = { number = '{text}' } } }";
 
     #[test]
-    fn members_are_texts_numbers_booleans_and_json() {
+    fn renders_members_as_text_number_boolean_and_json() {
         let body = shown(
             "sqs = { queue = 'http://q', body = { text = 'to \"{room}\"', empty = '', number = { number = '{topic_sequence_number}' },
              json = { json = '{\"{\"}\"in\": [{topic_sequence_number}]{\"}\"}' }, one = 1, half = 0.5, yes = true, none = '{token_id}' } }",
@@ -326,34 +309,34 @@ mod tests {
     }
 
     #[test]
-    fn digits_are_kept_as_they_are() {
+    fn keeps_every_digit_of_number() {
         let settings =
             "sqs = { queue = 'http://q', body = { at = { number = '123456789012345678901234.50' } } }";
         assert_eq!(shown(settings)["body"], r#"{"at":123456789012345678901234.50}"#);
     }
 
     #[test]
-    fn what_is_no_number_or_no_json_is_refused() {
+    fn rejects_event_whose_text_is_not_number_or_json() {
         let invalid = |said: &str| (Reason::InvalidArgument, said.to_owned());
         for text in ["Hello", "1,5", "0x1", " 1", "1 2", "NaN"] {
-            assert_eq!(refused(NUMBER, text), invalid("at is made no number of"), "{text}");
+            assert_eq!(refused(NUMBER, text), invalid("`at` is not a number"), "{text}");
         }
         for text in ["Hello", "{", "1 2", "{'a': 1}", r#"{"a": "\ud800"}"#] {
-            assert_eq!(refused(TEXT, text), invalid("at is made no JSON of"), "{text}");
+            assert_eq!(refused(TEXT, text), invalid("`at` is not JSON"), "{text}");
         }
     }
 
     #[test]
-    fn values_that_are_none_are_faults() {
+    fn rejects_invalid_values_at_load() {
         for (value, says) in [
-            ("[1]", "should be \"event\", \"text\", or a table"),
-            ("{ x = { number = 'a', json = 'b' } }", "should be"),
-            ("{ a = { b = 'c' } }", "should be"),
-            ("'texts'", "should be"),
-            ("{ a = nan }", "is no number that can be written"),
+            ("[1]", "expected \"event\", \"text\", or a table"),
+            ("{ x = { number = 'a', json = 'b' } }", "expected"),
+            ("{ a = { b = 'c' } }", "expected"),
+            ("'texts'", "expected \"event\""),
+            ("{ a = nan }", "the body is inf or nan; expected a finite number"),
             ("{ a = '{rom}' }", "has the unknown name `rom`; expected one of `room`"),
-            ("{ a = { number = 'abc' } }", "is no number, whatever the event is"),
-            ("{ a = { json = '[' } }", "is no JSON, whatever the event is"),
+            ("{ a = { number = 'abc' } }", "the body is not a number"),
+            ("{ a = { json = '[' } }", "the body is not JSON"),
         ] {
             let told = faults(&format!("sqs = {{ queue = 'http://q', body = {value} }}"));
             assert!(told.len() == 1 && told[0].contains(says), "{value}: {told:#?}");
@@ -361,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn the_event_has_the_text_as_it_has_become() {
+    fn renders_event_with_text_after_transforms() {
         let body = shown("sqs = { queue = 'http://q', body = 'event' }")["body"].as_str().unwrap().to_owned();
         let event = momento_webhook::Event::from_json(body.as_bytes()).unwrap();
         assert_eq!(

@@ -5,21 +5,27 @@
 //! eventbridge = { bus = "orders", detail_type = "order placed" }
 //! ```
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use toml::Spanned;
 
-use super::aws::{Fields, RequestError, fitting};
+use super::AwsRequest;
+use super::aws::{AwsSettings, Fields, MakeRequest, RequestError, fitting};
 use super::content::{Content, ContentKeys};
-use super::limits::{EVENTBRIDGE_BYTES, EVENTBRIDGE_DETAIL_TYPE, EVENTBRIDGE_RESOURCE, EVENTBRIDGE_SOURCE};
+use super::limits::{
+    EVENTBRIDGE_BUS, EVENTBRIDGE_BYTES, EVENTBRIDGE_DETAIL_TYPE, EVENTBRIDGE_RESOURCE, EVENTBRIDGE_SOURCE,
+};
 use crate::file::Texts;
 use crate::placeholder::Template;
 
 /// A bus, as a route names it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct EventBridge {
-    pub(super) bus: Template,
+#[derive(Clone, Debug)]
+struct EventBridge {
+    bus: Template,
     source: Template,
-    /// `{cache}#{topic}` where it is none.
+    /// `None` for `{cache}#{topic}`.
     detail_type: Option<Template>,
     detail: Content,
     resources: Vec<Template>,
@@ -30,86 +36,98 @@ pub struct EventBridge {
 pub struct BusEvent {
     /// The name or ARN of the bus.
     pub bus: String,
-    /// Who says it.
+    /// The source.
     pub source: String,
-    /// What kind of event it is.
+    /// The detail type.
     pub detail_type: String,
-    /// What is in it: a JSON object.
+    /// The detail: a JSON object.
     pub detail: String,
-    /// What it is about.
+    /// The resources, as ARNs.
     pub resources: Vec<String>,
-    /// When it was, in milliseconds since the Unix epoch.
+    /// The time, in milliseconds since the Unix epoch.
     pub time: u64,
 }
 
 /// A bus of Amazon EventBridge.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EventBridgeKeys {
-    /// The name or the ARN of the bus, which may have placeholders. Default: `default`, the account's own.
+    /// The name or the ARN of the bus, which may have placeholders. Default: `default`, which every account has.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     bus: Option<Spanned<String>>,
-    /// The source of the event, which rules can look at. Default: `Momento`.
+    /// The source of the event, for the patterns of rules. Default: `Momento`.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<Spanned<String>>,
-    /// The detail type of the event, which rules can look at. Default: `{cache}#{topic}`.
+    /// The detail type of the event, for the patterns of rules. Default: `{cache}#{topic}`.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     detail_type: Option<Spanned<String>>,
-    /// What is in the event. `text` is for texts that are JSON objects themselves. Default: `event`.
+    /// The detail of the event. `text` is for texts that are JSON objects themselves. Default: `event`.
     #[cfg_attr(feature = "schema", schemars(with = "Option<ContentKeys>"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Spanned<ContentKeys>>,
-    /// What the event is about, as ARNs. One whose placeholders have no value is left out.
-    #[serde(default)]
+    /// The resources of the event, as ARNs. A resource whose placeholders have no value is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     resources: Vec<Spanned<String>>,
 }
 
-/// What a time counts in that sum.
-const TIME_BYTES: usize = 14;
-/// What sources of Amazon's own begin with.
+const DEFAULT_BUS: &str = "default";
+const DEFAULT_SOURCE: &str = "Momento";
+/// The start of the sources that AWS services use.
 const RESERVED: &str = "aws.";
+/// The number of bytes that the time counts for the size of an event.
+const TIME_BYTES: usize = 14;
 
-impl EventBridge {
-    /// What a file calls it.
-    pub const KIND: &'static str = "eventbridge";
+impl AwsSettings for EventBridgeKeys {
+    const KIND: &'static str = "eventbridge";
 
-    pub(crate) fn read(keys: EventBridgeKeys, texts: &mut Texts<'_, '_>) -> Option<Self> {
-        let EventBridgeKeys { bus, source, detail_type, detail, resources } = keys;
-        if let Some(source) = source.as_ref().filter(|source| source.get_ref().starts_with(RESERVED)) {
-            texts.fault(source.span(), "sources that begin with aws. are Amazon's own; name it otherwise");
-        }
-        let bus = match bus {
-            None => Some(Template::verbatim("default")),
-            Some(bus) => texts.name("bus", &bus),
-        };
-        let source = match source {
-            None => Some(Template::verbatim("Momento")),
-            Some(source) => texts.template("source", &source),
-        };
-        let detail_type = detail_type.map(|given| texts.template("detail type", &given));
-        let detail = Content::read(detail, Content::Event, "detail", texts);
-        let resources: Vec<_> = resources.iter().map(|given| texts.template("resource", given)).collect();
-        Some(Self {
-            bus: bus?,
-            source: source?,
-            detail_type: match detail_type {
-                None => None,
-                Some(given) => Some(given?),
-            },
-            detail: detail?,
-            resources: resources.into_iter().collect::<Option<_>>()?,
-        })
+    fn defaults() -> serde_json::Value {
+        json!({ "bus": DEFAULT_BUS, "source": DEFAULT_SOURCE, "detail": "event" })
     }
 
-    pub(super) fn templates(&self) -> Vec<&Template> {
+    fn build(self, texts: &mut Texts<'_, '_>) -> Option<Arc<dyn MakeRequest>> {
+        let Self { bus, source, detail_type, detail, resources } = self;
+        if let Some(source) = source.as_ref().filter(|source| source.get_ref().starts_with(RESERVED)) {
+            texts.fault(source.span(), "the source begins with aws., which is reserved for AWS services");
+        }
+        let bus = match bus {
+            None => Some(Template::verbatim(DEFAULT_BUS)),
+            Some(bus) => texts.name("bus", &bus, check_bus),
+        };
+        let source = match source {
+            None => Some(Template::verbatim(DEFAULT_SOURCE)),
+            Some(source) => texts.template("source", &source),
+        };
+        let detail_type = texts.optional("detail type", detail_type);
+        let detail = Content::read(detail, Content::Event, "detail", texts);
+        let resources: Vec<_> = resources.iter().map(|given| texts.template("resource", given)).collect();
+        Some(Arc::new(EventBridge {
+            bus: bus?,
+            source: source?,
+            detail_type: detail_type?,
+            detail: detail?,
+            resources: resources.into_iter().collect::<Option<_>>()?,
+        }))
+    }
+}
+
+impl MakeRequest for EventBridge {
+    fn name(&self) -> &Template {
+        &self.bus
+    }
+
+    fn templates(&self) -> Vec<&Template> {
         [&self.bus, &self.source].into_iter().chain(&self.detail_type).collect()
     }
 
-    pub(super) fn event(&self, fields: &Fields<'_>) -> Result<BusEvent, RequestError> {
+    fn request(&self, fields: &Fields<'_>) -> Result<AwsRequest, RequestError> {
         let event = fields.context().event;
         let made = BusEvent {
-            bus: fields.name(&self.bus)?,
+            bus: fields.name(&self.bus, check_bus)?,
             source: fields.render(&self.source)?,
             detail_type: match &self.detail_type {
                 Some(detail_type) => fields.render(detail_type)?,
@@ -120,20 +138,36 @@ impl EventBridge {
             resources: self
                 .resources
                 .iter()
-                .filter_map(|one| fields.render_optional(one).transpose())
+                .filter_map(|resource| fields.render_optional(resource).transpose())
                 .collect::<Result<_, _>>()?,
             time: event.event_timestamp,
         };
         at_most("detail type", &made.detail_type, EVENTBRIDGE_DETAIL_TYPE)?;
         at_most("source", &made.source, EVENTBRIDGE_SOURCE)?;
         made.resources.iter().try_for_each(|one| at_most("resource", one, EVENTBRIDGE_RESOURCE))?;
-        if made.bytes() >= EVENTBRIDGE_BYTES {
-            return Err(RequestError::too_large(
-                "the event is larger than a bus takes: it has to be less than 1 MB",
-            ));
+        let bytes = made.bytes();
+        if bytes >= EVENTBRIDGE_BYTES {
+            return Err(RequestError::too_large(format!(
+                "the event has {bytes} bytes; EventBridge accepts fewer than {EVENTBRIDGE_BYTES}"
+            )));
         }
-        Ok(made)
+        Ok(made.into())
     }
+}
+
+/// Returns an error if `bus` is not the name or the ARN of a bus.
+fn check_bus(bus: &str) -> Result<(), String> {
+    let name =
+        if bus.starts_with("arn:") { bus.split_once(":event-bus/").map(|(_, name)| name) } else { Some(bus) };
+    let is_valid = |char: char| char.is_ascii_alphanumeric() || matches!(char, '/' | '.' | '-' | '_');
+    if bus.len() > EVENTBRIDGE_BUS || !name.is_some_and(|name| !name.is_empty() && name.chars().all(is_valid))
+    {
+        return Err(format!(
+            "the bus is not a valid name or ARN; expected at most {EVENTBRIDGE_BUS} of A-Z, a-z, 0-9, /, ., - and _, or \
+             arn:aws:events:<region>:<account>:event-bus/<name>"
+        ));
+    }
+    Ok(())
 }
 
 /// Returns an error if `text` has more than `most` characters.
@@ -143,11 +177,15 @@ fn at_most(name: &str, text: &str, most: usize) -> Result<(), RequestError> {
         return Ok(());
     }
     Err(RequestError::too_large(format!(
-        "the {name} has {count} characters; EventBridge takes {most} at most"
+        "the {name} has {count} characters; EventBridge accepts at most {most}"
     )))
 }
 
 impl BusEvent {
+    pub(super) fn destination(&self) -> &str {
+        &self.bus
+    }
+
     fn bytes(&self) -> usize {
         let texts = [&self.source, &self.detail_type, &self.detail].into_iter().chain(&self.resources);
         TIME_BYTES + texts.map(String::len).sum::<usize>()
@@ -159,13 +197,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::destination::AwsRequest;
-    use crate::destination::aws::tests::{refused, request_of, shown};
+    use crate::destination::aws::tests::{faults, refused, request_of, shown};
     use crate::reason::Reason;
     use crate::testing::event;
 
     #[test]
-    fn by_default_it_is_the_event_as_momento_would_put_it() {
+    fn bus_gets_event_by_default() {
         let event = event("chat", "friends-publish", 7);
         assert_eq!(
             shown("eventbridge = {}"),
@@ -177,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_can_be_said_otherwise() {
+    fn bus_gets_configured_values() {
         let put = shown(
             "eventbridge = { bus = '{room}', source = 'chat.{room}', detail_type = 'message', resources = ['arn:{room}', '{token_id}'],
              detail = { text = '{text}' } }",
@@ -193,10 +230,10 @@ mod tests {
     }
 
     #[test]
-    fn a_text_as_detail_is_a_json_object() {
+    fn rejects_text_as_detail_that_is_not_json_object() {
         let text = "eventbridge = { detail = 'text' }";
         for other in ["Hello", "[1]", "{", "3", ""] {
-            let expected = (Reason::InvalidArgument, "the text is no JSON object".to_owned());
+            let expected = (Reason::InvalidArgument, "the text is not a JSON object".to_owned());
             assert_eq!(refused(text, other), expected, "{other}");
         }
         let put = request_of(text, |event| event.text = r#" {"a": 1}"#.to_owned()).unwrap();
@@ -204,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_less_than_a_megabyte() {
+    fn rejects_events_of_maximum_size_or_more() {
         // `Momento`, `chat#friends-publish` and the time count too.
         let rest = 7 + 20 + TIME_BYTES;
         let object = |bytes: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(bytes - 8));
@@ -226,9 +263,37 @@ mod tests {
             assert!(request_of(&settings, |event| event.text = text(most)).is_ok(), "{name}");
             let (reason, detail) = refused(&settings, &text(most + 1));
             let expected =
-                format!("the {name} has {} characters; EventBridge takes {most} at most", most + 1);
+                format!("the {name} has {} characters; EventBridge accepts at most {most}", most + 1);
             assert_eq!((reason, detail), (Reason::TooLarge, expected));
         }
+    }
+
+    #[test]
+    fn rejects_invalid_buses_at_load_and_before_sending() {
+        let long = "x".repeat(EVENTBRIDGE_BUS + 1);
+        for (bus, is_valid) in [
+            ("aws.partner/a.b_c-1", true),
+            ("arn:aws:events:eu-west-1:123456789012:event-bus/orders", true),
+            (&long[1..], true),
+            (&long, false),
+            ("my bus", false),
+            ("arn:aws:events:eu-west-1:123456789012:event-bus/", false),
+            ("arn:aws:sqs:eu-west-1:123456789012:orders", false),
+        ] {
+            let literal = format!("eventbridge = {{ bus = '{bus}' }}");
+            // A name has fewer bytes than the longest bus.
+            if bus.len() > 1_024 {
+                assert_eq!(faults(&literal).len(), 1, "{bus}");
+            } else if is_valid {
+                shown(&literal);
+            } else {
+                assert!(faults(&literal)[0].contains("the bus is not a valid name or ARN"), "{bus}");
+            }
+            assert_eq!(check_bus(bus).is_ok(), is_valid, "{bus}");
+        }
+        let (reason, detail) = refused("eventbridge = { bus = '{json.to}' }", r#"{"to":"my bus"}"#);
+        assert_eq!(reason, Reason::InvalidArgument);
+        assert!(detail.starts_with("the bus is not a valid name or ARN"), "{detail}");
     }
 
     #[test]
@@ -236,7 +301,7 @@ mod tests {
         // The topic is 15 bytes long, and `#` is one more.
         let detail_type = |cache: usize| {
             let made = request_of("eventbridge = {}", |event| event.cache = "c".repeat(cache));
-            let AwsRequest::Event(made) = made.unwrap() else { panic!("an event") };
+            let AwsRequest::EventBridge(made) = made.unwrap() else { panic!("an event") };
             made.detail_type
         };
         let longest = EVENTBRIDGE_DETAIL_TYPE - "#friends-publish".len();

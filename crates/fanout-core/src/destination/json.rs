@@ -1,90 +1,94 @@
-//! JSON that is made of an event, read as it was written.
+//! JSON that is made of an event, with every number as it was written.
 
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// A JSON text, and what is in it.
+use crate::json::{JsonLevel, RawJson};
+
+/// A JSON text, and its value.
 #[derive(Clone, Debug)]
 pub struct Document {
     text: Box<RawValue>,
     json: Json,
 }
 
-/// What is in a JSON text.
+/// A JSON value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Json {
-    /// Nothing.
+    /// Null.
     Null,
     /// True or false.
     Bool(bool),
-    /// A number, as it was written: a float would lose digits of it.
+    /// A number, as it was written: a float would lose digits.
     Number(String),
     /// A text.
     Text(String),
-    /// Values in their order.
+    /// An array.
     List(Vec<Self>),
-    /// Values by their names. Of two with one name, the last counts.
+    /// An object. If two members have the same name, the last one counts.
     Object(BTreeMap<String, Self>),
 }
 
-/// How many lists and objects may be in one another. Each is read once for every one around it.
-const DEEPEST: usize = 128;
+/// The maximum number of arrays and objects inside one another, as in `serde_json`. It bounds the recursion of all that
+/// walk a [`Json`], and the time of reading, which reads each value once for each value around it.
+pub const MAX_NESTING: usize = 128;
 
 impl Document {
     /// Reads a text.
     ///
     /// # Errors
-    /// When it is no JSON, has half of a character in it (`\ud800`), or is nested too deeply.
-    pub fn read(text: &str) -> Result<Self, NoJson> {
-        let raw = serde_json::from_str::<&RawValue>(text).map_err(|_| NoJson)?;
-        let json = Json::of(raw, DEEPEST).ok_or(NoJson)?;
+    /// When the text is not JSON, has half of a surrogate pair (`\ud800`), or has more than [`MAX_NESTING`] levels.
+    pub fn read(text: &str) -> Result<Self, NotJson> {
+        let raw = serde_json::from_str::<&RawValue>(text).map_err(|_| NotJson)?;
+        let json = RawJson::read(raw.get()).and_then(|raw| Json::of(raw, MAX_NESTING)).ok_or(NotJson)?;
         Ok(Self { text: raw.to_owned(), json })
     }
 
-    /// Whether it is an object.
+    /// Returns true if the value is an object.
     #[must_use]
     pub const fn is_object(&self) -> bool {
         matches!(self.json, Json::Object(_))
     }
 
-    /// What is in it.
+    /// Returns the value.
     #[must_use]
     pub const fn json(&self) -> &Json {
         &self.json
     }
 }
 
-/// A text is no JSON.
+/// Error for a text that is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoJson;
+pub struct NotJson;
 
 impl Json {
-    fn of(raw: &RawValue, deepest: usize) -> Option<Self> {
-        let text = raw.get();
-        let inside = || deepest.checked_sub(1);
-        Some(match text.as_bytes().first()? {
-            b'{' => {
-                let deepest = inside()?;
-                let members = serde_json::from_str::<BTreeMap<String, &RawValue>>(text).ok()?;
-                let read = |(name, raw)| Some((name, Self::of(raw, deepest)?));
+    fn of(raw: RawJson<'_>, levels: usize) -> Option<Self> {
+        Some(match raw.open() {
+            JsonLevel::Object(members) => {
+                let levels = levels.checked_sub(1)?;
+                let read = |(name, value): (RawJson<'_>, RawJson<'_>)| {
+                    Some((name.string()?.into_owned(), Self::of(value, levels)?))
+                };
                 Self::Object(members.into_iter().map(read).collect::<Option<_>>()?)
             }
-            b'[' => {
-                let deepest = inside()?;
-                let values = serde_json::from_str::<Vec<&RawValue>>(text).ok()?;
-                Self::List(values.into_iter().map(|raw| Self::of(raw, deepest)).collect::<Option<_>>()?)
+            JsonLevel::List(entries) => {
+                let levels = levels.checked_sub(1)?;
+                Self::List(entries.into_iter().map(|entry| Self::of(entry, levels)).collect::<Option<_>>()?)
             }
-            b'"' => Self::Text(serde_json::from_str(text).ok()?),
-            b't' | b'f' => Self::Bool(serde_json::from_str(text).ok()?),
-            b'n' => Self::Null,
-            _ => Self::Number(text.to_owned()),
+            JsonLevel::Scalar => match raw.as_str() {
+                "null" => Self::Null,
+                "true" => Self::Bool(true),
+                "false" => Self::Bool(false),
+                _ if raw.is_string() => Self::Text(raw.string()?.into_owned()),
+                number => Self::Number(number.to_owned()),
+            },
         })
     }
 }
 
-/// As it was written, to the blank.
+/// Writes the text as it was read, with its white space.
 impl Serialize for Document {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.text.serialize(serializer)
@@ -110,7 +114,7 @@ mod tests {
         Document::read(text).ok().map(|document| document.json)
     }
 
-    /// Slow and obvious, for what has no long numbers in it.
+    /// A slow and obvious reader for JSON without long numbers.
     fn of_value(value: Value) -> Json {
         match value {
             Value::Null => Json::Null,
@@ -142,7 +146,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_is_what_is_in_it(value in any_json()) {
+        fn reads_value_and_keeps_text(value in any_json()) {
             for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
                 let document = Document::read(&text).unwrap();
                 prop_assert_eq!(document.json(), &of_value(value.clone()));
@@ -151,18 +155,18 @@ mod tests {
         }
 
         #[test]
-        fn nothing_that_is_refused_elsewhere_is_read(text in r#"[\[\]{}",:0-9E.+\\a-fnrtul -]{0,24}"#) {
+        fn rejects_what_serde_json_rejects(text in r#"[\[\]{}",:0-9E.+\\a-fnrtul -]{0,24}"#) {
             if serde_json::from_str::<Value>(&text).is_ok() {
                 prop_assert!(Document::read(&text).is_ok());
             } else if let Ok(document) = Document::read(&text) {
-                // Only for its numbers, which are not looked at.
+                // It does not check the size of numbers.
                 prop_assert!(text.contains(['e', 'E']), "{:?}", document);
             }
         }
     }
 
     #[test]
-    fn no_digit_is_lost() {
+    fn keeps_every_digit() {
         for number in
             ["123456789012345678901234567890", "18446744073709551616", "0.1234567890123456789", "1e400", "-0"]
         {
@@ -171,9 +175,9 @@ mod tests {
     }
 
     #[test]
-    fn what_others_could_not_read_is_refused() {
+    fn rejects_invalid_and_too_deeply_nested_json() {
         let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
-        for no_json in [
+        for not_json in [
             "",
             "Hello",
             r#"{"a":"\ud800"}"#,
@@ -181,11 +185,11 @@ mod tests {
             r#"{"\ud800":1}"#,
             "{",
             "1 2",
-            &deep(DEEPEST + 1),
+            &deep(MAX_NESTING + 1),
         ] {
-            assert_eq!(json(no_json), None, "{no_json}");
+            assert_eq!(json(not_json), None, "{not_json}");
         }
-        assert!(json(&deep(DEEPEST)).is_some());
+        assert!(json(&deep(MAX_NESTING)).is_some());
         assert_eq!(json(r#" "\ud83d\ude00" "#), Some(Json::Text("😀".to_owned())));
     }
 }

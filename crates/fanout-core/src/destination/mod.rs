@@ -1,18 +1,18 @@
-//! Places that take a text. Destinations are nouns, one kind per file.
+//! Destinations: the receivers of texts. Each kind is one file, named by a noun.
 //!
-//! | module | what it is for |
+//! | module | contents |
 //! | --- | --- |
 //! | [`topic`] | a topic of Momento |
-//! | [`aws`] | a place of Amazon Web Services: what all of these have in common |
-//! | [`content`] | what is handed in there: texts, numbers, JSON, made of an event |
+//! | [`aws`] | what all kinds of AWS destinations have in common |
+//! | [`registry`] | the list of the kinds of AWS destinations |
+//! | [`content`] | the content of requests: texts, numbers and JSON, made of an event |
 //! | [`dynamodb`] | a table |
 //! | [`eventbridge`] | a bus |
 //! | [`sqs`] | a queue |
 //! | [`step_functions`] | a state machine |
 //!
-//! A topic is published to by a [`Publisher`]. An AWS destination makes an [`AwsRequest`] of a text and what is known of its
-//! event, which takes nothing but the settings of the route; what carries requests is an [`AwsSender`], so
-//! that routes can be read, checked and tried out where there is no AWS.
+//! A [`Publisher`] publishes to topics. An AWS destination makes an [`AwsRequest`] of an event, with nothing but the
+//! settings of the route; an [`AwsSender`] sends it. So routes can be read, checked and tried without AWS.
 
 pub mod aws;
 pub mod content;
@@ -20,11 +20,13 @@ pub mod dynamodb;
 pub mod eventbridge;
 pub mod json;
 mod limits;
+pub mod registry;
 pub mod sqs;
 pub mod step_functions;
 pub mod topic;
 
-pub use aws::{Accepted, AwsDestination, AwsRequest, AwsSender, Fields, NoAws, RequestError, Sent};
+pub use aws::{Accepted, AwsDestination, AwsSender, Fields, NoAws, RequestError, Sent};
+pub use registry::{AwsRequest, KINDS};
 pub use topic::{Publisher, Topic};
 
 use std::borrow::Cow;
@@ -34,33 +36,33 @@ use serde::ser::SerializeMap;
 
 use crate::reason::Reason;
 
-/// Why a destination did not take a text.
+/// Error for a text that a destination did not accept.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
 pub struct DeliveryError {
-    /// What went wrong.
+    /// The kind of failure.
     pub reason: Reason,
-    /// What the client library said.
+    /// The error of the client library.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// A destination of one event, by its names.
+/// A destination of one event, by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target<'n> {
     /// A topic of Momento.
     Topic(Topic<'n>),
-    /// A place of Amazon Web Services.
+    /// An AWS destination.
     Aws {
-        /// Its kind, as a file calls it: `sqs`.
+        /// The kind, as a file names it: `sqs`.
         kind: &'static str,
-        /// Its name, without what tells more than that: no account, no region.
+        /// The name, without account, region and host.
         name: Cow<'n, str>,
     },
 }
 
 impl Target<'_> {
-    /// The topic, where it is one.
+    /// Returns the topic, if the destination is a topic.
     #[must_use]
     pub const fn topic(&self) -> Option<&Topic<'_>> {
         match self {
@@ -69,10 +71,10 @@ impl Target<'_> {
         }
     }
 
-    /// Adds the names to a JSON object that is being written.
+    /// Writes the names as members of a JSON object.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// The error of the serializer.
     pub fn serialize_into<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         match self {
             Self::Topic(Topic { cache, topic }) => {
@@ -87,7 +89,7 @@ impl Target<'_> {
     }
 }
 
-/// For people: the topic, or the kind and the name.
+/// Writes the topic, or the kind and the name.
 impl fmt::Display for Target<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

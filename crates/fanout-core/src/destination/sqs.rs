@@ -6,21 +6,26 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use momento_webhook::Event;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use toml::Spanned;
 
-use super::aws::{Fields, RequestError, fitting};
+use super::AwsRequest;
+use super::aws::{AwsSettings, Fields, MakeRequest, RequestError, fitting, short};
 use super::content::{Content, ContentKeys};
-use super::limits::{SQS_ATTRIBUTE_NAME, SQS_ATTRIBUTES, SQS_DELAY_SECONDS, SQS_ID, SQS_MESSAGE_BYTES};
+use super::limits::{
+    SQS_ATTRIBUTE_NAME, SQS_ATTRIBUTES, SQS_DELAY_SECONDS, SQS_ID, SQS_MESSAGE_BYTES, SQS_NAME,
+};
 use crate::file::Texts;
 use crate::placeholder::Template;
 
 /// A queue, as a route names it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Sqs {
-    pub(super) queue: Template,
+#[derive(Clone, Debug)]
+struct Sqs {
+    queue: Template,
     body: Content,
     group: Option<Template>,
     deduplication: Option<Template>,
@@ -33,120 +38,124 @@ pub struct Sqs {
 pub struct QueueMessage {
     /// The URL of the queue.
     pub queue: String,
-    /// What is in it.
+    /// The body.
     pub body: String,
-    /// The group in which its order is kept, in a FIFO queue; that of which no other is to be kept waiting, in a
-    /// standard queue.
+    /// The message group. A FIFO queue keeps the order of a group. A standard queue shares its throughput fairly between
+    /// groups.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// What makes it the same as another, in a FIFO queue.
+    /// The deduplication id, for a FIFO queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deduplication: Option<String>,
-    /// What stands beside the body.
+    /// The message attributes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
-    /// After how many seconds it can be received.
+    /// The number of seconds before the message can be received.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_seconds: Option<u16>,
 }
 
 /// A queue of Amazon SQS.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SqsKeys {
     /// The URL of the queue, which may have placeholders.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     queue: Spanned<String>,
-    /// What is in the message. Default: `text`.
+    /// The body of the message. Default: `text`.
     #[cfg_attr(feature = "schema", schemars(with = "Option<ContentKeys>"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<Spanned<ContentKeys>>,
-    /// The message group. Default in a FIFO queue (its URL ends with `.fifo`): `{cache}#{topic}`, so that each topic keeps its order. In other queues: none; one that is given makes it a fair queue.
+    /// The message group. Default for a FIFO queue (its URL ends with `.fifo`): `{cache}#{topic}`, so that each topic keeps its order. Default for a standard queue: no group; a group makes it a fair queue.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<Spanned<String>>,
-    /// The deduplication id in a FIFO queue: of two messages with the same within 5 minutes, the queue drops the second. Default there: a hash of the event's id and of the destination, so that what is delivered twice is queued once.
+    /// The deduplication id, for a FIFO queue: if two messages have the same id within 5 minutes, the queue drops the second. Default: a hash of the event's id and of the destination, so that a redelivered event is queued once.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     deduplication: Option<Spanned<String>>,
-    /// Message attributes, by their names; at most 10. One whose placeholders have no value is left out.
-    #[serde(default)]
+    /// Message attributes, by their names; at most 10. An attribute whose placeholders have no value is left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, String>"))]
     attributes: BTreeMap<String, Spanned<String>>,
-    /// After how many seconds the message can be received: 0 to 900. Not in FIFO queues. Default: as the queue has it.
+    /// The number of seconds before the message can be received: 0 to 900. Not for FIFO queues. Default: the delay of the queue.
     #[cfg_attr(feature = "schema", schemars(with = "Option<u16>", range(min = 0, max = 900)))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     delay_seconds: Option<Spanned<u16>>,
 }
 
-/// The end of the name of a queue that keeps an order.
+/// The end of the name of a FIFO queue.
 const FIFO: &str = ".fifo";
-/// What counts for the type of one.
+/// The type of all attributes, which counts for the size of a message.
 const ATTRIBUTE_TYPE: &str = "String";
 
-impl Sqs {
-    /// What a file calls it.
-    pub const KIND: &'static str = "sqs";
+impl AwsSettings for SqsKeys {
+    const KIND: &'static str = "sqs";
 
-    pub(crate) fn read(keys: SqsKeys, texts: &mut Texts<'_, '_>) -> Option<Self> {
-        let SqsKeys { queue, body, group, deduplication, attributes, delay_seconds } = keys;
-        let is_url = ["https://", "http://"].iter().any(|scheme| queue.get_ref().starts_with(scheme));
-        if !is_url && !queue.get_ref().starts_with('{') {
-            texts.fault(
-                queue.span(),
-                "the queue is given by its URL, as https://sqs.<region>.amazonaws.com/<account>/<name>",
-            );
-        } else if queue.get_ref().ends_with('/') {
-            texts.fault(queue.span(), "the URL of a queue ends with the queue's name");
-        }
+    fn defaults() -> serde_json::Value {
+        json!({ "body": "text" })
+    }
+
+    fn build(self, texts: &mut Texts<'_, '_>) -> Option<Arc<dyn MakeRequest>> {
+        let Self { queue, body, group, deduplication, attributes, delay_seconds } = self;
         let is_fifo = is_fifo(queue.get_ref());
-        // Where a hole ends its name, it is not known before there is an event.
+        // The event decides if the name ends with a placeholder.
         let is_standard = !is_fifo && !queue.get_ref().ends_with('}');
         if let Some(given) = deduplication.as_ref().filter(|_| is_standard) {
             texts.fault(
                 given.span(),
-                "only FIFO queues have it, and their names end with .fifo; leave it out",
+                "`deduplication` is for FIFO queues only, whose names end with .fifo; leave it out",
             );
         }
         if let Some(delay) = &delay_seconds {
             if is_fifo {
-                texts.fault(delay.span(), "FIFO queues have no delay by message; leave it out");
+                texts.fault(delay.span(), "`delay_seconds` is not for FIFO queues; leave it out");
             } else if *delay.get_ref() > SQS_DELAY_SECONDS {
-                texts.fault(delay.span(), "the longest delay is 900 seconds");
+                texts.fault(delay.span(), format!("the delay is longer than {SQS_DELAY_SECONDS} seconds"));
             }
         }
-        if let Some(one_too_many) = attributes.values().nth(SQS_ATTRIBUTES) {
-            texts.fault(one_too_many.span(), "a message has at most 10 attributes");
+        if let Some(excess) = attributes.values().nth(SQS_ATTRIBUTES) {
+            texts.fault(excess.span(), format!("the message has more than {SQS_ATTRIBUTES} attributes"));
         }
         for (name, text) in attributes.iter().filter(|(name, _)| !is_attribute(name)) {
             let message = format!(
-                "{name:?} is no name of an attribute: use A-Z, a-z, 0-9, - and _, and single dots inside; AWS. and \
-                 Amazon. are not for its beginning"
+                "{name:?} is not a valid name of an attribute: use A-Z, a-z, 0-9, - and _, and single dots inside; it \
+                 cannot begin with AWS. or Amazon."
             );
             texts.fault(text.span(), message);
         }
-        let queue = texts.name("queue", &queue);
+        let queue = texts.name("queue", &queue, check_queue);
         let body = Content::read(body, Content::Text, "body", texts);
-        let group = group.map(|group| texts.template("group", &group));
-        let deduplication = deduplication.map(|id| texts.template("deduplication", &id));
+        let group = texts.optional("group", group);
+        let deduplication = texts.optional("deduplication", deduplication);
         let mut read = BTreeMap::new();
         for (name, text) in attributes {
             read.extend(texts.template("attribute", &text).map(|text| (name, text)));
         }
-        Some(Self {
+        Some(Arc::new(Sqs {
             queue: queue?,
             body: body?,
-            group: transposed(group)?,
-            deduplication: transposed(deduplication)?,
+            group: group?,
+            deduplication: deduplication?,
             attributes: read,
             delay_seconds: delay_seconds.map(Spanned::into_inner),
-        })
+        }))
+    }
+}
+
+impl MakeRequest for Sqs {
+    fn name(&self) -> &Template {
+        &self.queue
     }
 
-    pub(super) fn templates(&self) -> Vec<&Template> {
+    fn templates(&self) -> Vec<&Template> {
         let Self { queue, group, deduplication, .. } = self;
         [Some(queue), group.as_ref(), deduplication.as_ref()].into_iter().flatten().collect()
     }
 
-    pub(super) fn message(&self, fields: &Fields<'_>) -> Result<QueueMessage, RequestError> {
-        let queue = fields.name(&self.queue)?;
+    fn request(&self, fields: &Fields<'_>) -> Result<AwsRequest, RequestError> {
+        let queue = fields.name(&self.queue, check_queue)?;
         let is_fifo = is_fifo(&queue);
         let group = match &self.group {
             Some(group) => Some(identifier(fields.render(group)?)),
@@ -169,75 +178,85 @@ impl Sqs {
             delay_seconds: self.delay_seconds.filter(|_| !is_fifo),
         };
         message.check()?;
-        Ok(message)
+        Ok(message.into())
     }
 }
 
 impl QueueMessage {
-    /// Whether a queue takes it, as far as that is to be told without asking.
+    pub(super) fn destination(&self) -> &str {
+        &self.queue
+    }
+
+    /// Returns an error if the message breaks a limit of every queue.
     fn check(&self) -> Result<(), RequestError> {
         if self.body.is_empty() {
-            return Err(RequestError::invalid("the text is empty, and a queue takes no empty message"));
+            return Err(RequestError::invalid("the text is empty; SQS accepts no empty message"));
         }
         let mut texts = self.attributes.values().chain([&self.body]);
-        if texts.any(|text| !text.chars().all(is_taken)) {
-            return Err(RequestError::invalid("there is a character in it that a queue does not take"));
+        if texts.any(|text| !text.chars().all(is_valid)) {
+            return Err(RequestError::invalid("the message has a character that SQS does not accept"));
         }
         let attribute = |(name, text): (&String, &String)| name.len() + ATTRIBUTE_TYPE.len() + text.len();
         let bytes = self.body.len() + self.attributes.iter().map(attribute).sum::<usize>();
         if bytes > SQS_MESSAGE_BYTES {
-            return Err(RequestError::too_large("the message is larger than a queue takes: 1 MiB at most"));
+            let message = format!("the message has {bytes} bytes; SQS accepts at most {SQS_MESSAGE_BYTES}");
+            return Err(RequestError::too_large(message));
         }
         Ok(())
     }
 }
 
-/// Whether messages may have it:
+/// Returns an error if `queue` is not the URL of a queue.
+fn check_queue(queue: &str) -> Result<(), String> {
+    if !["https://", "http://"].iter().any(|scheme| queue.starts_with(scheme)) {
+        let expected = "https://sqs.<region>.amazonaws.com/<account>/<name>";
+        return Err(format!("the queue is not a URL; expected {expected}"));
+    }
+    let name = short(queue);
+    let is_valid = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_');
+    let stem = name.strip_suffix(FIFO).unwrap_or(name);
+    if stem.is_empty() || name.len() > SQS_NAME || !stem.chars().all(is_valid) {
+        return Err(format!(
+            "the URL of the queue ends with an invalid name; expected at most {SQS_NAME} of A-Z, a-z, 0-9, - and _, and \
+             perhaps {FIFO}"
+        ));
+    }
+    Ok(())
+}
+
+/// Returns true if a message can have this character:
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>.
-const fn is_taken(char: char) -> bool {
+const fn is_valid(char: char) -> bool {
     matches!(char, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}')
 }
 
-/// Whether it is the name of an attribute:
+/// Returns true if an attribute can have this name:
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html>.
 fn is_attribute(name: &str) -> bool {
-    let is_of_it = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_' | '.');
+    let is_valid = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_' | '.');
     let lower = name.to_ascii_lowercase();
     (1..=SQS_ATTRIBUTE_NAME).contains(&name.len())
-        && name.chars().all(is_of_it)
+        && name.chars().all(is_valid)
         && !name.starts_with('.')
         && !name.ends_with('.')
         && !name.contains("..")
         && !["aws.", "amazon."].iter().any(|reserved| lower.starts_with(reserved))
 }
 
-/// Whether the queue of this URL, or name, keeps an order.
+/// Returns true if the queue with this URL, ARN or name is a FIFO queue.
 #[must_use]
 pub fn is_fifo(queue: &str) -> bool {
     queue.ends_with(FIFO)
 }
 
-/// The group of an event: its cache and topic, so that each topic keeps its order.
+/// Returns the message group of an event: its cache and topic, so that each topic keeps its order.
 pub(crate) fn group_of(event: &Event) -> String {
     identifier(format!("{}#{}", event.cache, event.topic))
 }
 
-/// A group or a deduplication id: a hash of it where a queue would not take it.
+/// Returns a group or a deduplication id: `text`, or its hash if SQS does not accept it.
 fn identifier(text: String) -> String {
     fitting(text, SQS_ID, |char| char.is_ascii_graphic())
-}
-
-/// None where something was given that cannot be used.
-#[expect(
-    clippy::option_option,
-    reason = "the outer one is whether it was given, the inner one whether it can be used"
-)]
-fn transposed<T>(given: Option<Option<T>>) -> Option<Option<T>> {
-    match given {
-        Some(None) => None,
-        Some(usable) => Some(usable),
-        None => Some(None),
-    }
 }
 
 #[cfg(test)]
@@ -249,7 +268,7 @@ mod tests {
     use crate::reason::Reason;
 
     #[test]
-    fn a_queue_gets_the_text() {
+    fn queue_gets_text() {
         assert_eq!(
             shown("sqs = { queue = 'https://q/{room}' }"),
             json!({"queue": "https://q/friends", "body": "Hello"})
@@ -257,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_gets_what_it_is_to() {
+    fn queue_gets_group_attributes_and_delay() {
         let message = shown(
             "sqs = { queue = 'https://q/1', group = '{room}', delay_seconds = 900, attributes = { room = '{room}', by = '{token_id}' } }",
         );
@@ -271,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fifo_queue_keeps_topics_in_order_and_takes_an_event_once() {
+    fn fifo_queue_keeps_order_of_topics_and_drops_redelivered_event() {
         let settings = "sqs = { queue = 'https://q/1.fifo' }";
         let message = shown(settings);
         assert_eq!(message["group"], "chat#friends-publish");
@@ -284,11 +303,11 @@ mod tests {
             "sqs = { queue = 'https://q/1.fifo', group = '{room}', deduplication = '{room} {topic_sequence_number}' }",
         );
         assert_eq!(own["group"], "friends");
-        assert_eq!(own["deduplication"].as_str().unwrap().len(), 64, "there is a space in what was given");
+        assert_eq!(own["deduplication"].as_str().unwrap().len(), 64, "the given id has a space");
     }
 
     #[test]
-    fn a_queue_whose_name_comes_with_the_event_may_be_either() {
+    fn queue_named_by_event_is_fifo_or_standard() {
         let settings =
             "sqs = { queue = 'https://q/{cache}', deduplication = '{event_id}', delay_seconds = 3 }";
         let fifo = request_of(settings, |event| event.cache = "a.fifo".to_owned()).unwrap();
@@ -299,9 +318,9 @@ mod tests {
     }
 
     #[test]
-    fn what_no_queue_takes_is_refused() {
+    fn rejects_messages_that_no_queue_accepts() {
         let settings = "sqs = { queue = 'https://q/1', attributes = { room = '{room}' } }";
-        let empty = "the text is empty, and a queue takes no empty message";
+        let empty = "the text is empty; SQS accepts no empty message";
         assert_eq!(refused(settings, ""), (Reason::InvalidArgument, empty.to_owned()));
         let event = "sqs = { queue = 'https://q/1', body = 'event' }";
         assert!(request_of(event, |event| event.text = String::new()).is_ok());
@@ -317,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_attributes_are_looked_at() {
+    fn rejects_invalid_names_of_attributes() {
         for name in ["a", "A-b_c.d", "aws", "1"] {
             assert!(is_attribute(name), "{name}");
         }
@@ -325,21 +344,51 @@ mod tests {
             assert!(!is_attribute(name), "{name}");
         }
         let told = faults("sqs = { queue = 'https://q/1', attributes = { 'a b' = 'x' } }");
-        assert!(told.len() == 1 && told[0].contains("\"a b\" is no name of an attribute"), "{told:#?}");
+        assert!(
+            told.len() == 1 && told[0].contains("\"a b\" is not a valid name of an attribute"),
+            "{told:#?}"
+        );
     }
 
     #[test]
-    fn what_does_not_go_together_is_told() {
+    fn rejects_invalid_queues_at_load_and_before_sending() {
+        for (name, is_valid) in [
+            ("orders", true),
+            ("Or_d-3.fifo", true),
+            ("x".repeat(SQS_NAME).as_str(), true),
+            ("x".repeat(SQS_NAME + 1).as_str(), false),
+            (format!("{}.fifo", "x".repeat(SQS_NAME - 4)).as_str(), false),
+            ("or.ders", false),
+            (".fifo", false),
+        ] {
+            let settings = format!("sqs = {{ queue = 'https://q/{name}' }}");
+            let rendered =
+                request_of("sqs = { queue = 'https://q/{cache}' }", |event| event.cache = name.to_owned());
+            assert_eq!(rendered.is_ok(), is_valid, "{name}");
+            if is_valid {
+                shown(&settings);
+            } else {
+                assert!(faults(&settings)[0].contains("ends with an invalid name"), "{name}");
+            }
+        }
+        assert!(faults("sqs = { queue = 'https://q/' }")[0].contains("ends with an invalid name"));
+        let (reason, detail) = refused("sqs = { queue = '{json.to}' }", r#"{"to":"orders"}"#);
+        assert_eq!(reason, Reason::InvalidArgument);
+        assert!(detail.starts_with("the queue is not a URL"), "{detail}");
+    }
+
+    #[test]
+    fn rejects_invalid_settings() {
         for (settings, says) in [
-            ("queue = 'orders'", "the queue is given by its URL"),
-            ("queue = 'https://q/1', deduplication = 'a'", "only FIFO queues have it"),
-            ("queue = 'https://q/1.fifo', delay_seconds = 1", "FIFO queues have no delay by message"),
-            ("queue = 'https://q/1', delay_seconds = 901", "the longest delay is 900 seconds"),
-            ("queue = 'https://q/1', delay_seconds = -1", "is -1, and should be"),
-            ("queue = 'https://q/1', body = 'texts'", "should be \"event\", \"text\""),
+            ("queue = 'orders'", "the queue is not a URL"),
+            ("queue = 'https://q/1', deduplication = 'a'", "`deduplication` is for FIFO queues only"),
+            ("queue = 'https://q/1.fifo', delay_seconds = 1", "`delay_seconds` is not for FIFO queues"),
+            ("queue = 'https://q/1', delay_seconds = 901", "the delay is longer than 900 seconds"),
+            ("queue = 'https://q/1', delay_seconds = -1", "is -1; expected"),
+            ("queue = 'https://q/1', body = 'texts'", "expected \"event\", \"text\""),
             (
                 "queue = 'https://q/1', attributes = { a='x', b='x', c='x', d='x', e='x', f='x', g='x', h='x', i='x', j='x', k='x' }",
-                "a message has at most 10 attributes",
+                "the message has more than 10 attributes",
             ),
         ] {
             let told = faults(&format!("sqs = {{ {settings} }}"));

@@ -5,100 +5,121 @@
 //! step_functions = { state_machine = "arn:aws:states:eu-west-1:123456789012:stateMachine:orders" }
 //! ```
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use toml::Spanned;
 
-use super::aws::{Fields, RequestError, fitting};
+use super::AwsRequest;
+use super::aws::{AwsSettings, Fields, MakeRequest, RequestError, fitting};
 use super::content::{Content, ContentKeys};
-use super::limits::{STEP_FUNCTIONS_INPUT_BYTES, STEP_FUNCTIONS_NAME};
+use super::limits::{STEP_FUNCTIONS_ARN, STEP_FUNCTIONS_INPUT_BYTES, STEP_FUNCTIONS_NAME};
 use crate::file::Texts;
 use crate::placeholder::Template;
 
 /// A state machine, as a route names it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct StepFunctions {
-    pub(super) state_machine: Template,
-    /// What makes it the same execution; else the event and the destination.
+#[derive(Clone, Debug)]
+struct StepFunctions {
+    state_machine: Template,
+    /// `None` for the id of the event and the destination.
     name: Option<Template>,
     input: Content,
 }
 
-/// An execution to be started.
+/// An execution to start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Execution {
     /// The ARN of the state machine.
     pub state_machine: String,
-    /// What it is called: a machine starts one execution of a name.
+    /// The name of the execution. A standard state machine starts one execution for each name.
     pub name: String,
-    /// What it is given: JSON.
+    /// The input: JSON.
     pub input: String,
 }
 
 /// A state machine of AWS Step Functions.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StepFunctionsKeys {
     /// The ARN of the state machine, of a version or of an alias, which may have placeholders.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     state_machine: Spanned<String>,
-    /// The name of the execution: a standard state machine starts one of a name, so that what is delivered twice runs once. Default: a hash of the event's id and of the destination.
+    /// The name of the execution. A standard state machine starts one execution for each name, so that a redelivered event runs once. Default: a hash of the event's id and of the destination.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<Spanned<String>>,
-    /// What the execution is given. `text` is for texts that are JSON themselves. Default: `event`.
+    /// The input of the execution. `text` is for texts that are JSON themselves. Default: `event`.
     #[cfg_attr(feature = "schema", schemars(with = "Option<ContentKeys>"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     input: Option<Spanned<ContentKeys>>,
 }
 
-impl StepFunctions {
-    /// What a file calls it.
-    pub const KIND: &'static str = "step_functions";
+impl AwsSettings for StepFunctionsKeys {
+    const KIND: &'static str = "step_functions";
 
-    pub(crate) fn read(keys: StepFunctionsKeys, texts: &mut Texts<'_, '_>) -> Option<Self> {
-        let StepFunctionsKeys { state_machine, name, input } = keys;
-        if !["arn:", "{"].iter().any(|begin| state_machine.get_ref().starts_with(begin)) {
-            texts.fault(
-                state_machine.span(),
-                "the state machine is given by its ARN, as arn:aws:states:<region>:<account>:stateMachine:<name>",
-            );
-        }
-        let state_machine = texts.name("state machine", &state_machine);
-        let name = name.map(|name| texts.template("name", &name));
+    fn defaults() -> serde_json::Value {
+        json!({ "input": "event" })
+    }
+
+    fn build(self, texts: &mut Texts<'_, '_>) -> Option<Arc<dyn MakeRequest>> {
+        let Self { state_machine, name, input } = self;
+        let state_machine = texts.name("state machine", &state_machine, check_state_machine);
+        let name = texts.optional("name", name);
         let input = Content::read(input, Content::Event, "input", texts);
-        Some(Self {
-            state_machine: state_machine?,
-            name: match name {
-                None => None,
-                Some(name) => Some(name?),
-            },
-            input: input?,
-        })
-    }
-
-    pub(super) fn templates(&self) -> Vec<&Template> {
-        std::iter::once(&self.state_machine).chain(&self.name).collect()
-    }
-
-    pub(super) fn execution(&self, fields: &Fields<'_>) -> Result<Execution, RequestError> {
-        let input = self.input.render_json(fields, false)?;
-        if input.len() > STEP_FUNCTIONS_INPUT_BYTES {
-            return Err(RequestError::too_large(
-                "the input is larger than an execution takes: 256 KiB at most",
-            ));
-        }
-        Ok(Execution {
-            state_machine: fields.name(&self.state_machine)?,
-            name: match &self.name {
-                Some(name) => fitting(fields.render(name)?, STEP_FUNCTIONS_NAME, is_of_name),
-                None => fields.id(),
-            },
-            input,
-        })
+        Some(Arc::new(StepFunctions { state_machine: state_machine?, name: name?, input: input? }))
     }
 }
 
-/// Whether it is one of the characters that are good in a name and in the logs too.
-const fn is_of_name(char: char) -> bool {
+impl MakeRequest for StepFunctions {
+    fn name(&self) -> &Template {
+        &self.state_machine
+    }
+
+    fn templates(&self) -> Vec<&Template> {
+        std::iter::once(&self.state_machine).chain(&self.name).collect()
+    }
+
+    fn request(&self, fields: &Fields<'_>) -> Result<AwsRequest, RequestError> {
+        let input = self.input.render_json(fields, false)?;
+        if input.len() > STEP_FUNCTIONS_INPUT_BYTES {
+            return Err(RequestError::too_large(format!(
+                "the input has {} bytes; Step Functions accepts at most {STEP_FUNCTIONS_INPUT_BYTES}",
+                input.len()
+            )));
+        }
+        let execution = Execution {
+            state_machine: fields.name(&self.state_machine, check_state_machine)?,
+            name: match &self.name {
+                Some(name) => fitting(fields.render(name)?, STEP_FUNCTIONS_NAME, is_valid_in_name),
+                None => fields.id(),
+            },
+            input,
+        };
+        Ok(execution.into())
+    }
+}
+
+impl Execution {
+    pub(super) fn destination(&self) -> &str {
+        &self.state_machine
+    }
+}
+
+/// Returns an error if `state_machine` is not an ARN.
+fn check_state_machine(state_machine: &str) -> Result<(), String> {
+    if !state_machine.starts_with("arn:") || state_machine.len() > STEP_FUNCTIONS_ARN {
+        return Err(format!(
+            "the state machine is not an ARN of at most {STEP_FUNCTIONS_ARN} characters; expected \
+             arn:aws:states:<region>:<account>:stateMachine:<name>"
+        ));
+    }
+    Ok(())
+}
+
+/// Returns true if the name of an execution, and the log of it in CloudWatch, can have this character.
+const fn is_valid_in_name(char: char) -> bool {
     char.is_ascii_alphanumeric() || matches!(char, '-' | '_')
 }
 
@@ -118,12 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn by_default_it_is_given_the_event_under_a_name_of_its_own() {
+    fn execution_gets_event_and_id_by_default() {
         let started = shown(&with(""));
         assert_eq!(started["input"], json!(event("chat", "friends-publish", 7).to_json()));
         let name = started["name"].as_str().unwrap();
-        assert!(name.len() == 64 && name.chars().all(is_of_name), "{name}");
-        // The same at each delivery, whatever a transform makes of the text.
+        assert!(name.len() == 64 && name.chars().all(is_valid_in_name), "{name}");
+        // The name is the same at each delivery, and does not depend on the text.
         let again = |change: fn(&mut momento_webhook::Event)| {
             serde_json::to_value(request_of(&with(""), change).unwrap()).unwrap()["name"].clone()
         };
@@ -133,24 +154,24 @@ mod tests {
     }
 
     #[test]
-    fn two_destinations_of_one_machine_do_not_take_each_others_place() {
+    fn two_destinations_of_one_machine_have_different_names() {
         assert_ne!(shown(&with(""))["name"], shown(&with(", input = {}"))["name"]);
     }
 
     #[test]
-    fn a_name_is_one_that_is_taken() {
+    fn hashes_names_that_are_invalid_or_too_long() {
         assert_eq!(shown(&with(", name = '{room}-{topic_sequence_number}'"))["name"], "friends-7");
         for name in ["{room} 1", "{room}/1", "{room}{event_id}{event_id}"] {
             let name = shown(&with(&format!(", name = '{name}'")))["name"].as_str().unwrap().to_owned();
-            assert!(name.len() == 64 && name.chars().all(is_of_name), "{name}");
+            assert!(name.len() == 64 && name.chars().all(is_valid_in_name), "{name}");
         }
     }
 
     #[test]
-    fn an_input_is_json_and_not_too_large() {
+    fn rejects_input_that_is_not_json_or_too_large() {
         assert_eq!(shown(&with(", input = { room = '{room}' }"))["input"], r#"{"room":"friends"}"#);
         let text = with(", input = 'text'");
-        assert_eq!(refused(&text, "Hello"), (Reason::InvalidArgument, "the text is no JSON".to_owned()));
+        assert_eq!(refused(&text, "Hello"), (Reason::InvalidArgument, "the text is not JSON".to_owned()));
         assert!(request_of(&text, |event| event.text = "[1]".to_owned()).is_ok());
         let json = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
         assert!(request_of(&text, |event| event.text = json(STEP_FUNCTIONS_INPUT_BYTES)).is_ok());
@@ -158,8 +179,16 @@ mod tests {
     }
 
     #[test]
-    fn a_state_machine_is_given_by_its_arn() {
-        let told = faults("step_functions = { state_machine = 'orders' }");
-        assert!(told.len() == 1 && told[0].contains("is given by its ARN"), "{told:#?}");
+    fn rejects_state_machine_that_is_not_arn() {
+        let longest = format!("{MACHINE}{}", "x".repeat(STEP_FUNCTIONS_ARN - MACHINE.len()));
+        shown(&format!("step_functions = {{ state_machine = '{longest}' }}"));
+        for invalid in ["orders", &format!("{longest}x")] {
+            let told = faults(&format!("step_functions = {{ state_machine = '{invalid}' }}"));
+            assert!(told.len() == 1 && told[0].contains("the state machine is not an ARN"), "{told:#?}");
+            let settings = "step_functions = { state_machine = '{json.to}' }";
+            let (reason, detail) = refused(settings, &format!(r#"{{"to":"{invalid}"}}"#));
+            assert_eq!(reason, Reason::InvalidArgument);
+            assert!(detail.starts_with("the state machine is not an ARN"), "{detail}");
+        }
     }
 }

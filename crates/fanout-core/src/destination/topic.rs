@@ -5,38 +5,38 @@ use std::future::Future;
 
 use super::DeliveryError;
 
-/// One topic.
+/// A topic in a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic<'n> {
-    /// Its cache.
+    /// The name of the cache.
     pub cache: Cow<'n, str>,
-    /// Its name.
+    /// The name of the topic.
     pub topic: Cow<'n, str>,
 }
 
 impl<'n> Topic<'n> {
-    /// The topic of these names.
+    /// Returns the topic with these names.
     pub fn new(cache: impl Into<Cow<'n, str>>, topic: impl Into<Cow<'n, str>>) -> Self {
         Self { cache: cache.into(), topic: topic.into() }
     }
 
-    /// The same, borrowed from this one.
+    /// Returns the same topic, borrowed.
     #[must_use]
     pub fn borrowed(&self) -> Topic<'_> {
         Topic::new(&*self.cache, &*self.topic)
     }
 }
 
-/// Publishes texts to topics: the edge to Momento.
+/// Publishes texts to topics of Momento.
 pub trait Publisher: Send + Sync + 'static {
-    /// Publishes once; trying again is for the caller.
+    /// Publishes a text, with one attempt. The caller retries.
     fn publish(
         &self,
         topic: &Topic<'_>,
         text: &str,
     ) -> impl Future<Output = Result<(), DeliveryError>> + Send;
 
-    /// Waits for what publishing has begun and did not wait for.
+    /// Waits for work that publishes have started and did not wait for.
     fn settled(&self) -> impl Future<Output = ()> + Send {
         std::future::ready(())
     }

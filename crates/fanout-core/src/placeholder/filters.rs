@@ -1,34 +1,29 @@
-//! Filters: what is done to the value of a placeholder before it is written.
+//! Filters: functions that change the value of a placeholder.
 //!
-//! A filter that has the name of one of Jinja's has its signature too. A value that is not a text is written as JSON
-//! first, except for `tojson` and `join`.
+//! A filter with a name of Jinja's also has its signature. Except for `tojson` and `join`, filters get a value that is not a
+//! text as its JSON.
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::fields::Value;
-use super::json;
+use super::fields::FieldValue;
+use crate::json::{JsonLevel, RawJson, quoted};
 
-/// What a filter is called, how it is written, and what it does.
+/// The name, the usage and the description of each filter.
 pub const FILTERS: [(&str, &str, &str); 8] = [
-    (
-        "cut",
-        "cut(20, '…')",
-        "at most 20 characters, as a reader counts them; what is cut ends with `…`, or nothing",
-    ),
+    ("cut", "cut(20, '…')", "at most 20 characters; a text that was cut ends with `…`, which counts"),
     (
         "default",
-        "default('somebody')",
-        "this in place of what is missing or empty: a text, a number, `true` or `false`",
+        "default('guest')",
+        "a text, a number, `true` or `false` in place of a missing or empty value",
     ),
-    ("join", "join(', ')", "the entries of a JSON list in one text, with this between them"),
-    ("lower", "lower", "every letter lower-case"),
+    ("join", "join(', ')", "the entries of a JSON list as one text, with `, ` between them"),
+    ("lower", "lower", "all letters in lower case"),
     ("replace", "replace('old', 'new')", "every `old` replaced by `new`"),
-    ("tojson", "tojson", "the value as JSON: a text in quotes, with its escapes"),
-    ("trim", "trim", "no white space at either end"),
-    ("upper", "upper", "every letter upper-case"),
+    ("tojson", "tojson", "the value as JSON; a text gets quotes and escapes"),
+    ("trim", "trim", "without the white space at both ends"),
+    ("upper", "upper", "all letters in upper case"),
 ];
 
 /// A filter with its arguments.
@@ -52,20 +47,20 @@ pub(super) enum Argument {
     Json(String),
 }
 
-/// A filter makes more than is allowed.
+/// Error for a result of a filter that exceeds the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooLarge;
 
 impl Filter {
-    /// Returns the filter of this name with these arguments.
+    /// Returns the filter called `name` with these arguments.
     ///
     /// # Errors
-    /// An unknown name, or arguments of another number or type: what was expected.
+    /// If the name is unknown, or the number or types of the arguments are wrong: what was expected.
     pub(super) fn new(name: &str, arguments: Vec<Argument>) -> Result<Self, String> {
         use Argument::{Json, Text};
         let mut arguments = arguments.into_iter();
-        let given = (arguments.next(), arguments.next(), arguments.next());
-        let filter = match (name, given) {
+        let arguments = (arguments.next(), arguments.next(), arguments.next());
+        let filter = match (name, arguments) {
             ("cut", (Some(Json(most)), end @ (None | Some(Text(_))), None)) => {
                 let end = if let Some(Text(end)) = end { end } else { String::new() };
                 most.parse()
@@ -87,40 +82,41 @@ impl Filter {
         };
         filter.ok_or_else(|| {
             if let Some((_, usage, _)) = FILTERS.iter().find(|(known, ..)| *known == name) {
-                return format!(
-                    "gives the filter `{name}` other arguments than it takes: it is written `{usage}`"
-                );
+                return format!("has the filter `{name}` with invalid arguments; expected `{usage}`");
             }
             let known: Vec<_> = FILTERS.iter().map(|(name, ..)| format!("`{name}`")).collect();
             format!("has the unknown filter `{name}`; expected one of {}", known.join(", "))
         })
     }
 
-    /// Applies it. What is missing stays missing, but for `default`.
+    /// Applies the filter to a value. Only `default` changes a missing value.
     pub(super) fn apply<'v>(
         &'v self,
-        value: Option<Value<'v>>,
+        value: Option<FieldValue<'v>>,
         most: usize,
-    ) -> Result<Option<Value<'v>>, TooLarge> {
+    ) -> Result<Option<FieldValue<'v>>, TooLarge> {
         let value = match (self, value) {
             (Self::Default(argument), None) => return Ok(Some(argument.value())),
-            (Self::Default(argument), Some(Value::Text(text))) if text.is_empty() => {
+            (Self::Default(argument), Some(FieldValue::Text(text))) if text.is_empty() => {
                 return Ok(Some(argument.value()));
             }
             (Self::Default(_), value) | (_, value @ None) => return Ok(value),
             (_, Some(value)) => value,
         };
         let made = match (self, value) {
-            (Self::ToJson, Value::Text(text)) => serde_json::Value::from(text).to_string(),
-            (Self::Join(between), Value::Json(list)) if list.starts_with('[') => {
-                match joined(&list, between, most)? {
-                    Some(joined) => joined,
-                    None => return Ok(None),
+            (Self::ToJson, FieldValue::Text(text)) => quoted(&text),
+            (Self::Join(between), FieldValue::Json(json)) => {
+                match RawJson::read(&json).expect("the value is JSON").open() {
+                    JsonLevel::List(entries) => match joined(entries, between, most)? {
+                        Some(joined) => joined,
+                        None => return Ok(None),
+                    },
+                    JsonLevel::Object(_) | JsonLevel::Scalar => json.to_string(),
                 }
             }
             (_, value) => self.of_text(value.into_text(), most)?,
         };
-        if made.len() > most { Err(TooLarge) } else { Ok(Some(Value::Text(made.into()))) }
+        if made.len() > most { Err(TooLarge) } else { Ok(Some(FieldValue::Text(made.into()))) }
     }
 
     fn of_text(&self, text: Cow<'_, str>, most_bytes: usize) -> Result<String, TooLarge> {
@@ -142,16 +138,16 @@ impl Filter {
 }
 
 impl Argument {
-    fn value(&self) -> Value<'_> {
+    fn value(&self) -> FieldValue<'_> {
         match self {
-            Self::Text(text) => Value::Text(text.into()),
-            Self::Json(json) => Value::Json(json.into()),
+            Self::Text(text) => FieldValue::Text(text.into()),
+            Self::Json(json) => FieldValue::Json(json.into()),
         }
     }
 }
 
-impl<'v> Value<'v> {
-    /// Returns what is written of it.
+impl<'v> FieldValue<'v> {
+    /// Returns the text that a placeholder renders.
     pub(super) fn into_text(self) -> Cow<'v, str> {
         match self {
             Self::Text(text) | Self::Json(text) => text,
@@ -159,7 +155,7 @@ impl<'v> Value<'v> {
     }
 }
 
-/// Returns at most so many characters, as a reader counts them: nothing that is one to a reader is cut in two.
+/// Returns at most `most` characters (extended grapheme clusters). A text that was cut ends with `end`.
 fn cut(text: &str, most: usize, end: &str) -> String {
     if text.graphemes(true).nth(most).is_none() {
         return text.to_owned();
@@ -167,14 +163,14 @@ fn cut(text: &str, most: usize, end: &str) -> String {
     text.graphemes(true).take(most - end.graphemes(true).count()).chain([end]).collect()
 }
 
-/// Returns the entries of a list in one text; nothing where one has half of a surrogate pair.
-fn joined(list: &str, between: &str, most: usize) -> Result<Option<String>, TooLarge> {
-    let Ok(entries) = serde_json::from_str::<Vec<&RawValue>>(list) else { return Ok(None) };
+/// Returns the entries of a list as one text, with `between` between them. Returns `None` if an entry has half of a
+/// surrogate pair.
+fn joined(entries: Vec<RawJson<'_>>, between: &str, most: usize) -> Result<Option<String>, TooLarge> {
     let mut joined = String::new();
-    for (number, entry) in entries.iter().map(|entry| entry.get()).enumerate() {
-        let entry = if entry.starts_with('"') { json::string(entry) } else { Some(entry.into()) };
+    for (index, entry) in entries.into_iter().enumerate() {
+        let entry = if entry.is_string() { entry.string() } else { Some(entry.as_str().into()) };
         let Some(entry) = entry else { return Ok(None) };
-        let between = if number == 0 { "" } else { between };
+        let between = if index == 0 { "" } else { between };
         if joined.len() + between.len() + entry.len() > most {
             return Err(TooLarge);
         }

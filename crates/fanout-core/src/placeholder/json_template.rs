@@ -1,27 +1,27 @@
-//! JSON that is made of an event: each text in it is a template, and what the event brings cannot break out of it.
+//! JSON whose texts are templates. Values of an event are escaped, so that they stay inside their strings.
 
 use serde_json::Value;
 
 use super::{RenderError, Template, Values};
 
-/// A JSON value in which texts are templates.
+/// A JSON value whose texts are templates.
 #[derive(Debug)]
 pub(crate) struct JsonTemplate {
     value: Value,
-    /// The templates, and where they stand: JSON Pointers.
+    /// The JSON Pointers of the texts, and their templates.
     texts: Vec<(String, Template)>,
 }
 
 impl JsonTemplate {
-    /// Returns the template that a value of a TOML file is; `read` reads each text in it.
+    /// Parses a value of a TOML file. `read` parses each text in it.
     ///
     /// # Errors
-    /// What `read` says, and values that JSON does not have.
+    /// The errors of `read`; values that JSON does not have.
     pub(crate) fn new(value: Value, read: impl Fn(&str) -> Result<Template, String>) -> Result<Self, String> {
         let (mut texts, mut open) = (Vec::new(), vec![(String::new(), &value)]);
         while let Some((at, value)) = open.pop() {
             match value {
-                // There is no null in TOML: it is what is left of these.
+                // TOML has no null. serde reads these two as null.
                 Value::Null => return Err("JSON has no inf and no nan".to_owned()),
                 Value::Bool(_) | Value::Number(_) => {}
                 Value::String(text) => texts.push((at, read(text)?)),
@@ -29,7 +29,7 @@ impl JsonTemplate {
                     let entries = entries.iter().enumerate();
                     open.extend(entries.map(|(number, entry)| (format!("{at}/{number}"), entry)));
                 }
-                // How the TOML library hands a date on to serde.
+                // The TOML library represents a date for serde like this.
                 Value::Object(members) if members.contains_key("$__toml_private_datetime") => {
                     return Err("JSON has no dates; write it as text, in quotes".to_owned());
                 }
@@ -39,23 +39,22 @@ impl JsonTemplate {
                 }
             }
         }
-        // In the order of the file: what is missing first is told.
+        // The order of the file: an error names the first missing value.
         texts.reverse();
         Ok(Self { value, texts })
     }
 
-    /// Makes the JSON, of at most `most` bytes.
+    /// Renders the JSON, with at most `max_bytes`.
     ///
     /// # Errors
-    /// A value that the event lacks, and JSON that is too large.
-    pub(crate) fn render(&self, values: &Values<'_>, most: usize) -> Result<String, RenderError> {
-        let mut made = self.value.clone();
+    /// If a value is missing, or the JSON is too large.
+    pub(crate) fn render(&self, values: &Values<'_>, max_bytes: usize) -> Result<String, RenderError> {
+        let mut rendered = self.value.clone();
         for (at, template) in &self.texts {
-            if let Some(text) = made.pointer_mut(at) {
-                *text = Value::from(template.text(values, most)?);
-            }
+            let text = rendered.pointer_mut(at).expect("the pointer was made from this value");
+            *text = Value::from(template.text(values, max_bytes)?);
         }
-        let made = made.to_string();
-        if made.len() > most { Err(RenderError::TooLarge(most)) } else { Ok(made) }
+        let rendered = rendered.to_string();
+        if rendered.len() > max_bytes { Err(RenderError::TooLarge(max_bytes)) } else { Ok(rendered) }
     }
 }

@@ -1,24 +1,22 @@
-//! `{name}`: texts that are made of an event, in one language wherever a file has such a text.
+//! Placeholders: `{name}` in a text of a file stands for a value of an event. The syntax is the same everywhere.
 //!
 //! ```text
 //! {room}                              a capture of the route, or a field of the event
-//! {json.from}  {json.items.0.name}    a member of the text, where it is JSON
+//! {json.from}  {json.items.0.name}    a member of a text that is JSON
 //! {json."first name"}                 a member with other characters in its name
-//! {token_id | default('somebody')}    filters, from left to right
-//! {'{'}                               a quoted text is that text
+//! {token_id | default('guest')}    filters, from left to right
+//! {'{'}                               the quoted text
 //! ```
 //!
-//! A text is read when the file is: an unknown name or filter, an argument of the wrong type and what only another
-//! syntax means are refused then. What an event brings is never read as such a text. The time and the result of each are
-//! bounded.
+//! Texts are parsed when the file is read. Unknown names and filters, invalid arguments, and the syntaxes of other tools are
+//! rejected then. Values of an event are never parsed. Time and size of each result are bounded.
 //!
 //! | module | purpose |
 //! | --- | --- |
-//! | `parse` | a text, read into pieces |
-//! | [`fields`] | the one table of an event's fields |
-//! | [`filters`] | what is done to a value before it is written |
-//! | `json` | one member of a JSON text |
-//! | `json_template` | JSON in which texts are templates |
+//! | `parse` | parses a text into pieces |
+//! | [`fields`] | the table of an event's fields |
+//! | [`filters`] | the functions that change a value |
+//! | `json_template` | JSON whose texts are templates |
 
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
@@ -26,73 +24,74 @@ use std::fmt;
 
 pub mod fields;
 pub mod filters;
-pub(crate) mod json;
 mod json_template;
 mod parse;
 
-pub use fields::{FIELDS, Field, Place, Values};
+pub use fields::{FIELDS, Field, Scope, Values};
 pub use filters::FILTERS;
 pub(crate) use json_template::JsonTemplate;
 pub use parse::SyntaxError;
 pub(crate) use parse::{Piece, Placeholder, parse};
 
-use fields::Value;
+use fields::FieldValue;
 use filters::Filter;
 
-/// The most bytes of a name.
-const MOST_OF_NAME: usize = momento_webhook::event::MAX_NAME;
-/// The most bytes of what is sent to a destination: none takes more.
-const MOST_OF_REQUEST: usize = 1024 * 1024;
+use crate::json::RawJson;
+
+/// The maximum size of a name in bytes.
+const MAX_NAME_BYTES: usize = momento_webhook::event::MAX_NAME;
+/// The maximum size in bytes of a value in a request: no service accepts more.
+const MAX_VALUE_BYTES: usize = 1024 * 1024;
 
 /// A text with placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    /// As it was written.
+    /// The text as it was written.
     source: String,
     pieces: Vec<Piece>,
 }
 
-/// As it was written.
+/// Writes the source.
 impl Serialize for Template {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.source)
     }
 }
 
-/// An event from which a text cannot be made.
+/// Error for an event whose values do not make a text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
-    /// It does not have this, or has nothing in it.
+    /// The event lacks this value, or it is empty.
     #[error("the event has no {0}")]
     Missing(String),
-    /// The text would have more bytes than it may.
-    #[error("more than {0} bytes would be made of the event")]
+    /// The text has more bytes than this limit.
+    #[error("the result has more than {0} bytes")]
     TooLarge(usize),
 }
 
 impl Template {
-    /// Reads a text whose names may be any.
+    /// Parses a text with any names.
     ///
     /// # Errors
-    /// A text that cannot be read.
+    /// If the syntax is invalid.
     pub fn new(source: impl Into<String>) -> Result<Self, SyntaxError> {
         Self::parse(source.into(), false)
     }
 
-    /// Reads a text that stands at `place` of a route with these captures.
+    /// Parses a text of `scope`, in a route with these captures.
     ///
     /// # Errors
-    /// A text that cannot be read, or names what is not known there; outside of transforms, an empty text too.
-    pub fn read(source: impl Into<String>, captures: &[&str], place: Place) -> Result<Self, SyntaxError> {
-        let template = Self::parse(source.into(), place == Place::Name)?;
-        if template.source.is_empty() && place < Place::Transform {
+    /// If the syntax is invalid, or a name is unknown there; outside of transforms, if the text is empty.
+    pub fn read(source: impl Into<String>, captures: &[&str], scope: Scope) -> Result<Self, SyntaxError> {
+        let template = Self::parse(source.into(), scope == Scope::Name)?;
+        if template.source.is_empty() && scope < Scope::Transform {
             return Err(SyntaxError::empty());
         }
-        if place == Place::Name && template.literal().is_some_and(|name| name.len() > MOST_OF_NAME) {
-            return Err(SyntaxError::new(0, format!("has more than {MOST_OF_NAME} bytes")));
+        if scope == Scope::Name && template.literal().is_some_and(|name| name.len() > MAX_NAME_BYTES) {
+            return Err(SyntaxError::new(0, format!("has more than {MAX_NAME_BYTES} bytes")));
         }
         for placeholder in template.placeholders() {
-            check(placeholder, captures, place)
+            check(placeholder, captures, scope)
                 .map_err(|message| SyntaxError::new(placeholder.at, message))?;
         }
         Ok(template)
@@ -103,7 +102,7 @@ impl Template {
         Ok(Self { source, pieces })
     }
 
-    /// Returns a template of this very text, braces and all.
+    /// Returns a template that renders exactly `text`, including its braces.
     #[must_use]
     pub fn verbatim(text: &str) -> Self {
         let quoted =
@@ -112,7 +111,7 @@ impl Template {
         Self { source, pieces: vec![Piece::Text(text.to_owned())] }
     }
 
-    /// Returns the one text that it makes, if it has no placeholders.
+    /// Returns its text, if it has no placeholders.
     #[must_use]
     pub fn literal(&self) -> Option<&str> {
         match &*self.pieces {
@@ -122,12 +121,12 @@ impl Template {
         }
     }
 
-    /// Returns the fields and captures that it is made of, in order; the same as often as it is there.
+    /// Returns the names of its fields and captures, in order, with repetitions.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.placeholders().map(|placeholder| placeholder.name.as_str())
     }
 
-    /// Returns the first thing that it needs and an event may lack.
+    /// Returns the first value without a default that an event may lack.
     #[must_use]
     pub fn lacking(&self) -> Option<&str> {
         let may_lack = |placeholder: &&Placeholder| {
@@ -148,55 +147,55 @@ impl Template {
         })
     }
 
-    /// Makes a name.
+    /// Renders a name.
     ///
     /// # Errors
-    /// A value that the event lacks, or that is empty: names that differ would become the same. A name that is too long.
+    /// If a value is missing or empty, because different names would become equal; if the name is too long.
     pub fn name(&self, values: &Values<'_>) -> Result<Cow<'_, str>, RenderError> {
-        self.render(values, false, MOST_OF_NAME)
+        self.render(values, false, MAX_NAME_BYTES)
     }
 
-    /// Makes a part of what is sent to a destination.
+    /// Renders a value of a request.
     ///
     /// # Errors
-    /// The same.
+    /// If a value is missing or empty, or the result is too large.
     pub fn part(&self, values: &Values<'_>) -> Result<Cow<'_, str>, RenderError> {
-        self.render(values, false, MOST_OF_REQUEST)
+        self.render(values, false, MAX_VALUE_BYTES)
     }
 
-    /// Makes a text of at most `most` bytes. A value may be empty.
+    /// Renders a text of at most `max_bytes`. Values may be empty.
     ///
     /// # Errors
-    /// A value that the event lacks, and a text that is too large.
-    pub fn text(&self, values: &Values<'_>, most: usize) -> Result<Cow<'_, str>, RenderError> {
-        self.render(values, true, most)
+    /// If a value is missing, or the text is too large.
+    pub fn text(&self, values: &Values<'_>, max_bytes: usize) -> Result<Cow<'_, str>, RenderError> {
+        self.render(values, true, max_bytes)
     }
 
     fn render(
         &self,
         values: &Values<'_>,
         may_be_empty: bool,
-        most: usize,
+        max_bytes: usize,
     ) -> Result<Cow<'_, str>, RenderError> {
         if let Some(text) = self.literal() {
-            return if text.len() > most {
-                Err(RenderError::TooLarge(most))
+            return if text.len() > max_bytes {
+                Err(RenderError::TooLarge(max_bytes))
             } else {
                 Ok(Cow::Borrowed(text))
             };
         }
-        let mut made = String::new();
+        let mut rendered = String::new();
         for piece in &self.pieces {
             let text = match piece {
                 Piece::Text(text) => Cow::Borrowed(text.as_str()),
-                Piece::Placeholder(placeholder) => placeholder.render(values, may_be_empty, most)?,
+                Piece::Placeholder(placeholder) => placeholder.render(values, may_be_empty, max_bytes)?,
             };
-            if made.len() + text.len() > most {
-                return Err(RenderError::TooLarge(most));
+            if rendered.len() + text.len() > max_bytes {
+                return Err(RenderError::TooLarge(max_bytes));
             }
-            made.push_str(&text);
+            rendered.push_str(&text);
         }
-        Ok(Cow::Owned(made))
+        Ok(Cow::Owned(rendered))
     }
 }
 
@@ -205,15 +204,17 @@ impl Placeholder {
         &'v self,
         values: &Values<'v>,
         may_be_empty: bool,
-        most: usize,
+        max_bytes: usize,
     ) -> Result<Cow<'v, str>, RenderError> {
         let mut value = values.get(&self.name, &self.members);
         for filter in &self.filters {
-            value = filter.apply(value, most).map_err(|filters::TooLarge| RenderError::TooLarge(most))?;
+            value = filter
+                .apply(value, max_bytes)
+                .map_err(|filters::TooLarge| RenderError::TooLarge(max_bytes))?;
         }
-        match value.map(Value::into_text) {
+        match value.map(FieldValue::into_text) {
             Some(text) if may_be_empty || !text.is_empty() => Ok(text),
-            _ if self.name == "json" && json::member(values.text, &[]).is_none() => {
+            _ if self.name == "json" && RawJson::read(values.text).is_none() => {
                 Err(RenderError::Missing(format!("{}: its text is not JSON", self.path)))
             }
             _ => Err(RenderError::Missing(self.path.clone())),
@@ -221,26 +222,26 @@ impl Placeholder {
     }
 }
 
-/// Refuses what is not known at a place.
-fn check(placeholder: &Placeholder, captures: &[&str], place: Place) -> Result<(), String> {
+/// Rejects a name that is unknown in `scope`.
+fn check(placeholder: &Placeholder, captures: &[&str], scope: Scope) -> Result<(), String> {
     let Placeholder { name, members, path, .. } = placeholder;
     let field = Field::named(name);
     if field.is_none() && !captures.contains(&name.as_str()) {
-        let fields = FIELDS.iter().filter(|field| field.known <= place).map(|field| field.name);
+        let fields = FIELDS.iter().filter(|field| field.known <= scope).map(|field| field.name);
         let known: Vec<_> = captures.iter().copied().chain(fields).map(|name| format!("`{name}`")).collect();
         return Err(format!("has the unknown name `{name}`; expected one of {}", known.join(", ")));
     }
     if !members.is_empty() && !field.is_some_and(|field| field.has_members) {
         return Err(format!(
-            "has `{{{path}}}`, and `{name}` has no members; those of a JSON text are `{{json.member}}`"
+            "has `{{{path}}}`, but `{name}` has no members; a member of a JSON text is `{{json.member}}`"
         ));
     }
     match field.map(|field| field.known) {
-        Some(Place::Request) if place < Place::Request => {
-            Err(format!("has `{{{name}}}`, which is not known yet: a name is made before the transforms"))
+        Some(Scope::Request) if scope < Scope::Request => {
+            Err(format!("has `{{{name}}}`, which is unknown here: names are made before the transforms run"))
         }
-        Some(Place::Inside) if place < Place::Inside => {
-            Err(format!("has `{{{name}}}`, which there is only in the transforms inside `json`"))
+        Some(Scope::Inside) if scope < Scope::Inside => {
+            Err(format!("has `{{{name}}}`, which exists only in the transforms inside `json`"))
         }
         _ => Ok(()),
     }

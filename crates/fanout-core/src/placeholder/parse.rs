@@ -1,18 +1,16 @@
-//! Texts with placeholders, read into pieces.
-//!
-//! One walk from left to right, which does not call itself: nothing in a text can be nested.
+//! Parses texts with placeholders, from left to right. Placeholders do not nest, so there is no recursion.
 
 use super::filters::{Argument, Filter};
 
-/// The most bytes of a text.
-const MOST_BYTES: usize = 64 * 1024;
-/// The most pieces of a text: placeholders, and what stands between them.
-const MOST_PIECES: usize = 256;
-/// The most members, and the most filters, of a placeholder. Each looks at the whole value.
-const MOST_STEPS: usize = 16;
+/// The maximum size of a text in bytes.
+const MAX_BYTES: usize = 64 * 1024;
+/// The maximum number of pieces of a text: placeholders, and the texts between them.
+const MAX_PIECES: usize = 256;
+/// The maximum number of members, and of filters, of a placeholder. Each reads the whole value.
+const MAX_STEPS: usize = 16;
 
-/// How to write what may be missing.
-const DEFAULT: &str = "; a default is written `{token_id | default('somebody')}`";
+/// The hint for syntaxes of defaults.
+const DEFAULT_HINT: &str = "; for a default write `{token_id | default('guest')}`";
 
 /// A part of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,25 +22,25 @@ pub(crate) enum Piece {
 /// A placeholder: `{name}`, `{json.member}`, `{name | filter}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Placeholder {
-    /// What it is made of: `json`.
+    /// The name of the field or capture: `json`.
     pub(crate) name: String,
     pub(super) members: Vec<String>,
-    /// The name with its members, as they were written: `json.from`.
+    /// The name with its members as written: `json.from`.
     pub(super) path: String,
     pub(super) filters: Vec<Filter>,
-    /// Where its brace is, in bytes.
+    /// The byte offset of its opening brace.
     pub(crate) at: usize,
-    /// All that stands between the braces.
+    /// The text between the braces.
     pub(crate) inside: String,
 }
 
-/// A text that cannot be read. The message begins with a verb: its subject is the text.
+/// Error for a text with invalid syntax. The message begins with a verb whose subject is the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SyntaxError {
-    /// Where it is, in bytes; nowhere in a text that is empty.
+    /// The byte offset of the fault; `None` for an empty text.
     pub at: Option<usize>,
-    /// What is wrong, and what to write.
+    /// What is wrong, and what was expected.
     pub message: String,
 }
 
@@ -51,35 +49,35 @@ impl SyntaxError {
         Self { at: Some(at), message: message.into() }
     }
 
-    /// Returns the error for a text that has to have something in it.
+    /// Returns the error for an empty text.
     pub(crate) fn empty() -> Self {
         Self { at: None, message: "is empty; write its text".to_owned() }
     }
 }
 
 impl Placeholder {
-    /// Returns true if it is a name and nothing else.
+    /// Returns true if it is a name without members and filters.
     pub(crate) fn is_plain(&self) -> bool {
         self.members.is_empty() && self.filters.is_empty()
     }
 }
 
-/// Reads a text. In a name, the wildcards and parameters of other syntaxes are refused as well: nobody means a topic
-/// that is called so.
+/// Parses a text. In a name, it also rejects the wildcards and parameters of other syntaxes, which are hardly ever meant
+/// literally.
 pub(crate) fn parse(source: &str, is_name: bool) -> Result<Vec<Piece>, SyntaxError> {
-    if source.len() > MOST_BYTES {
-        return Err(SyntaxError::new(0, format!("has more than {MOST_BYTES} bytes")));
+    if source.len() > MAX_BYTES {
+        return Err(SyntaxError::new(0, format!("has more than {MAX_BYTES} bytes")));
     }
     let mut pieces = Vec::new();
     let mut cursor = Cursor { source, rest: source };
     loop {
         let at = cursor.at();
         let text = cursor.word(|char| !matches!(char, '{' | '}'));
-        if let Some(sign) = foreign_sign(text, text == source).filter(|_| is_name) {
+        if let Some((offset, sign)) = foreign_sign(text, text == source).filter(|_| is_name) {
             let message = format!(
-                "has `{sign}`, which has no meaning here: write `{{name}}` for what differs, or `{{'{sign}'}}` to mean it"
+                "has `{sign}`, which is not a wildcard here; write `{{name}}` for a part that varies, or `{{'{sign}'}}` for the character itself"
             );
-            return Err(SyntaxError::new(at + text.find(sign).unwrap_or(0), message));
+            return Err(SyntaxError::new(at + offset, message));
         }
         push_text(&mut pieces, text);
         if cursor.rest.is_empty() {
@@ -87,10 +85,10 @@ pub(crate) fn parse(source: &str, is_name: bool) -> Result<Vec<Piece>, SyntaxErr
         }
         match cursor.placeholder(text)? {
             Piece::Text(text) => push_text(&mut pieces, &text),
-            _ if pieces.len() >= MOST_PIECES => {
+            _ if pieces.len() >= MAX_PIECES => {
                 return Err(SyntaxError::new(
                     at,
-                    format!("has more than {MOST_PIECES} placeholders and texts"),
+                    format!("has more than {MAX_PIECES} placeholders and texts"),
                 ));
             }
             placeholder @ Piece::Placeholder(_) => pieces.push(placeholder),
@@ -106,23 +104,30 @@ fn push_text(pieces: &mut Vec<Piece>, text: &str) {
     }
 }
 
-/// Returns the sign by which other syntaxes say in a name that something differs.
-fn foreign_sign(text: &str, is_whole: bool) -> Option<char> {
+/// Returns the first sign by which another syntax marks a wildcard or a parameter in a name, and its offset: `*`
+/// anywhere, `:word` after a slash, and `+` or `#` as a whole level.
+fn foreign_sign(text: &str, is_whole: bool) -> Option<(usize, char)> {
     let is_word = |text: &str| !text.is_empty() && text.chars().all(|char| char.is_ascii_alphanumeric());
-    let is_in = |sign: &char| match sign {
-        '*' => text.contains('*'),
-        ':' => text.split('/').skip(1).any(|level| level.strip_prefix(':').is_some_and(is_word)),
-        sign => {
-            (is_whole || text.contains('/'))
-                && text.split('/').any(|level| level.strip_prefix(*sign) == Some(""))
+    let mut start = 0;
+    for level in text.split('/') {
+        if let Some(offset) = level.find('*') {
+            return Some((start + offset, '*'));
         }
-    };
-    ['*', ':', '+', '#'].into_iter().find(is_in)
+        let is_sign = |sign: &char| match sign {
+            ':' => start > 0 && level.strip_prefix(':').is_some_and(is_word),
+            sign => (is_whole || text.contains('/')) && level.strip_prefix(*sign) == Some(""),
+        };
+        if let Some(sign) = [':', '+', '#'].into_iter().find(is_sign) {
+            return Some((start, sign));
+        }
+        start += level.len() + 1;
+    }
+    None
 }
 
 struct Cursor<'s> {
     source: &'s str,
-    /// What is not read yet.
+    /// The part that was not read yet.
     rest: &'s str,
 }
 
@@ -131,26 +136,31 @@ impl<'s> Cursor<'s> {
         self.source.len() - self.rest.len()
     }
 
-    /// Takes all characters that are of a kind.
-    fn word(&mut self, is_of_it: impl Fn(char) -> bool) -> &'s str {
-        let end = self.rest.find(|char| !is_of_it(char)).unwrap_or(self.rest.len());
+    /// Takes the characters up to the first that does not match.
+    fn word(&mut self, matches: impl Fn(char) -> bool) -> &'s str {
+        let end = self.rest.find(|char| !matches(char)).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;
         word
+    }
+
+    /// Returns what was read since `start` was the rest.
+    fn since(&self, start: &'s str) -> &'s str {
+        start.strip_suffix(self.rest).expect("the rest is the end of the text")
     }
 
     fn skip_space(&mut self) {
         self.rest = self.rest.trim_start();
     }
 
-    /// Takes this one, if it comes next.
+    /// Takes `char` if it is next.
     fn eat(&mut self, char: char) -> bool {
         let rest = self.rest.strip_prefix(char);
         self.rest = rest.unwrap_or(self.rest);
         rest.is_some()
     }
 
-    /// Takes this one and the white space around it, if it comes next.
+    /// Takes `char` if it is next, and white space around it.
     fn eat_spaced(&mut self, char: char) -> bool {
         self.skip_space();
         let is_there = self.eat(char);
@@ -158,7 +168,7 @@ impl<'s> Cursor<'s> {
         is_there
     }
 
-    /// Takes a text in quotes of either kind, if one comes next.
+    /// Takes a text in single or double quotes, if one is next.
     fn quoted(&mut self) -> Result<Option<&'s str>, SyntaxError> {
         let at = self.at();
         let Some(quote) = ['\'', '"'].into_iter().find(|quote| self.eat(*quote)) else { return Ok(None) };
@@ -170,21 +180,21 @@ impl<'s> Cursor<'s> {
         Ok(Some(text))
     }
 
-    /// Takes what begins at a brace. `before` is the text in front of it.
+    /// Takes the placeholder or quoted text that begins at a brace. `before` is the text before it.
     fn placeholder(&mut self, before: &str) -> Result<Piece, SyntaxError> {
         let at = self.at();
         let error = |message: &str| Err(SyntaxError::new(at, message));
         if !self.eat('{') {
-            return error("closes a brace that is not open; a brace itself is written `{'}'}`");
+            return error("closes a brace that is not open; for the character itself write `{'}'}`");
         }
         let foreign = match self.rest.chars().next() {
-            Some('{') => "has `{{`: write one brace, as `{topic}`; a brace itself is written `{'{'}`",
+            Some('{') => "has `{{`; write one brace, as in `{topic}`, or `{'{'}` for the character itself",
             Some('%') => {
-                "has `{%`: a text has no blocks; write `{token_id | default('somebody')}` for what may be missing, and \
-                 a destination of its own with the transform `filter` for a condition"
+                "has `{%`, but there are no blocks; for a value that may be missing write `{token_id | default('guest')}`, \
+                 and for a condition another destination with the transform `filter`"
             }
-            Some('#') => "has `{#`: a text has no comments; write them into the file, behind `#`",
-            Some('}') => "has a placeholder without a name; a brace itself is written `{'{'}`",
+            Some('#') => "has `{#`, but texts have no comments; write comments in the file, after `#`",
+            Some('}') => "has a placeholder without a name; for the character itself write `{'{'}`",
             _ => "",
         };
         if !foreign.is_empty() {
@@ -197,12 +207,12 @@ impl<'s> Cursor<'s> {
                 return Ok(Piece::Text(text.to_owned()));
             }
             return error(
-                "has a quoted text in braces with more behind it; expected `}`. For JSON, write a table in place of a text",
+                "has a quoted text in braces that more text follows; expected `}`. For JSON, write a table instead of a text",
             );
         }
         if let Some(sign) = ['$', '%'].into_iter().find(|sign| before.ends_with(*sign)) {
             let message = format!(
-                "has `{sign}{{`: write `{{topic}}` without the `{sign}`; the sign itself is written `{{'{sign}'}}`"
+                "has `{sign}{{`; write `{{topic}}` without the `{sign}`, or `{{'{sign}'}}` for the character itself"
             );
             return Err(SyntaxError::new(at - sign.len_utf8(), message));
         }
@@ -219,19 +229,19 @@ impl<'s> Cursor<'s> {
                 None => self.word(|char| char.is_alphanumeric() || matches!(char, '_' | '-')),
             };
             if member.is_empty() {
-                return Err(self.unexpected(at, "the name of a member, in quotes if it has signs"));
+                return Err(self.unexpected(at, "the name of a member, in quotes if it has other characters than letters, digits, `_` and `-`"));
             }
             members.push(member.to_owned());
         }
-        let path = start.strip_suffix(self.rest).unwrap_or(start).to_owned();
+        let path = self.since(start).to_owned();
         let mut filters = Vec::new();
         while self.eat_spaced('|') {
             filters.push(self.filter(at)?);
         }
-        if members.len().max(filters.len()) > MOST_STEPS {
-            return error("has a placeholder with too many members or filters: more than 16");
+        if members.len().max(filters.len()) > MAX_STEPS {
+            return error("has a placeholder with more than 16 members or filters");
         }
-        let inside = start.strip_suffix(self.rest).unwrap_or(start).trim_end().to_owned();
+        let inside = self.since(start).trim_end().to_owned();
         if !self.eat('}') {
             return Err(self.unexpected(at, "`|` and a filter, or `}`"));
         }
@@ -269,18 +279,19 @@ impl<'s> Cursor<'s> {
         Err(self.unexpected(brace, "a text in quotes, a number, `true` or `false`"))
     }
 
-    /// Returns the error for what comes next, in a placeholder that begins at `brace`.
+    /// Returns the error for the next character, in a placeholder that begins at `brace`.
     fn unexpected(&self, brace: usize, expected: &str) -> SyntaxError {
         let Some(found) = self.rest.chars().next() else {
-            let message = "opens a brace and does not close it; add `}`, or write `{'{'}` to mean a brace";
+            let message =
+                "opens a brace and does not close it; add `}`, or write `{'{'}` for the character itself";
             return SyntaxError::new(brace, message);
         };
         let hint = match found {
-            '[' => "; a member is written with a dot, as `{json.items.0}`",
-            '(' => "; a filter is written behind `|`, as `{text | upper}`",
-            _ if self.rest.starts_with("or ") => DEFAULT,
-            '|' | '?' | ':' => DEFAULT,
-            'A'..='Z' | '-' => "; a name has a-z, 0-9 and _",
+            '[' => "; for a member write a dot, as in `{json.items.0}`",
+            '(' => "; for a filter write `|`, as in `{text | upper}`",
+            _ if self.rest.starts_with("or ") => DEFAULT_HINT,
+            '|' | '?' | ':' => DEFAULT_HINT,
+            'A'..='Z' | '-' => "; a name consists of a-z, 0-9 and _",
             _ => "",
         };
         SyntaxError::new(self.at(), format!("has {found:?} in a placeholder; expected {expected}{hint}"))

@@ -12,19 +12,14 @@
 //! [`Routes::new`] rejects a cycle of edges that always lead. Every other cycle has an edge that only may lead.
 //! [`Routes::plan`] rejects the events that would take such an edge, so that no event runs in a cycle.
 //!
-//! The module compares every destination with every route. [`MAX_ROUTES`] and [`MAX_DESTINATIONS`] bound that.
+//! The module compares every destination with every route. [`MAX_ROUTES`](crate::limits::MAX_ROUTES) and
+//! [`MAX_DESTINATIONS`](crate::limits::MAX_DESTINATIONS) bound that.
 
 use std::collections::VecDeque;
 use std::{iter, mem};
 
 use super::pattern::{Pattern, Shape};
 use super::{Inbound, Routes};
-
-/// The maximum number of routes in a file.
-pub const MAX_ROUTES: usize = 1_000;
-
-/// The maximum number of destinations in a file, over all routes.
-pub const MAX_DESTINATIONS: usize = 10_000;
 
 /// Error for routes that do not work together. It names routes by their index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -274,6 +269,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::limits::{MAX_DESTINATIONS, MAX_ROUTES};
     use crate::route::FeedsItself;
     use crate::route::Route;
     use crate::route::tests::route;

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use momento_webhook::{Event, Verified};
-use serde::Serialize;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
@@ -19,7 +19,7 @@ use crate::destination::aws::short;
 use crate::destination::{AwsDestination, RequestError, Target, Topic};
 use crate::names::{CacheName, TopicName};
 use crate::placeholder::Values;
-use crate::transform::{Context, OnFailure, Stage, Tree};
+use crate::transform::{Context, Stage, Tree};
 
 pub mod check;
 pub mod pattern;
@@ -80,17 +80,16 @@ pub struct Destination {
 }
 
 /// The receiver of a text.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum To {
     /// A topic of Momento.
     Topic(Outbound),
     /// A queue, bus, table or state machine of AWS.
-    Aws(Box<AwsDestination>),
+    Aws(AwsDestination),
 }
 
 /// A topic of Momento, as a route names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outbound {
     /// The cache of the topic; `None` for the cache of the event.
     pub cache: Option<Template>,
@@ -127,7 +126,7 @@ impl Routes {
     /// pattern, a more specific pattern before a less specific one, a route for its cache before one for any cache.
     ///
     /// The check compares each destination with each route. Sources of routes bound both numbers by
-    /// [`check::MAX_ROUTES`] and [`check::MAX_DESTINATIONS`].
+    /// [`MAX_ROUTES`](crate::limits::MAX_ROUTES) and [`MAX_DESTINATIONS`](crate::limits::MAX_DESTINATIONS).
     ///
     /// # Errors
     /// Returns all ambiguous routes and all cycles.
@@ -272,8 +271,8 @@ impl Inbound {
         self.pattern().and_then(Pattern::exact)
     }
 
-    fn specificity(&self) -> Option<pattern::Closeness> {
-        self.pattern().map(Pattern::closeness)
+    fn specificity(&self) -> Option<pattern::Specificity> {
+        self.pattern().map(Pattern::specificity)
     }
 
     fn is_for_cache(&self, cache: &str) -> bool {
@@ -323,18 +322,19 @@ impl Destination {
     }
 }
 
-/// Returns the SHA-256 of a receiver and its chain in version 1 of their canonical form: JSON with the settings in the
-/// order of their declaration and members in the order of their names. Another form needs another version.
+/// Returns the SHA-256 of a receiver and its chain in version 1 of their canonical form: the JSON of what a file says,
+/// without the settings that have their defaults, and with members in the order of their names. Another form needs another
+/// version.
 fn id(to: &To, chain: &[Stage]) -> String {
-    #[derive(Serialize)]
-    struct Canonical<'c> {
-        version: u8,
-        transforms: Vec<(&'c str, &'c str, OnFailure)>,
-        to: &'c To,
-    }
-    let transforms = chain.iter().map(|stage| (stage.name(), stage.settings(), stage.on_failure())).collect();
-    let canonical = serde_json::to_vec(&Canonical { version: 1, transforms, to });
-    hex::encode(Sha256::digest(canonical.expect("settings with string keys are always valid JSON")))
+    let to = match to {
+        To::Topic(Outbound { cache: None, topic }) => json!({ "topic": topic }),
+        To::Topic(Outbound { cache: Some(cache), topic }) => json!({ "cache": cache, "topic": topic }),
+        To::Aws(aws_destination) => json!({ aws_destination.kind(): aws_destination.settings() }),
+    };
+    let transforms: Vec<_> = chain.iter().map(Stage::to_json).collect();
+    let mut canonical = json!({ "version": 1, "to": to, "transforms": transforms });
+    Value::sort_all_objects(&mut canonical);
+    hex::encode(Sha256::digest(canonical.to_string()))
 }
 
 impl To {
@@ -461,6 +461,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::reason::Reason;
     use crate::testing::{event, event_with};
+    use crate::transform::Transforms;
 
     /// A route as (cache, topic) to some (cache, topic).
     pub(crate) fn route(cache: &str, topic: &str, destinations: &[(&str, &str)]) -> Route {
@@ -476,7 +477,7 @@ pub(crate) mod tests {
         Route::new(inbound, destinations.iter().map(destination).collect())
     }
 
-    /// Every id of a destination in use would change with one of these.
+    /// A changed id here means a changed id of every such destination that is in use.
     #[test]
     fn keeps_ids_from_one_release_to_the_next() {
         let file = r#"
@@ -487,30 +488,94 @@ pub(crate) mod tests {
                 "out",
                 { topic = "{room}-out", cache = "{cache}", transforms = [] },
                 { topic = "out", transforms = [{ filter = { contains = "a", on_failure = "drop" } }] },
+                { topic = "out", transforms = [{ moderate = { mask = "*", deny = ["b", "a"], profane = "severe" } }] },
+                { topic = "out", transforms = [{ template = { text = "{text} in {room}", max_bytes = 100 } }, { template = { json = { b = "{text}", a = [1.5] } } }] },
+                { topic = "out", transforms = [{ translate = { target = "es", source = "en", formality = "formal" } }] },
+                { topic = "out", transforms = [{ pseudolocalize = { target = "es" } }] },
+                { topic = "out", transforms = ["echo", "lowercase", "uppercase"] },
+                { topic = "out", transforms = [{ json = {
+                    pointer = "/m", transforms = ["trim", { moderate = { on_failure = "drop" } }], on_mismatch = "drop",
+                    move = { "/a" = "/b" }, drop = ["/c"], set = { "/d" = { e = [1, "{room}"] } } } }] },
                 { sqs = { queue = "https://sqs.eu-west-1.amazonaws.com/123456789012/a.fifo", body = "event", group = "{room}",
                           deduplication = "{event_id}", attributes = { room = "{room}" } } },
+                { sqs = { queue = "https://sqs.eu-west-1.amazonaws.com/123456789012/a", delay_seconds = 3,
+                          body = { b = "text", a = 1, c = { json = "{text}" } } } },
                 { eventbridge = { bus = "chat", source = "a", detail_type = "b", detail = { n = { number = "{topic_sequence_number}" } },
                                   resources = ["arn:{room}"] } },
-                { dynamodb = { table = "t", key = { id = "{event_id}" }, item = { text = "{text}", on = true, n = 1.5 } } },
-                { dynamodb = { table = "t", key = { id = "{room}" }, update = { set = { j = { json = "{text}" } }, add = { n = 1 } } } },
+                { dynamodb = { table = "table", key = { id = "{event_id}" }, item = { text = "{text}", on = true, n = 1.5 } } },
+                { dynamodb = { table = "table", key = { id = "{event_id}" }, item = {}, unless_exists = false } },
+                { dynamodb = { table = "table", key = { id = "{room}" }, update = { set = { j = { json = "{text}" } }, add = { n = 1 } } } },
                 { step_functions = { state_machine = "arn:aws:states:eu-west-1:123456789012:stateMachine:m", name = "{event_id}",
                                      input = "text" } },
             ]
         "#;
-        let routes = crate::file::read(file, &crate::transform::Transforms::standard()).unwrap();
-        let ids: Vec<_> =
-            routes.all()[0].destinations().iter().map(|one| one.id().get(..16).unwrap()).collect();
+        let ids: Vec<_> = ids(file).into_iter().map(|id| id.get(..16).unwrap().to_owned()).collect();
         let expected = [
-            "cdc55c1da69b6bbe",
-            "683dfddd5f0c65a6",
-            "84846a3f35e46c3f",
-            "b8c8f802b6e072b0",
-            "83e4117fba323413",
-            "85b26dcabfde6398",
-            "bf17f701cca13491",
-            "ef0e10e30790dc63",
+            "ff771562916922c6",
+            "7d93a61cf53d2d52",
+            "71ed781bf23dafee",
+            "552a263e75976297",
+            "f8893ee20c1067cb",
+            "4ca1900f7f35f600",
+            "63438193b1f2b3d3",
+            "dc34e8609acc9ea5",
+            "184c1857abb7751b",
+            "75fcf5288f8205f5",
+            "8c7797c18972897b",
+            "14dfb6bc99ddbaa9",
+            "917082433b2b8754",
+            "29da04c8cf1df6bb",
+            "76ebfd96361b8711",
+            "fd0956d67537990a",
         ];
         assert_eq!(ids, expected);
+    }
+
+    fn ids(file: &str) -> Vec<String> {
+        let transforms =
+            Transforms::standard().with_translator(std::sync::Arc::new(crate::transform::Pseudolocalizer));
+        let routes = crate::file::read(file, &transforms, crate::destination::KINDS).unwrap();
+        routes.all()[0].destinations().iter().map(|one| one.id().to_owned()).collect()
+    }
+
+    #[test]
+    fn id_depends_on_settings_and_not_on_their_order_or_explicit_defaults() {
+        let ids = |destination: &str| {
+            ids(&format!("[[routes]]\ntopic = 'in'\ndestinations = [{{ {destination} }}]")).remove(0)
+        };
+        for (one, other) in [
+            (
+                "topic = 'a', transforms = [{ filter = { contains = 'a', not = true } }]",
+                "topic = 'a', transforms = [{ filter = { not = true, contains = 'a' } }]",
+            ),
+            (
+                "topic = 'a', transforms = ['trim']",
+                "topic = 'a', transforms = [{ trim = { on_failure = 'fail' } }]",
+            ),
+            ("sqs = { queue = 'https://q/a', body = 'text' }", "sqs = { queue = 'https://q/a' }"),
+            ("eventbridge = { bus = 'default', source = 'Momento', detail = 'event' }", "eventbridge = {}"),
+            (
+                "step_functions = { input = 'event', state_machine = 'arn:a' }",
+                "step_functions = { state_machine = 'arn:a' }",
+            ),
+            (
+                "dynamodb = { table = 'table', key = { a = 1 }, item = {}, unless_exists = true }",
+                "dynamodb = { item = {}, key = { a = 1 }, table = 'table' }",
+            ),
+        ] {
+            assert_eq!(ids(one), ids(other), "{one} {other}");
+        }
+        let differ = [
+            "topic = 'a'",
+            "topic = 'a', cache = 'b'",
+            "topic = 'a', transforms = ['trim']",
+            "topic = 'a', transforms = [{ trim = { on_failure = 'drop' } }]",
+            "sqs = { queue = 'https://q/a' }",
+            "sqs = { queue = 'https://q/a', body = {} }",
+        ];
+        let unique: std::collections::HashSet<_> =
+            differ.iter().map(|destination| ids(destination)).collect();
+        assert_eq!(unique.len(), differ.len());
     }
 
     fn topics(plan: &Plan<'_>) -> Vec<(String, String)> {
@@ -648,8 +713,8 @@ pub(crate) mod tests {
         ]);
         let event = event("chat", "in", 1);
         let plan = routes.plan(&event).unwrap().unwrap();
-        assert_eq!((plan.tree(None).transforms(), plan.tree(None).places().len()), (2, 3));
+        assert_eq!((plan.tree(None).transforms(), plan.tree(None).indexes().len()), (2, 3));
         let tree = plan.tree(Some(&[1]));
-        assert_eq!((tree.transforms(), tree.places()), (1, vec![1]));
+        assert_eq!((tree.transforms(), tree.indexes()), (1, vec![1]));
     }
 }

@@ -1,61 +1,57 @@
-//! Which topics a route is for.
+//! The topics of a route, and the texts that can be topics.
 //!
-//! `{room}-publish` is a [`Pattern`]: it is for every topic that it fits, and its captures take what they find there. The
-//! [`Shape`] of a pattern or of a template says which texts it can be, which is what finds routes that lead back to
-//! where they came from.
+//! `{room}-publish` is a [`Pattern`]: it matches topics, and its captures are parts of them. The [`Shape`] of a pattern or of
+//! a template is the set of texts that it can be. The check for cycles compares shapes.
 
 use std::cmp::Reverse;
 use std::fmt;
 
 use crate::placeholder::{Piece, SyntaxError, Template, parse};
 
-/// Bytes of a text in which looking at every place is the fastest way to find something.
+/// The maximum number of bytes of a text for which a search at every place is the fastest search.
 const SHORT: usize = 64;
 
-/// Which topics a route is for.
+/// The topics of a route.
 ///
 /// ```text
-/// {room}-publish     every topic that ends in -publish, with something before it
-/// lobby              that topic and no other
+/// {room}-publish     every topic that ends in -publish and has text before it
+/// lobby              only that topic
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     /// As it was written.
     source: String,
     shape: Shape,
-    /// The name of each hole of the shape, and where its brace is.
+    /// The name of each capture, and the byte of its brace in the source. The captures are the wildcards of the shape.
     captures: Vec<(String, usize)>,
 }
 
-/// Which texts something can be: text that is known, and between it holes, each at least one character of
-/// any kind.
+/// A set of texts: fixed text, and wildcards, each of which is one or more characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shape {
-    /// The bytes that there are at least.
+    /// The minimum number of bytes of a text.
     least: usize,
-    /// What comes before the first hole.
+    /// The text before the first wildcard.
     head: String,
-    /// What comes after each hole. It may be nothing.
+    /// The text after each wildcard, which may be empty.
     afters: Vec<String>,
 }
 
-/// How specific a [`Pattern`] is: the greater of two has more characters of its own or, with as many, fewer
-/// holes. Of `{any}`, `{room}-publish`, `lobby-{kind}` and `lobby-publish` the last is the closest, and the
-/// first the least close.
+/// The specificity of a [`Pattern`]. The greater of two has more fixed characters or, with the same number, fewer wildcards.
+/// Of `{any}`, `{room}-publish`, `lobby-{kind}` and `lobby-publish`, the last is the most specific and the first the least.
 ///
-/// Whatever else is for a topic, a pattern without holes is closer: holes take characters, and so leave
-/// fewer for the text around them.
+/// Of all patterns that match a topic, one without wildcards is the most specific: a wildcard takes at least one character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Closeness {
+pub struct Specificity {
     characters: usize,
-    holes: Reverse<usize>,
+    wildcards: Reverse<usize>,
 }
 
 impl Pattern {
     /// Reads a pattern.
     ///
     /// # Errors
-    /// A text that cannot be read, or of which it is not clear what each capture takes.
+    /// When the syntax is invalid, and when the captures are ambiguous.
     pub fn new(source: impl Into<String>) -> Result<Self, SyntaxError> {
         let mut pattern = Self { source: source.into(), shape: Shape::default(), captures: Vec::new() };
         if pattern.source.is_empty() {
@@ -77,7 +73,7 @@ impl Pattern {
                         "has two captures with nothing between them; write text between them, or make them one"
                             .to_owned()
                     } else {
-                        pattern.shape.push_hole();
+                        pattern.shape.push_wildcard();
                         pattern.captures.push((placeholder.name, placeholder.at));
                         continue;
                     };
@@ -88,24 +84,24 @@ impl Pattern {
         Ok(pattern)
     }
 
-    /// The one topic that it is for, when it has no holes.
+    /// Returns the topic if the pattern matches only one.
     #[must_use]
     pub fn exact(&self) -> Option<&str> {
         self.shape.literal()
     }
 
-    /// The names of its captures, in order.
+    /// Returns the names of the captures, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.captures.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Where the capture of this name is: the byte of its brace, as it was written.
+    /// Returns the place of a capture: the byte of its brace in the source.
     #[must_use]
     pub fn place(&self, name: &str) -> Option<usize> {
         self.captures.iter().find(|(known, _)| known == name).map(|(_, at)| *at)
     }
 
-    /// A topic that it is for: each capture takes its own name.
+    /// Returns a topic that the pattern matches, in which each capture is its own name.
     #[must_use]
     pub fn example(&self) -> String {
         let Shape { head, afters, .. } = &self.shape;
@@ -113,30 +109,30 @@ impl Pattern {
         std::iter::once(head.as_str()).chain(captures).collect()
     }
 
-    /// What each hole takes of `topic`, in order; `None` when it is not for that topic.
+    /// Returns the captures of a topic, in order, or `None` if the pattern does not match.
     ///
-    /// Where there is a choice, every hole takes as little as it can, the first before the second and so on:
-    /// of `a-b-c`, `{first}-{rest}` takes `a` and `b-c`.
+    /// Each capture is as short as possible, the first one first: in `a-b-c`, the captures of `{first}-{rest}` are `a` and
+    /// `b-c`.
     #[must_use]
     pub fn find<'t>(&self, topic: &'t str) -> Option<Vec<&'t str>> {
         let shape = &self.shape;
-        // Most patterns are not for a topic, and no memory is asked for before that is known.
+        // Most patterns do not match a topic. Memory is allocated only for one that does.
         shape.fit(topic, |_| ())?;
         let mut captures = Vec::with_capacity(shape.afters.len());
         shape.fit(topic, |capture| captures.push(capture))?;
         Some(captures)
     }
 
-    /// How specific it is.
+    /// Returns the specificity.
     #[must_use]
-    pub fn closeness(&self) -> Closeness {
+    pub fn specificity(&self) -> Specificity {
         let Shape { head, afters, .. } = &self.shape;
         let characters =
             head.chars().count() + afters.iter().map(|after| after.chars().count()).sum::<usize>();
-        Closeness { characters, holes: Reverse(afters.len()) }
+        Specificity { characters, wildcards: Reverse(afters.len()) }
     }
 
-    /// Which topics it is for.
+    /// Returns the shape of the topics.
     #[must_use]
     pub const fn shape(&self) -> &Shape {
         &self.shape
@@ -144,11 +140,11 @@ impl Pattern {
 }
 
 impl Template {
-    /// Which texts it can make. `known` is asked for what stands between the braces; where it knows no shape, as for
-    /// what has members or filters, that can be any text.
+    /// Returns the shape of the texts of the template. `known` returns the shape of the text between two braces, or `None` if
+    /// it can be any text, as with members and filters.
     ///
-    /// Placeholders are taken each by itself: `{a}-{a}` has the shape of `{a}-{b}`. So it may have more texts
-    /// than can be made, and never fewer.
+    /// Placeholders are independent: `{a}-{a}` has the shape of `{a}-{b}`. So the shape may contain texts that the template
+    /// cannot make. It never lacks one.
     #[must_use]
     pub fn shape(&self, known: impl Fn(&str) -> Option<Shape>) -> Shape {
         let mut shape = Shape::default();
@@ -157,7 +153,7 @@ impl Template {
                 Piece::Text(text) => shape.push_text(text),
                 Piece::Placeholder(placeholder) => match known(&placeholder.inside) {
                     Some(known) => shape.push_shape(&known),
-                    None => shape.push_hole(),
+                    None => shape.push_wildcard(),
                 },
             }
         }
@@ -166,35 +162,34 @@ impl Template {
 }
 
 impl Shape {
-    /// The shape of this text and no other.
+    /// Returns the shape of one text.
     #[must_use]
     pub fn exact(text: &str) -> Self {
         Self { least: text.len(), head: text.to_owned(), afters: Vec::new() }
     }
 
-    /// The one text that it can be, when it has no holes.
+    /// Returns the text if the shape has only one.
     #[must_use]
     pub fn literal(&self) -> Option<&str> {
         self.afters.is_empty().then_some(self.head.as_str())
     }
 
-    /// What every text of it begins with.
+    /// Returns the start of every text.
     #[must_use]
     pub fn head(&self) -> &str {
         &self.head
     }
 
-    /// What every text of it ends with.
+    /// Returns the end of every text.
     #[must_use]
     pub fn tail(&self) -> &str {
         self.afters.last().unwrap_or(&self.head)
     }
 
-    /// Whether there is a text that both can be.
+    /// Returns true if both shapes contain the same text.
     ///
-    /// With a hole in both, only the two ends decide. Where these agree there is such a text, whatever is
-    /// in the middle: let the first hole of the one take all that the other has before its last hole, and
-    /// that hole all that the one has after its first.
+    /// If both have wildcards, only the two ends decide. If these agree, there is such a text: the first wildcard of one shape
+    /// is all that the other has before its last wildcard, and that wildcard is all that the first has after its own.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         match (self.afters.last(), other.afters.last()) {
@@ -207,7 +202,7 @@ impl Shape {
         }
     }
 
-    /// A text that both can be, as short a one as is easily found.
+    /// Returns a text that both shapes contain. It is short, but may not be the shortest.
     #[must_use]
     pub fn common(&self, other: &Self) -> Option<String> {
         let (Some(tail), Some(other_tail)) = (self.afters.last(), other.afters.last()) else {
@@ -217,7 +212,7 @@ impl Shape {
         let longer =
             |one: &'_ String, other: &'_ String| if one.len() < other.len() { other } else { one }.clone();
         let (head, tail) = (longer(&self.head, &other.head), longer(tail, other_tail));
-        // What fills a hole.
+        // The text of a wildcard.
         let any = "x";
         let between = |shape: &Self| -> String {
             let between = shape.afters.split_last().map_or(&[][..], |(_, between)| between);
@@ -237,10 +232,10 @@ impl Shape {
         self.fit(text, |_| ()).is_some()
     }
 
-    /// Tells `taken` what each hole takes of `text`, in order, until it is known not to fit.
+    /// Calls `taken` with the text of each wildcard, in order. Returns `None` if the shape does not contain `text`.
     ///
-    /// Every hole takes as little as it can. No other choice leaves more to the holes that follow, so there
-    /// is nothing to go back to, and the time is that of reading the text once.
+    /// Each wildcard is as short as possible. No other choice leaves more text to the next wildcards, so there is no
+    /// backtracking, and the time is linear.
     fn fit<'t>(&self, text: &'t str, mut taken: impl FnMut(&'t str)) -> Option<()> {
         let Some((tail, between)) = self.afters.split_last() else {
             return (text == self.head).then_some(());
@@ -262,7 +257,7 @@ impl Shape {
         self.afters.last_mut().unwrap_or(&mut self.head).push_str(text);
     }
 
-    fn push_hole(&mut self) {
+    fn push_wildcard(&mut self) {
         self.least += 1;
         self.afters.push(String::new());
     }
@@ -270,13 +265,13 @@ impl Shape {
     fn push_shape(&mut self, shape: &Self) {
         self.push_text(&shape.head);
         for after in &shape.afters {
-            self.push_hole();
+            self.push_wildcard();
             self.push_text(after);
         }
     }
 }
 
-/// What comes before and after the first `literal` that has a character before it.
+/// Returns the text before and after the first `literal` that has a character before it.
 fn split_at_first<'t>(text: &'t str, literal: &str) -> Option<(&'t str, &'t str)> {
     let first = text.chars().next()?.len_utf8();
     let at = first + position(text.get(first..)?, literal)?;
@@ -284,10 +279,10 @@ fn split_at_first<'t>(text: &'t str, literal: &str) -> Option<(&'t str, &'t str)
     Some((before, from.strip_prefix(literal)?))
 }
 
-/// Where the first `literal` is.
+/// Returns the place of the first `literal`.
 ///
-/// `str::find` keeps its time linear by studying what it looks for. In a text as short as most topics that
-/// takes longer than looking, and with many patterns it would be done for each event and pattern.
+/// `str::find` prepares its search, to keep its time linear. For a text as short as most topics, that takes longer than the
+/// search itself, and it would happen for each event and each pattern.
 fn position(text: &str, literal: &str) -> Option<usize> {
     let (Some(first), Some(last)) = (literal.as_bytes().first(), literal.as_bytes().last()) else {
         return Some(0);
@@ -301,15 +296,15 @@ fn position(text: &str, literal: &str) -> Option<usize> {
     text.as_bytes().windows(literal.len()).position(is_it)
 }
 
-/// Whether `text` begins with `head`, which is often empty.
+/// Returns true if `text` begins with `head`, which is often empty.
 ///
-/// An empty string points to no memory, and where comparing is done with masked loads, as glibc does with
-/// AVX-512, to compare the nothing that is there takes ten times as long as to compare something.
+/// An empty string points to no memory. glibc compares with masked loads on AVX-512, and such a load of no memory takes ten
+/// times as long as another one.
 fn begins(text: &str, head: &str) -> bool {
     head.is_empty() || text.starts_with(head)
 }
 
-/// Whether `text` ends with `tail`. It is to [`begins`] what a tail is to a head.
+/// Returns true if `text` ends with `tail`, which is often empty; see [`begins`].
 fn ends(text: &str, tail: &str) -> bool {
     tail.is_empty() || text.ends_with(tail)
 }
@@ -342,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_captures_that_are_not_clear() {
+    fn rejects_ambiguous_captures() {
         for (source, at, says) in [
             ("", None, "is empty; write its text"),
             (
@@ -365,13 +360,13 @@ mod tests {
     }
 
     #[test]
-    fn fills_captures_with_their_names_for_an_example() {
+    fn example_has_names_as_captures() {
         assert_eq!(pattern("{room}-in-{'{'}{seat}").example(), "room-in-{seat");
         assert_eq!(pattern("lobby").example(), "lobby");
     }
 
     #[test]
-    fn without_holes_it_is_the_text_and_nothing_else() {
+    fn text_without_wildcards_matches_only_itself() {
         for (source, text) in
             [("lobby", "lobby"), ("{'{'}a{'}'}", "{a}"), ("a{'{{'}b", "a{{b"), (" a, b ", " a, b ")]
         {
@@ -387,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn every_hole_takes_as_little_as_it_can_and_at_least_one_character() {
+    fn captures_are_as_short_as_possible_and_not_empty() {
         for (source, topic, captures) in [
             ("{room}-publish", "lobby-publish", Some(vec!["lobby"])),
             ("{room}-publish", "a-publish-publish", Some(vec!["a-publish"])),
@@ -400,8 +395,8 @@ mod tests {
             ("{first}-{rest}", "a-", None),
             ("{first}aa{rest}", "aaaa", Some(vec!["a", "a"])),
             ("{first}aa{rest}", "aaa", None),
-            ("aba{hole}aba", "ababa", None),
-            ("aba{hole}aba", "abacaba", Some(vec!["c"])),
+            ("aba{w}aba", "ababa", None),
+            ("aba{w}aba", "abacaba", Some(vec!["c"])),
             ("{a}-{b}-{c}", "1-2-3", Some(vec!["1", "2", "3"])),
             ("{a}-{b}-{c}", "1--3", None),
             ("{any}", "é", Some(vec!["é"])),
@@ -413,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_made_to_be_slow_is_not() {
+    fn matches_hostile_topics_in_linear_time() {
         let source: String = (0..100).flat_map(|n| ["{n".into(), n.to_string(), "}aab".into()]).collect();
         let topic = "a".repeat(100_000);
         assert_eq!(pattern(&source).find(&topic), None);
@@ -422,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn the_closest_has_the_most_characters_then_the_fewest_holes() {
+    fn most_specific_has_most_characters_then_fewest_wildcards() {
         let sources = [
             "{any}",
             "{a}-{b}-{c}",
@@ -433,14 +428,14 @@ mod tests {
             "{room}-publish",
             "lobby-publish",
         ];
-        let closeness = sources.map(|source| pattern(source).closeness());
-        assert!(closeness.is_sorted(), "{closeness:?}");
-        assert!(pattern("{a}-{b}").closeness() < pattern("-{a}").closeness());
-        assert_eq!(pattern("{a}{'{'}").closeness(), pattern("é{b}").closeness());
+        let specificities = sources.map(|source| pattern(source).specificity());
+        assert!(specificities.is_sorted(), "{specificities:?}");
+        assert!(pattern("{a}-{b}").specificity() < pattern("-{a}").specificity());
+        assert_eq!(pattern("{a}{'{'}").specificity(), pattern("é{b}").specificity());
     }
 
     #[test]
-    fn a_hole_that_is_known_has_that_shape() {
+    fn placeholder_has_its_known_shape() {
         let topic = pattern("{room}-publish");
         let known = |name: &str| (name == "topic").then(|| topic.shape().clone());
         assert_eq!(template("es-{topic}-{other}").shape(known), *pattern("es-{a}-publish-{b}").shape());
@@ -452,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_both_can_be_is_found() {
+    fn finds_text_in_both_shapes() {
         for (one, other, text) in [
             ("{a}-x", "y-{a}", "y-x"),
             ("{a}-in", "{b}-in", "x-in"),
@@ -467,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn shapes_overlap_when_a_text_can_be_both() {
+    fn shapes_overlap_if_text_is_in_both() {
         for (one, other) in [
             ("a", "a"),
             ("a", "{x}"),
@@ -496,23 +491,23 @@ mod tests {
         }
     }
 
-    /// What a text with holes is made of, for the slow and obvious way to everything.
+    /// A part of a text with wildcards, for slow and obvious versions of all functions.
     #[derive(Clone, Debug, PartialEq)]
     enum Piece {
         Char(char),
-        Hole,
+        Wildcard,
     }
 
     fn source(pieces: &[Piece]) -> String {
         let piece = |(place, piece): (usize, &Piece)| match piece {
-            Piece::Hole => format!("{{n{place}}}"),
+            Piece::Wildcard => format!("{{n{place}}}"),
             Piece::Char(brace @ ('{' | '}')) => format!("{{'{brace}'}}"),
             Piece::Char(other) => other.to_string(),
         };
         pieces.iter().enumerate().map(piece).collect()
     }
 
-    /// The first split of `text`, trying shorter ones first.
+    /// Returns the captures of `text`. Tries shorter captures first.
     fn first_split(pieces: &[Piece], text: &[char]) -> Option<Vec<String>> {
         match pieces.split_first() {
             None => text.is_empty().then(Vec::new),
@@ -520,7 +515,7 @@ mod tests {
                 .split_first()
                 .filter(|(first, _)| *first == char)
                 .and_then(|(_, text)| first_split(pieces, text)),
-            Some((Piece::Hole, pieces)) => (1..=text.len()).find_map(|length| {
+            Some((Piece::Wildcard, pieces)) => (1..=text.len()).find_map(|length| {
                 let mut captures = first_split(pieces, &text[length..])?;
                 captures.insert(0, text[..length].iter().collect());
                 Some(captures)
@@ -528,7 +523,7 @@ mod tests {
         }
     }
 
-    /// Every text of these characters up to that length.
+    /// Returns every text of these characters up to this length.
     fn texts(alphabet: &[char], length: usize) -> Vec<Vec<char>> {
         let mut texts = vec![vec![]];
         let mut longest = texts.clone();
@@ -542,11 +537,12 @@ mod tests {
         texts
     }
 
-    /// The other way to decide on an overlap: walking both at once, one character of a common text after
-    /// the other. Having passed a hole, one may stay there for any character.
+    /// Decides on an overlap in another way: walks through both at once, character by character of a common text. At a
+    /// wildcard, one of both can wait.
     fn walk_meets(one: &[Piece], other: &[Piece]) -> bool {
-        let stays = |pieces: &[Piece], at: usize| at > 0 && pieces[at - 1] == Piece::Hole;
-        let agree = |one: &Piece, other: &Piece| one == other || *one == Piece::Hole || *other == Piece::Hole;
+        let stays = |pieces: &[Piece], at: usize| at > 0 && pieces[at - 1] == Piece::Wildcard;
+        let agree =
+            |one: &Piece, other: &Piece| one == other || *one == Piece::Wildcard || *other == Piece::Wildcard;
         let mut reached = vec![vec![false; other.len() + 1]; one.len() + 1];
         for i in 0..=one.len() {
             for j in 0..=other.len() {
@@ -562,25 +558,25 @@ mod tests {
     fn pieces(alphabet: &'static [char], most: usize) -> impl Strategy<Value = Vec<Piece>> {
         let piece = prop_oneof![
             2 => prop::sample::select(alphabet).prop_map(Piece::Char),
-            1 => Just(Piece::Hole),
+            1 => Just(Piece::Wildcard),
         ];
         vec(piece, 1..=most)
     }
 
-    /// The same without holes that touch.
+    /// Generates parts without wildcards side by side.
     fn pattern_pieces(alphabet: &'static [char], most: usize) -> impl Strategy<Value = Vec<Piece>> {
         pieces(alphabet, most).prop_map(|mut pieces| {
-            pieces.dedup_by(|one, other| *one == Piece::Hole && *other == Piece::Hole);
+            pieces.dedup_by(|one, other| *one == Piece::Wildcard && *other == Piece::Wildcard);
             pieces
         })
     }
 
-    /// A text that often fits: holes are filled with what the literals are made of.
+    /// Returns a text that often matches: its captures have the characters of the fixed text.
     fn text_for(pieces: &[Piece], fill: &[Vec<char>]) -> Vec<char> {
         let mut fill = fill.iter().cycle();
         let text = |piece: &Piece| match piece {
             Piece::Char(char) => vec![*char],
-            Piece::Hole => fill.next().cloned().unwrap_or_default(),
+            Piece::Wildcard => fill.next().cloned().unwrap_or_default(),
         };
         pieces.iter().flat_map(text).collect()
     }
@@ -592,7 +588,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn found_is_the_first_of_all_splits(
+        fn finds_shortest_captures(
             pieces in pattern_pieces(FEW, 8),
             fill in vec(vec(prop::sample::select(FEW), 0..4), 1..4),
             other in vec(prop::sample::select(FEW), 0..8),
@@ -606,7 +602,7 @@ mod tests {
         }
 
         #[test]
-        fn found_is_the_first_of_all_splits_of_odd_texts(
+        fn finds_shortest_captures_of_odd_texts(
             pieces in pattern_pieces(ODD, 6),
             fill in vec(vec(prop::sample::select(ODD), 0..4), 1..4),
         ) {
@@ -618,13 +614,13 @@ mod tests {
         }
 
         #[test]
-        fn the_first_place_is_found_in_short_texts_and_long_ones(text in "[aé-]{0,80}", literal in "[aé-]{0,4}") {
+        fn finds_first_place_in_short_and_long_texts(text in "[aé-]{0,80}", literal in "[aé-]{0,4}") {
             prop_assert_eq!(position(&text, &literal), text.find(&literal));
         }
 
         #[test]
-        fn shapes_overlap_exactly_when_some_text_is_both(one in pieces(FEW, 4), other in pieces(FEW, 4)) {
-            // Where there is a common text, there is one that has no character but for a piece of either.
+        fn shapes_overlap_exactly_if_some_text_is_in_both(one in pieces(FEW, 4), other in pieces(FEW, 4)) {
+            // If there is a common text, there is one with at most one character for each part of both.
             let texts = texts(FEW, one.len() + other.len());
             let is_both = |text: &Vec<char>| {
                 first_split(&one, text).is_some() && first_split(&other, text).is_some()
@@ -639,7 +635,7 @@ mod tests {
         }
 
         #[test]
-        fn shapes_overlap_exactly_when_a_walk_of_both_ends_together(
+        fn shapes_overlap_exactly_if_walk_through_both_ends(
             one in pieces(ODD, 12),
             other in pieces(ODD, 12),
             fill in vec(vec(prop::sample::select(ODD), 0..4), 1..4),
@@ -652,11 +648,11 @@ mod tests {
         }
 
         #[test]
-        fn what_fills_a_pattern_is_found_again(
+        fn finds_values_that_fill_pattern(
             pieces in pattern_pieces(FEW, 8),
             values in vec("[c-zé{}]{1,4}", 8),
         ) {
-            // No value has a character of the literals, so there is only one way to split.
+            // The values and the fixed text have different characters, so there is only one match.
             let pattern = pattern(&source(&pieces));
             let values: Vec<_> = pattern.names().zip(&values).map(|(_, value)| value.as_str()).collect();
             let fill: Vec<Vec<char>> = values.iter().map(|value| value.chars().collect()).collect();
@@ -665,7 +661,7 @@ mod tests {
         }
 
         #[test]
-        fn what_was_written_is_shown(pieces in pieces(ODD, 8)) {
+        fn shows_source(pieces in pieces(ODD, 8)) {
             let source = source(&pieces);
             let template = template(&source);
             prop_assert_eq!(template.to_string(), source.clone());
@@ -676,7 +672,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_panics_whatever_is_written(any in "\\PC{0,12}", braces in "[{}a0é_-]{0,12}", topic in ".{0,8}") {
+        fn never_panics(any in "\\PC{0,12}", braces in "[{}a0é_-]{0,12}", topic in ".{0,8}") {
             for source in [any, braces] {
                 if let Ok(pattern) = Pattern::new(source.as_str()) {
                     prop_assert!(Template::new(source.as_str()).is_ok());

@@ -1,18 +1,18 @@
-//! `echo`: the text as it is.
+//! `echo`: leaves the text unchanged.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Applying, Build, Context, Message, Settings, Transform};
+use super::{Build, Context, Message, Transform, TransformFuture, TransformSettings};
 
-/// It has no settings.
+/// The transform has no settings.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Echo {}
 
-impl Settings for Echo {
+impl TransformSettings for Echo {
     const NAME: &'static str = "echo";
 
     fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {
@@ -21,7 +21,7 @@ impl Settings for Echo {
 }
 
 impl Transform for Echo {
-    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
         message.done()
     }
 }

@@ -1,4 +1,4 @@
-//! `json`: a text that is JSON, changed in places.
+//! `json`: edits a text that is JSON.
 //!
 //! ```toml
 //! [[transforms]]
@@ -9,14 +9,13 @@
 //! json.set = { "/moderated" = true }
 //! ```
 //!
-//! First the string at `pointer` goes through the `transforms` and takes its own place again; then comes `move`,
-//! then `drop`, then `set`. Places are JSON Pointers (RFC 6901). Everything else stays as it was sent, to
-//! the digits of a number and the order of the members; only white space between members may be lost. In a
-//! list, the numbers in `move` and `drop` are those that the entries came with.
+//! First the `transforms` change the string at `pointer`, then come `move`, `drop` and `set`. All other values keep their
+//! digits, escapes and order; only white space between members may be lost. In a list, the indexes in `move` and `drop`
+//! are those before the edit.
 //!
-//! Where a transform inside drops the string, the whole text is dropped. What it has found out about the
-//! language holds for the whole text. A member on the way that is given twice makes the text fail: whoever
-//! reads it might take the one that was not looked at.
+//! If one of the `transforms` drops the string, the whole text is dropped. If one of them detects the language, it is the
+//! language of the whole text. A duplicate member on a pointer's path is an error: a reader of the text might take the
+//! member that was not transformed.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,46 +24,44 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::document::{Document, Looked, Pointer, json_string};
+use super::json_edit::{EditableJson, JsonNode};
 use super::template::MAX_BYTES;
 use super::{
-    Applying, Around, Build, Context, Message, OnFailure, Settings, Stage, Transform, TransformError,
+    Build, Context, Message, OnFailure, Stage, Transform, TransformError, TransformFuture, TransformSettings,
     Transformed,
 };
+use crate::json::{Pointer, RawJson, quoted};
 use crate::placeholder::JsonTemplate;
 
-/// At least one of `transforms`, `move`, `drop` and `set` is needed. The transforms inside are a list as any
-/// other, given as `transforms`.
+/// At least one of `transforms`, `move`, `drop` and `set` is needed. `transforms` is a list of transforms like any other.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub struct Json {
-    /// Where the string is that the `transforms` are for: `"/message"`, or `""` for a text that is nothing
-    /// but a JSON string. Needed with `transforms`.
+pub struct JsonSettings {
+    /// The JSON Pointer of the string that `transforms` change, such as `"/message"`; `""` for a text that is only a JSON
+    /// string. Needed with `transforms`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pointer: Option<String>,
-    /// What becomes of a text that is not JSON, or has no string at `pointer`: `"fail"`, `"drop"`, or `"pass"`, which lets
-    /// it go on as it was. Default: `"fail"`. It cannot be `"pass"` where something is kept back: with `drop`, or
-    /// with a transform such as `moderate` inside.
+    /// What happens to a text that is not JSON, or has no string at `pointer`: `"fail"`, `"drop"`, or `"pass"`, which
+    /// leaves it unchanged. Default: `"fail"`. `"pass"` is not allowed with `drop`, or with `moderate` in `transforms`.
     #[serde(skip_serializing_if = "Option::is_none")]
     on_mismatch: Option<OnFailure>,
-    /// From where to where members are moved. All are taken out before the first is put in its new place,
-    /// which is made if it is not there. Where there is nothing to move, the text fails.
+    /// Members to move: the old pointer and the new one. All are removed before the first is added again. Missing objects
+    /// of the new path are created. If a member is missing, the transform fails.
     #[serde(default, rename = "move", skip_serializing_if = "BTreeMap::is_empty")]
     moved: BTreeMap<String, String>,
-    /// What is taken out. It need not be there.
+    /// Pointers of members to remove. They may be missing.
     #[serde(default, rename = "drop", skip_serializing_if = "Vec::is_empty")]
     dropped: Vec<String>,
-    /// What is put where, in place of what may be there: text, number, true or false, list or table. Texts may have
-    /// placeholders. Objects that are missing on the way are made; `-` is the place behind the last entry of a list.
+    /// Members to add or replace: pointer and value. A value is a text, a number, true or false, a list or a table. Texts
+    /// may have placeholders. Missing objects of the path are created. `-` adds an entry at the end of a list.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     set: BTreeMap<String, Value>,
 }
 
-/// The settings, read.
 #[derive(Debug)]
-struct Edit {
-    inside: Option<Inside>,
+struct JsonEdit {
+    string: Option<StringEdit>,
     on_mismatch: OnFailure,
     moved: Vec<(Pointer, Pointer)>,
     dropped: Vec<Pointer>,
@@ -73,19 +70,19 @@ struct Edit {
 
 /// The transforms of one string.
 #[derive(Debug)]
-struct Inside {
-    at: Pointer,
+struct StringEdit {
+    pointer: Pointer,
     transforms: Vec<Stage>,
 }
 
-impl Settings for Json {
+impl TransformSettings for JsonSettings {
     const NAME: &'static str = "json";
     const NESTS: bool = true;
 
     fn build(self, with: Build<'_>) -> Result<Arc<dyn Transform>, String> {
         let set = self.set.iter().map(|(at, value)| {
             let value = JsonTemplate::new(value.clone(), |text| with.template(text));
-            Ok((place(at.clone())?, value.map_err(|error| format!("set {at:?}: {error}"))?))
+            Ok((member(at.clone())?, value.map_err(|error| format!("set {at:?}: {error}"))?))
         });
         let set = set.collect::<Result<Vec<_>, String>>()?;
         let transforms = with.transforms;
@@ -93,8 +90,8 @@ impl Settings for Json {
         if on_mismatch == OnFailure::Pass {
             may_pass(&self, &transforms)?;
         }
-        let edits = !(self.moved.is_empty() && self.dropped.is_empty() && self.set.is_empty());
-        let inside = match (self.pointer, transforms) {
+        let edits_members = !(self.moved.is_empty() && self.dropped.is_empty() && self.set.is_empty());
+        let string = match (self.pointer, transforms) {
             (Some(_), transforms) if transforms.is_empty() => {
                 return Err(
                     "`pointer` selects the string for `transforms`, and `transforms` is missing".to_owned()
@@ -104,21 +101,21 @@ impl Settings for Json {
                 return Err("`transforms` needs `pointer`, which selects their string, such as \"/message\""
                     .to_owned());
             }
-            (Some(at), transforms) => Some(Inside { at: Pointer::new(at)?, transforms }),
-            (None, _) if !edits => {
+            (Some(pointer), transforms) => Some(StringEdit { pointer: Pointer::new(pointer)?, transforms }),
+            (None, _) if !edits_members => {
                 return Err("`json` needs `pointer` and `transforms`, or `move`, `drop` or `set`".to_owned());
             }
             (None, _) => None,
         };
-        if edits && inside.as_ref().is_some_and(|inside| inside.at.is_root()) {
+        if edits_members && string.as_ref().is_some_and(|string| string.pointer.is_root()) {
             return Err(
-                "a text that is a string, as `pointer = \"\"` says, has no members to change".to_owned()
+                "`pointer = \"\"` selects a text that is a string, which has no members to change".to_owned()
             );
         }
-        let moved = self.moved.into_iter().map(|(from, to)| Ok((place(from)?, place(to)?)));
-        let dropped = self.dropped.into_iter().map(place);
-        let edit = Edit {
-            inside,
+        let moved = self.moved.into_iter().map(|(from, to)| Ok((member(from)?, member(to)?)));
+        let dropped = self.dropped.into_iter().map(member);
+        let edit = JsonEdit {
+            string,
             on_mismatch,
             moved: moved.collect::<Result<_, String>>()?,
             dropped: dropped.collect::<Result<_, _>>()?,
@@ -129,64 +126,56 @@ impl Settings for Json {
     }
 }
 
-/// Whether a text without the expected shape may go on as it was.
-fn may_pass(settings: &Json, transforms: &[Stage]) -> Result<(), String> {
-    if let Some(guard) = transforms.iter().find(|stage| !stage.may_pass()) {
-        return Err(format!(
-            "{} guards what comes behind it: with it inside, on_mismatch may be \"fail\" or \"drop\", not \"pass\"",
-            guard.name()
-        ));
-    }
-    if !settings.dropped.is_empty() {
-        let message = "with drop, on_mismatch may be \"fail\" or \"drop\", not \"pass\": a text would go on with \
-                       what is to be taken out of it";
-        return Err(message.to_owned());
-    }
-    Ok(())
+/// Rejects settings under which `on_mismatch = "pass"` would let a text pass unguarded.
+fn may_pass(settings: &JsonSettings, transforms: &[Stage]) -> Result<(), String> {
+    let unguarded = if let Some(guard) = transforms.iter().find(|stage| !stage.may_pass()) {
+        format!("skip `{}`", guard.name())
+    } else if settings.dropped.is_empty() {
+        return Ok(());
+    } else {
+        "keep the members of `drop`".to_owned()
+    };
+    Err(format!("`on_mismatch = \"pass\"` would let a text {unguarded}; expected \"fail\" or \"drop\""))
 }
 
-/// A place inside a document.
-fn place(pointer: String) -> Result<Pointer, String> {
+/// Parses the pointer of a member.
+fn member(pointer: String) -> Result<Pointer, String> {
     let pointer = Pointer::new(pointer)?;
     if pointer.is_root() {
-        return Err("\"\" is the whole text: move, drop and set are for what is in it".to_owned());
+        return Err(
+            "`move`, `drop` and `set` need the pointer of a member, such as \"/message\"; \"\" is the \
+                    whole text"
+                .to_owned(),
+        );
     }
     Ok(pointer)
 }
 
-impl Transform for Edit {
-    fn apply<'t>(&'t self, message: Message<'t>, context: &'t Context<'t>) -> Applying<'t> {
+impl Transform for JsonEdit {
+    fn apply<'t>(&'t self, message: Message<'t>, context: &'t Context<'t>) -> TransformFuture<'t> {
         Box::pin(self.edit(message, context))
     }
 }
 
-/// What became of the string inside.
-enum Became {
-    Message { text: Option<String>, language: Option<String> },
-    Dropped(String),
-}
-
-impl Edit {
-    /// Refuses what could only mean that something is a mistake.
+impl JsonEdit {
+    /// Rejects pointers that contradict each other.
     fn check(&self) -> Result<(), String> {
         for (from, to) in &self.moved {
             if from.overlaps(to) {
-                return Err(format!("{:?} cannot be moved into {:?}", from.as_str(), to.as_str()));
+                let (from, to) = (from.as_str(), to.as_str());
+                return Err(format!("cannot move {from:?} to {to:?}: one contains the other"));
             }
         }
-        let from: Vec<_> = self.moved.iter().map(|(from, _)| from).chain(&self.dropped).collect();
-        let to: Vec<_> =
-            self.moved.iter().map(|(_, to)| to).chain(self.set.iter().map(|(at, _)| at)).collect();
-        for places in [from, to] {
-            for (number, one) in places.iter().enumerate() {
-                let is_append = one.as_str().ends_with("/-");
-                let clash = places.iter().skip(number + 1).find(|other| one.overlaps(other) && !is_append);
-                if let Some(other) = clash {
-                    return Err(format!(
-                        "{:?} and {:?} are in each other's way",
-                        one.as_str(),
-                        other.as_str()
-                    ));
+        let sources: Vec<_> = self.moved.iter().map(|(from, _)| from).chain(&self.dropped).collect();
+        let set = self.set.iter().map(|(at, _)| at);
+        let targets: Vec<_> = self.moved.iter().map(|(_, to)| to).chain(set).collect();
+        for pointers in [sources, targets] {
+            for (index, one) in pointers.iter().enumerate() {
+                let appends = one.as_str().ends_with("/-");
+                let overlap = pointers.iter().skip(index + 1).find(|other| one.overlaps(other) && !appends);
+                if let Some(other) = overlap {
+                    let (one, other) = (one.as_str(), other.as_str());
+                    return Err(format!("{one:?} and {other:?} overlap; expected separate members"));
                 }
             }
         }
@@ -199,64 +188,69 @@ impl Edit {
         context: &'t Context<'t>,
     ) -> Result<Transformed<'t>, TransformError> {
         let Message { text, mut language } = message;
-        let Some(mut document) = Document::read(&text) else {
+        let Some(mut document) = EditableJson::read(&text) else {
             return self.on_mismatch("the text is not JSON", Message { text, language });
         };
         let mut is_changed = false;
-        if let Some(inside) = &self.inside {
-            let looked = document.look(&inside.at)?;
-            let Some(string) = looked.and_then(Looked::string) else {
-                let at = inside.at.as_str();
-                let detail = if looked.is_some_and(Looked::is_string) {
-                    format!("the string at {at:?} has half of a surrogate pair, which is no text")
+        if let Some(StringEdit { pointer, transforms }) = &self.string {
+            let value = document.get(pointer)?;
+            let Some(string) = value.and_then(RawJson::string) else {
+                let at = pointer.as_str();
+                let detail = if value.is_some_and(RawJson::is_string) {
+                    format!("the string at {at:?} has half of a surrogate pair")
                 } else {
-                    format!("there is no string at {at:?}")
+                    format!("the text has no string at {at:?}")
                 };
                 drop(document);
                 return self.on_mismatch(detail, Message { text, language });
             };
-            let around = Around::new(&text);
-            match inside.apply(&string, language.as_deref(), &around, context).await {
-                Err(error) => return Err(error),
-                Ok(Became::Dropped(reason)) => return Ok(Transformed::Dropped(reason.into())),
-                Ok(Became::Message { text, language: found }) => {
-                    language = found.map(Cow::Owned);
-                    if let Some(text) = text {
-                        document.replace(&inside.at, json_string(&text))?;
-                        is_changed = true;
+            let context = Context { document: Some(&text), ..*context };
+            let mut inner =
+                Message { text: Cow::Borrowed(&*string), language: language.as_deref().map(Cow::Borrowed) };
+            for stage in transforms {
+                match stage.apply(inner, &context).await? {
+                    Transformed::Message(next) => inner = next,
+                    Transformed::Dropped(reason) => {
+                        return Ok(Transformed::Dropped(reason.into_owned().into()));
                     }
                 }
             }
+            if inner.text != string {
+                document.put(pointer, JsonNode::Written(quoted(&inner.text)))?;
+                is_changed = true;
+            }
+            let detected = inner.language.map(Cow::into_owned);
+            language = detected.map(Cow::Owned);
         }
         let message =
-            Message { text: Cow::Borrowed(text.as_ref()), language: language.as_deref().map(Cow::Borrowed) };
-        is_changed |= self.change(&mut document, &message, context)?;
+            Message { text: Cow::Borrowed(&*text), language: language.as_deref().map(Cow::Borrowed) };
+        is_changed |= self.edit_members(&mut document, &message, context)?;
         let text = if is_changed { Cow::Owned(document.to_string()) } else { text };
         Ok(Transformed::Message(Message { text, language }))
     }
 
-    /// Moves, drops and sets. Says whether there was anything to do.
-    fn change(
+    /// Moves, drops and sets members. Returns true if the document is changed.
+    fn edit_members(
         &self,
-        document: &mut Document<'_>,
+        document: &mut EditableJson<'_>,
         message: &Message<'_>,
         context: &Context<'_>,
     ) -> Result<bool, TransformError> {
-        let mut taken = Vec::new();
+        let mut moved = Vec::new();
         for (from, to) in &self.moved {
-            let nothing = || format!("there is nothing at {:?} to be moved", from.as_str());
-            let member = document.take(from)?.ok_or_else(|| TransformError::unfit(nothing()))?;
-            taken.push((to, member));
+            let missing = || format!("the text has no value at {:?} to move", from.as_str());
+            let value = document.take(from)?.ok_or_else(|| TransformError::unfit(missing()))?;
+            moved.push((to, value));
         }
-        let mut is_changed = !taken.is_empty() || !self.set.is_empty();
-        for (to, member) in taken {
-            document.put(to, member)?;
+        let mut is_changed = !moved.is_empty() || !self.set.is_empty();
+        for (to, value) in moved {
+            document.put(to, value)?;
         }
         for at in &self.dropped {
             is_changed |= document.take(at)?.is_some();
         }
         for (at, value) in &self.set {
-            document.set(at, value.render(&message.values(context), MAX_BYTES)?)?;
+            document.put(at, JsonNode::Written(value.render(&message.values(context), MAX_BYTES)?))?;
         }
         Ok(is_changed)
     }
@@ -274,30 +268,6 @@ impl Edit {
     }
 }
 
-impl Inside {
-    /// What the transforms make of `string`, a member of the document `around` it: its new text, unless it
-    /// stayed the same.
-    async fn apply(
-        &self,
-        string: &str,
-        language: Option<&str>,
-        around: &Around<'_>,
-        context: &Context<'_>,
-    ) -> Result<Became, TransformError> {
-        let context = Context { document: Some(around), ..*context };
-        let mut message = Message { text: Cow::Borrowed(string), language: language.map(Cow::Borrowed) };
-        for stage in &self.transforms {
-            match stage.apply(message, &context).await? {
-                Transformed::Message(next) => message = next,
-                Transformed::Dropped(reason) => return Ok(Became::Dropped(reason.into_owned())),
-            }
-        }
-        let Message { text, language } = message;
-        let text = (text != string).then(|| text.into_owned());
-        Ok(Became::Message { text, language: language.map(Cow::into_owned) })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;
@@ -305,13 +275,12 @@ mod tests {
     use futures_util::FutureExt as _;
     use proptest::prelude::*;
 
-    use super::super::document::look_up;
     use super::*;
     use crate::reason::Reason;
     use crate::transform::tests::{faulty, faulty_of, stages, text, through};
-    use crate::transform::{Pseudo, Transforms};
+    use crate::transform::{Pseudolocalizer, Transforms};
 
-    fn said(list: &str, wanted: &str) {
+    fn rejects(list: &str, wanted: &str) {
         let faults = faulty(list).unwrap_err();
         assert!(faults.iter().any(|(_, message)| message.contains(wanted)), "{list}: {faults:?}");
     }
@@ -330,13 +299,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_string_is_transformed_and_the_rest_stays_as_it_was() {
+    async fn transforms_one_string_and_keeps_the_rest() {
         let list = "[{ json = { pointer = '/a/1/message', transforms = ['trim', 'uppercase'] } }]";
         let given = r#"{"id":12345678901234567890123,"x":1.10,"z":1e5,"a":[{ "k" : null },{"message":" h\u00e9\"\n ","b":"\u0041"}],"c":{"d":[ 1, 2 ]}}"#;
         let wanted = r#"{"id":12345678901234567890123,"x":1.10,"z":1e5,"a":[{ "k" : null },{"message":"HÉ\"","b":"\u0041"}],"c":{"d":[ 1, 2 ]}}"#;
         assert_eq!(text(list, given).await, wanted);
         assert_eq!(text("[{ json = { pointer = '', transforms = ['trim'] } }]", "  \" a \" ").await, "\"a\"");
-        // What stays the same stays the same to the last blank.
+        // An unchanged text keeps its white space.
         let same = " { \"message\" : \"A\" } ";
         assert_eq!(
             text("[{ json = { pointer = '/message', transforms = ['uppercase'] } }]", same).await,
@@ -345,7 +314,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn members_are_moved_then_dropped_then_set() {
+    async fn moves_then_drops_then_sets_members() {
         let list = "[{ json = { move = { '/from' = '/sender/name', '/list/0' = '/first' }, drop = ['/list/2', '/not/there'], \
                     set = { '/count' = 3, '/tags/-' = 'x', '/n/e/w' = { a = [1, true, 2.5] }, '/list/1' = 'two' } } }]";
         let given = r#"{"from":"me","list":[1,2,3,4],"tags":["a"],"last":null}"#;
@@ -356,26 +325,38 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_done_fails() {
+    async fn fails_for_missing_or_duplicate_members() {
         let set = "[{ json = { set = { '/a/b' = 1 } } }]";
-        assert_eq!(detail(set, r#"{"a":"text"}"#).await, "the JSON has no place \"/a/b\"");
-        assert_eq!(detail(set, r#"{"a":[]}"#).await, "the JSON has no place \"/a/b\"");
-        assert_eq!(detail(set, "3").await, "the JSON has no place \"/a/b\"");
-        assert_eq!(detail(set, r#"{"a":{},"a":{}}"#).await, "a member on the way to \"/a/b\" is given twice");
+        assert_eq!(
+            detail(set, r#"{"a":"text"}"#).await,
+            "cannot write to \"/a/b\": its parent is neither an object nor a list with that index"
+        );
+        assert_eq!(
+            detail(set, r#"{"a":[]}"#).await,
+            "cannot write to \"/a/b\": its parent is neither an object nor a list with that index"
+        );
+        assert_eq!(
+            detail(set, "3").await,
+            "cannot write to \"/a/b\": its parent is neither an object nor a list with that index"
+        );
+        assert_eq!(
+            detail(set, r#"{"a":{},"a":{}}"#).await,
+            "the text has a duplicate member on the path \"/a/b\""
+        );
         assert_eq!(detail(set, "{").await, "the text is not JSON");
         let moved = "[{ json = { move = { '/a' = '/b' } } }]";
-        assert_eq!(detail(moved, "{}").await, "there is nothing at \"/a\" to be moved");
+        assert_eq!(detail(moved, "{}").await, "the text has no value at \"/a\" to move");
         let at = "[{ json = { pointer = '/a', transforms = ['trim'] } }]";
         for other in ["{}", "[1]", r#"{"a":1}"#, "\"a\""] {
-            assert_eq!(detail(at, other).await, "there is no string at \"/a\"");
+            assert_eq!(detail(at, other).await, "the text has no string at \"/a\"");
         }
         assert_eq!(
             detail(at, r#"{"a":" x ","a":" y "}"#).await,
-            "a member on the way to \"/a\" is given twice"
+            "the text has a duplicate member on the path \"/a\""
         );
         assert_eq!(
             detail(at, r#"{"a":"Hi \ud83d"}"#).await,
-            "the string at \"/a\" has half of a surrogate pair, which is no text"
+            "the string at \"/a\" has half of a surrogate pair"
         );
     }
 
@@ -385,14 +366,14 @@ mod tests {
             format!("[{{ json = {{ pointer = '/a', transforms = ['trim'], on_mismatch = '{what}' }} }}]")
         };
         assert_eq!(dropped(&list("drop"), "secret").await, "json: the text is not JSON");
-        assert_eq!(dropped(&list("drop"), "{}").await, "json: there is no string at \"/a\"");
+        assert_eq!(dropped(&list("drop"), "{}").await, "json: the text has no string at \"/a\"");
         assert_eq!(text(&list("pass"), " as it was ").await, " as it was ");
         assert_eq!(text(&list("pass"), " {} ").await, " {} ");
         assert_eq!(detail(&list("fail"), "secret").await, "the text is not JSON");
     }
 
     #[tokio::test]
-    async fn a_failure_inside_is_told_or_is_what_it_is_set_to() {
+    async fn nested_failure_follows_its_on_failure() {
         let list = |more: &str| {
             format!(
                 "[{{ json = {{ pointer = '/a', transforms = [{{ json = {{ drop = ['/x'] {more} }} }}, 'uppercase'] }} }}]"
@@ -407,18 +388,18 @@ mod tests {
         let filter = "[{ json = { pointer = '/a', transforms = [{ filter = { equals = 'x' } }] } }]";
         assert_eq!(
             dropped(filter, r#"{"a":"b"}"#).await,
-            "filter: the text is not the one that is asked for"
+            "filter: the text is not equal to the expected text"
         );
     }
 
-    /// Takes the language from the document around.
+    /// Takes the language from the document.
     #[derive(Debug)]
-    struct Finds;
+    struct FindLanguage;
 
-    impl Transform for Finds {
-        fn apply<'t>(&'t self, message: Message<'t>, context: &'t Context<'t>) -> Applying<'t> {
+    impl Transform for FindLanguage {
+        fn apply<'t>(&'t self, message: Message<'t>, context: &'t Context<'t>) -> TransformFuture<'t> {
             let at = Pointer::new("/lang").unwrap();
-            let language = context.document.and_then(|it| look_up(it.text(), &at)?.string());
+            let language = context.document.and_then(|it| at.find_in(it)?.string());
             Message { language, ..message }.done()
         }
     }
@@ -428,8 +409,8 @@ mod tests {
         let event = crate::testing::event("cache", "topic", 1);
         let context =
             Context { event: &event, captures: &[], document: None, deadline: tokio::time::Instant::now() };
-        let finds = Stage::new("finds".into(), "{}".into(), OnFailure::Fail, true, Arc::new(Finds));
-        let settings = Json { pointer: Some("/a".into()), ..Json::default() };
+        let finds = Stage::new("finds".into(), "{}".into(), OnFailure::Fail, true, Arc::new(FindLanguage));
+        let settings = JsonSettings { pointer: Some("/a".into()), ..JsonSettings::default() };
         let with = Build { captures: &[], transforms: vec![finds], translator: None, is_inside: false };
         let json = settings.build(with).unwrap();
         let given = r#"{"lang":"de","a":"x"}"#;
@@ -440,7 +421,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_beside_the_string_matters_to_nobody_who_does_not_ask_for_it() {
+    async fn ignores_unreadable_members_beside_the_string() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         for beside in [r#""Hi \ud83d""#, "1e999", &deep] {
             for list in [
@@ -452,7 +433,7 @@ mod tests {
                 let list = format!("[{{ json = {{ pointer = '/message', transforms = {list} }} }}]");
                 let given = format!(r#"{{"lang":"es","message":"oh shit","preview":{beside}}}"#);
                 let wanted = given.replace("shit", "****");
-                let transforms = Transforms::standard().with_translator(Arc::new(Pseudo));
+                let transforms = Transforms::standard().with_translator(Arc::new(Pseudolocalizer));
                 let done = through(&faulty_of(&transforms, &list).unwrap(), &given).await.unwrap();
                 let Transformed::Message(message) = done else { panic!("dropped: {list}") };
                 assert_eq!(message.text, wanted, "{list}");
@@ -461,7 +442,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_member_of_the_document_is_had_whatever_is_beside_it() {
+    async fn renders_member_of_document_beside_unreadable_members() {
         let list =
             "[{ json = { pointer = '/a', transforms = [{ template = { text = '{document.a}{text}' } }] } }]";
         let deep = format!(r#"{{"a":"b","c":{}{}}}"#, "[".repeat(200), "]".repeat(200));
@@ -471,86 +452,92 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_set_is_made_of_the_event_to_any_depth() {
+    async fn renders_placeholders_in_nested_values_of_set() {
         let list = "[{ json = { set = { '/by' = '{token_id | default(\"nobody\")}', '/n' = { topic = ['{topic}', 1], from = '{json.from}' } } } }]";
         assert_eq!(
             text(list, r#"{"from":"a\"b"}"#).await,
             r#"{"from":"a\"b","by":"nobody","n":{"from":"a\"b","topic":["topic",1]}}"#
         );
         assert_eq!(detail(list, "{}").await, "the event has no json.from");
-        said(
+        rejects(
             "[{ json = { set = { '/a' = ['{rom}'] } } }]",
             "set \"/a\": line 1 of the text has the unknown name `rom`",
         );
     }
 
     #[tokio::test]
-    async fn deep_nesting_is_bounded() {
+    async fn handles_deep_nesting() {
         let deep =
             |levels: usize| format!(r#"{{"a":"b","deep":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
         let at = "[{ json = { pointer = '/a', transforms = ['uppercase'] } }]";
         assert_eq!(text(at, &deep(100)).await, deep(100).replace("\"b\"", "\"B\""));
-        // What needs no tree of it does not mind, and does not go down into it.
+        // Edits elsewhere do not read it.
         assert_eq!(text(at, &deep(100_000)).await, deep(100_000).replace("\"b\"", "\"B\""));
         let set = "[{ json = { set = { '/a' = 'B' } } }]";
         assert_eq!(text(set, &deep(100_000)).await, deep(100_000).replace("\"b\"", "\"B\""));
     }
 
     #[test]
-    fn a_text_that_was_not_looked_at_cannot_pass_a_guard() {
-        said(
+    fn rejects_pass_where_a_guard_would_be_skipped() {
+        rejects(
             "[{ json = { pointer = '/a', transforms = ['moderate'], on_mismatch = 'pass' } }]",
-            "moderate guards what comes behind it",
+            "would let a text skip `moderate`",
         );
-        said(
+        rejects(
             "[{ json = { pointer = '/a', transforms = [{ json = { pointer = '/b', transforms = ['moderate'] } }], on_mismatch = 'pass' } }]",
-            "json guards what comes behind it",
+            "would let a text skip `json`",
         );
-        said(
+        rejects(
             "[{ json = { pointer = '/a', transforms = ['moderate'], on_failure = 'pass' } }]",
-            "json guards",
+            "would let a text skip `json`",
         );
-        said("[{ json = { drop = ['/a'], on_mismatch = 'pass' } }]", "with drop, on_mismatch may be");
+        rejects(
+            "[{ json = { drop = ['/a'], on_mismatch = 'pass' } }]",
+            "would let a text keep the members of `drop`",
+        );
         stages("[{ json = { pointer = '/a', transforms = ['moderate'], on_mismatch = 'drop' } }]");
     }
 
     #[test]
-    fn settings_that_cannot_be_meant_are_refused() {
-        said("['json']", "needs `pointer` and `transforms`, or `move`");
-        said("[{ json = { pointer = '/a' } }]", "`transforms` is missing");
-        said("[{ json = { transforms = ['trim'] } }]", "`transforms` needs `pointer`");
-        said("[{ json = { pointer = 'a', transforms = ['trim'] } }]", "should begin with a slash");
-        said("[{ json = { pointer = '', transforms = ['trim'], drop = ['/a'] } }]", "has no members");
-        said("[{ json = { set = { '' = 1 } } }]", "is the whole text");
-        said("[{ json = { set = { '/a~' = 1 } } }]", "a tilde is written ~0");
-        said("[{ json = { set = { '/a' = 1, '/a/b' = 2 } } }]", "in each other's way");
-        said("[{ json = { move = { '/a' = '/c', '/b' = '/c' } } }]", "in each other's way");
-        said("[{ json = { move = { '/a' = '/a/b' } } }]", "cannot be moved into");
-        said("[{ json = { set = { '/a' = [nan] } } }]", "no inf and no nan");
-        said("[{ json = { set = { '/a' = 2024-01-01 } } }]", "no dates");
-        said("[{ json = { pointer = '/a', transforms = ['shout'] } }]", "there is no transform \"shout\"");
-        said(
+    fn rejects_invalid_settings() {
+        rejects("['json']", "`json` needs `pointer` and `transforms`");
+        rejects("[{ json = { pointer = '/a' } }]", "`transforms` is missing");
+        rejects("[{ json = { transforms = ['trim'] } }]", "`transforms` needs `pointer`");
+        rejects("[{ json = { pointer = 'a', transforms = ['trim'] } }]", "expected a leading `/`");
+        rejects(
+            "[{ json = { pointer = '', transforms = ['trim'], drop = ['/a'] } }]",
+            "no members to change",
+        );
+        rejects("[{ json = { set = { '' = 1 } } }]", "\"\" is the whole text");
+        rejects("[{ json = { set = { '/a~' = 1 } } }]", "write `~0` for `~`");
+        rejects("[{ json = { set = { '/a' = 1, '/a/b' = 2 } } }]", "overlap");
+        rejects("[{ json = { move = { '/a' = '/c', '/b' = '/c' } } }]", "overlap");
+        rejects("[{ json = { move = { '/a' = '/a/b' } } }]", "one contains the other");
+        rejects("[{ json = { set = { '/a' = [nan] } } }]", "no inf and no nan");
+        rejects("[{ json = { set = { '/a' = 2024-01-01 } } }]", "no dates");
+        rejects("[{ json = { pointer = '/a', transforms = ['shout'] } }]", "unknown transform \"shout\"");
+        rejects(
             "[{ json = { drop = ['/a'], on_mismatch = 'ignore' } }]",
-            "is \"ignore\", and should be one of `fail`, `drop`, `pass`",
+            "is \"ignore\"; expected one of `fail`, `drop`, `pass`",
         );
         stages("[{ json = { set = { '/a/-' = 1, '/b' = 2 }, move = { '/c' = '/a/-' } } }]");
     }
 
     proptest! {
         #[test]
-        fn members_that_are_not_meant_are_not_touched(
+        fn keeps_other_members(
             members in prop::collection::btree_map("[b-y\"\\\\é/~ ]{1,4}", value(), 0..5),
             text in ".*",
             place in 0_usize..6,
         ) {
             let mut given: Vec<(String, String)> =
-                members.iter().map(|(key, value)| (json_string(key), value.clone())).collect();
+                members.iter().map(|(key, value)| (quoted(key), value.clone())).collect();
             let place = place.min(given.len());
-            given.insert(place, ("\"a\"".to_owned(), json_string(&text)));
+            given.insert(place, ("\"a\"".to_owned(), quoted(&text)));
             let written = written(&given);
             let list = "[{ json = { pointer = '/a', transforms = ['uppercase'], set = { '/zz' = 1 } } }]";
             let done = through(&stages(list), &written).now_or_never().unwrap().unwrap();
-            given[place].1 = json_string(&text.to_uppercase());
+            given[place].1 = quoted(&text.to_uppercase());
             given.push(("\"zz\"".to_owned(), "1".to_owned()));
             prop_assert_eq!(done, Transformed::Message(Message::new(self::written(&given))));
         }
@@ -561,7 +548,7 @@ mod tests {
             "-?[1-9][0-9]{0,30}(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?",
             prop::sample::select(vec!["null", "true", "0", "1.10", r#""\u0041\/\ud83d\ude00""#, "{}"])
                 .prop_map(str::to_owned),
-            ".*".prop_map(|text: String| json_string(&text)),
+            ".*".prop_map(|text: String| quoted(&text)),
         ];
         leaf.prop_recursive(3, 16, 4, |inner| {
             prop_oneof![

@@ -1,19 +1,19 @@
-//! `lowercase`: every letter lower-case, by Unicode's rules.
+//! `lowercase`: converts the text to lower case, by the rules of Unicode.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Applying, Build, Context, Message, Settings, Transform};
+use super::{Build, Context, Message, Transform, TransformFuture, TransformSettings};
 
-/// It has no settings.
+/// The transform has no settings.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Lowercase {}
 
-impl Settings for Lowercase {
+impl TransformSettings for Lowercase {
     const NAME: &'static str = "lowercase";
 
     fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {
@@ -22,14 +22,14 @@ impl Settings for Lowercase {
 }
 
 impl Transform for Lowercase {
-    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
         let Message { text, language } = message;
         Message { text: lowercase(text), language }.done()
     }
 }
 
 fn lowercase(text: Cow<'_, str>) -> Cow<'_, str> {
-    // Only ASCII is looked through in advance: texts with other letters are written anew.
+    // Only an ASCII text is checked first: it is not copied if nothing changes.
     if text.is_ascii() && !text.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return text;
     }

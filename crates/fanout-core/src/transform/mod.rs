@@ -1,18 +1,17 @@
-//! What is done to a text on the way to a destination.
+//! Transforms: they change the text of an event, or drop the event.
 //!
-//! Transforms are verbs, one per file, and all of one anatomy: the [`Settings`] that a file may give, what
-//! is built of them, a [`Transform`] that is applied to each message, and the tests.
+//! Each has one file, named after its verb, with the [`TransformSettings`] of a configuration, the [`Transform`] that they build,
+//! and the tests.
 //!
-//! | module | what it is for |
+//! | module | purpose |
 //! | --- | --- |
-//! | [`registry`] | which transforms there are, by name, and how a configuration gives one |
-//! | [`stage`] | a transform in its place: with its settings, and what happens when it fails |
-//! | [`translate`] | the seam behind which Amazon Translate is, beside the transform |
-//! | [`pseudolocalize`] | what stands in for it where there is no Amazon |
-//! | [`tree`] | the chains of a route, so that what they begin with in common is done once |
+//! | [`registry`] | all transforms by name, and how a configuration names one |
+//! | [`stage`] | one transform of a chain, with its settings and its `on_failure` |
+//! | [`translate`] | the transform, and the trait for Amazon Translate |
+//! | [`pseudolocalize`] | a substitute for Amazon Translate that needs no account |
+//! | [`tree`] | the chains of a route, merged where they begin with the same transforms |
 //!
-//! One of your own is a type with these two traits, registered under its name: see
-//! `examples/own_transform.rs`.
+//! To add a transform of your own, implement these two traits, and register the type: see `examples/own_transform.rs`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -24,11 +23,10 @@ use tokio::time::Instant;
 use crate::placeholder::Values;
 use crate::reason::Reason;
 
-mod around;
-mod document;
 pub mod echo;
 pub mod filter;
 pub mod json;
+mod json_edit;
 pub mod lowercase;
 pub mod moderate;
 mod phrases;
@@ -43,116 +41,124 @@ pub mod trim;
 pub mod truncate;
 pub mod uppercase;
 
-pub use around::Around;
-pub use pseudolocalize::Pseudo;
-pub use registry::{Build, Settings, Transforms};
+pub use pseudolocalize::Pseudolocalizer;
+pub use registry::{Build, TransformSettings, Transforms};
 pub use stage::{OnFailure, Stage};
 pub use translate::Translator;
 pub use tree::{Branch, Tree};
 
-/// One transform, ready to be applied to any number of messages at once.
+/// A transform, built from its settings. It handles any number of messages at once.
 pub trait Transform: fmt::Debug + Send + Sync {
-    /// What becomes of a message. It is given up on when the time is up.
-    fn apply<'t>(&'t self, message: Message<'t>, context: &'t Context<'t>) -> Applying<'t>;
+    /// Transforms a message. The caller drops the future at the deadline.
+    fn apply<'t>(&'t self, message: Message<'t>, context: &'t Context<'t>) -> TransformFuture<'t>;
 }
 
-/// What becomes of a message, in time.
-pub type Applying<'t> = BoxFuture<'t, Result<Transformed<'t>, TransformError>>;
+/// The future of [`Transform::apply`].
+pub type TransformFuture<'t> = BoxFuture<'t, Result<Transformed<'t>, TransformError>>;
 
-/// A text on its way.
+/// The input and output of a transform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message<'t> {
     /// The text.
     pub text: Cow<'t, str>,
-    /// The language that the text was written in, once a transform has found out: a code such as `en`.
-    /// It stays the same when the text is translated.
+    /// The code of the language that the original text was written in, such as `en`, if a transform detected it.
+    /// Translating the text does not change it.
     pub language: Option<Cow<'t, str>>,
 }
 
-/// What a transform may know beside the message.
-#[derive(Clone, Copy, Debug)]
+/// The data that a transform can use besides the message.
+#[derive(Clone, Copy)]
 pub struct Context<'c> {
-    /// The event that the message came from, with its text as it was sent.
+    /// The event, with its original text.
     pub event: &'c Event,
-    /// What the holes of the route's pattern stand for: names and texts.
+    /// The names and texts of the captures of the route's pattern.
     pub captures: &'c [(&'c str, &'c str)],
-    /// The JSON document that the message is a member of, inside the transform `json`.
-    pub document: Option<&'c Around<'c>>,
-    /// When nobody waits for the transform any more.
+    /// The JSON document that contains the message, inside the transform `json`.
+    pub document: Option<&'c str>,
+    /// The time at which the caller stops waiting.
     pub deadline: Instant,
 }
 
-/// What a transform made of a message.
+/// The result of a transform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transformed<'t> {
-    /// A message, to go on.
+    /// The message, for the next transform or the destination.
     Message(Message<'t>),
-    /// It goes no further, for this reason. Reasons are shown to the sender and in the log: none has a part
-    /// of the text in it.
+    /// The message is dropped for this reason. Responses and logs show reasons, so no reason contains a part of a text.
     Dropped(Cow<'t, str>),
 }
 
-/// Why a transform could not do its work.
+/// Error of a transform that could not handle a message.
 #[derive(Debug, thiserror::Error)]
 #[error("{detail}")]
 pub struct TransformError {
-    /// What went wrong: whether it is worth trying again depends on it.
+    /// The kind of failure, which decides whether it is transient.
     pub reason: Reason,
-    /// The same in words; never a part of the text.
+    /// A description, without any part of the text.
     pub detail: Cow<'static, str>,
-    /// What was underneath.
+    /// The error of the client library.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl<'t> Message<'t> {
-    /// A text of which nothing else is known.
+    /// Returns a message of which only the text is known.
     pub fn new(text: impl Into<Cow<'t, str>>) -> Self {
         Self { text: text.into(), language: None }
     }
 
-    /// The same message with another text.
+    /// Replaces the text.
     #[must_use]
     pub fn with_text(self, text: impl Into<Cow<'t, str>>) -> Self {
         Self { text: text.into(), ..self }
     }
 
-    /// The same message, borrowed from this one.
+    /// Returns a message that borrows from this one.
     #[must_use]
     pub fn borrowed(&self) -> Message<'_> {
         Message { text: Cow::Borrowed(&self.text), language: self.language.as_deref().map(Cow::Borrowed) }
     }
 
-    /// What the placeholders of a text stand for.
+    /// Returns the values of placeholders.
     #[must_use]
     pub fn values<'v>(&'v self, context: &'v Context<'v>) -> Values<'v> {
         let Context { event, captures, document, .. } = *context;
-        let document = document.map(|document| document.text());
         Values { event, captures, text: &self.text, language: self.language.as_deref(), document }
     }
 
-    /// The message as what a transform has made: for those that need not wait for anything.
+    /// Returns the future of a transform that results in this message without waiting.
     #[must_use]
-    pub fn done(self) -> Applying<'t> {
+    pub fn done(self) -> TransformFuture<'t> {
         Box::pin(ready(Ok(Transformed::Message(self))))
     }
 }
 
 impl TransformError {
-    /// An error with nothing underneath.
+    /// Returns an error without a source.
     pub fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { reason, detail: detail.into(), source: None }
     }
 
-    /// The text cannot be transformed, now or later.
+    /// Returns the permanent error for a text that the transform cannot handle.
     pub fn unfit(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Reason::InvalidArgument, detail)
     }
 
-    /// The same with what was underneath.
+    /// Adds the source.
     #[must_use]
     pub fn because(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { source: Some(source.into()), ..self }
+    }
+}
+
+/// Shows no document, which contains a message.
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("event", &self.event)
+            .field("captures", &self.captures)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
     }
 }
 
@@ -163,7 +169,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::testing::event;
 
-    /// What `stages` make of `text`, one after the other.
+    /// Returns the result of `stages` for `text`.
     pub(crate) async fn through(
         stages: &[Stage],
         text: &str,
@@ -171,7 +177,7 @@ pub(crate) mod tests {
         through_in(stages, text, &[], None).await
     }
 
-    /// The same with captures and a document around it.
+    /// Does the same with captures, and a document that contains the text.
     pub(crate) async fn through_in(
         stages: &[Stage],
         text: &str,
@@ -181,8 +187,7 @@ pub(crate) mod tests {
         let event = event("cache", "topic", 1);
         let deadline = Instant::now() + std::time::Duration::from_secs(4);
         let document = document.map(Value::to_string);
-        let around = document.as_deref().map(Around::new);
-        let context = Context { event: &event, captures, document: around.as_ref(), deadline };
+        let context = Context { event: &event, captures, document: document.as_deref(), deadline };
         let mut message = Message::new(text.to_owned());
         for stage in stages {
             match stage.transform().apply(message.borrowed(), &context).await? {
@@ -200,18 +205,17 @@ pub(crate) mod tests {
         }
     }
 
-    /// The stages that a TOML list describes, as a file gives them in a route with the captures `room` and
-    /// `language_code`.
+    /// Returns the stages of a TOML list, in a route with the captures `room` and `language_code`.
     pub(crate) fn stages(list: &str) -> Vec<Stage> {
         faulty(list).unwrap()
     }
 
-    /// The same, or what is wrong with it: the place and the message.
+    /// Does the same, or returns the faults: the source at each, and its message.
     pub(crate) fn faulty(list: &str) -> Result<Vec<Stage>, Vec<(String, String)>> {
         faulty_of(&Transforms::standard(), list)
     }
 
-    /// The same with other transforms than the standard ones.
+    /// Does the same with other transforms.
     pub(crate) fn faulty_of(
         transforms: &Transforms,
         list: &str,
@@ -219,7 +223,7 @@ pub(crate) mod tests {
         faulty_in(transforms, list, false)
     }
 
-    /// The same, and whether they are inside another transform.
+    /// Does the same for stages that may be inside another transform.
     pub(crate) fn faulty_in(
         transforms: &Transforms,
         list: &str,
@@ -233,7 +237,7 @@ pub(crate) mod tests {
         stages.map_err(|faults| faults.into_iter().map(told).collect())
     }
 
-    /// The text that is left when `stages` (a TOML list) are applied.
+    /// Returns the text that a TOML list of stages makes of `text`.
     pub(crate) async fn text(list: &str, text: &str) -> String {
         match through(&stages(list), text).await.unwrap() {
             Transformed::Message(message) => message.text.into_owned(),
@@ -242,7 +246,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn each_does_what_its_name_says() {
+    async fn simple_transforms_change_text() {
         assert_eq!(text("['echo']", " Straße \0 ").await, " Straße \0 ");
         assert_eq!(text("['uppercase']", "Straße 😀 ǆ").await, "STRASSE 😀 Ǆ");
         assert_eq!(text("['lowercase']", "ΟΔΟΣ İ").await, "οδος i\u{307}");
@@ -253,7 +257,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn they_go_from_left_to_right() {
+    async fn stages_run_from_left_to_right() {
         assert_eq!(text("['trim', 'uppercase']", "  hello ").await, "HELLO");
         assert_eq!(text("['uppercase', { lowercase = {} }]", "Hello").await, "hello");
     }

@@ -36,7 +36,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::phrases::Phrases;
 use super::shown::Shown;
-use super::{Applying, Build, Context, Message, Settings, Transform, Transformed};
+use super::{Build, Context, Message, Transform, TransformFuture, TransformSettings, Transformed};
 
 /// Every setting has a default.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -113,7 +113,7 @@ enum Verdict {
     Drop,
 }
 
-impl Settings for Moderate {
+impl TransformSettings for Moderate {
     const NAME: &'static str = "moderate";
     const MAY_PASS: bool = false;
 
@@ -174,7 +174,7 @@ impl Severity {
 }
 
 impl Transform for Moderation {
-    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
         let bad = self.bad(&message.text);
         if bad.is_empty() {
             return message.done();
@@ -706,12 +706,12 @@ mod tests {
             ("mask = '#', action = 'drop'", "mask is for the action"),
             ("mark = '#'", "mark is for the action"),
             ("mark = '', action = 'mark'", "mark is empty"),
-            ("action = 'hide'", "is \"hide\", and should be one of `mask`, `mark`, `drop`"),
-            ("mean = 'very'", "is \"very\", and should be one of"),
+            ("action = 'hide'", "is \"hide\"; expected one of `mask`, `mark`, `drop`"),
+            ("mean = 'very'", "is \"very\"; expected one of"),
             ("allow = ['']", "has an empty one"),
             ("allow = ['a b'], deny = ['A  B']", "is in allow and in deny"),
             ("profane = 'off', offensive = 'off', sexual = 'off', mean = 'off'", "needs words to deny"),
-            ("on_failure = 'pass'", "guards what comes behind it"),
+            ("on_failure = 'pass'", "would let a text skip `moderate`"),
         ] {
             let faults = faulty(&format!("[{{ moderate = {{ {settings} }} }}]")).unwrap_err();
             assert!(faults[0].1.contains(wanted), "{settings}: {faults:?}");

@@ -1,56 +1,59 @@
-//! `pseudolocalize`: what stands in for `translate` where there is no Amazon: `⟦es⟧ Ĥéļļö, ŵöŕļð`.
+//! `pseudolocalize`: marks the text instead of translating it, without an account: `⟦es⟧ Ĥéļļö, ŵöŕļð`.
 //!
 //! ```toml
 //! transforms = [{ pseudolocalize = { target = "es" } }]
 //! ```
 //!
-//! It has the settings of `translate`, so that renaming it is all it takes to translate in earnest. What
-//! comes out can be read, and cannot be taken for a translation: the code of the target stands before it, and
-//! its Latin letters have accents. Words that look like addresses and `{placeholders}` stay as they are, as
-//! do digits, emoji and all other letters. The tone, the masking and the terminologies do nothing.
+//! It has the settings of `translate`, so that renaming it is enough to translate. The result is readable, and visibly
+//! not a translation: it begins with the code of the target, and its Latin letters have accents. Words that look like
+//! addresses, `{placeholders}`, digits, emoji and letters of other scripts stay unchanged. Formality, masking and
+//! terminologies have no effect.
 //!
-//! Where the source is to be found out, a crude rule does: one Hiragana or Katakana makes it Japanese (`ja`);
-//! else the first letter decides: Hangul is Korean (`ko`), Cyrillic Russian (`ru`), Arabic `ar`, Devanagari
-//! Hindi (`hi`), Han Chinese (`zh`), and everything else English (`en`).
+//! A simple rule detects the source: any Hiragana or Katakana means Japanese (`ja`). Otherwise the script of the first letter
+//! decides: Hangul is Korean (`ko`), Cyrillic is Russian (`ru`), Arabic is Arabic (`ar`), Devanagari is Hindi (`hi`), Han
+//! is Chinese (`zh`), and any other script is English (`en`).
 
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, ready};
 use serde::{Deserialize, Serialize};
 
-use super::translate::{Request, TranslateSettings, Translating, Translation, Translator};
-use super::{Build, Settings, Transform, TransformError};
+use super::translate::{Translate, TranslateSettings, Translation, TranslationRequest, Translator};
+use super::{Build, Transform, TransformError, TransformSettings};
 
-/// It has the settings of `translate`.
+/// The settings of `translate`.
 #[derive(Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct PseudolocalizeSettings(TranslateSettings);
 
-/// Marks a text in place of translating it: the same text in the same way every time.
+/// A translator that marks texts. It always returns the same for the same text.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Pseudo;
+pub struct Pseudolocalizer;
 
-impl Settings for PseudolocalizeSettings {
+impl TransformSettings for PseudolocalizeSettings {
     const NAME: &'static str = "pseudolocalize";
 
     fn build(self, with: Build<'_>) -> Result<Arc<dyn Transform>, String> {
-        Ok(Arc::new(Translating::new(self.0, Arc::new(Pseudo), with.is_inside)?))
+        Ok(Arc::new(Translate::new(self.0, Arc::new(Pseudolocalizer), with.is_inside)?))
     }
 }
 
-impl Translator for Pseudo {
-    fn translate<'t>(&'t self, request: Request<'t>) -> BoxFuture<'t, Result<Translation, TransformError>> {
-        let Request { text, source, target, .. } = request;
-        let source = source.unwrap_or_else(|| language(text)).to_owned();
-        // As Amazon does with what is in the language already that is wanted.
+impl Translator for Pseudolocalizer {
+    fn translate<'t>(
+        &'t self,
+        request: TranslationRequest<'t>,
+    ) -> BoxFuture<'t, Result<Translation, TransformError>> {
+        let TranslationRequest { text, source, target, .. } = request;
+        let source = source.unwrap_or_else(|| detected(text)).to_owned();
+        // Amazon Translate leaves a text in the target language unchanged as well.
         let text = if source.eq_ignore_ascii_case(target) { text.to_owned() } else { marked(text, target) };
         Box::pin(ready(Ok(Translation { text, source })))
     }
 }
 
 fn marked(text: &str, target: &str) -> String {
-    // An accented letter is two bytes, sometimes three.
+    // An accented letter has two bytes, some have three.
     let mut marked = String::with_capacity(2 * text.len() + 16);
     marked.extend(["⟦", target, "⟧ "]);
     for word in text.split_inclusive(char::is_whitespace) {
@@ -133,8 +136,8 @@ const fn accented(letter: char) -> char {
     }
 }
 
-/// The crude rule at the top.
-fn language(text: &str) -> &'static str {
+/// Detects the language by the rule at the top.
+fn detected(text: &str) -> &'static str {
     let is_kana = |letter: char| matches!(letter, '\u{3041}'..='\u{309f}' | '\u{30a1}'..='\u{30fa}');
     if text.chars().any(is_kana) {
         return "ja";
@@ -155,7 +158,7 @@ mod tests {
     use crate::transform::{Message, Transformed};
 
     #[tokio::test]
-    async fn what_comes_out_can_be_read_and_is_no_translation() {
+    async fn marks_text_and_keeps_addresses_and_placeholders() {
         let spanish = "[{ pseudolocalize = { target = 'es' } }]";
         assert_eq!(text(spanish, "Hello, world").await, "⟦es⟧ Ĥéļļö, ŵöŕļð");
         assert_eq!(text(spanish, "Hi {first_name}, 3 new 😀\n").await, "⟦es⟧ Ĥî {first_name}, 3 ñéŵ 😀\n");
@@ -168,9 +171,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_source_is_guessed_from_the_script() {
+    async fn detects_source_from_script() {
         let stages = stages("[{ pseudolocalize = { target = 'es' } }]");
-        for (said, language) in [
+        for (text, language) in [
             ("hello", "en"),
             ("Straße", "en"),
             ("漢字かな", "ja"),
@@ -181,31 +184,31 @@ mod tests {
             ("नमस्ते", "hi"),
             ("你好", "zh"),
         ] {
-            let Transformed::Message(Message { language: found, .. }) = through(&stages, said).await.unwrap()
+            let Transformed::Message(Message { language: found, .. }) = through(&stages, text).await.unwrap()
             else {
                 panic!("dropped");
             };
-            assert_eq!(found.as_deref(), Some(language), "{said}");
+            assert_eq!(found.as_deref(), Some(language), "{text}");
         }
     }
 
     #[tokio::test]
-    async fn what_is_in_the_target_already_stays_as_it_is() {
+    async fn leaves_text_in_target_language_unchanged() {
         assert_eq!(
             text("[{ pseudolocalize = { target = 'en-US', source = 'en' } }]", "a").await,
             "⟦en-US⟧ á"
         );
-        // Found out only with the text in hand.
+        // The source is detected.
         assert_eq!(text("[{ pseudolocalize = { target = 'en' } }]", "a").await, "a");
     }
 
     #[test]
-    fn it_has_the_settings_of_translate() {
+    fn accepts_settings_of_translate() {
         let faults = faulty("[{ pseudolocalize = { target = 'auto', sauce = 'en' } }]").unwrap_err();
         let places: Vec<_> = faults.iter().map(|(place, _)| place.as_str()).collect();
         assert_eq!(places, ["sauce", "'auto'"]);
-        let given =
+        let stage =
             &stages("[{ pseudolocalize = { target = 'es', source = 'auto', mask_profanity = false } }]")[0];
-        assert_eq!(given.settings(), r#"{"target":"es"}"#);
+        assert_eq!(stage.settings(), r#"{"target":"es"}"#);
     }
 }

@@ -1,4 +1,4 @@
-//! Which transforms there are, by name, and how a configuration gives one.
+//! All transforms by name, and how a configuration names one.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::echo::Echo;
-use super::filter::Filter;
-use super::json::Json;
+use super::filter::FilterSettings;
+use super::json::JsonSettings;
 use super::lowercase::Lowercase;
 use super::moderate::Moderate;
 use super::pseudolocalize::PseudolocalizeSettings;
@@ -20,45 +21,45 @@ use super::stage::{OnFailure, Stage};
 use super::template::TemplateSettings;
 use super::translate::{TranslateSettings, Translator};
 use super::trim::Trim;
-use super::truncate::Truncate;
+use super::truncate::TruncateSettings;
 use super::uppercase::Uppercase;
-use super::{Applying, Context, Message, Transform};
+use super::{Context, Message, Transform, TransformFuture};
+use crate::described::Described;
 use crate::spanned::{self, Fault, Given};
 
-/// What a configuration may say of one kind of transform. `Serialize` gives its canonical form: two with
-/// the same form do the same, and are applied once.
-pub trait Settings: DeserializeOwned + Serialize + 'static {
-    /// What it is called.
+/// The settings of one kind of transform. `Serialize` writes their canonical form: transforms with the same form are
+/// equivalent, and run once.
+pub trait TransformSettings: DeserializeOwned + Serialize + 'static {
+    /// The name of the transform.
     const NAME: &'static str;
 
-    /// Whether a text may go on as it was when this fails. What guards a topic must not let it.
+    /// True if `on_failure = "pass"` is allowed. It is not for a transform that guards a topic.
     const MAY_PASS: bool = true;
 
-    /// Whether it applies other transforms, which are given as its setting `transforms`.
+    /// True if it runs other transforms, which its setting `transforms` lists.
     const NESTS: bool = false;
 
-    /// What is applied to each message.
+    /// Builds the transform.
     ///
     /// # Errors
-    /// When settings do not go together, or something that they need is not there: what is wrong, and what
-    /// would be right.
+    /// If the settings contradict each other, or need something that is missing: what is wrong, and what was expected.
     fn build(self, with: Build<'_>) -> Result<Arc<dyn Transform>, String>;
 }
 
-/// What a transform may use beside its settings.
+/// The data besides its settings that a transform can be built with.
 #[derive(Debug)]
 pub struct Build<'b> {
-    /// The names of the captures that the route has.
+    /// The names of the route's captures.
     pub captures: &'b [&'b str],
-    /// The transforms inside it, in order, where it [`NESTS`](Settings::NESTS).
+    /// The nested transforms, in order, if it [`NESTS`](TransformSettings::NESTS).
     pub transforms: Vec<Stage>,
-    /// What translates, where this build, or a test, has it.
+    /// The translator, if this build or test has one.
     pub translator: Option<Arc<dyn Translator>>,
-    /// Whether it is inside another transform, which may give it a [`document`](Context::document).
+    /// True if it is nested in another transform, which may provide a [`document`](Context::document).
     pub is_inside: bool,
 }
 
-/// All transforms that a configuration can name.
+/// The transforms that a configuration can name.
 #[derive(Clone, Debug)]
 pub struct Transforms {
     kinds: BTreeMap<Cow<'static, str>, Kind>,
@@ -70,86 +71,124 @@ struct Kind {
     may_pass: bool,
     nests: bool,
     build: Arc<Builder>,
+    #[cfg(feature = "schema")]
+    schema: Option<Schema>,
 }
+
+/// Returns the schema of the settings of a transform.
+#[cfg(feature = "schema")]
+type Schema = fn(&mut schemars::SchemaGenerator) -> schemars::Schema;
 
 type Builder = dyn Fn(Given<'_>, Build<'_>) -> Result<Built, Vec<Fault>> + Send + Sync;
 
-/// The canonical form of the settings, and what was built of them.
-type Built = (String, Arc<dyn Transform>);
+/// The settings as JSON, and the transform.
+type Built = (Value, Arc<dyn Transform>);
 
 impl Transforms {
-    /// Those that are part of this library.
+    /// Returns the transforms of this library.
     #[must_use]
     pub fn standard() -> Self {
-        let none = Self { kinds: BTreeMap::new(), translator: None };
-        none.with::<Echo>()
-            .with::<Filter>()
-            .with::<Json>()
-            .with::<Lowercase>()
-            .with::<Moderate>()
-            .with::<PseudolocalizeSettings>()
-            .with::<TemplateSettings>()
-            .with::<TranslateSettings>()
-            .with::<Trim>()
-            .with::<Truncate>()
-            .with::<Uppercase>()
+        let empty = Self { kinds: BTreeMap::new(), translator: None };
+        empty
+            .with_described::<Echo>()
+            .with_described::<FilterSettings>()
+            .with_described::<JsonSettings>()
+            .with_described::<Lowercase>()
+            .with_described::<Moderate>()
+            .with_described::<PseudolocalizeSettings>()
+            .with_described::<TemplateSettings>()
+            .with_described::<TranslateSettings>()
+            .with_described::<Trim>()
+            .with_described::<TruncateSettings>()
+            .with_described::<Uppercase>()
     }
 
-    /// The same, and `translate` translates with this.
+    /// Adds a transform of this library, which is part of the schema.
+    fn with_described<S: TransformSettings + Described>(self) -> Self {
+        #[cfg_attr(not(feature = "schema"), expect(unused_mut, reason = "only the schema is set"))]
+        let mut transforms = self.with::<S>();
+        #[cfg(feature = "schema")]
+        if let Some(kind) = transforms.kinds.get_mut(S::NAME) {
+            kind.schema = Some(schemars::SchemaGenerator::subschema_for::<S>);
+        }
+        transforms
+    }
+
+    /// Returns the described transforms: the name, the schema of the settings, whether `on_failure` may be `pass`, and
+    /// whether other transforms can be inside.
+    #[cfg(feature = "schema")]
+    pub(crate) fn described(&self) -> impl Iterator<Item = (&str, Schema, bool, bool)> {
+        let kinds = self.kinds.iter();
+        kinds.filter_map(|(name, kind)| Some((name.as_ref(), kind.schema?, kind.may_pass, kind.nests)))
+    }
+
+    /// Sets the translator of `translate`.
     #[must_use]
     pub fn with_translator(mut self, translator: Arc<dyn Translator>) -> Self {
         self.translator = Some(translator);
         self
     }
 
-    /// Whether there is something that translates.
+    /// Returns true if there is a translator.
     #[must_use]
     pub const fn can_translate(&self) -> bool {
         self.translator.is_some()
     }
 
-    /// The same and one more, or another in place of one of the same name.
+    /// Adds a transform, or replaces the one of the same name.
     #[must_use]
-    pub fn with<S: Settings>(mut self) -> Self {
-        let kind = Kind { may_pass: S::MAY_PASS, nests: S::NESTS, build: Arc::new(build::<S>) };
+    pub fn with<S: TransformSettings>(mut self) -> Self {
+        let kind = Kind {
+            may_pass: S::MAY_PASS,
+            nests: S::NESTS,
+            build: Arc::new(build::<S>),
+            #[cfg(feature = "schema")]
+            schema: None,
+        };
         self.kinds.insert(Cow::Borrowed(S::NAME), kind);
         self
     }
 
-    /// The same and one more that has no settings and needs nothing but the text.
+    /// Adds a transform without settings that needs only the text.
     #[must_use]
     pub fn with_text(
         mut self,
         name: impl Into<Cow<'static, str>>,
         transform: impl Fn(&str) -> String + Send + Sync + 'static,
     ) -> Self {
-        let transform: Arc<dyn Transform> = Arc::new(FromText(transform));
+        let transform: Arc<dyn Transform> = Arc::new(TextTransform(transform));
         let build = move |given: Given<'_>, _: Build<'_>| {
-            given.read::<Nothing>()?;
-            Ok(("{}".to_owned(), Arc::clone(&transform)))
+            given.read::<NoSettings>()?;
+            Ok((json!({}), Arc::clone(&transform)))
         };
-        let kind = Kind { may_pass: true, nests: false, build: Arc::new(build) };
+        let kind = Kind {
+            may_pass: true,
+            nests: false,
+            build: Arc::new(build),
+            #[cfg(feature = "schema")]
+            schema: None,
+        };
         self.kinds.insert(name.into(), kind);
         self
     }
 
-    /// All names, for a message.
+    /// Returns all names, separated by commas.
     #[must_use]
     pub fn names(&self) -> String {
         let names: Vec<_> = self.kinds.keys().map(AsRef::as_ref).collect();
         names.join(", ")
     }
 
-    /// Whether there is a transform of this name.
+    /// Returns true if there is a transform called `name`.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.kinds.contains_key(name)
     }
 
-    /// The transform of this name, with no settings.
+    /// Returns the transform called `name`, without settings.
     ///
     /// # Errors
-    /// When there is none, or it needs settings.
+    /// If the name is unknown, or the transform needs settings.
     pub fn named(&self, name: &str) -> Result<Stage, String> {
         let span = 0..0;
         let stage = self.stage(Spanned::new(span, DeValue::String(Cow::Borrowed(name))), &[], false);
@@ -159,15 +198,15 @@ impl Transforms {
         })
     }
 
-    /// The transforms that a list gives, for a route with these captures.
+    /// Returns the transforms of a list, for a route with these captures.
     ///
     /// # Errors
-    /// All that is wrong, not only the first.
+    /// All faults of the list.
     pub fn stages(&self, list: Spanned<DeValue<'_>>, captures: &[&str]) -> Result<Vec<Stage>, Vec<Fault>> {
         self.list(list, captures, false)
     }
 
-    /// The same, and whether they are inside another transform.
+    /// Does the same for a list that may be inside another transform.
     pub(super) fn list(
         &self,
         list: Spanned<DeValue<'_>>,
@@ -184,7 +223,7 @@ impl Transforms {
         if faults.is_empty() { Ok(stages) } else { Err(faults) }
     }
 
-    /// One transform: its name, or a table with its name as the only key and its settings as the value.
+    /// Reads one transform: its name, or a table with its name as the only key and its settings as the value.
     fn stage(
         &self,
         given: Spanned<DeValue<'_>>,
@@ -193,7 +232,7 @@ impl Transforms {
     ) -> Result<Stage, Vec<Fault>> {
         let (name, mut settings) = name_and_settings(given).map_err(|fault| vec![fault])?;
         let Some((known, kind)) = self.kinds.get_key_value(name.get_ref().as_str()) else {
-            let message = format!("there is no transform {:?}; there are: {}", name.get_ref(), self.names());
+            let message = format!("unknown transform {:?}; expected one of {}", name.get_ref(), self.names());
             return Err(vec![Fault::new(name.span(), message)]);
         };
         let mut faults = Vec::new();
@@ -212,14 +251,13 @@ impl Transforms {
             }),
         };
         let may_pass = kind.may_pass && transforms.iter().all(Stage::may_pass);
-        let form = |settings| canonical(settings, &transforms);
         let translator = self.translator.clone();
         let with = Build { captures, transforms: transforms.clone(), translator, is_inside };
         let built = (kind.build)(settings, with);
         let on_failure = match on_failure {
             Some(on_failure) if on_failure.get_ref() == &OnFailure::Pass && !may_pass => {
                 let message = format!(
-                    "{known} guards what comes behind it: its on_failure may be \"fail\" or \"drop\", not \"pass\""
+                    "`on_failure = \"pass\"` would let a text skip `{known}`; expected \"fail\" or \"drop\""
                 );
                 faults.push(Fault::new(on_failure.span(), message));
                 OnFailure::Fail
@@ -228,8 +266,9 @@ impl Transforms {
         };
         match built {
             Ok((settings, transform)) if faults.is_empty() => {
-                let stage = Stage::new(known.clone(), form(settings), on_failure, may_pass, transform);
-                Ok(stage.with_inside(transforms))
+                let settings = canonical(settings, &transforms);
+                let stage = Stage::new(known.clone(), settings, on_failure, may_pass, transform);
+                Ok(stage.with_nested(transforms))
             }
             Ok(_) => Err(faults),
             Err(more) => {
@@ -255,35 +294,35 @@ impl fmt::Debug for Kind {
     }
 }
 
-fn build<S: Settings>(given: Given<'_>, with: Build<'_>) -> Result<Built, Vec<Fault>> {
+fn build<S: TransformSettings>(given: Given<'_>, with: Build<'_>) -> Result<Built, Vec<Fault>> {
     let span = given.span();
     let settings: S = given.read()?;
-    let wrong = |message: String| vec![Fault::new(span.clone(), message)];
-    let form = serde_json::to_string(&settings).map_err(|error| wrong(error.to_string()))?;
-    Ok((form, settings.build(with).map_err(wrong)?))
+    let fault = |message: String| vec![Fault::new(span.clone(), message)];
+    let form = serde_json::to_value(&settings).map_err(|error| fault(error.to_string()))?;
+    Ok((form, settings.build(with).map_err(fault)?))
 }
 
-/// The settings with the transforms inside.
-fn canonical(settings: String, transforms: &[Stage]) -> String {
-    if transforms.is_empty() {
-        return settings;
+/// Returns the canonical form of settings with nested transforms: JSON with sorted keys.
+fn canonical(mut settings: Value, transforms: &[Stage]) -> String {
+    if let (Value::Object(settings), false) = (&mut settings, transforms.is_empty()) {
+        settings.insert("transforms".to_owned(), transforms.iter().map(Stage::to_json).collect());
     }
-    let inside: Vec<_> = transforms.iter().map(ToString::to_string).collect();
-    format!("{settings} [{}]", inside.join(", "))
+    settings.sort_all_objects();
+    settings.to_string()
 }
 
 fn name_and_settings(given: Spanned<DeValue<'_>>) -> Result<(Spanned<String>, Given<'_>), Fault> {
-    const WANTED: &str = "a transform is its name, as \"trim\", or its name and its settings, as \
-                          { translate = { target = \"es\" } }";
+    const EXPECTED: &str = "expected a transform: its name, such as \"trim\", or its name with settings, such as \
+                            { translate = { target = \"es\" } }";
     let span = given.span();
     if matches!(given.get_ref(), DeValue::String(_)) {
         return Ok((spanned::text(given)?, Given::nothing(span)));
     }
-    let Ok(table) = Given::table(given) else { return Err(Fault::new(span, WANTED)) };
+    let Ok(table) = Given::table(given) else { return Err(Fault::new(span, EXPECTED)) };
     let mut entries = table.into_entries();
     match (entries.next(), entries.next()) {
         (Some((name, settings)), None) => Ok((name, Given::table(settings)?)),
-        _ => Err(Fault::new(span, WANTED)),
+        _ => Err(Fault::new(span, EXPECTED)),
     }
 }
 
@@ -293,27 +332,29 @@ fn on_failure(given: Spanned<DeValue<'_>>) -> Result<Spanned<OnFailure>, Fault> 
         "fail" => OnFailure::Fail,
         "drop" => OnFailure::Drop,
         "pass" => OnFailure::Pass,
-        _ => return Err(Fault::new(text.span(), "on_failure is \"fail\", \"drop\" or \"pass\"")),
+        other => {
+            let message = format!("`on_failure` is {other:?}; expected \"fail\", \"drop\" or \"pass\"");
+            return Err(Fault::new(text.span(), message));
+        }
     };
     Ok(Spanned::new(text.span(), on_failure))
 }
 
-/// No settings at all.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+struct NoSettings {}
 
-/// See [`Transforms::with_text`].
-struct FromText<F>(F);
+/// A transform of [`Transforms::with_text`].
+struct TextTransform<F>(F);
 
-impl<F> fmt::Debug for FromText<F> {
+impl<F> fmt::Debug for TextTransform<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FromText")
+        f.write_str("TextTransform")
     }
 }
 
-impl<F: Fn(&str) -> String + Send + Sync> Transform for FromText<F> {
-    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+impl<F: Fn(&str) -> String + Send + Sync> Transform for TextTransform<F> {
+    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
         let text = (self.0)(&message.text);
         message.with_text(text).done()
     }
@@ -325,25 +366,25 @@ mod tests {
     use crate::transform::tests::{faulty, stages};
 
     #[test]
-    fn a_transform_is_a_name_or_a_table_with_its_settings() {
+    fn reads_name_or_table_with_settings() {
         let stages = stages("['trim', { trim = {} }, { trim = { on_failure = 'drop' } }]");
         assert_eq!(stages[0], stages[1]);
-        assert!(stages[0].does_the_same(&stages[2]));
+        assert!(stages[0].is_equivalent(&stages[2]));
         assert_ne!(stages[0], stages[2]);
         assert_eq!(stages[2].on_failure(), OnFailure::Drop);
     }
 
     #[test]
-    fn every_fault_of_a_list_is_told_with_its_place() {
+    fn reports_every_fault_of_a_list_with_its_place() {
         let faults = faulty("['shout', 3, {}, { trim = { size = 1, on_failure = 'ignore' } }, { trim = 1 }]");
         let faults = faults.unwrap_err();
         let places: Vec<_> = faults.iter().map(|(place, _)| place.as_str()).collect();
         assert_eq!(places, ["'shout'", "3", "{}", "'ignore'", "size", "1"]);
-        let said = |place: usize, says: &str| assert!(faults[place].1.contains(says), "{faults:?}");
-        said(0, "there is no transform \"shout\"; there are: echo, ");
-        said(1, "a transform is its name");
-        said(3, "on_failure is \"fail\", \"drop\" or \"pass\"");
-        said(4, "there is no `size` to be set here; there is nothing");
-        said(5, "should be a table");
+        let says = |index: usize, expected: &str| assert!(faults[index].1.contains(expected), "{faults:?}");
+        says(0, "unknown transform \"shout\"; expected one of echo, ");
+        says(1, "expected a transform: its name");
+        says(3, "`on_failure` is \"ignore\"; expected \"fail\", \"drop\" or \"pass\"");
+        says(4, "unknown key `size`; expected no keys");
+        says(5, "expected a table");
     }
 }

@@ -1,101 +1,101 @@
-//! `template`: a new text, made of the event.
+//! `template`: replaces the text by one made from the event.
 //!
 //! ```toml
-//! transforms = [{ template = { text = "{token_id | default('somebody')} in {room}: {text}" } }]
+//! transforms = [{ template = { text = "{token_id | default('guest')} in {room}: {text}" } }]
 //! transforms = [{ template = { json = { from = "{token_id}", message = "{text}" } } }]
 //! ```
 //!
-//! The placeholders are those of every text in a file: see [`placeholder`].
+//! Placeholders are the same everywhere in a file: see [`placeholder`](crate::placeholder).
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Applying, Build, Context, Message, Settings, Transform, TransformError, Transformed};
-use crate::placeholder::{self, JsonTemplate, RenderError, SyntaxError};
+use super::{
+    Build, Context, Message, Transform, TransformError, TransformFuture, TransformSettings, Transformed,
+};
+use crate::placeholder::{JsonTemplate, RenderError, Scope, SyntaxError, Template};
 use crate::reason::Reason;
 
-/// The most bytes that a template makes, unless `max_bytes` says otherwise: a message has 4 KB, unless an
-/// account's limit was raised.
+/// The default of `max_bytes`. Momento accepts messages of 4 KB, or more if the limit of the account was raised.
 pub(super) const MAX_BYTES: usize = 64 * 1024;
 
-/// The most that `max_bytes` may be: a whole webhook is not larger either.
-const MOST_BYTES: usize = 256 * 1024;
+/// The largest `max_bytes`: the maximum size of a webhook.
+const LARGEST_MAX_BYTES: usize = 256 * 1024;
 
-/// A new text: one of `text` and `json` is needed.
+/// Either `text` or `json` is needed.
 #[derive(Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TemplateSettings {
-    /// The text, with placeholders: `"{room}: {text}"`.
+    /// The new text, with placeholders: `"{room}: {text}"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
-    /// The text as JSON: a table or list whose texts have placeholders. What an event brings stays inside its string.
+    /// The new text as JSON: a table or list whose texts can have placeholders. Values of the event are escaped.
     #[serde(skip_serializing_if = "Option::is_none")]
     json: Option<Value>,
-    /// The most bytes that it may make of a message, from 1 to 262144; 65536 where it is not given. A message
-    /// that it would make more of fails.
+    /// The maximum size of the new text in bytes, from 1 to 262144. The transform fails for a larger one. Default: 65536.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_bytes: Option<usize>,
 }
 
-/// The settings, read.
 #[derive(Debug)]
-struct Template {
-    content: Content,
+struct Replacement {
+    text: TextOrJson,
     max_bytes: usize,
 }
 
 #[derive(Debug)]
-enum Content {
-    Text(placeholder::Template),
+enum TextOrJson {
+    Text(Template),
     Json(JsonTemplate),
 }
 
-impl Settings for TemplateSettings {
+impl TransformSettings for TemplateSettings {
     const NAME: &'static str = "template";
 
     fn build(self, with: Build<'_>) -> Result<Arc<dyn Transform>, String> {
         let max_bytes = self.max_bytes.unwrap_or(MAX_BYTES);
-        if !(1..=MOST_BYTES).contains(&max_bytes) {
-            return Err(format!("max_bytes is a number from 1 to {MOST_BYTES}"));
+        if !(1..=LARGEST_MAX_BYTES).contains(&max_bytes) {
+            return Err(format!("`max_bytes` is {max_bytes}; expected 1 to {LARGEST_MAX_BYTES}"));
         }
-        let content = match (self.text, self.json) {
-            (Some(text), None) => Content::Text(with.template(&text)?),
-            (None, Some(json)) => Content::Json(JsonTemplate::new(json, |text| with.template(text))?),
-            _ => return Err("template needs one of text and json".to_owned()),
+        let text = match (self.text, self.json) {
+            (Some(text), None) => TextOrJson::Text(with.template(&text)?),
+            (None, Some(json)) => TextOrJson::Json(JsonTemplate::new(json, |text| with.template(text))?),
+            _ => return Err("`template` needs either `text` or `json`".to_owned()),
         };
-        if let Content::Text(text) = &content
+        if let TextOrJson::Text(text) = &text
             && text.literal().is_some_and(|text| text.len() > max_bytes)
         {
-            return Err(format!("the text alone is more than max_bytes, {max_bytes}"));
+            return Err(format!("`text` alone has more bytes than `max_bytes`, which is {max_bytes}"));
         }
-        Ok(Arc::new(Template { content, max_bytes }))
+        Ok(Arc::new(Replacement { text, max_bytes }))
     }
 }
 
 impl Build<'_> {
-    /// Returns the template that a text of the settings is.
+    /// Parses a text of the settings as a template.
     ///
     /// # Errors
-    /// What is wrong with it, and in which of its lines.
-    pub(super) fn template(&self, text: &str) -> Result<placeholder::Template, String> {
-        let place = if self.is_inside { placeholder::Place::Inside } else { placeholder::Place::Transform };
-        placeholder::Template::read(text, self.captures, place).map_err(|SyntaxError { at, message }| {
-            let line = text.get(..at.unwrap_or(0)).unwrap_or(text).matches('\n').count() + 1;
+    /// If the text is invalid: the line and the fault.
+    pub(super) fn template(&self, text: &str) -> Result<Template, String> {
+        let scope = if self.is_inside { Scope::Inside } else { Scope::Transform };
+        Template::read(text, self.captures, scope).map_err(|SyntaxError { at, message }| {
+            let before = text.get(..at.unwrap_or(0)).expect("an error is at a character of the text");
+            let line = before.matches('\n').count() + 1;
             format!("line {line} of the text {message}")
         })
     }
 }
 
-impl Transform for Template {
-    fn apply<'t>(&'t self, message: Message<'t>, context: &'t Context<'t>) -> Applying<'t> {
+impl Transform for Replacement {
+    fn apply<'t>(&'t self, message: Message<'t>, context: &'t Context<'t>) -> TransformFuture<'t> {
         Box::pin(async move {
             let values = message.values(context);
-            let text = match &self.content {
-                Content::Text(template) => template.text(&values, self.max_bytes)?.into_owned(),
-                Content::Json(template) => template.render(&values, self.max_bytes)?,
+            let text = match &self.text {
+                TextOrJson::Text(template) => template.text(&values, self.max_bytes)?.into_owned(),
+                TextOrJson::Json(template) => template.render(&values, self.max_bytes)?,
             };
             Ok(Transformed::Message(message.with_text(text)))
         })
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn puts_the_text_as_it_is_now_into_a_frame() {
+    async fn renders_current_and_original_text() {
         let list = "['uppercase', { template = { text = '[{text}] {original} in {topic}' } }]";
         assert_eq!(
             text(list, "hi").await,
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn makes_json_that_no_text_breaks_out_of() {
+    async fn escapes_values_in_json() {
         let list = "[{ template = { json = { said = '{text}', in = ['{topic}', 1, true, {}, []], \"a\\\"b\" = { c = '{\"{\"}' } } } }]";
         assert_eq!(
             text(list, "\",\"x\":\"\n{text}").await,
@@ -152,14 +152,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reads_no_template_in_a_text() {
+    async fn does_not_render_placeholders_of_the_text() {
         let twice = "[{ template = { text = '{text}' } }, { template = { text = '{text}' } }]";
         let evil = "{cache} {{ cache }} {% for a in text %} {text | upper";
         assert_eq!(text(twice, evil).await, evil);
     }
 
     #[tokio::test]
-    async fn fails_on_what_the_event_lacks_and_on_too_much() {
+    async fn fails_if_value_is_missing_or_result_is_too_large() {
         let list = "[{ template = { text = '{json.name}' } }]";
         assert_eq!(
             failed(list, "{}").await,
@@ -170,12 +170,12 @@ mod tests {
         assert_eq!(text(list, "1234").await, "1234!");
         assert_eq!(
             failed(list, "12345").await,
-            (Reason::TooLarge, "more than 5 bytes would be made of the event".to_owned())
+            (Reason::TooLarge, "the result has more than 5 bytes".to_owned())
         );
     }
 
     #[tokio::test]
-    async fn knows_the_document_inside_of_json_only() {
+    async fn accepts_document_only_inside_json() {
         let list = stages(
             "[{ json = { pointer = '/m', transforms = [{ template = { text = '{document.from}: {text}' } }] } }]",
         );
@@ -186,18 +186,18 @@ mod tests {
     }
 
     #[test]
-    fn refuses_settings_that_cannot_be_meant() {
+    fn rejects_invalid_settings() {
         for (settings, says) in [
             (
                 "text = 'a\n{roon}'",
                 "line 2 of the text has the unknown name `roon`; expected one of `room`, `language_code`, `cache`",
             ),
-            ("text = '{{ text }}'", "line 1 of the text has `{{`: write one brace"),
-            ("text = 'x', json = {}", "template needs one of text and json"),
-            ("max_bytes = 3", "template needs one of text and json"),
-            ("text = 'x', max_bytes = 0", "from 1 to 262144"),
-            ("text = 'x', max_bytes = 262145", "from 1 to 262144"),
-            ("text = 'long', max_bytes = 3", "the text alone is more than max_bytes, 3"),
+            ("text = '{{ text }}'", "line 1 of the text has `{{`; write one brace"),
+            ("text = 'x', json = {}", "`template` needs either `text` or `json`"),
+            ("max_bytes = 3", "`template` needs either `text` or `json`"),
+            ("text = 'x', max_bytes = 0", "expected 1 to 262144"),
+            ("text = 'x', max_bytes = 262145", "expected 1 to 262144"),
+            ("text = 'long', max_bytes = 3", "`text` alone has more bytes than `max_bytes`, which is 3"),
             ("json = { a = [nan] }", "JSON has no inf and no nan"),
             ("json = { a = 2024-01-01 }", "JSON has no dates"),
             ("json = { a = ['{rom}'] }", "has the unknown name `rom`"),

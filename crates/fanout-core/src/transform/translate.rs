@@ -1,22 +1,20 @@
-//! `translate`: the text in another language, by Amazon Translate.
+//! `translate`: translates the text with Amazon Translate.
 //!
 //! ```toml
 //! transforms = [{ translate = { target = "es", formality = "informal", mask_profanity = true } }]
 //! ```
 //!
-//! Where `source` is not given, the service finds out which language the text is in. The settings are those
-//! of `TranslateText` in Amazon's API reference, and so are their limits; `pseudolocalize` has the same ones, and
-//! needs no Amazon.
+//! Without `source`, the service detects the language of the text. The settings and their limits are those of
+//! `TranslateText` in the API reference of Amazon Translate. `pseudolocalize` has the same settings, and needs no account.
 //!
-//! A text without a letter (white space, digits, punctuation, emoji) stays as it is, and so does one whose
-//! language is already the one that is wanted: the service is not asked. Only the same code is the same
-//! language, in whatever case: `en` is translated to `en-US` where the service knows how.
+//! A text without letters, or already in the target language, stays unchanged, and the service is not called. Languages are
+//! equal if their codes are, apart from case: `en` is translated to `en-US` if the service supports it.
 //!
-//! The message's `language` becomes the one that the text was translated from. It is taken for the source
-//! in turn, in place of having it found out again, while the text is still the one that was sent. It cannot
-//! be taken for more: after another `translate` it is the language of a text that is no longer there.
+//! The message's `language` becomes the language that the text was translated from. If the text is still the original, a
+//! known `language` is the source, and the service need not detect it. After another `translate`, it is the language of a
+//! text that was replaced.
 //!
-//! Which service translates is not known here: it comes as a [`Translator`].
+//! The service is behind the trait [`Translator`].
 
 use std::borrow::Cow;
 use std::fmt;
@@ -24,171 +22,170 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tokio::time::Instant;
 
-use super::document::{Pointer, look_up};
-use super::{Applying, Build, Context, Message, Settings, Transform, TransformError, Transformed};
+use super::{
+    Build, Context, Message, Transform, TransformError, TransformFuture, TransformSettings, Transformed,
+};
+use crate::json::Pointer;
 use crate::reason::Reason;
 
-/// The most bytes of a text that Amazon takes in one request ("Guidelines and quotas" in its guide).
-pub const MOST_BYTES: usize = 10_000;
+/// The maximum size in bytes of a text in one request ("Guidelines and quotas" in the guide of Amazon Translate).
+pub const MAX_BYTES: usize = 10_000;
 
-/// The most terminologies that Amazon applies to one text (the same page).
-const MOST_TERMINOLOGIES: usize = 1;
+/// The maximum number of terminologies for one text (the same page).
+const MAX_TERMINOLOGIES: usize = 1;
 
-/// The most bytes of a terminology's name (`TranslateText` in its API reference).
-const MOST_NAME: usize = 256;
+/// The maximum length of a terminology's name (`TranslateText` in the API reference).
+const MAX_TERMINOLOGY_NAME: usize = 256;
 
-/// What translates a text. It is called at most once for a message at a time, and tries again by itself
-/// where that is worth it.
+/// A translation service. It retries transient failures itself.
 pub trait Translator: fmt::Debug + Send + Sync {
-    /// The translation of a text. It may be given up on at any time, and is at the deadline.
-    fn translate<'t>(&'t self, request: Request<'t>) -> BoxFuture<'t, Result<Translation, TransformError>>;
+    /// Translates a text. The caller may drop the future at any time, and does at the deadline.
+    fn translate<'t>(
+        &'t self,
+        request: TranslationRequest<'t>,
+    ) -> BoxFuture<'t, Result<Translation, TransformError>>;
 }
 
-/// What is to be translated, and how.
+/// A request for a translation.
 #[derive(Clone, Copy)]
-pub struct Request<'t> {
-    /// The text, with a letter in it, and of at most [`MOST_BYTES`].
+pub struct TranslationRequest<'t> {
+    /// The text, which has a letter, and at most [`MAX_BYTES`].
     pub text: &'t str,
-    /// The code of its language; nothing where that is to be found out.
+    /// The code of its language; `None` to detect it.
     pub source: Option<&'t str>,
-    /// The code of the language that is wanted: another one.
+    /// The code of the target language, which differs from `source`.
     pub target: &'t str,
-    /// The tone, where one is wanted.
+    /// The tone.
     pub formality: Option<Formality>,
-    /// Whether profane words become `?$#@$`.
+    /// True if the service replaces profane words by `?$#@$`.
     pub mask_profanity: bool,
-    /// The names of terminologies to be applied, one at most.
+    /// The names of terminologies to apply, at most one.
     pub terminologies: &'t [String],
-    /// When nobody waits for the translation any more.
+    /// The time at which the caller stops waiting.
     pub deadline: Instant,
 }
 
-/// A text in another language.
+/// A translated text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Translation {
     /// The text.
     pub text: String,
-    /// The code of the language that it was in.
+    /// The code of the language that it was translated from.
     pub source: String,
 }
 
-/// The tone of a translation, in the languages that have tones.
+/// The tone of a translation, for languages that have formal and informal speech.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Formality {
-    /// As to a stranger.
+    /// Speech for strangers.
     Formal,
-    /// As to a friend.
+    /// Speech for friends.
     Informal,
 }
 
-/// What a file says of `translate`, and of `pseudolocalize`.
+/// The settings of `translate` and `pseudolocalize`.
 #[derive(Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TranslateSettings {
-    /// The code of the language that is wanted: `es`, `zh-TW`.
-    target: Language,
-    /// The code of the language that the text is in; or `auto`, to have it found out; or, inside `json`, where
-    /// the document around the text has the code, as a JSON pointer: `/sourceLanguage`. Where the document has
-    /// none, it is found out. It is `auto` unless it is given.
-    #[serde(default, skip_serializing_if = "Source::is_auto")]
-    source: Source,
-    /// The tone, `formal` or `informal`; the service's own choice unless it is given. Not every language has
-    /// tones.
+    /// The code of the target language: `es`, `zh-TW`.
+    target: LanguageCode,
+    /// The code of the text's language; or `auto`, to detect it; or, inside `json`, the JSON Pointer of the code in the
+    /// document, such as `/sourceLanguage`. If the document has no code there, it is detected. Default: `auto`.
+    #[serde(default, skip_serializing_if = "SourceLanguage::is_auto")]
+    source: SourceLanguage,
+    /// The tone, `formal` or `informal`, for languages that support it. Default: the choice of the service.
     #[serde(skip_serializing_if = "Option::is_none")]
     formality: Option<Formality>,
-    /// Whether profane words are masked; they are not unless this is `true`.
+    /// Whether the service masks profane words. Default: `false`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     mask_profanity: bool,
-    /// The names of custom terminologies, one at most; none unless they are given.
+    /// The names of custom terminologies, at most one. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     terminologies: Vec<String>,
-    /// The most bytes of a text in UTF-8, from 1 to 10000; 10000 unless it is given. A larger one fails, and is
-    /// not sent to the service.
+    /// The maximum size of a text in bytes of UTF-8, from 1 to 10000. The transform fails for a larger one. Default: 10000.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_bytes: Option<usize>,
 }
 
-/// A language's code, as `en` or `zh-TW`.
+/// The code of a language, such as `en` or `zh-TW`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(with = "String"))]
 #[serde(try_from = "String", into = "String")]
-struct Language(String);
+struct LanguageCode(String);
 
-/// Where the language of a text is known from.
+/// The origin of a text's language code.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(with = "String"))]
 #[serde(try_from = "String", into = "String")]
-enum Source {
-    /// It is found out.
+enum SourceLanguage {
+    /// The service detects it.
     #[default]
     Auto,
-    /// It is always this one.
-    Code(Language),
-    /// The document around the text has it there.
+    /// It is constant.
+    Code(LanguageCode),
+    /// The document that contains the text has it there.
     Pointer(Pointer),
 }
 
-/// [`TranslateSettings`] with what translates.
+/// The transform of [`TranslateSettings`] with a translator.
 #[derive(Debug)]
-pub(super) struct Translating {
+pub(super) struct Translate {
     settings: TranslateSettings,
     max_bytes: usize,
     translator: Arc<dyn Translator>,
 }
 
-impl Settings for TranslateSettings {
+impl TransformSettings for TranslateSettings {
     const NAME: &'static str = "translate";
 
     fn build(self, with: Build<'_>) -> Result<Arc<dyn Transform>, String> {
         let Some(translator) = with.translator else {
             return Err(
-                "this build has no Amazon Translate: build with the cargo feature `translate`, or use `pseudolocalize`"
+                "this build lacks Amazon Translate; build with the cargo feature `translate`, or use `pseudolocalize`"
                     .into(),
             );
         };
-        Ok(Arc::new(Translating::new(self, translator, with.is_inside)?))
+        Ok(Arc::new(Translate::new(self, translator, with.is_inside)?))
     }
 }
 
-impl Translating {
+impl Translate {
     /// # Errors
-    /// When the settings are beyond Amazon's limits, or name a place in a document where there is none.
+    /// If the settings exceed the limits of the service, or have a pointer outside `json`.
     pub(super) fn new(
         settings: TranslateSettings,
         translator: Arc<dyn Translator>,
         is_inside: bool,
     ) -> Result<Self, String> {
-        let max_bytes = settings.max_bytes.unwrap_or(MOST_BYTES);
-        if !(1..=MOST_BYTES).contains(&max_bytes) {
-            return Err(format!("max_bytes is a number from 1 to {MOST_BYTES}"));
+        let max_bytes = settings.max_bytes.unwrap_or(MAX_BYTES);
+        if !(1..=MAX_BYTES).contains(&max_bytes) {
+            return Err(format!("`max_bytes` is {max_bytes}; expected 1 to {MAX_BYTES}"));
         }
-        if settings.terminologies.len() > MOST_TERMINOLOGIES {
-            return Err(format!("a text has at most {MOST_TERMINOLOGIES} terminology"));
+        if settings.terminologies.len() > MAX_TERMINOLOGIES {
+            return Err(format!("`terminologies` has more than {MAX_TERMINOLOGIES} name"));
         }
         if let Some(name) = settings.terminologies.iter().find(|name| !is_terminology(name)) {
             return Err(format!(
-                "{name:?} is no terminology: a name has letters, digits, \"-\" and single \"_\", {MOST_NAME} at most"
+                "{name:?} is not the name of a terminology; expected 1 to {MAX_TERMINOLOGY_NAME} letters, digits, `-` and single `_`"
             ));
         }
-        if let (Source::Pointer(pointer), false) = (&settings.source, is_inside) {
+        if let (SourceLanguage::Pointer(pointer), false) = (&settings.source, is_inside) {
             return Err(format!(
-                "source = {:?} is a place in the document around the text, and only inside `json` there is one: put \
-                 this into the transforms of `json`, or say \"auto\" or the code of a language",
+                "`source` is the pointer {:?}, which works only in the transforms inside `json`; expected \"auto\" or a \
+                 language code such as \"en\"",
                 pointer.as_str()
             ));
         }
-        let is_same =
-            matches!(&settings.source, Source::Code(source) if is_same(&source.0, &settings.target.0));
+        let is_same = matches!(&settings.source, SourceLanguage::Code(source) if is_same(&source.0, &settings.target.0));
         if is_same {
-            return Err("source and target are the same language".into());
+            return Err("`source` and `target` are the same language".into());
         }
         Ok(Self { settings, max_bytes, translator })
     }
@@ -211,10 +208,10 @@ impl Translating {
             let most = self.max_bytes;
             return Err(TransformError::new(
                 Reason::TooLarge,
-                format!("the text has more than {most} bytes, the most that is translated"),
+                format!("the text has more than {most} bytes, the limit for a translation"),
             ));
         }
-        let request = Request {
+        let request = TranslationRequest {
             text: &message.text,
             source: source.as_deref(),
             target: &settings.target.0,
@@ -227,26 +224,26 @@ impl Translating {
         Ok(Message { text: translation.text.into(), language: Some(translation.source.into()) })
     }
 
-    /// The code of the language that the text is in, where it need not be found out.
+    /// Returns the code of the text's language, if it is known.
     fn source<'t>(
         &'t self,
         message: &Message<'t>,
         context: &Context<'t>,
     ) -> Result<Option<Cow<'t, str>>, TransformError> {
-        let given = match &self.settings.source {
-            Source::Auto => None,
-            Source::Code(code) => Some(code.0.as_str()),
-            Source::Pointer(pointer) => {
-                match context.document.and_then(|document| look_up(document.text(), pointer)) {
+        let code = match &self.settings.source {
+            SourceLanguage::Auto => None,
+            SourceLanguage::Code(code) => Some(code.0.as_str()),
+            SourceLanguage::Pointer(pointer) => {
+                match context.document.and_then(|document| pointer.find_in(document)) {
                     None => None,
                     // As for `token_id`, `null` is the same as a member that is missing.
-                    Some(member) if member.value() == Some(Value::Null) => None,
+                    Some(member) if member.as_str() == "null" => None,
                     Some(member) => match member.string().map(|code| folded(&code)) {
                         Some(code) if code.is_empty() || code == AUTO => None,
                         Some(code) if is_code(&code) => return Ok(Some(Cow::Owned(code))),
                         _ => {
                             return Err(TransformError::unfit(format!(
-                                "the member {} of the document is not the code of a language, as \"en\"",
+                                "the value at {:?} is not a language code such as \"en\"",
                                 pointer.as_str()
                             )));
                         }
@@ -254,74 +251,73 @@ impl Translating {
                 }
             }
         };
-        let is_as_sent = *message.text == *context.event.text;
-        let known = || message.language.clone().filter(|_| is_as_sent);
-        Ok(given.map(Cow::Borrowed).or_else(known))
+        let is_original = *message.text == *context.event.text;
+        let detected = || message.language.clone().filter(|_| is_original);
+        Ok(code.map(Cow::Borrowed).or_else(detected))
     }
 }
 
-impl Transform for Translating {
-    fn apply<'t>(&'t self, message: Message<'t>, context: &'t Context<'t>) -> Applying<'t> {
+impl Transform for Translate {
+    fn apply<'t>(&'t self, message: Message<'t>, context: &'t Context<'t>) -> TransformFuture<'t> {
         Box::pin(async move { self.translate(message, context).await.map(Transformed::Message) })
     }
 }
 
 const AUTO: &str = "auto";
 
-impl Source {
+impl SourceLanguage {
     fn is_auto(&self) -> bool {
         *self == Self::Auto
     }
 }
 
-impl TryFrom<String> for Language {
+impl TryFrom<String> for LanguageCode {
     type Error = String;
 
     fn try_from(code: String) -> Result<Self, String> {
         if code == AUTO {
-            return Err("the target is one language, as \"es\": \"auto\" is for the source".to_owned());
+            return Err("\"auto\" is not a target; expected a language code such as \"es\"".to_owned());
         }
         if is_code(&code) {
             return Ok(Self(code));
         }
-        Err(format!("{code:?} is not the code of a language, as \"es\" or \"zh-TW\""))
+        Err(format!("{code:?} is not a language code; expected one such as \"es\" or \"zh-TW\""))
     }
 }
 
-impl From<Language> for String {
-    fn from(language: Language) -> Self {
-        language.0
+impl From<LanguageCode> for String {
+    fn from(code: LanguageCode) -> Self {
+        code.0
     }
 }
 
-impl TryFrom<String> for Source {
+impl TryFrom<String> for SourceLanguage {
     type Error = String;
 
     fn try_from(source: String) -> Result<Self, String> {
         match source.as_str() {
             AUTO => Ok(Self::Auto),
             pointer if pointer.starts_with('/') => Pointer::new(source).map(Self::Pointer),
-            code if is_code(code) => Ok(Self::Code(Language(source))),
+            code if is_code(code) => Ok(Self::Code(LanguageCode(source))),
             _ => Err(format!(
-                "{source:?} is not a source: it is \"auto\", the code of a language, as \"en\", or the place of \
-                 one in the document, as \"/sourceLanguage\""
+                "{source:?} is not a source; expected \"auto\", a language code such as \"en\", or a JSON Pointer such \
+                 as \"/sourceLanguage\""
             )),
         }
     }
 }
 
-impl From<Source> for String {
-    fn from(source: Source) -> Self {
+impl From<SourceLanguage> for String {
+    fn from(source: SourceLanguage) -> Self {
         match source {
-            Source::Auto => AUTO.to_owned(),
-            Source::Code(code) => code.0,
-            Source::Pointer(pointer) => pointer.as_str().to_owned(),
+            SourceLanguage::Auto => AUTO.to_owned(),
+            SourceLanguage::Code(code) => code.0,
+            SourceLanguage::Pointer(pointer) => pointer.as_str().to_owned(),
         }
     }
 }
 
-/// Whether it has the form of a language's code. Which ones there are is for the service to say: it learns
-/// more.
+/// Returns true if `code` has the form of a language code. The service decides which codes exist.
 fn is_code(code: &str) -> bool {
     let (language, region) =
         code.split_once('-').map_or((code, None), |(language, rest)| (language, Some(rest)));
@@ -336,8 +332,8 @@ fn is_code(code: &str) -> bool {
 /// <https://docs.aws.amazon.com/translate/latest/dg/what-is-languages.html>.
 const REGIONAL: [&str; 5] = ["es-MX", "fa-AF", "fr-CA", "pt-PT", "zh-TW"];
 
-/// Returns the code as the service writes it, for a code from data: `EN`, `en_US` and `en-us` become `en`, and `ZH_tw`
-/// becomes `zh-TW`. What is not a code stays none.
+/// Returns a code from data in the form of the service: `EN`, `en_US` and `en-us` become `en`, and `ZH_tw` becomes
+/// `zh-TW`. An invalid code stays invalid.
 fn folded(code: &str) -> String {
     let code = code.trim().replace('_', "-");
     if let Some(regional) = REGIONAL.iter().find(|regional| is_same(regional, &code)) {
@@ -345,7 +341,7 @@ fn folded(code: &str) -> String {
     }
     let is_traditional = |region: &str| ["hant", "hk", "mo"].iter().any(|one| is_same(one, region));
     match code.split_once('-') {
-        // Chinese as it is written there, and in Taiwan; `zh` is simplified.
+        // The service has two codes for Chinese: `zh` is simplified, `zh-TW` is traditional.
         Some((language, region)) if is_same(language, "zh") && is_traditional(region) => "zh-TW".to_owned(),
         Some((language, region)) if is_region(region) => language.to_ascii_lowercase(),
         _ => code.to_ascii_lowercase(),
@@ -362,16 +358,16 @@ fn is_same(one: &str, other: &str) -> bool {
 
 fn is_terminology(name: &str) -> bool {
     let is_known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    (1..=MOST_NAME).contains(&name.len())
+    (1..=MAX_TERMINOLOGY_NAME).contains(&name.len())
         && name.bytes().all(is_known)
         && !name.starts_with('_')
         && !name.contains("__")
 }
 
-/// Everything but the text, which is somebody's message.
-impl fmt::Debug for Request<'_> {
+/// Does not show the text, which is a user's message.
+impl fmt::Debug for TranslationRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request")
+        f.debug_struct("TranslationRequest")
             .field("text", &format_args!("<{} bytes>", self.text.len()))
             .field("source", &self.source)
             .field("target", &self.target)
@@ -392,9 +388,9 @@ mod tests {
     use super::*;
     use crate::testing::event;
     use crate::transform::tests::{faulty, faulty_in, faulty_of, through, through_in};
-    use crate::transform::{Around, Stage, Transforms};
+    use crate::transform::{Stage, Transforms};
 
-    /// Records what it is asked for, turns texts round, and takes all for French unless it is told.
+    /// Records requests, reverses texts, and detects French in all of them.
     #[derive(Debug, Default)]
     struct FakeTranslator {
         asked: Mutex<Vec<Asked>>,
@@ -413,7 +409,7 @@ mod tests {
     impl Translator for FakeTranslator {
         fn translate<'t>(
             &'t self,
-            request: Request<'t>,
+            request: TranslationRequest<'t>,
         ) -> BoxFuture<'t, Result<Translation, TransformError>> {
             assert!(request.deadline > Instant::now());
             self.asked.lock().unwrap().push(Asked {
@@ -456,7 +452,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_service_is_asked_for_what_is_set() {
+    async fn sends_settings_to_the_service() {
         let (message, asked) = translated("target = 'es'", "abc", None).await;
         let message = message.unwrap();
         assert_eq!((&*message.text, message.language.as_deref()), ("cba", Some("fr")));
@@ -485,7 +481,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_text_without_a_letter_stays_as_it_is() {
+    async fn leaves_text_without_letters_unchanged() {
         for text in ["", " \n", "12:30", "😀!?", "---", "٣ ៥"] {
             let (message, asked) = translated("target = 'es'", text, None).await;
             let message = message.unwrap();
@@ -499,7 +495,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_document_may_have_the_source() {
+    async fn reads_source_from_document() {
         let settings = "target = 'es', source = '/from/language'";
         let source = async |code: Value| {
             let document = json!({ "from": { "language": code } });
@@ -524,18 +520,14 @@ mod tests {
         for wrong in [json!(1), json!(["de"]), json!("German"), json!("secret message")] {
             let error = source(wrong).await.unwrap_err();
             assert_eq!(error.reason, Reason::InvalidArgument);
-            assert_eq!(
-                error.detail,
-                "the member /from/language of the document is not the code of a language, as \"en\""
-            );
+            assert_eq!(error.detail, "the value at \"/from/language\" is not a language code such as \"en\"");
         }
         for unreadable in ["\"\\ud83d\"", "1e999"] {
             let text = format!(r#"{{"from":{{"language":"de"}},"beside":{unreadable}}}"#);
             let (stages, fake) = with_fake(&format!("[{{ translate = {{ {settings} }} }}]"));
-            let around = Around::new(&text);
             let event = event("cache", "topic", 1);
             let deadline = Instant::now() + crate::testing::TIMEOUT;
-            let context = Context { event: &event, captures: &[], document: Some(&around), deadline };
+            let context = Context { event: &event, captures: &[], document: Some(&text), deadline };
             stages[0].apply(Message::new("abc"), &context).await.unwrap();
             assert_eq!(fake.asked.lock().unwrap()[0].source.as_deref(), Some("de"));
         }
@@ -546,7 +538,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_language_that_is_known_is_not_found_out_again() {
+    async fn uses_known_language_of_original_text() {
         let event = event("cache", "topic", 1);
         let context = Context {
             event: &event,
@@ -556,10 +548,10 @@ mod tests {
         };
         for (text, known, source) in [
             (event.text.as_str(), Some("de"), Some(Some("de"))),
-            // In the target already: not asked at all.
+            // The text is in the target language already: no request.
             (event.text.as_str(), Some("es"), None),
             (event.text.as_str(), None, Some(None)),
-            // Another text than the one whose language it is.
+            // The text is not the original, whose language it is.
             ("something else", Some("de"), Some(None)),
             ("something else", Some("es"), Some(None)),
         ] {
@@ -572,7 +564,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_translation_after_another_is_of_the_text_that_is_there() {
+    async fn second_translation_detects_language_again() {
         let (stages, fake) =
             with_fake("[{ translate = { target = 'es' } }, { translate = { target = 'fr' } }]");
         through(&stages, "abc").await.unwrap();
@@ -581,7 +573,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_text_that_is_too_large_is_not_sent() {
+    async fn does_not_send_text_that_is_too_large() {
         let (message, asked) = translated("target = 'es'", &"é".repeat(5_000), None).await;
         assert_eq!((message.is_ok(), asked.len()), (true, 1));
         let (message, asked) = translated("target = 'es'", &"é".repeat(5_001), None).await;
@@ -591,37 +583,37 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_service_says_is_handed_on() {
+    async fn returns_failure_of_the_service() {
         let (message, _) = translated("target = 'es'", "unavailable", None).await;
         assert_eq!(message.unwrap_err().reason, Reason::Unavailable);
     }
 
     #[test]
-    fn there_is_none_without_a_translator() {
+    fn rejects_translate_without_translator() {
         let faults = faulty("[{ translate = { target = 'es' } }]").unwrap_err();
-        assert!(faults[0].1.contains("no Amazon Translate"), "{faults:?}");
+        assert!(faults[0].1.contains("lacks Amazon Translate"), "{faults:?}");
         assert!(faults[0].1.contains("`pseudolocalize`"), "{faults:?}");
     }
 
     #[test]
-    fn settings_that_cannot_be_right_are_refused_with_their_place() {
+    fn rejects_invalid_settings_with_their_place() {
         let transforms = Transforms::standard().with_translator(Arc::new(FakeTranslator::default()));
         for (settings, place, says) in [
-            ("target = 'auto'", "'auto'", "\"auto\" is for the source"),
-            ("target = 'spanish'", "'spanish'", "as \"es\""),
-            ("target = 'ES'", "'ES'", "is not the code of a language"),
-            ("target = 'es-'", "'es-'", "is not the code of a language"),
+            ("target = 'auto'", "'auto'", "\"auto\" is not a target"),
+            ("target = 'spanish'", "'spanish'", "such as \"es\""),
+            ("target = 'ES'", "'ES'", "is not a language code"),
+            ("target = 'es-'", "'es-'", "is not a language code"),
             ("target = 'es', source = 'Auto'", "'Auto'", "is not a source"),
-            ("target = 'es', source = '/a~'", "'/a~'", "a tilde is written ~0"),
-            ("target = 'es', source = '/lang'", "{ ", "only inside `json` there is one"),
+            ("target = 'es', source = '/a~'", "'/a~'", "write `~0` for `~`"),
+            ("target = 'es', source = '/lang'", "{ ", "only in the transforms inside `json`"),
             ("target = 'es', source = 'es'", "{ ", "the same language"),
             ("target = 'es-mx', source = 'es-MX'", "{ ", "the same language"),
             ("target = 'es', formality = 'rude'", "'rude'", "formal"),
-            ("target = 'es', max_bytes = 10001", "{ ", "from 1 to 10000"),
-            ("target = 'es', max_bytes = 0", "{ ", "from 1 to 10000"),
-            ("target = 'es', terminologies = ['a', 'b']", "{ ", "at most 1 terminology"),
-            ("target = 'es', terminologies = ['a b']", "{ ", "is no terminology"),
-            ("target = 'es', terminologies = ['']", "{ ", "is no terminology"),
+            ("target = 'es', max_bytes = 10001", "{ ", "expected 1 to 10000"),
+            ("target = 'es', max_bytes = 0", "{ ", "expected 1 to 10000"),
+            ("target = 'es', terminologies = ['a', 'b']", "{ ", "more than 1 name"),
+            ("target = 'es', terminologies = ['a b']", "{ ", "is not the name of a terminology"),
+            ("target = 'es', terminologies = ['']", "{ ", "is not the name of a terminology"),
         ] {
             let faults =
                 faulty_of(&transforms, &format!("[{{ translate = {{ {settings} }} }}]")).unwrap_err();
@@ -632,18 +624,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_set_is_not_in_the_canonical_form() {
+    fn leaves_defaults_out_of_canonical_form() {
         let (stages, _) = with_fake(
             "[{ translate = { target = 'es', source = 'auto', mask_profanity = false, terminologies = [] } }, \
              { translate = { target = 'es', source = '/a', formality = 'formal' } }]",
         );
         assert_eq!(stages[0].settings(), r#"{"target":"es"}"#);
-        assert_eq!(stages[1].settings(), r#"{"target":"es","source":"/a","formality":"formal"}"#);
+        assert_eq!(stages[1].settings(), r#"{"formality":"formal","source":"/a","target":"es"}"#);
     }
 
     #[test]
-    fn a_request_shows_no_text() {
-        let request = Request {
+    fn debug_of_request_shows_no_text() {
+        let request = TranslationRequest {
             text: "a secret",
             source: None,
             target: "es",

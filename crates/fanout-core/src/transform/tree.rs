@@ -1,79 +1,79 @@
-//! The chains of a route as a tree, so that what they begin with in common is done once.
+//! The chains of a route as a tree: transforms that chains begin with in common run once.
 //!
-//! Two chains share a branch as long as their transforms do the same. What happens on failure may differ
-//! from chain to chain: the transform is applied once all the same, and behind it each goes its own way.
+//! Two chains share a branch as long as their transforms are equivalent. Their `on_failure` may differ: the transform runs
+//! once, and the chains separate after it.
 
 use super::stage::{OnFailure, Stage};
 
-/// Where chains end and where they go on.
+/// The ends of chains, and the next transforms of the others.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tree {
-    /// The destinations whose chains end here, by their places.
+    /// The indexes of the destinations whose chains end here.
     pub destinations: Vec<usize>,
-    /// The transforms that are next for the others.
+    /// The next transforms of the other chains.
     pub branches: Vec<Branch>,
 }
 
-/// One transform and what comes behind it.
+/// One transform, and what follows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Branch {
-    /// The transform. What happens on failure stands with what is behind it.
+    /// The transform. Its own `on_failure` has no meaning here.
     pub stage: Stage,
-    /// What comes behind it, by what happens when it fails.
-    pub behind: Vec<(OnFailure, Tree)>,
+    /// What follows it, by the `on_failure` of the chains.
+    pub next: Vec<(OnFailure, Tree)>,
 }
 
 impl Tree {
-    /// The tree of some destinations, each with its place and its chain.
+    /// Returns the tree of destinations, each with its index and its chain.
     pub fn new<'c>(chains: impl IntoIterator<Item = (usize, &'c [Stage])>) -> Self {
         let mut tree = Self::default();
-        for (place, chain) in chains {
-            tree.insert(place, chain);
+        for (index, chain) in chains {
+            tree.insert(index, chain);
         }
         tree
     }
 
-    fn insert(&mut self, place: usize, chain: &[Stage]) {
+    fn insert(&mut self, index: usize, chain: &[Stage]) {
         let Some((stage, rest)) = chain.split_first() else {
-            self.destinations.push(place);
+            self.destinations.push(index);
             return;
         };
-        if let Some(branch) = self.branches.iter_mut().find(|branch| branch.stage.does_the_same(stage)) {
-            branch.insert(place, stage.on_failure(), rest);
+        if let Some(branch) = self.branches.iter_mut().find(|branch| branch.stage.is_equivalent(stage)) {
+            branch.insert(index, stage.on_failure(), rest);
             return;
         }
-        let mut branch = Branch { stage: stage.clone(), behind: Vec::new() };
-        branch.insert(place, stage.on_failure(), rest);
+        let mut branch = Branch { stage: stage.clone(), next: Vec::new() };
+        branch.insert(index, stage.on_failure(), rest);
         self.branches.push(branch);
     }
 
-    /// All destinations here and behind.
+    /// Returns the indexes of all destinations of the tree.
     #[must_use]
-    pub fn places(&self) -> Vec<usize> {
-        let behind = self.branches.iter().flat_map(Branch::places);
-        self.destinations.iter().copied().chain(behind).collect()
+    pub fn indexes(&self) -> Vec<usize> {
+        let next = self.branches.iter().flat_map(Branch::indexes);
+        self.destinations.iter().copied().chain(next).collect()
     }
 
-    /// How many transforms are applied to one event.
+    /// Returns the number of transforms that run for one event.
     #[must_use]
     pub fn transforms(&self) -> usize {
-        let of = |branch: &Branch| 1 + branch.behind.iter().map(|(_, tree)| tree.transforms()).sum::<usize>();
+        let of = |branch: &Branch| 1 + branch.next.iter().map(|(_, tree)| tree.transforms()).sum::<usize>();
         self.branches.iter().map(of).sum()
     }
 }
 
 impl Branch {
-    fn insert(&mut self, place: usize, on_failure: OnFailure, rest: &[Stage]) {
-        match self.behind.iter_mut().find(|(known, _)| *known == on_failure) {
-            Some((_, tree)) => tree.insert(place, rest),
-            None => self.behind.push((on_failure, Tree::new([(place, rest)]))),
+    fn insert(&mut self, index: usize, on_failure: OnFailure, rest: &[Stage]) {
+        match self.next.iter_mut().find(|(known, _)| *known == on_failure) {
+            Some((_, tree)) => tree.insert(index, rest),
+            None => self.next.push((on_failure, Tree::new([(index, rest)]))),
         }
     }
 
-    /// All destinations behind it.
+    /// Returns the indexes of the destinations that follow it.
     #[must_use]
-    pub fn places(&self) -> Vec<usize> {
-        self.behind.iter().flat_map(|(_, tree)| tree.places()).collect()
+    pub fn indexes(&self) -> Vec<usize> {
+        self.next.iter().flat_map(|(_, tree)| tree.indexes()).collect()
     }
 }
 
@@ -88,35 +88,35 @@ mod tests {
     }
 
     #[test]
-    fn what_chains_begin_with_in_common_is_there_once() {
+    fn merges_common_beginning_of_chains() {
         let tree = tree(&["['trim', 'uppercase']", "['trim', 'lowercase']", "['trim']", "[]"]);
         assert_eq!(tree.destinations, [3]);
         let [trim] = &tree.branches[..] else { panic!("{tree:?}") };
         assert_eq!(trim.stage.name(), "trim");
-        let [(OnFailure::Fail, behind)] = &trim.behind[..] else { panic!("{trim:?}") };
-        assert_eq!(behind.destinations, [2]);
-        let names: Vec<_> = behind.branches.iter().map(|branch| branch.stage.name()).collect();
+        let [(OnFailure::Fail, next)] = &trim.next[..] else { panic!("{trim:?}") };
+        assert_eq!(next.destinations, [2]);
+        let names: Vec<_> = next.branches.iter().map(|branch| branch.stage.name()).collect();
         assert_eq!(names, ["uppercase", "lowercase"]);
-        assert_eq!((tree.transforms(), tree.places().len()), (3, 4));
+        assert_eq!((tree.transforms(), tree.indexes().len()), (3, 4));
     }
 
     #[test]
-    fn the_same_chain_is_there_once_for_all_its_destinations() {
+    fn merges_equal_chains() {
         let tree = tree(&["['trim', 'uppercase']", "['trim', 'uppercase']"]);
         assert_eq!(tree.transforms(), 2);
-        assert_eq!(tree.branches[0].behind[0].1.branches[0].behind[0].1.destinations, [0, 1]);
+        assert_eq!(tree.branches[0].next[0].1.branches[0].next[0].1.destinations, [0, 1]);
     }
 
     #[test]
-    fn what_is_only_later_the_same_is_done_for_each() {
+    fn keeps_equal_transforms_after_different_ones_apart() {
         assert_eq!(tree(&["['trim', 'uppercase']", "['lowercase', 'uppercase']"]).transforms(), 4);
     }
 
     #[test]
-    fn what_happens_on_failure_does_not_make_it_done_twice() {
+    fn merges_transforms_that_differ_in_on_failure() {
         let tree = tree(&["['trim']", "[{ trim = { on_failure = 'drop' } }]"]);
         assert_eq!(tree.transforms(), 1);
-        let behind: Vec<_> = tree.branches[0].behind.iter().map(|(on_failure, _)| *on_failure).collect();
-        assert_eq!(behind, [OnFailure::Fail, OnFailure::Drop]);
+        let next: Vec<_> = tree.branches[0].next.iter().map(|(on_failure, _)| *on_failure).collect();
+        assert_eq!(next, [OnFailure::Fail, OnFailure::Drop]);
     }
 }

@@ -1,19 +1,19 @@
-//! `trim`: no white space, as Unicode knows it, at either end.
+//! `trim`: removes white space at both ends, as Unicode defines it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Applying, Build, Context, Message, Settings, Transform};
+use super::{Build, Context, Message, Transform, TransformFuture, TransformSettings};
 
-/// It has no settings.
+/// The transform has no settings.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Trim {}
 
-impl Settings for Trim {
+impl TransformSettings for Trim {
     const NAME: &'static str = "trim";
 
     fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {
@@ -22,7 +22,7 @@ impl Settings for Trim {
 }
 
 impl Transform for Trim {
-    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
         let Message { text, language } = message;
         Message { text: trim(text), language }.done()
     }

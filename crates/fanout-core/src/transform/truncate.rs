@@ -1,12 +1,11 @@
-//! `truncate`: no more of a text than a number of characters, or of bytes.
+//! `truncate`: cuts a text to a number of characters or bytes.
 //!
 //! ```toml
 //! transforms = [{ truncate = { characters = 280, ellipsis = "…" } }]
 //! ```
 //!
-//! A character is what a reader takes for one: an emoji of several parts, a letter with its accents and a
-//! syllable of Hindi or Korean are one each, and are never cut in two. Where a single character is larger
-//! than `bytes`, nothing of it is left.
+//! A character is an extended grapheme cluster: an emoji of several parts, a letter with its accents, or a syllable of
+//! Hindi or Korean. It is never cut in two. If the first one is larger than `bytes`, the text becomes empty.
 
 use std::borrow::Cow;
 use std::num::NonZeroUsize;
@@ -15,28 +14,29 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::{Applying, Build, Context, Message, Settings, Transform};
+use super::{Build, Context, Message, Transform, TransformFuture, TransformSettings};
 
-/// At least one of the limits is needed; with both, both hold.
+/// At least one of `characters` and `bytes` is needed. With both, both limits apply.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub struct Truncate {
-    /// The most characters, as a reader counts them (extended grapheme clusters). Default: any number.
+pub struct TruncateSettings {
+    /// The maximum number of characters (extended grapheme clusters). Default: unlimited.
     #[serde(skip_serializing_if = "Option::is_none")]
     characters: Option<NonZeroUsize>,
-    /// The most bytes of UTF-8. Default: any number.
+    /// The maximum number of bytes in UTF-8. Default: unlimited.
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<NonZeroUsize>,
-    /// What stands at the end of a text that was cut. It counts towards the limits. Default: nothing.
+    /// The end of a text that was cut. It counts towards the limits. Default: empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     ellipsis: String,
 }
 
-/// The limits, and what is left of them beside the ellipsis.
 #[derive(Debug)]
-struct Limits {
+struct TruncateLimits {
+    /// The limit of a text that is not cut.
     whole: Limit,
+    /// The limit of a text that is cut, without its ellipsis.
     cut: Limit,
     ellipsis: String,
 }
@@ -47,37 +47,37 @@ struct Limit {
     bytes: usize,
 }
 
-impl Settings for Truncate {
+impl TransformSettings for TruncateSettings {
     const NAME: &'static str = "truncate";
 
     fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {
         if self.characters.is_none() && self.bytes.is_none() {
-            return Err("truncate needs characters, or bytes, or both".to_owned());
+            return Err("`truncate` needs `characters`, `bytes` or both".to_owned());
         }
-        let limit = |given: Option<NonZeroUsize>| given.map_or(usize::MAX, NonZeroUsize::get);
+        let limit = |limit: Option<NonZeroUsize>| limit.map_or(usize::MAX, NonZeroUsize::get);
         let whole = Limit { characters: limit(self.characters), bytes: limit(self.bytes) };
         let ellipsis =
             Limit { characters: self.ellipsis.graphemes(true).count(), bytes: self.ellipsis.len() };
         let left = |limit: usize, ellipsis: usize, of: &str| {
-            let over = || format!("the ellipsis alone is {ellipsis} {of}, and {limit} are the limit");
+            let over = || format!("`ellipsis` alone has {ellipsis} {of}, more than the limit of {limit}");
             limit.checked_sub(ellipsis).ok_or_else(over)
         };
         let cut = Limit {
             characters: left(whole.characters, ellipsis.characters, "characters")?,
             bytes: left(whole.bytes, ellipsis.bytes, "bytes")?,
         };
-        Ok(Arc::new(Limits { whole, cut, ellipsis: self.ellipsis }))
+        Ok(Arc::new(TruncateLimits { whole, cut, ellipsis: self.ellipsis }))
     }
 }
 
-impl Transform for Limits {
-    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+impl Transform for TruncateLimits {
+    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
         let Message { text, language } = message;
         Message { text: self.truncate(text), language }.done()
     }
 }
 
-impl Limits {
+impl TruncateLimits {
     fn truncate<'t>(&self, text: Cow<'t, str>) -> Cow<'t, str> {
         let fits = self.whole.of(&text);
         if fits.len() == text.len() {
@@ -85,12 +85,12 @@ impl Limits {
         }
         let cut = self.cut.of(&text);
         if !self.ellipsis.is_empty() {
-            // Where the ellipsis joins the character before it, as an accent would, there are only fewer.
+            // An ellipsis that joins the character before it, such as an accent, only makes fewer characters.
             return Cow::Owned([cut, &self.ellipsis].concat());
         }
         let end = cut.len();
         match text {
-            Cow::Borrowed(text) => Cow::Borrowed(text.get(..end).unwrap_or_default()),
+            Cow::Borrowed(text) => Cow::Borrowed(text.get(..end).expect("the cut ends at a character")),
             Cow::Owned(mut text) => {
                 text.truncate(end);
                 Cow::Owned(text)
@@ -100,15 +100,15 @@ impl Limits {
 }
 
 impl Limit {
-    /// As much of the beginning of `text` as is inside the limit.
+    /// Returns the longest beginning of `text` within the limit.
     fn of(self, text: &str) -> &str {
-        // No character has less than a byte: a short text need not be looked through.
+        // A character has at least one byte.
         if text.len() <= self.bytes.min(self.characters) {
             return text;
         }
         let ends = text.grapheme_indices(true).map(|(start, character)| start + character.len());
         let end = ends.take(self.characters).take_while(|end| *end <= self.bytes).last();
-        text.get(..end.unwrap_or(0)).unwrap_or_default()
+        text.get(..end.unwrap_or(0)).expect("a grapheme cluster ends at a character")
     }
 }
 
@@ -119,17 +119,17 @@ mod tests {
     use super::*;
     use crate::transform::tests::{faulty, text};
 
-    fn limits(characters: usize, bytes: usize, ellipsis: &str) -> Option<Limits> {
+    fn limits(characters: usize, bytes: usize, ellipsis: &str) -> Option<TruncateLimits> {
         let left = |limit: usize, length| limit.checked_sub(length);
         let cut = Limit {
             characters: left(characters, ellipsis.graphemes(true).count())?,
             bytes: left(bytes, ellipsis.len())?,
         };
-        Some(Limits { whole: Limit { characters, bytes }, cut, ellipsis: ellipsis.to_owned() })
+        Some(TruncateLimits { whole: Limit { characters, bytes }, cut, ellipsis: ellipsis.to_owned() })
     }
 
     #[tokio::test]
-    async fn characters_are_what_a_reader_counts() {
+    async fn cuts_between_grapheme_clusters() {
         let three = "[{ truncate = { characters = 3 } }]";
         assert_eq!(text(three, "héllo").await, "hél");
         assert_eq!(text(three, "he\u{301}llo").await, "he\u{301}l");
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_never_cut_a_character() {
+    async fn cuts_no_character_at_byte_limit() {
         let eight = "[{ truncate = { bytes = 8 } }]";
         assert_eq!(text(eight, "ééééé").await, "éééé");
         assert_eq!(text(eight, "aéééé").await, "aééé");
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_ellipsis_is_inside_the_limit() {
+    async fn counts_ellipsis_towards_limit() {
         let list = "[{ truncate = { characters = 6, ellipsis = '...' } }]";
         assert_eq!(text(list, "Guten Tag").await, "Gut...");
         assert_eq!(text(list, "Guten!").await, "Guten!");
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_fits_is_not_copied() {
+    fn does_not_copy_text_that_fits() {
         for limits in [limits(5, usize::MAX, "…"), limits(usize::MAX, 6, "")] {
             assert!(matches!(limits.unwrap().truncate(Cow::Borrowed("héllo")), Cow::Borrowed("héllo")));
         }
@@ -169,16 +169,19 @@ mod tests {
     }
 
     #[test]
-    fn limits_that_cannot_be_met_are_refused() {
+    fn rejects_invalid_limits() {
         for (list, wanted) in [
-            ("['truncate']", "needs characters, or bytes"),
-            ("[{ truncate = { ellipsis = '…' } }]", "needs characters, or bytes"),
-            ("[{ truncate = { characters = 0 } }]", "a whole number, 1 or more"),
-            ("[{ truncate = { bytes = -1 } }]", "a whole number, 1 or more"),
-            ("[{ truncate = { bytes = 2, ellipsis = '…' } }]", "the ellipsis alone is 3 bytes, and 2 are"),
+            ("['truncate']", "needs `characters`, `bytes`"),
+            ("[{ truncate = { ellipsis = '…' } }]", "needs `characters`, `bytes`"),
+            ("[{ truncate = { characters = 0 } }]", "an integer, 1 or more"),
+            ("[{ truncate = { bytes = -1 } }]", "an integer, 1 or more"),
+            (
+                "[{ truncate = { bytes = 2, ellipsis = '…' } }]",
+                "`ellipsis` alone has 3 bytes, more than the limit of 2",
+            ),
             (
                 "[{ truncate = { characters = 2, bytes = 9, ellipsis = '...' } }]",
-                "alone is 3 characters, and 2 are",
+                "alone has 3 characters, more than the limit of 2",
             ),
         ] {
             let faults = faulty(list).unwrap_err();
@@ -188,7 +191,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_the_longest_beginning_that_fits(
+        fn returns_longest_beginning_that_fits(
             text in "[a-cé\u{301}👩👧🇩🇪\u{200d}\u{fe0f}\r\nक्ष각]{0,24}",
             characters in 1_usize..12,
             bytes in 1_usize..40,
@@ -216,7 +219,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_fit(text in ".*", characters in 1_usize..20) {
+        fn fits_any_text(text in ".*", characters in 1_usize..20) {
             let limits = limits(characters, usize::MAX, "").unwrap();
             let result = limits.truncate(Cow::Borrowed(&text));
             prop_assert_eq!(result.graphemes(true).count(), characters.min(text.graphemes(true).count()));

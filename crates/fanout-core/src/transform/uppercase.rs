@@ -1,20 +1,19 @@
-//! `uppercase`: every letter upper-case, by Unicode's rules. The text may get longer: `ß` becomes
-//! `SS`.
+//! `uppercase`: converts the text to upper case, by the rules of Unicode. The text can get longer: `ß` becomes `SS`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Applying, Build, Context, Message, Settings, Transform};
+use super::{Build, Context, Message, Transform, TransformFuture, TransformSettings};
 
-/// It has no settings.
+/// The transform has no settings.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Uppercase {}
 
-impl Settings for Uppercase {
+impl TransformSettings for Uppercase {
     const NAME: &'static str = "uppercase";
 
     fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {
@@ -23,14 +22,14 @@ impl Settings for Uppercase {
 }
 
 impl Transform for Uppercase {
-    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+    fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
         let Message { text, language } = message;
         Message { text: uppercase(text), language }.done()
     }
 }
 
 fn uppercase(text: Cow<'_, str>) -> Cow<'_, str> {
-    // Only ASCII is looked through in advance: texts with other letters are written anew.
+    // Only an ASCII text is checked first: it is not copied if nothing changes.
     if text.is_ascii() && !text.bytes().any(|byte| byte.is_ascii_lowercase()) {
         return text;
     }

@@ -267,7 +267,15 @@ struct State {
 
 impl Registry {
     pub(crate) fn inject(self: &Arc<Self>, fault: Fault) -> FaultHandle {
+        self.inject_within(usize::MAX, fault).expect("memory ends before this limit")
+    }
+
+    /// Injects a fault; returns `None` if `limit` faults are active.
+    pub(crate) fn inject_within(self: &Arc<Self>, limit: usize, fault: Fault) -> Option<FaultHandle> {
         let mut state = self.state();
+        if state.active.len() >= limit {
+            return None;
+        }
         state.last_id += 1;
         let active = Arc::new(ActiveFault {
             id: state.last_id,
@@ -278,7 +286,7 @@ impl Registry {
         state.active.push(Arc::clone(&active));
         drop(state);
         self.injected.send_replace(());
-        FaultHandle { registry: Arc::clone(self), active }
+        Some(FaultHandle { registry: Arc::clone(self), active })
     }
 
     /// Removes a fault; returns false if the id is unknown.

@@ -66,7 +66,11 @@ impl StreamFaults {
     pub(crate) fn due(&mut self) -> Option<Arc<ActiveFault>> {
         self.injected.mark_unchanged();
         let messages = self.messages;
-        self.registry.all().into_iter().find(|active| {
+        let all = self.registry.all();
+        if self.progress.len() > all.len() {
+            self.progress.retain(|id, _| all.iter().any(|active| active.id == *id));
+        }
+        all.into_iter().find(|active| {
             let When::AfterMessages(after) = active.fault.when else { return false };
             if !active.fault.matches(&self.call) {
                 return false;
@@ -126,6 +130,18 @@ mod tests {
         assert!(stream.due().is_some());
         stream.count_message();
         assert!(stream.due().is_none());
+    }
+
+    #[test]
+    fn forgets_removed_faults() {
+        let registry = Arc::new(Registry::default());
+        let mut stream = faults(&registry, None);
+        for _ in 0..3 {
+            let fault = registry.inject(Fault::cut().after_messages(1));
+            assert!(stream.due().is_none());
+            assert!(stream.progress.len() <= 2, "{stream:?}");
+            fault.remove();
+        }
     }
 
     #[test]

@@ -80,6 +80,8 @@ impl Published {
 pub(crate) struct Limits {
     /// The messages that a resuming subscriber can have replayed.
     pub(crate) history: usize,
+    /// The latest messages that a fresh subscriber receives first, as far as they can be replayed.
+    pub(crate) latest: usize,
     /// The messages that a subscriber can fall behind before it loses some.
     pub(crate) lag: usize,
     /// The bytes of values kept for both. The newest message is always kept.
@@ -147,18 +149,24 @@ impl Log {
         self.kept_bytes = 0;
     }
 
-    /// Returns a cursor for the messages that are published from now on.
-    pub(crate) fn at_latest(&self) -> Cursor {
-        Cursor { page: self.page, next: self.last + 1, gap: None }
+    /// Returns a cursor for the latest messages, and for those that are published from now on.
+    ///
+    /// A reader that names another page than the current one first receives a gap; page 0 is an unknown page.
+    fn at_latest(&self, page: u64) -> Cursor {
+        let latest = u64::try_from(self.limits.latest).unwrap_or(u64::MAX);
+        let next = self.oldest_replayable().max((self.last + 1).saturating_sub(latest));
+        let gap = (page != 0 && page != self.page).then_some(Gap { last: 0, new: next - 1, page: self.page });
+        Cursor { page: self.page, next, gap }
     }
 
-    /// Returns a cursor that continues at `number` of `page`; page 0 is an unknown page.
+    /// Returns a cursor that continues at `number` of `page`; page 0 is an unknown page. Number 0 is a fresh reader, which
+    /// begins with the latest messages.
     ///
     /// If the log no longer has that message, the reader first receives a gap, and then the oldest message that
     /// can be replayed.
     pub(crate) fn resume_at(&self, number: u64, page: u64) -> Cursor {
         if number == 0 {
-            return self.at_latest();
+            return self.at_latest(page);
         }
         let oldest = self.oldest_replayable();
         let is_replayable = (oldest..=self.last + 1).contains(&number);
@@ -222,7 +230,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LIMITS: Limits = Limits { history: 3, lag: 5, bytes: 1_000 };
+    const LIMITS: Limits = Limits { history: 3, latest: 0, lag: 5, bytes: 1_000 };
 
     fn log_with(messages: u64) -> Log {
         let mut log = Log::new(LIMITS, 10);
@@ -245,12 +253,39 @@ mod tests {
     #[test]
     fn live_reader_receives_only_new_messages() {
         let mut log = log_with(2);
-        let mut cursor = log.at_latest();
+        let mut cursor = log.resume_at(0, 0);
         assert_eq!(drain(&log, &mut cursor), []);
         let published = log.publish("tok".to_owned(), "three".into());
         assert_eq!((published.sequence_number, published.sequence_page), (3, 10));
         assert_eq!(drain(&log, &mut cursor), [Ok(3)]);
         assert_eq!(drain(&log, &mut cursor), []);
+    }
+
+    #[test]
+    fn fresh_reader_begins_with_latest_messages_of_history() {
+        for (latest, expected) in [(0, &[][..]), (1, &[6]), (2, &[5, 6]), (3, &[4, 5, 6]), (9, &[4, 5, 6])] {
+            let mut log = log_with(6);
+            log.limits.latest = latest;
+            let mut cursor = log.resume_at(0, 0);
+            let expected: Vec<_> = expected.iter().map(|number| Ok(*number)).collect();
+            assert_eq!(drain(&log, &mut cursor), expected, "{latest}");
+            assert_eq!(drain(&log, &mut log.resume_at(0, 10)), expected, "the current page, {latest}");
+            log.publish(String::new(), "seven".into());
+            assert_eq!(drain(&log, &mut cursor), [Ok(7)], "{latest}");
+        }
+        let empty = log_with(0);
+        assert_eq!(drain(&empty, &mut empty.resume_at(0, 0)), [], "a new topic has no gap");
+    }
+
+    #[test]
+    fn fresh_reader_on_another_page_receives_gap_before_latest_messages() {
+        let mut log = log_with(6);
+        log.limits.latest = 2;
+        let gap = Gap { last: 0, new: 4, page: 10 };
+        assert_eq!(drain(&log, &mut log.resume_at(0, 9)), [Err(gap), Ok(5), Ok(6)]);
+        log.reset(20);
+        let gap = Gap { last: 0, new: 0, page: 20 };
+        assert_eq!(drain(&log, &mut log.resume_at(0, 10)), [Err(gap)]);
     }
 
     #[test]
@@ -288,7 +323,7 @@ mod tests {
     #[test]
     fn slow_reader_loses_oldest_messages_and_receives_gap() {
         let mut log = log_with(1);
-        let mut cursor = log.at_latest();
+        let mut cursor = log.resume_at(0, 0);
         for _ in 0..7 {
             log.publish(String::new(), "x".into());
         }
@@ -299,7 +334,7 @@ mod tests {
     #[test]
     fn reset_begins_page_and_sends_gap_to_readers() {
         let mut log = log_with(3);
-        let mut cursor = log.at_latest();
+        let mut cursor = log.resume_at(0, 0);
         log.reset(20);
         log.publish(String::new(), "new".into());
         assert_eq!(drain(&log, &mut cursor), [Err(Gap { last: 3, new: 0, page: 20 }), Ok(1)]);
@@ -307,7 +342,7 @@ mod tests {
 
     #[test]
     fn drops_oldest_messages_over_byte_limit_and_keeps_newest() {
-        let mut log = Log::new(Limits { history: 100, lag: 100, bytes: 10 }, 1);
+        let mut log = Log::new(Limits { history: 100, latest: 0, lag: 100, bytes: 10 }, 1);
         for text in ["12345", "12345", "1", "123456789012"] {
             log.publish(String::new(), text.into());
         }
@@ -317,8 +352,8 @@ mod tests {
 
     #[test]
     fn live_reader_misses_nothing_without_history() {
-        let mut log = Log::new(Limits { history: 0, lag: 5, bytes: 1_000 }, 1);
-        let mut live = log.at_latest();
+        let mut log = Log::new(Limits { history: 0, latest: 5, lag: 5, bytes: 1_000 }, 1);
+        let mut live = log.resume_at(0, 0);
         log.publish(String::new(), "one".into());
         log.publish(String::new(), "two".into());
         assert_eq!(log.history(), []);
@@ -355,7 +390,8 @@ mod tests {
 
     impl CheckedReader {
         fn subscribe(log: &Log) -> Self {
-            Self { cursor: log.at_latest(), page: log.page, last: log.last }
+            let cursor = log.resume_at(0, 0);
+            Self { page: log.page, last: cursor.next - 1, cursor }
         }
 
         fn reconnect(&mut self, log: &Log) {
@@ -391,11 +427,12 @@ mod tests {
         #[test]
         fn reports_every_lost_message_and_repeats_none(
             history in 0..8_usize,
+            latest in 0..4_usize,
             lag in 1..8_usize,
             bytes in 1..200_usize,
             steps in prop::collection::vec(step(), 0..120),
         ) {
-            let mut log = Log::new(Limits { history, lag, bytes }, 1);
+            let mut log = Log::new(Limits { history, latest, lag, bytes }, 1);
             let mut pages = 1;
             let mut readers: Vec<_> = (0..3).map(|_| CheckedReader::subscribe(&log)).collect();
             for step in steps {

@@ -1,9 +1,10 @@
-//! The caches, their topics and the subscribers.
+//! The caches with their topics and subscribers, and the lock of their items.
 //!
-//! [`log`] implements one topic, without locks or time. This module shares the topics between calls and wakes
-//! readers. It holds no lock across an `await`, and a publisher never waits for a reader.
+//! [`log`] implements one topic, without locks or time, and [`readers`] wakes its readers. This module shares the
+//! topics between calls. It holds no lock across an `await`, and a publisher never waits for a reader.
 
 pub(crate) mod log;
+mod readers;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -13,7 +14,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use crate::error::{CacheError, MAX_NAME_BYTES};
+use crate::items::{ItemError, Items, Store};
 use log::{Cursor, Event, Limits, Log, Published, Value};
+use readers::Readers;
 
 /// The topics that one cache remembers. Beyond that, it forgets the least recently used ones without subscribers,
 /// as the service forgets topics after a quiet period.
@@ -24,7 +27,11 @@ const MAX_TOPICS_PER_CACHE: usize = 10_000;
 pub(crate) struct Hub {
     limits: Limits,
     create_caches: bool,
+    max_subscriptions: usize,
+    subscriptions: AtomicUsize,
+    /// The names of the caches and their topics. A caller that needs both locks takes that of the items first.
     caches: Mutex<HashMap<String, Cache>>,
+    items: Mutex<Store>,
     last_page: AtomicU64,
     clock: AtomicU64,
     /// Notifies after every publish, subscribe and unsubscribe, for [`Hub::wait_until`].
@@ -39,8 +46,8 @@ struct Cache {
 #[derive(Debug)]
 struct Topic {
     log: Mutex<Log>,
-    /// Notifies when readers have a new event.
-    events: watch::Sender<()>,
+    /// Wakes the readers when they have a new event.
+    readers: Arc<Readers>,
     /// Becomes true when the cache is deleted.
     closed: watch::Sender<bool>,
     subscribers: AtomicUsize,
@@ -48,11 +55,19 @@ struct Topic {
 }
 
 impl Hub {
-    pub(crate) fn new(limits: Limits, create_caches: bool) -> Arc<Self> {
+    pub(crate) fn new(
+        limits: Limits,
+        create_caches: bool,
+        max_subscriptions: usize,
+        max_items_bytes: usize,
+    ) -> Arc<Self> {
         Arc::new(Self {
             limits,
             create_caches,
+            max_subscriptions,
+            subscriptions: AtomicUsize::new(0),
             caches: Mutex::default(),
+            items: Mutex::new(Store::new(max_items_bytes)),
             last_page: AtomicU64::new(0),
             clock: AtomicU64::new(0),
             activity: watch::Sender::new(()),
@@ -69,18 +84,37 @@ impl Hub {
         Ok(())
     }
 
-    /// Deletes a cache with its topics; subscriptions to them end.
+    /// Deletes a cache with its items and topics; subscriptions to them end.
     pub(crate) fn delete_cache(&self, name: &str) -> Result<(), CacheError> {
         check_cache_name(name)?;
+        let mut items = lock(&self.items);
         let cache = lock(&self.caches).remove(name).ok_or_else(|| not_found(name))?;
+        items.clear(name);
         cache.close();
         Ok(())
     }
 
-    /// Fails if the cache does not exist.
-    pub(crate) fn check_cache(&self, name: &str) -> Result<(), CacheError> {
+    /// Deletes all items of a cache.
+    pub(crate) fn flush_cache(&self, name: &str) -> Result<(), CacheError> {
         check_cache_name(name)?;
-        if lock(&self.caches).contains_key(name) { Ok(()) } else { Err(not_found(name)) }
+        let mut items = lock(&self.items);
+        if !lock(&self.caches).contains_key(name) {
+            return Err(not_found(name));
+        }
+        items.clear(name);
+        Ok(())
+    }
+
+    /// Calls `operate` with the items of a cache.
+    pub(crate) fn with_items<R>(
+        &self,
+        cache: &str,
+        operate: impl FnOnce(&mut Items<'_>) -> Result<R, ItemError>,
+    ) -> Result<R, ItemError> {
+        check_cache_name(cache)?;
+        let mut items = lock(&self.items);
+        self.use_cache(&mut lock(&self.caches), cache)?;
+        operate(&mut items.cache(cache))
     }
 
     /// Returns the names of all caches, in alphabetical order.
@@ -99,7 +133,7 @@ impl Hub {
     ) -> Result<Arc<Published>, CacheError> {
         let topic = self.topic(cache, topic)?;
         let published = lock(&topic.log).publish(publisher_id, value);
-        topic.events.send_replace(());
+        topic.readers.wake();
         self.activity.send_replace(());
         Ok(published)
     }
@@ -110,7 +144,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Subscribes from the latest message on, or from `resume_at`, a number and its page.
+    /// Subscribes from `resume_at` on, a number and its page; from the latest messages on if the number is 0.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
         cache: &str,
@@ -118,9 +152,14 @@ impl Hub {
         resume_at: (u64, u64),
     ) -> Result<Subscription, CacheError> {
         let topic = self.topic(cache, topic)?;
+        let max = self.max_subscriptions;
+        let one_more = |open| (open < max).then_some(open + 1);
+        self.subscriptions
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more)
+            .map_err(|_| CacheError::TooManySubscriptions(max))?;
         topic.subscribers.fetch_add(1, Ordering::AcqRel);
         // Watched before the cursor is taken: a message in between causes one needless wake-up and is not missed.
-        let (events, closed) = (topic.events.subscribe(), topic.closed.subscribe());
+        let (events, closed) = (topic.readers.join(), topic.closed.subscribe());
         let cursor = lock(&topic.log).resume_at(resume_at.0, resume_at.1);
         self.activity.send_replace(());
         Ok(Subscription { hub: Arc::clone(self), topic, cursor, events, closed })
@@ -151,10 +190,7 @@ impl Hub {
         }
         let now = self.clock.fetch_add(1, Ordering::Relaxed);
         let mut caches = lock(&self.caches);
-        if self.create_caches && !caches.contains_key(cache) {
-            caches.insert(cache.to_owned(), Cache::default());
-        }
-        let cache = caches.get_mut(cache).ok_or_else(|| not_found(cache))?;
+        let cache = self.use_cache(&mut caches, cache)?;
         if let Some(topic) = cache.topics.get(name) {
             topic.last_used.store(now, Ordering::Relaxed);
             return Ok(Arc::clone(topic));
@@ -162,13 +198,25 @@ impl Hub {
         cache.make_room();
         let topic = Arc::new(Topic {
             log: Mutex::new(Log::new(self.limits, self.next_page())),
-            events: watch::Sender::new(()),
+            readers: Arc::default(),
             closed: watch::Sender::new(false),
             subscribers: AtomicUsize::new(0),
             last_used: AtomicU64::new(now),
         });
         cache.topics.insert(name.to_owned(), Arc::clone(&topic));
         Ok(topic)
+    }
+
+    /// Returns a cache, which comes into being if the settings say so.
+    fn use_cache<'c>(
+        &self,
+        caches: &'c mut HashMap<String, Cache>,
+        name: &str,
+    ) -> Result<&'c mut Cache, CacheError> {
+        if self.create_caches && !caches.contains_key(name) {
+            caches.insert(name.to_owned(), Cache::default());
+        }
+        caches.get_mut(name).ok_or_else(|| not_found(name))
     }
 
     fn existing_topic(&self, cache: &str, topic: &str) -> Option<Arc<Topic>> {
@@ -221,7 +269,7 @@ impl Cache {
 impl Topic {
     fn reset(&self, page: u64) {
         lock(&self.log).reset(page);
-        self.events.send_replace(());
+        self.readers.wake();
     }
 }
 
@@ -256,6 +304,7 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.topic.subscribers.fetch_sub(1, Ordering::AcqRel);
+        self.hub.subscriptions.fetch_sub(1, Ordering::AcqRel);
         self.hub.activity.send_replace(());
     }
 }
@@ -278,12 +327,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use momento_protos::cache_client::{KeysExistRequest, SetRequest};
 
-    const LIMITS: Limits = Limits { history: 10, lag: 10, bytes: 1_000 };
+    use super::*;
+    use crate::items::{any, scalar};
+
+    const LIMITS: Limits = Limits { history: 10, latest: 1, lag: 10, bytes: 1_000 };
 
     fn hub() -> Arc<Hub> {
-        let hub = Hub::new(LIMITS, false);
+        let hub = Hub::new(LIMITS, false, 2, 1_000);
         hub.create_cache("cache").unwrap();
         hub
     }
@@ -306,6 +358,32 @@ mod tests {
     }
 
     #[test]
+    fn deleted_and_flushed_cache_has_no_items() {
+        let hub = hub();
+        let exists = |cache: &str| {
+            let request = KeysExistRequest { cache_keys: vec![b"key".into()] };
+            hub.with_items(cache, |items| any::keys_exist(items, request)).map(|response| response.exists[0])
+        };
+        let set = || {
+            let (cache_key, cache_body) = (b"key".into(), b"value".into());
+            let request = SetRequest { cache_key, cache_body, ttl_milliseconds: 60_000 };
+            hub.with_items("cache", |items| scalar::set(items, request)).unwrap();
+            assert_eq!(exists("cache"), Ok(true));
+        };
+        set();
+        hub.flush_cache("cache").unwrap();
+        assert_eq!(exists("cache"), Ok(false));
+        set();
+        hub.delete_cache("cache").unwrap();
+        let missing = CacheError::CacheNotFound("cache".to_owned());
+        assert_eq!(exists("cache"), Err(ItemError::Cache(missing.clone())));
+        assert_eq!(hub.flush_cache("cache"), Err(missing));
+        hub.create_cache("cache").unwrap();
+        assert_eq!(exists("cache"), Ok(false));
+        assert_eq!(exists(" "), Err(ItemError::Cache(CacheError::InvalidCacheName)));
+    }
+
+    #[test]
     fn rejects_invalid_names() {
         let hub = hub();
         for name in ["", " ", &"x".repeat(513)] {
@@ -320,7 +398,7 @@ mod tests {
     fn publish_fails_without_cache_unless_caches_are_created_on_use() {
         let publish = |hub: &Hub| hub.publish("new", "topic", String::new(), "x".into()).map(|_| ());
         assert_eq!(publish(&hub()), Err(CacheError::CacheNotFound("new".to_owned())));
-        let creating = Hub::new(LIMITS, true);
+        let creating = Hub::new(LIMITS, true, 2, 1_000);
         assert_eq!(publish(&creating), Ok(()));
         assert_eq!(creating.cache_names(), ["new"]);
     }
@@ -361,8 +439,11 @@ mod tests {
         assert_eq!(hub.subscriber_count("cache", "topic"), 0);
         let first = hub.subscribe("cache", "topic", (0, 0)).unwrap();
         let second = hub.subscribe("cache", "topic", (0, 0)).unwrap();
+        let third = hub.subscribe("cache", "other", (0, 0)).err();
+        assert_eq!(third, Some(CacheError::TooManySubscriptions(2)));
         hub.wait_until(|hub| hub.subscriber_count("cache", "topic") == 2).await;
         drop(first);
+        drop(hub.subscribe("cache", "other", (0, 0)).unwrap());
         let waiting = tokio::spawn({
             let hub = Arc::clone(&hub);
             async move { hub.wait_until(|hub| hub.subscriber_count("cache", "topic") == 0).await }

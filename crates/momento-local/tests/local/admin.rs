@@ -13,9 +13,13 @@ async fn momento() -> MomentoLocal {
 }
 
 async fn send(momento: &MomentoLocal, request: &str, body: &str) -> (u16, Value) {
+    send_with(momento, request, "host: localhost", body).await
+}
+
+async fn send_with(momento: &MomentoLocal, request: &str, headers: &str, body: &str) -> (u16, Value) {
     let mut socket = TcpStream::connect(momento.admin_addr().unwrap()).await.unwrap();
     let head = format!(
-        "{request} HTTP/1.1\r\nhost: local\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        "{request} HTTP/1.1\r\n{headers}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     socket.write_all(head.as_bytes()).await.unwrap();
@@ -114,6 +118,72 @@ async fn rejects_invalid_requests() {
         assert_eq!(received, status, "{request}");
         assert!(body["error"].is_string(), "{request}: {body}");
     }
+}
+
+#[tokio::test]
+async fn rejects_pages_of_other_origins_without_effect() {
+    let momento = momento().await;
+    let fault = r#"{"kind":"hang"}"#;
+    for headers in [
+        "host: attacker.example",
+        "host: 127.0.0.1.evil.com",
+        "host: localhost\r\norigin: http://attacker.example",
+        "host: localhost\r\norigin: http://localhost:3000",
+        "host: localhost\r\norigin: null",
+        "host: localhost\r\nsec-fetch-site: cross-site",
+        "host: localhost\r\nsec-fetch-site: same-site",
+    ] {
+        for (request, body) in [
+            ("GET /block", ""),
+            ("POST /block", ""),
+            ("POST /cut", ""),
+            ("POST /faults", fault),
+            ("GET /faults", ""),
+        ] {
+            let (status, body) = send_with(&momento, request, headers, body).await;
+            assert_eq!(status, 403, "{request} {headers}");
+            assert!(body["error"].as_str().unwrap().contains("is not allowed"), "{body}");
+        }
+    }
+    assert_eq!(send_with(&momento, "GET /block", "x-host: none", "").await.0, 400);
+    let health = (200, json!({ "status": "ok", "blocked": false }));
+    assert_eq!(send(&momento, "GET /health", "").await, health);
+    assert_eq!(send(&momento, "GET /faults", "").await, (200, json!({ "faults": [] })));
+}
+
+#[tokio::test]
+async fn browser_blocks_only_with_post() {
+    let momento = momento().await;
+    for headers in ["host: localhost\r\nsec-fetch-site: none", "host: localhost\r\norigin: http://localhost"]
+    {
+        assert_eq!(send_with(&momento, "GET /block", headers, "").await.0, 405, "{headers}");
+        assert_eq!(send_with(&momento, "GET /health", headers, "").await.1["blocked"], false);
+        assert_eq!(send_with(&momento, "POST /block", headers, "").await.1["blocked"], true);
+        assert_eq!(send_with(&momento, "GET /unblock", headers, "").await.0, 405, "{headers}");
+        assert_eq!(send_with(&momento, "POST /unblock", headers, "").await.1["blocked"], false);
+    }
+}
+
+#[tokio::test]
+async fn rejects_more_faults_than_limit_until_one_is_removed() {
+    let momento = momento().await;
+    let fault = r#"{"kind":"cut","topic":"none"}"#;
+    for id in 1..=1_000 {
+        assert_eq!(send(&momento, "POST /faults", fault).await, (201, json!({ "id": id })));
+    }
+    let (status, body) = send(&momento, "POST /faults", fault).await;
+    assert_eq!(status, 409);
+    assert!(body["error"].as_str().unwrap().starts_with("1000 faults are injected"), "{body}");
+    assert_eq!(send(&momento, "DELETE /faults/7", "").await.0, 200);
+    assert_eq!(send(&momento, "POST /faults", fault).await, (201, json!({ "id": 1_001 })));
+}
+
+#[tokio::test]
+async fn accepts_configured_host() {
+    let builder = MomentoLocal::builder().admin(([127, 0, 0, 1], 0)).admin_host("momento");
+    let momento = builder.start().await.unwrap();
+    assert_eq!(send_with(&momento, "GET /health", "host: momento:9090", "").await.0, 200);
+    assert_eq!(send_with(&momento, "GET /health", "host: other:9090", "").await.0, 403);
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ fn binary(args: &[&str]) -> Command {
 }
 
 /// Starts the binary and reads the line with its addresses.
-async fn start(args: &[&str]) -> (Child, String) {
+pub(crate) async fn start(args: &[&str]) -> (Child, String) {
     let mut child = binary(args).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let line = within(lines.next_line()).await.unwrap().expect("a line with the addresses");

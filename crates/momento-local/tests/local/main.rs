@@ -10,5 +10,8 @@ mod caches;
 mod faults;
 mod lifecycle;
 mod sdk;
+// Only Linux has the size of a process in `/proc`.
+#[cfg(target_os = "linux")]
+mod slow;
 mod support;
 mod topics;

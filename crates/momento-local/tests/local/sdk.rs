@@ -1,11 +1,17 @@
 //! The official Rust SDK, unchanged.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use futures_util::StreamExt as _;
-use momento::cache::CreateCacheResponse;
+use momento::cache::{
+    CollectionTtl, CreateCacheResponse, DecreaseTtlResponse, GetResponse, IncreaseTtlResponse,
+    ItemGetTtlResponse, ItemGetTypeResponse, ItemType, SetAddElementsRequest, SetFetchResponse,
+    SetIfAbsentOrEqualResponse, SetIfAbsentResponse, SetIfEqualResponse, SetIfNotEqualResponse,
+    SetIfPresentAndNotEqualResponse, SetIfPresentResponse, SetRequest, UpdateTtlResponse,
+};
 use momento::topics::{SubscribeRequest, SubscriptionValue, ValueKind};
 use momento::{CacheClient, CredentialProvider, MomentoErrorCode, TopicClient};
 use momento_local::{Fault, MomentoLocal, Rpc};
@@ -101,4 +107,149 @@ async fn sdk_resumes_broken_subscription() {
     // The SDK resumes at its last number, so it receives that message again.
     assert_eq!(text(within(subscription.next()).await.unwrap()), (1, "one".to_owned()));
     assert_eq!(text(within(subscription.next()).await.unwrap()), (2, "two".to_owned()));
+}
+
+async fn value(caches: &CacheClient, key: &str) -> Option<String> {
+    match within(caches.get(CACHE, key)).await.unwrap() {
+        GetResponse::Hit { value } => Some(value.try_into().unwrap()),
+        GetResponse::Miss => None,
+    }
+}
+
+async fn remaining_ttl(caches: &CacheClient, key: &str) -> Option<Duration> {
+    match within(caches.item_get_ttl(CACHE, key)).await.unwrap() {
+        ItemGetTtlResponse::Hit { remaining_ttl } => Some(remaining_ttl),
+        ItemGetTtlResponse::Miss => None,
+    }
+}
+
+async fn elements(caches: &CacheClient, name: &str) -> Option<Vec<String>> {
+    match within(caches.set_fetch(CACHE, name)).await.unwrap() {
+        SetFetchResponse::Hit { values } => {
+            let mut elements: Vec<String> = values.try_into().unwrap();
+            elements.sort();
+            Some(elements)
+        }
+        SetFetchResponse::Miss => None,
+    }
+}
+
+#[tokio::test]
+async fn sdk_gets_sets_and_deletes_scalars() {
+    let momento = momento().await;
+    let caches = caches(&momento);
+    assert_eq!(value(&caches, "key").await, None);
+    within(caches.set(CACHE, "key", "value")).await.unwrap();
+    assert_eq!(value(&caches, "key").await.unwrap(), "value");
+    assert!(within(caches.key_exists(CACHE, "key")).await.unwrap().exists);
+    let batch = within(caches.get_batch(CACHE, vec!["key", "none"])).await.unwrap();
+    let hits: HashMap<Vec<u8>, Vec<u8>> = batch.into();
+    assert_eq!(hits, HashMap::from([("key".into(), "value".into())]));
+    within(caches.delete(CACHE, "key")).await.unwrap();
+    assert_eq!(value(&caches, "key").await, None);
+
+    within(caches.set(CACHE, "key", "value")).await.unwrap();
+    within(caches.flush_cache(CACHE)).await.unwrap();
+    assert_eq!(value(&caches, "key").await, None);
+}
+
+#[tokio::test]
+async fn sdk_sets_under_every_condition() {
+    let momento = momento().await;
+    let caches = caches(&momento);
+    let present = within(caches.set_if_present(CACHE, "key", "no")).await.unwrap();
+    assert_eq!(present, SetIfPresentResponse::NotStored);
+    let equal = within(caches.set_if_equal(CACHE, "key", "no", "old")).await.unwrap();
+    assert_eq!(equal, SetIfEqualResponse::NotStored);
+    let absent = within(caches.set_if_absent(CACHE, "key", "one")).await.unwrap();
+    assert_eq!(absent, SetIfAbsentResponse::Stored);
+    let absent = within(caches.set_if_absent(CACHE, "key", "no")).await.unwrap();
+    assert_eq!(absent, SetIfAbsentResponse::NotStored);
+    let equal = within(caches.set_if_equal(CACHE, "key", "two", "one")).await.unwrap();
+    assert_eq!(equal, SetIfEqualResponse::Stored);
+    let not_equal = within(caches.set_if_not_equal(CACHE, "key", "no", "two")).await.unwrap();
+    assert_eq!(not_equal, SetIfNotEqualResponse::NotStored);
+    let not_equal = within(caches.set_if_present_and_not_equal(CACHE, "key", "three", "one")).await.unwrap();
+    assert_eq!(not_equal, SetIfPresentAndNotEqualResponse::Stored);
+    let or_equal = within(caches.set_if_absent_or_equal(CACHE, "key", "no", "two")).await.unwrap();
+    assert_eq!(or_equal, SetIfAbsentOrEqualResponse::NotStored);
+    assert_eq!(value(&caches, "key").await.unwrap(), "three");
+}
+
+#[tokio::test]
+async fn sdk_reads_and_changes_ttl() {
+    let momento = momento().await;
+    let caches = caches(&momento);
+    let seconds = Duration::from_secs;
+    assert_eq!(remaining_ttl(&caches, "key").await, None);
+    assert_eq!(within(caches.update_ttl(CACHE, "key", seconds(9))).await.unwrap(), UpdateTtlResponse::Miss);
+    within(caches.send_request(SetRequest::new(CACHE, "key", "value").ttl(seconds(100)))).await.unwrap();
+    let ttl = remaining_ttl(&caches, "key").await.unwrap();
+    assert!(ttl > seconds(50) && ttl <= seconds(100), "{ttl:?}");
+    let increased = within(caches.increase_ttl(CACHE, "key", seconds(10))).await.unwrap();
+    assert_eq!(increased, IncreaseTtlResponse::NotSet);
+    let decreased = within(caches.decrease_ttl(CACHE, "key", seconds(40))).await.unwrap();
+    assert_eq!(decreased, DecreaseTtlResponse::Set);
+    assert!(remaining_ttl(&caches, "key").await.unwrap() <= seconds(40));
+    let updated = within(caches.update_ttl(CACHE, "key", seconds(1_000))).await.unwrap();
+    assert_eq!(updated, UpdateTtlResponse::Set);
+    assert!(remaining_ttl(&caches, "key").await.unwrap() > seconds(500));
+
+    within(caches.update_ttl(CACHE, "key", Duration::from_millis(1))).await.unwrap();
+    within(async { while value(&caches, "key").await.is_some() {} }).await;
+    let zero = within(caches.send_request(SetRequest::new(CACHE, "key", "x").ttl(Duration::ZERO))).await;
+    assert_eq!(zero.unwrap_err().error_code, MomentoErrorCode::InvalidArgumentError);
+}
+
+#[tokio::test]
+async fn sdk_increments_and_uses_sets() {
+    let momento = momento().await;
+    let caches = caches(&momento);
+    assert_eq!(within(caches.increment(CACHE, "counter", 2)).await.unwrap().value, 2);
+    assert_eq!(within(caches.increment(CACHE, "counter", -3)).await.unwrap().value, -1);
+    assert_eq!(value(&caches, "counter").await.unwrap(), "-1");
+
+    assert_eq!(elements(&caches, "set").await, None);
+    let ttl = CollectionTtl::new(Some(Duration::from_mins(2)), true);
+    let request = SetAddElementsRequest::new(CACHE, "set", vec!["b", "a"]).ttl(ttl);
+    within(caches.send_request(request)).await.unwrap();
+    within(caches.set_add_elements(CACHE, "set", vec!["a", "c"])).await.unwrap();
+    assert_eq!(elements(&caches, "set").await.unwrap(), ["a", "b", "c"]);
+    within(caches.set_remove_elements(CACHE, "set", vec!["a", "b"])).await.unwrap();
+    assert_eq!(elements(&caches, "set").await.unwrap(), ["c"]);
+    let item_type = within(caches.item_get_type(CACHE, "set")).await.unwrap();
+    assert_eq!(item_type, ItemGetTypeResponse::Hit { key_type: ItemType::Set });
+    within(caches.set_remove_elements(CACHE, "set", vec!["c"])).await.unwrap();
+    assert_eq!(elements(&caches, "set").await, None);
+}
+
+#[tokio::test]
+async fn sdk_maps_errors_of_items_to_its_codes() {
+    let momento = MomentoLocal::builder().cache(CACHE).max_items_bytes(3 << 20).start().await.unwrap();
+    let caches = caches(&momento);
+    let code = |error: momento::MomentoError| error.error_code;
+    let missing = within(caches.get("nowhere", "key")).await.map_err(code);
+    assert_eq!(missing, Err(MomentoErrorCode::CacheNotFoundError));
+    within(caches.set(CACHE, "key", "text")).await.unwrap();
+    let not_a_number = within(caches.increment(CACHE, "key", 1)).await.map_err(code);
+    assert_eq!(not_a_number.unwrap_err(), MomentoErrorCode::FailedPreconditionError);
+    let wrong_type = within(caches.set_fetch(CACHE, "key")).await.map_err(code);
+    assert_eq!(wrong_type.unwrap_err(), MomentoErrorCode::FailedPreconditionError);
+
+    let too_large = within(caches.set(CACHE, "large", vec![0; (1 << 20) + 1])).await.unwrap_err();
+    assert_eq!(too_large.error_code, MomentoErrorCode::LimitExceededError);
+    assert!(too_large.message.contains("tem size"), "{}", too_large.message);
+    for key in ["one", "two"] {
+        within(caches.set(CACHE, key, vec![0; 1 << 20])).await.unwrap();
+    }
+    let full = within(caches.set(CACHE, "three", vec![0; 1 << 20])).await.unwrap_err();
+    assert_eq!(full.error_code, MomentoErrorCode::LimitExceededError);
+    assert!(format!("{full:?}").contains("at most 3145728 bytes of items"), "{full:?}");
+    within(caches.delete(CACHE, "one")).await.unwrap();
+    within(caches.set(CACHE, "three", vec![0; 1 << 20])).await.unwrap();
+
+    momento.inject(Fault::error(Code::PermissionDenied).on(Rpc::Get).cache(CACHE).times(1));
+    let denied = within(caches.get(CACHE, "key")).await.map_err(code);
+    assert_eq!(denied, Err(MomentoErrorCode::PermissionError));
+    assert_eq!(value(&caches, "key").await.unwrap(), "text");
 }

@@ -67,12 +67,37 @@ async fn subscription_begins_with_heartbeat() {
 }
 
 #[tokio::test]
-async fn new_subscriber_receives_only_new_messages() {
+async fn fresh_subscriber_receives_latest_messages_first() {
+    for (builder, expected) in [
+        (MomentoLocal::builder(), &[(3, "three")][..]),
+        (MomentoLocal::builder().latest(2), &[(2, "two"), (3, "three")]),
+        (MomentoLocal::builder().latest(0), &[]),
+    ] {
+        let momento = builder.cache(CACHE).start().await.unwrap();
+        for text in ["one", "two", "three"] {
+            momento.publish(CACHE, TOPIC, text).unwrap();
+        }
+        let mut subscriber = Client::new(&momento).subscribe().await;
+        for (number, text) in expected {
+            assert_eq!(subscriber.message().await, seen(*number, text));
+        }
+        momento.publish(CACHE, TOPIC, "four").unwrap();
+        assert_eq!(subscriber.message().await, seen(4, "four"));
+    }
+}
+
+#[tokio::test]
+async fn fresh_subscriber_on_another_page_receives_discontinuity() {
     let momento = momento().await;
-    momento.publish(CACHE, TOPIC, "old").unwrap();
-    let mut subscriber = Client::new(&momento).subscribe().await;
-    momento.publish(CACHE, TOPIC, "new").unwrap();
-    assert_eq!(subscriber.message().await, seen(2, "new"));
+    momento.publish(CACHE, TOPIC, "one").unwrap();
+    momento.publish(CACHE, TOPIC, "two").unwrap();
+    let page = momento.published(CACHE, TOPIC)[0].sequence_page;
+    let mut subscriber = Client::new(&momento).resume_at(0, page - 1).await;
+    let gap = Discontinuity { last_topic_sequence: 0, new_topic_sequence: 1, new_sequence_page: page };
+    assert_eq!(subscriber.gap().await, gap);
+    assert_eq!(subscriber.message().await, seen(2, "two"));
+    let mut subscriber = Client::new(&momento).resume_at(0, page).await;
+    assert_eq!(subscriber.message().await, seen(2, "two"));
 }
 
 #[tokio::test]
@@ -184,6 +209,21 @@ async fn two_hundred_subscribers_receive_same_order() {
 
     drop(subscribers);
     within(momento.wait_for_no_subscribers(CACHE, TOPIC)).await;
+}
+
+#[tokio::test]
+async fn rejects_more_subscriptions_than_limit_until_one_ends() {
+    let momento = MomentoLocal::builder().cache(CACHE).max_subscriptions(2).start().await.unwrap();
+    let client = Client::new(&momento);
+    let (first, _second) = (client.subscribe().await, client.subscribe().await);
+    let status = client.subscribe_to(CACHE, "other", (0, 0)).await.err().unwrap();
+    assert_eq!(
+        (status.code(), err(&status)),
+        (Code::ResourceExhausted, Some("topic_subscriptions_limit_exceeded"))
+    );
+    drop(first);
+    // The server learns of the end of a subscription a moment later.
+    within(async { while client.subscribe_to(CACHE, "other", (0, 0)).await.is_err() {} }).await;
 }
 
 #[tokio::test]

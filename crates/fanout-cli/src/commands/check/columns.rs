@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthStr as _;
 
-/// Returns the text with spaces behind it, up to this width.
+/// Returns the text with spaces after it, up to this width.
 pub(super) fn padded(text: &str, wide: usize) -> String {
     let spaces = wide.saturating_sub(text.width());
     format!("{text}{}", " ".repeat(spaces))
@@ -11,7 +11,7 @@ pub(super) fn padded(text: &str, wide: usize) -> String {
 /// Returns the rows as lines, with the cells of each column under one another.
 pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     let widths: [usize; N] = std::array::from_fn(|column| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or_default()
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or(0)
     });
     let line = |row: &[String; N]| {
         let cells: Vec<_> = row.iter().zip(widths).map(|(cell, wide)| padded(cell, wide)).collect();

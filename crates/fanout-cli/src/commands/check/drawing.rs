@@ -1,14 +1,15 @@
-//! Topics and routes as a drawing: for Mermaid, which many pages render, or for Graphviz.
+//! Topics and routes as a drawing: for Mermaid, which many web pages render, or for Graphviz.
 //!
-//! A topic is there once, however many routes lead to it or from it, and so is a transform that is done once
-//! for several destinations. Names are somebody's text: whatever is in them, it stays text.
+//! Each topic has one node, for all routes to it and from it. A transform that several destinations share has one too.
+//! A name stays text, even if it contains markup.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
+use fanout_core::route::Destination;
 use fanout_core::transform::{OnFailure, Tree};
 
-use super::outline::{Outline, Outlined, cache_of, cache_to};
+use super::outline::{Outline, OutlinedRoute, cache_of, cache_to};
 use crate::output::Printable;
 
 /// A drawing.
@@ -28,11 +29,10 @@ struct Node {
 enum Kind {
     Topic,
     Transform,
-    /// What is no topic.
     AwsDestination,
 }
 
-/// From one node to another, by their places.
+/// A link between two nodes, by their indices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Link {
     from: usize,
@@ -42,48 +42,45 @@ struct Link {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum LinkKind {
-    /// A text goes this way.
-    Way(OnFailure),
-    /// Events of the one topic are events of the other.
-    Same,
+    /// A text is passed on.
+    Text(OnFailure),
+    /// A route takes the events of a destination.
+    Next,
 }
 
-/// A cache, where it is known, and a topic.
+/// A cache, if it is known, and a topic.
 type Name = (Option<String>, String);
 
 impl Drawing {
+    /// Draws the routes of an outline.
     pub(super) fn new(outline: &Outline<'_>) -> Self {
         let mut drawing = Self::default();
         let (mut topics, mut aws_destinations) = (HashMap::new(), HashMap::new());
         for outlined in &outline.outlined {
             let inbound = outlined.route.inbound();
             let from = drawing.topic(&mut topics, (cache_of(inbound), inbound.to_string()));
-            let to: Vec<_> = outlined
-                .ways
-                .iter()
-                .map(|way| {
-                    let to = way.destination;
-                    if to.to.topic().is_none() {
-                        return drawing.aws_destination(&mut aws_destinations, to.to.to_string());
-                    }
-                    drawing.topic(&mut topics, (cache_to(inbound, to), to.to.to_string()))
-                })
-                .collect();
-            drawing.tree(outlined.route.tree(), (from, OnFailure::Fail), &to);
+            let node = |destination: &Destination| {
+                if destination.to.topic().is_none() {
+                    return drawing.aws_destination(&mut aws_destinations, destination.to.to_string());
+                }
+                drawing.topic(&mut topics, (cache_to(inbound, destination), destination.to.to_string()))
+            };
+            let to: Vec<_> = outlined.route.destinations().iter().map(node).collect();
+            drawing.tree(outlined.route.tree(), from, &to);
         }
         let mut seen = HashSet::new();
         for outlined in &outline.outlined {
-            drawing.chained(outline, outlined, &mut topics, &mut seen);
+            drawing.next(outline, outlined, &mut topics, &mut seen);
         }
         drawing
     }
 
-    /// How many links it has.
+    /// Returns the number of links.
     pub(super) const fn links(&self) -> usize {
         self.links.len()
     }
 
-    /// The node of a topic.
+    /// Returns the node of a topic.
     fn topic(&mut self, topics: &mut HashMap<Name, usize>, name: Name) -> usize {
         if let Some(node) = topics.get(&name) {
             return *node;
@@ -96,7 +93,7 @@ impl Drawing {
         node
     }
 
-    /// The node of a place that is no topic.
+    /// Returns the node of an AWS destination.
     fn aws_destination(&mut self, aws_destinations: &mut HashMap<String, usize>, name: String) -> usize {
         if let Some(node) = aws_destinations.get(&name) {
             return *node;
@@ -115,41 +112,48 @@ impl Drawing {
         self.links.push(Link { from, to, kind });
     }
 
-    /// Draws what is done behind a node; `to` has the node of each destination.
-    fn tree(&mut self, tree: &Tree, (from, on_failure): (usize, OnFailure), to: &[usize]) {
-        for place in &tree.destinations {
-            if let Some(to) = to.get(*place) {
-                self.link(from, *to, LinkKind::Way(on_failure));
+    /// Draws the transforms of a route whose inbound topic has the node `from`. `to` has the node of each
+    /// destination.
+    fn tree(&mut self, tree: &Tree, from: usize, to: &[usize]) {
+        // A loop, because a file decides how deep a tree is.
+        let mut trees = vec![(tree, from, OnFailure::Fail)];
+        while let Some((tree, from, on_failure)) = trees.pop() {
+            for index in &tree.destinations {
+                let to = to.get(*index).expect("each destination has a node");
+                self.link(from, *to, LinkKind::Text(on_failure));
             }
-        }
-        for branch in &tree.branches {
-            let stage = &branch.stage;
-            let settings = if stage.settings() == "{}" { "" } else { stage.settings() };
-            let label = format!("{} {}", Printable(stage.name()), Printable(settings));
-            let node = self.node(Kind::Transform, label.trim_end().to_owned());
-            self.link(from, node, LinkKind::Way(on_failure));
-            for (on_failure, behind) in &branch.behind {
-                self.tree(behind, (node, *on_failure), to);
+            let mut next = Vec::new();
+            for branch in &tree.branches {
+                let stage = &branch.stage;
+                let settings = if stage.settings() == "{}" { "" } else { stage.settings() };
+                let label = format!("{} {}", Printable(stage.name()), Printable(settings));
+                let node = self.node(Kind::Transform, label.trim_end().to_owned());
+                self.link(from, node, LinkKind::Text(on_failure));
+                next.extend(branch.next.iter().map(|(on_failure, tree)| (tree, node, *on_failure)));
             }
+            // In the order of the file.
+            trees.extend(next.into_iter().rev());
         }
     }
 
-    /// Links destinations to the routes that events take next, where these have other names.
-    fn chained(
+    /// Links destinations to the routes that take their events, if those have other names.
+    fn next(
         &mut self,
         outline: &Outline<'_>,
-        outlined: &Outlined<'_>,
+        outlined: &OutlinedRoute<'_>,
         topics: &mut HashMap<Name, usize>,
         seen: &mut HashSet<Link>,
     ) {
         let inbound = outlined.route.inbound();
-        for way in outlined.ways.iter().filter(|way| way.destination.to.topic().is_some()) {
-            let from =
-                self.topic(topics, (cache_to(inbound, way.destination), way.destination.to.to_string()));
-            for next in &way.next {
-                let Some(next) = outline.routes.all().get(*next) else { continue };
-                let to = self.topic(topics, (cache_of(next.inbound()), next.inbound().to_string()));
-                let link = Link { from, to, kind: LinkKind::Same };
+        for outlined in
+            outlined.destinations.iter().filter(|outlined| outlined.destination.to.topic().is_some())
+        {
+            let destination = outlined.destination;
+            let from = self.topic(topics, (cache_to(inbound, destination), destination.to.to_string()));
+            for next in &outlined.next {
+                let next = outline.route(*next).inbound();
+                let to = self.topic(topics, (cache_of(next), next.to_string()));
+                let link = Link { from, to, kind: LinkKind::Next };
                 if from != to && seen.insert(link) {
                     self.links.push(link);
                 }
@@ -157,46 +161,46 @@ impl Drawing {
         }
     }
 
-    /// As the source of a Mermaid flowchart.
+    /// Returns the source of a Mermaid flowchart.
     pub(super) fn mermaid(&self) -> String {
         let mut source = String::from("flowchart LR");
-        for (place, node) in self.nodes.iter().enumerate() {
+        for (index, node) in self.nodes.iter().enumerate() {
             let (open, close) = match node.kind {
                 Kind::Topic => ("([", "])"),
                 Kind::Transform => ("[", "]"),
                 Kind::AwsDestination => ("[(", ")]"),
             };
-            let _ = write!(source, "\n    n{place}{open}\"{}\"{close}", for_mermaid(&node.label));
+            let _ = write!(source, "\n    n{index}{open}\"{}\"{close}", for_mermaid(&node.label));
         }
         for Link { from, to, kind } in &self.links {
             let arrow = match kind {
-                LinkKind::Way(OnFailure::Fail) => "-->",
-                LinkKind::Way(OnFailure::Drop) => "-->|\"on failure drop\"|",
-                LinkKind::Way(OnFailure::Pass) => "-->|\"on failure pass\"|",
-                LinkKind::Same => "-.->",
+                LinkKind::Text(OnFailure::Fail) => "-->",
+                LinkKind::Text(OnFailure::Drop) => "-->|\"on failure drop\"|",
+                LinkKind::Text(OnFailure::Pass) => "-->|\"on failure pass\"|",
+                LinkKind::Next => "-.->",
             };
             let _ = write!(source, "\n    n{from} {arrow} n{to}");
         }
         source
     }
 
-    /// As a graph of Graphviz.
+    /// Returns the source of a graph for Graphviz.
     pub(super) fn dot(&self) -> String {
         let mut source = String::from("digraph fanout {\n    rankdir=LR;\n    node [shape=box];");
-        for (place, node) in self.nodes.iter().enumerate() {
+        for (index, node) in self.nodes.iter().enumerate() {
             let style = match node.kind {
                 Kind::Topic => ", style=rounded",
                 Kind::Transform => "",
                 Kind::AwsDestination => ", shape=cylinder",
             };
-            let _ = write!(source, "\n    n{place} [label=\"{}\"{style}];", for_dot(&node.label));
+            let _ = write!(source, "\n    n{index} [label=\"{}\"{style}];", for_dot(&node.label));
         }
         for Link { from, to, kind } in &self.links {
             let style = match kind {
-                LinkKind::Way(OnFailure::Fail) => "",
-                LinkKind::Way(OnFailure::Drop) => " [label=\"on failure drop\"]",
-                LinkKind::Way(OnFailure::Pass) => " [label=\"on failure pass\"]",
-                LinkKind::Same => " [style=dashed]",
+                LinkKind::Text(OnFailure::Fail) => "",
+                LinkKind::Text(OnFailure::Drop) => " [label=\"on failure drop\"]",
+                LinkKind::Text(OnFailure::Pass) => " [label=\"on failure pass\"]",
+                LinkKind::Next => " [style=dashed]",
             };
             let _ = write!(source, "\n    n{from} -> n{to}{style};");
         }
@@ -205,22 +209,21 @@ impl Drawing {
     }
 }
 
-/// A text in a quoted label of Mermaid, for which a label may be markup in several ways: what is neither a
-/// letter, a digit nor harmless where it stands is written as a number.
+/// Escapes a text for a quoted label of Mermaid, which reads several kinds of markup there. A character is written as
+/// its number unless it is a letter, a digit, or harmless at its position.
 fn for_mermaid(label: &str) -> String {
     let chars: Vec<_> = label.chars().collect();
-    let is_word = |place: Option<usize>| {
-        place.and_then(|place| chars.get(place)).is_some_and(|char| char.is_alphanumeric())
-    };
+    let at = |index: Option<usize>| index.and_then(|index| chars.get(index)).copied();
+    let is_word = |index| at(index).is_some_and(char::is_alphanumeric);
     let mut escaped = String::with_capacity(label.len());
-    for (place, char) in chars.iter().enumerate() {
-        let (before, behind) = (place.checked_sub(1), place.checked_add(1));
+    for (index, char) in chars.iter().enumerate() {
+        let (before, after) = (index.checked_sub(1), index.checked_add(1));
         let is_plain = match char {
             '/' | ',' | '{' | '}' | '(' | ')' => true,
-            // At other places they are lists, lines and emphasis, and several spaces are one.
-            '-' => before.and_then(|before| chars.get(before)).is_some_and(|char| !matches!(char, ' ' | '-')),
-            '_' => is_word(before) && is_word(behind),
-            ' ' => before.and_then(|before| chars.get(before)).is_some_and(|char| *char != ' '),
+            // At other positions they begin a list or an emphasis, and several spaces become one.
+            '-' => at(before).is_some_and(|char| !matches!(char, ' ' | '-')),
+            '_' => is_word(before) && is_word(after),
+            ' ' => at(before).is_some_and(|char| char != ' '),
             other => other.is_alphanumeric(),
         };
         if is_plain {
@@ -232,7 +235,7 @@ fn for_mermaid(label: &str) -> String {
     escaped
 }
 
-/// A text in a quoted label of DOT, in which backslashes and entities mean something.
+/// Escapes a text for a quoted label of DOT, which reads backslashes and entities.
 fn for_dot(label: &str) -> String {
     let mut escaped = String::with_capacity(label.len());
     for char in label.chars() {
@@ -248,6 +251,7 @@ fn for_dot(label: &str) -> String {
 #[cfg(test)]
 mod tests {
     use fanout_core::placeholder::Template;
+    use fanout_core::route::{Route, Routes};
 
     use super::super::outline::tests::routes;
     use super::*;
@@ -277,7 +281,7 @@ destinations = ['seen']
 ";
 
     #[test]
-    fn what_is_shared_is_drawn_once_and_chains_are_linked() {
+    fn draws_shared_transform_once_and_links_next_route() {
         let expected = "flowchart LR
     n0([\"log / log\"])
     n1([\"log / seen\"])
@@ -304,7 +308,18 @@ destinations = ['seen']
     }
 
     #[test]
-    fn graphviz_gets_the_same_drawing() {
+    fn draws_chain_of_hundreds_of_transforms() {
+        let text = "[[routes]]\ntopic = 'in'\ntransforms = ['trim']\ndestinations = ['out']";
+        let routes = routes(text);
+        let (route, destination) = (&routes.all()[0], &routes.all()[0].destinations()[0]);
+        let chain = vec![destination.chain[0].clone(); 500];
+        let destination = Destination::new(destination.to.clone(), chain);
+        let routes = Routes::new(vec![Route::new(route.inbound().clone(), vec![destination])]).unwrap();
+        assert_eq!(Drawing::new(&Outline::new(text, &routes)).links(), 501);
+    }
+
+    #[test]
+    fn draws_the_same_for_graphviz() {
         let dot = drawing(CHAT).dot();
         assert!(dot.starts_with("digraph fanout {\n") && dot.ends_with("\n}"), "{dot}");
         for line in [
@@ -325,7 +340,7 @@ destinations = ['seen']
     }
 
     #[test]
-    fn no_name_gets_out_of_its_label_in_mermaid() {
+    fn keeps_hostile_name_in_its_mermaid_label() {
         let mermaid = hostile().mermaid();
         let mut lines = mermaid.lines();
         assert_eq!(lines.next(), Some("flowchart LR"));
@@ -339,7 +354,7 @@ destinations = ['seen']
         assert_eq!(rest[3..], ["n0 --> n1", "n0 --> n2"]);
     }
 
-    /// Whether a label has nothing in it but text and numbers of characters.
+    /// Returns true if a label has only text and numbers of characters.
     fn is_plain(label: &str) -> bool {
         let mut parts = label.split('#');
         let text = |text: &str| text.chars().all(|char| char.is_alphanumeric() || " /,-_{}()".contains(char));
@@ -351,7 +366,7 @@ destinations = ['seen']
     }
 
     #[test]
-    fn mermaid_shows_what_was_written() {
+    fn mermaid_shows_the_text_as_written() {
         for label in
             [HOSTILE, "  two  spaces ", "1. list", "- a", "a-b_c-", "東京/é", "#35;", "style: x#1;", ""]
         {
@@ -370,13 +385,13 @@ destinations = ['seen']
     }
 
     #[test]
-    fn no_name_gets_out_of_its_label_in_dot() {
+    fn keeps_hostile_name_in_its_dot_label() {
         let dot = hostile().dot();
         let labels: Vec<_> =
             dot.lines().filter_map(|line| line.split_once("label=").map(|(_, label)| label)).collect();
         assert_eq!(labels.len(), 3, "{dot}");
         for label in labels {
-            // A quoted string ends at the first quote that no backslash stands before.
+            // A quoted string ends at the first quote without a backslash before it.
             let mut chars = label.strip_prefix('"').unwrap().chars();
             while let Some(char) = chars.next() {
                 match char {

@@ -1,17 +1,18 @@
-//! What is wrong in a file, as compilers tell it.
+//! The errors of a file, each with its line, as compilers print them.
 
 use fanout_core::file::FileError;
 use serde_json::{Value, json};
-
 use unicode_width::UnicodeWidthStr as _;
 
+use super::table::counted;
 use crate::output::{Output, Printable};
 
-/// The most characters of a line that are shown, and the most before the one in question.
-const SHOWN: usize = 110;
-const BEFORE: usize = 80;
+/// The most characters that are shown of a line.
+const MAX_SHOWN: usize = 110;
+/// The most characters that are shown before the error.
+const MAX_BEFORE: usize = 80;
 
-/// All that is wrong in one file.
+/// All errors of one file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Faults<'f> {
     pub(super) name: &'f str,
@@ -20,27 +21,26 @@ pub(super) struct Faults<'f> {
 }
 
 impl Faults<'_> {
-    pub(super) fn tell(&self, output: &mut Output) {
+    /// Prints each error with its line.
+    pub(super) fn print(&self, output: &mut Output) {
         for error in self.errors {
-            output.note(format_args!("{}:{}", Printable(self.name), Printable(&error.to_string())));
-            if let Some(line) = self.excerpt(error) {
-                output.note(line);
-            }
+            output.note(format_args!("{}:{error}", self.name));
+            self.excerpt(error).iter().flat_map(|excerpt| excerpt.lines()).for_each(|line| output.note(line));
         }
     }
 
-    /// The line in question, and under it a caret.
+    /// Returns the line of an error, and under it a caret.
     fn excerpt(&self, error: &FileError) -> Option<String> {
         let line = self.text.lines().nth(error.line.checked_sub(1)?)?;
         if line.trim().is_empty() {
             return None;
         }
         let before = error.column.saturating_sub(1);
-        let skipped = before.saturating_sub(BEFORE);
+        let skipped = before.saturating_sub(MAX_BEFORE);
         let start = if skipped > 0 { "…" } else { "" };
         let mut chars = line.chars().skip(skipped);
         let head: String = chars.by_ref().take(before - skipped).collect();
-        let tail: String = chars.by_ref().take(SHOWN + skipped - before).collect();
+        let tail: String = chars.by_ref().take(MAX_SHOWN + skipped - before).collect();
         let end = if chars.next().is_some() { "…" } else { "" };
         let (head, tail) = (shown(&head), shown(&tail));
         let number = error.line.to_string();
@@ -50,8 +50,7 @@ impl Faults<'_> {
     }
 
     pub(super) fn summary(&self) -> String {
-        let count = self.errors.len();
-        format!("{}: {count} error{}", Printable(self.name), if count == 1 { "" } else { "s" })
+        format!("{}: {}", self.name, counted(self.errors.len(), "error"))
     }
 
     pub(super) fn as_json(&self) -> Value {
@@ -61,7 +60,7 @@ impl Faults<'_> {
     }
 }
 
-/// A part of a line as it is printed: tabs have no width of their own.
+/// Returns a part of a line as it is printed: a tab as four spaces.
 fn shown(part: &str) -> String {
     Printable(&part.replace('\t', "    ")).to_string()
 }
@@ -76,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_caret_stands_under_the_place() {
+    fn puts_caret_under_the_error() {
         for (text, line, column, expected) in [
             ("a = 1", 1, 5, " 1 | a = 1\n   |     ^"),
             ("\n\tb = x\r\n", 2, 6, " 2 |     b = x\n   |         ^"),
@@ -91,12 +90,12 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_line_there_is_a_part() {
+    fn shows_part_of_a_long_line() {
         let line = format!("{}!{}", "a".repeat(1_000), "b".repeat(1_000));
-        let told = excerpt(&line, 1, 1_001).unwrap();
-        let (shown, caret) = told.split_once('\n').unwrap();
+        let excerpt = excerpt(&line, 1, 1_001).unwrap();
+        let (shown, caret) = excerpt.split_once('\n').unwrap();
         assert!(shown.chars().count() < 120, "{shown}");
-        let place = caret.chars().position(|char| char == '^').unwrap();
-        assert_eq!(shown.chars().nth(place), Some('!'));
+        let position = caret.chars().position(|char| char == '^').unwrap();
+        assert_eq!(shown.chars().nth(position), Some('!'));
     }
 }

@@ -1,14 +1,14 @@
-//! `fanout check`: what a file of routes would do, before anything does it.
+//! `fanout check`: checks a file of routes, and shows what it does.
 //!
-//! | module | what it is for |
+//! | module | purpose |
 //! | --- | --- |
-//! | `faults` | what is wrong in a file, with the lines in question |
-//! | `outline` | the routes as they are shown: their order, where they stand, what is done once for several |
-//! | `table` | the outline as a table, and as JSON |
-//! | `drawing` | the outline as a drawing |
-//! | `recording` | what becomes of one event: the fan-out, with recorders |
-//! | `steps` | the recording, printed |
-//! | `columns` | how wide texts are |
+//! | `faults` | prints the errors of a file, each with its line |
+//! | `outline` | the routes as they are shown: their order, their lines, their shared transforms |
+//! | `table` | prints the outline as a table, or as JSON |
+//! | `drawing` | prints the outline as a drawing |
+//! | `recording` | runs the fan-out for one event, with recorders |
+//! | `steps` | prints the recording |
+//! | `columns` | aligns texts |
 
 mod columns;
 mod drawing;
@@ -27,17 +27,17 @@ use self::outline::Outline;
 use crate::error::Error;
 use crate::event;
 use crate::input::bytes;
-use crate::output::{Output, Printable};
+use crate::output::Output;
 use crate::translations::Translations;
 
-/// Mermaid draws no more links than this, unless it is told to.
+/// The most links that Mermaid draws by default.
 const MERMAID_LINKS: usize = 500;
 
 /// Check a file of routes, and show what it does
 ///
-/// Everything that is wrong is told at once, each with its file, line and column, and the command ends with 1.
-/// What is right is shown as a table and a drawing (Mermaid) of topics and routes; with --event, what one event
-/// would become, step by step. Nothing is published.
+/// Reports all errors at once, each with its file, line and column; the exit code is then 1. Shows a valid file as a
+/// table and a drawing (Mermaid) of topics and routes. With --event, shows step by step what one event becomes.
+/// Publishes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   fanout check
@@ -46,30 +46,30 @@ const MERMAID_LINKS: usize = 500;
   fanout check fanout.toml --event event.json
   echo '{\"cache\": \"chat\", \"topic\": \"lobby-publish\", \"text\": \"Hi\"}' | fanout check --event -
 
-An event is what a webhook's body has: cache, topic, text, and where it matters token_id,
-topic_sequence_number (else 0), event_timestamp and publish_timestamp (else now).")]
+An event has the members of a webhook's body: cache, topic and text; and optionally token_id,
+topic_sequence_number (default 0), event_timestamp and publish_timestamp (default now).")]
 pub(crate) struct Args {
     /// The file with the routes; - is standard input
     #[arg(value_name = "FILE", default_value = "fanout.toml")]
     file: String,
 
-    /// Show step by step what this event would become; - is standard input
+    /// Show step by step what the event in this file becomes; - is standard input
     #[arg(long, value_name = "FILE")]
     event: Option<String>,
 
-    /// Have the event's text translated by Amazon, with the credentials of this shell, in place of a stand-in
+    /// Translate the event's text by Amazon Translate, with the credentials of this shell, instead of `pseudolocalize`
     #[arg(long, requires = "event")]
     aws: bool,
 
-    /// What to print [default: the table and then the Mermaid drawing; of an event, its steps]
+    /// The output [default: the table and the Mermaid drawing, or the steps of an event]
     #[arg(long, value_enum)]
     format: Option<Format>,
 }
 
-/// What to print.
+/// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A table; of an event, its steps
+    /// A table, or the steps of an event
     Table,
     /// A drawing for Mermaid
     Mermaid,
@@ -81,24 +81,25 @@ enum Format {
 
 pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     if args.file == "-" && args.event.as_deref() == Some("-") {
-        return Err(Error::Usage("the routes and the event cannot both be standard input".to_owned()));
+        return Err(Error::Usage("the file and --event cannot both be standard input".to_owned()));
     }
     if args.event.is_some() && matches!(args.format, Some(Format::Mermaid | Format::Dot)) {
-        return Err(Error::Usage("there is no drawing of an event; --format is table or json".to_owned()));
+        return Err(Error::Usage(
+            "--format mermaid and --format dot do not draw an event; use table or json".to_owned(),
+        ));
     }
     let is_json = args.format == Some(Format::Json);
     let name = if args.file == "-" { "<stdin>" } else { args.file.as_str() };
-    let text = file::text(bytes(&args.file)?)
-        .map_err(|error| Error::Failed(format!("{}:{}", Printable(name), Printable(&error.to_string()))))?;
+    let text = file::text(bytes(&args.file)?).map_err(|error| Error::Failed(format!("{name}:{error}")))?;
     let translations = Translations::new(args.aws);
-    let routes = match file::read(&text, &translations.transforms()) {
+    let routes = match file::read(&text, &translations.transforms(), fanout_aws::KINDS) {
         Ok(routes) => routes,
         Err(errors) => {
             let faults = Faults { name, text: &text, errors: &errors };
             if is_json {
                 output.json(&faults.as_json())?;
             } else {
-                faults.tell(output);
+                faults.print(output);
             }
             return Err(Error::Failed(faults.summary()));
         }
@@ -119,15 +120,15 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     }
     let drawing = Drawing::new(&outline);
     if args.format == Some(Format::Dot) {
-        return output.result(drawing.dot());
+        return output.results(&drawing.dot());
     }
     if args.format.is_none() {
         output.result("")?;
     }
-    output.result(drawing.mermaid())?;
+    output.results(&drawing.mermaid())?;
     if drawing.links() > MERMAID_LINKS {
         output.note(format_args!(
-            "the drawing has {} links, and Mermaid takes {MERMAID_LINKS} where its `maxEdges` is not set; \
+            "note: the drawing has {} links, and Mermaid draws at most {MERMAID_LINKS} unless `maxEdges` is set; \
              --format dot has no limit",
             drawing.links()
         ));

@@ -1,12 +1,13 @@
 //! The routes of a file as they are shown.
 
 use std::collections::HashMap;
+use std::ptr;
 
 use fanout_core::names::CacheName;
 use fanout_core::placeholder::Template;
 use fanout_core::route::{Destination, Edge, Inbound, Route, Routes, Topics};
 use fanout_core::spanned::{self, Given};
-use fanout_core::transform::{Stage, Tree};
+use fanout_core::transform::{Branch, Stage, Tree};
 
 use crate::output::Quoted;
 
@@ -18,27 +19,27 @@ const MOST_NAMED: usize = 5;
 pub(super) struct Outline<'r> {
     pub(super) routes: &'r Routes,
     /// The most specific first.
-    pub(super) outlined: Vec<Outlined<'r>>,
-    /// The line of each, by its place in the file.
+    pub(super) outlined: Vec<OutlinedRoute<'r>>,
+    /// The line of each route, in the order of the file.
     lines: Vec<usize>,
 }
 
 /// One route.
 #[derive(Debug)]
-pub(super) struct Outlined<'r> {
-    /// Its place in the file.
-    pub(super) place: usize,
+pub(super) struct OutlinedRoute<'r> {
+    /// Its index in the file.
+    pub(super) index: usize,
     pub(super) line: usize,
     pub(super) route: &'r Route,
-    /// In the order in which they were given.
-    pub(super) ways: Vec<WayOut<'r>>,
+    /// In the order of the file.
+    pub(super) destinations: Vec<OutlinedDestination<'r>>,
 }
 
 /// A destination of a route.
 #[derive(Debug)]
-pub(super) struct WayOut<'r> {
+pub(super) struct OutlinedDestination<'r> {
     pub(super) destination: &'r Destination,
-    pub(super) steps: Vec<StepOut<'r>>,
+    pub(super) steps: Vec<OutlinedStep<'r>>,
     /// The indices of the routes that events can take next.
     pub(super) next: Vec<usize>,
     /// The indices of the routes from which events would come back. The function rejects these events.
@@ -47,115 +48,123 @@ pub(super) struct WayOut<'r> {
 
 /// A transform of a destination.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct StepOut<'r> {
+pub(super) struct OutlinedStep<'r> {
     pub(super) stage: &'r Stage,
-    /// What does the same to the same text has the same number, and is done once.
-    pub(super) node: usize,
-    /// The index of an earlier destination that shares it.
+    /// The index of the first destination with the same transforms up to here, if it is another one. The transform
+    /// is applied once for all of them.
     pub(super) shared_with: Option<usize>,
 }
 
 impl<'r> Outline<'r> {
-    /// The outline of `routes`, which were read from `text`.
+    /// Returns the outline of `routes`, which were read from `text`.
     pub(super) fn new(text: &str, routes: &'r Routes) -> Self {
-        let lines = lines(text);
-        let line = |place: usize| lines.get(place).copied().unwrap_or_default();
-        let outlined = routes.order().iter().filter_map(|place| {
-            let route = routes.all().get(*place)?;
-            Some(Outlined { place: *place, line: line(*place), route, ways: ways(routes, *place, route) })
-        });
-        Self { routes, outlined: outlined.collect(), lines }
+        let mut outline = Self { routes, outlined: Vec::new(), lines: lines(text) };
+        let outlined = |index: &usize| OutlinedRoute {
+            index: *index,
+            line: outline.line(*index),
+            route: outline.route(*index),
+            destinations: destinations(routes, *index, outline.route(*index)),
+        };
+        outline.outlined = routes.order().iter().map(outlined).collect();
+        outline
     }
 
-    /// The line of a route, by its place in the file.
-    pub(super) fn line(&self, place: usize) -> usize {
-        self.lines.get(place).copied().unwrap_or_default()
+    /// Returns the line of a route, by its index in the file.
+    pub(super) fn line(&self, index: usize) -> usize {
+        *self.lines.get(index).expect("each route of a file has a line")
     }
 
-    /// One of its routes.
-    pub(super) fn find(&self, route: &Route) -> Option<&Outlined<'r>> {
-        self.outlined.iter().find(|outlined| std::ptr::eq(outlined.route, route))
+    /// Returns a route, by its index in the file.
+    pub(super) fn route(&self, index: usize) -> &'r Route {
+        self.routes.all().get(index).expect("the index of a route")
     }
 
-    /// What is right, and still worth a thought.
+    /// Returns the outline of one of the routes.
+    pub(super) fn find(&self, route: &Route) -> &OutlinedRoute<'r> {
+        let mut all = self.outlined.iter();
+        all.find(|outlined| ptr::eq(outlined.route, route)).expect("the outline has all routes")
+    }
+
+    /// Returns notes about valid settings that may be a mistake.
     pub(super) fn notes(&self) -> Vec<String> {
-        self.outlined
-            .iter()
-            .flat_map(|outlined| outlined.ways.iter().flat_map(|way| self.notes_of(outlined, way)))
-            .collect()
+        let notes = |outlined: &OutlinedRoute<'r>| {
+            let of = |destination| self.notes_of(outlined, destination);
+            outlined.destinations.iter().flat_map(of).collect::<Vec<_>>()
+        };
+        self.outlined.iter().flat_map(notes).collect()
     }
 
-    /// Some routes for a message, where there are any.
-    fn named(&self, places: &[usize]) -> Option<String> {
-        if let [place] = places {
-            let inbound = self.routes.all().get(*place)?.inbound().to_string();
-            return Some(format!("the route at line {}, {}", self.line(*place), Quoted(&inbound)));
+    /// Names routes in a message, if there are any.
+    fn named(&self, indices: &[usize]) -> Option<String> {
+        if let [index] = indices {
+            let inbound = self.route(*index).inbound().to_string();
+            return Some(format!("the route at line {}, {}", self.line(*index), Quoted(&inbound)));
         }
         let lines: Vec<_> =
-            places.iter().take(MOST_NAMED).map(|place| self.line(*place).to_string()).collect();
-        let more = match places.len().saturating_sub(MOST_NAMED) {
+            indices.iter().take(MOST_NAMED).map(|index| self.line(*index).to_string()).collect();
+        let more = match indices.len().saturating_sub(MOST_NAMED) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        (!places.is_empty()).then(|| format!("the routes at the lines {}{more}", lines.join(", ")))
+        (!indices.is_empty()).then(|| format!("the routes at the lines {}{more}", lines.join(", ")))
     }
 
-    fn notes_of(&self, outlined: &Outlined<'_>, way: &WayOut<'_>) -> Vec<String> {
+    fn notes_of(&self, outlined: &OutlinedRoute<'_>, destination: &OutlinedDestination<'_>) -> Vec<String> {
         let mut notes = Vec::new();
-        let topic = way.destination.to.to_string();
+        let topic = destination.destination.to.to_string();
         let from = format!("line {}: {}", outlined.line, Quoted(&topic));
-        if let Some(routes) = self.named(&way.next) {
-            let inbound =
-                way.next.first().and_then(|place| self.routes.all().get(*place)).map(Route::inbound);
-            let is_sure = inbound.is_some_and(|next| is_sure(outlined.route.inbound(), way, next));
-            let goes_on = if is_sure { "goes on" } else { "can go on" };
-            notes.push(format!("{from} {goes_on} with {routes}, where that topic has a webhook too"));
+        if let Some(routes) = self.named(&destination.next) {
+            let is_certain = match &destination.next[..] {
+                [next] => always_matches(outlined.route.inbound(), destination, self.route(*next).inbound()),
+                _ => false,
+            };
+            let leads = if is_certain { "leads" } else { "can lead" };
+            notes.push(format!("{from} {leads} to {routes}, if that topic has a webhook too"));
         }
-        if let Some(routes) = self.named(&way.refused) {
+        if let Some(routes) = self.named(&destination.refused) {
             notes.push(format!(
-                "{from} can lead to {routes}, from where it would come back: such an event is refused"
+                "{from} can lead to {routes}, and from there back: the function refuses such an event"
             ));
         }
-        if let Some(missing) = way.lacking() {
+        if let Some(missing) = destination.lacking() {
             notes.push(format!(
-                "{from} needs {{{missing}}}, which not every event has: without it this destination refuses the \
-                 event, and the others are served"
+                "{from} needs {{{missing}}}, which some events lack: this destination refuses them, and the others \
+                 accept them"
             ));
         }
         notes
     }
 }
 
-impl Outlined<'_> {
-    /// How many transforms an event has applied, and how many there would be if none was done once for several.
+impl OutlinedRoute<'_> {
+    /// Returns the number of transforms that are applied to an event, and their number if none were shared.
     pub(super) fn transforms(&self) -> (usize, usize) {
-        let unshared = self.ways.iter().map(|way| way.steps.len()).sum();
+        let unshared = self.destinations.iter().map(|destination| destination.steps.len()).sum();
         (self.route.tree().transforms(), unshared)
     }
 }
 
-impl WayOut<'_> {
-    /// The field that it needs and an event may lack.
+impl OutlinedDestination<'_> {
+    /// Returns the field that it needs and that an event may lack.
     pub(super) fn lacking(&self) -> Option<&str> {
         self.destination.to.templates().into_iter().find_map(Template::lacking)
     }
 }
 
-/// The caches of a route's events, where they are named.
+/// Returns the cache of a route, if it names one.
 pub(super) fn cache_of(inbound: &Inbound) -> Option<String> {
     inbound.cache.as_ref().map(ToString::to_string)
 }
 
-/// The cache of a destination, where it is known or how it is made: else it is the event's own. What is no topic
-/// has none.
+/// Returns the cache of a destination as the file names it, or that of its route. An AWS destination has none.
 pub(super) fn cache_to(inbound: &Inbound, to: &Destination) -> Option<String> {
     let topic = to.to.topic()?;
     topic.cache.as_ref().map(ToString::to_string).or_else(|| cache_of(inbound))
 }
 
-/// Whether all events of a destination go on with the route `next`.
-fn is_sure(from: &Inbound, way: &WayOut<'_>, next: &Inbound) -> bool {
-    let Some(to) = way.destination.to.topic() else { return false };
+/// Returns true if the route `next` matches every event of a destination.
+fn always_matches(from: &Inbound, destination: &OutlinedDestination<'_>, next: &Inbound) -> bool {
+    let Some(to) = destination.destination.to.topic() else { return false };
     let cache = match &to.cache {
         Some(cache) => cache.literal(),
         None => from.cache.as_ref().map(CacheName::as_str),
@@ -166,48 +175,43 @@ fn is_sure(from: &Inbound, way: &WayOut<'_>, next: &Inbound) -> bool {
         (Topics::Like(pattern), Some(topic)) => pattern.find(topic).is_some(),
         (Topics::Like(_), None) => false,
     };
-    way.next.len() == 1 && is_cache && is_topic
+    is_cache && is_topic
 }
 
-fn ways<'r>(routes: &Routes, place: usize, route: &'r Route) -> Vec<WayOut<'r>> {
-    let mut nodes = vec![Vec::new(); route.destinations().len()];
-    number(route.tree(), &mut Vec::new(), &mut 0, &mut nodes);
-    let mut first = HashMap::new();
-    let destinations = route.destinations().iter().zip(nodes).enumerate();
-    let ways = destinations.map(|(number, (destination, nodes))| {
-        let step = |(stage, node)| {
-            let owner = *first.entry(node).or_insert(number);
-            StepOut { stage, node, shared_with: (owner != number).then_some(owner) }
+fn destinations<'r>(routes: &Routes, index: usize, route: &'r Route) -> Vec<OutlinedDestination<'r>> {
+    let mut owners = HashMap::new();
+    let destinations = route.destinations().iter().enumerate().map(|(number, destination)| {
+        let steps = destination.chain.iter().zip(branches(route.tree(), &destination.chain));
+        let step = |(stage, branch)| {
+            let owner = *owners.entry(ptr::from_ref::<Branch>(branch)).or_insert(number);
+            OutlinedStep { stage, shared_with: (owner != number).then_some(owner) }
         };
-        let steps = destination.chain.iter().zip(nodes).map(step).collect();
-        let edge = Edge { route: place, destination: number };
-        WayOut { destination, steps, next: routes.next(edge), refused: routes.refused(edge) }
+        let steps = steps.map(step).collect();
+        let edge = Edge { route: index, destination: number };
+        OutlinedDestination { destination, steps, next: routes.next(edge), refused: routes.refused(edge) }
     });
-    ways.collect()
+    destinations.collect()
 }
 
-/// Gives every transform of a tree a number, and every destination those on its way.
-fn number(tree: &Tree, path: &mut Vec<usize>, next: &mut usize, nodes: &mut [Vec<usize>]) {
-    for place in &tree.destinations {
-        if let Some(nodes) = nodes.get_mut(*place) {
-            nodes.clone_from(path);
-        }
+/// Returns the branch of each transform of a chain. Chains that share a transform share its branch.
+fn branches<'t>(mut tree: &'t Tree, chain: &[Stage]) -> Vec<&'t Branch> {
+    let mut branches = Vec::with_capacity(chain.len());
+    for stage in chain {
+        let branch = tree.branches.iter().find(|branch| branch.stage.does_the_same(stage));
+        let branch = branch.expect("the tree has all chains");
+        let behind = branch.next.iter().find(|(on_failure, _)| *on_failure == stage.on_failure());
+        tree = &behind.expect("the tree has all chains").1;
+        branches.push(branch);
     }
-    for branch in &tree.branches {
-        path.push(*next);
-        *next += 1;
-        for (_, behind) in &branch.behind {
-            number(behind, path, next, nodes);
-        }
-        path.pop();
-    }
+    branches
 }
 
-/// The lines at which the routes of a good file begin.
+/// Returns the lines at which the routes of a valid file begin.
 fn lines(text: &str) -> Vec<usize> {
-    let routes = Given::document(text).ok().and_then(|mut document| document.take("routes"));
-    let Some(Ok(routes)) = routes.map(spanned::array) else { return Vec::new() };
-    let line = |start| text.get(..start).unwrap_or_default().matches('\n').count() + 1;
+    let mut document = Given::document(text).expect("the text was read before");
+    let routes = document.take("routes").expect("a valid file has routes");
+    let line = |start| 1 + text.bytes().take(start).filter(|byte| *byte == b'\n').count();
+    let routes = spanned::array(routes).expect("the routes of a valid file are an array");
     routes.map(|route| line(route.span().start)).collect()
 }
 
@@ -218,9 +222,9 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// The routes of a good file.
+    /// Returns the routes of a valid file.
     pub(in super::super) fn routes(text: &str) -> Routes {
-        file::read(text, &Transforms::standard()).unwrap()
+        file::read(text, &Transforms::standard(), fanout_aws::KINDS).unwrap()
     }
 
     fn outlined<T>(text: &str, look: impl Fn(&Outline<'_>) -> T) -> T {
@@ -247,20 +251,21 @@ destinations = ['x-{token_id}']";
     }
 
     #[test]
-    fn what_is_done_once_is_known_and_so_is_where_a_route_leads() {
+    fn knows_shared_transforms_and_next_routes() {
         let routes = routes(TEXT);
         let outline = Outline::new(TEXT, &routes);
-        let ways = &outline.outlined[1].ways;
-        let shared: Vec<Vec<_>> = ways
+        let destinations = &outline.outlined[1].destinations;
+        let shared: Vec<Vec<_>> = destinations
             .iter()
-            .map(|way| way.steps.iter().map(|step| step.shared_with.is_some()).collect())
+            .map(|destination| destination.steps.iter().map(|step| step.shared_with.is_some()).collect())
             .collect();
         assert_eq!(shared, [vec![false], vec![true, false], vec![true, true]]);
         assert_eq!(outline.outlined[1].transforms(), (2, 5));
-        assert_eq!(ways.iter().map(|way| way.next.as_slice()).collect::<Vec<_>>(), [&[1][..], &[], &[]]);
+        let next: Vec<_> = destinations.iter().map(|destination| destination.next.as_slice()).collect();
+        assert_eq!(next, [&[1][..], &[], &[]]);
         let notes = outline.notes();
         assert!(
-            notes.iter().any(|note| note.starts_with("line 2: \"b\" can go on with the route at line 7")),
+            notes.iter().any(|note| note.starts_with("line 2: \"b\" can lead to the route at line 7")),
             "{notes:?}"
         );
         assert!(

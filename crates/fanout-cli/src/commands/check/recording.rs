@@ -1,7 +1,5 @@
-//! What becomes of one event: the fan-out of the function, with a recorder around each transform, and with senders
-//! that record what they get.
+//! Runs the fan-out of the function for one event, with a recorder around each transform and with recording senders.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fanout_core::dedupe::DestinationProgress;
@@ -10,21 +8,23 @@ use fanout_core::fan_out::{DeliveryOutcome, FanOut};
 use fanout_core::reason::Reason;
 use fanout_core::retry::RetryPolicy;
 use fanout_core::route::{Destination, Route, Routes};
-use fanout_core::transform::{Applying, Context, Message, Stage, Transform, TransformError, Transformed};
+use fanout_core::transform::{
+    Context, Message, Stage, Transform, TransformError, TransformFuture, Transformed,
+};
 use futures_util::future::{BoxFuture, ready};
 use momento_webhook::{Event, Verified};
 use tokio::time::Instant;
 use topic_fanout::webhook::RESPONSE_TIMEOUT;
 
-use super::outline::{Outlined, StepOut};
+use super::outline::{OutlinedRoute, OutlinedStep};
 
-/// What became of one destination.
+/// The recording of one destination.
 #[derive(Debug)]
 pub(super) struct Recorded<'o> {
     /// The transforms that were applied, in order.
     pub(super) steps: Vec<Step<'o>>,
     pub(super) outcome: DeliveryOutcome,
-    /// What its sender got.
+    /// The content that its sender received.
     pub(super) content: Option<Content>,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Step<'o> {
 
 type TransformResult = Result<Transformed<'static>, TransformError>;
 
-/// What a sender got.
+/// The content that a sender received.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Content {
     /// The text for a topic.
@@ -50,21 +50,24 @@ pub(super) enum Content {
 
 /// Runs the fan-out of `event`, which takes the route `outlined`. Nothing leaves this process.
 ///
-/// Each destination is served by itself, as a second delivery serves those that the first one missed. So what a sender
-/// gets is known to be for that destination. A transform that several destinations share is applied once all the same.
-pub(super) async fn record<'o>(outlined: &Outlined<'o>, event: &Verified<Event>) -> Vec<Recorded<'o>> {
-    let mut known = HashMap::new();
-    let mut chains = Vec::new();
-    for way in &outlined.ways {
-        let recorder = |step: &StepOut<'_>| {
-            let new = || Arc::new(Recorder::new(step.stage.clone()));
-            Arc::clone(known.entry(step.node).or_insert_with(new))
+/// Each destination is served in a fan-out of its own, as a second delivery serves the destinations that the first one
+/// missed. So the content of a sender belongs to that destination. A shared transform is still applied once.
+pub(super) async fn record<'o>(outlined: &OutlinedRoute<'o>, event: &Verified<Event>) -> Vec<Recorded<'o>> {
+    let mut chains: Vec<Vec<Arc<Recorder>>> = Vec::new();
+    for destination in &outlined.destinations {
+        let recorder = |(position, step): (usize, &OutlinedStep<'_>)| match step.shared_with {
+            None => Arc::new(Recorder::new(step.stage.clone())),
+            Some(owner) => {
+                let shared = chains.get(owner).and_then(|chain| chain.get(position));
+                Arc::clone(shared.expect("a shared transform has the same position in an earlier chain"))
+            }
         };
-        chains.push(way.steps.iter().map(recorder).collect::<Vec<_>>());
+        let chain = destination.steps.iter().enumerate().map(recorder).collect();
+        chains.push(chain);
     }
-    let destinations = outlined.ways.iter().zip(&chains).map(|(way, chain)| {
-        let stages = way.steps.iter().zip(chain).map(|(step, recorder)| recorder.stage(step.stage));
-        Destination::new(way.destination.to.clone(), stages.collect())
+    let destinations = outlined.destinations.iter().zip(&chains).map(|(outlined, chain)| {
+        let stages = outlined.steps.iter().zip(chain).map(|(step, recorder)| recorder.stage(step.stage));
+        Destination::new(outlined.destination.to.clone(), stages.collect())
     });
     let route = Route::new(outlined.route.inbound().clone(), destinations.collect());
     let routes = Routes::new(vec![route]).expect("a route that is valid beside others is valid alone");
@@ -73,11 +76,11 @@ pub(super) async fn record<'o>(outlined: &Outlined<'o>, event: &Verified<Event>)
     let sink = Sink::default();
     let fan_out = FanOut::new(sink.clone(), RetryPolicy::PUBLISH).with_sender(Arc::new(sink.clone()));
     let mut all = Vec::new();
-    for (index, (way, chain)) in outlined.ways.iter().zip(&chains).enumerate() {
+    for (index, (destination, chain)) in outlined.destinations.iter().zip(&chains).enumerate() {
         let mut progress = vec![DestinationProgress::Published; chains.len()];
         *progress.get_mut(index).expect("each destination has a chain") = DestinationProgress::Pending;
         let outcomes = fan_out.serve(&plan, Some(&progress), None, Instant::now() + RESPONSE_TIMEOUT).await;
-        let steps = way.steps.iter().zip(chain).map_while(|(step, recorder)| {
+        let steps = destination.steps.iter().zip(chain).map_while(|(step, recorder)| {
             let result = recorder.result()?;
             Some(Step { stage: step.stage, shared_with: step.shared_with, result })
         });
@@ -115,12 +118,12 @@ impl Recorder {
 }
 
 impl Transform for Recorder {
-    fn apply<'t>(&'t self, message: Message<'t>, context: &'t Context<'t>) -> Applying<'t> {
+    fn apply<'t>(&'t self, message: Message<'t>, context: &'t Context<'t>) -> TransformFuture<'t> {
         Box::pin(async move {
             if let Some(result) = self.result() {
                 return result;
             }
-            // This is left if the fan-out stops waiting.
+            // This result stays if the fan-out stops waiting.
             let timed_out = TransformError::new(Reason::TimedOut, "it did not end in time");
             *locked(&self.result) = Some(Err(timed_out));
             let result = copied(&self.stage.transform().apply(message, context).await);
@@ -169,23 +172,23 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use fanout_core::file;
-    use fanout_core::transform::{Build, Settings, Transforms};
+    use fanout_core::transform::{Build, TransformSettings, Transforms};
     use serde::{Deserialize, Serialize};
 
     use super::super::outline::Outline;
     use super::*;
     use crate::event;
 
-    /// What is recorded for each destination, with the results of its transforms as text.
+    /// Returns the recording of each destination, with the results of its transforms as text.
     async fn recorded(
         text: &str,
         transforms: &Transforms,
     ) -> Vec<(Vec<String>, DeliveryOutcome, Option<Content>)> {
-        let routes = file::read(text, transforms).unwrap();
+        let routes = file::read(text, transforms, fanout_aws::KINDS).unwrap();
         let outline = Outline::new(text, &routes);
         let event = event::read("f", br#"{"cache": "c", "topic": "in", "text": " Hello "}"#).unwrap();
         let plan = routes.plan(&event).unwrap().unwrap();
-        let recorded = record(outline.find(plan.route()).unwrap(), &event).await;
+        let recorded = record(outline.find(plan.route()), &event).await;
         let result = |step: &Step<'_>| match &step.result {
             Ok(Transformed::Message(message)) => message.text.to_string(),
             Ok(Transformed::Dropped(reason)) => format!("dropped: {reason}"),
@@ -240,7 +243,7 @@ mod tests {
     #[derive(Debug, Deserialize, Serialize)]
     struct Hang {}
 
-    impl Settings for Hang {
+    impl TransformSettings for Hang {
         const NAME: &'static str = "hang";
 
         fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {
@@ -249,7 +252,7 @@ mod tests {
     }
 
     impl Transform for Hang {
-        fn apply<'t>(&'t self, _: Message<'t>, _: &'t Context<'t>) -> Applying<'t> {
+        fn apply<'t>(&'t self, _: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
             Box::pin(std::future::pending())
         }
     }

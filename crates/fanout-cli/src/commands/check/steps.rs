@@ -1,4 +1,4 @@
-//! What becomes of one event, told.
+//! Prints what one event becomes.
 
 use fanout_core::destination::{Target, Topic};
 use fanout_core::fan_out::{Delivery, DeliveryOutcome};
@@ -10,18 +10,21 @@ use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::columns::padded;
-use super::outline::{Outline, Outlined};
+use super::outline::{Outline, OutlinedRoute};
 use super::recording::{self, Content, Recorded, Step};
-use super::table::{counted, stage_as_json};
+use super::table::{counted, merged, stage_as_json};
 use crate::error::Error;
 use crate::event::verified;
 use crate::output::{Output, Printable, Quoted};
 use crate::translations::Translations;
 
-/// The widest a transform may be for what it made to stand beside it.
-const WIDEST: usize = 40;
+/// The widest transform whose result is on the same line.
+const MAX_WIDTH: usize = 40;
 
-/// Tells what becomes of an event; an error where not all would be as it should.
+/// Prints what an event becomes.
+///
+/// # Errors
+/// If a destination would not accept it.
 pub(super) async fn run(
     outline: &Outline<'_>,
     event: &Verified<Event>,
@@ -37,28 +40,30 @@ pub(super) async fn run(
                 let detail = feeds_itself.to_string();
                 output.json(&json!({"status": "feeds_itself", "detail": detail, "destinations": []}))?;
             } else {
-                tell_event(event, output)?;
-                output.result("refused  feeds_itself: nothing is published")?;
+                print_event(event, output)?;
+                output.result("refused  feeds_itself: the function publishes nothing")?;
             }
-            return Err(Error::Failed(format!("the event would be refused: {feeds_itself}")));
+            return Err(Error::Failed(format!("the function refuses the event: {feeds_itself}")));
         }
     };
-    let outlined = outline.find(plan.route()).expect("the outline has all routes");
+    let outlined = outline.find(plan.route());
     let recorded = recording::record(outlined, event).await;
-    let teller = Teller { outline, outlined, plan: &plan, event };
+    let printer = Printer { outline, outlined, plan: &plan, event };
     if is_json {
-        output.json(&teller.as_json(&recorded)?)?;
+        output.json(&printer.as_json(&recorded)?)?;
     } else {
-        teller.tell(&recorded, output)?;
+        printer.print(&recorded, output)?;
     }
     let translates = |one: &Recorded<'_>| one.steps.iter().any(|step| step.stage.uses("translate"));
-    if translations == Translations::StandIn && recorded.iter().any(translates) {
-        output.note("note: translations are stood in for; --aws asks Amazon Translate");
+    if translations == Translations::Pseudolocalize && recorded.iter().any(translates) {
+        output.note(
+            "note: `pseudolocalize` translated in place of Amazon Translate; --aws uses Amazon Translate",
+        );
     }
     let (failed, all) = (recorded.iter().filter(|one| !one.outcome.is_done()).count(), recorded.len());
     if failed > 0 {
         return Err(Error::Failed(format!(
-            "{failed} of {} would not be served",
+            "{failed} of {} would not accept it",
             counted(all, "destination")
         )));
     }
@@ -66,17 +71,17 @@ pub(super) async fn run(
 }
 
 fn ignored(outline: &Outline<'_>, event: &Event, output: &mut Output) -> Result<(), Error> {
-    tell_event(event, output)?;
+    print_event(event, output)?;
     output.result(
-        "ignored  no route is for this topic of this cache; the answer is 200, and nothing is published",
+        "ignored  no route matches this cache and topic: the function responds 200 and publishes nothing",
     )?;
-    for other in outline.outlined.iter().filter(|other| is_like(other.route.inbound(), event)) {
+    for other in outline.outlined.iter().filter(|other| matches_topic(other.route.inbound(), event)) {
         output.result(format_args!("         {}", not_taken(other, event)))?;
     }
     Ok(())
 }
 
-fn tell_event(event: &Event, output: &mut Output) -> Result<(), Error> {
+fn print_event(event: &Event, output: &mut Output) -> Result<(), Error> {
     let from = event.token_id.as_deref().map_or_else(String::new, |id| format!(", from {}", Quoted(id)));
     output.result(format_args!("event    {}{from}", named(&event.cache, &event.topic)))?;
     output.result(format_args!("text     {}", Quoted(&event.text)))
@@ -85,7 +90,7 @@ fn tell_event(event: &Event, output: &mut Output) -> Result<(), Error> {
 fn target(target: &Target<'_>) -> String {
     match target {
         Target::Topic(Topic { cache, topic }) => named(cache, topic),
-        Target::Aws { .. } => Printable(&target.to_string()).to_string(),
+        Target::Aws { .. } => target.to_string(),
     }
 }
 
@@ -93,36 +98,37 @@ fn named(cache: &str, topic: &str) -> String {
     format!("{} in the cache {}", Quoted(topic), Quoted(cache))
 }
 
-/// Whether the topics of a route are like that of an event, whatever its cache.
-fn is_like(inbound: &Inbound, event: &Event) -> bool {
+/// Returns true if a route matches the topic of an event, in some cache.
+fn matches_topic(inbound: &Inbound, event: &Event) -> bool {
     match &inbound.topics {
         Topics::Any => true,
         Topics::Like(pattern) => pattern.find(&event.topic).is_some(),
     }
 }
 
-/// Why a route whose topics fit does not get the event.
-fn not_taken(other: &Outlined<'_>, event: &Event) -> String {
+/// Says why a route that matches the topic does not take the event.
+fn not_taken(other: &OutlinedRoute<'_>, event: &Event) -> String {
     let inbound = other.route.inbound();
-    let route = format!("not by the route at line {}, {}:", other.line, Quoted(&inbound.to_string()));
+    let route = format!("not the route at line {}, {}:", other.line, Quoted(&inbound.to_string()));
     match &inbound.cache {
         Some(cache) if cache.as_str() != event.cache => {
-            format!("{route} it is for the cache {}", Quoted(cache.as_str()))
+            format!("{route} its cache is {}", Quoted(cache.as_str()))
         }
-        _ => format!("{route} it is less close"),
+        _ => format!("{route} it is less specific"),
     }
 }
 
-struct Teller<'t> {
+/// Prints the recording of one event.
+struct Printer<'t> {
     outline: &'t Outline<'t>,
-    outlined: &'t Outlined<'t>,
+    outlined: &'t OutlinedRoute<'t>,
     plan: &'t Plan<'t>,
     event: &'t Event,
 }
 
-impl Teller<'_> {
-    fn tell(&self, recorded: &[Recorded<'_>], output: &mut Output) -> Result<(), Error> {
-        tell_event(self.event, output)?;
+impl Printer<'_> {
+    fn print(&self, recorded: &[Recorded<'_>], output: &mut Output) -> Result<(), Error> {
+        print_event(self.event, output)?;
         let inbound = self.outlined.route.inbound();
         let of = inbound
             .cache
@@ -136,13 +142,12 @@ impl Teller<'_> {
         for (name, capture) in self.captures() {
             output.result(format_args!("         {{{name}}} is {}", Quoted(capture)))?;
         }
-        let others = self.outline.outlined.iter().filter(|other| other.place != self.outlined.place);
-        for other in others.filter(|other| is_like(other.route.inbound(), self.event)) {
+        let others = self.outline.outlined.iter().filter(|other| other.index != self.outlined.index);
+        for other in others.filter(|other| matches_topic(other.route.inbound(), self.event)) {
             output.result(format_args!("         {}", not_taken(other, self.event)))?;
         }
-        for (place, (planned, recorded)) in self.plan.destinations().iter().zip(recorded).enumerate() {
+        for (number, (planned, recorded)) in (1..).zip(self.plan.destinations().iter().zip(recorded)) {
             output.result("")?;
-            let number = place + 1;
             output.result(format_args!("{number}.  {}", target(&planned.target)))?;
             for line in steps(&recorded.steps) {
                 output.result(format_args!("    {line}"))?;
@@ -152,7 +157,7 @@ impl Teller<'_> {
             }
         }
         output.result("")?;
-        output.result("nothing was published")
+        output.result("nothing was published or sent")
     }
 
     fn captures(&self) -> Vec<(&str, &str)> {
@@ -163,57 +168,55 @@ impl Teller<'_> {
         let outcome = &recorded.outcome;
         let mut lines = vec![match (outcome, &recorded.content) {
             (_, Some(Content::Text(text))) => format!("=> would be published: {}", Quoted(text)),
-            (_, Some(Content::Request(request))) => {
-                format!("=> would be sent to {}", Printable(&request.to_string()))
-            }
+            (_, Some(Content::Request(request))) => format!("=> would be sent to {request}"),
             (DeliveryOutcome::Dropped { transform, reason }, None) => {
-                format!("=> would be dropped by {}: {}", Printable(transform), Printable(reason))
+                format!("=> would be dropped by {transform}: {reason}")
             }
             (DeliveryOutcome::Unnamed { missing }, None) => {
-                format!("=> would be refused: the event has no {missing}, which the destination needs")
+                format!("=> would be refused: the event lacks {missing}, which the destination needs")
             }
             (DeliveryOutcome::NotTransformed { transform, reason, detail }, None) => {
-                format!("{} ({}, {reason}: {})", failed(*reason), Printable(transform), Printable(detail))
+                format!("{} ({transform}, {reason}: {detail})", failed(*reason))
             }
             (DeliveryOutcome::RequestError { reason, detail }, None) => {
-                format!("{} ({reason}: {})", failed(*reason), Printable(detail))
+                format!("{} ({reason}: {detail})", failed(*reason))
             }
             (DeliveryOutcome::Failed { reason, .. }, None) => format!("{} ({reason})", failed(*reason)),
             (other, None) => format!("=> {}", other.status()),
         }];
         if let (Some(Content::Text(_)), Some(next)) = (&recorded.content, self.next(&planned.target)) {
             let inbound = next.route.inbound().to_string();
-            lines.push(format!("   and go on with the route at line {}, {}", next.line, Quoted(&inbound)));
+            lines.push(format!("   and take the route at line {}, {}, next", next.line, Quoted(&inbound)));
         }
         lines
     }
 
-    /// The route that an event of this topic would take.
-    fn next(&self, target: &Target<'_>) -> Option<&Outlined<'_>> {
+    /// Returns the route that an event of this topic would take.
+    fn next(&self, target: &Target<'_>) -> Option<&OutlinedRoute<'_>> {
         let topic = target.topic()?;
         let (cache, topic) = (topic.cache.to_string(), topic.topic.to_string());
         let event = verified(&Event { cache, topic, ..self.event.clone() }).ok()?;
         let plan = self.outline.routes.plan(&event).ok()??;
-        self.outline.find(plan.route())
+        Some(self.outline.find(plan.route()))
     }
 
     fn as_json(&self, recorded: &[Recorded<'_>]) -> Result<Value, Error> {
-        // As the response of the function has it, and what its senders got.
+        // The destination as in the response of the function, and what its sender got.
         let destination = |(planned, recorded): (&Planned<'_>, &Recorded<'_>)| {
             let (target, outcome) = (planned.target.clone(), recorded.outcome.clone());
             let mut shown = serde_json::to_value(Delivery { target, outcome })?;
             // Nothing was sent.
             shown.as_object_mut().map(|members| members.remove("attempts"));
-            merge(&mut shown, json!({"steps": recorded.steps.iter().map(step_as_json).collect::<Vec<_>>()}));
-            match &recorded.content {
-                None => {}
-                Some(Content::Request(request)) => merge(&mut shown, json!({"sent": request})),
+            let steps: Vec<_> = recorded.steps.iter().map(step_as_json).collect();
+            let content = match &recorded.content {
+                None => json!({"steps": steps}),
+                Some(Content::Request(request)) => json!({"steps": steps, "sent": request}),
                 Some(Content::Text(text)) => {
                     let next = self.next(&planned.target).map(|next| next.line);
-                    merge(&mut shown, json!({"text": text, "next_line": next}));
+                    json!({"steps": steps, "text": text, "next_line": next})
                 }
-            }
-            Ok(shown)
+            };
+            Ok(merged(shown, content))
         };
         let captures: serde_json::Map<_, _> =
             self.captures().into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect();
@@ -228,67 +231,58 @@ impl Teller<'_> {
     }
 }
 
-/// Returns what the sender of the event would have to do.
+/// Says whether the sender of the event would retry.
 const fn failed(reason: Reason) -> &'static str {
     if reason.is_transient() {
-        "=> would fail, and the sender would try again"
+        "=> would fail, and the sender would retry"
     } else {
-        "=> would be refused, and trying again would not help"
+        "=> would be refused, and a retry would not help"
     }
 }
 
-/// The transforms as lines, with what each made beside it.
+/// Returns a line for each transform, with its result.
 fn steps(steps: &[Step<'_>]) -> Vec<String> {
     let names: Vec<_> = steps.iter().map(|step| Printable(&step.stage.to_string()).to_string()).collect();
-    let wide = names.iter().map(|name| name.width()).filter(|wide| *wide <= WIDEST).max().unwrap_or_default();
+    let wide =
+        names.iter().map(|name| name.width()).filter(|wide| *wide <= MAX_WIDTH).max().unwrap_or_default();
     let mut lines = Vec::new();
     for (step, name) in steps.iter().zip(names) {
         if name.width() <= wide {
-            lines.push(format!("{}  {}", padded(&name, wide), made(step)));
+            lines.push(format!("{}  {}", padded(&name, wide), result(step)));
         } else {
-            lines.extend([name, format!("{}  {}", " ".repeat(wide), made(step))]);
+            lines.extend([name, format!("{}  {}", " ".repeat(wide), result(step))]);
         }
     }
     lines
 }
 
-fn made(step: &Step<'_>) -> String {
-    let passes = match step.stage.on_failure() {
+fn result(step: &Step<'_>) -> String {
+    let on_failure = match step.stage.on_failure() {
         OnFailure::Fail => "",
-        OnFailure::Drop => "; on_failure drops it",
-        OnFailure::Pass => "; on_failure lets the text go on as it was",
+        OnFailure::Drop => "; on_failure drops the event",
+        OnFailure::Pass => "; on_failure passes the text on unchanged",
     };
-    let shared = step.shared_with.map_or_else(String::new, |place| format!("shared with {}", place + 1));
+    let shared = step.shared_with.map_or_else(String::new, |index| format!("shared with {}", index + 1));
     match (&step.result, step.shared_with) {
         (Ok(Transformed::Message(message)), None) => {
             let language = message.language.as_deref();
-            let language =
-                language.map_or_else(String::new, |code| format!("  (written in {})", Printable(code)));
+            let language = language.map_or_else(String::new, |code| format!("  (written in {code})"));
             format!("{}{language}", Quoted(&message.text))
         }
         (Ok(Transformed::Message(_)), Some(_)) => shared,
         (Ok(Transformed::Dropped(_)), None) => "dropped".to_owned(),
         (Ok(Transformed::Dropped(_)), Some(_)) => format!("dropped, {shared}"),
-        (Err(error), None) => format!("failed, {}: {}{passes}", error.reason, Printable(&error.detail)),
-        (Err(_), Some(_)) => format!("failed, {shared}{passes}"),
+        (Err(error), None) => format!("failed, {}: {}{on_failure}", error.reason, error.detail),
+        (Err(_), Some(_)) => format!("failed, {shared}{on_failure}"),
     }
 }
 
 fn step_as_json(step: &Step<'_>) -> Value {
-    let mut shown = stage_as_json(step.stage);
-    let made = match &step.result {
+    let result = match &step.result {
         Ok(Transformed::Message(message)) => json!({"text": message.text, "language": message.language}),
         Ok(Transformed::Dropped(reason)) => json!({"dropped": reason}),
         Err(error) => json!({"failed": error.reason, "detail": error.detail}),
     };
-    merge(&mut shown, made);
-    merge(&mut shown, json!({"shared_with": step.shared_with.map(|place| place + 1)}));
-    shown
-}
-
-/// Adds the members of one object to another.
-fn merge(object: &mut Value, more: Value) {
-    if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
-        object.extend(more);
-    }
+    let shared_with = json!({"shared_with": step.shared_with.map(|index| index + 1)});
+    merged(merged(stage_as_json(step.stage), result), shared_with)
 }

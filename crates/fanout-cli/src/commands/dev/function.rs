@@ -1,4 +1,4 @@
-//! The function in this process, as the binary `webhook` would serve it.
+//! The function: in this process, served as the binary `webhook` serves it, or an external one.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -19,44 +19,44 @@ use topic_fanout::request_log::RequestLog;
 use topic_fanout::serve;
 use topic_fanout::webhook::Webhook;
 
-use super::plan::Plan;
-use super::workers::Happening;
+use super::setup::Setup;
+use super::tasks::Update;
 use crate::error::Error;
 use crate::service::Service;
 
-/// The time that a connection to the function may be idle.
+/// The idle timeout of a connection to the function.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// The function that events are delivered to.
 #[derive(Debug)]
 pub(super) enum Function {
     InProcess { url: Url, stop: CancellationToken, serving: JoinHandle<()> },
-    Elsewhere(Url),
+    External(Url),
 }
 
-/// Publishes to Momento, and tells of it before.
+/// Publishes to Momento, and reports each text before.
 ///
-/// What arrives can be told from what somebody else publishes that way, whatever the transforms make of a
-/// text: to apply them here once more would cost what a translation costs, and need not give the same.
+/// So the session recognises the texts of the function among the messages of other publishers. It cannot apply the
+/// transforms itself: a second translation would cost as much, and could differ.
 #[derive(Debug)]
-struct Telling {
+struct RecordingPublisher {
     publisher: MomentoPublisher,
-    happen: UnboundedSender<Happening>,
+    updates: UnboundedSender<Update>,
 }
 
-impl Publisher for Telling {
+impl Publisher for RecordingPublisher {
     async fn publish(&self, topic: &Topic<'_>, text: &str) -> Result<(), DeliveryError> {
         let (cache, name) = (topic.cache.clone().into_owned(), topic.topic.clone().into_owned());
-        let _ = self.happen.send(Happening::Publishing { cache, topic: name, text: text.to_owned() });
+        let _ = self.updates.send(Update::Publishing { cache, topic: name, text: text.to_owned() });
         self.publisher.publish(topic, text).await
     }
 }
 
-/// Tells what is handed in where there is no topic, and hands it in where that is asked for.
+/// Reports each request to an AWS destination, and sends it with `--aws`.
 #[derive(Debug)]
 struct RecordingSender {
     aws: Option<Arc<dyn AwsSender>>,
-    happen: UnboundedSender<Happening>,
+    updates: UnboundedSender<Update>,
 }
 
 impl AwsSender for RecordingSender {
@@ -73,7 +73,7 @@ impl AwsSender for RecordingSender {
             };
             if sent.result.is_ok() {
                 let request = Box::new(request.clone());
-                let _ = self.happen.send(Happening::HandingIn { request, is_sent: self.aws.is_some() });
+                let _ = self.updates.send(Update::AwsRequest { request, is_sent: self.aws.is_some() });
             }
             sent
         })
@@ -81,51 +81,52 @@ impl AwsSender for RecordingSender {
 }
 
 impl Function {
-    /// Starts it, where it is not one that runs elsewhere. What it publishes is handed in to `happen`.
+    /// Starts the function, unless it is an external one. Reports its publishes to `updates`.
     ///
     /// # Errors
-    /// When its port is taken, or its client cannot be built.
+    /// If its port is in use, or its client cannot be built.
     pub(super) async fn start(
-        plan: &Plan,
+        setup: &Setup,
         service: &Service,
-        happen: UnboundedSender<Happening>,
+        updates: UnboundedSender<Update>,
     ) -> Result<Self, Error> {
-        if let Some(url) = &plan.function.function_url {
-            return Ok(Self::Elsewhere(url.clone()));
+        if let Some(url) = &setup.function.function_url {
+            return Ok(Self::External(url.clone()));
         }
         let retry = RetryPolicy::PUBLISH;
         let publisher = service.publisher_within(retry.attempt_timeout)?;
-        let sender = RecordingSender { aws: plan.sender(), happen: happen.clone() };
-        let fan_out = FanOut::new(Telling { publisher, happen }, retry).with_sender(Arc::new(sender));
-        let webhook = Webhook::new(plan.signing()?, plan.routes.clone(), fan_out, RequestLog::Off);
+        let sender = RecordingSender { aws: setup.sender(), updates: updates.clone() };
+        let publisher = RecordingPublisher { publisher, updates };
+        let fan_out = FanOut::new(publisher, retry).with_sender(Arc::new(sender));
+        let webhook = Webhook::new(setup.signing()?, setup.routes.clone(), fan_out, RequestLog::Off);
 
-        let port = plan.function.function_port;
-        let taken = |error| Error::because(format_args!("cannot listen on port {port}"), &error);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(taken)?;
-        let url = url(listener.local_addr().map_err(taken)?)?;
+        let port = setup.function.function_port;
+        let in_use = |error| Error::because(format_args!("cannot listen on port {port}"), &error);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(in_use)?;
+        let url = url(listener.local_addr().map_err(in_use)?)?;
         let stop = CancellationToken::new();
         let shutdown = stop.clone().cancelled_owned();
         let serving = tokio::spawn(serve::http::serve(listener, Arc::new(webhook), IDLE_TIMEOUT, shutdown));
         Ok(Self::InProcess { url, stop, serving })
     }
 
-    /// Where it is.
+    /// Returns its URL.
     pub(super) const fn url(&self) -> &Url {
         match self {
-            Self::InProcess { url, .. } | Self::Elsewhere(url) => url,
+            Self::InProcess { url, .. } | Self::External(url) => url,
         }
     }
 
-    /// Whether it runs in this process.
+    /// Returns true if it runs in this process.
     pub(super) const fn is_in_process(&self) -> bool {
         matches!(self, Self::InProcess { .. })
     }
 
-    /// Ends it: what it has begun is finished, within a few seconds.
+    /// Stops it. It completes open requests, within a few seconds.
     pub(super) async fn stop(self) {
         if let Self::InProcess { stop, serving, .. } = self {
             stop.cancel();
-            let _ = serving.await;
+            serving.await.expect("the server of the function does not panic");
         }
     }
 }

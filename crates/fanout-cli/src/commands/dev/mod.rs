@@ -1,28 +1,28 @@
-//! `fanout dev`: local Momento, the function and the delivery to it, in one process.
+//! `fanout dev`: runs local Momento, the function and the delivery to it in one process.
 //!
-//! | module | what it is for |
+//! | module | purpose |
 //! | --- | --- |
 //! | `args` | the flags |
-//! | `plan` | what is to run, checked before anything does |
-//! | `example` | routes that are built in |
-//! | `network` | the topics that texts go through |
-//! | `function` | the function in this process, or where it is |
-//! | `session` | what happens, one thing after the other |
-//! | `workers` | what runs beside it: subscriptions, publishing, delivery, typing |
-//! | `tracker` | which message is which, from sending to arriving |
-//! | `answer` | what the function's answer says of each destination |
-//! | `report` | what is printed |
+//! | `setup` | checks the flags and the routes, before anything starts |
+//! | `example` | the built-in routes |
+//! | `graph` | finds the topics that texts pass |
+//! | `function` | runs the function, or names an external one |
+//! | `session` | handles all updates, one after the other |
+//! | `tasks` | run beside the session: subscriptions, publishing, delivery, typing |
+//! | `tracker` | follows each message, from its publish to its arrivals |
+//! | `response` | reads the response of the function |
+//! | `report` | prints |
 
-mod answer;
 mod args;
 mod example;
 mod function;
-mod network;
-mod plan;
+mod graph;
 mod report;
+mod response;
 mod session;
+mod setup;
+mod tasks;
 mod tracker;
-mod workers;
 
 use std::net::Ipv4Addr;
 use std::pin::pin;
@@ -33,9 +33,9 @@ use topic_fanout::serve::shutdown_signal;
 
 pub(crate) use self::args::Args;
 use self::function::Function;
-use self::plan::Plan;
 use self::report::{Report, Style};
 use self::session::{Input, Session};
+use self::setup::Setup;
 use crate::args::Secret;
 use crate::error::Error;
 use crate::output::Output;
@@ -49,21 +49,21 @@ pub(crate) async fn run(mut args: Args, output: &mut Output) -> Result<(), Error
     };
     let texts = std::mem::take(&mut args.send);
     let input = if texts.is_empty() { Input::Typed } else { Input::Texts(texts.into()) };
-    let plan = Plan::new(args)?;
-    // From here on, being told to end is an orderly end.
+    let setup = Setup::new(args)?;
+    // From here on, a signal ends the command in order.
     let shutdown = shutdown_signal().map_err(|error| Error::because("cannot listen for signals", &error))?;
 
     let mut shutdown = pin!(shutdown);
     let (service, local) = tokio::select! {
         () = &mut shutdown => return Ok(()),
-        started = momento(&plan) => started?,
+        started = momento(&setup) => started?,
     };
-    let (happen, happenings) = mpsc::unbounded_channel();
-    let ended = match Function::start(&plan, &service, happen.clone()).await {
+    let (sender, updates) = mpsc::unbounded_channel();
+    let ended = match Function::start(&setup, &service, sender.clone()).await {
         Ok(function) => {
             let report = Report { style, output };
-            let running = (&plan, &service, &function);
-            let ended = match Session::new(running, report, input, (happen, happenings)) {
+            let running = (&setup, &service, &function);
+            let ended = match Session::new(running, report, input, (sender, updates)) {
                 Ok(session) => session.run(shutdown).await,
                 Err(error) => Err(error),
             };
@@ -78,19 +78,19 @@ pub(crate) async fn run(mut args: Args, output: &mut Output) -> Result<(), Error
     ended
 }
 
-/// The Momento that is wanted, with the caches in it.
-async fn momento(plan: &Plan) -> Result<(Service, Option<MomentoLocal>), Error> {
-    let caches = plan.network.caches();
-    if let Some(endpoint) = &plan.momento.momento_endpoint {
-        let key = plan.momento.api_key.as_ref().map(Secret::reveal).filter(|key| !key.is_empty());
+/// Starts local Momento, or connects to another one. Creates the caches.
+async fn momento(setup: &Setup) -> Result<(Service, Option<MomentoLocal>), Error> {
+    let caches = setup.graph.caches();
+    if let Some(endpoint) = &setup.momento.momento_endpoint {
+        let key = setup.momento.api_key.as_ref().map(Secret::reveal).filter(|key| !key.is_empty());
         let service = Service::new(Some(endpoint), key)?;
         for cache in caches {
             service.ensure_cache(cache).await?;
         }
         return Ok((service, None));
     }
-    let local = MomentoLocal::builder().listen((Ipv4Addr::LOCALHOST, plan.momento.momento_port));
+    let local = MomentoLocal::builder().listen((Ipv4Addr::LOCALHOST, setup.momento.momento_port));
     let local = caches.into_iter().fold(local, Builder::cache).start().await;
-    let local = local.map_err(|error| Error::because("local Momento does not start", &error))?;
+    let local = local.map_err(|error| Error::because("local Momento cannot start", &error))?;
     Ok((Service::new(Some(&local.endpoint()), None)?, Some(local)))
 }

@@ -1,101 +1,70 @@
-//! What a person, or a program, gets to see.
+//! Prints what happens, for people or for programs.
 
 use std::time::Duration;
 
 use fanout_core::destination::AwsRequest;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::answer::Outcome;
 use super::function::Function;
-use super::network::{Network, To, Topic, Way};
-use super::plan::{Origin, Plan};
+use super::graph::{GraphDestination, Receiver, TopicGraph, TopicNode};
+use super::response::DestinationOutcome;
+use super::setup::{Origin, Setup};
 use super::tracker::Id;
 use crate::deliver::Delivered;
 use crate::error::Error;
-use crate::output::{Output, Printable, Quoted, Took, millis, reason_phrase};
+use crate::output::{Output, Quoted, Rounded, millis};
 use crate::service::Service;
 use crate::translations::Translations;
 
-/// How much is told, and to whom.
+/// The amount and the form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
     /// Everything, for people.
     Human,
-    /// Arrivals and failures, for people.
+    /// Arrivals, drops and failures, for people.
     Quiet,
     /// Everything, one JSON object per line.
     Json,
 }
 
-/// Tells what happens.
+/// Prints what happens.
 #[derive(Debug)]
 pub(super) struct Report<'o> {
     pub(super) style: Style,
     pub(super) output: &'o mut Output,
 }
 
-type Told = Result<(), Error>;
-
 impl Report<'_> {
-    /// Everything runs.
-    pub(super) fn ready(&mut self, plan: &Plan, service: &Service, function: &Function, typed: bool) -> Told {
-        let inbound = plan.network.inbound();
+    /// Prints that everything runs, and with which settings.
+    pub(super) fn ready(
+        &mut self,
+        setup: &Setup,
+        service: &Service,
+        function: &Function,
+        is_typed: bool,
+    ) -> Result<(), Error> {
         match self.style {
             Style::Quiet => Ok(()),
             Style::Json => {
-                let outbound: Vec<_> = plan.network.outbound().map(|topic| topic.name.as_str()).collect();
-                self.json(&json!({
+                let inbound = setup.graph.inbound();
+                let outbound: Vec<_> = setup.graph.outbound().map(|topic| topic.name.as_str()).collect();
+                self.output.json(&json!({
                     "event": "ready", "momento": service.endpoint(), "function": function.url().as_str(),
                     "cache": inbound.cache, "inbound": inbound.name, "outbound": outbound,
-                    "routes": routes(&plan.network),
-                    "translations": plan.translates().then(|| plan.translations.name()),
-                    "secret": plan.secret.reveal(), "environment": plan.environment(service),
+                    "routes": routes_as_json(&setup.graph),
+                    "translations": setup.translates().then(|| setup.translations.name()),
+                    "secret": setup.secret.reveal(), "environment": setup.environment(service),
                 }))
             }
             Style::Human => {
-                let momento = if plan.momento.momento_endpoint.is_none() {
-                    "in this process"
-                } else {
-                    "running elsewhere"
-                };
-                let runs = match (&plan.origin, function.is_in_process()) {
-                    (_, false) => "running elsewhere".to_owned(),
-                    (Origin::Flags { transform, .. }, true) => {
-                        format!("in this process, transform: {transform}")
-                    }
-                    (Origin::File(path), true) => format!("in this process, routes: {}", Printable(path)),
-                };
-                let secret = if plan.secret_is_new { "made for this run" } else { "as given" };
-                self.line("Momento", format_args!("{}  ({momento})", service.endpoint()))?;
-                self.line("function", format_args!("{}  ({runs})", function.url()))?;
-                if function.is_in_process() && plan.translates() {
-                    self.line(
-                        "",
-                        format_args!(
-                            "{}",
-                            match plan.translations {
-                                Translations::StandIn =>
-                                    "translations: stood in for by `pseudolocalize`; --aws asks Amazon Translate",
-                                Translations::Amazon =>
-                                    "translations: by Amazon Translate, which costs money",
-                            }
-                        ),
-                    )?;
-                }
-                if function.is_in_process() && plan.leaves_momento() && plan.sender().is_none() {
-                    self.line(
-                        "",
-                        format_args!("what is for no topic is shown and not sent; --aws sends it"),
-                    )?;
-                }
-                self.line("secret", format_args!("{}  ({secret})", Printable(plan.secret.reveal())))?;
-                self.topics(plan)?;
+                self.settings(setup, service, function)?;
+                self.topics(setup)?;
                 if !function.is_in_process() {
-                    self.environment(plan, service)?;
+                    self.environment(setup, service)?;
                 }
                 self.output.result("")?;
-                if typed {
-                    let inbound = Quoted(&inbound.name);
+                if is_typed {
+                    let inbound = Quoted(&setup.graph.inbound().name);
                     self.output.result(format_args!(
                         "Type a line to publish it to {inbound}; Ctrl-D or Ctrl-C ends this."
                     ))?;
@@ -105,280 +74,306 @@ impl Report<'_> {
         }
     }
 
-    /// Where texts go: on one line, or with what is done on the way where that is another from destination
-    /// to destination.
-    fn topics(&mut self, plan: &Plan) -> Told {
-        let network = &plan.network;
-        if let Origin::Flags { .. } = plan.origin {
-            let inbound = network.inbound();
-            let outbound: Vec<_> = network.outbound().map(|topic| Quoted(&topic.name).to_string()).collect();
-            let (cache, inbound) = (Quoted(&inbound.cache), Quoted(&inbound.name));
-            return self
-                .line("topics", format_args!("{inbound} -> {}, in the cache {cache}", outbound.join(", ")));
+    fn settings(&mut self, setup: &Setup, service: &Service, function: &Function) -> Result<(), Error> {
+        let momento = match &setup.momento.momento_endpoint {
+            None => "in this process",
+            Some(_) => "external",
+        };
+        let (url, is_in_process) = (function.url(), function.is_in_process());
+        let runs = match &setup.origin {
+            _ if !is_in_process => "external".to_owned(),
+            Origin::Flags { transform, .. } => format!("in this process, transform: {transform}"),
+            Origin::File(path) => format!("in this process, routes: {path}"),
+        };
+        self.line("Momento", format_args!("{}  ({momento})", service.endpoint()))?;
+        self.line("function", format_args!("{url}  ({runs})"))?;
+        if is_in_process && setup.translates() {
+            let translations = match setup.translations {
+                Translations::Pseudolocalize => "`pseudolocalize`; --aws uses Amazon Translate",
+                Translations::Amazon => "Amazon Translate, which costs money",
+            };
+            self.line("", format_args!("translations: {translations}"))?;
         }
-        for (place, topic) in network.topics().iter().enumerate() {
-            let Some(ways) = &topic.ways else { continue };
-            if place == Network::INBOUND {
-                let (cache, topic) = (Quoted(&topic.cache), Quoted(&topic.name));
+        if is_in_process && setup.has_aws_destinations() && setup.sender().is_none() {
+            self.line(
+                "",
+                format_args!("requests to AWS destinations are shown and not sent; --aws sends them"),
+            )?;
+        }
+        let secret = if setup.secret_is_new { "new for this run" } else { "as given" };
+        self.line("secret", format_args!("{}  ({secret})", setup.secret.reveal()))
+    }
+
+    /// Prints the topics on one line, or for each route with its transforms.
+    fn topics(&mut self, setup: &Setup) -> Result<(), Error> {
+        let graph = &setup.graph;
+        let inbound = graph.inbound();
+        let (cache, topic) = (Quoted(&inbound.cache), Quoted(&inbound.name));
+        if let Origin::Flags { .. } = setup.origin {
+            let outbound: Vec<_> = graph.outbound().map(|topic| Quoted(&topic.name).to_string()).collect();
+            let outbound = outbound.join(", ");
+            return self.line("topics", format_args!("{topic} -> {outbound}, in the cache {cache}"));
+        }
+        for (index, topic_node) in graph.topics().iter().enumerate() {
+            let Some(destinations) = &topic_node.destinations else { continue };
+            if index == TopicGraph::INBOUND {
                 self.line("route", format_args!("{topic}, in the cache {cache}"))?;
             } else {
-                self.line("route", format_args!("{}", network.name(place)))?;
+                self.line("route", format_args!("{}", graph.name(index)))?;
             }
-            for way in ways {
-                let to = match &way.to {
-                    To::Place(place) => network.name(*place),
-                    To::Aws(aws_destination) => Printable(aws_destination).to_string(),
-                    To::Unknown { topic, .. } => Quoted(topic).to_string(),
+            for GraphDestination { receiver, chain } in destinations {
+                let receiver = match receiver {
+                    Receiver::Topic(index) => graph.name(*index),
+                    Receiver::Aws(name) => name.clone(),
+                    Receiver::Unknown { topic, .. } => Quoted(topic).to_string(),
                 };
-                let chain = if way.chain.is_empty() { "as it is".to_owned() } else { way.chain.join(", ") };
-                self.line("", format_args!("-> {to}  ({})", Printable(&chain)))?;
+                let chain = if chain.is_empty() { "no transforms".to_owned() } else { chain.join(", ") };
+                self.line("", format_args!("-> {receiver}  ({chain})"))?;
             }
         }
         Ok(())
     }
 
-    fn environment(&mut self, plan: &Plan, service: &Service) -> Told {
-        self.output.result(
-            "\nThe function has to run with these settings, as with `cargo lambda watch` in another shell:\n",
+    fn environment(&mut self, setup: &Setup, service: &Service) -> Result<(), Error> {
+        self.output.results(
+            "\nStart the function with these settings, for example by `cargo lambda watch` in another shell:\n\n",
         )?;
-        for line in plan.environment(service) {
+        for line in setup.environment(service) {
             self.output.result(format_args!("  {line}"))?;
         }
-        self.output.result("\n--secret and --momento-port keep them the same from run to run.")?;
-        if !plan.topics_fit_a_variable() {
+        self.output.results("\n--secret and --momento-port keep them the same from run to run.")?;
+        if !setup.topics_fit_a_variable() {
             self.output.note(
-                "OUTBOUND_TOPICS cannot hold a name with a comma or with spaces at its ends beside others: \
-                 the function has to name its topics in another way",
+                "note: OUTBOUND_TOPICS cannot have a name with a comma, or with spaces at its ends, among others; \
+                 name the topics in a file",
             );
         }
         Ok(())
     }
 
-    /// A text is about to be published.
-    pub(super) fn sent(&mut self, id: Id, text: &str, plan: &Plan) -> Told {
+    /// Prints that a text is about to be published.
+    pub(super) fn sent(&mut self, id: Id, text: &str, graph: &TopicGraph) -> Result<(), Error> {
         match self.style {
             Style::Quiet => Ok(()),
-            Style::Json => self.json(&json!({"event": "sent", "id": id.text, "text": text})),
+            Style::Json => self.output.json(&json!({"event": "sent", "id": id.text, "text": text})),
             Style::Human => {
-                let inbound = plan.network.name(Network::INBOUND);
+                let inbound = graph.name(TopicGraph::INBOUND);
                 self.line("sent", format_args!("{}  to {inbound}", Quoted(text)))
             }
         }
     }
 
-    /// An attempt to deliver has failed, and another follows.
-    pub(super) fn try_again(
+    /// Prints that an attempt to deliver failed before another one.
+    pub(super) fn retry(
         &mut self,
         id: Id,
         failure: &str,
-        (attempt, of): (u32, u32),
-        pause: Duration,
-    ) -> Told {
+        (attempt, max_attempts): (u32, u32),
+        backoff: Duration,
+    ) -> Result<(), Error> {
         match self.style {
-            Style::Json => self.json(&json!({
+            Style::Json => self.output.json(&json!({
                 "event": "attempt_failed", "id": id.text, "attempt": attempt, "reason": failure,
-                "retry_in_ms": millis(pause),
+                "retry_in_ms": millis(backoff),
             })),
             Style::Human | Style::Quiet => {
-                let pause = Took(pause);
-                self.aside("retry", format_args!("attempt {attempt} of {of}: {failure}; again in {pause}"));
+                let backoff = Rounded(backoff);
+                self.note(
+                    "retry",
+                    format_args!("attempt {attempt} of {max_attempts}: {failure}; next attempt in {backoff}"),
+                );
                 Ok(())
             }
         }
     }
 
-    /// The function has taken an event of `topic`.
+    /// Prints that the function accepted an event.
     pub(super) fn delivered(
         &mut self,
         id: Id,
-        network: &Network,
-        delivered: &Delivered,
+        graph: &TopicGraph,
+        Delivered { response, attempts }: &Delivered,
         took: Duration,
-    ) -> Told {
-        let status = delivered.answer.status.as_u16();
+    ) -> Result<(), Error> {
         match self.style {
             Style::Quiet => Ok(()),
             Style::Json => {
-                let answer = serde_json::from_str(&delivered.answer.body)
-                    .unwrap_or_else(|_| json!(delivered.answer.body));
-                self.json(&json!({
-                    "event": "delivered", "id": id.text, "topic": network.topic(id.place).map(|topic| &topic.name),
-                    "status": status, "attempts": delivered.attempts,
-                    "took_ms": millis(took), "answer": answer,
+                let body = serde_json::from_str(&response.body).unwrap_or_else(|_| json!(response.body));
+                self.output.json(&json!({
+                    "event": "delivered", "id": id.text, "topic": graph.topic(id.topic).name,
+                    "status": response.status.as_u16(), "attempts": attempts,
+                    "took_ms": millis(took), "response": body,
                 }))
             }
             Style::Human => {
-                let attempt = match delivered.attempts {
+                let attempt = match attempts {
                     1 => String::new(),
                     attempts => format!(" at attempt {attempts}"),
                 };
-                let of = match id.place {
-                    Network::INBOUND => String::new(),
-                    place => format!("  for {}", network.name(place)),
+                let of = match id.topic {
+                    TopicGraph::INBOUND => String::new(),
+                    index => format!("  for {}", graph.name(index)),
                 };
-                let status = reason_phrase(delivered.answer.status);
-                self.line("webhook", format_args!("{status}{attempt}  in {}{of}", Took(took)))
+                let status = response.status;
+                self.line("webhook", format_args!("{status}{attempt}  in {}{of}", Rounded(took)))
             }
         }
     }
 
-    /// A message has arrived on the topic in `place`; `of` says what it is, where that is known.
+    /// Prints a message of the topic with this index. `of` is its event with the latency, if it is expected.
     pub(super) fn arrived(
         &mut self,
-        network: &Network,
-        place: usize,
-        value: &str,
+        graph: &TopicGraph,
+        index: usize,
+        text: &str,
         of: Option<(Id, Duration)>,
-    ) -> Told {
+    ) -> Result<(), Error> {
         match self.style {
             Style::Json => {
-                let topic = network.topic(place);
-                self.json(&json!({
-                    "event": "arrived", "id": of.map(|(id, _)| id.text),
-                    "cache": topic.map(|topic| &topic.cache), "topic": topic.map(|topic| &topic.name),
-                    "text": value, "latency_ms": of.map(|(_, latency)| millis(latency)),
+                let TopicNode { cache, name, .. } = graph.topic(index);
+                self.output.json(&json!({
+                    "event": "arrived", "id": of.map(|(id, _)| id.text), "cache": cache, "topic": name,
+                    "text": text, "latency_ms": of.map(|(_, latency)| millis(latency)),
                 }))
             }
             Style::Human | Style::Quiet => {
-                let (value, topic) = (Quoted(value), network.name(place));
-                match of {
-                    Some((_, latency)) => {
-                        self.line("arrived", format_args!("{value}  on {topic}  after {}", Took(latency)))
-                    }
-                    None => self.line("arrived", format_args!("{value}  on {topic}  (of nothing sent here)")),
-                }
+                let latency = match of {
+                    Some((_, latency)) => format!("after {}", Rounded(latency)),
+                    None => "(not expected)".to_owned(),
+                };
+                self.line("arrived", format_args!("{}  on {}  {latency}", Quoted(text), graph.name(index)))
             }
         }
     }
 
-    /// It was decided that a topic gets nothing of a text.
+    /// Prints that a text was dropped for the topic with this index.
+    pub(super) fn dropped_topic(
+        &mut self,
+        id: Id,
+        text: &str,
+        graph: &TopicGraph,
+        index: usize,
+        reason: &str,
+    ) -> Result<(), Error> {
+        let TopicNode { cache, name, .. } = graph.topic(index);
+        self.drop(id, text, (json!({"cache": cache, "topic": name}), &graph.name(index)), reason)
+    }
+
+    /// Prints that a text was dropped for a destination that is not subscribed to.
     pub(super) fn dropped(
         &mut self,
         id: Id,
         text: &str,
-        (network, cache, topic): (&Network, &str, &str),
+        graph: &TopicGraph,
+        outcome: &DestinationOutcome,
         reason: &str,
-    ) -> Told {
+    ) -> Result<(), Error> {
+        let DestinationOutcome { cache, topic, kind, .. } = outcome;
+        let destination = match outcome.aws_name() {
+            Some(name) => (json!({"kind": kind, "name": topic}), name),
+            None => (json!({"cache": cache, "topic": topic}), graph.name_of(cache, topic)),
+        };
+        self.drop(id, text, (destination.0, &destination.1), reason)
+    }
+
+    fn drop(
+        &mut self,
+        id: Id,
+        text: &str,
+        (mut destination, name): (Value, &str),
+        reason: &str,
+    ) -> Result<(), Error> {
         match self.style {
-            Style::Json => self.json(&json!({
-                "event": "dropped", "id": id.text, "text": text, "cache": cache, "topic": topic,
-                "reason": reason,
-            })),
+            Style::Json => {
+                let mut line = json!({"event": "dropped", "id": id.text, "text": text, "reason": reason});
+                let members = destination.as_object_mut().expect("a destination is an object");
+                line.as_object_mut().expect("a line is an object").append(members);
+                self.output.json(&line)
+            }
             Style::Human | Style::Quiet => {
-                let (text, topic) = (Quoted(text), network.name_of(cache, topic));
-                self.line("dropped", format_args!("{text}  for {topic}: {reason}"))
+                self.line("dropped", format_args!("{}  for {name}: {reason}", Quoted(text)))
             }
         }
     }
 
-    /// The function has something for a place that is no topic.
-    pub(super) fn handing_in(&mut self, request: &AwsRequest, is_sent: bool) -> Told {
+    /// Prints a request to an AWS destination.
+    pub(super) fn aws_request(&mut self, request: &AwsRequest, is_sent: bool) -> Result<(), Error> {
         match self.style {
-            Style::Json => self.json(&json!({
-                "event": "handed_in", "kind": request.kind(), "name": request.name(), "sent": is_sent,
-                "what": request,
+            Style::Json => self.output.json(&json!({
+                "event": "aws_request", "kind": request.kind(), "name": request.name(), "sent": is_sent,
+                "request": request,
             })),
             Style::Human | Style::Quiet => {
                 let label = if is_sent { "sent" } else { "not sent" };
-                self.line(label, format_args!("to {}", Printable(&request.to_string())))
+                self.line(label, format_args!("to {request}"))
             }
         }
     }
 
-    /// A function that runs elsewhere has handed something in.
-    pub(super) fn taken_elsewhere(&mut self, outcome: &Outcome) -> Told {
-        match self.style {
-            // The answer is shown whole.
-            Style::Json | Style::Quiet => Ok(()),
-            Style::Human => self.line("taken", format_args!("by {}", place(outcome))),
-        }
-    }
-
-    /// It was decided that a place that is no topic gets nothing of a text.
-    pub(super) fn dropped_elsewhere(&mut self, id: Id, text: &str, outcome: &Outcome, reason: &str) -> Told {
-        match self.style {
-            Style::Json => self.json(&json!({
-                "event": "dropped", "id": id.text, "text": text, "kind": outcome.kind, "name": outcome.topic,
-                "reason": reason,
-            })),
-            Style::Human | Style::Quiet => {
-                let (text, place) = (Quoted(text), place(outcome));
-                self.line("dropped", format_args!("{text}  for {place}: {reason}"))
+    /// Prints that a destination accepted a text that cannot arrive here. JSON has the whole response already.
+    pub(super) fn published(
+        &mut self,
+        graph: &TopicGraph,
+        outcome: &DestinationOutcome,
+    ) -> Result<(), Error> {
+        match (self.style, outcome.aws_name()) {
+            (Style::Json | Style::Quiet, _) => Ok(()),
+            (Style::Human, Some(name)) => self.line("accepted", format_args!("by {name}")),
+            (Style::Human, None) => {
+                let name = graph.name_of(&outcome.cache, &outcome.topic);
+                self.line("published", format_args!("to {name}, which is not subscribed to"))
             }
         }
     }
 
-    /// The function has published to a topic that is not subscribed to.
-    pub(super) fn published_unseen(&mut self, network: &Network, cache: &str, topic: &str) -> Told {
-        match self.style {
-            // The answer is shown whole.
-            Style::Json | Style::Quiet => Ok(()),
-            Style::Human => self.line(
-                "published",
-                format_args!("to {}, which is not subscribed to", network.name_of(cache, topic)),
-            ),
-        }
-    }
-
-    /// Nothing more will come of a message.
-    pub(super) fn failed(&mut self, id: Id, text: &str, reason: &str) -> Told {
+    /// Prints that a text failed.
+    pub(super) fn failed(&mut self, id: Id, text: &str, reason: &str) -> Result<(), Error> {
         match self.style {
             Style::Json => {
-                self.json(&json!({"event": "failed", "id": id.text, "text": text, "reason": reason}))
+                self.output.json(&json!({"event": "failed", "id": id.text, "text": text, "reason": reason}))
             }
             Style::Human | Style::Quiet => {
-                self.aside("failed", format_args!("{}: {reason}", Quoted(text)));
+                self.note("failed", format_args!("{}: {reason}", Quoted(text)));
                 Ok(())
             }
         }
     }
 
-    /// Something that concerns no message, or none that is followed.
-    pub(super) fn notice(&mut self, notice: &str) -> Told {
+    /// Prints something that concerns no event in flight.
+    pub(super) fn notice(&mut self, notice: &str) -> Result<(), Error> {
         match self.style {
-            Style::Json => self.json(&json!({"event": "notice", "notice": notice})),
+            Style::Json => self.output.json(&json!({"event": "notice", "notice": notice})),
             Style::Human | Style::Quiet => {
-                self.aside("note", format_args!("{notice}"));
+                self.note("note", format_args!("{notice}"));
                 Ok(())
             }
         }
     }
 
-    fn aside(&mut self, label: &str, rest: std::fmt::Arguments<'_>) {
+    fn note(&mut self, label: &str, rest: std::fmt::Arguments<'_>) {
         self.output.note(format_args!("{label:<9} {rest}"));
     }
 
-    fn line(&mut self, label: &str, rest: std::fmt::Arguments<'_>) -> Told {
+    fn line(&mut self, label: &str, rest: std::fmt::Arguments<'_>) -> Result<(), Error> {
         self.output.result(format_args!("{label:<9} {rest}"))
     }
-
-    fn json(&mut self, line: &serde_json::Value) -> Told {
-        self.output.json(line)
-    }
 }
 
-/// What is no topic, by its kind and its name.
-fn place(outcome: &Outcome) -> String {
-    let kind = outcome.kind.as_deref().unwrap_or_default();
-    Printable(&format!("{kind} {}", outcome.topic)).to_string()
-}
-
-/// Where texts go, for programs.
-fn routes(network: &Network) -> serde_json::Value {
-    let way = |way: &Way| match &way.to {
-        To::Place(place) => {
-            let topic = network.topic(*place);
-            let (cache, topic) = (topic.map(|topic| &topic.cache), topic.map(|topic| &topic.name));
-            json!({"cache": cache, "topic": topic, "transforms": way.chain})
+/// Returns the routes of the topics that are delivered to the function.
+fn routes_as_json(graph: &TopicGraph) -> Value {
+    let destination = |GraphDestination { receiver, chain }: &GraphDestination| match receiver {
+        Receiver::Topic(index) => {
+            let TopicNode { cache, name, .. } = graph.topic(*index);
+            json!({"cache": cache, "topic": name, "transforms": chain})
         }
-        To::Aws(aws_destination) => json!({"aws_destination": aws_destination, "transforms": way.chain}),
-        To::Unknown { topic, why } => {
-            json!({"topic": topic, "transforms": way.chain, "not_subscribed_to": why})
+        Receiver::Aws(name) => json!({"aws_destination": name, "transforms": chain}),
+        Receiver::Unknown { topic, reason } => {
+            json!({"topic": topic, "transforms": chain, "not_subscribed_to": reason})
         }
     };
-    let route = |topic: &Topic| {
-        let ways: Vec<_> = topic.ways.as_ref()?.iter().map(way).collect();
-        Some(json!({"cache": topic.cache, "topic": topic.name, "destinations": ways}))
+    let route = |topic: &TopicNode| {
+        let destinations: Vec<_> = topic.destinations.as_ref()?.iter().map(destination).collect();
+        Some(json!({"cache": topic.cache, "topic": topic.name, "destinations": destinations}))
     };
-    network.topics().iter().filter_map(route).collect()
+    graph.topics().iter().filter_map(route).collect()
 }

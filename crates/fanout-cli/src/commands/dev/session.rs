@@ -1,8 +1,8 @@
-//! What happens, one thing after the other.
+//! Handles all updates, one after the other.
 //!
-//! Subscriptions, publishing, delivery and typing run beside each other and hand in what happens; this
-//! decides what it means, and is the only one that prints. Texts are published one after the other and
-//! delivered one after the other, so that order is kept.
+//! Subscriptions, publishing, delivery and typing are tasks that report to the session. The session decides what an update
+//! means, and only the session prints. Texts are published one after the other and delivered one after the other, so that
+//! their order is kept.
 
 use std::collections::{HashSet, VecDeque};
 use std::io::IsTerminal as _;
@@ -12,110 +12,108 @@ use std::time::Duration;
 use fanout_core::clock::{Clock as _, SystemClock};
 use fanout_momento::SubscriptionEvent;
 use fanout_momento::subscription::{Item, ItemValue};
-use momento_webhook::{Event as Webhook, Millis};
+use momento_webhook::Event as Webhook;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::answer::Told;
 use super::function::Function;
-use super::network::Network;
-use super::plan::Plan;
+use super::graph::TopicGraph;
 use super::report::{Report, Style};
-use super::tracker::{Arrival, Ended, Id, Noted, Tracker};
-use super::workers::{Happening, deliver, listen, publish, read_lines};
+use super::response::ResponseBody;
+use super::setup::Setup;
+use super::tasks::{Update, deliver, listen, publish, read_lines};
+use super::tracker::{Arrival, Id, Incomplete, Outcomes, Tracker};
 use crate::deliver::{Deliverer, Failure, RETRY, Undelivered};
 use crate::error::Error;
 use crate::input::Line;
-use crate::output::{excerpt, reason_phrase};
+use crate::output::{Rounded, excerpt};
 use crate::post::Poster;
 use crate::service::Service;
 use crate::signer::{Scheme, Signer};
 
-/// How long it may take until all topics are subscribed to.
+/// The timeout for all subscriptions to open.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
-/// Lines that may be on their way at once: whoever pipes a file in waits for the topics.
-const MAX_ON_THE_WAY: usize = 100;
-/// Lines that are read ahead.
+/// The most events in flight. Lines from a pipe wait.
+const MAX_IN_FLIGHT: usize = 100;
+/// The number of lines that are read ahead.
 const READ_AHEAD: usize = 16;
 
-/// Where texts come from.
+/// The source of the texts.
 #[derive(Debug)]
 pub(super) enum Input {
     /// Standard input, line by line.
     Typed,
-    /// The command line: one after the other, each when the one before it is done.
+    /// The command line. Each text is sent when the text before it is complete.
     Texts(VecDeque<String>),
 }
 
 pub(super) struct Session<'a> {
-    plan: &'a Plan,
+    setup: &'a Setup,
     service: &'a Service,
     function: &'a Function,
     report: Report<'a>,
     tracker: Tracker,
     input: Input,
-    /// Whether a text is shown when it is sent.
+    /// True if a text is shown when it is sent.
     echo: bool,
     lines: mpsc::Receiver<Line>,
-    /// Kept until typing may begin.
+    /// Kept until typing begins.
     lines_sender: Option<mpsc::Sender<Line>>,
     input_ended: bool,
-    happenings: UnboundedReceiver<Happening>,
+    updates: UnboundedReceiver<Update>,
     to_publish: UnboundedSender<(Id, String)>,
     to_deliver: UnboundedSender<(Id, Webhook)>,
-    /// Ended when this is dropped.
+    /// A drop ends the tasks.
     _tasks: JoinSet<()>,
-    /// By the places of their topics.
-    subscriptions: Vec<Subscribed>,
-    /// When all have to be subscribed; `None` once they are.
-    start_by: Option<Instant>,
-    /// The texts that came to no good.
+    /// By the indices of their topics.
+    subscriptions: Vec<SubscriptionState>,
+    /// The time at which all subscriptions have to be open; `None` once they are.
+    start_deadline: Option<Instant>,
+    /// The numbers of the texts that failed.
     failures: HashSet<u64>,
     sent: usize,
-    left_out: usize,
+    skipped: usize,
 }
 
-/// How far a subscription is.
 #[derive(Debug, Default)]
-struct Subscribed {
-    open: bool,
-    /// What was last wrong with it.
-    trouble: Option<String>,
+struct SubscriptionState {
+    is_open: bool,
+    last_error: Option<String>,
 }
 
 impl<'a> Session<'a> {
-    /// Starts everything but the typing.
+    /// Starts all tasks but the typing.
     pub(super) fn new(
-        (plan, service, function): (&'a Plan, &'a Service, &'a Function),
+        (setup, service, function): (&'a Setup, &'a Service, &'a Function),
         report: Report<'a>,
         input: Input,
-        (happen, happenings): (UnboundedSender<Happening>, UnboundedReceiver<Happening>),
+        (sender, updates): (UnboundedSender<Update>, UnboundedReceiver<Update>),
     ) -> Result<Self, Error> {
         let mut tasks = JoinSet::new();
-        let topics = plan.network.topics();
-        for (place, topic) in topics.iter().enumerate() {
+        let topics = setup.graph.topics();
+        for (index, topic) in topics.iter().enumerate() {
             let subscription = service.subscribe(&topic.cache, &topic.name, None)?;
-            tasks.spawn(listen(subscription, place, happen.clone()));
+            tasks.spawn(listen(subscription, index, sender.clone()));
         }
 
         let (to_publish, texts) = mpsc::unbounded_channel();
-        let inbound = plan.network.inbound();
+        let inbound = setup.graph.inbound();
         let topic = (inbound.cache.clone(), inbound.name.clone());
-        tasks.spawn(publish(service.publisher()?, topic, texts, happen.clone()));
+        tasks.spawn(publish(service.publisher()?, topic, texts, sender.clone()));
 
         let poster = Poster::new(function.url().clone(), RETRY.attempt_timeout)?;
-        let signer = Signer::new(Scheme::Momento, plan.secret.reveal())?;
+        let signer = Signer::new(Scheme::Momento, setup.secret.reveal())?;
         let deliverer = Deliverer::new(poster, signer, RETRY);
         let (to_deliver, events) = mpsc::unbounded_channel();
-        tasks.spawn(deliver(deliverer, events, happen));
+        tasks.spawn(deliver(deliverer, events, sender));
 
         let (lines_sender, lines) = mpsc::channel(READ_AHEAD);
         Ok(Self {
-            plan,
+            setup,
             service,
             function,
-            tracker: Tracker::new(plan.timeout, function.is_in_process()),
+            tracker: Tracker::new(setup.timeout, function.is_in_process()),
             echo: report.style == Style::Json
                 || matches!(input, Input::Texts(_))
                 || !std::io::stdin().is_terminal(),
@@ -124,294 +122,268 @@ impl<'a> Session<'a> {
             lines,
             lines_sender: Some(lines_sender),
             input_ended: false,
-            happenings,
+            updates,
             to_publish,
             to_deliver,
             _tasks: tasks,
-            subscriptions: topics.iter().map(|_| Subscribed::default()).collect(),
-            start_by: Some(Instant::now() + START_TIMEOUT),
+            subscriptions: topics.iter().map(|_| SubscriptionState::default()).collect(),
+            start_deadline: Some(Instant::now() + START_TIMEOUT),
             failures: HashSet::new(),
             sent: 0,
-            left_out: 0,
+            skipped: 0,
         })
     }
 
-    /// Runs until the texts have ended, or `shutdown`.
+    /// Runs until all texts are complete, or `shutdown`.
     pub(super) async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let mut shutdown = pin!(shutdown);
-        while !self.is_over() {
-            let deadline = self.start_by.or_else(|| self.tracker.deadline());
-            let read = self.start_by.is_none() && !self.input_ended && self.tracker.ours() < MAX_ON_THE_WAY;
+        while !self.is_complete() {
+            let deadline = self.start_deadline.or_else(|| self.tracker.deadline());
+            let reads =
+                self.start_deadline.is_none() && !self.input_ended && self.tracker.own() < MAX_IN_FLIGHT;
             tokio::select! {
                 () = &mut shutdown => return self.interrupted(),
-                () = until(deadline) => self.time_is_up()?,
-                Some(happening) = self.happenings.recv() => self.handle(happening)?,
-                line = self.lines.recv(), if read => self.line(line)?,
+                () = until(deadline) => self.timed_out()?,
+                Some(update) = self.updates.recv() => self.handle(update)?,
+                line = self.lines.recv(), if reads => self.line(line)?,
             }
             self.next_text()?;
         }
-        self.verdict()
+        self.result()
     }
 
-    fn is_over(&self) -> bool {
-        let no_more = match &self.input {
+    fn is_complete(&self) -> bool {
+        let input_ended = match &self.input {
             Input::Typed => self.input_ended,
             Input::Texts(texts) => texts.is_empty(),
         };
-        no_more && self.start_by.is_none() && self.tracker.ours() == 0
+        input_ended && self.start_deadline.is_none() && self.tracker.own() == 0
     }
 
-    /// What it came to. Whoever sits at a terminal has seen it.
-    fn verdict(&self) -> Result<(), Error> {
-        let (failures, left_out) = (self.failures.len(), self.left_out);
-        let watched = matches!(self.input, Input::Typed) && std::io::stdin().is_terminal();
-        let mut said = Vec::new();
+    /// Returns an error if a text failed or a line was skipped. The user of a terminal has seen it.
+    fn result(&self) -> Result<(), Error> {
+        let (failures, skipped) = (self.failures.len(), self.skipped);
+        let is_watched = matches!(self.input, Input::Typed) && std::io::stdin().is_terminal();
+        let mut problems = Vec::new();
         if failures > 0 {
-            said.push(format!("{failures} of {} texts did not arrive on all outbound topics", self.sent));
+            problems.push(format!("{failures} of {} texts did not arrive on all outbound topics", self.sent));
         }
-        if left_out > 0 {
-            said.push(format!("lines that were left out: {left_out}"));
+        if skipped > 0 {
+            problems.push(format!("skipped lines: {skipped}"));
         }
-        if watched || said.is_empty() { Ok(()) } else { Err(Error::Failed(said.join("; "))) }
+        if is_watched || problems.is_empty() { Ok(()) } else { Err(Error::Failed(problems.join("; "))) }
     }
 
     fn interrupted(&self) -> Result<(), Error> {
         match &self.input {
-            Input::Typed => self.verdict(),
+            Input::Typed => self.result(),
             Input::Texts(texts) => {
-                let begun: HashSet<_> =
-                    self.tracker.our_texts().chain(self.failures.iter().copied()).collect();
-                let missing = texts.len() + begun.len();
-                Err(Error::Failed(format!("ended early: {missing} texts had not arrived")))
+                let sent: HashSet<_> =
+                    self.tracker.own_texts().chain(self.failures.iter().copied()).collect();
+                let missing = texts.len() + sent.len();
+                Err(Error::Failed(format!("interrupted: {missing} texts had not arrived")))
             }
         }
     }
 
-    fn handle(&mut self, happening: Happening) -> Result<(), Error> {
-        match happening {
-            Happening::Refused(refused) => Err(refused.into()),
-            Happening::Subscription { place, event, at } => self.subscription(place, event, at),
-            Happening::Publishing { cache, topic, text } => {
-                if let Some(place) = self.plan.network.place(&cache, &topic) {
-                    self.tracker.published(place, text);
+    fn handle(&mut self, update: Update) -> Result<(), Error> {
+        match update {
+            Update::SubscriptionFailed(error) => Err(error.into()),
+            Update::Subscription { index, event, at } => self.subscription(index, event, at),
+            Update::Publishing { cache, topic, text } => {
+                if let Some(index) = self.setup.graph.find(&cache, &topic) {
+                    self.tracker.published(index, text);
                 }
                 Ok(())
             }
-            Happening::HandingIn { request, is_sent } => self.report.handing_in(&request, is_sent),
-            Happening::NotPublished { id, reason } => {
-                self.failed(id, &format!("not published: {reason}"), &Noted::default())
+            Update::AwsRequest { request, is_sent } => self.report.aws_request(&request, is_sent),
+            Update::NotPublished { id, reason } => {
+                self.failed(id, &format!("not published: {reason}"), &Outcomes::default())
             }
-            Happening::TryAgain { id, failure, attempt, pause } => {
-                self.report.try_again(id, &describe(&failure), attempt, pause)?;
-                // The next answer need not say again what was done at this attempt.
-                self.take_note(id, &told(&failure)).map(drop)
+            Update::Retry { id, failure, attempt, backoff } => {
+                self.report.retry(id, &describe(&failure), attempt, backoff)?;
+                // The next response may leave out what this attempt did.
+                self.record(id, &body(&failure)).map(drop)
             }
-            Happening::Delivering { id } => {
+            Update::Delivering { id } => {
                 self.tracker.delivering(id);
                 Ok(())
             }
-            Happening::Delivered { id, delivered, took } => {
-                self.report.delivered(id, &self.plan.network, &delivered, took)?;
-                self.accepted(id, &Told::read(&delivered.answer.body))
+            Update::Delivered { id, delivered, took } => {
+                self.report.delivered(id, &self.setup.graph, &delivered, took)?;
+                self.accepted(id, &ResponseBody::read(&delivered.response.body))
             }
-            Happening::Undelivered { id, undelivered } => {
-                let noted = self.take_note(id, &told(&undelivered.failure))?;
-                self.failed(id, &why(&undelivered), &noted)
+            Update::Undelivered { id, undelivered } => {
+                let outcomes = self.record(id, &body(&undelivered.failure))?;
+                self.failed(id, &describe_undelivered(&undelivered), &outcomes)
             }
         }
     }
 
-    /// The function has taken an event, and says what became of it.
-    fn accepted(&mut self, id: Id, told: &Told) -> Result<(), Error> {
-        if told.is_ignored() {
-            let why = "the function ignored it: it has no route for this topic";
-            return self.failed(id, why, &Noted::default());
+    /// Handles the response to an event that the function accepted.
+    fn accepted(&mut self, id: Id, body: &ResponseBody) -> Result<(), Error> {
+        if body.is_ignored() {
+            let reason = "the function ignored it: it has no route for this topic";
+            return self.failed(id, reason, &Outcomes::default());
         }
-        let noted = self.take_note(id, told)?;
-        if told.destinations.is_some() {
-            let missing = self.tracker.waits_for(id).map(|(_, missing)| missing).unwrap_or_default();
-            let never: Vec<_> = missing.iter().filter(|place| !noted.published.contains(place)).collect();
-            if !never.is_empty() {
-                let never: Vec<_> = never.into_iter().map(|place| self.plan.network.name(*place)).collect();
-                let why = format!(
-                    "the function has not published it to {}: its settings are others",
-                    never.join(", ")
-                );
-                return self.failed(id, &why, &noted);
+        let outcomes = self.record(id, body)?;
+        if let (Some(_), Some((_, missing))) = (&body.destinations, self.tracker.expected(id)) {
+            let unpublished: Vec<_> = missing
+                .iter()
+                .filter(|index| !outcomes.published.contains(index))
+                .map(|index| self.setup.graph.name(*index))
+                .collect();
+            if !unpublished.is_empty() {
+                let topics = unpublished.join(", ");
+                let reason =
+                    format!("the function did not publish it to {topics}: it runs with other settings");
+                return self.failed(id, &reason, &outcomes);
             }
         }
         self.tracker.accepted(id);
         Ok(())
     }
 
-    /// Takes note of what an answer says of each destination: nothing is to arrive where it was dropped.
-    fn take_note(&mut self, id: Id, told: &Told) -> Result<Noted, Error> {
-        let network = &self.plan.network;
-        let (text, missing) = match self.tracker.waits_for(id) {
+    /// Records the outcome of each destination in a response. A text that was dropped is no longer expected.
+    fn record(&mut self, id: Id, body: &ResponseBody) -> Result<Outcomes, Error> {
+        let graph = &self.setup.graph;
+        let (text, missing) = match self.tracker.expected(id) {
             Some((text, missing)) => (text.to_owned(), missing.to_vec()),
-            // It had taken too long already, and that was told.
-            None => return Ok(Noted::default()),
+            // The event has timed out, and that was reported.
+            None => return Ok(Outcomes::default()),
         };
-        if let Some(reason) = told.all_dropped() {
-            for place in missing {
-                self.dropped(id, place, &text, &reason)?;
+        if let Some(reason) = body.drop_reason() {
+            for index in missing {
+                self.dropped(id, index, &text, &reason)?;
             }
         }
-        let mut noted = Noted::default();
-        for outcome in told.destinations.iter().flatten() {
-            let place = network.place(&outcome.cache, &outcome.topic);
-            match (outcome.dropped(), place) {
-                (Some(reason), Some(place)) => self.dropped(id, place, &text, &reason)?,
-                (Some(reason), None) if outcome.kind.is_some() => {
-                    self.report.dropped_elsewhere(id, &text, outcome, &reason)?;
-                }
-                (Some(reason), None) => {
-                    let topic = (network, outcome.cache.as_str(), outcome.topic.as_str());
-                    self.report.dropped(id, &text, topic, &reason)?;
-                }
-                (None, Some(place)) if outcome.is_published() => noted.published.push(place),
-                (None, None) if outcome.is_published() && outcome.kind.is_some() => {
-                    // Of the function in this process it was told what it was.
-                    if !self.function.is_in_process() {
-                        self.report.taken_elsewhere(outcome)?;
-                    }
-                }
-                (None, None) if outcome.is_published() => {
-                    self.report.published_unseen(network, &outcome.cache, &outcome.topic)?;
-                }
-                (None, place) => noted.failed.extend(place),
+        let mut outcomes = Outcomes::default();
+        for outcome in body.destinations.iter().flatten() {
+            let index = graph.find(&outcome.cache, &outcome.topic);
+            match (outcome.drop_reason(), index) {
+                (Some(reason), Some(index)) => self.dropped(id, index, &text, &reason)?,
+                (Some(reason), None) => self.report.dropped(id, &text, graph, outcome, &reason)?,
+                (None, Some(index)) if outcome.is_published() => outcomes.published.push(index),
+                // The request of the function in this process was shown before.
+                (None, None)
+                    if outcome.is_published() && outcome.kind.is_some() && self.function.is_in_process() => {}
+                (None, None) if outcome.is_published() => self.report.published(graph, outcome)?,
+                (None, index) => outcomes.failed.extend(index),
             }
         }
-        Ok(noted)
+        Ok(outcomes)
     }
 
-    fn dropped(&mut self, id: Id, place: usize, text: &str, reason: &str) -> Result<(), Error> {
-        let network = &self.plan.network;
-        match network.topic(place) {
-            Some(topic) if self.tracker.dropped(id, place) => {
-                self.report.dropped(id, text, (network, &topic.cache, &topic.name), reason)
-            }
-            // Told before.
-            _ => Ok(()),
+    /// Reports a drop, unless it was reported before.
+    fn dropped(&mut self, id: Id, index: usize, text: &str, reason: &str) -> Result<(), Error> {
+        if !self.tracker.dropped(id, index) {
+            return Ok(());
         }
+        self.report.dropped_topic(id, text, &self.setup.graph, index, reason)
     }
 
-    fn subscription(&mut self, place: usize, event: SubscriptionEvent, at: Instant) -> Result<(), Error> {
+    fn subscription(&mut self, index: usize, event: SubscriptionEvent, at: Instant) -> Result<(), Error> {
+        let name = || self.setup.graph.name(index);
         match event {
             SubscriptionEvent::Heartbeat => Ok(()),
-            SubscriptionEvent::Opened => self.opened(place),
+            SubscriptionEvent::Opened => self.opened(index),
             SubscriptionEvent::Interrupted { cause, .. } => {
-                let trouble = cause.to_string();
-                let notice = format!(
-                    "the subscription to {} is interrupted: {trouble}",
-                    self.plan.network.name(place)
-                );
-                let was_open = match self.subscriptions.get_mut(place) {
-                    Some(subscribed) => {
-                        subscribed.trouble = Some(trouble);
-                        std::mem::take(&mut subscribed.open)
-                    }
-                    None => false,
-                };
+                let cause = cause.to_string();
+                let notice = format!("the subscription to {} is interrupted: {cause}", name());
+                let state = self.subscription_state(index);
+                state.last_error = Some(cause);
+                let was_open = std::mem::take(&mut state.is_open);
                 if was_open { self.report.notice(&notice) } else { Ok(()) }
             }
             SubscriptionEvent::Discontinuity(gap) => self.report.notice(&format!(
-                "{} may have lost messages: it was at {} and goes on after {} of page {}",
-                self.plan.network.name(place),
+                "{} may have lost messages: it was at {} and continues after {} of page {}",
+                name(),
                 gap.last,
                 gap.new,
                 gap.page
             )),
-            SubscriptionEvent::Item(item) => self.item(place, item, at),
+            SubscriptionEvent::Item(item) => self.item(index, item, at),
         }
     }
 
-    fn opened(&mut self, place: usize) -> Result<(), Error> {
-        let again = self.start_by.is_none();
-        if let Some(subscribed) = self.subscriptions.get_mut(place) {
-            subscribed.open = true;
-            subscribed.trouble = None;
+    fn subscription_state(&mut self, index: usize) -> &mut SubscriptionState {
+        self.subscriptions.get_mut(index).expect("each topic has a subscription")
+    }
+
+    fn opened(&mut self, index: usize) -> Result<(), Error> {
+        *self.subscription_state(index) = SubscriptionState { is_open: true, last_error: None };
+        if self.start_deadline.is_none() {
+            let name = self.setup.graph.name(index);
+            return self.report.notice(&format!("the subscription to {name} is open again"));
         }
-        if again {
-            return self
-                .report
-                .notice(&format!("the subscription to {} is open again", self.plan.network.name(place)));
-        }
-        if self.subscriptions.iter().all(|subscribed| subscribed.open) {
-            self.start_by = None;
-            let typed = matches!(self.input, Input::Typed);
-            self.report.ready(self.plan, self.service, self.function, typed)?;
-            for note in self.plan.network.notes() {
+        if self.subscriptions.iter().all(|subscription| subscription.is_open) {
+            self.start_deadline = None;
+            let is_typed = matches!(self.input, Input::Typed);
+            self.report.ready(self.setup, self.service, self.function, is_typed)?;
+            for note in self.setup.graph.notes() {
                 self.report.notice(&note)?;
             }
-            if let (true, Some(lines)) = (typed, self.lines_sender.take()) {
+            if let (true, Some(lines)) = (is_typed, self.lines_sender.take()) {
                 read_lines(lines).map_err(|error| Error::because("standard input cannot be read", &error))?;
             }
         }
         Ok(())
     }
 
-    /// A topic has brought a message: an arrival, unless it is the inbound topic, and an event for the function
-    /// where that takes the topic, whoever published it.
-    fn item(&mut self, place: usize, item: Item, at: Instant) -> Result<(), Error> {
-        let network = &self.plan.network;
-        let is_taken = network.is_taken(place);
-        let text = match &item.value {
+    /// Handles a message of a topic: an arrival, unless the topic is inbound, and an event for the function if the topic
+    /// is delivered to it. Its publisher may be another one.
+    fn item(&mut self, index: usize, item: Item, at: Instant) -> Result<(), Error> {
+        let graph = &self.setup.graph;
+        let is_delivered = graph.is_delivered(index);
+        let text = match item.value {
             ItemValue::Text(text) => text,
             ItemValue::Unknown => return Ok(()),
             ItemValue::Binary(bytes) => {
-                let but = if is_taken { ": webhooks carry texts only" } else { "" };
-                let (name, length) = (network.name(place), bytes.len());
+                let skipped = if is_delivered { ": webhooks have texts only" } else { "" };
+                let (name, length) = (graph.name(index), bytes.len());
                 return self
                     .report
-                    .notice(&format!("{name} has brought {length} bytes that are no text{but}"));
+                    .notice(&format!("{name} has a message of {length} bytes that is not a text{skipped}"));
             }
         };
-        let to = network.behind(place);
-        let id = if place == Network::INBOUND {
-            self.tracker.received(place, text, to, at)
+        let expected = graph.next(index);
+        let id = if index == TopicGraph::INBOUND {
+            self.tracker.received(index, &text, expected, at)
         } else {
-            let arrival = self.tracker.arrived(place, text, at);
+            let arrival = self.tracker.arrived(index, &text, at);
             let of = match arrival {
                 Arrival::Of { id, latency, .. } => Some((id, latency)),
-                Arrival::Other => None,
+                Arrival::Unexpected => None,
             };
-            self.report.arrived(network, place, text, of)?;
-            if !is_taken {
+            self.report.arrived(graph, index, &text, of)?;
+            if !is_delivered {
                 return Ok(());
             }
-            self.tracker.goes_on(&arrival, place, text, to, at)
+            self.tracker.chained(&arrival, index, &text, expected, at)
         };
-        self.deliver(id, item);
-        Ok(())
-    }
-
-    fn deliver(&self, id: Id, item: Item) {
-        let (Some(topic), ItemValue::Text(text)) = (self.plan.network.topic(id.place), item.value) else {
-            return;
-        };
-        let event_timestamp = now();
-        let given = self.plan.token_id.as_ref().filter(|_| id.place == Network::INBOUND);
+        let topic = graph.topic(index);
+        let now = SystemClock.now();
+        let token_id = self.setup.token_id.clone().filter(|_| index == TopicGraph::INBOUND);
         let event = Webhook {
             cache: topic.cache.clone(),
             topic: topic.name.clone(),
-            event_timestamp,
-            publish_timestamp: event_timestamp,
+            event_timestamp: now,
+            publish_timestamp: now,
             topic_sequence_number: item.number,
             topic_sequence_page: Some(item.page),
-            token_id: given.cloned().or(item.publisher_id),
+            token_id: token_id.or(item.publisher_id),
             text,
         };
-        // The other end lives as long as this.
-        let _ = self.to_deliver.send((id, event));
+        self.to_deliver.send((id, event)).expect("the task runs as long as the session");
+        Ok(())
     }
 
     fn line(&mut self, line: Option<Line>) -> Result<(), Error> {
         match line {
             Some(Ok(text)) => self.send(&text),
-            Some(Err(why)) => {
-                self.left_out += 1;
-                self.report.notice(why)
+            Some(Err(reason)) => {
+                self.skipped += 1;
+                self.report.notice(reason)
             }
             None => {
                 self.input_ended = true;
@@ -420,9 +392,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Sends the next text of the command line, once the one before it is done.
+    /// Sends the next text of the command line when the text before it is complete.
     fn next_text(&mut self) -> Result<(), Error> {
-        if self.start_by.is_some() || self.tracker.ours() > 0 {
+        if self.start_deadline.is_some() || self.tracker.own() > 0 {
             return Ok(());
         }
         let Input::Texts(texts) = &mut self.input else { return Ok(()) };
@@ -433,60 +405,55 @@ impl<'a> Session<'a> {
     }
 
     fn send(&mut self, text: &str) -> Result<(), Error> {
-        let to = self.plan.network.behind(Network::INBOUND);
-        let id = self.tracker.sent(Network::INBOUND, text, to, Instant::now());
+        let expected = self.setup.graph.next(TopicGraph::INBOUND);
+        let id = self.tracker.sent(TopicGraph::INBOUND, text, expected, Instant::now());
         self.sent += 1;
-        // The other end lives as long as this.
-        let _ = self.to_publish.send((id, text.to_owned()));
-        // What was typed into a terminal can be seen there.
-        if self.echo { self.report.sent(id, text, self.plan) } else { Ok(()) }
+        self.to_publish.send((id, text.to_owned())).expect("the task runs as long as the session");
+        // A terminal shows typed lines.
+        if self.echo { self.report.sent(id, text, &self.setup.graph) } else { Ok(()) }
     }
 
-    /// An event came to no good; what was published of it, as far as is known, is waited for all the same.
-    fn failed(&mut self, id: Id, reason: &str, noted: &Noted) -> Result<(), Error> {
-        match self.tracker.failed(id, noted) {
-            Some(ended) => self.gave_up(&ended, reason),
-            // It had taken too long already, and that was told.
+    /// Records that an event failed. The texts that the function published of it are still expected.
+    fn failed(&mut self, id: Id, reason: &str, outcomes: &Outcomes) -> Result<(), Error> {
+        match self.tracker.failed(id, outcomes) {
+            Some(incomplete) => self.report_failed(&incomplete, reason),
+            // The event has timed out, and that was reported.
             None => self.report.notice(reason),
         }
     }
 
-    fn gave_up(&mut self, ended: &Ended, reason: &str) -> Result<(), Error> {
-        if ended.ours {
-            self.failures.insert(ended.id.text);
+    fn report_failed(&mut self, incomplete: &Incomplete, reason: &str) -> Result<(), Error> {
+        if incomplete.is_own {
+            self.failures.insert(incomplete.id.text);
         }
-        self.report.failed(ended.id, &ended.text, reason)
+        self.report.failed(incomplete.id, &incomplete.text, reason)
     }
 
-    fn time_is_up(&mut self) -> Result<(), Error> {
-        if self.start_by.is_some() {
-            return Err(Error::Failed(self.not_started()));
+    fn timed_out(&mut self) -> Result<(), Error> {
+        if self.start_deadline.is_some() {
+            let cause = self.subscriptions.iter().find_map(|subscription| subscription.last_error.as_deref());
+            let (endpoint, cause) = (self.service.endpoint(), cause.unwrap_or("no response"));
+            return Err(Error::Failed(format!("cannot subscribe to the topics at {endpoint}: {cause}")));
         }
-        for ended in self.tracker.expired(Instant::now()) {
-            let topics: Vec<_> = ended.missing.iter().map(|place| self.plan.network.name(*place)).collect();
-            let stage = match (ended.received, ended.accepted) {
-                (false, _) => "it did not even come back from the inbound topic",
-                (true, false) => "the function has not taken it",
-                (true, true) => "the function has taken it: does it publish to that topic of that cache?",
+        for incomplete in self.tracker.expired(Instant::now()) {
+            let topics: Vec<_> =
+                incomplete.missing.iter().map(|index| self.setup.graph.name(*index)).collect();
+            let progress = match (incomplete.is_received, incomplete.is_accepted) {
+                (false, _) => "it did not arrive on the inbound topic",
+                (true, false) => "the function did not accept it",
+                (true, true) => {
+                    "the function accepted it: check the cache and the topic that it publishes to"
+                }
             };
-            let within = crate::output::Took(self.plan.timeout);
+            let timeout = Rounded(self.setup.timeout);
             let reason = if topics.is_empty() {
-                format!("the function has not answered within {within}")
+                format!("no response of the function within {timeout}")
             } else {
-                format!("not arrived on {} within {within}; {stage}", topics.join(", "))
+                format!("not arrived on {} within {timeout}; {progress}", topics.join(", "))
             };
-            self.gave_up(&ended, &reason)?;
+            self.report_failed(&incomplete, &reason)?;
         }
         Ok(())
-    }
-
-    fn not_started(&self) -> String {
-        let trouble = self.subscriptions.iter().find_map(|subscribed| subscribed.trouble.as_deref());
-        format!(
-            "the topics at {} cannot be subscribed to: {}",
-            self.service.endpoint(),
-            trouble.unwrap_or("no answer")
-        )
     }
 }
 
@@ -497,36 +464,31 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-fn now() -> Millis {
-    SystemClock.now()
-}
-
-/// What the function's answer says, where it is one.
-fn told(failure: &Failure) -> Told {
+/// Reads the response of a failed attempt, if there is one.
+fn body(failure: &Failure) -> ResponseBody {
     match failure {
-        Failure::Answer(answer) => Told::read(&answer.body),
-        _ => Told::default(),
+        Failure::Response(response) => ResponseBody::read(&response.body),
+        _ => ResponseBody::default(),
     }
 }
 
 fn describe(failure: &Failure) -> String {
     match failure {
-        Failure::Answer(answer) if answer.body.trim().is_empty() => {
-            format!("the function answered {}", reason_phrase(answer.status))
-        }
-        Failure::Answer(answer) => {
-            // Of many destinations, those that are at fault matter.
-            let said = told(failure).failures().unwrap_or_else(|| excerpt(&answer.body));
-            format!("the function answered {}: {said}", reason_phrase(answer.status))
+        Failure::Response(response) => {
+            let status = response.status;
+            // The destinations that failed, if they are listed.
+            let detail = body(failure).failures().unwrap_or_else(|| excerpt(&response.body));
+            let detail = if detail.is_empty() { detail } else { format!(": {detail}") };
+            format!("the function responded {status}{detail}")
         }
         other => other.to_string(),
     }
 }
 
-fn why(undelivered: &Undelivered) -> String {
+fn describe_undelivered(undelivered: &Undelivered) -> String {
     let failure = describe(&undelivered.failure);
     match undelivered.attempts {
         1 => failure,
-        attempts => format!("{failure}; given up after {attempts} attempts"),
+        attempts => format!("{failure}; stopped after {attempts} attempts"),
     }
 }

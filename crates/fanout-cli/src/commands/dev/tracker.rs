@@ -1,13 +1,12 @@
-//! Which message is which: from the text that was sent, over its delivery, to its arrivals.
+//! Follows each message, from its publish over its delivery to its arrivals.
 //!
-//! A message has no identity that would survive the function: numbers and ids belong to topics, and the
-//! text that arrives is another than the text that was sent. What is there to go by is order, because
-//! one event after the other is delivered, and what the function publishes while it has an event, where that
-//! can be seen (it can, of the function in this process). Both are used, so that a message of somebody else's
-//! on a shared topic, or one that comes twice, is not taken for one that is waited for.
+//! A message has no identity that survives the function: numbers and ids belong to topics, and the text that arrives
+//! differs from the text that was sent. Two things identify it: the order, because events are delivered one after
+//! the other, and the texts that the function in this process publishes during a delivery. So a message of another
+//! publisher on a shared topic, or one that arrives twice, is not mistaken for an expected one.
 //!
-//! Where an outbound topic is taken by the function in turn, what arrives there is an event of its own, which
-//! belongs to the same text. A text has come to its end when all its events have.
+//! If an outbound topic is delivered to the function too, what arrives there is another event of the same text. A text
+//! is complete when all its events are.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,262 +16,262 @@ use tokio::time::Instant;
 /// One event: a message that is delivered to the function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Id {
-    /// The number of the text that it came of, from 1.
+    /// The number of its text, from 1.
     pub(super) text: u64,
-    /// The place of the topic that it is delivered from.
-    pub(super) place: usize,
+    /// The index of the topic that it is delivered from.
+    pub(super) topic: usize,
     number: u64,
 }
 
-/// Events that are on their way.
+/// The events in flight.
 #[derive(Debug)]
 pub(super) struct Tracker {
-    patience: Duration,
-    /// Whether it is told what the function publishes.
-    sees: bool,
+    timeout: Duration,
+    /// True if the texts that the function publishes are known.
+    knows_published: bool,
     texts: u64,
     events: u64,
-    /// The last one whose delivery has begun.
+    /// The last event whose delivery has begun.
     delivering: Option<Id>,
-    /// In the order in which they were sent.
-    on_the_way: VecDeque<Message>,
+    /// In the order of their publishes.
+    in_flight: VecDeque<InFlight>,
 }
 
 #[derive(Debug)]
-struct Message {
+struct InFlight {
     id: Id,
     text: String,
-    /// Whether it was sent here; others are those that somebody else published.
-    ours: bool,
-    /// When the text was sent that it came of.
+    /// False for a message of another publisher.
+    is_own: bool,
+    /// The time at which its text was sent.
     since: Instant,
-    stage: Stage,
-    /// Topics, by their place, that it has not arrived on; one as often as it is to.
+    progress: Progress,
+    /// The topics, by their indices, on which it has not arrived. A topic that gets two texts is there twice.
     missing: Vec<usize>,
-    /// What the function has published while it was being delivered.
+    /// The texts that the function published during its delivery, with the index of the topic.
     published: Vec<(usize, String)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    /// About to be published, or published.
+enum Progress {
+    /// Published, or about to be.
     Sent,
-    /// Come from its topic.
+    /// Received from its topic.
     Received,
     /// Being delivered: from now on it can arrive.
     Delivering,
-    /// Taken by the function.
+    /// Accepted by the function.
     Accepted,
-    /// Not taken; what the function published all the same is still to arrive.
+    /// Not accepted. What the function published can still arrive.
     Failed,
 }
 
-/// An event of which nothing more will come, or not in time.
+/// An event that failed or timed out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Ended {
+pub(super) struct Incomplete {
     pub(super) id: Id,
     pub(super) text: String,
-    pub(super) ours: bool,
-    /// Topics, by their place, that it has not arrived on.
+    /// False for a message of another publisher.
+    pub(super) is_own: bool,
+    /// The topics, by their indices, on which it has not arrived.
     pub(super) missing: Vec<usize>,
-    /// Whether the function has said that it took it.
-    pub(super) accepted: bool,
-    /// Whether it came from the inbound topic at all.
-    pub(super) received: bool,
+    pub(super) is_accepted: bool,
+    /// True if it was received from its topic.
+    pub(super) is_received: bool,
 }
 
-/// What the function says of the destinations of an event, by the places of their topics.
+/// The outcomes of an event's destinations in a response, by the indices of their topics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Noted {
-    /// They have the text, now or from before.
+pub(super) struct Outcomes {
+    /// They have the text, from this delivery or an earlier one.
     pub(super) published: Vec<usize>,
-    /// They have not, and should.
     pub(super) failed: Vec<usize>,
 }
 
 /// A message of an outbound topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Arrival {
-    /// It is what became of this event, so long after its text was sent.
-    Of { id: Id, latency: Duration, ours: bool },
-    /// Nothing of the kind was waited for: somebody else's, or one that came twice.
-    Other,
+    /// The result of this event, with the time since its text was sent.
+    Of { id: Id, latency: Duration, is_own: bool },
+    /// Not expected: from another publisher, or a repetition.
+    Unexpected,
 }
 
 impl Tracker {
-    /// `patience` is how long a text may take; `sees` is whether [`published`](Self::published) is going to be
-    /// called.
-    pub(super) fn new(patience: Duration, sees: bool) -> Self {
-        Self { patience, sees, texts: 0, events: 0, delivering: None, on_the_way: VecDeque::new() }
+    /// Returns a tracker that gives a text the time `timeout` to arrive. `knows_published` promises calls of
+    /// [`published`](Self::published).
+    pub(super) fn new(timeout: Duration, knows_published: bool) -> Self {
+        let in_flight = VecDeque::new();
+        Self { timeout, knows_published, texts: 0, events: 0, delivering: None, in_flight }
     }
 
-    /// A text is about to be published on the topic in `place`, and is to arrive at all of `to`.
-    pub(super) fn sent(&mut self, place: usize, text: &str, to: Vec<usize>, now: Instant) -> Id {
+    /// Adds a text that is about to be published to `topic`, and that is expected on the topics `expected`.
+    pub(super) fn sent(&mut self, topic: usize, text: &str, expected: Vec<usize>, now: Instant) -> Id {
         self.texts += 1;
-        self.add((self.texts, place), text, to, (now, true), Stage::Sent)
+        self.add((self.texts, topic), text, expected, (now, true), Progress::Sent)
     }
 
-    /// The topic in `place` has brought a text, which will be delivered. One that nobody sent here is
-    /// followed from now on.
-    pub(super) fn received(&mut self, place: usize, text: &str, to: Vec<usize>, now: Instant) -> Id {
-        let sent = |message: &&mut Message| {
-            message.stage == Stage::Sent && message.id.place == place && message.text == text
+    /// Records that a text arrived on `topic` and will be delivered. Adds a text of another publisher.
+    pub(super) fn received(&mut self, topic: usize, text: &str, expected: Vec<usize>, now: Instant) -> Id {
+        let is_sent = |message: &&mut InFlight| {
+            message.progress == Progress::Sent && message.id.topic == topic && message.text == text
         };
-        if let Some(message) = self.on_the_way.iter_mut().find(sent) {
-            message.stage = Stage::Received;
+        if let Some(message) = self.in_flight.iter_mut().find(is_sent) {
+            message.progress = Progress::Received;
             return message.id;
         }
         self.texts += 1;
-        self.add((self.texts, place), text, to, (now, false), Stage::Received)
+        self.add((self.texts, topic), text, expected, (now, false), Progress::Received)
     }
 
-    /// What has arrived on the topic in `place` will be delivered in turn.
-    pub(super) fn goes_on(
+    /// Adds an arrival on `topic` that will be delivered in turn.
+    pub(super) fn chained(
         &mut self,
         arrival: &Arrival,
-        place: usize,
+        topic: usize,
         text: &str,
-        to: Vec<usize>,
+        expected: Vec<usize>,
         now: Instant,
     ) -> Id {
         match arrival {
-            Arrival::Other => self.received(place, text, to, now),
-            Arrival::Of { id, latency, ours } => {
+            Arrival::Unexpected => self.received(topic, text, expected, now),
+            Arrival::Of { id, latency, is_own } => {
                 let since = now.checked_sub(*latency).unwrap_or(now);
-                self.add((id.text, place), text, to, (since, *ours), Stage::Received)
+                self.add((id.text, topic), text, expected, (since, *is_own), Progress::Received)
             }
         }
     }
 
-    /// Its delivery begins.
+    /// Records that the delivery of an event begins.
     pub(super) fn delivering(&mut self, id: Id) {
         self.delivering = Some(id);
         if let Some(message) = self.find(id) {
-            message.stage = Stage::Delivering;
+            message.progress = Progress::Delivering;
         }
     }
 
-    /// The function publishes a text to the topic in `place`.
-    pub(super) fn published(&mut self, place: usize, text: String) {
+    /// Records that the function publishes a text to `topic`.
+    pub(super) fn published(&mut self, topic: usize, text: String) {
         let Some(message) = self.delivering.and_then(|id| self.find(id)) else { return };
-        message.published.push((place, text));
+        message.published.push((topic, text));
     }
 
-    /// It was decided that the topic in `place` gets nothing of it. Whether that was waited for.
-    pub(super) fn dropped(&mut self, id: Id, place: usize) -> bool {
+    /// Records that the event was dropped for `topic`. Returns true if it was expected there.
+    pub(super) fn dropped(&mut self, id: Id, topic: usize) -> bool {
         let Some(message) = self.find(id) else { return false };
-        message.misses_no_more(place)
+        message.remove_missing(topic)
     }
 
-    /// The function has taken it.
+    /// Records that the function accepted the event.
     pub(super) fn accepted(&mut self, id: Id) {
         if let Some(message) = self.find(id) {
-            message.stage = Stage::Accepted;
+            message.progress = Progress::Accepted;
         }
-        self.forget_if_done(id);
+        self.remove_if_complete(id);
     }
 
-    /// It came to no good. Gives it back where it is still followed; that goes on for what has come to
-    /// good all the same.
-    pub(super) fn failed(&mut self, id: Id, noted: &Noted) -> Option<Ended> {
+    /// Records that the event failed, and returns it if it is in flight. The texts that the function published
+    /// are still expected.
+    pub(super) fn failed(&mut self, id: Id, outcomes: &Outcomes) -> Option<Incomplete> {
         let message = self.find(id)?;
-        let ended = message.ended();
-        message.stage = Stage::Failed;
-        message.missing.retain(|missing| noted.published.contains(missing));
-        for place in &noted.failed {
-            message.misses_no_more(*place);
+        let incomplete = message.incomplete();
+        message.progress = Progress::Failed;
+        message.missing.retain(|missing| outcomes.published.contains(missing));
+        for topic in &outcomes.failed {
+            message.remove_missing(*topic);
         }
-        self.forget_if_done(id);
-        Some(ended)
+        self.remove_if_complete(id);
+        Some(incomplete)
     }
 
-    /// The topic in `place` has brought a text.
-    pub(super) fn arrived(&mut self, place: usize, text: &str, now: Instant) -> Arrival {
-        let sees = self.sees;
-        let is_it = |message: &&mut Message| {
-            let is_published = |(at, published): &(usize, String)| *at == place && published == text;
-            message.stage >= Stage::Delivering
-                && message.missing.contains(&place)
-                && (!sees || message.published.iter().any(is_published))
+    /// Records that a text arrived on `topic`, and returns the event that it is the result of.
+    pub(super) fn arrived(&mut self, topic: usize, text: &str, now: Instant) -> Arrival {
+        let knows_published = self.knows_published;
+        let is_expected = |message: &&mut InFlight| {
+            let is_published = |(at, published): &(usize, String)| *at == topic && published == text;
+            message.progress >= Progress::Delivering
+                && message.missing.contains(&topic)
+                && (!knows_published || message.published.iter().any(is_published))
         };
-        let Some(message) = self.on_the_way.iter_mut().find(is_it) else { return Arrival::Other };
-        message.misses_no_more(place);
-        let (id, ours) = (message.id, message.ours);
+        let Some(message) = self.in_flight.iter_mut().find(is_expected) else { return Arrival::Unexpected };
+        message.remove_missing(topic);
+        let (id, is_own) = (message.id, message.is_own);
         let latency = now.saturating_duration_since(message.since);
-        self.forget_if_done(id);
-        Arrival::Of { id, latency, ours }
+        self.remove_if_complete(id);
+        Arrival::Of { id, latency, is_own }
     }
 
-    /// Gives back those that have taken too long.
-    pub(super) fn expired(&mut self, now: Instant) -> Vec<Ended> {
-        let too_late = |message: &Message, patience| now.saturating_duration_since(message.since) >= patience;
-        let (late, still): (VecDeque<_>, _) =
-            self.on_the_way.drain(..).partition(|message| too_late(message, self.patience));
-        self.on_the_way = still;
-        late.iter().map(Message::ended).collect()
+    /// Removes and returns the events that have timed out.
+    pub(super) fn expired(&mut self, now: Instant) -> Vec<Incomplete> {
+        let timeout = self.timeout;
+        let is_late = |message: &InFlight| now.saturating_duration_since(message.since) >= timeout;
+        let (late, in_flight): (VecDeque<_>, _) = self.in_flight.drain(..).partition(is_late);
+        self.in_flight = in_flight;
+        late.iter().map(InFlight::incomplete).collect()
     }
 
-    /// When the next one will have taken too long.
+    /// Returns the time at which the next event times out.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.on_the_way.iter().map(|message| message.since + self.patience).min()
+        self.in_flight.iter().map(|message| message.since + self.timeout).min()
     }
 
-    /// How many that came of what was sent here are on their way.
-    pub(super) fn ours(&self) -> usize {
-        self.on_the_way.iter().filter(|message| message.ours).count()
+    /// Returns the number of events in flight, without those of other publishers.
+    pub(super) fn own(&self) -> usize {
+        self.own_texts().count()
     }
 
-    /// The numbers of the texts that these came of, one as often as there are events of it.
-    pub(super) fn our_texts(&self) -> impl Iterator<Item = u64> {
-        self.on_the_way.iter().filter(|message| message.ours).map(|message| message.id.text)
+    /// Returns the number of a text for each of its events in flight. Leaves out other publishers.
+    pub(super) fn own_texts(&self) -> impl Iterator<Item = u64> {
+        self.in_flight.iter().filter(|message| message.is_own).map(|message| message.id.text)
     }
 
-    /// The text of an event and where it is still to arrive, if it is still followed.
-    pub(super) fn waits_for(&self, id: Id) -> Option<(&str, &[usize])> {
-        let message = self.on_the_way.iter().find(|message| message.id == id)?;
+    /// Returns the text of an event in flight, and the topics on which it is missing.
+    pub(super) fn expected(&self, id: Id) -> Option<(&str, &[usize])> {
+        let message = self.in_flight.iter().find(|message| message.id == id)?;
         Some((&message.text, &message.missing))
     }
 
     fn add(
         &mut self,
-        (of, place): (u64, usize),
+        (of, topic): (u64, usize),
         text: &str,
         missing: Vec<usize>,
-        (since, ours): (Instant, bool),
-        stage: Stage,
+        (since, is_own): (Instant, bool),
+        progress: Progress,
     ) -> Id {
         self.events += 1;
-        let id = Id { text: of, place, number: self.events };
+        let id = Id { text: of, topic, number: self.events };
         let (text, published) = (text.to_owned(), Vec::new());
-        self.on_the_way.push_back(Message { id, text, ours, since, stage, missing, published });
+        self.in_flight.push_back(InFlight { id, text, is_own, since, progress, missing, published });
         id
     }
 
-    fn find(&mut self, id: Id) -> Option<&mut Message> {
-        self.on_the_way.iter_mut().find(|message| message.id == id)
+    fn find(&mut self, id: Id) -> Option<&mut InFlight> {
+        self.in_flight.iter_mut().find(|message| message.id == id)
     }
 
-    fn forget_if_done(&mut self, id: Id) {
-        let done = |message: &Message| message.stage >= Stage::Accepted && message.missing.is_empty();
-        self.on_the_way.retain(|message| message.id != id || !done(message));
+    fn remove_if_complete(&mut self, id: Id) {
+        let is_complete =
+            |message: &InFlight| message.progress >= Progress::Accepted && message.missing.is_empty();
+        self.in_flight.retain(|message| message.id != id || !is_complete(message));
     }
 }
 
-impl Message {
-    /// One text less is to arrive on the topic in `place`. Whether one was to.
-    fn misses_no_more(&mut self, place: usize) -> bool {
-        let at = self.missing.iter().position(|missing| *missing == place);
-        at.map(|at| self.missing.remove(at)).is_some()
+impl InFlight {
+    /// Removes a topic once from the missing ones. Returns true if it was missing.
+    fn remove_missing(&mut self, topic: usize) -> bool {
+        let index = self.missing.iter().position(|missing| *missing == topic);
+        index.map(|index| self.missing.remove(index)).is_some()
     }
 
-    fn ended(&self) -> Ended {
-        Ended {
+    fn incomplete(&self) -> Incomplete {
+        Incomplete {
             id: self.id,
             text: self.text.clone(),
-            ours: self.ours,
+            is_own: self.is_own,
             missing: self.missing.clone(),
-            accepted: self.stage == Stage::Accepted,
-            received: self.stage >= Stage::Received,
+            is_accepted: self.progress == Progress::Accepted,
+            is_received: self.progress >= Progress::Received,
         }
     }
 }
@@ -281,23 +280,23 @@ impl Message {
 mod tests {
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
-    /// The inbound topic, and two outbound ones.
+    const TIMEOUT: Duration = Duration::from_secs(10);
+    /// The inbound topic, and two outbound topics.
     const IN: usize = 0;
     const A: usize = 1;
     const B: usize = 2;
 
-    /// Of a function in this process.
-    fn seeing() -> Tracker {
-        Tracker::new(PATIENCE, true)
+    /// The tracker for a function in this process.
+    fn in_process() -> Tracker {
+        Tracker::new(TIMEOUT, true)
     }
 
-    /// Of a function elsewhere.
-    fn blind() -> Tracker {
-        Tracker::new(PATIENCE, false)
+    /// The tracker for an external function.
+    fn external() -> Tracker {
+        Tracker::new(TIMEOUT, false)
     }
 
-    /// Sends a text, as far as the beginning of its delivery.
+    /// Sends a text, until its delivery begins.
     fn deliver(tracker: &mut Tracker, text: &str, to: &[usize], now: Instant) -> Id {
         let id = tracker.sent(IN, text, to.to_vec(), now);
         assert_eq!(tracker.received(IN, text, Vec::new(), now), id);
@@ -305,129 +304,132 @@ mod tests {
         id
     }
 
-    /// The same, and the function publishes its upper case.
+    /// Sends a text, until the function publishes its upper case.
     fn publish(tracker: &mut Tracker, text: &str, to: &[usize], now: Instant) -> Id {
         let id = deliver(tracker, text, to, now);
-        for place in to {
-            tracker.published(*place, text.to_uppercase());
+        for topic in to {
+            tracker.published(*topic, text.to_uppercase());
         }
         id
     }
 
-    /// The id that an arrival belongs to.
+    /// Returns the event of an arrival.
     fn of(arrival: &Arrival) -> Option<Id> {
         match arrival {
             Arrival::Of { id, .. } => Some(*id),
-            Arrival::Other => None,
+            Arrival::Unexpected => None,
         }
     }
 
     #[test]
-    fn a_message_is_done_when_it_was_accepted_and_has_arrived_everywhere() {
+    fn completes_message_that_is_accepted_and_has_arrived_everywhere() {
         let now = Instant::now();
-        let mut tracker = seeing();
+        let mut tracker = in_process();
         let id = publish(&mut tracker, "a", &[A, B], now);
         assert_eq!(of(&tracker.arrived(B, "A", now)), Some(id));
         tracker.accepted(id);
-        assert_eq!(tracker.ours(), 1);
+        assert_eq!(tracker.own(), 1);
         let latency = Duration::from_millis(5);
-        assert_eq!(tracker.arrived(A, "A", now + latency), Arrival::Of { id, latency, ours: true });
-        assert_eq!((tracker.ours(), tracker.deadline()), (0, None));
+        assert_eq!(tracker.arrived(A, "A", now + latency), Arrival::Of { id, latency, is_own: true });
+        assert_eq!((tracker.own(), tracker.deadline()), (0, None));
     }
 
     #[test]
-    fn the_answer_may_come_last() {
+    fn completes_message_whose_response_is_last() {
         let now = Instant::now();
-        let mut tracker = seeing();
+        let mut tracker = in_process();
         let id = publish(&mut tracker, "", &[A], now);
         assert_eq!(of(&tracker.arrived(A, "", now)), Some(id));
-        assert_eq!(tracker.ours(), 1);
+        assert_eq!(tracker.own(), 1);
         tracker.accepted(id);
-        assert_eq!(tracker.ours(), 0);
+        assert_eq!(tracker.own(), 0);
     }
 
     #[test]
-    fn every_destination_has_a_text_of_its_own() {
+    fn matches_different_texts_of_destinations() {
         let now = Instant::now();
-        let mut tracker = seeing();
+        let mut tracker = in_process();
         let id = deliver(&mut tracker, "hi", &[A, B], now);
         tracker.published(B, "HI".to_owned());
         tracker.published(A, "¡hola!".to_owned());
-        assert_eq!(tracker.arrived(A, "HI", now), Arrival::Other);
+        assert_eq!(tracker.arrived(A, "HI", now), Arrival::Unexpected);
         assert_eq!(of(&tracker.arrived(A, "¡hola!", now)), Some(id));
-        assert_eq!(tracker.arrived(B, "¡hola!", now), Arrival::Other);
+        assert_eq!(tracker.arrived(B, "¡hola!", now), Arrival::Unexpected);
         assert_eq!(of(&tracker.arrived(B, "HI", now)), Some(id));
     }
 
     #[test]
-    fn one_topic_can_have_several_texts_of_an_event() {
+    fn matches_several_texts_on_one_topic() {
         let now = Instant::now();
-        let mut tracker = seeing();
+        let mut tracker = in_process();
         let id = deliver(&mut tracker, "x", &[A, A], now);
-        // A publish that is tried again is seen again.
+        // A publish that is retried is reported again.
         for text in ["one", "one", "other"] {
             tracker.published(A, text.to_owned());
         }
         tracker.accepted(id);
         assert_eq!(of(&tracker.arrived(A, "other", now)), Some(id));
-        assert_eq!(tracker.ours(), 1);
+        assert_eq!(tracker.own(), 1);
         assert_eq!(of(&tracker.arrived(A, "one", now)), Some(id));
-        assert_eq!((tracker.ours(), tracker.arrived(A, "one", now)), (0, Arrival::Other));
+        assert_eq!((tracker.own(), tracker.arrived(A, "one", now)), (0, Arrival::Unexpected));
     }
 
     #[test]
-    fn what_is_dropped_is_not_waited_for() {
+    fn does_not_expect_dropped_text() {
         let now = Instant::now();
-        let mut tracker = seeing();
+        let mut tracker = in_process();
         let some = deliver(&mut tracker, "a", &[A, B], now);
-        assert_eq!(tracker.waits_for(some), Some(("a", &[A, B][..])));
+        assert_eq!(tracker.expected(some), Some(("a", &[A, B][..])));
         assert!(tracker.dropped(some, B));
-        // Told a second time, or of a topic that nothing is waited for on.
+        // A second time, or for a topic on which nothing is expected.
         assert!(!tracker.dropped(some, B) && !tracker.dropped(some, 7));
         tracker.published(A, "x".to_owned());
         tracker.accepted(some);
-        assert_eq!((of(&tracker.arrived(A, "x", now)), tracker.ours()), (Some(some), 0));
+        assert_eq!((of(&tracker.arrived(A, "x", now)), tracker.own()), (Some(some), 0));
 
         let all = deliver(&mut tracker, "b", &[A, B], now);
         assert!(tracker.dropped(all, A) && tracker.dropped(all, B));
-        assert_eq!(tracker.ours(), 1);
+        assert_eq!(tracker.own(), 1);
         tracker.accepted(all);
-        assert_eq!((tracker.ours(), tracker.waits_for(all)), (0, None));
+        assert_eq!((tracker.own(), tracker.expected(all)), (0, None));
     }
 
     #[test]
-    fn what_goes_on_belongs_to_the_same_text() {
+    fn keeps_number_of_text_for_chained_event() {
         let now = Instant::now();
         let later = now + Duration::from_millis(5);
-        let mut tracker = seeing();
+        let mut tracker = in_process();
         let first = publish(&mut tracker, "a", &[A], now);
         let arrival = tracker.arrived(A, "A", later);
-        let second = tracker.goes_on(&arrival, A, "A", vec![B], later);
-        assert_eq!((second.text, second.place), (first.text, A));
+        let second = tracker.chained(&arrival, A, "A", vec![B], later);
+        assert_eq!((second.text, second.topic), (first.text, A));
         tracker.accepted(first);
-        assert_eq!((tracker.ours(), tracker.deadline()), (1, Some(now + PATIENCE)));
+        assert_eq!((tracker.own(), tracker.deadline()), (1, Some(now + TIMEOUT)));
         tracker.delivering(second);
         tracker.published(B, "AA".to_owned());
         tracker.accepted(second);
         let latency = Duration::from_millis(9);
-        assert_eq!(tracker.arrived(B, "AA", now + latency), Arrival::Of { id: second, latency, ours: true });
-        assert_eq!(tracker.ours(), 0);
-        // The next text has the next number, however many events the one before it was.
+        assert_eq!(
+            tracker.arrived(B, "AA", now + latency),
+            Arrival::Of { id: second, latency, is_own: true }
+        );
+        assert_eq!(tracker.own(), 0);
+        // The next text has the next number, not the number of the next event.
         assert_eq!(deliver(&mut tracker, "b", &[A], now).text, 2);
     }
 
     #[test]
-    fn what_goes_on_of_somebody_elses_is_somebody_elses() {
+    fn chained_event_of_another_publisher_is_not_own() {
         let now = Instant::now();
-        let mut tracker = seeing();
-        let id = tracker.goes_on(&Arrival::Other, A, "x", vec![B], now);
-        assert_eq!((tracker.ours(), id.place), (0, A));
+        let mut tracker = in_process();
+        let id = tracker.chained(&Arrival::Unexpected, A, "x", vec![B], now);
+        assert_eq!((tracker.own(), id.topic), (0, A));
     }
 
     #[test]
-    fn the_same_text_twice_is_two_messages() {
+    fn distinguishes_equal_texts() {
         let now = Instant::now();
-        let mut tracker = seeing();
+        let mut tracker = in_process();
         let ids = [(); 2].map(|()| tracker.sent(IN, "a", vec![A], now));
         assert_eq!([(); 2].map(|()| tracker.received(IN, "a", vec![A], now)), ids);
         for id in ids {
@@ -436,24 +438,24 @@ mod tests {
             assert_eq!(of(&tracker.arrived(A, "A", now)), Some(id));
             tracker.accepted(id);
         }
-        assert_eq!((tracker.arrived(A, "A", now), tracker.ours()), (Arrival::Other, 0));
+        assert_eq!((tracker.arrived(A, "A", now), tracker.own()), (Arrival::Unexpected, 0));
     }
 
     #[test]
-    fn what_comes_twice_is_not_taken_for_the_next() {
+    fn does_not_mistake_repetition_for_next_text() {
         let now = Instant::now();
-        let mut tracker = seeing();
+        let mut tracker = in_process();
         let first = publish(&mut tracker, "a", &[A], now);
         let second = publish(&mut tracker, "b", &[A], now);
         assert_eq!(of(&tracker.arrived(A, "A", now)), Some(first));
-        assert_eq!(tracker.arrived(A, "A", now), Arrival::Other);
+        assert_eq!(tracker.arrived(A, "A", now), Arrival::Unexpected);
         assert_eq!(of(&tracker.arrived(A, "B", now)), Some(second));
     }
 
     #[test]
-    fn where_it_is_not_seen_what_is_published_order_decides() {
+    fn matches_by_order_for_external_function() {
         let now = Instant::now();
-        let mut tracker = blind();
+        let mut tracker = external();
         let first = deliver(&mut tracker, "a", &[A], now);
         let second = deliver(&mut tracker, "b", &[A], now);
         assert_eq!(of(&tracker.arrived(A, "y", now)), Some(first));
@@ -461,70 +463,70 @@ mod tests {
     }
 
     #[test]
-    fn nothing_arrives_before_its_delivery_begins() {
+    fn expects_nothing_before_delivery_begins() {
         let now = Instant::now();
-        let mut tracker = blind();
+        let mut tracker = external();
         let id = tracker.sent(IN, "a", vec![A], now);
-        assert_eq!(tracker.arrived(A, "A", now), Arrival::Other);
+        assert_eq!(tracker.arrived(A, "A", now), Arrival::Unexpected);
         tracker.received(IN, "a", vec![A], now);
-        assert_eq!(tracker.arrived(A, "A", now), Arrival::Other);
+        assert_eq!(tracker.arrived(A, "A", now), Arrival::Unexpected);
         tracker.delivering(id);
         assert_eq!(of(&tracker.arrived(A, "A", now)), Some(id));
     }
 
     #[test]
-    fn one_that_failed_is_waited_for_no_longer() {
+    fn does_not_expect_failed_event() {
         let now = Instant::now();
-        let mut tracker = blind();
+        let mut tracker = external();
         let first = deliver(&mut tracker, "a", &[A], now);
         let second = deliver(&mut tracker, "b", &[A], now);
-        assert_eq!(tracker.failed(first, &Noted::default()).unwrap().text, "a");
-        assert_eq!(tracker.failed(first, &Noted::default()), None);
+        assert_eq!(tracker.failed(first, &Outcomes::default()).unwrap().text, "a");
+        assert_eq!(tracker.failed(first, &Outcomes::default()), None);
         assert_eq!(of(&tracker.arrived(A, "B", now)), Some(second));
     }
 
     #[test]
-    fn what_was_published_of_one_that_failed_is_still_waited_for() {
+    fn expects_published_texts_of_failed_event() {
         let now = Instant::now();
-        let mut tracker = blind();
-        // Of the two texts for one topic, one is there.
+        let mut tracker = external();
+        // One of the two texts for topic A was published.
         let id = deliver(&mut tracker, "a", &[A, A, B], now);
-        let noted = Noted { published: vec![A], failed: vec![A, B] };
-        assert_eq!(tracker.failed(id, &noted).unwrap().missing, [A, A, B]);
-        assert_eq!(tracker.arrived(B, "x", now), Arrival::Other);
-        assert_eq!(tracker.ours(), 1);
-        assert_eq!((of(&tracker.arrived(A, "x", now)), tracker.ours()), (Some(id), 0));
+        let outcomes = Outcomes { published: vec![A], failed: vec![A, B] };
+        assert_eq!(tracker.failed(id, &outcomes).unwrap().missing, [A, A, B]);
+        assert_eq!(tracker.arrived(B, "x", now), Arrival::Unexpected);
+        assert_eq!(tracker.own(), 1);
+        assert_eq!((of(&tracker.arrived(A, "x", now)), tracker.own()), (Some(id), 0));
     }
 
     #[test]
-    fn somebody_elses_message_is_followed_but_is_not_ours() {
+    fn follows_message_of_another_publisher() {
         let now = Instant::now();
-        let mut tracker = seeing();
-        let ours = tracker.sent(IN, "a", vec![A], now);
+        let mut tracker = in_process();
+        let own_id = tracker.sent(IN, "a", vec![A], now);
         let other = tracker.received(IN, "z", vec![A], now);
-        assert_ne!(ours.text, other.text);
-        assert_eq!(tracker.ours(), 1);
+        assert_ne!(own_id.text, other.text);
+        assert_eq!(tracker.own(), 1);
         tracker.delivering(other);
         tracker.published(A, "Z".to_owned());
         assert_eq!(of(&tracker.arrived(A, "Z", now)), Some(other));
-        assert!(!tracker.failed(other, &Noted::default()).unwrap().ours);
+        assert!(!tracker.failed(other, &Outcomes::default()).unwrap().is_own);
     }
 
     #[test]
-    fn what_takes_too_long_is_given_back_with_what_is_missing() {
+    fn returns_expired_event_with_missing_topics() {
         let now = Instant::now();
-        let mut tracker = seeing();
+        let mut tracker = in_process();
         let id = publish(&mut tracker, "a", &[A, B], now);
         let later = publish(&mut tracker, "b", &[A, B], now + Duration::from_secs(1));
         tracker.arrived(A, "A", now);
-        assert_eq!(tracker.expired(now + PATIENCE - Duration::from_nanos(1)), []);
-        assert_eq!(tracker.deadline(), Some(now + PATIENCE));
-        let expired = tracker.expired(now + PATIENCE);
+        assert_eq!(tracker.expired(now + TIMEOUT - Duration::from_nanos(1)), []);
+        assert_eq!(tracker.deadline(), Some(now + TIMEOUT));
+        let expired = tracker.expired(now + TIMEOUT);
         let [ended] = &expired[..] else { panic!("one, not {expired:?}") };
         assert_eq!(
-            (ended.id, &ended.missing[..], ended.received, ended.accepted),
+            (ended.id, &ended.missing[..], ended.is_received, ended.is_accepted),
             (id, &[B][..], true, false)
         );
-        assert_eq!(tracker.expired(now + PATIENCE * 2)[0].id, later);
+        assert_eq!(tracker.expired(now + TIMEOUT * 2)[0].id, later);
     }
 }

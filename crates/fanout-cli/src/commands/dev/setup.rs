@@ -1,4 +1,4 @@
-//! What is to run, checked before anything does.
+//! What `fanout dev` runs, checked before anything starts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,30 +12,30 @@ use fanout_core::names::{CacheName, TopicName};
 use fanout_core::route::{Destination, Route, Routes, Topics};
 use fanout_core::transform::{Stage, Transforms};
 use rand::Rng as _;
-use topic_fanout::config::{Config, ConfigErrors, RoutesConfig, SigningConfig, signing_secret};
+use topic_fanout::config::{SigningConfig, signing_secret};
 use topic_fanout::secrets::Rotating;
 use topic_fanout::webhook::Signing;
 
 use super::args::{Args, FunctionArgs, MomentoArgs};
 use super::example::Example;
-use super::network::Network;
+use super::graph::TopicGraph;
 use crate::args::Secret;
 use crate::error::Error;
 use crate::input;
-use crate::output::shell_word;
-use crate::service::{LOCAL_KEY, Service, on_one_line};
+use crate::output::{Printable, shell_word};
+use crate::service::{LOCAL_KEY, Service};
 use crate::translations::Translations;
 
-/// Bytes of a signing secret that is made here, as Standard Webhooks advises (24 to 64).
+/// The length of a new signing secret in bytes. Standard Webhooks recommends 24 to 64.
 const SECRET_BYTES: usize = 24;
 
-/// The cache and the topic that lines are published to, where nothing says otherwise.
+/// The default cache and topic that lines are published to.
 const INBOUND: (&str, &str) = ("demo", "topic 1");
 
-/// What is to run.
+/// The checked flags, with the routes.
 #[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) network: Network,
+pub(super) struct Setup {
+    pub(super) graph: TopicGraph,
     pub(super) origin: Origin,
     pub(super) routes: Routes,
     pub(super) translations: Translations,
@@ -47,7 +47,7 @@ pub(super) struct Plan {
     pub(super) function: FunctionArgs,
 }
 
-/// Where the routes are from.
+/// The origin of the routes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// The flags --outbound and --transform.
@@ -56,18 +56,18 @@ pub(super) enum Origin {
     File(String),
 }
 
-/// Routes, and the cache and the topic that lines are published to.
+/// Routes, and the cache and topic that lines are published to.
 struct Routing {
     origin: Origin,
     routes: Routes,
     inbound: (CacheName, TopicName),
 }
 
-impl Plan {
-    /// Checks the flags, and the file of routes where there is one.
+impl Setup {
+    /// Checks the flags, and the file of routes if there is one.
     ///
     /// # Errors
-    /// When they do not go together; nothing was started then.
+    /// If a flag or the file is invalid, or the flags contradict one another.
     pub(super) fn new(args: Args) -> Result<Self, Error> {
         let translations = Translations::new(args.aws);
         let transforms = translations.transforms();
@@ -78,37 +78,36 @@ impl Plan {
                 Routing::from_file(&args, path, &text, &transforms)?
             }
             (None, Some(example)) => Routing::from_file(&args, example.file(), example.text(), &transforms)?,
-            (None, None) => Routing::from_flags(&args)?,
+            (None, None) => Routing::from_flags(&args, &transforms)?,
         };
         let given = args.secret.given();
         if args.quiet && args.function.function_url.is_some() && given.is_none() {
             return Err(usage(
-                "--quiet with --function-url needs a signing secret: one that is made for this run would be \
-                 shown nowhere",
+                "--quiet with --function-url needs --secret: it does not show a new secret, which the function needs",
             ));
         }
         let secret_is_new = given.is_none();
-        let secret = given.unwrap_or_else(new_secret);
-        if args.function.function_url.is_none() {
-            settings(&secret, None)?;
-        }
         let Routing { origin, routes, inbound: (cache, inbound) } = routing;
-        let follows = matches!(origin, Origin::File(_));
-        Ok(Self {
-            network: Network::find(&routes, (&cache, &inbound, args.token_id.as_deref()), follows)?,
+        let is_chained = matches!(origin, Origin::File(_));
+        let setup = Self {
+            graph: TopicGraph::new(&routes, (&cache, &inbound, args.token_id.as_deref()), is_chained)?,
             token_id: args.token_id,
             origin,
             routes,
             translations,
-            secret,
+            secret: given.unwrap_or_else(new_secret),
             secret_is_new,
             timeout: args.timeout,
             momento: args.momento,
             function: args.function,
-        })
+        };
+        if setup.function.function_url.is_none() {
+            setup.signing()?;
+        }
+        Ok(setup)
     }
 
-    /// Returns the signing secret, as the function in this process takes it.
+    /// Returns the signing secret for the function in this process.
     ///
     /// # Errors
     /// If the secret is invalid.
@@ -118,25 +117,24 @@ impl Plan {
         Ok(Signing { secrets: Rotating::fixed(vec![secret]), max_age: SigningConfig::DEFAULT_MAX_AGE })
     }
 
-    /// What hands in where there is no topic, if that is to be done.
+    /// Returns the sender for AWS destinations, if `--aws` is given.
     pub(super) fn sender(&self) -> Option<Arc<dyn AwsSender>> {
         (self.translations == Translations::Amazon).then(|| Cloud::default().sender())
     }
 
-    /// Whether anything goes where there is no topic.
-    pub(super) fn leaves_momento(&self) -> bool {
+    /// Returns true if a route has an AWS destination.
+    pub(super) fn has_aws_destinations(&self) -> bool {
         let mut destinations = self.routes.all().iter().flat_map(Route::destinations);
         destinations.any(|destination| destination.to.topic().is_none())
     }
 
-    /// Whether any text is translated.
+    /// Returns true if a route translates.
     pub(super) fn translates(&self) -> bool {
-        let is_it = |stage: &Stage| stage.uses("translate");
         let destinations = self.routes.all().iter().flat_map(Route::destinations);
-        destinations.flat_map(|destination| &destination.chain).any(is_it)
+        destinations.flat_map(|destination| &destination.chain).any(|stage| stage.uses("translate"))
     }
 
-    /// What a function outside this process has to be started with: lines for a shell.
+    /// Returns the environment for an external function, as lines for a shell.
     pub(super) fn environment(&self, service: &Service) -> Vec<String> {
         let (endpoint, key) = match &self.momento.momento_endpoint {
             None => (service.endpoint(), LOCAL_KEY),
@@ -162,8 +160,7 @@ impl Plan {
         variables.iter().map(|(name, value)| format!("export {name}={}", shell_word(value))).collect()
     }
 
-    /// Whether [`environment`](Self::environment) can name the outbound topics: several of them are
-    /// separated by commas.
+    /// Returns true if [`environment`](Self::environment) can name the outbound topics: commas separate them.
     pub(super) fn topics_fit_a_variable(&self) -> bool {
         let fits =
             |topic: &TopicName| !topic.as_str().contains(',') && topic.as_str().trim() == topic.as_str();
@@ -175,41 +172,42 @@ impl Plan {
 }
 
 impl Routing {
-    /// The one route that flags describe.
-    fn from_flags(args: &Args) -> Result<Self, Error> {
+    /// Returns the one route that the flags describe.
+    fn from_flags(args: &Args, transforms: &Transforms) -> Result<Self, Error> {
         let cache = cache(args.cache.as_deref().unwrap_or(INBOUND.0))?;
         let inbound = inbound(args.inbound.as_deref().unwrap_or(INBOUND.1))?;
         let outbound: Result<Vec<_>, _> = args.outbound.iter().map(TopicName::new).collect();
         let outbound = outbound.map_err(|error| usage(format!("--outbound {error}")))?;
         if outbound.contains(&inbound) {
             return Err(usage(format!(
-                "the topic {inbound:?} is both inbound and outbound: every message would come back and be \
-                 delivered again, for ever, and the function refuses that; name another one",
+                "the topic {inbound:?} is both inbound and outbound: each message would be delivered again without \
+                 end; name another topic",
                 inbound = inbound.as_str()
             )));
         }
-        let is_twice =
-            |(place, topic): &(usize, &TopicName)| outbound.iter().take(*place).any(|t| t == *topic);
-        if let Some((_, twice)) = outbound.iter().enumerate().find(is_twice) {
-            return Err(usage(format!("--outbound names the topic {:?} twice", twice.as_str())));
+        let is_repeated =
+            |(index, topic): &(usize, &TopicName)| outbound.iter().take(*index).any(|t| t == *topic);
+        if let Some((_, repeated)) = outbound.iter().enumerate().find(is_repeated) {
+            return Err(usage(format!("--outbound names the topic {:?} twice", repeated.as_str())));
         }
         let transform = args.transform.clone();
-        // Another function may know other transforms.
+        // An external function may have other transforms.
         let chain = match args.function.function_url {
             Some(_) => Vec::new(),
-            None => chain(settings(&new_secret(), Some(&transform))?.routes),
+            None => chain(&transform, transforms)?,
         };
-        // As they are: a list in one variable could not hold a name with a comma.
+        // Without placeholders: a name with braces stays as it is.
         let destination = |topic| Destination::verbatim(None, topic, chain.clone());
         let routes = Routes::one(outbound.iter().map(destination).collect());
         Ok(Self { origin: Origin::Flags { outbound, transform }, routes, inbound: (cache, inbound) })
     }
 
-    /// The routes that are in the `text` of a file.
+    /// Returns the routes in the `text` of a file.
     fn from_file(args: &Args, path: &str, text: &str, transforms: &Transforms) -> Result<Self, Error> {
-        let routes = file::read(text, transforms).map_err(|faults| {
-            let faults: Vec<_> = faults.iter().map(|fault| format!("\n{path}:{fault}")).collect();
-            usage(format!("the routes cannot be used:{}", faults.concat()))
+        let routes = file::read(text, transforms, fanout_aws::KINDS).map_err(|errors| {
+            let line = |error| format!("\n{}", Printable(&format!("{path}:{error}")));
+            let lines: Vec<_> = errors.iter().map(line).collect();
+            usage(format!("invalid routes:{}", lines.concat()))
         })?;
         let example = args.example.map(Example::inbound);
         let topic = match (&args.inbound, example) {
@@ -217,12 +215,12 @@ impl Routing {
             (None, Some((_, topic))) => topic.to_owned(),
             (None, None) => first_topic(&routes, path)?,
         };
-        let is_for = |route: &&Route| match &route.inbound().topics {
+        let matches = |route: &&Route| match &route.inbound().topics {
             Topics::Any => true,
             Topics::Like(pattern) => pattern.find(&topic).is_some(),
         };
         let cache_of_route =
-            routes.all().iter().find(is_for).and_then(|route| route.inbound().cache.as_ref());
+            routes.all().iter().find(matches).and_then(|route| route.inbound().cache.as_ref());
         let cache = match (&args.cache, cache_of_route) {
             (Some(name), _) => cache(name)?,
             (None, Some(name)) => name.clone(),
@@ -232,7 +230,10 @@ impl Routing {
     }
 }
 
-/// The topic of the first route, where it is one.
+/// Returns the topic of the first route.
+///
+/// # Errors
+/// If it is a pattern.
 fn first_topic(routes: &Routes, path: &str) -> Result<String, Error> {
     let Some(Topics::Like(pattern)) = routes.all().first().map(|route| &route.inbound().topics) else {
         return Ok(INBOUND.1.to_owned());
@@ -241,10 +242,24 @@ fn first_topic(routes: &Routes, path: &str) -> Result<String, Error> {
         return Ok(topic.to_owned());
     }
     Err(usage(format!(
-        "the first route of {path} is for every topic like \"{pattern}\": say which one lines are published to, \
-         as in --inbound {}",
+        "the first route of {path} has the pattern \"{pattern}\": name the topic to publish to, as in --inbound {}",
         shell_word(&pattern.example())
     )))
+}
+
+/// Returns the transforms in a list that is separated by commas.
+fn chain(list: &str, transforms: &Transforms) -> Result<Vec<Stage>, Error> {
+    let stage = |name: &str| {
+        if !transforms.has(name) {
+            let known = transforms.names();
+            return Err(usage(format!("--transform: unknown transform {name:?}; expected one of {known}")));
+        }
+        let stage = transforms.named(name);
+        stage.map_err(|error| {
+            usage(format!("--transform {name}: {error}; give its settings in a file, by --config"))
+        })
+    };
+    if list.trim().is_empty() { Ok(Vec::new()) } else { list.split(',').map(str::trim).map(stage).collect() }
 }
 
 fn cache(name: &str) -> Result<CacheName, Error> {
@@ -255,44 +270,11 @@ fn inbound(name: &str) -> Result<TopicName, Error> {
     TopicName::new(name).map_err(|error| usage(format!("--inbound {error}")))
 }
 
-fn usage(said: impl Into<String>) -> Error {
-    Error::Usage(said.into())
+fn usage(message: impl Into<String>) -> Error {
+    Error::Usage(message.into())
 }
 
-/// The settings of the function in this process, as its environment would give them, but for how Momento is
-/// reached and where events go.
-fn source(secret: &Secret, transform: Option<&str>) -> impl Fn(&str) -> Option<String> {
-    move |name| match name {
-        "MOMENTO_API_KEY" => Some(LOCAL_KEY.to_owned()),
-        "MOMENTO_ENDPOINT" => Some(crate::service::DEFAULT_ENDPOINT.to_owned()),
-        "WEBHOOK_SIGNING_SECRET" => Some(secret.reveal().to_owned()),
-        "OUTBOUND_TOPIC" => Some("-".to_owned()),
-        "TRANSFORM" => transform.map(str::to_owned),
-        _ => None,
-    }
-}
-
-fn settings(secret: &Secret, transform: Option<&str>) -> Result<Config, Error> {
-    Config::read(&source(secret, transform), &Transforms::standard())
-        .map_err(|errors| Error::Usage(in_flags(&errors)))
-}
-
-fn chain(routes: RoutesConfig) -> Vec<Stage> {
-    match routes {
-        RoutesConfig::Routes(routes) => {
-            let destinations = routes.all().iter().flat_map(Route::destinations);
-            destinations.flat_map(|to| to.chain.clone()).collect()
-        }
-        RoutesConfig::Parameter(_) => Vec::new(),
-    }
-}
-
-/// The settings that come from flags unchecked are the transform and the secret.
-fn in_flags(errors: &ConfigErrors) -> String {
-    on_one_line(errors).replace("TRANSFORM:", "--transform").replace("WEBHOOK_SIGNING_SECRET:", "--secret")
-}
-
-/// Good for Momento's own signature and for Standard Webhooks.
+/// Returns a random secret, valid for Momento's scheme and for Standard Webhooks.
 fn new_secret() -> Secret {
     let bytes: [u8; SECRET_BYTES] = rand::rng().random();
     Secret::from(format!("whsec_{}", BASE64.encode(bytes)))
@@ -310,15 +292,15 @@ mod tests {
         args: Args,
     }
 
-    fn plan(flags: &[&str]) -> Result<Plan, Error> {
-        // A secret in the environment of whoever runs the tests is of no account.
+    fn setup(flags: &[&str]) -> Result<Setup, Error> {
+        // Not a secret from the environment of the tests.
         let secret = if flags.contains(&"--secret") { &[][..] } else { &["--secret", "it's"] };
         let flags = [&["dev"], secret, flags].concat();
-        Plan::new(Dev::try_parse_from(flags).unwrap().args)
+        Setup::new(Dev::try_parse_from(flags).unwrap().args)
     }
 
     #[test]
-    fn what_does_not_go_together_is_refused_before_anything_runs() {
+    fn rejects_invalid_and_contradicting_flags() {
         for (flags, says) in [
             (&["--inbound", "a", "--outbound", "b", "--outbound", "a"][..], "both inbound and outbound"),
             (&["--inbound", "topic 2"], "both inbound and outbound"),
@@ -326,46 +308,46 @@ mod tests {
             (&["--cache", " "], "--cache is blank"),
             (&["--inbound", ""], "--inbound is empty"),
             (&["--outbound", ""], "--outbound is empty"),
-            (&["--transform", "shout"], "--transform transform number 1 is none of"),
+            (&["--transform", "shout"], "--transform: unknown transform \"shout\"; expected one of echo, "),
             (&["--secret", "it's "], "--secret begins or ends with white space"),
         ] {
-            match plan(flags) {
-                Err(Error::Usage(said)) => assert!(said.contains(says), "{flags:?}: {said}"),
+            match setup(flags) {
+                Err(Error::Usage(message)) => assert!(message.contains(says), "{flags:?}: {message}"),
                 other => panic!("{flags:?}: {other:?}"),
             }
         }
     }
 
     #[test]
-    fn another_function_may_know_other_transforms() {
-        assert!(plan(&["--function-url", "http://127.0.0.1:1", "--transform", "shout"]).is_ok());
+    fn accepts_unknown_transform_of_external_function() {
+        assert!(setup(&["--function-url", "http://127.0.0.1:1", "--transform", "shout"]).is_ok());
     }
 
     #[test]
-    fn names_reach_the_function_as_they_are() {
-        let plan = plan(&["--outbound", "a, b", "--outbound", " c {x}"]).unwrap();
-        let topics: Vec<_> = plan.routes.all()[0]
+    fn keeps_names_with_commas_and_braces() {
+        let setup = setup(&["--outbound", "a, b", "--outbound", " c {x}"]).unwrap();
+        let topics: Vec<_> = setup.routes.all()[0]
             .destinations()
             .iter()
             .filter_map(|to| to.to.topic().unwrap().topic.literal())
             .collect();
         assert_eq!(topics, ["a, b", " c {x}"]);
-        let outbound: Vec<_> = plan.network.outbound().map(|topic| topic.name.as_str()).collect();
+        let outbound: Vec<_> = setup.graph.outbound().map(|topic| topic.name.as_str()).collect();
         assert_eq!(outbound, topics);
     }
 
-    /// The cache and the topic that lines are published to, with these routes.
+    /// Returns the cache and the topic that lines are published to, with these routes.
     fn inbound(flags: &[&str], text: &str) -> Result<(String, String), String> {
         let args = Dev::try_parse_from([&["dev"], flags].concat()).unwrap().args;
         match Routing::from_file(&args, "x/fanout.toml", text, &Transforms::standard()) {
             Ok(Routing { inbound: (cache, topic), .. }) => Ok((cache.to_string(), topic.to_string())),
-            Err(Error::Usage(said)) => Err(said),
+            Err(Error::Usage(message)) => Err(message),
             Err(other) => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn lines_are_published_to_the_first_route_unless_said_otherwise() {
+    fn publishes_to_first_route_by_default() {
         const ONE: &str = "[[routes]]\ntopic = 'in'\ndestinations = ['out']\n";
         const CACHE: &str = "[[routes]]\ntopic = '{a}-{b}'\ncache = 'c'\ndestinations = ['out']\n";
         let both = format!("{ONE}{CACHE}");
@@ -384,25 +366,24 @@ mod tests {
         }
         assert_eq!(
             inbound(&[], CACHE).unwrap_err(),
-            "the first route of x/fanout.toml is for every topic like \"{a}-{b}\": say which one lines are \
-             published to, as in --inbound a-b"
+            "the first route of x/fanout.toml has the pattern \"{a}-{b}\": name the topic to publish to, as in --inbound a-b"
         );
     }
 
     #[test]
-    fn all_faults_of_a_file_are_told_with_their_places() {
-        let said = inbound(&[], "[[routes]]\ntopic = 'in'\ntransforms = ['shout']\ndestinations = ['']")
+    fn reports_all_errors_of_a_file_with_their_positions() {
+        let message = inbound(&[], "[[routes]]\ntopic = 'in'\ntransforms = ['shout']\ndestinations = ['']")
             .unwrap_err();
-        let lines: Vec<_> = said.lines().collect();
-        assert_eq!(lines.len(), 3, "{said}");
-        assert!(lines[1].starts_with("x/fanout.toml:3:15: there is no transform \"shout\""), "{said}");
-        assert!(lines[2].starts_with("x/fanout.toml:4:17: the topic is empty"), "{said}");
+        let lines: Vec<_> = message.lines().collect();
+        assert_eq!(lines.len(), 3, "{message}");
+        assert!(lines[1].starts_with("x/fanout.toml:3:15: unknown transform \"shout\""), "{message}");
+        assert!(lines[2].starts_with("x/fanout.toml:4:17: the topic is empty"), "{message}");
     }
 
     #[test]
-    fn the_environment_can_be_pasted() {
+    fn prints_environment_for_a_shell() {
         let service = Service::new(Some("http://127.0.0.1:8080"), None).unwrap();
-        let one = plan(&[]).unwrap();
+        let one = setup(&[]).unwrap();
         assert_eq!(
             one.environment(&service),
             [
@@ -413,14 +394,14 @@ mod tests {
                 "export TRANSFORM=uppercase",
             ]
         );
-        let two = plan(&["--outbound", "a", "--outbound", "b"]).unwrap();
+        let two = setup(&["--outbound", "a", "--outbound", "b"]).unwrap();
         assert!(two.environment(&service).contains(&"export OUTBOUND_TOPICS=a,b".to_owned()));
         assert!(two.topics_fit_a_variable());
-        assert!(!plan(&["--outbound", "a,b", "--outbound", "c"]).unwrap().topics_fit_a_variable());
+        assert!(!setup(&["--outbound", "a,b", "--outbound", "c"]).unwrap().topics_fit_a_variable());
     }
 
     #[test]
-    fn a_new_secret_is_never_the_same_and_good_for_both_schemes() {
+    fn makes_new_secrets_for_both_schemes() {
         let (one, other) = (new_secret(), new_secret());
         assert_ne!(one, other);
         assert!(crate::signer::Signer::new(crate::signer::Scheme::Both, one.reveal()).is_ok());

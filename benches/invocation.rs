@@ -1,8 +1,7 @@
-//! The main road, measured: the function `webhook` beside the least that a function on the same runtime
-//! can be and beside the bare SDK, all in one run, in turns, against one local Momento.
+//! Measures invocations: the function `webhook`, compared with an empty function on the same runtime and with the bare SDK, in
+//! one run against one local Momento.
 //!
-//! `scripts/bench` builds what is measured and runs this. Times are of this machine on this day; the
-//! ratios are what can be compared.
+//! `scripts/bench` builds the functions and runs this. Compare ratios: times depend on the machine and the day.
 #![expect(clippy::print_stdout, reason = "it prints what it measured")]
 
 use std::path::{Path, PathBuf};
@@ -40,14 +39,14 @@ fn main() -> anyhow::Result<()> {
 
 struct Binaries {
     webhook: PathBuf,
-    /// The same without AWS.
+    /// `webhook` without AWS.
     small: PathBuf,
     baseline: PathBuf,
 }
 
 impl Binaries {
     fn find() -> anyhow::Result<Self> {
-        // This is target/release/deps/main_road-….
+        // This is target/release/deps/invocation-….
         let here = std::env::current_exe()?;
         let release = here.parent().and_then(Path::parent).context("no target folder")?;
         let target = release.parent().context("no target folder")?;
@@ -79,8 +78,7 @@ async fn measure(binaries: &Binaries, rounds: &Rounds) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Rounds that are not counted: the client connects its four channels one after the other, and that is
-/// not what is measured.
+/// The number of first rounds that are not counted, because the client connects its four channels in them.
 const CONNECTING: usize = 20;
 
 /// One function under its own Runtime API.
@@ -96,7 +94,7 @@ impl Function {
         Ok(Self { process, runtime_api })
     }
 
-    /// Invokes it; gives the body of the answer, and the time from invocation to answer.
+    /// Invokes the function. Returns the body of the response, and the time from invocation to response.
     async fn invoke(&self, payload: &Bytes) -> anyhow::Result<(String, Duration)> {
         let (invoked, took) = self.runtime_api.invoke_timed(payload.clone(), LAMBDA_TIMEOUT).await?;
         Ok((body(invoked)?, took))
@@ -135,9 +133,9 @@ fn body(invoked: Invoked) -> anyhow::Result<String> {
     match invoked {
         Invoked::Response(response) => {
             let response: serde_json::Value = serde_json::from_slice(&response)?;
-            let member = |name| response.get(name).cloned().unwrap_or_default();
-            ensure!(member("statusCode") == 200, "{response}");
-            Ok(member("body").as_str().unwrap_or_default().to_owned())
+            ensure!(response.get("statusCode").is_some_and(|status| *status == 200), "{response}");
+            let body = response.get("body").and_then(serde_json::Value::as_str);
+            Ok(body.with_context(|| format!("no body in {response}"))?.to_owned())
         }
         Invoked::Error(error) => bail!("the function failed: {}", String::from_utf8_lossy(&error)),
     }
@@ -149,7 +147,7 @@ fn payload(number: u64) -> anyhow::Result<Bytes> {
     Ok(Gateway::FunctionUrl.payload(&request, false)?.to_string().into())
 }
 
-/// From the start of a process until its first answer; that of `webhook` has published its message.
+/// Measures the time from the start of a process to its first response, before which `webhook` publishes its message.
 async fn cold_start(binaries: &Binaries, momento: &MomentoLocal, rounds: usize) -> anyhow::Result<()> {
     let (mut hello, mut webhook) = (Times::default(), Times::default());
     for number in 0..rounds {
@@ -167,7 +165,7 @@ async fn cold_start(binaries: &Binaries, momento: &MomentoLocal, rounds: usize) 
     Ok(())
 }
 
-/// A warm invocation that publishes to `topics` at once.
+/// Measures a warm invocation that publishes to `topics` topics at once.
 async fn warm(
     binaries: &Binaries,
     momento: &MomentoLocal,
@@ -195,15 +193,15 @@ async fn warm(
         _ => (format!("warm, {topics} topics"), "-"),
     };
     row(&what, Some(&mut hello), Some(&mut bare), &mut webhook, budget);
-    let mut handled = handled(&function.process, CONNECTING);
+    let mut handled = latencies(&function.process, CONNECTING);
     let own_budget = if topics == 100 { "1.00" } else { "-" };
     row(&format!("{what}, by the function's own clock"), None, Some(&mut bare), &mut handled, own_budget);
     Ok(())
 }
 
-/// What the function says that its invocations took, from the request to the outcome of every destination;
-/// not the first ones.
-fn handled(process: &Process, skip: usize) -> Times {
+/// Returns the metric `Latency` of the invocations after the first `skip`: the time from the request to the outcome of every
+/// destination.
+fn latencies(process: &Process, skip: usize) -> Times {
     let lines = process.output().into_iter().filter_map(|line| {
         let line: serde_json::Value = serde_json::from_str(&line).ok()?;
         line.get("Latency")?.as_f64()
@@ -227,7 +225,7 @@ async fn memory(binaries: &Binaries, momento: &MomentoLocal, rounds: usize) -> a
     Ok(())
 }
 
-/// The most that a process ever held in memory, in MiB.
+/// Returns the maximum resident memory of a process in MiB.
 fn resident(process: &Process) -> anyhow::Result<f64> {
     let id = process.id().context("it has ended")?;
     let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
@@ -236,7 +234,7 @@ fn resident(process: &Process) -> anyhow::Result<f64> {
     Ok(kib / 1024.0)
 }
 
-/// What a start costs with what a build or a configuration has in it, and what it has to hold for that.
+/// Measures start and memory of different builds and configurations.
 async fn variants(binaries: &Binaries, momento: &MomentoLocal, rounds: usize) -> anyhow::Result<()> {
     let route = |transforms: &str| {
         format!(
@@ -250,7 +248,7 @@ async fn variants(binaries: &Binaries, momento: &MomentoLocal, rounds: usize) ->
         ("settings", &binaries.webhook, None),
         ("a file: `uppercase`", &binaries.webhook, file("\"uppercase\"")),
         ("a file: `template`", &binaries.webhook, file("{ template = { text = \"{text}!\" } }")),
-        // What is in the language already is not sent: nothing of AWS is used.
+        // The text is in the target language already, so AWS is not called.
         (
             "a file: `translate`, not called",
             &binaries.webhook,
@@ -313,7 +311,7 @@ fn size(binaries: &Binaries) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The times of one thing, in the order in which they were measured.
+/// The times of one measurement, in order.
 #[derive(Default)]
 struct Times(Vec<Duration>);
 
@@ -329,7 +327,7 @@ impl Times {
     fn percentile(&mut self, percent: usize) -> Duration {
         self.0.sort_unstable();
         let place = (self.0.len().saturating_sub(1)) * percent / 100;
-        self.0.get(place).copied().unwrap_or_default()
+        *self.0.get(place).expect("a time was measured")
     }
 }
 

@@ -1,31 +1,31 @@
-//! What the function's answer says of each destination.
+//! The response of the function: the outcome of each destination.
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::output::excerpt;
+use crate::output::{Quoted, excerpt};
 
-/// The part of an answer that matters here. Other functions may answer anything: what is not understood is
-/// as if it were not there.
+/// The known members of a response's body. Another function may respond with any body: unknown content counts as
+/// missing.
 #[derive(Debug, Default)]
-pub(super) struct Told {
-    /// What became of the event, where all went well.
-    pub(super) status: Option<String>,
-    /// Why it was dropped, where there is one reason for all.
-    pub(super) reason: Option<String>,
-    /// What became of each destination, where they are listed.
-    pub(super) destinations: Option<Vec<Outcome>>,
+pub(super) struct ResponseBody {
+    /// The outcome of the event, if the status is 2xx.
+    status: Option<String>,
+    /// The reason of a drop, if it is the same for all destinations.
+    reason: Option<String>,
+    /// The outcome of each destination, if they are listed.
+    pub(super) destinations: Option<Vec<DestinationOutcome>>,
 }
 
-/// What became of a destination.
+/// The outcome of a destination.
 #[derive(Debug, Deserialize)]
-pub(super) struct Outcome {
-    /// Empty for what is no topic.
+pub(super) struct DestinationOutcome {
+    /// The cache; empty for an AWS destination.
     #[serde(default)]
     pub(super) cache: String,
-    /// What it is, where it is no topic.
+    /// The kind of an AWS destination.
     pub(super) kind: Option<String>,
-    /// Its name, where it is no topic.
+    /// The topic, or the name of an AWS destination.
     #[serde(alias = "name")]
     pub(super) topic: String,
     status: String,
@@ -34,8 +34,8 @@ pub(super) struct Outcome {
     detail: Option<String>,
 }
 
-impl Told {
-    /// Reads the body of an answer.
+impl ResponseBody {
+    /// Reads a body.
     pub(super) fn read(body: &str) -> Self {
         let Ok(mut body) = serde_json::from_str::<Value>(body) else { return Self::default() };
         let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -45,27 +45,28 @@ impl Told {
         Self { status, reason, destinations }
     }
 
-    /// Whether the function has no route for the topic.
+    /// Returns true if the function has no route for the topic.
     pub(super) fn is_ignored(&self) -> bool {
         self.status.as_deref() == Some("ignored")
     }
 
-    /// Why nothing will arrive anywhere, where that is what was decided.
-    pub(super) fn all_dropped(&self) -> Option<String> {
+    /// Returns the reason if the event was dropped for all destinations, and they are not listed.
+    pub(super) fn drop_reason(&self) -> Option<String> {
         let is_dropped = self.status.as_deref() == Some("dropped") && self.destinations.is_none();
         is_dropped.then(|| self.reason.as_deref().map_or_else(no_reason, excerpt))
     }
 
-    /// The destinations that did not take the text, and why; nothing where none is listed.
+    /// Describes the destinations that failed, if any are listed.
     pub(super) fn failures(&self) -> Option<String> {
-        let failures: Vec<_> = self.destinations.iter().flatten().filter_map(Outcome::failure).collect();
+        let failures: Vec<_> =
+            self.destinations.iter().flatten().filter_map(DestinationOutcome::failure).collect();
         (!failures.is_empty()).then(|| failures.join("; "))
     }
 }
 
-impl Outcome {
-    /// Why there was decided that it gets nothing.
-    pub(super) fn dropped(&self) -> Option<String> {
+impl DestinationOutcome {
+    /// Returns the reason if the event was dropped for this destination.
+    pub(super) fn drop_reason(&self) -> Option<String> {
         if self.status == "already_dropped" {
             return Some("at an earlier delivery".to_owned());
         }
@@ -81,22 +82,24 @@ impl Outcome {
         })
     }
 
-    /// Whether it has the text, or had it before.
+    /// Returns true if the destination has the text, from this delivery or an earlier one.
     pub(super) fn is_published(&self) -> bool {
         matches!(self.status.as_str(), "published" | "already_published")
     }
 
+    /// Returns the kind and the name of an AWS destination.
+    pub(super) fn aws_name(&self) -> Option<String> {
+        self.kind.as_ref().map(|kind| excerpt(&format!("{kind} {}", self.topic)))
+    }
+
     fn failure(&self) -> Option<String> {
-        if self.is_published() || self.dropped().is_some() {
+        if self.is_published() || self.drop_reason().is_some() {
             return None;
         }
         let parts = [&self.reason, &self.transform, &self.detail];
         let parts: Vec<_> = parts.into_iter().flatten().map(|part| excerpt(part)).collect();
-        let place = match &self.kind {
-            Some(kind) => excerpt(&format!("{kind} {}", self.topic)),
-            None => crate::output::Quoted(&self.topic).to_string(),
-        };
-        Some(format!("{place} {}: {}", excerpt(&self.status), parts.join(", ")))
+        let name = self.aws_name().unwrap_or_else(|| Quoted(&self.topic).to_string());
+        Some(format!("{name} {}: {}", excerpt(&self.status), parts.join(", ")))
     }
 }
 
@@ -109,17 +112,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_understood_is_not_there() {
+    fn ignores_unknown_bodies() {
         for body in ["", "OK", "3", "[]", r#"{"status":200}"#, r#"{"destinations":[{"topic":3}]}"#] {
-            let told = Told::read(body);
-            assert!(!told.is_ignored() && told.all_dropped().is_none(), "{body}");
-            assert!(told.destinations.is_none() && told.failures().is_none(), "{body}");
+            let read = ResponseBody::read(body);
+            assert!(!read.is_ignored() && read.drop_reason().is_none(), "{body}");
+            assert!(read.destinations.is_none() && read.failures().is_none(), "{body}");
         }
     }
 
     #[test]
-    fn an_answer_tells_whether_anything_will_arrive() {
-        assert!(Told::read(r#"{"status":"ignored"}"#).is_ignored());
+    fn reads_whether_anything_will_arrive() {
+        assert!(ResponseBody::read(r#"{"status":"ignored"}"#).is_ignored());
         for (body, why) in [
             (r#"{"status":"success"}"#, None),
             (r#"{"status":"duplicate"}"#, None),
@@ -127,13 +130,13 @@ mod tests {
             (r#"{"status":"dropped","reason":"ru\u001bde"}"#, Some(r"ru\u{1b}de")),
             (r#"{"status":"dropped","destinations":[]}"#, None),
         ] {
-            assert_eq!(Told::read(body).all_dropped().as_deref(), why, "{body}");
+            assert_eq!(ResponseBody::read(body).drop_reason().as_deref(), why, "{body}");
         }
     }
 
     #[test]
-    fn each_destination_has_its_outcome() {
-        let told = Told::read(
+    fn reads_outcome_of_each_destination() {
+        let body = ResponseBody::read(
             r#"{"status":503,"destinations":[
                 {"cache":"c","topic":"a","status":"published","attempts":1},
                 {"cache":"c","topic":"b","status":"dropped","reason":"filter: no","transform":"filter"},
@@ -142,8 +145,8 @@ mod tests {
                 {"cache":"c","topic":"f","status":"already_dropped"},
                 {"cache":"c","topic":"e","status":"refused","reason":"too_large","transform":"translate","detail":"no"}]}"#,
         );
-        let outcomes = told.destinations.as_ref().unwrap();
-        let dropped: Vec<_> = outcomes.iter().map(Outcome::dropped).collect();
+        let outcomes = body.destinations.as_ref().unwrap();
+        let dropped: Vec<_> = outcomes.iter().map(DestinationOutcome::drop_reason).collect();
         assert_eq!(
             dropped,
             [
@@ -155,10 +158,10 @@ mod tests {
                 None
             ]
         );
-        let published: Vec<_> = outcomes.iter().map(Outcome::is_published).collect();
+        let published: Vec<_> = outcomes.iter().map(DestinationOutcome::is_published).collect();
         assert_eq!(published, [true, false, false, false, false, false]);
         assert_eq!(
-            told.failures().as_deref(),
+            body.failures().as_deref(),
             Some(r#""d" failed: timed_out; "e" refused: too_large, translate, no"#)
         );
     }

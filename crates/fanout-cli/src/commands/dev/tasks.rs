@@ -1,0 +1,127 @@
+//! The tasks beside the session: subscriptions, publishing, delivery, and reading of typed lines.
+
+use std::time::Duration;
+
+use fanout_core::destination::{AwsRequest, Publisher as _, Topic};
+use fanout_momento::status::describe_failure;
+use fanout_momento::{MomentoPublisher, Subscription, SubscriptionError, SubscriptionEvent};
+use momento_webhook::Event as Webhook;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::time::Instant;
+
+use super::tracker::Id;
+use crate::deliver::{Delivered, Deliverer, Failure, Undelivered};
+use crate::input::{Line, read_line};
+
+/// A report of a task to the session.
+pub(super) enum Update {
+    /// Something happened to the subscription to a topic.
+    Subscription {
+        /// The index of the topic.
+        index: usize,
+        event: SubscriptionEvent,
+        at: Instant,
+    },
+    /// The function in this process is about to publish.
+    Publishing {
+        cache: String,
+        topic: String,
+        text: String,
+    },
+    /// The function in this process has a request to an AWS destination.
+    AwsRequest {
+        request: Box<AwsRequest>,
+        is_sent: bool,
+    },
+    SubscriptionFailed(SubscriptionError),
+    NotPublished {
+        id: Id,
+        reason: String,
+    },
+    Delivering {
+        id: Id,
+    },
+    Retry {
+        id: Id,
+        failure: Failure,
+        /// The number of the attempt, and the largest number.
+        attempt: (u32, u32),
+        backoff: Duration,
+    },
+    Delivered {
+        id: Id,
+        delivered: Delivered,
+        took: Duration,
+    },
+    Undelivered {
+        id: Id,
+        undelivered: Undelivered,
+    },
+}
+
+/// Reports everything that happens to a subscription, until it fails or the session ends.
+pub(super) async fn listen(mut subscription: Subscription, index: usize, updates: UnboundedSender<Update>) {
+    loop {
+        let update = match subscription.next().await {
+            Ok(event) => Update::Subscription { index, event, at: Instant::now() },
+            Err(error) => Update::SubscriptionFailed(error),
+        };
+        let has_failed = matches!(update, Update::SubscriptionFailed(_));
+        if updates.send(update).is_err() || has_failed {
+            return;
+        }
+    }
+}
+
+/// Publishes one text after the other. A failure is not retried: the text could be published twice.
+pub(super) async fn publish(
+    publisher: MomentoPublisher,
+    (cache, topic): (String, String),
+    mut texts: UnboundedReceiver<(Id, String)>,
+    updates: UnboundedSender<Update>,
+) {
+    let topic = Topic::new(&*cache, &*topic);
+    while let Some((id, text)) = texts.recv().await {
+        if let Err(error) = publisher.publish(&topic, &text).await {
+            let _ = updates.send(Update::NotPublished { id, reason: describe_failure(&error) });
+        }
+    }
+}
+
+/// Delivers one event after the other.
+pub(super) async fn deliver(
+    target: Deliverer,
+    mut events: UnboundedReceiver<(Id, Webhook)>,
+    updates: UnboundedSender<Update>,
+) {
+    while let Some((id, mut event)) = events.recv().await {
+        let _ = updates.send(Update::Delivering { id });
+        let started = Instant::now();
+        let outcome = target
+            .deliver(&mut event, |retry| {
+                let failure = retry.failure.clone();
+                let attempt = (retry.attempt, retry.max_attempts);
+                let _ = updates.send(Update::Retry { id, failure, attempt, backoff: retry.backoff });
+            })
+            .await;
+        let _ = updates.send(match outcome {
+            Ok(delivered) => Update::Delivered { id, delivered, took: started.elapsed() },
+            Err(undelivered) => Update::Undelivered { id, undelivered },
+        });
+    }
+}
+
+/// Reads lines on a thread of its own. The process does not wait for it: reading from a terminal cannot be interrupted.
+pub(super) fn read_lines(lines: mpsc::Sender<Line>) -> std::io::Result<()> {
+    let thread = std::thread::Builder::new().name("typing".to_owned());
+    thread.spawn(move || {
+        let mut input = std::io::stdin().lock();
+        // An error ends the input too.
+        while let Ok(Some((line, is_last))) = read_line(&mut input) {
+            if lines.blocking_send(line).is_err() || is_last {
+                return;
+            }
+        }
+    })?;
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! The items of caches: scalars and sets, each with a time to live.
+//!
+//! | module | calls |
+//! | --- | --- |
+//! | [`scalar`] | `Get`, `Set`, conditional sets, `Increment`, and their batches |
+//! | [`set`] | `SetFetch`, `SetUnion`, `SetDifference`, `SetContains`, `SetLength` |
+//! | [`any`] | `Delete`, `KeysExist`, `ItemGetTtl`, `ItemGetType`, `UpdateTtl`: items of every type |
+//!
+//! A call is a function of the [`Items`] of one cache and of a request; it has no I/O and no locks. A further type of
+//! item is one more file with its calls, and one variant of [`Value`].
+//!
+//! All items together have a limit of bytes. Local Momento evicts nothing: a call that exceeds the limit fails, so that
+//! a test never loses an item without a reason that it can see.
+
+#![expect(clippy::needless_pass_by_value, clippy::unnecessary_wraps, reason = "all calls have one signature")]
+
+pub(crate) mod any;
+pub(crate) mod scalar;
+pub(crate) mod set;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::error::CacheError;
+
+/// The largest key, scalar or element of a collection, in bytes. Momento documents 1 MB for an item.
+pub(crate) const MAX_ITEM_BYTES: usize = 1_024 * 1_024;
+
+/// The memory that an item takes in addition to its key and its value, and an element of a collection in addition to
+/// its bytes: roughly, so that many small ones have a limit as well.
+const OVERHEAD_BYTES: usize = 64;
+
+/// A hundred years. A longer time to live is cut to it.
+const MAX_TTL_MILLISECONDS: u64 = 100 * 365 * 24 * 60 * 60 * 1_000;
+
+/// The reason why a call on items fails.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ItemError {
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error("time to live is 0 milliseconds; expected at least 1")]
+    ZeroTtl,
+    #[error("the request has no {0}")]
+    Missing(&'static str),
+    #[error("the item is a {actual}; expected a {expected}")]
+    WrongType { actual: &'static str, expected: &'static str },
+    #[error("the value is not an integer; expected a number of 64 bits in base 10")]
+    NotAnInteger,
+    #[error("the sum does not fit into 64 bits")]
+    Overflow,
+    // The JavaScript SDK looks for "item size" and "element size" in the text.
+    #[error("{what} size exceeded: {bytes} bytes, and at most {MAX_ITEM_BYTES} are allowed")]
+    TooLarge { what: &'static str, bytes: usize },
+    #[error("local Momento keeps at most {0} bytes of items; delete some, or raise the limit")]
+    OutOfMemory(usize),
+}
+
+/// The value of an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    Scalar(Vec<u8>),
+    Set(set::Elements),
+}
+
+impl Value {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Scalar(bytes) => bytes.len(),
+            Self::Set(elements) => elements.bytes(),
+        }
+    }
+
+    /// Returns the name of the type, for errors.
+    const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Scalar(_) => "scalar",
+            Self::Set(_) => "set",
+        }
+    }
+
+    const fn is_not(&self, expected: &'static str) -> ItemError {
+        ItemError::WrongType { actual: self.type_name(), expected }
+    }
+}
+
+/// A value with the time of its expiry.
+#[derive(Debug)]
+pub(crate) struct Item {
+    value: Value,
+    expires: Instant,
+}
+
+/// The items of all caches.
+#[derive(Debug)]
+pub(crate) struct Store {
+    max_bytes: usize,
+    bytes: usize,
+    caches: HashMap<String, HashMap<Vec<u8>, Item>>,
+}
+
+impl Store {
+    /// Returns an empty store for at most `max_bytes` of items.
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        Self { max_bytes, bytes: 0, caches: HashMap::new() }
+    }
+
+    /// Returns the items of a cache at this moment.
+    pub(crate) fn cache<'s>(&'s mut self, name: &'s str) -> Items<'s> {
+        Items { store: self, cache: name, now: Instant::now() }
+    }
+
+    /// Deletes all items of a cache.
+    pub(crate) fn clear(&mut self, cache: &str) {
+        let items = self.caches.remove(cache).unwrap_or_default();
+        self.bytes -= items.iter().map(charge).sum::<usize>();
+    }
+
+    fn remove_expired(&mut self, now: Instant) {
+        for items in self.caches.values_mut() {
+            for item in items.extract_if(|_, item| item.expires <= now) {
+                self.bytes -= charge((&item.0, &item.1));
+            }
+        }
+    }
+}
+
+/// Returns the bytes that an item counts for.
+fn charge((key, item): (&Vec<u8>, &Item)) -> usize {
+    OVERHEAD_BYTES + key.len() + item.value.bytes()
+}
+
+/// The items of one cache at one moment. An expired item does not exist.
+#[derive(Debug)]
+pub(crate) struct Items<'s> {
+    store: &'s mut Store,
+    cache: &'s str,
+    now: Instant,
+}
+
+impl Items<'_> {
+    fn item(&self, key: &[u8]) -> Option<&Item> {
+        self.store.caches.get(self.cache)?.get(key).filter(|item| item.expires > self.now)
+    }
+
+    fn get(&self, key: &[u8]) -> Option<&Value> {
+        self.item(key).map(|item| &item.value)
+    }
+
+    fn remove(&mut self, key: &[u8]) -> Option<Item> {
+        let (key, item) = self.store.caches.get_mut(self.cache)?.remove_entry(key)?;
+        self.store.bytes -= charge((&key, &item));
+        (item.expires > self.now).then_some(item)
+    }
+
+    /// Changes an item in place; returns `None` if it does not exist. The caller has reserved the bytes that it adds.
+    fn change<R>(&mut self, key: &[u8], change: impl FnOnce(&mut Item) -> R) -> Option<R> {
+        let item = self.store.caches.get_mut(self.cache)?.get_mut(key)?;
+        if item.expires <= self.now {
+            return None;
+        }
+        let before = item.value.bytes();
+        let changed = change(item);
+        self.store.bytes = self.store.bytes - before + item.value.bytes();
+        Some(changed)
+    }
+
+    /// Stores an item in place of the one with this key.
+    fn put(&mut self, key: Vec<u8>, value: Value, expires: Instant) -> Result<(), ItemError> {
+        check_size("item", key.len())?;
+        let item = Item { value, expires };
+        let new = charge((&key, &item));
+        let old =
+            self.store.caches.get(self.cache).and_then(|items| items.get_key_value(&key)).map_or(0, charge);
+        self.reserve(new.saturating_sub(old))?;
+        self.remove(&key);
+        self.store.bytes += new;
+        self.store.caches.entry(self.cache.to_owned()).or_default().insert(key, item);
+        Ok(())
+    }
+
+    /// Fails if there is no place for `bytes` more, also without the expired items.
+    fn reserve(&mut self, bytes: usize) -> Result<(), ItemError> {
+        let max = self.store.max_bytes;
+        if self.store.bytes.saturating_add(bytes) > max {
+            self.store.remove_expired(self.now);
+        }
+        if self.store.bytes.saturating_add(bytes) > max { Err(ItemError::OutOfMemory(max)) } else { Ok(()) }
+    }
+
+    /// Returns the time at which an item with this time to live expires.
+    fn expiry(&self, ttl_milliseconds: u64) -> Result<Instant, ItemError> {
+        if ttl_milliseconds == 0 {
+            return Err(ItemError::ZeroTtl);
+        }
+        Ok(self.now + Duration::from_millis(ttl_milliseconds.min(MAX_TTL_MILLISECONDS)))
+    }
+}
+
+/// Fails if an item (its key or its value) or an element is too large.
+fn check_size(what: &'static str, bytes: usize) -> Result<(), ItemError> {
+    if bytes > MAX_ITEM_BYTES { Err(ItemError::TooLarge { what, bytes }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(store: &mut Store, cache: &str, key: &str, bytes: usize, ttl: u64) -> Result<(), ItemError> {
+        let mut items = store.cache(cache);
+        let expires = items.expiry(ttl).unwrap();
+        items.put(key.into(), Value::Scalar(vec![0; bytes]), expires)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rejects_item_beyond_limit_until_others_expire_or_are_deleted() {
+        let mut store = Store::new(3 * (OVERHEAD_BYTES + 1 + 100));
+        put(&mut store, "one", "a", 100, 1_000).unwrap();
+        put(&mut store, "one", "b", 100, 5_000).unwrap();
+        put(&mut store, "two", "a", 100, 5_000).unwrap();
+        let full = Err(ItemError::OutOfMemory(store.max_bytes));
+        assert_eq!(put(&mut store, "two", "b", 0, 1_000), full);
+        assert_eq!(put(&mut store, "two", "a", 101, 1_000), full);
+        assert!(store.cache("two").get(b"a").is_some(), "a failed put changes nothing");
+        assert_eq!(put(&mut store, "two", "a", 100, 1_000), Ok(()), "an item makes place for its successor");
+
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(put(&mut store, "two", "b", 100, 1_000), Ok(()), "expired items make place");
+        assert_eq!(put(&mut store, "two", "c", 100, 1_000), Ok(()));
+        assert_eq!(put(&mut store, "two", "d", 100, 1_000), full);
+        store.clear("two");
+        assert_eq!(store.bytes, OVERHEAD_BYTES + 1 + 100);
+        store.cache("one").remove(b"b");
+        assert_eq!(store.bytes, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn item_ends_at_its_expiry() {
+        let mut store = Store::new(1_000);
+        put(&mut store, "cache", "a", 1, 1_000).unwrap();
+        tokio::time::advance(Duration::from_millis(999)).await;
+        assert!(store.cache("cache").get(b"a").is_some());
+        assert!(store.cache("other").get(b"a").is_none());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(store.cache("cache").get(b"a").is_none());
+        assert!(store.cache("cache").remove(b"a").is_none());
+        assert_eq!(store.bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn accepts_any_positive_ttl() {
+        let mut store = Store::new(1_000);
+        assert_eq!(store.cache("cache").expiry(0), Err(ItemError::ZeroTtl));
+        assert!(store.cache("cache").expiry(u64::MAX).is_ok());
+        let large = put(&mut store, "cache", &"k".repeat(MAX_ITEM_BYTES + 1), 0, 1);
+        assert_eq!(large, Err(ItemError::TooLarge { what: "item", bytes: MAX_ITEM_BYTES + 1 }));
+    }
+}
