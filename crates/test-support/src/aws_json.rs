@@ -1,4 +1,5 @@
-//! The common part of the AWS test servers: HTTP, and the protocols `awsJson1_0` and `awsJson1_1` on it.
+//! The common part of the AWS test servers: HTTP, and the protocols `awsJson1_0`, `awsJson1_1` and `rpcv2Cbor` on it.
+//! Source: <https://smithy.io/2.0/additional-specs/protocols/smithy-rpc-v2.html>.
 //!
 //! A request must be signed, but the signature is not checked.
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -21,8 +23,44 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// An operation as `x-amz-target` names it, the service in the signature, and the version of the protocol.
-pub(crate) type Operation = (&'static str, &'static str, &'static str);
+/// An operation as `x-amz-target` names it, the service in the signature, and the protocol.
+pub(crate) type Operation = (&'static str, &'static str, Protocol);
+
+/// How requests and responses are encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// JSON, with this version in the content type.
+    Json(&'static str),
+    /// CBOR.
+    Cbor,
+}
+
+impl Protocol {
+    fn content_type(self) -> String {
+        match self {
+            Self::Json(version) => format!("application/x-amz-json-{version}"),
+            Self::Cbor => "application/cbor".to_owned(),
+        }
+    }
+
+    fn decode(self, body: &[u8]) -> Option<Value> {
+        match self {
+            Self::Json(_) => serde_json::from_slice(body).ok(),
+            Self::Cbor => ciborium::from_reader(body).ok(),
+        }
+    }
+
+    fn encode(self, body: &Value) -> Bytes {
+        match self {
+            Self::Json(_) => body.to_string().into(),
+            Self::Cbor => {
+                let mut bytes = Vec::new();
+                ciborium::into_writer(body, &mut bytes).expect("a vector takes all bytes");
+                bytes.into()
+            }
+        }
+    }
+}
 
 /// A call of an operation.
 pub(crate) struct Call {
@@ -80,22 +118,25 @@ impl AwsResponse {
         Self::error_with_message(400, "ThrottlingException", "Rate exceeded")
     }
 
-    async fn into_http(self, version: &str) -> io::Result<Response<Full<Bytes>>> {
+    async fn into_http(self, protocol: Protocol) -> io::Result<Response<Full<Bytes>>> {
         let mut response = self;
         while let Self::Late(delay, late) = response {
             tokio::time::sleep(delay).await;
             response = *late;
         }
         let (status, body, query_error) = match response {
-            Self::Json { status, body, query_error } => (status, body.to_string().into(), query_error),
+            Self::Json { status, body, query_error } => (status, protocol.encode(&body), query_error),
             Self::Raw(status, body) => (status, body, None),
             Self::Hang | Self::Late(..) => std::future::pending().await,
             Self::Cut => return Err(io::Error::other("cut")),
         };
         let mut response = Response::builder()
             .status(status)
-            .header(CONTENT_TYPE, format!("application/x-amz-json-{version}"))
+            .header(CONTENT_TYPE, protocol.content_type())
             .header("x-amzn-requestid", "00000000-0000-4000-8000-000000000001");
+        if protocol == Protocol::Cbor {
+            response = response.header("smithy-protocol", "rpc-v2-cbor");
+        }
         if let Some(code) = query_error {
             response = response.header("x-amzn-query-error", format!("{code};Sender"));
         }
@@ -203,25 +244,33 @@ where
 {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    let target = header(&parts.headers, "x-amz-target");
+    let target = target(&parts);
     let operation = operations.iter().find(|(operation, ..)| *operation == target);
-    let Some((operation, service, version)) = operation.filter(|_| parts.method == Method::POST) else {
-        return AwsResponse::error_with_message(400, "UnknownOperationException", target)
-            .into_http("1.1")
+    let Some(&(operation, service, protocol)) = operation.filter(|_| parts.method == Method::POST) else {
+        return AwsResponse::error_with_message(400, "UnknownOperationException", &target)
+            .into_http(Protocol::Json("1.1"))
             .await;
     };
-    let response =
-        if header(&parts.headers, CONTENT_TYPE.as_str()) != format!("application/x-amz-json-{version}") {
-            AwsResponse::error_with_message(400, "SerializationException", "wrong content type")
-        } else if !is_signed(&parts.headers, service) {
-            AwsResponse::error(403, "MissingAuthenticationTokenException")
-        } else if let Ok(body) = serde_json::from_slice(&body) {
-            let user_agent = header(&parts.headers, "x-amz-user-agent").to_owned();
-            handle(Call { operation, body, user_agent }).await
-        } else {
-            AwsResponse::error_with_message(400, "SerializationException", "invalid JSON")
-        };
-    response.into_http(version).await
+    let response = if header(&parts.headers, CONTENT_TYPE.as_str()) != protocol.content_type() {
+        AwsResponse::error_with_message(400, "SerializationException", "wrong content type")
+    } else if !is_signed(&parts.headers, service) {
+        AwsResponse::error(403, "MissingAuthenticationTokenException")
+    } else if let Some(body) = protocol.decode(&body) {
+        let user_agent = header(&parts.headers, "x-amz-user-agent").to_owned();
+        handle(Call { operation, body, user_agent }).await
+    } else {
+        AwsResponse::error_with_message(400, "SerializationException", "invalid body")
+    };
+    response.into_http(protocol).await
+}
+
+/// Returns the service and the operation, from `x-amz-target` or from the path of `rpcv2Cbor`.
+fn target(parts: &Parts) -> String {
+    if header(&parts.headers, "smithy-protocol") != "rpc-v2-cbor" {
+        return header(&parts.headers, "x-amz-target").to_owned();
+    }
+    let path = parts.uri.path().strip_prefix("/service/").and_then(|path| path.split_once("/operation/"));
+    path.map(|(service, operation)| format!("{service}.{operation}")).unwrap_or_default()
 }
 
 /// Returns the string `name` of a JSON object.

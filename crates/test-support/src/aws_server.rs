@@ -13,15 +13,15 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::AwsResponse;
-use crate::aws_json::{Operation, Recorder, Service};
+use crate::aws_json::{Operation, Protocol, Recorder, Service};
 use crate::queue_server::accepted;
 
 const OPERATIONS: &[Operation] = &[
-    ("AmazonSQS.SendMessage", "sqs", "1.0"),
-    ("AWSEvents.PutEvents", "events", "1.1"),
-    ("DynamoDB_20120810.PutItem", "dynamodb", "1.0"),
-    ("DynamoDB_20120810.TransactWriteItems", "dynamodb", "1.0"),
-    ("AWSStepFunctions.StartExecution", "states", "1.0"),
+    ("AmazonSQS.SendMessage", "sqs", Protocol::Json("1.0")),
+    ("AWSEvents.PutEvents", "events", Protocol::Json("1.1")),
+    ("DynamoDB_20120810.PutItem", "dynamodb", Protocol::Json("1.0")),
+    ("DynamoDB_20120810.TransactWriteItems", "dynamodb", Protocol::Json("1.0")),
+    ("AWSStepFunctions.StartExecution", "states", Protocol::Json("1.0")),
 ];
 
 /// Services on a free port of this machine, until they are dropped.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::AwsResponse;
-use crate::aws_json::{Call, Operation, Recorder, Service, text};
+use crate::aws_json::{Call, Operation, Protocol, Recorder, Service, text};
 
-const OPERATIONS: &[Operation] = &[("AmazonSQS.SendMessage", "sqs", "1.0")];
+const OPERATIONS: &[Operation] = &[("AmazonSQS.SendMessage", "sqs", Protocol::Json("1.0"))];
 
 /// A service on a free port of this machine, until it is dropped.
 #[derive(Debug)]

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::AwsResponse;
-use crate::aws_json::{Call, Operation, Recorder, Service, text};
+use crate::aws_json::{Call, Operation, Protocol, Recorder, Service, text};
 
-const OPERATIONS: &[Operation] = &[("AWSShineFrontendService_20170701.TranslateText", "translate", "1.1")];
+const OPERATIONS: &[Operation] =
+    &[("AWSShineFrontendService_20170701.TranslateText", "translate", Protocol::Cbor)];
 
 /// The longest text that Amazon Translate accepts, in bytes.
 pub const MAX_TEXT_BYTES: usize = 10_000;

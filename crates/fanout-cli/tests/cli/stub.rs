@@ -111,18 +111,14 @@ impl RealFunction {
         };
         let transforms = fanout_core::transform::Transforms::standard();
         let config = Config::read(&source, &transforms).unwrap();
+        let listen = config.listen;
         let cloud = fanout_aws::Cloud::default();
         let complete = Box::pin(topic_fanout::cloud::complete(&cloud, config, &transforms)).await.unwrap();
         let webhook = Arc::new(topic_fanout::run::build(complete, &cloud, RequestLog::Off).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let mut tasks = JoinSet::new();
-        tasks.spawn(topic_fanout::serve::http::serve(
-            listener,
-            webhook,
-            std::time::Duration::from_secs(75),
-            std::future::pending(),
-        ));
+        tasks.spawn(topic_fanout::serve::http::serve(listener, webhook, listen, std::future::pending()));
         Self { url, _tasks: tasks }
     }
 }

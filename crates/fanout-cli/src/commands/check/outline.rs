@@ -197,7 +197,7 @@ fn destinations<'r>(routes: &Routes, index: usize, route: &'r Route) -> Vec<Outl
 fn branches<'t>(mut tree: &'t Tree, chain: &[Stage]) -> Vec<&'t Branch> {
     let mut branches = Vec::with_capacity(chain.len());
     for stage in chain {
-        let branch = tree.branches.iter().find(|branch| branch.stage.does_the_same(stage));
+        let branch = tree.branches.iter().find(|branch| branch.stage.is_equivalent(stage));
         let branch = branch.expect("the tree has all chains");
         let behind = branch.next.iter().find(|(on_failure, _)| *on_failure == stage.on_failure());
         tree = &behind.expect("the tree has all chains").1;

@@ -15,6 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use topic_fanout::config::ListenConfig;
 use topic_fanout::request_log::RequestLog;
 use topic_fanout::serve;
 use topic_fanout::webhook::Webhook;
@@ -26,6 +27,8 @@ use crate::service::Service;
 
 /// The idle timeout of a connection to the function.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// The memory for the bodies of all requests, in bytes. One event is delivered at a time.
+const BODY_MEMORY: usize = 64 * 1024 * 1024;
 
 /// The function that events are delivered to.
 #[derive(Debug)]
@@ -106,7 +109,8 @@ impl Function {
         let url = url(listener.local_addr().map_err(in_use)?)?;
         let stop = CancellationToken::new();
         let shutdown = stop.clone().cancelled_owned();
-        let serving = tokio::spawn(serve::http::serve(listener, Arc::new(webhook), IDLE_TIMEOUT, shutdown));
+        let config = ListenConfig { port, idle_timeout: IDLE_TIMEOUT, body_memory: BODY_MEMORY };
+        let serving = tokio::spawn(serve::http::serve(listener, Arc::new(webhook), config, shutdown));
         Ok(Self::InProcess { url, stop, serving })
     }
 
