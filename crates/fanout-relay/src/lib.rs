@@ -9,6 +9,7 @@ mod reader;
 mod relay;
 mod schedule;
 pub mod spool;
+pub mod webhook;
 
 pub use breaker::BreakerPolicy;
 pub use reader::ReaderState;

@@ -20,6 +20,11 @@ fn message(topic: TopicId, number: u64) -> Received {
     }
 }
 
+/// Returns the id of a topic that no spool has.
+pub(crate) fn topic_id(id: i64) -> TopicId {
+    TopicId(id)
+}
+
 fn finished(id: MessageId, outcome: Outcome) -> Change {
     Change::Finished { id, outcome, attempts: Some(1), at: NOW, error: None }
 }
