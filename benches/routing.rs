@@ -8,9 +8,10 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use fanout_core::destination::{DeliveryError, KINDS, Publisher, Topic};
+use fanout_core::destination::{KINDS, Publisher, Topic};
 use fanout_core::fan_out::FanOut;
 use fanout_core::file;
+use fanout_core::reason::Failure;
 use fanout_core::retry::RetryPolicy;
 use fanout_core::route::Routes;
 use fanout_core::transform::Transforms;
@@ -111,7 +112,7 @@ fn sharing(time: Duration) -> anyhow::Result<()> {
 struct AcceptAll;
 
 impl Publisher for AcceptAll {
-    async fn publish(&self, _: &Topic<'_>, text: &str) -> Result<(), DeliveryError> {
+    async fn publish(&self, _: &Topic<'_>, text: &str) -> Result<(), Failure> {
         black_box(text);
         Ok(())
     }

@@ -12,9 +12,10 @@ use crate::secrets::{Refresh, Refreshed, Rotating, SecretSetting, fetch_all};
 use crate::webhook::Signing;
 use fanout_aws::Cloud;
 use fanout_core::clock::SystemClock;
+use fanout_core::reason::Failure;
 use fanout_core::reason::with_sources;
 use fanout_core::route::{Route, Routes};
-use fanout_core::secret_store::{SecretError, SecretName, SecretText, StoredSecret, Versioned};
+use fanout_core::secret_store::{SecretName, SecretText, StoredSecret, Versioned};
 use fanout_core::transform::translate::TranslateSettings;
 use fanout_core::transform::{TransformSettings as _, Transforms};
 use fanout_momento::{Credentials, KeySource, Keys};
@@ -135,7 +136,7 @@ async fn fetch_secrets(
 
 /// Secrets that were fetched at the start, each once.
 struct Fetched {
-    secrets: BTreeMap<SecretName, Result<StoredSecret, SecretError>>,
+    secrets: BTreeMap<SecretName, Result<StoredSecret, Failure>>,
     refresh: Refresh,
 }
 

@@ -1,8 +1,8 @@
-//! Where the lines of the log and the journal go: standard output.
+//! Writes the lines of the log and the request log to standard output.
 //!
-//! In Lambda a line is written at once: what is not out when the answer is may be out minutes later, or
-//! never. Elsewhere standard output is somebody's pipe, and somebody may stop reading it. A thread of its
-//! own writes there, and when it is stuck lines are lost and counted, but no request waits.
+//! In Lambda each line is written at once. The environment stops after a response, so a line that is still queued would be
+//! written minutes later, or never. Elsewhere standard output can be a pipe whose reader stops. A separate thread writes
+//! there. When it is stuck, lines are lost and counted, and no request waits.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -13,22 +13,22 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that wait to be written, at most.
+/// The maximum number of queued lines.
 const WAITING: usize = 1_024;
 
-/// How long the lines that wait may take to be written at the end.
+/// The timeout for writing the queued lines at the end.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// Where lines go.
+/// The writer of lines.
 #[derive(Clone, Debug)]
 pub enum Output {
-    /// Straight to standard output.
+    /// Writes to standard output.
     Direct,
-    /// To a thread that writes them.
+    /// Passes lines to a thread that writes them.
     Queued(Queue),
 }
 
-/// Lines on their way to the thread that writes them.
+/// The queue of the thread that writes lines.
 #[derive(Clone, Debug)]
 pub struct Queue {
     sender: SyncSender<Item>,
@@ -38,12 +38,12 @@ pub struct Queue {
 #[derive(Debug)]
 enum Item {
     Line(Vec<u8>),
-    /// Everything before this was written.
+    /// Is confirmed when everything before it is written.
     Flush(SyncSender<()>),
 }
 
 impl Output {
-    /// With a thread that writes to standard output. Where there can be none, lines are written straight.
+    /// Starts a thread that writes to standard output. If that fails, lines are written directly.
     #[must_use]
     pub fn queued() -> Self {
         Self::queued_to(io::stdout(), WAITING)
@@ -60,7 +60,7 @@ impl Output {
         }
     }
 
-    /// Writes one line, which ends in a line end. Nobody can be told when that fails.
+    /// Writes one line, which includes its line end. A failure is ignored, because it cannot be logged.
     pub fn write(&self, line: &[u8]) {
         match self {
             Self::Direct => {
@@ -74,7 +74,7 @@ impl Output {
         }
     }
 
-    /// Waits until all lines are written, but not for long.
+    /// Waits until all lines are written, for a second at most.
     pub fn flush(&self) {
         let Self::Queued(Queue { sender, .. }) = self else { return };
         let until = Instant::now() + FLUSH;
@@ -104,13 +104,13 @@ fn write_all(mut writer: impl Write, items: &Receiver<Item>, lost: &AtomicU64) {
         if lost > 0 {
             let _ = writeln!(
                 writer,
-                r#"{{"level":"WARN","message":"lines of the log lost: nobody read them in time","lost":{lost}}}"#
+                r#"{{"level":"WARN","message":"log lines lost: standard output is not read fast enough","lost":{lost}}}"#
             );
         }
     }
 }
 
-/// For everything that logs: each `write` is one line.
+/// For `tracing`, which writes each line with one call.
 impl Write for Output {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         Self::write(self, line);
@@ -136,7 +136,7 @@ mod tests {
 
     use super::*;
 
-    /// Writes when it is let through.
+    /// A writer that blocks while it is closed.
     #[derive(Clone, Default)]
     struct Gate {
         closed: Arc<Mutex<()>>,
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_out_in_their_order_and_whole() {
+    fn writes_whole_lines_in_order() {
         let gate = Gate::default();
         let output = Output::queued_to(gate.clone(), 100);
         for number in 0..100 {
@@ -168,11 +168,11 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_reads_nobody_waits_and_what_is_lost_is_counted() {
+    fn counts_lost_lines_and_blocks_no_writer() {
         let gate = Gate::default();
         let closed = gate.closed.lock().unwrap();
         let output = Output::queued_to(gate.clone(), 2);
-        // One may be with the writer, and two wait.
+        // The thread may hold one line, and two are queued.
         for _ in 0..50 {
             output.write(b"line\n");
         }

@@ -1,10 +1,10 @@
-//! What the operator is told: one line for each invocation.
+//! The request log: one log record for each invocation.
 //!
-//! In Lambda, and wherever nobody is looking at a terminal, the line is JSON that carries its own
-//! metrics in CloudWatch's
+//! In Lambda, and wherever standard output is not a terminal, a record is a line of JSON that carries its own metrics in
+//! CloudWatch's
 //! [embedded metric format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html):
-//! one write tells both, and every point of a graph has its line. In a terminal it is a sentence.
-//! Neither ever shows a text, a signature or a secret.
+//! so every point of a graph has its line. In a terminal it is a sentence. Neither contains a text, a
+//! signature or a secret.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -24,22 +24,22 @@ use fanout_core::fan_out::{Delivery, DeliveryOutcome};
 /// The namespace of the metrics.
 pub const NAMESPACE: &str = "TopicFanout";
 
-/// Bytes of a line that has a few destinations.
+/// The usual size of a line in bytes, with a few destinations.
 const USUAL_LINE: usize = 1_024;
 
-/// Where the lines go.
+/// The form and the writer of log records.
 #[derive(Clone, Debug)]
 pub enum RequestLog {
-    /// As JSON, with metrics for the function of this name.
+    /// JSON, with metrics.
     Json {
         /// The dimension `FunctionName` of the metrics.
         function: String,
-        /// Where to.
+        /// The writer.
         output: Output,
     },
-    /// To the log, for people.
+    /// Sentences in the log, for a terminal.
     Human,
-    /// Nowhere.
+    /// No log records.
     Off,
 }
 
@@ -120,7 +120,7 @@ impl LogRecord {
         });
     }
 
-    /// Adds what became of it, and how long that took.
+    /// Adds the outcome and the time that it took.
     #[must_use]
     pub const fn finished<'r>(
         &'r self,
@@ -188,7 +188,7 @@ struct Line<'l> {
     Reason: Option<&'static str>,
 }
 
-/// What makes a line carry metrics.
+/// The member that declares metrics.
 #[derive(Serialize)]
 #[expect(non_snake_case, reason = "the names that the format gives")]
 struct Metadata<'d> {
@@ -196,16 +196,16 @@ struct Metadata<'d> {
     CloudWatchMetrics: &'d RawValue,
 }
 
-/// What decides which members of a line are metrics.
+/// The properties of a record that decide which members are metrics.
 #[derive(Clone, Copy)]
 struct Kind {
-    /// Nobody waits for the answer: its time is a metric of its own, for it says nothing about those who wait.
+    /// True for a message of a queue. Its time is a separate metric, because no sender waits for it.
     from_queue: bool,
     has_event: bool,
     refused: bool,
 }
 
-/// Which members of a line are metrics. That is the same for every line of a kind, and written for the first of each.
+/// The declarations of metrics. Each is serialized once for its kind.
 static DIRECTIVES: [OnceLock<Box<RawValue>>; 8] = [const { OnceLock::new() }; 8];
 
 impl Kind {
@@ -245,13 +245,13 @@ impl Kind {
     }
 }
 
-/// Milliseconds, to the microsecond.
+/// Returns milliseconds, to the microsecond.
 fn millis(time: Duration) -> f64 {
     let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
     f64::from(micros) / 1e3
 }
 
-/// The time, written as all other lines of the log have it.
+/// Returns the current time in the form of the other log lines.
 fn timestamp() -> String {
     let mut timestamp = String::new();
     SystemTime.format_time(&mut Writer::new(&mut timestamp)).expect("a string takes all that is written");
@@ -283,9 +283,9 @@ impl Finished<'_> {
     fn message(&self) -> &'static str {
         match self.outcome {
             Outcome::Rejected(Rejection::FeedsItself(_)) => {
-                "event refused: a destination leads back to its own topic, and the function would feed itself for ever"
+                "event rejected: a destination leads back to its topic, and the function would invoke itself forever"
             }
-            Outcome::Rejected(_) => "request refused",
+            Outcome::Rejected(_) => "request rejected",
             _ => "event handled",
         }
     }
@@ -309,7 +309,7 @@ impl Finished<'_> {
             Published: self.published(),
             Failed: self.failed(),
             DeadLettered: u8::from(matches!(self.outcome, Outcome::DeadLettered(_))),
-            // What came from a queue stays in it, and comes again.
+            // A message of a queue stays in the queue, and is redelivered.
             Undelivered: u8::from(!kind.from_queue && self.outcome.is_undelivered()),
             Ignored: u8::from(matches!(self.outcome, Outcome::Ignored)),
             Latency: (!kind.from_queue).then_some(took),
@@ -340,7 +340,7 @@ impl Finished<'_> {
             .filter_map(|one| one.outcome.failure().map(|reason| format!("{}: {reason}", one.target)))
             .collect();
         let failures = (!failures.is_empty()).then(|| failures.join(", "));
-        // The level of an event is part of its place in the code, hence three places.
+        // `tracing` wants the level as a constant.
         match self.level() {
             Level::Info => {
                 tracing::info!(outcome, status, topic, number, age_ms, published, took_ms, "{message}");
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_tells_the_outcome_the_destinations_and_the_metrics() {
+    fn line_has_outcome_destinations_and_metrics() {
         let deliveries = vec![
             Delivery {
                 target: Target::Topic(Topic::new("chat", "a")),
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_counted_by_its_reason() {
+    fn counts_rejections_by_reason() {
         let line = line(&Outcome::Rejected(SignatureError::Mismatch.into()), false);
         assert_eq!(line["Refused"], 1);
         assert_eq!(line["Reason"], "signature_wrong");
@@ -444,14 +444,14 @@ mod tests {
     }
 
     #[test]
-    fn a_function_that_would_feed_itself_says_so_loudly() {
+    fn logs_cycle_as_error() {
         let line = line(&Outcome::Rejected(FeedsItself.into()), true);
         assert_eq!(line["level"], "ERROR");
-        assert!(line["message"].as_str().unwrap().contains("feed itself for ever"));
+        assert!(line["message"].as_str().unwrap().contains("invoke itself forever"));
     }
 
     #[test]
-    fn every_metric_that_is_declared_has_its_value() {
+    fn every_declared_metric_has_a_value() {
         for (outcome, with_event) in [
             (Outcome::Ignored, true),
             (Outcome::Duplicate, true),
@@ -481,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_that_a_message_of_a_queue_took_is_not_among_those_that_somebody_waits_for() {
+    fn message_of_queue_has_queue_latency() {
         let from_queue = LogRecord::new(NOW, None).from_queue("letters".into());
         for (record, has, has_not) in
             [(LogRecord::new(NOW, None), "Latency", "QueueLatency"), (from_queue, "QueueLatency", "Latency")]
@@ -495,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn undelivered_is_what_nothing_keeps_and_ignored_what_no_route_wanted() {
+    fn counts_undelivered_and_ignored_events() {
         let failing = || {
             let target = Target::Topic(Topic::new("chat", "a"));
             let outcome = DeliveryOutcome::Failed { attempts: 4, reason: Reason::TimedOut };
@@ -520,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn no_line_shows_a_text() {
+    fn line_shows_no_text() {
         assert!(!line(&Outcome::Duplicate, true).to_string().contains("private"));
     }
 }

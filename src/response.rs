@@ -1,7 +1,7 @@
-//! What the caller is told.
+//! The response to the caller.
 //!
-//! This is the one place that knows HTTP statuses. Bodies say what the caller did wrong and what
-//! became of each destination, and nothing about the inside. Errors are problem documents
+//! Only this module knows HTTP statuses. Bodies say what is wrong with the request and list the outcome of each destination,
+//! but no internals. Errors are problem documents
 //! ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
 
 use bytes::Bytes;
@@ -17,26 +17,26 @@ use fanout_core::fan_out::Delivery;
 use fanout_core::reason::Reason;
 use fanout_core::route::FeedsItself;
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug)]
 pub enum Outcome<'d> {
-    /// The event was genuine, and this became of its destinations.
+    /// The event was genuine. Each destination has an outcome.
     Delivered(Vec<Delivery<'d>>),
-    /// The event was genuine, and what its destinations did not take is kept in the queue for dead letters.
+    /// The event was genuine. Some destination did not accept it, and it is kept as a dead letter.
     DeadLettered(Vec<Delivery<'d>>),
-    /// No route is for this topic.
+    /// No route matches the topic.
     Ignored,
-    /// Every destination took it at an earlier delivery.
+    /// Every destination accepted the event at an earlier delivery.
     Duplicate,
-    /// The request was not accepted.
+    /// The request was rejected.
     Rejected(Rejection),
-    /// The time was up while an earlier delivery of the same event was still being handled.
+    /// The deadline passed while an earlier delivery of the event was still being handled.
     Busy,
-    /// Handling it panicked. Nothing here does, but what is built upon this may.
+    /// The handler panicked.
     Crashed,
 }
 
-/// Why a request was not accepted.
+/// Why a request was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum Rejection {
     /// Webhooks are sent by `POST`.
@@ -48,41 +48,40 @@ pub enum Rejection {
         /// The most that is read.
         limit: usize,
     },
-    /// The body stopped coming.
+    /// The body did not arrive before the deadline.
     #[error("the body did not arrive in time")]
     BodyTimeout,
-    /// The body broke off, or was not framed as HTTP frames it.
+    /// The body ended early, or its framing is invalid.
     #[error("the body did not arrive whole")]
     BodyBroken,
     /// Too many requests are unfinished at the moment.
     #[error("too many requests are unfinished at the moment: send it again")]
     Overloaded,
-    /// What a gateway hands to the Lambda function is not an HTTP request.
+    /// The payload of a gateway is not an HTTP request.
     #[error("the invocation is not an HTTP request")]
     NotHttp,
-    /// It is not proven genuine.
+    /// The signature is missing or wrong.
     #[error(transparent)]
     Signature(#[from] SignatureError),
-    /// Whether it is genuine is not known: no secret that is known has made its signature, and what the secret is now
-    /// could not be fetched, or not in time.
-    #[error("whether the signature is right cannot be known at the moment: send it again")]
+    /// The signature matches no known secret, and the current secret could not be fetched before the deadline.
+    #[error("the signature cannot be checked at the moment: send it again")]
     SignatureUndecided,
-    /// It is genuine, and was sent too long ago or in the future.
+    /// The signed event is too old, or from the future.
     #[error(transparent)]
     Freshness(#[from] FreshnessError),
-    /// It is genuine, and not an event.
+    /// The signed body is not an event.
     #[error(transparent)]
     Event(#[from] EventError),
-    /// It would come back for ever.
+    /// The event takes a cycle of routes.
     #[error(transparent)]
     FeedsItself(#[from] FeedsItself),
-    /// A dead letter for nobody.
+    /// No route has a destination of the dead letter.
     #[error(transparent)]
     NoSuchDestination(#[from] NoSuchDestination),
 }
 
 impl Rejection {
-    /// Whether it was proven genuine before: what is refused then is a message that somebody did send.
+    /// Returns true if the request was rejected after its signature was verified.
     #[must_use]
     pub const fn is_after_verification(&self) -> bool {
         match self {
@@ -99,14 +98,14 @@ impl Rejection {
     }
 }
 
-/// Why serialization does not fail.
+/// The reason why serialization does not fail.
 pub(crate) const IS_JSON: &str = "strings and numbers under string keys are JSON";
 
-/// When a sender that tries again should do so, in seconds.
+/// The seconds after which a sender should retry.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 
 impl Outcome<'_> {
-    /// The status: the caller's faults are 4xx, ours and upstream's 5xx.
+    /// Returns the status: 4xx for faults of the caller, 5xx for those of the function and of its destinations.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -131,8 +130,7 @@ impl Outcome<'_> {
                 Rejection::Signature(_) | Rejection::Freshness(_) => StatusCode::FORBIDDEN,
                 Rejection::SignatureUndecided | Rejection::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
                 Rejection::Event(_) | Rejection::NotHttp | Rejection::BodyBroken => StatusCode::BAD_REQUEST,
-                // The fault is in the settings, but what matters to the caller is that sending it
-                // again will not help.
+                // The settings are at fault, but the caller has to know that a retry will not help.
                 Rejection::FeedsItself(_) | Rejection::NoSuchDestination(_) => {
                     StatusCode::UNPROCESSABLE_ENTITY
                 }
@@ -140,8 +138,8 @@ impl Outcome<'_> {
         }
     }
 
-    /// One word for it: the `status` of a good answer, the `code` of a problem, the `outcome` of the
-    /// log and the `Reason` of the metrics.
+    /// Returns its name: the `status` of a response with 200, the `code` of a problem, the `outcome` of the log record and the
+    /// `Reason` of the metrics.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -175,8 +173,7 @@ impl Outcome<'_> {
         }
     }
 
-    /// Whether a destination lacks a genuine message that nothing here keeps: it is lost, unless whoever brought it
-    /// brings it again.
+    /// Returns true if some destination lacks a genuine message that is not kept. It is lost unless its sender retries.
     #[must_use]
     pub fn is_undelivered(&self) -> bool {
         match self {
@@ -187,13 +184,13 @@ impl Outcome<'_> {
         }
     }
 
-    /// Whether no destination was to have it.
+    /// Returns true if transforms dropped the event for every destination.
     fn is_dropped(&self) -> bool {
         let is_dropped = |delivery: &Delivery<'_>| delivery.outcome.is_dropped();
         !self.deliveries().is_empty() && self.deliveries().iter().all(is_dropped)
     }
 
-    /// What became of each destination.
+    /// Returns the outcome of each destination.
     #[must_use]
     pub fn deliveries(&self) -> &[Delivery<'_>] {
         match self {
@@ -202,8 +199,8 @@ impl Outcome<'_> {
         }
     }
 
-    /// What became of each destination, as the answer and the journal show it. With many destinations this
-    /// is most of both, and written once.
+    /// Returns the outcomes of all destinations as JSON, for the response and the log record. With many destinations they are
+    /// most of both, so they are serialized once.
     #[must_use]
     pub fn destinations(&self) -> Option<Box<RawValue>> {
         let deliveries = self.deliveries();
@@ -211,7 +208,7 @@ impl Outcome<'_> {
         (!deliveries.is_empty()).then(json)
     }
 
-    /// The whole answer, with its [`destinations`](Self::destinations).
+    /// Returns the whole response, with its [`destinations`](Self::destinations).
     #[must_use]
     pub fn response(&self, destinations: Option<&RawValue>) -> Response<Bytes> {
         let status = self.status();
@@ -253,14 +250,14 @@ impl Outcome<'_> {
             Self::Busy => "an earlier delivery of the same event is still being handled".to_owned(),
             Self::Crashed => "the request could not be handled".to_owned(),
             _ if self.status() == StatusCode::UNPROCESSABLE_ENTITY => {
-                "a destination refused the message: sending it again will not help".to_owned()
+                "a destination refused the message: a retry will not help".to_owned()
             }
-            _ => "a destination did not take the message for now: send it again".to_owned(),
+            _ => "a destination did not accept the message: send it again".to_owned(),
         }
     }
 }
 
-/// What is told to whoever asks whether the function is there: that it is, and which one.
+/// Returns the response to a health check, with the version.
 #[must_use]
 pub fn health() -> Response<Bytes> {
     let body = concat!(r#"{"status":"ok","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
@@ -271,7 +268,7 @@ pub fn health() -> Response<Bytes> {
     response
 }
 
-/// The body of a good answer.
+/// The body of a response with status 200.
 #[derive(Serialize)]
 struct Good<'a> {
     status: &'static str,
@@ -279,7 +276,7 @@ struct Good<'a> {
     destinations: Option<&'a RawValue>,
 }
 
-/// The body of any other answer.
+/// The body of any other response.
 #[derive(Serialize)]
 struct Problem<'a> {
     r#type: &'static str,
@@ -323,7 +320,7 @@ mod tests {
     }
 
     impl Outcome<'_> {
-        fn answered(&self) -> Response<Bytes> {
+        fn whole_response(&self) -> Response<Bytes> {
             self.response(self.destinations().as_deref())
         }
     }
@@ -333,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn every_outcome_has_its_status_and_its_name() {
+    fn maps_every_outcome_to_status_and_name() {
         let age = Duration::from_secs(61);
         for (outcome, status, name) in [
             (delivered(vec![published()]), 200, "success"),
@@ -376,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn every_rejection_comes_before_or_after_the_proof() {
+    fn tells_rejections_before_and_after_verification() {
         let age = Duration::from_secs(61);
         for (rejection, is_after_verification) in [
             (Rejection::Method, false),
@@ -403,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn undelivered_is_what_a_destination_lacks_and_nothing_keeps() {
+    fn undelivered_if_destination_lacks_event_and_nothing_keeps_it() {
         let unnamed = || DeliveryOutcome::Unnamed { missing: "token_id".into() };
         let dead_lettered = || match delivered(vec![published(), failed(Reason::Unavailable)]) {
             Outcome::Delivered(deliveries) => Outcome::DeadLettered(deliveries),
@@ -427,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_that_may_pass_decides() {
+    fn transient_failure_decides_status() {
         for (reason, status) in [
             (Reason::Unavailable, 503),
             (Reason::TimedOut, 503),
@@ -451,30 +448,30 @@ mod tests {
     }
 
     #[test]
-    fn a_good_answer_lists_every_destination() {
-        let response = delivered(vec![published()]).answered();
+    fn response_with_200_lists_every_destination() {
+        let response = delivered(vec![published()]).whole_response();
         assert_eq!(response.headers()["content-type"], "application/json");
         assert_eq!(
             response.body(),
             r#"{"status":"success","destinations":[{"cache":"c","topic":"t","status":"published","attempts":1}]}"#
         );
-        assert_eq!(Outcome::Ignored.answered().body(), r#"{"status":"ignored"}"#);
+        assert_eq!(Outcome::Ignored.whole_response().body(), r#"{"status":"ignored"}"#);
         assert_eq!(
-            delivered(vec![dropped()]).answered().body(),
+            delivered(vec![dropped()]).whole_response().body(),
             r#"{"status":"dropped","destinations":[{"cache":"c","topic":"t","status":"dropped","reason":"why","transform":"filter"}]}"#
         );
     }
 
     #[test]
-    fn any_other_answer_is_a_problem_document() {
-        let response = delivered(vec![failed(Reason::Unavailable)]).answered();
+    fn any_other_response_is_problem_document() {
+        let response = delivered(vec![failed(Reason::Unavailable)]).whole_response();
         assert_eq!(response.headers()["content-type"], "application/problem+json");
         assert_eq!(response.headers()["retry-after"], "2");
         assert_eq!(
             response.body(),
-            r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"a destination did not take the message for now: send it again","code":"destination_failed","destinations":[{"cache":"c","topic":"t","status":"failed","reason":"unavailable","attempts":1}]}"#
+            r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"a destination did not accept the message: send it again","code":"destination_failed","destinations":[{"cache":"c","topic":"t","status":"failed","reason":"unavailable","attempts":1}]}"#
         );
-        let response = Outcome::Rejected(Rejection::Method).answered();
+        let response = Outcome::Rejected(Rejection::Method).whole_response();
         assert_eq!(response.headers()["allow"], "POST");
         assert!(!response.headers().contains_key("retry-after"));
     }

@@ -1,4 +1,4 @@
-//! Puts everything together: what the binaries start.
+//! Builds and runs the functions. The binaries call only this.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -22,16 +22,16 @@ use fanout_core::retry::RetryPolicy;
 use fanout_core::transform::Transforms;
 use fanout_momento::MomentoPublisher;
 
-/// Why a function did not start, or ended.
+/// Error for a function that does not start, or ends early.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The settings cannot be used.
+    /// The settings are invalid.
     #[error(transparent)]
     Config(#[from] crate::config::ConfigErrors),
     /// The client of Momento cannot be built.
     #[error("the client of Momento cannot be built")]
     Client(#[source] Box<momento::MomentoError>),
-    /// The operating system does not give what is needed.
+    /// The operating system reports an error.
     #[error("{0}")]
     Io(String, #[source] std::io::Error),
     /// The Lambda runtime ended.
@@ -39,13 +39,13 @@ pub enum RunError {
     Lambda(#[from] lambda::LambdaError),
 }
 
-/// The function `webhook`, with the settings of this process's environment, until it is told to end.
+/// Runs the function `webhook` with the settings of the environment, until a signal ends it.
 #[must_use]
 pub fn webhook() -> ExitCode {
     webhook_with(&Transforms::standard())
 }
 
-/// The same with transforms of one's own.
+/// Runs the function `webhook` with custom transforms.
 #[must_use]
 pub fn webhook_with(transforms: &Transforms) -> ExitCode {
     if let Some(said) = std::env::args().nth(1).and_then(|flag| about(&flag)) {
@@ -59,14 +59,14 @@ pub fn webhook_with(transforms: &Transforms) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // What did not start says so where a shell, a container and Lambda all look for it.
+            // Shells, containers and Lambda all show standard error.
             let _ = writeln!(std::io::stderr(), "{}", with_sources(&error));
             ExitCode::FAILURE
         }
     }
 }
 
-/// What somebody is told who asks before there are any settings.
+/// Returns the text for `--version` or `--help`.
 fn about(flag: &str) -> Option<String> {
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     match flag {
@@ -87,11 +87,10 @@ fn about(flag: &str) -> Option<String> {
     }
 }
 
-/// Builds the function from its settings, which [`cloud::complete`] gives. It has to be called within a Tokio
-/// runtime.
+/// Builds the function from the settings that [`cloud::complete`] returns. It needs a Tokio runtime.
 ///
 /// # Errors
-/// When the client of Momento cannot be built.
+/// If the client of Momento cannot be built.
 pub fn build(
     complete: Complete,
     cloud: &Cloud,
@@ -117,7 +116,7 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
     let ended = runtime.block_on(async {
         let shutdown = serve::shutdown_signal()
             .map_err(|error| RunError::Io("cannot listen for signals".to_owned(), error))?;
-        // In a task of its own, it is not asked again at every turn of what is being served.
+        // In a task of its own, so that the server does not poll it on every wake-up.
         let shutdown = tokio::spawn(shutdown);
         let shutdown = async { drop(shutdown.await) };
         let listen_config = config.listen;
@@ -143,18 +142,18 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
         tracing::info!("ended");
         Ok(())
     });
-    // A name being looked up cannot be called off, and must not keep the process.
+    // A DNS lookup cannot be cancelled, and must not delay the end of the process.
     runtime.shutdown_background();
     ended
 }
 
-/// One invocation at a time has no use for more threads than one, and starts faster and smaller so.
+/// Builds the Tokio runtime. One invocation at a time needs only one thread, which starts faster and takes less memory.
 fn runtime(one_at_a_time: bool) -> Result<Runtime, RunError> {
     let mut builder = if one_at_a_time { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     builder.enable_all().build().map_err(|error| RunError::Io("no runtime can be built".to_owned(), error))
 }
 
-/// All interfaces: IPv6 and IPv4 where there is IPv6, else IPv4.
+/// Listens on all interfaces: with IPv6 and IPv4, or with IPv4 alone if there is no IPv6.
 async fn listen(port: u16) -> std::io::Result<TcpListener> {
     match TcpListener::bind(("::", port)).await {
         Err(error) if error.kind() != std::io::ErrorKind::AddrInUse => {

@@ -18,11 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fanout_core::clock::Clock;
+use fanout_core::reason::Failure;
 use fanout_core::reason::with_sources;
 use fanout_core::retry::RetryPolicy;
-use fanout_core::secret_store::{
-    SecretError, SecretId, SecretName, SecretStore, SecretText, StoredSecret, Versioned,
-};
+use fanout_core::secret_store::{SecretId, SecretName, SecretStore, SecretText, StoredSecret, Versioned};
 use futures_util::future::join_all;
 use momento_webhook::Millis;
 use tokio::sync::watch;
@@ -117,7 +116,7 @@ struct Loaded<T> {
 pub async fn fetch_all<'n>(
     store: &dyn SecretStore,
     names: impl IntoIterator<Item = &'n SecretName>,
-) -> BTreeMap<SecretName, Result<StoredSecret, SecretError>> {
+) -> BTreeMap<SecretName, Result<StoredSecret, Failure>> {
     let names: BTreeSet<_> = names.into_iter().collect();
     let fetches = names.into_iter().map(async |name| (name.clone(), fetch(store, name, START_TIMEOUT).await));
     join_all(fetches).await.into_iter().collect()
@@ -127,11 +126,12 @@ async fn fetch(
     store: &dyn SecretStore,
     name: &SecretName,
     timeout: Duration,
-) -> Result<StoredSecret, SecretError> {
+) -> Result<StoredSecret, Failure> {
     let now = Instant::now();
     let fetch = store.fetch(name, now + timeout.saturating_sub(MARGIN));
-    let stored =
-        timeout_at(now + timeout, fetch).await.unwrap_or_else(|_| Err(SecretError::timed_out(None)))?;
+    let stored = timeout_at(now + timeout, fetch)
+        .await
+        .unwrap_or_else(|_| Err(fanout_core::secret_store::timed_out()))?;
     if let Err(error) = &stored.previous {
         let error = with_sources(error);
         tracing::warn!(%name, error, "the version before of a secret cannot be read; the current one is used");
@@ -152,7 +152,7 @@ impl<T: Send + Sync + 'static> Rotating<T> {
     /// What is wrong with the secret, without its value.
     pub fn start(
         setting: SecretSetting<T>,
-        fetched: Result<&StoredSecret, &SecretError>,
+        fetched: Result<&StoredSecret, &Failure>,
         refresh: Refresh,
     ) -> Result<Self, String> {
         let Loaded { secret, value, is_partial } = setting.load(fetched, None)?;
@@ -275,7 +275,7 @@ impl<T> SecretSetting<T> {
     /// still uses the old secret is not rejected meanwhile.
     fn load(
         &self,
-        fetched: Result<&StoredSecret, &SecretError>,
+        fetched: Result<&StoredSecret, &Failure>,
         known: Option<Versioned<SecretText>>,
     ) -> Result<Loaded<T>, String> {
         let name = &self.id.name;
@@ -400,11 +400,11 @@ mod tests {
             &'s self,
             _: &'s SecretName,
             _: Instant,
-        ) -> BoxFuture<'s, Result<StoredSecret, SecretError>> {
+        ) -> BoxFuture<'s, Result<StoredSecret, Failure>> {
             self.fetches.fetch_add(1, Ordering::SeqCst);
             async {
                 drop(self.gate.acquire().await);
-                let failed = |reason| SecretError { reason, detail: "failed", source: None };
+                let failed = |reason| Failure::new(reason, "failed");
                 let Versioned { current, previous } = self.secret.lock().unwrap().clone().map_err(failed)?;
                 let previous = match *self.previous.lock().unwrap() {
                     None => Ok(previous),

@@ -1,10 +1,10 @@
-//! Where a request stands in a trace that somebody else has begun, and how that is passed on.
+//! The trace that a request belongs to, and how it is passed on.
 //!
-//! Two ways of saying it are read, each strictly: `traceparent`, as
-//! [W3C Trace Context](https://www.w3.org/TR/trace-context-1/) has it, and the
+//! Two headers are read, each strictly: `traceparent` of
+//! [W3C Trace Context](https://www.w3.org/TR/trace-context-1/), and the
 //! [tracing header of X-Ray](https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader).
-//! Anybody can send either. What is passed on or logged is made of the numbers that were read, so that nothing of a
-//! header gets anywhere as it came; what cannot be read is as if it were not there.
+//! Any caller can send either. What is passed on or logged is built from the numbers that were read, never copied from a
+//! header. An invalid header is ignored.
 
 use std::fmt;
 
@@ -43,8 +43,8 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// That of a request: as it says itself; or Lambda's own, which is X-Ray's. Where Lambda does not record its own, and
-    /// the request has one of X-Ray too, that one leads to more: a load balancer logs it.
+    /// Returns the trace of a request: that of its headers, or else `own`, which is Lambda's. If Lambda does not record its
+    /// own, and the request has a header of X-Ray, that one wins: a load balancer logs it.
     #[must_use]
     pub fn of_request(headers: &HeaderMap, own: Option<&Self>) -> Option<Self> {
         let lineage = || own.and_then(|own| own.lineage.clone());
@@ -53,14 +53,14 @@ impl TraceContext {
         }
         let sent = single(headers, XRAY).and_then(Self::from_xray);
         let is_same = |own: &&Self| sent.as_ref().is_some_and(|sent| sent.trace == own.trace);
-        // Of the same trace, Lambda's own is the later span.
+        // In the same trace, Lambda's own is the later span.
         if let Some(own) = own.filter(|own| own.sampled == Some(true) || is_same(own)) {
             return Some(own.clone());
         }
         sent.map(|sent| Self { lineage: lineage(), ..sent }).or_else(|| own.cloned())
     }
 
-    /// Lambda's own, from the header of an invocation.
+    /// Reads Lambda's own trace from the header of an invocation.
     #[must_use]
     pub fn of_lambda(header: &str) -> Option<Self> {
         let lineage = header.split(';').find_map(|part| part.trim().strip_prefix("Lineage="));
@@ -68,21 +68,21 @@ impl TraceContext {
         Some(Self { lineage, ..Self::from_xray(header)? })
     }
 
-    /// That of a message of a queue: `own` is Lambda's for the invocation that brings it.
+    /// Reads the trace of a message of a queue. `own` is Lambda's for the invocation with the message.
     #[must_use]
     pub fn of_record(header: &str, own: Option<&Self>) -> Option<Self> {
         let lineage = own.and_then(|own| own.lineage.clone());
         Some(Self { lineage, ..Self::from_xray(header)? })
     }
 
-    /// What a `traceparent` says.
+    /// Reads a `traceparent`.
     #[must_use]
     pub fn from_traceparent(header: &str) -> Option<Self> {
         let mut parts = header.split('-');
         let [version] = bytes(parts.next()?)?;
         let (trace, parent) = (TraceId::read(parts.next()?)?, SpanId::read(parts.next()?)?);
         let [flags] = bytes(parts.next()?)?;
-        // Later versions may have more to say, and all of them begin like this one.
+        // Later versions may append fields, and begin like this one.
         let is_version = match version {
             0 => parts.next().is_none(),
             0xff => false,
@@ -95,7 +95,7 @@ impl TraceContext {
         })
     }
 
-    /// What a header of X-Ray says. The trace has to be in it, the rest may.
+    /// Reads a header of X-Ray. The trace is required, the rest is optional.
     #[must_use]
     pub fn from_xray(header: &str) -> Option<Self> {
         if header.len() > LONGEST_XRAY {
@@ -112,7 +112,7 @@ impl TraceContext {
                 _ => {}
             }
         }
-        // `?`, or none: it is for us to decide.
+        // With `?`, or without the field, the function decides.
         let sampled = match sampled {
             Some("1") => Some(true),
             Some("0") => Some(false),
@@ -126,15 +126,15 @@ impl TraceContext {
         Self { trace, parent: None, sampled: None, lineage: None }
     }
 
-    /// Which trace it is.
+    /// Returns the id of the trace.
     #[must_use]
     pub const fn trace(&self) -> TraceId {
         self.trace
     }
 
-    /// The header of X-Ray for what comes next.
+    /// Returns the header of X-Ray for requests of the function.
     ///
-    /// Lambda's lineage goes with it: by that AWS recognises functions that go round, and stops them.
+    /// It includes Lambda's lineage, by which AWS recognizes functions that invoke one another in a cycle, and stops them.
     #[must_use]
     pub fn to_xray(&self) -> String {
         let root = Some(format!("Root={}", XrayId(self.trace)));
@@ -146,13 +146,13 @@ impl TraceContext {
 }
 
 impl TraceId {
-    /// None where all bytes are zero.
+    /// Returns `None` if all bytes are zero.
     #[must_use]
     pub fn new(bytes: [u8; 16]) -> Option<Self> {
         (bytes != [0; 16]).then_some(Self(bytes))
     }
 
-    /// Its bytes.
+    /// Returns its bytes.
     #[must_use]
     pub const fn bytes(self) -> [u8; 16] {
         self.0
@@ -164,13 +164,13 @@ impl TraceId {
 }
 
 impl SpanId {
-    /// None where all bytes are zero.
+    /// Returns `None` if all bytes are zero.
     #[must_use]
     pub fn new(bytes: [u8; 8]) -> Option<Self> {
         (bytes != [0; 8]).then_some(Self(bytes))
     }
 
-    /// Its bytes.
+    /// Returns its bytes.
     #[must_use]
     pub const fn bytes(self) -> [u8; 8] {
         self.0
@@ -224,14 +224,14 @@ impl Serialize for XrayId {
     }
 }
 
-/// Hexadecimal digits, in lower case: neither standard has others.
+/// Reads hexadecimal digits in lower case, as both standards require.
 fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     let is_lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
     (is_lower && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(bytes)
 }
 
-/// The value of a header that is there once.
+/// Returns the value of a header that occurs once.
 fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?.trim_matches([' ', '\t']);
@@ -277,7 +277,7 @@ mod tests {
         );
         let not_sampled = TraceContext::from_traceparent(&format!("00-{TRACE}-{PARENT}-00")).unwrap();
         assert!(not_sampled.to_xray().ends_with(";Sampled=0"), "{}", not_sampled.to_xray());
-        // Only the lowest bit is that; what the others mean is not for us.
+        // Only the lowest bit is the flag.
         let others = TraceContext::from_traceparent(&format!("00-{TRACE}-{PARENT}-fe")).unwrap();
         assert_eq!(others, not_sampled);
     }
@@ -333,7 +333,7 @@ mod tests {
         let context = read(&whole).unwrap();
         assert_eq!(context.to_xray(), whole);
 
-        // In any order, with what others add, which is not passed on.
+        // In any order, with unknown fields, which are not passed on.
         let mixed =
             format!("Self=1-67891234-12456789abcdef012345678;Sampled=?; {root};Parent=53995c3f42cd8ad8;x");
         assert_eq!(read(&mixed).unwrap().to_xray(), format!("{root};Parent=53995c3f42cd8ad8"));

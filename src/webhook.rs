@@ -249,12 +249,12 @@ pub(crate) mod tests {
 
     use super::*;
     use fanout_core::names::TopicName;
-    use fanout_core::reason::Reason;
+    use fanout_core::reason::{Failure, Reason};
     use fanout_core::retry::RetryPolicy;
     use fanout_core::route::Destination;
-    use fanout_core::testing::{Failure, FakePublisher, NOW, body, secret, stages};
+    use fanout_core::testing::{FakePublisher, NOW, PublishFault, body, secret, stages};
     use fanout_core::transform::{
-        Context, Message, OnFailure, Stage, Transform, TransformError, TransformFuture, Transformed,
+        Context, Message, OnFailure, Stage, Transform, TransformFuture, Transformed,
     };
 
     pub(crate) struct FixedClock;
@@ -302,7 +302,7 @@ pub(crate) mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn second_delivery_serves_only_destinations_that_failed() {
-        let unavailable = Failure::Because(Reason::Unavailable);
+        let unavailable = PublishFault::Because(Reason::Unavailable);
         let failing = FakePublisher::default().fail("b", unavailable, 5).fail("d", unavailable, 5);
         let (webhook, publisher) = webhook(failing, &["a", "b", "c", "d"]);
         let statuses = |body: &Value| -> Vec<String> {
@@ -339,7 +339,7 @@ pub(crate) mod tests {
             Box::pin(ready(if self.0.swap(true, Ordering::Relaxed) {
                 Ok(Transformed::Dropped("now it is known".into()))
             } else {
-                Err(TransformError::new(Reason::Unavailable, "not now"))
+                Err(Failure::new(Reason::Unavailable, "not now"))
             }))
         }
     }
@@ -355,7 +355,7 @@ pub(crate) mod tests {
             (Vec::new(), ["already_dropped", "published"], "success"),
             (fails_then_drops(), ["already_dropped", "dropped"], "dropped"),
         ] {
-            let unavailable = Failure::Because(Reason::Unavailable);
+            let unavailable = PublishFault::Because(Reason::Unavailable);
             let publisher = Arc::new(FakePublisher::default().fail("b", unavailable, 5));
             let webhook = webhook_with(&publisher, [("a", drops()), ("b", last)], RequestLog::Off);
             let (status, _) = respond(&webhook, signed(body("demo", "in", 1, |_| ()))).await;
@@ -381,7 +381,7 @@ pub(crate) mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn second_delivery_waits_for_the_first_until_its_own_deadline() {
-        let hanging = FakePublisher::default().fail("a", Failure::Hangs, 100);
+        let hanging = FakePublisher::default().fail("a", PublishFault::Hangs, 100);
         let (webhook, _) = webhook(hanging, &["a"]);
         let first = webhook.handle(signed(body("demo", "in", 1, |_| ())));
         let mut second = WebhookRequest::from(signed(body("demo", "in", 1, |_| ())));

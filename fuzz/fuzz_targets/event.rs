@@ -10,10 +10,10 @@ use http::Request;
 use libfuzzer_sys::fuzz_target;
 use momento_webhook::{SigningSecret, momento};
 use fanout_core::file;
-use fanout_core::destination::{DeliveryError, KINDS, Publisher, Topic};
+use fanout_core::destination::{KINDS, Publisher, Topic};
 use fanout_core::fan_out::FanOut;
 use topic_fanout::request_log::RequestLog;
-use fanout_core::reason::Reason;
+use fanout_core::reason::{Failure, Reason};
 use fanout_core::retry::RetryPolicy;
 use topic_fanout::secrets::Rotating;
 use fanout_core::transform::Transforms;
@@ -24,8 +24,8 @@ struct Fake {
 }
 
 impl Publisher for Fake {
-    async fn publish(&self, _: &Topic<'_>, _: &str) -> Result<(), DeliveryError> {
-        if self.accepts { Ok(()) } else { Err(DeliveryError { reason: Reason::TooLarge, source: None }) }
+    async fn publish(&self, _: &Topic<'_>, _: &str) -> Result<(), Failure> {
+        if self.accepts { Ok(()) } else { Err(Failure::from(Reason::TooLarge)) }
     }
 }
 

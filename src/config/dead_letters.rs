@@ -1,11 +1,11 @@
-//! Where what destinations did not take is kept.
+//! The queue for dead letters.
 
 use super::{Read, Settings};
 
 /// `DEAD_LETTER_QUEUE_URL`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLettersConfig {
-    /// The URL of the queue, where there is one.
+    /// The URL of the queue; `None` without one.
     pub queue: Option<String>,
 }
 
@@ -16,7 +16,7 @@ impl DeadLettersConfig {
         let Some(url) = settings.line(QUEUE)? else { return Ok(Self { queue: None }) };
         let url = url.trim();
         let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or_default();
-        // A host, mostly an account, and a name with nothing behind it: by that it is known again.
+        // A host, usually an account, and a name at the end, by which messages of the queue are recognized.
         let mut parts = rest.split('/');
         let is_url =
             parts.clone().count() >= 2 && parts.all(|part| !part.is_empty() && !part.contains(['?', '#']));

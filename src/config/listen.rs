@@ -1,4 +1,4 @@
-//! Where plain HTTP is served, outside Lambda.
+//! The HTTP server, outside Lambda.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::{Read, Settings};
 /// `PORT`, `HTTP_IDLE_TIMEOUT_SECONDS` and `HTTP_BODY_MEMORY_MIB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenConfig {
-    /// The TCP port, on all interfaces; 0 takes a free one.
+    /// The TCP port, on all interfaces. 0 takes a free port.
     pub port: u16,
     /// The time that a connection may be without a request after its first one.
     pub idle_timeout: Duration,
@@ -46,7 +46,7 @@ mod tests {
     use crate::config::tests::faults;
 
     #[test]
-    fn a_port_is_a_port() {
+    fn rejects_invalid_ports() {
         assert_eq!(faults(&[("PORT", "0")]), []);
         for wrong in ["65536", "-1", "http"] {
             assert_eq!(

@@ -1,16 +1,16 @@
-//! How much is logged.
+//! The level of the log.
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::{Read, Settings};
 
-/// Lambda's own setting, which its console writes; then everybody's.
+/// Lambda's own setting, which its console writes, and the usual one.
 const LEVELS: [&str; 2] = ["AWS_LAMBDA_LOG_LEVEL", "RUST_LOG"];
 
 /// `AWS_LAMBDA_LOG_LEVEL` or `RUST_LOG`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
-    /// Which lines are written.
+    /// Selects the lines that are written.
     pub filter: Targets,
 }
 
@@ -36,8 +36,8 @@ impl Default for LogConfig {
     }
 }
 
-/// A word by itself is a level here, and never, as in [`Targets`], a target: with a misspelt level that
-/// would switch everything off.
+/// Reads a level or a list. A single word is a level, and not a target as in [`Targets`]: there, a misspelt level would
+/// switch the log off.
 fn parse(value: &str) -> Option<Targets> {
     let mut filter = Targets::new();
     for directive in value.split(',').filter(|directive| !directive.trim().is_empty()) {
@@ -51,21 +51,21 @@ fn parse(value: &str) -> Option<Targets> {
 
 fn level(word: &str) -> Option<LevelFilter> {
     match word.trim().to_lowercase().as_str() {
-        // Nothing is a level to the parser below, and a strange one.
+        // The parser below accepts an empty level.
         "" => None,
-        // Lambda offers it, and knows nothing between it and an error.
+        // Lambda offers this level. The next one is `error`.
         "fatal" => Some(LevelFilter::ERROR),
         word => word.parse().ok(),
     }
 }
 
-/// At `trace` the Lambda runtime writes whole invocations, with text and signature. The AWS SDK writes whole
-/// requests, with the token of the session.
+/// Limits the levels of libraries. At `trace` the Lambda runtime logs whole invocations, with text and signature, and the AWS
+/// SDK logs whole requests, with the session token.
 const QUIET: [(&str, LevelFilter); 2] = [("lambda_runtime", LevelFilter::DEBUG), ("aws_", LevelFilter::INFO)];
 
 fn quiet(filter: Targets) -> Targets {
     QUIET.into_iter().fold(filter, |filter, (loud, most)| {
-        // What is said of a part of it holds for that part, and no more of that is written either.
+        // A level for a module of the library is limited as well.
         let parts: Vec<_> = filter.iter().filter(|(target, _)| target.starts_with(loud)).collect();
         let parts: Vec<_> = parts.into_iter().map(|(target, level)| (target.to_owned(), level)).collect();
         let whole = filter.default_level().unwrap_or(LevelFilter::OFF);
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_and_targets() {
+    fn reads_levels_and_targets() {
         let mixed = [("RUST_LOG", "warn, topic_fanout = debug")];
         assert!(enabled(&mixed, "topic_fanout::fan_out", Level::DEBUG));
         assert!(enabled(&mixed, "h2", Level::WARN) && !enabled(&mixed, "h2", Level::INFO));
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_level_is_said() {
+    fn rejects_unknown_levels() {
         for wrong in ["verbose", "a=verbose", "a=", "topic_fanout"] {
             let faults = faults(&[("RUST_LOG", wrong)]);
             assert!(matches!(&faults[..], [(name, _)] if name == "RUST_LOG"), "{wrong}: {faults:?}");
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_runtime_never_writes_whole_invocations() {
+    fn runtime_never_logs_whole_invocations() {
         for all in ["trace", "lambda_runtime=trace", "info,lambda_runtime=trace"] {
             assert!(!enabled(&[("RUST_LOG", all)], "lambda_runtime::layers", Level::TRACE), "{all}");
         }

@@ -1,8 +1,7 @@
 //! The settings, read once at start.
 //!
-//! One struct for each concern, one file for each struct. Settings are read through a
-//! [`Source`], so that no test needs to change its own environment, and all faults are collected and
-//! reported in one go: each names its variable, none shows a value.
+//! Each concern has a struct and a file. Settings are read through a [`Source`], so that tests need not change their own
+//! environment. All faults are reported at once. Each names its variable, and none shows a value.
 
 use std::fmt;
 
@@ -27,12 +26,12 @@ use momento_webhook::visible::{single_line, trim_invisible};
 
 use fanout_core::secret_store::SecretId;
 
-/// Where settings come from: the name of a variable to its value.
+/// A source of settings.
 pub trait Source {
-    /// The value of `name`, where it is set.
+    /// Returns the value of `name`, if it is set.
     ///
     /// # Errors
-    /// When the value is not UTF-8.
+    /// If the value is not UTF-8.
     fn get(&self, name: &str) -> Result<Option<String>, NotUtf8>;
 }
 
@@ -65,17 +64,17 @@ pub struct Config {
     pub signing: SigningConfig,
     /// The maximum age of secrets that are fetched.
     pub secrets: SecretsConfig,
-    /// Where events go.
+    /// The routes.
     pub routes: RoutesConfig,
-    /// Where what destinations did not take is kept.
+    /// The queue for dead letters.
     pub dead_letters: DeadLettersConfig,
-    /// Where plain HTTP is served, outside Lambda.
+    /// The HTTP server, outside Lambda.
     pub listen: ListenConfig,
-    /// How much is logged.
+    /// The level of the log.
     pub log: LogConfig,
 }
 
-/// A value, or what names the secret that has it.
+/// A value, or the name of the secret that has it.
 #[derive(Clone, Debug)]
 pub enum Sourced<T, S> {
     /// The value.
@@ -85,7 +84,7 @@ pub enum Sourced<T, S> {
 }
 
 impl<T, S> Sourced<T, S> {
-    /// Returns what names the secret.
+    /// Returns the name of the secret.
     pub const fn secret(&self) -> Option<&S> {
         match self {
             Self::Given(_) => None,
@@ -98,10 +97,10 @@ impl Config {
     /// Reads every setting.
     ///
     /// # Errors
-    /// All that is wrong, not only the first.
+    /// All invalid settings.
     pub fn read(source: &dyn Source, transforms: &Transforms) -> Result<Self, ConfigErrors> {
         Settings::read(source, |settings| {
-            // All of them are read before the first that is missing ends it.
+            // All settings are read before the first invalid one ends it.
             let momento = MomentoConfig::read(settings);
             let signing = SigningConfig::read(settings);
             let secrets = SecretsConfig::read(settings);
@@ -122,17 +121,17 @@ impl Config {
     }
 }
 
-/// One unusable setting.
+/// One invalid setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name}: {fault}")]
 pub struct ConfigError {
     /// The variable.
     pub name: String,
-    /// What is wrong with it, and what would be right; never its value.
+    /// What is wrong, and what is expected; never the value.
     pub fault: String,
 }
 
-/// All unusable settings.
+/// All invalid settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
@@ -145,10 +144,10 @@ impl fmt::Display for ConfigErrors {
     }
 }
 
-/// A setting, or the sign that there is none because of a fault, which is noted already.
+/// A setting, or [`Noted`] if it is invalid.
 type Read<T> = Result<T, Noted>;
 
-/// See [`Read`].
+/// The setting is invalid, and its fault is noted.
 struct Noted;
 
 /// A source, and the faults found in it so far.
@@ -158,7 +157,7 @@ struct Settings<'s> {
 }
 
 impl<'s> Settings<'s> {
-    /// What `read` makes of `source`, unless it finds a fault.
+    /// Applies `read` to `source`, and returns the faults if it notes any.
     fn read<T>(source: &'s dyn Source, read: impl FnOnce(&mut Self) -> Read<T>) -> Result<T, ConfigErrors> {
         let mut settings = Self { source, faults: Vec::new() };
         match read(&mut settings) {
@@ -188,7 +187,7 @@ impl<'s> Settings<'s> {
         }
     }
 
-    /// The value of `name` as `T`, or `default` where it is not set; `wanted` says what is right.
+    /// Returns the value of `name` as `T`, or `default` if it is not set. `wanted` says what is expected.
     fn parse<T: std::str::FromStr>(&mut self, name: &str, default: T, wanted: &str) -> Read<T> {
         match self.get(name)? {
             None => Ok(default),

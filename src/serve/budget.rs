@@ -1,7 +1,6 @@
 //! Limits on what callers can hold before a request is verified: connections, and memory for bodies.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -97,9 +96,8 @@ impl Lease {
     /// If this lease is evicted itself.
     pub(super) async fn grow(&mut self, amount: usize) -> Result<(), Evicted> {
         let budget = Arc::clone(&self.budget);
+        let mut has_waited = false;
         loop {
-            let mut changed = pin!(budget.changed.notified());
-            changed.as_mut().enable();
             {
                 let mut state = budget.state();
                 if !self.evicted.is_cancelled() {
@@ -115,10 +113,16 @@ impl Lease {
                     if let Some(place) = self.ticket.and_then(|ticket| state.evictable.get_mut(&ticket)) {
                         place.amount = self.amount;
                     }
+                    if has_waited {
+                        // Each change wakes one lease, so that thousands do not wake for each change. There may be room for
+                        // another one.
+                        budget.changed.notify_one();
+                    }
                     return Ok(());
                 }
             }
-            changed.await;
+            budget.changed.notified().await;
+            has_waited = true;
         }
     }
 
@@ -136,7 +140,7 @@ impl Lease {
             let place = Evictable { amount: self.amount, evicted: self.evicted.clone() };
             state.evictable.insert(ticket, place);
             state.next_ticket += 1;
-            self.budget.changed.notify_waiters();
+            self.budget.changed.notify_one();
         }
     }
 
@@ -155,12 +159,14 @@ impl Drop for Lease {
             state.evictable.remove(&ticket);
         }
         state.used -= self.amount;
-        self.budget.changed.notify_waiters();
+        self.budget.changed.notify_one();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use futures_util::FutureExt as _;
 
     use super::*;

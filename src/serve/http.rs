@@ -52,7 +52,7 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_HEADERS: u16 = 16 * 1024;
 
 /// The maximum number of requests at once in an HTTP/2 connection.
-const MAX_STREAMS: u32 = 64;
+const MAX_STREAMS: u32 = 32;
 
 /// The bytes that a caller may send on an HTTP/2 connection or stream before the function reads them: the least that
 /// HTTP/2 allows for a connection.

@@ -1,11 +1,10 @@
 //! AWS Lambda, behind a function URL, an HTTP API, a REST API or an Application Load Balancer; and with batches of
 //! messages from queues.
 //!
-//! The runtime is that of `lambda_http`. Its conversion of invocations to requests is not used: it
-//! panics on a body that is not base64 though it is said to be and on a `host` header that makes no
-//! URL, gives up on an invocation with one header value that is not ASCII, and keeps only one of two
-//! headers of the same name. Anybody can send those to a public URL; here they are requests like any
-//! other, and are refused.
+//! The runtime is that of `lambda_http`. Its conversion of invocations to requests is not used. It panics on a body that is
+//! not base64 although announced so, and on a `host` header that is not part of a URL. It fails an invocation with a header
+//! value that is not ASCII, and keeps only one of two headers of the same name. Any caller can send those to a public URL.
+//! Here they are requests like any other.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -38,20 +37,20 @@ use crate::webhook::{RESPONSE_TIMEOUT, Webhook, WebhookRequest};
 use fanout_core::clock::Clock;
 use fanout_core::destination::Publisher;
 
-/// What an answer takes on its way out, kept free before the invocation's own deadline.
+/// The time that a response needs to leave, kept free before the deadline of the invocation.
 const MARGIN: Duration = Duration::from_millis(200);
 
-/// How long an answer is held back for what was begun beside it.
+/// The maximum time that a response waits for background work.
 const SETTLING: Duration = Duration::from_secs(1);
 
-/// What the runtime wants to know of its environment beside its address.
+/// The variables that the runtime needs beside its address.
 const NEEDED: [&str; 3] =
     ["AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION"];
 
 /// Why the runtime ended.
 #[derive(Debug, thiserror::Error)]
 pub enum LambdaError {
-    /// Lambda sets all of these, an emulator may not.
+    /// Variables are missing. Lambda sets all of them, an emulator may not.
     #[error("not set, though AWS_LAMBDA_RUNTIME_API is: {}", .0.join(", "))]
     Environment(Vec<&'static str>),
     /// The Runtime API failed.
@@ -85,7 +84,7 @@ pub fn is_environment(source: &dyn Source) -> bool {
     is_set(source, "AWS_LAMBDA_RUNTIME_API")
 }
 
-/// How many invocations run in this environment at once, as the runtime reads it.
+/// Returns the number of invocations that run in this environment at once, as the runtime reads it.
 #[must_use]
 pub fn concurrency(source: &dyn Source) -> u32 {
     let value = source.get("AWS_LAMBDA_MAX_CONCURRENCY").ok().flatten();
@@ -96,10 +95,10 @@ fn is_set(source: &dyn Source, name: &str) -> bool {
     source.get(name).is_ok_and(|value| value.is_some_and(|value| !value.is_empty()))
 }
 
-/// Serves `webhook` to the Runtime API until `shutdown`, then ends what has begun.
+/// Serves `webhook` to the Runtime API until `shutdown`, then finishes the invocations that have begun.
 ///
 /// # Errors
-/// When the environment is not Lambda's, or the Runtime API cannot be reached.
+/// If the environment is not Lambda's, or the Runtime API cannot be reached.
 pub async fn serve<P: Publisher, C: Clock>(
     source: &dyn Source,
     webhook: Arc<Webhook<P, C>>,
@@ -125,7 +124,7 @@ pub async fn serve<P: Publisher, C: Clock>(
         },
         () = &mut shutdown => {}
     }
-    // The runtime goes on until what it has begun is answered; only waiting for the next is cut off.
+    // The runtime continues until all begun invocations have their response. Only its wait for the next one is cut off.
     let drained = async {
         tokio::select! {
             _ = &mut running => {}
@@ -141,51 +140,48 @@ pub async fn serve<P: Publisher, C: Clock>(
 async fn handle<P: Publisher, C: Clock>(
     webhook: &Webhook<P, C>,
     event: LambdaEvent<Invocation>,
-) -> Result<Answer, Unusable> {
+) -> Result<LambdaResponse, Unusable> {
     let LambdaEvent { payload, context } = event;
-    // One that has passed is none: Lambda ends a function at its deadline and begins nothing after it, but
-    // emulators make theirs up.
+    // A deadline in the past is ignored. Lambda begins no invocation after it, but emulators invent deadlines.
     let time_left = context.deadline().duration_since(std::time::SystemTime::now()).ok();
     let time_left = time_left.map_or(RESPONSE_TIMEOUT, |left| left.saturating_sub(MARGIN));
     let begun = Instant::now();
     let trace = context.xray_trace_id.as_deref().and_then(TraceContext::of_lambda);
-    let (answer, time_left) = match payload {
+    let (response, time_left) = match payload {
         Invocation::Http(invocation) => {
             let HttpInvocation { gateway, request, rejection } = *invocation;
             let request =
                 WebhookRequest { request, rejection, id: Some(context.request_id), trace, time_left };
             let response = webhook.handle(request).await;
-            (Answer::Http(GatewayResponse::new(gateway, response)), time_left.min(RESPONSE_TIMEOUT))
+            (LambdaResponse::Http(GatewayResponse::new(gateway, response)), time_left.min(RESPONSE_TIMEOUT))
         }
         Invocation::Batch(batch) => {
-            (Answer::Batch(batch.serve(webhook, trace.as_ref(), time_left).await), time_left)
+            (LambdaResponse::Batch(batch.serve(webhook, trace.as_ref(), time_left).await), time_left)
         }
         Invocation::Unusable(unusable) => return Err(unusable),
     };
-    // With the answer, everything may stand still, what is being fetched included; it would be found cut off.
-    // It is now and then, and for one invocation of many.
+    // After the response the environment may stop, and a fetch in the background would be cut off. This wait is rare.
     let settled_by = (begun + time_left).min(Instant::now() + SETTLING);
     let _ = timeout_at(settled_by, webhook.settled()).await;
-    Ok(answer)
+    Ok(response)
 }
 
-/// What Lambda is given back.
+/// The response of an invocation.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum Answer {
+enum LambdaResponse {
     Http(GatewayResponse),
     Batch(BatchResponse),
 }
 
-/// An invocation that the function can do nothing with, and that no stranger can send through a gateway. It becomes
-/// an error of the function: to pipes, streams and topics any answer is success, and what they had sent would be
-/// gone.
+/// An invocation that the function does not know, and that no stranger can send through a gateway. It becomes an error of
+/// the function: for pipes, streams and topics every response means success, and their message would be lost.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 enum Unusable {
-    /// A batch that does not have the shape of one. None of it is deleted.
+    /// The batch is malformed. None of its messages is deleted.
     #[error("the messages of the batch cannot be read")]
     UnreadableBatch,
-    /// What somebody else than a gateway or a queue invokes functions with.
+    /// The invocation is not from a gateway or a queue.
     #[error("the invocation is neither an HTTP request of a gateway nor a batch of SQS messages")]
     UnknownInvocation,
 }
@@ -196,7 +192,7 @@ impl From<Unusable> for Diagnostic {
     }
 }
 
-/// What the function is invoked with.
+/// The payload of an invocation.
 #[derive(Debug)]
 enum Invocation {
     Http(Box<HttpInvocation>),
@@ -204,7 +200,7 @@ enum Invocation {
     Unusable(Unusable),
 }
 
-/// Who invokes the function, by the shape of what they send.
+/// The gateway that invokes the function, told by the shape of its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gateway {
     /// A REST API: payload format 1.0.
@@ -223,7 +219,7 @@ struct HttpInvocation {
     rejection: Option<Rejection>,
 }
 
-/// What is read of an invocation, of all three shapes. Whatever else is in it is skipped.
+/// The members that are read of all three shapes. Others are skipped.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Payload {
@@ -257,8 +253,8 @@ struct HttpContext {
     method: String,
 }
 
-/// Reads anything: what comes through a gateway and is no request has a fault instead of being an error, which the
-/// runtime would report as a failure of the function.
+/// Reads any payload. An invalid request of a gateway is rejected later. An error here would be reported as a failure of the
+/// function.
 impl<'de> Deserialize<'de> for Invocation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
@@ -276,13 +272,13 @@ impl<'de> Deserialize<'de> for Invocation {
     }
 }
 
-/// Whether an invocation has what all gateways add by themselves, whatever is in it.
+/// Returns true if an invocation has the member that all gateways add.
 fn is_from_gateway(raw: &str) -> bool {
     let members = serde_json::from_str::<HashMap<String, &RawValue>>(raw);
     members.is_ok_and(|members| members.contains_key("requestContext"))
 }
 
-/// Whether an invocation brings messages of a queue, readable or not.
+/// Returns true if an invocation has messages of a queue, readable or not.
 fn is_batch(raw: &str) -> bool {
     #[derive(Deserialize)]
     struct Records {
@@ -306,14 +302,14 @@ impl HttpInvocation {
             RequestContext { .. } => (Gateway::RestApi, payload.http_method?),
         };
         let body = payload.body.unwrap_or_default();
-        // A body that is not what it is said to be is taken as it is: its signature will be wrong.
+        // A body that is not base64 as announced is taken as it is. Its signature will be wrong.
         let decoded = if payload.is_base64_encoded { BASE64.decode(&body).ok() } else { None };
         let mut request = Request::new(decoded.map_or_else(|| Bytes::from(body), Bytes::from));
         let path = payload.raw_path.or(payload.path);
-        // A path that cannot be one is nobody's: all are served alike, but for that about health.
+        // An invalid path is replaced by `/`. All paths are served alike, except for the health check.
         *request.uri_mut() = path.and_then(|path| path.parse().ok()).unwrap_or_default();
         *request.headers_mut() = headers(payload.multi_value_headers, payload.headers);
-        // A method that cannot be one is at least not POST.
+        // An invalid method is not POST in any case.
         *request.method_mut() = method.parse().unwrap_or(Method::TRACE);
         Some(Self { gateway, request, rejection: None })
     }
@@ -323,8 +319,7 @@ impl HttpInvocation {
     }
 }
 
-/// The headers of an invocation: the ones with all their values, where it has those. What cannot be
-/// a header is left out.
+/// Returns the headers of an invocation, with all values if it has those. Invalid headers are left out.
 fn headers(all: Option<HashMap<String, Vec<String>>>, single: Option<HashMap<String, String>>) -> HeaderMap {
     let all = all.unwrap_or_default();
     let single = if all.is_empty() { single.unwrap_or_default() } else { HashMap::new() };
@@ -340,7 +335,7 @@ fn headers(all: Option<HashMap<String, Vec<String>>>, single: Option<HashMap<Str
     headers
 }
 
-/// A response, in the shape that the gateway wants.
+/// A response in the shape of the gateway.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct GatewayResponse {
@@ -351,7 +346,7 @@ struct GatewayResponse {
     headers: HashMap<String, String>,
     #[serde(skip_serializing_if = "HashMap::is_empty")]
     multi_value_headers: HashMap<String, [String; 1]>,
-    /// There are none, but `cargo lambda watch` insists on being told so.
+    /// Always empty. `cargo lambda watch` requires it.
     #[serde(skip_serializing_if = "Option::is_none")]
     cookies: Option<[String; 0]>,
     body: String,
@@ -386,7 +381,7 @@ impl GatewayResponse {
     }
 }
 
-/// Counts the invocations whose answer is not out yet.
+/// Counts the invocations whose response is pending.
 #[derive(Clone)]
 struct CountInFlight(watch::Sender<usize>);
 
@@ -420,9 +415,9 @@ where
     fn call(&mut self, mut invocation: LambdaInvocation) -> Self::Future {
         invocation.body = readable(invocation.body);
         let one = InFlight::new(self.count.clone());
-        let answered = self.inner.call(invocation);
+        let handled = self.inner.call(invocation);
         Box::pin(async move {
-            let result = answered.await;
+            let result = handled.await;
             drop(one);
             result
         })
@@ -440,14 +435,14 @@ fn readable(body: Bytes) -> Bytes {
     if is_json(text.as_bytes()) {
         text.into()
     } else if text.contains("\"requestContext\"") {
-        // It is then read as a request that is not HTTP. What a queue brings stays unreadable, so that nothing is deleted.
+        // It is then read as a request that is not HTTP. A batch of a queue stays unreadable, so that nothing is deleted.
         Bytes::from_static(br#"{"requestContext":{}}"#)
     } else {
         body
     }
 }
 
-/// One invocation, counted while it lives.
+/// One invocation, counted until it is dropped.
 struct InFlight(watch::Sender<usize>);
 
 impl InFlight {

@@ -1,5 +1,5 @@
-//! The listeners. Each takes its shutdown from the caller, finishes what it has begun within a
-//! deadline, and hands every request to the same [`Webhook`](crate::webhook::Webhook).
+//! The listeners. Each takes its shutdown from the caller, finishes the requests that have begun within a deadline, and
+//! passes every request to the same [`Webhook`](crate::webhook::Webhook).
 
 use std::time::Duration;
 
@@ -8,14 +8,13 @@ pub mod http;
 pub mod lambda;
 mod sqs_batch;
 
-/// How long requests that have begun may take to end once no more are accepted.
+/// The time for requests that have begun to finish after the shutdown.
 pub const DRAIN: Duration = Duration::from_secs(5);
 
-/// Completes when the process is asked to end: by `SIGTERM`, as platforms do, or by `SIGINT`, as
-/// people do.
+/// Completes when the process receives `SIGTERM`, as from platforms, or `SIGINT`, as from a terminal.
 ///
 /// # Errors
-/// When signals cannot be listened to.
+/// If the process cannot listen for signals.
 pub fn shutdown_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;

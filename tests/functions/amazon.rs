@@ -8,10 +8,10 @@ use anyhow::bail;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use fanout_aws::{AmazonTranslator, Aws, Settings};
-use fanout_core::reason::Reason;
-use fanout_core::transform::TransformError;
+use fanout_core::reason::{Failure, Reason};
 use fanout_core::transform::translate::{Formality, Translation, TranslationRequest, Translator as _};
 use futures_util::future::join_all;
+use serde_json::json;
 use test_support::AwsResponse;
 use test_support::secrets_server::{SecretRequest, SecretsServer};
 use test_support::translate_server::{TranslateRequest, TranslateServer, translation, truncated};
@@ -55,19 +55,19 @@ fn received(target: &str) -> TranslateRequest {
     }
 }
 
-type Answered = Result<Translation, TransformError>;
+type Answered = Result<Translation, Failure>;
 
 /// What comes of a text whose tries are answered so, and how many they were.
-async fn answered(answers: impl IntoIterator<Item = AwsResponse>) -> anyhow::Result<(Answered, usize)> {
+async fn answered(responses: impl IntoIterator<Item = AwsResponse>) -> anyhow::Result<(Answered, usize)> {
     let server = TranslateServer::start().await?;
-    server.script("de", answers);
+    server.script("de", responses);
     let result = translator(&server).translate(to("de")).await;
     Ok((result, server.requests().len()))
 }
 
 /// What comes of a text that is always answered so, and after how many tries.
-async fn failed(answer: AwsResponse) -> anyhow::Result<(Reason, usize)> {
-    match answered(vec![answer; 20]).await? {
+async fn failed(response: AwsResponse) -> anyhow::Result<(Reason, usize)> {
+    match answered(vec![response; 20]).await? {
         (Ok(translation), tries) => bail!("{translation:?} after {tries} tries"),
         (Err(error), tries) => Ok((error.reason, tries)),
     }
@@ -110,7 +110,7 @@ async fn everything_that_is_asked_for_is_sent() {
 
 #[tokio::test]
 async fn what_passes_is_tried_again() {
-    for answer in [
+    for response in [
         AwsResponse::throttled(),
         AwsResponse::error(400, "TooManyRequestsException"),
         AwsResponse::error(400, "LimitExceededException"),
@@ -121,10 +121,10 @@ async fn what_passes_is_tried_again() {
         AwsResponse::Cut,
         AwsResponse::Hang,
     ] {
-        let case = format!("{answer:?}");
+        let case = format!("{response:?}");
         // The slow one is tried again once.
-        let many = if matches!(answer, AwsResponse::Hang) { 1 } else { 2 };
-        let (result, tries) = answered(vec![answer; many]).await.unwrap();
+        let many = if matches!(response, AwsResponse::Hang) { 1 } else { 2 };
+        let (result, tries) = answered(vec![response; many]).await.unwrap();
         assert_eq!(result.unwrap().text, "[de] Hello", "{case}");
         assert_eq!(tries, many + 1, "{case}");
     }
@@ -142,9 +142,9 @@ async fn what_does_not_pass_is_named_before_the_deadline() {
         (truncated(), Reason::Internal),
         (AwsResponse::Cut, Reason::Unavailable),
     ];
-    join_all(cases.map(async |(answer, reason)| {
-        let (case, begun) = (format!("{answer:?}"), Instant::now());
-        assert_eq!(failed(answer).await.unwrap(), (reason, 5), "{case}");
+    join_all(cases.map(async |(response, reason)| {
+        let (case, begun) = (format!("{response:?}"), Instant::now());
+        assert_eq!(failed(response).await.unwrap(), (reason, 5), "{case}");
         assert!(begun.elapsed() < ANSWER, "{case}: {:?}", begun.elapsed());
     }))
     .await;
@@ -152,7 +152,7 @@ async fn what_does_not_pass_is_named_before_the_deadline() {
 
 #[tokio::test]
 async fn what_cannot_pass_is_not_tried_again() {
-    for (answer, reason) in [
+    for (response, reason) in [
         (AwsResponse::error(400, "UnsupportedLanguagePairException"), Reason::InvalidArgument),
         (AwsResponse::error(400, "DetectedLanguageLowConfidenceException"), Reason::InvalidArgument),
         (AwsResponse::error(400, "InvalidRequestException"), Reason::InvalidArgument),
@@ -166,19 +166,16 @@ async fn what_cannot_pass_is_not_tried_again() {
         (AwsResponse::error(400, "InvalidSignatureException"), Reason::Unauthenticated),
         (AwsResponse::error(400, "ExpiredTokenException"), Reason::Unauthenticated),
     ] {
-        let case = format!("{answer:?}");
-        assert_eq!(failed(answer).await.unwrap(), (reason, 1), "{case}");
+        let case = format!("{response:?}");
+        assert_eq!(failed(response).await.unwrap(), (reason, 1), "{case}");
     }
 }
 
 #[tokio::test]
 async fn an_answer_without_a_text_is_none() {
-    for body in ["{}", r#"{"SourceLanguageCode": "en"}"#, r#"{"TranslatedText": "Hallo"}"#] {
-        assert_eq!(
-            failed(AwsResponse::Raw(200, body.into())).await.unwrap(),
-            (Reason::Internal, 1),
-            "{body}"
-        );
+    for body in [json!({}), json!({"SourceLanguageCode": "en"}), json!({"TranslatedText": "Hallo"})] {
+        let failed = failed(AwsResponse::success(body.clone())).await.unwrap();
+        assert_eq!(failed, (Reason::Internal, 1), "{body}");
     }
 }
 
@@ -292,12 +289,12 @@ async fn a_parameter_is_read_and_decrypted() {
 #[tokio::test]
 async fn a_parameter_that_cannot_be_read_is_named() {
     let server = SecretsServer::start().await.unwrap();
-    for (name, answer) in [
+    for (name, response) in [
         ("/closed", AwsResponse::error(400, "AccessDeniedException")),
         ("/expired", AwsResponse::error(400, "ExpiredTokenException")),
         ("/odd", AwsResponse::Raw(200, "{}".into())),
     ] {
-        server.fail(name, answer);
+        server.fail(name, response);
     }
     let aws = at(&server.endpoint());
     for (name, said) in [

@@ -8,7 +8,7 @@ use test_support::AwsResponse;
 use test_support::aws_server::{AwsRequest, AwsServer, event_failed, transaction_cancelled};
 use test_support::signed;
 
-use crate::support::{BOTH, CACHE, Function, SECRET, Way};
+use crate::support::{BOTH, CACHE, Function, SECRET, Transport};
 
 /// The trace that the Runtime API of the tests gives to an invocation.
 const TRACE: &str = "Root=1-65957ef6-0123456789abcdef01234567;Sampled=0";
@@ -35,17 +35,17 @@ const OPERATIONS: [&str; 5] = ["SendMessage", "PutEvents", "PutItem", "TransactW
 struct Outlets {
     function: Function,
     aws: AwsServer,
-    way: Way,
+    transport: Transport,
 }
 
 impl Outlets {
     /// With a route to these destinations.
-    async fn start(way: Way, destinations: &[String]) -> Self {
-        Self::with(way, destinations, &[("RUST_LOG", "debug")]).await
+    async fn start(transport: Transport, destinations: &[String]) -> Self {
+        Self::with(transport, destinations, &[("RUST_LOG", "debug")]).await
     }
 
     /// The same, with more settings.
-    async fn with(way: Way, destinations: &[String], more: &[(&str, &str)]) -> Self {
+    async fn with(transport: Transport, destinations: &[String], more: &[(&str, &str)]) -> Self {
         let aws = AwsServer::start().await.unwrap();
         let destinations: Vec<_> = destinations.iter().map(|settings| format!("{{ {settings} }}")).collect();
         let file = format!(
@@ -56,17 +56,18 @@ impl Outlets {
         let mut settings = vec![("OUTBOUND_TOPIC", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", &*file)];
         settings.extend(more);
         settings.extend(environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        let function = Function::start(way, &settings).await;
-        Self { function, aws, way }
+        let function = Function::start(transport, &settings).await;
+        Self { function, aws, transport }
     }
 
     async fn one(settings: &str) -> Self {
-        Self::start(Way::Http1, &[settings.to_owned()]).await
+        Self::start(Transport::Http1, &[settings.to_owned()]).await
     }
 
     async fn send(&self, event: &Event) -> (u16, Value) {
-        let answer = self.function.send(self.way, &signed::post(SECRET, event.to_json()).unwrap()).await;
-        (answer.status, answer.json())
+        let response =
+            self.function.send(self.transport, &signed::post(SECRET, event.to_json()).unwrap()).await;
+        (response.status, response.json())
     }
 
     fn received(&self, operation: &str) -> Vec<Value> {
@@ -93,20 +94,20 @@ fn taken(body: &mut Value, member: &str) -> Option<Value> {
     body.as_object_mut().unwrap().remove(member)
 }
 
-fn statuses(answer: &Value) -> Vec<&str> {
-    answer["destinations"].as_array().unwrap().iter().map(|one| one["status"].as_str().unwrap()).collect()
+fn statuses(response: &Value) -> Vec<&str> {
+    response["destinations"].as_array().unwrap().iter().map(|one| one["status"].as_str().unwrap()).collect()
 }
 
 #[tokio::test]
 async fn each_kind_receives_its_event() {
-    for way in BOTH {
-        let aws_destinations = Outlets::start(way, &kinds()).await;
+    for transport in BOTH {
+        let aws_destinations = Outlets::start(transport, &kinds()).await;
         let event = event(7, "Hello");
-        let (status, answer) = aws_destinations.send(&event).await;
-        assert_eq!((status, &answer["status"]), (200, &json!("success")), "{way:?}: {answer}");
+        let (status, response) = aws_destinations.send(&event).await;
+        assert_eq!((status, &response["status"]), (200, &json!("success")), "{transport:?}: {response}");
         let aws_destination = |kind: &str, name: &str| json!({"kind": kind, "name": name, "status": "published", "attempts": 1});
         assert_eq!(
-            answer["destinations"],
+            response["destinations"],
             json!([
                 {"cache": CACHE, "topic": "friends-out", "status": "published", "attempts": 1},
                 aws_destination("sqs", "orders"),
@@ -136,7 +137,7 @@ async fn each_kind_receives_its_event() {
             "{time}"
         );
         // Lambda has a trace for every invocation, and what it begins is part of that.
-        let traced = matches!(way, Way::Lambda(..)).then(|| json!(TRACE));
+        let traced = matches!(transport, Transport::Lambda(..)).then(|| json!(TRACE));
         let attribute = traced
             .as_ref()
             .map(|trace| json!({"AWSTraceHeader": {"DataType": "String", "StringValue": trace}}));
@@ -183,7 +184,7 @@ async fn each_kind_receives_its_event() {
 #[tokio::test]
 async fn everything_that_is_asked_for_is_sent() {
     let aws_destinations = Outlets::start(
-        Way::Http1,
+        Transport::Http1,
         &[
             format!(
                 "sqs = {{ queue = '{QUEUE}', body = 'event', group = '{{room}}', delay_seconds = 5, attributes = {{ room = '{{room}}', by = '{{token_id}}' }} }}"
@@ -197,8 +198,8 @@ async fn everything_that_is_asked_for_is_sent() {
     )
     .await;
     let event = event(7, "Hello");
-    let (status, answer) = aws_destinations.send(&event).await;
-    assert_eq!(status, 200, "{answer}");
+    let (status, response) = aws_destinations.send(&event).await;
+    assert_eq!(status, 200, "{response}");
     let queued = aws_destinations.received("SendMessage");
     let queued = |queue: &str| queued.iter().find(|body| body["QueueUrl"] == queue).cloned();
     assert_eq!(
@@ -248,20 +249,20 @@ async fn what_is_said_by_json_is_all_there_or_refused() {
     let settings =
         "dynamodb = { table = 'table', key = { id = '{event_id}' }, item = { doc = { json = '{text}' } } }";
     let aws = Outlets::start(
-        Way::Http1,
+        Transport::Http1,
         &[settings.to_owned(), "eventbridge = { detail = { of = { json = '{text}' } } }".to_owned()],
     )
     .await;
     let deep = format!("{}{}", "[".repeat(130), "]".repeat(130));
     for (number, text) in [(1, r#"{"A":"\uD800"}"#), (2, &deep), (3, "{")] {
-        let (status, answer) = aws.send(&event(number, text)).await;
-        assert_eq!((status, statuses(&answer)), (422, vec!["refused"; 2]), "{text}: {answer}");
-        assert_eq!(answer["destinations"][0]["detail"], "`doc` is not JSON");
+        let (status, response) = aws.send(&event(number, text)).await;
+        assert_eq!((status, statuses(&response)), (422, vec!["refused"; 2]), "{text}: {response}");
+        assert_eq!(response["destinations"][0]["detail"], "`doc` is not JSON");
     }
     assert_eq!(aws.aws.requests(), []);
     let text = r#"{"LONG":123456789012345678901234567890,"FINE":0.1234567890123456789}"#;
-    let (status, answer) = aws.send(&event(4, text)).await;
-    assert_eq!(status, 200, "{answer}");
+    let (status, response) = aws.send(&event(4, text)).await;
+    assert_eq!(status, 200, "{response}");
     assert_eq!(
         aws.received("PutItem")[0]["Item"]["doc"],
         json!({"M": {"LONG": {"N": "123456789012345678901234567890"}, "FINE": {"N": "0.1234567890123456789"}}})
@@ -273,15 +274,16 @@ async fn what_is_said_by_json_is_all_there_or_refused() {
 async fn an_answer_that_does_not_say_what_was_done_is_no_success() {
     let queue = format!("sqs = {{ queue = '{QUEUE}' }}");
     let machine = format!("step_functions = {{ state_machine = '{MACHINE}' }}");
-    let aws_destinations = Outlets::start(Way::Http1, &[queue, "eventbridge = {}".to_owned(), machine]).await;
+    let aws_destinations =
+        Outlets::start(Transport::Http1, &[queue, "eventbridge = {}".to_owned(), machine]).await;
     let failed = json!({"Entries": [{"ErrorCode": "InternalFailure"}]});
     for body in [json!({}), failed] {
         for operation in ["SendMessage", "PutEvents", "StartExecution"] {
             aws_destinations.aws.script(operation, vec![AwsResponse::success(body.clone()); 9]);
         }
     }
-    let (status, answer) = aws_destinations.send(&event(1, "Hello")).await;
-    assert_eq!((status, statuses(&answer)), (503, vec!["failed"; 3]), "{answer}");
+    let (status, response) = aws_destinations.send(&event(1, "Hello")).await;
+    assert_eq!((status, statuses(&response)), (503, vec!["failed"; 3]), "{response}");
 }
 
 /// A chain may give another text at another time: a translator was away.
@@ -295,8 +297,10 @@ async fn an_event_is_the_same_to_a_destination_whatever_its_text_has_become() {
     };
     let passing = "{ translate = { target = 'de', on_failure = 'pass' } }";
     let destinations = ["", "'trim'", passing].map(|chain| [fifo(chain), counter(chain)]).concat();
-    let [first, again] =
-        [Outlets::start(Way::Http1, &destinations).await, Outlets::start(Way::Http1, &destinations).await];
+    let [first, again] = [
+        Outlets::start(Transport::Http1, &destinations).await,
+        Outlets::start(Transport::Http1, &destinations).await,
+    ];
     let event = event(7, "123");
     assert_eq!(first.send(&event).await.0, 200);
     // To the function it is another text.
@@ -319,11 +323,11 @@ async fn an_event_is_the_same_to_a_destination_whatever_its_text_has_become() {
 
 #[tokio::test]
 async fn no_token_of_the_session_is_in_the_log() {
-    for way in BOTH {
+    for transport in BOTH {
         let mut with = kinds().to_vec();
         with.rotate_left(1);
         let aws_destinations = Outlets::with(
-            way,
+            transport,
             &with,
             &[("RUST_LOG", "trace"), ("AWS_SESSION_TOKEN", "t0k3n-0f-th3-s3ss10n")],
         )
@@ -341,10 +345,10 @@ async fn no_token_of_the_session_is_in_the_log() {
 async fn a_fifo_queue_gets_topics_as_groups_and_the_same_id_for_the_same_text() {
     let aws_destinations = Outlets::one(&format!("sqs = {{ queue = '{QUEUE}.fifo' }}")).await;
     let event = event(7, "Hello");
-    // The answer is lost, and the message sent once more.
+    // The response is lost, and the message sent once more.
     aws_destinations.aws.script("SendMessage", [AwsResponse::Cut]);
-    let (status, answer) = aws_destinations.send(&event).await;
-    assert_eq!((status, &answer["destinations"][0]["attempts"]), (200, &json!(2)), "{answer}");
+    let (status, response) = aws_destinations.send(&event).await;
+    assert_eq!((status, &response["destinations"][0]["attempts"]), (200, &json!(2)), "{response}");
     let received = aws_destinations.received("SendMessage");
     assert_eq!(received[0], received[1]);
     assert_eq!(received[0]["MessageGroupId"], format!("{CACHE}#friends-publish"));
@@ -354,7 +358,7 @@ async fn a_fifo_queue_gets_topics_as_groups_and_the_same_id_for_the_same_text() 
 #[tokio::test]
 async fn what_passes_is_tried_again() {
     let throttled = |kind: &str| AwsResponse::error(400, kind);
-    for (place, answers) in [
+    for (place, responses) in [
         (1, vec![throttled("RequestThrottled"), AwsResponse::error(500, "InternalFailure")]),
         (2, vec![throttled("ThrottlingException"), AwsResponse::Cut]),
         (2, vec![event_failed("ThrottlingException"), event_failed("InternalFailure")]),
@@ -369,11 +373,15 @@ async fn what_passes_is_tried_again() {
         (4, vec![throttled("TransactionInProgressException"), AwsResponse::Cut]),
         (5, vec![throttled("ThrottlingException"), throttled("KmsThrottlingException")]),
     ] {
-        let (case, settings) = (format!("{answers:?}"), kinds()[place].clone());
+        let (case, settings) = (format!("{responses:?}"), kinds()[place].clone());
         let aws_destinations = Outlets::one(&settings).await;
-        aws_destinations.aws.script(OPERATIONS[place - 1], answers);
-        let (status, answer) = aws_destinations.send(&event(1, "Hello")).await;
-        assert_eq!((status, &answer["destinations"][0]["attempts"]), (200, &json!(3)), "{case}: {answer}");
+        aws_destinations.aws.script(OPERATIONS[place - 1], responses);
+        let (status, response) = aws_destinations.send(&event(1, "Hello")).await;
+        assert_eq!(
+            (status, &response["destinations"][0]["attempts"]),
+            (200, &json!(3)),
+            "{case}: {response}"
+        );
         let received = aws_destinations.received(OPERATIONS[place - 1]);
         assert!(received.len() == 3 && received.iter().all(|one| *one == received[0]), "{case}");
     }
@@ -381,19 +389,19 @@ async fn what_passes_is_tried_again() {
 
 #[tokio::test]
 async fn what_does_not_pass_is_given_up_on_after_five_tries() {
-    for (place, answer, reason) in [
+    for (place, response, reason) in [
         (1, AwsResponse::error(400, "RequestThrottled"), "rate_limited"),
         (2, event_failed("InternalFailure"), "internal"),
         (4, transaction_cancelled("TransactionConflict"), "unavailable"),
     ] {
         let aws_destinations = Outlets::one(&kinds()[place]).await;
-        aws_destinations.aws.script(OPERATIONS[place - 1], vec![answer; 20]);
-        let (status, answer) = aws_destinations.send(&event(1, "Hello")).await;
-        let destination = &answer["destinations"][0];
+        aws_destinations.aws.script(OPERATIONS[place - 1], vec![response; 20]);
+        let (status, response) = aws_destinations.send(&event(1, "Hello")).await;
+        let destination = &response["destinations"][0];
         assert_eq!(
             (status, &destination["status"], &destination["reason"], &destination["attempts"]),
             (503, &json!("failed"), &json!(reason), &json!(5)),
-            "{answer}"
+            "{response}"
         );
         assert_eq!(aws_destinations.aws.requests().len(), 5);
     }
@@ -406,7 +414,7 @@ async fn what_cannot_pass_is_refused_at_once() {
         body: json!({"__type": "com.amazonaws.sqs#QueueDoesNotExist"}),
         query_error: Some("AWS.SimpleQueueService.NonExistentQueue"),
     };
-    for (place, answer, reason) in [
+    for (place, response, reason) in [
         (1, older, "not_found"),
         (1, AwsResponse::error(400, "AccessDeniedException"), "permission_denied"),
         (2, AwsResponse::error(400, "AccessDeniedException"), "permission_denied"),
@@ -421,15 +429,15 @@ async fn what_cannot_pass_is_refused_at_once() {
         (5, AwsResponse::error(400, "StateMachineDoesNotExist"), "not_found"),
         (5, AwsResponse::error(400, "InvalidExecutionInput"), "invalid_argument"),
     ] {
-        let case = format!("{answer:?}");
+        let case = format!("{response:?}");
         let aws_destinations = Outlets::one(&kinds()[place]).await;
-        aws_destinations.aws.script(OPERATIONS[place - 1], [answer]);
-        let (status, answer) = aws_destinations.send(&event(1, "Hello")).await;
-        let destination = &answer["destinations"][0];
+        aws_destinations.aws.script(OPERATIONS[place - 1], [response]);
+        let (status, response) = aws_destinations.send(&event(1, "Hello")).await;
+        let destination = &response["destinations"][0];
         assert_eq!(
             (status, &destination["status"], &destination["reason"], &destination["attempts"]),
             (422, &json!("refused"), &json!(reason), &json!(1)),
-            "{case}: {answer}"
+            "{case}: {response}"
         );
         assert_eq!(aws_destinations.aws.requests().len(), 1, "{case}");
     }
@@ -439,7 +447,7 @@ async fn what_cannot_pass_is_refused_at_once() {
 #[tokio::test]
 async fn what_is_delivered_to_another_function_again_is_there_once() {
     let [first, second] =
-        [Outlets::start(Way::Http1, &kinds()).await, Outlets::start(Way::Http1, &kinds()).await];
+        [Outlets::start(Transport::Http1, &kinds()).await, Outlets::start(Transport::Http1, &kinds()).await];
     let event = event(7, "Hello");
     first.send(&event).await;
     // The second has the first's services.
@@ -452,12 +460,13 @@ async fn what_is_delivered_to_another_function_again_is_there_once() {
     );
     let mut settings = vec![("OUTBOUND_TOPIC", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", &*file)];
     settings.extend(environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    let second = Outlets { function: Function::http(&settings).await, aws: there, way: Way::Http1 };
+    let second =
+        Outlets { function: Function::http(&settings).await, aws: there, transport: Transport::Http1 };
     let again = Event { publish_timestamp: event.publish_timestamp + 1, ..event };
-    let (status, answer) = second.send(&again).await;
-    assert_eq!(status, 200, "{answer}");
+    let (status, response) = second.send(&again).await;
+    assert_eq!(status, 200, "{response}");
     assert_eq!(
-        statuses(&answer),
+        statuses(&response),
         // A counter's token is known, and counts nothing: the service does not say so.
         ["published", "published", "published", "already_published", "published", "already_published"]
     );
@@ -474,22 +483,22 @@ async fn a_change_that_is_another_at_each_delivery_is_made_once() {
     // So that the function does not remember it.
     aws_destinations.aws.script("TransactWriteItems", vec![AwsResponse::Cut; 5]);
     assert_eq!(aws_destinations.send(&first).await.0, 503);
-    let (status, answer) = aws_destinations.send(&again).await;
-    assert_eq!((status, statuses(&answer)), (200, vec!["already_published"]), "{answer}");
+    let (status, response) = aws_destinations.send(&again).await;
+    assert_eq!((status, statuses(&response)), (200, vec!["already_published"]), "{response}");
 }
 
 #[tokio::test]
 async fn one_that_fails_leaves_the_others_delivered_and_is_served_alone_again() {
-    for way in BOTH {
-        let aws_destinations = Outlets::start(way, &kinds()).await;
+    for transport in BOTH {
+        let aws_destinations = Outlets::start(transport, &kinds()).await;
         aws_destinations.aws.script("PutEvents", [AwsResponse::error(400, "AccessDeniedException")]);
         let event = event(1, "Hello");
-        let (status, answer) = aws_destinations.send(&event).await;
+        let (status, response) = aws_destinations.send(&event).await;
         let mut expected = ["published"; 6];
         expected[2] = "refused";
-        assert_eq!((status, statuses(&answer)), (422, expected.to_vec()), "{way:?}: {answer}");
-        let (status, answer) = aws_destinations.send(&event).await;
-        assert_eq!(status, 200, "{answer}");
+        assert_eq!((status, statuses(&response)), (422, expected.to_vec()), "{transport:?}: {response}");
+        let (status, response) = aws_destinations.send(&event).await;
+        assert_eq!(status, 200, "{response}");
         for operation in OPERATIONS {
             let many = if operation == "PutEvents" { 2 } else { 1 };
             assert_eq!(aws_destinations.received(operation).len(), many, "{operation}");
@@ -500,19 +509,19 @@ async fn one_that_fails_leaves_the_others_delivered_and_is_served_alone_again() 
 
 #[tokio::test]
 async fn a_service_that_hangs_is_a_failure_in_time_and_topics_beside_it_are_served() {
-    for way in BOTH {
-        let aws_destinations = Outlets::start(way, &kinds()).await;
+    for transport in BOTH {
+        let aws_destinations = Outlets::start(transport, &kinds()).await;
         aws_destinations.aws.script("SendMessage", vec![AwsResponse::Hang; 20]);
         let begun = Instant::now();
-        let (status, answer) = aws_destinations.send(&event(1, "Hello")).await;
+        let (status, response) = aws_destinations.send(&event(1, "Hello")).await;
         assert!(begun.elapsed().as_secs_f64() < 4.5, "{:?}", begun.elapsed());
-        assert_eq!(status, 503, "{answer}");
-        let destination = &answer["destinations"][1];
+        assert_eq!(status, 503, "{response}");
+        let destination = &response["destinations"][1];
         assert_eq!(
             (&destination["name"], &destination["status"], &destination["reason"]),
             (&json!("orders"), &json!("failed"), &json!("timed_out"))
         );
-        assert_eq!(statuses(&answer).iter().filter(|status| **status == "published").count(), 5);
+        assert_eq!(statuses(&response).iter().filter(|status| **status == "published").count(), 5);
         assert_eq!(aws_destinations.function.published("friends-out"), ["HELLO"]);
     }
 }
@@ -520,7 +529,7 @@ async fn a_service_that_hangs_is_a_failure_in_time_and_topics_beside_it_are_serv
 #[tokio::test]
 async fn what_the_event_lacks_is_named() {
     let aws_destinations = Outlets::start(
-        Way::Http1,
+        Transport::Http1,
         &[
             format!("sqs = {{ queue = '{QUEUE}.fifo', group = '{{token_id}}' }}"),
             "dynamodb = { table = 'table', key = { by = '{token_id}' }, item = {} }".to_owned(),
@@ -529,27 +538,30 @@ async fn what_the_event_lacks_is_named() {
         ],
     )
     .await;
-    let (status, answer) = aws_destinations.send(&Event { token_id: None, ..event(1, "Hello") }).await;
-    assert_eq!(status, 422, "{answer}");
+    let (status, response) = aws_destinations.send(&Event { token_id: None, ..event(1, "Hello") }).await;
+    assert_eq!(status, 422, "{response}");
     let refused = |kind: &str, name: &str, detail: &str| {
         json!({
             "kind": kind, "name": name, "status": "refused", "reason": "invalid_argument", "detail": detail,
         })
     };
-    assert_eq!(answer["destinations"][0], refused("sqs", "orders.fifo", "the event has no token_id"));
-    assert_eq!(answer["destinations"][1], refused("dynamodb", "table", "the event has no token_id"));
-    assert_eq!(answer["destinations"][2], refused("eventbridge", "default", "the text is not a JSON object"));
-    assert_eq!(answer["destinations"][3]["status"], "published");
+    assert_eq!(response["destinations"][0], refused("sqs", "orders.fifo", "the event has no token_id"));
+    assert_eq!(response["destinations"][1], refused("dynamodb", "table", "the event has no token_id"));
+    assert_eq!(
+        response["destinations"][2],
+        refused("eventbridge", "default", "the text is not a JSON object")
+    );
+    assert_eq!(response["destinations"][3]["status"], "published");
     assert_eq!(aws_destinations.aws.requests().len(), 1);
 }
 
 /// Not even where everything is logged that can be.
 #[tokio::test]
 async fn no_text_is_logged() {
-    let aws_destinations = Outlets::start(Way::Http1, &kinds()).await;
+    let aws_destinations = Outlets::start(Transport::Http1, &kinds()).await;
     aws_destinations.aws.script("PutItem", [AwsResponse::error(400, "ValidationException")]);
     aws_destinations.send(&event(1, "a private text")).await;
-    aws_destinations.function.journal(|line| line["outcome"] == "destination_refused").await;
+    aws_destinations.function.log_record(|line| line["outcome"] == "destination_refused").await;
     let output = aws_destinations.function.process.output().join("\n");
     assert!(!output.to_lowercase().contains("private"), "{output}");
 }

@@ -10,7 +10,7 @@ use test_support::translate_server::TranslateServer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::support::{BOTH, CACHE, Function, SECRET, Subscriber, Way, program, settings};
+use crate::support::{BOTH, CACHE, Function, SECRET, Subscriber, Transport, program, settings};
 
 const LANGUAGES: [&str; 8] = ["en", "es", "fr", "de", "it", "ja", "ko", "pt"];
 
@@ -47,34 +47,34 @@ struct Chat {
 }
 
 impl Chat {
-    async fn start(way: Way, file: &str) -> Self {
+    async fn start(transport: Transport, file: &str) -> Self {
         let translate = TranslateServer::start().await.unwrap();
         let environment = translate.environment();
-        let function = with(way, file, &environment).await;
+        let function = with(transport, file, &environment).await;
         Self { function, translate }
     }
 
-    async fn say(&self, way: Way, number: u64, text: &str) -> (u16, Value) {
-        say(&self.function, way, number, text).await
+    async fn say(&self, transport: Transport, number: u64, text: &str) -> (u16, Value) {
+        say(&self.function, transport, number, text).await
     }
 }
 
 /// A function with this file, and this environment of AWS.
-async fn with(way: Way, file: &str, environment: &[(String, String)]) -> Function {
+async fn with(transport: Transport, file: &str, environment: &[(String, String)]) -> Function {
     let mut settings =
         vec![("OUTBOUND_TOPIC", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", file), ("RUST_LOG", "trace")];
     settings.extend(environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    Function::start(way, &settings).await
+    Function::start(transport, &settings).await
 }
 
-async fn say(function: &Function, way: Way, number: u64, text: &str) -> (u16, Value) {
+async fn say(function: &Function, transport: Transport, number: u64, text: &str) -> (u16, Value) {
     let event = signed::event(CACHE, "friends-publish", number, text);
-    let answer = function.send(way, &signed::post(SECRET, event.to_json()).unwrap()).await;
-    (answer.status, answer.json())
+    let response = function.send(transport, &signed::post(SECRET, event.to_json()).unwrap()).await;
+    (response.status, response.json())
 }
 
-fn statuses(answer: &Value) -> Vec<&str> {
-    answer["destinations"].as_array().unwrap().iter().map(|one| one["status"].as_str().unwrap()).collect()
+fn statuses(response: &Value) -> Vec<&str> {
+    response["destinations"].as_array().unwrap().iter().map(|one| one["status"].as_str().unwrap()).collect()
 }
 
 fn message(text: &str) -> String {
@@ -83,15 +83,15 @@ fn message(text: &str) -> String {
 
 #[tokio::test]
 async fn a_message_is_moderated_once_and_reaches_every_language() {
-    for way in BOTH {
-        let chat = Chat::start(way, &chat()).await;
+    for transport in BOTH {
+        let chat = Chat::start(transport, &chat()).await;
         let mut subscribers = Vec::new();
         for language in LANGUAGES.into_iter().chain(["mx"]) {
             let topic = format!("friends-{language}");
             subscribers.push((language, Subscriber::new(&chat.function.momento, &topic).await));
         }
-        let (status, answer) = chat.say(way, 1, &message("  Oh shit, hello  ")).await;
-        assert_eq!((status, &answer["status"]), (200, &json!("success")), "{way:?}: {answer}");
+        let (status, response) = chat.say(transport, 1, &message("  Oh shit, hello  ")).await;
+        assert_eq!((status, &response["status"]), (200, &json!("success")), "{transport:?}: {response}");
         for (language, subscriber) in &mut subscribers {
             let message: Value = serde_json::from_str(&subscriber.next().await).unwrap();
             let target = if *language == "mx" { "es" } else { *language };
@@ -110,18 +110,22 @@ async fn a_message_is_moderated_once_and_reaches_every_language() {
 
 #[tokio::test]
 async fn one_language_that_fails_keeps_no_other_from_its_message() {
-    for way in BOTH {
-        let chat = Chat::start(way, &chat()).await;
+    for transport in BOTH {
+        let chat = Chat::start(transport, &chat()).await;
         let unsupported = || AwsResponse::error_with_message(400, "UnsupportedLanguagePairException", "no");
         chat.translate.script("ja", [unsupported()]);
         let event = signed::event(CACHE, "friends-publish", 1, &message("hello")).to_json();
-        let answer = chat.function.send(way, &signed::post(SECRET, event.clone()).unwrap()).await;
-        let (status, answer) = (answer.status, answer.json());
-        assert_eq!((status, &answer["code"]), (422, &json!("destination_refused")), "{way:?}: {answer}");
-        let published = ["published"; 3];
-        assert_eq!(statuses(&answer), [&["published"; 5][..], &["refused"], &published].concat());
+        let response = chat.function.send(transport, &signed::post(SECRET, event.clone()).unwrap()).await;
+        let (status, response) = (response.status, response.json());
         assert_eq!(
-            answer["destinations"][5],
+            (status, &response["code"]),
+            (422, &json!("destination_refused")),
+            "{transport:?}: {response}"
+        );
+        let published = ["published"; 3];
+        assert_eq!(statuses(&response), [&["published"; 5][..], &["refused"], &published].concat());
+        assert_eq!(
+            response["destinations"][5],
             json!({
                 "cache": CACHE, "topic": "friends-ja", "status": "refused", "reason": "invalid_argument",
                 "transform": "json",
@@ -133,8 +137,8 @@ async fn one_language_that_fails_keeps_no_other_from_its_message() {
 
         // Sent again, only that language is asked for again.
         let before = chat.translate.requests().len();
-        let answer = chat.function.send(way, &signed::post(SECRET, event).unwrap()).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
+        let response = chat.function.send(transport, &signed::post(SECRET, event).unwrap()).await;
+        assert_eq!(response.status, 200, "{response:?}");
         let requests = chat.translate.requests();
         let again: Vec<_> = requests[before..].iter().map(|request| request.target.as_str()).collect();
         assert_eq!(again, ["ja"]);
@@ -144,13 +148,13 @@ async fn one_language_that_fails_keeps_no_other_from_its_message() {
 
 #[tokio::test]
 async fn a_throttled_translation_is_tried_again_within_the_deadline() {
-    for way in BOTH {
-        let chat = Chat::start(way, &chat()).await;
+    for transport in BOTH {
+        let chat = Chat::start(transport, &chat()).await;
         for language in LANGUAGES {
             chat.translate.script(language, [AwsResponse::throttled(), AwsResponse::throttled()]);
         }
-        let (status, answer) = chat.say(way, 1, &message("hello")).await;
-        assert_eq!(status, 200, "{way:?}: {answer}");
+        let (status, response) = chat.say(transport, 1, &message("hello")).await;
+        assert_eq!(status, 200, "{transport:?}: {response}");
         assert_eq!(chat.translate.requests().len(), 3 * LANGUAGES.len());
     }
 }
@@ -164,38 +168,42 @@ async fn a_translation_that_hangs_fails_in_time_and_passes_where_it_may() {
             "destinations = [{ topic = \"as-it-was\", extra_transforms = [{ translate = { target = \"de\", on_failure = \"pass\" } }] }, "
         )
     );
-    for way in BOTH {
-        let chat = Chat::start(way, &file).await;
+    for transport in BOTH {
+        let chat = Chat::start(transport, &file).await;
         chat.translate.respond_with(|_| AwsResponse::Hang);
         let begun = std::time::Instant::now();
-        let (status, answer) = chat.say(way, 1, "hello").await;
+        let (status, response) = chat.say(transport, 1, "hello").await;
         assert!(begun.elapsed().as_secs_f64() < 4.5, "{:?}", begun.elapsed());
-        assert_eq!((status, statuses(&answer)), (503, vec!["published", "failed"]), "{way:?}: {answer}");
-        assert_eq!(answer["destinations"][1]["reason"], "timed_out");
+        assert_eq!(
+            (status, statuses(&response)),
+            (503, vec!["published", "failed"]),
+            "{transport:?}: {response}"
+        );
+        assert_eq!(response["destinations"][1]["reason"], "timed_out");
         assert_eq!(chat.function.published("as-it-was"), ["hello"]);
     }
 }
 
 #[tokio::test]
 async fn what_is_no_message_is_refused_and_nobody_is_asked() {
-    let chat = Chat::start(Way::Http1, &chat()).await;
-    let (status, answer) = chat.say(Way::Http1, 1, "no JSON").await;
-    assert_eq!((status, &answer["destinations"][0]["transform"]), (422, &json!("json")), "{answer}");
-    let (status, answer) = chat.say(Way::Http1, 2, &message(" 12:30 ... 😀 ")).await;
-    assert_eq!(status, 200, "{answer}");
+    let chat = Chat::start(Transport::Http1, &chat()).await;
+    let (status, response) = chat.say(Transport::Http1, 1, "no JSON").await;
+    assert_eq!((status, &response["destinations"][0]["transform"]), (422, &json!("json")), "{response}");
+    let (status, response) = chat.say(Transport::Http1, 2, &message(" 12:30 ... 😀 ")).await;
+    assert_eq!(status, 200, "{response}");
     assert_eq!(chat.translate.requests(), [], "there is nothing to translate in either");
 }
 
 /// Not even where everything is logged that can be.
 #[tokio::test]
 async fn no_text_is_logged() {
-    let chat = Chat::start(Way::Http1, &chat()).await;
+    let chat = Chat::start(Transport::Http1, &chat()).await;
     chat.translate.script(
         "es",
         [AwsResponse::error_with_message(400, "ValidationException", "Value 'a-private-text' is wrong")],
     );
-    chat.say(Way::Http1, 1, &message("a-private-text")).await;
-    chat.function.journal(|line| line["outcome"] == "destination_refused").await;
+    chat.say(Transport::Http1, 1, &message("a-private-text")).await;
+    chat.function.log_record(|line| line["outcome"] == "destination_refused").await;
     let output = chat.function.process.output().join("\n");
     assert!(!output.contains("a-private-text"), "{output}");
 }
@@ -240,9 +248,9 @@ async fn region_endpoint_and_credentials_come_from_where_they_do_for_all_of_aws(
             ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &credentials),
         ]),
     ] {
-        let function = with(Way::Http1, &file, &environment).await;
-        let (status, answer) = say(&function, Way::Http1, 1, "Hello").await;
-        assert_eq!(status, 200, "{environment:?}: {answer}");
+        let function = with(Transport::Http1, &file, &environment).await;
+        let (status, response) = say(&function, Transport::Http1, 1, "Hello").await;
+        assert_eq!(status, 200, "{environment:?}: {response}");
         assert_eq!(function.published("friends-out"), ["[de] Hello"]);
     }
     giving.await.unwrap();
@@ -255,8 +263,8 @@ async fn a_missing_region_is_told_at_start() {
     let warned = async |transform: &str, environment: &[(&str, &str)]| {
         let environment: Vec<_> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let function = with(Way::Http1, &one(transform), &environment).await;
-        say(&function, Way::Http1, 1, "{}").await;
+        let function = with(Transport::Http1, &one(transform), &environment).await;
+        say(&function, Transport::Http1, 1, "{}").await;
         function.process.output().iter().any(|line| line.contains("no region is set"))
     };
     for transform in ["{ translate = { target = \"de\" } }", inside] {
@@ -272,7 +280,7 @@ async fn a_missing_region_is_told_at_start() {
 async fn missing_credentials_are_named_in_time() {
     let file = one("{ translate = { target = \"de\" } }");
     let translate = TranslateServer::start().await.unwrap();
-    // A metadata service that takes connections and never answers.
+    // A metadata service that takes connections and never responses.
     let metadata = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let metadata = format!("http://{}", metadata.local_addr().unwrap());
     let environment = [
@@ -281,9 +289,9 @@ async fn missing_credentials_are_named_in_time() {
         ("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), metadata),
         ("AWS_REGION".to_owned(), "eu-west-1".to_owned()),
     ];
-    let function = with(Way::Http1, &file, &environment).await;
-    let (status, answer) = say(&function, Way::Http1, 1, "Hello").await;
-    let destination = &answer["destinations"][0];
+    let function = with(Transport::Http1, &file, &environment).await;
+    let (status, response) = say(&function, Transport::Http1, 1, "Hello").await;
+    let destination = &response["destinations"][0];
     assert_eq!(
         (status, &destination["reason"], &destination["detail"]),
         (422, &json!("unauthenticated"), &json!("no AWS credentials are found"))
@@ -296,9 +304,9 @@ async fn routes_are_fetched_from_a_parameter() {
     let parameters = SecretsServer::start().await.unwrap();
     parameters.put("/chat/routes", &one("\"uppercase\""));
     let environment: Vec<_> = parameters.environment();
-    for way in BOTH {
-        let function = with(way, "ssm:/chat/routes", &environment).await;
-        assert_eq!(say(&function, way, 1, "Hello").await.0, 200);
+    for transport in BOTH {
+        let function = with(transport, "ssm:/chat/routes", &environment).await;
+        assert_eq!(say(&function, transport, 1, "Hello").await.0, 200);
         assert_eq!(function.published("friends-out"), ["HELLO"]);
     }
 }

@@ -6,27 +6,29 @@ use momento_local::{Fault, MomentoLocal, Rpc};
 use momento_webhook::{Event, SigningSecret, momento};
 use serde_json::{Value, json};
 use test_support::AwsResponse;
+use test_support::aws_server::{AwsServer, record};
 use test_support::gateway::Gateway;
 use test_support::process::Process;
-use test_support::queue_server::{QueueServer, record};
 use test_support::runtime_api::{Invoked, RuntimeApi};
 use test_support::signed::{self, RawRequest};
 use tonic::Code;
 
-use crate::support::{BOTH, CACHE, Function, INBOUND, SECRET, Way, genuine, listening, program, settings};
+use crate::support::{
+    BOTH, CACHE, Function, INBOUND, SECRET, Transport, genuine, listening, program, settings,
+};
 
-const LAMBDA: Way = BOTH[0];
+const LAMBDA: Transport = BOTH[0];
 const DEAD: &str = "dead-letters";
 const THREE: (&str, &str) = ("OUTBOUND_TOPICS", "a,b,c");
 
 /// A function with three outbound topics and a queue for dead letters.
-async fn start(way: Way, queues: &QueueServer, with: &[(&str, &str)]) -> Function {
+async fn start(transport: Transport, queues: &AwsServer, with: &[(&str, &str)]) -> Function {
     let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
-    let url = queues.url(DEAD);
+    let url = queues.queue_url(DEAD);
     let given = [("OUTBOUND_TOPIC", ""), THREE, ("DEAD_LETTER_QUEUE_URL", &url)];
     let mut environment = settings(&momento.endpoint(), &[&given, with].concat());
     environment.extend(queues.environment());
-    if let Way::Lambda(..) = way {
+    if let Transport::Lambda(..) = transport {
         let runtime_api = RuntimeApi::start().await.unwrap();
         environment.extend(runtime_api.environment());
         let process = Process::start(program(), environment).unwrap();
@@ -43,9 +45,9 @@ fn body(number: u64, text: &str) -> String {
 
 /// Invokes the function with messages; gives those that it is not done with.
 async fn batch(function: &Function, records: &[Value]) -> Vec<String> {
-    let answer = function.invoke(json!({ "Records": records }).to_string().into_bytes()).await;
-    assert_eq!(answer.as_object().unwrap().len(), 1, "{answer}");
-    let failures = answer["batchItemFailures"].as_array().unwrap();
+    let response = function.invoke(json!({ "Records": records }).to_string().into_bytes()).await;
+    assert_eq!(response.as_object().unwrap().len(), 1, "{response}");
+    let failures = response["batchItemFailures"].as_array().unwrap();
     let mut failures: Vec<_> =
         failures.iter().map(|one| one["itemIdentifier"].as_str().unwrap().to_owned()).collect();
     failures.sort_unstable();
@@ -62,15 +64,19 @@ fn published(function: &Function) -> [Vec<String>; 3] {
 
 #[tokio::test]
 async fn what_was_not_taken_is_in_the_queue_and_the_sender_told_that_all_is_well() {
-    for way in BOTH {
-        let queues = QueueServer::start().await.unwrap();
-        let function = start(way, &queues, &[]).await;
+    for transport in BOTH {
+        let queues = AwsServer::start().await.unwrap();
+        let function = start(transport, &queues, &[]).await;
         refuse(&function, "b", Code::Unavailable);
         refuse(&function, "c", Code::PermissionDenied);
         let request = genuine(1, "hello \u{ffff}");
-        let answer = function.send(way, &request).await;
-        let answered = answer.json();
-        assert_eq!((answer.status, answered["status"].as_str()), (200, Some("dead_lettered")), "{way:?}");
+        let response = function.send(transport, &request).await;
+        let answered = response.json();
+        assert_eq!(
+            (response.status, answered["status"].as_str()),
+            (200, Some("dead_lettered")),
+            "{transport:?}"
+        );
         let statuses = ["published", "failed", "refused"];
         for (place, status) in statuses.into_iter().enumerate() {
             assert_eq!(answered["destinations"][place]["status"], status, "{answered}");
@@ -97,7 +103,7 @@ async fn what_was_not_taken_is_in_the_queue_and_the_sender_told_that_all_is_well
         );
         assert_eq!((&b["index"], &b["topic"], &b["reason"]), (&json!(1), &json!("b"), &json!("unavailable")));
 
-        let line = function.journal(|line| line["outcome"] == "dead_lettered").await;
+        let line = function.log_record(|line| line["outcome"] == "dead_lettered").await;
         assert_eq!(
             (&line["DeadLettered"], &line["Failed"], &line["Undelivered"], &line["level"]),
             (&json!(1), &json!(2), &json!(0), &json!("ERROR"))
@@ -105,7 +111,7 @@ async fn what_was_not_taken_is_in_the_queue_and_the_sender_told_that_all_is_well
         assert_eq!(line["status"], 200);
 
         // It is done with: a sender that tries again does not make a second letter.
-        let again = function.send(way, &request).await;
+        let again = function.send(transport, &request).await;
         assert_eq!(again.json(), json!({"status": "duplicate"}));
         assert_eq!(queues.bodies(DEAD).len(), 1);
     }
@@ -113,7 +119,7 @@ async fn what_was_not_taken_is_in_the_queue_and_the_sender_told_that_all_is_well
 
 #[tokio::test]
 async fn what_all_took_or_nobody_wanted_is_no_letter() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     assert_eq!(function.deliver(LAMBDA, 1, "hello").await.json()["status"], "success");
     let forged = RawRequest { headers: Vec::new(), ..genuine(2, "hello") };
@@ -130,13 +136,13 @@ async fn a_queue_that_is_down_leaves_the_answer_as_it_is_without() {
         AwsResponse::error(403, "AccessDenied"),
     ];
     for fault in faults {
-        let queues = QueueServer::start().await.unwrap();
-        queues.fail(DEAD, fault.clone());
+        let queues = AwsServer::start().await.unwrap();
+        queues.fail_queue(DEAD, fault.clone());
         let function = start(LAMBDA, &queues, &[]).await;
         refuse(&function, "b", Code::Unavailable);
         let started = Instant::now();
-        let answer = function.deliver(LAMBDA, 1, "hello").await;
-        assert_eq!(answer.status, 503, "{fault:?}");
+        let response = function.deliver(LAMBDA, 1, "hello").await;
+        assert_eq!(response.status, 503, "{fault:?}");
         assert!(started.elapsed() < Duration::from_millis(4_500), "{fault:?}: {:?}", started.elapsed());
         function
             .process
@@ -153,7 +159,7 @@ async fn a_queue_that_is_down_leaves_the_answer_as_it_is_without() {
 
 #[tokio::test]
 async fn a_letter_that_comes_back_is_for_its_destinations_only() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     refuse(&function, "b", Code::Unavailable);
     function.deliver(LAMBDA, 1, "hello").await;
@@ -164,7 +170,7 @@ async fn a_letter_that_comes_back_is_for_its_destinations_only() {
     function.momento.clear_faults();
     assert_eq!(batch(&function, &[record(DEAD, "m1", &letter)]).await, [""; 0]);
     assert_eq!(published(&function), ["HELLO"; 3].map(|text| vec![text.to_owned()]));
-    let line = function.journal(|line| line["request_id"] == "m1" && line["outcome"] == "success").await;
+    let line = function.log_record(|line| line["request_id"] == "m1" && line["outcome"] == "success").await;
     assert_eq!((&line["queue"], &line["topic"]), (&json!(DEAD), &json!(INBOUND)));
 
     // In an environment that has not seen the event before, too.
@@ -175,7 +181,7 @@ async fn a_letter_that_comes_back_is_for_its_destinations_only() {
 
 #[tokio::test]
 async fn of_a_letter_that_some_take_only_the_others_are_tried_again() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let sender = start(LAMBDA, &queues, &[]).await;
     for topic in ["a", "b", "c"] {
         refuse(&sender, topic, Code::Unavailable);
@@ -211,15 +217,15 @@ async fn of_a_letter_that_some_take_only_the_others_are_tried_again() {
     // Where the rest cannot be written, nothing is lost.
     let other = start(LAMBDA, &queues, &[]).await;
     refuse(&other, "b", Code::Unavailable);
-    queues.fail(DEAD, AwsResponse::error(403, "AccessDenied"));
+    queues.fail_queue(DEAD, AwsResponse::error(403, "AccessDenied"));
     assert_eq!(batch(&other, &[record(DEAD, "m1", &all)]).await, ["m1"]);
 }
 
 #[tokio::test]
 async fn a_letter_in_a_fifo_queue_stays_whole_where_it_is() {
     const ORDERED: &str = "dead-letters.fifo";
-    let queues = QueueServer::start().await.unwrap();
-    let url = queues.url(ORDERED);
+    let queues = AwsServer::start().await.unwrap();
+    let url = queues.queue_url(ORDERED);
     let function = start(LAMBDA, &queues, &[("DEAD_LETTER_QUEUE_URL", &url)]).await;
     for topic in ["a", "b", "c"] {
         refuse(&function, topic, Code::Unavailable);
@@ -236,7 +242,7 @@ async fn a_letter_in_a_fifo_queue_stays_whole_where_it_is() {
 
 #[tokio::test]
 async fn a_letter_whose_destination_is_gone_stays_in_the_queue_and_one_that_moved_is_found() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     refuse(&function, "b", Code::PermissionDenied);
     function.deliver(LAMBDA, 1, "hello").await;
@@ -248,7 +254,7 @@ async fn a_letter_whose_destination_is_gone_stays_in_the_queue_and_one_that_move
 
     let gone = start(LAMBDA, &queues, &[("OUTBOUND_TOPICS", "a,c")]).await;
     assert_eq!(batch(&gone, &[record(DEAD, "m1", &letter)]).await, ["m1"]);
-    let line = gone.journal(|line| line["outcome"] == "no_such_destination").await;
+    let line = gone.log_record(|line| line["outcome"] == "no_such_destination").await;
     assert_eq!(line["level"], "ERROR");
 
     let routes = "[[routes]]\ntopic = 'another'\ndestinations = ['b']";
@@ -265,8 +271,8 @@ async fn a_letter_whose_destination_is_gone_stays_in_the_queue_and_one_that_move
 #[tokio::test]
 async fn a_letter_finds_its_destination_among_others_of_the_same_name() {
     const ORDERS: &str = "orders";
-    let queues = QueueServer::start().await.unwrap();
-    let url = queues.url(ORDERS);
+    let queues = AwsServer::start().await.unwrap();
+    let url = queues.queue_url(ORDERS);
     let route = |bodies: [&str; 2]| {
         let of = |body: &str| format!("{{ sqs = {{ queue = '{url}', body = {{ is = '{body}' }} }} }}");
         format!("[[routes]]\ntopic = '{INBOUND}'\ndestinations = [{}]", bodies.map(of).join(", "))
@@ -276,12 +282,12 @@ async fn a_letter_finds_its_destination_among_others_of_the_same_name() {
         start(LAMBDA, &queues, &[("OUTBOUND_TOPICS", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", &file)]).await
     };
     let function = start(["first", "second"]).await;
-    queues.fail(ORDERS, AwsResponse::error(403, "AccessDenied"));
+    queues.fail_queue(ORDERS, AwsResponse::error(403, "AccessDenied"));
     function.deliver(LAMBDA, 1, "hello").await;
     let letter = queues.bodies(DEAD).remove(0);
     let mut only: Value = serde_json::from_str(&letter).unwrap();
     only["dead_letter"]["destinations"].as_array_mut().unwrap().remove(1);
-    queues.recover(ORDERS);
+    queues.recover_queue(ORDERS);
 
     // They have changed places.
     let swapped = start(["second", "first"]).await;
@@ -301,7 +307,7 @@ async fn a_letter_finds_its_destination_among_others_of_the_same_name() {
 
 #[tokio::test]
 async fn a_letter_that_comes_from_another_queue_is_not_written_anew_either() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     for code in [Code::Unavailable, Code::PermissionDenied] {
         function.momento.clear_faults();
@@ -316,7 +322,7 @@ async fn a_letter_that_comes_from_another_queue_is_not_written_anew_either() {
 
 #[tokio::test]
 async fn one_bad_message_of_a_batch_fails_alone() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     let signed = |number: u64, secret: &str| {
         let mut event = signed::event(CACHE, INBOUND, number, "signed");
@@ -349,14 +355,14 @@ async fn one_bad_message_of_a_batch_fails_alone() {
     let mut texts = function.published("a");
     texts.sort_unstable();
     assert_eq!(texts, ["BARE", "PLAIN", "SIGNED"]);
-    let line = function.journal(|line| line["request_id"] == "signed 3").await;
+    let line = function.log_record(|line| line["request_id"] == "signed 3").await;
     assert_eq!(line["outcome"], "signature_wrong");
     assert_eq!(queues.bodies(DEAD), [""; 0], "what is no event is for the queue's own dead letters");
 }
 
 #[tokio::test]
 async fn what_a_queue_will_bring_again_is_written_down_only_where_that_would_do_harm() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     // Nobody has it: the queue brings it again.
     for topic in ["a", "b", "c"] {
@@ -384,7 +390,7 @@ async fn what_a_queue_will_bring_again_is_written_down_only_where_that_would_do_
 
 #[tokio::test]
 async fn what_was_dropped_is_not_what_somebody_has() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let routes = "[[routes]]\ntopic = 'topic 1'\ndestinations = ['a', { topic = 'b', transforms = [{ filter = { prefix = '/' } }] }]";
     let with = [("OUTBOUND_TOPICS", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", routes)];
     let function = start(LAMBDA, &queues, &with).await;
@@ -395,20 +401,20 @@ async fn what_was_dropped_is_not_what_somebody_has() {
 
 #[tokio::test]
 async fn with_little_time_a_destination_that_is_there_gets_its_event_all_the_same() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     let payload = Gateway::FunctionUrl.payload(&genuine(1, "hello"), false).unwrap().to_string();
     let runtime_api = function.runtime_api.as_ref().unwrap();
     let invoked =
         runtime_api.invoke(payload.into_bytes().into(), Duration::from_millis(1_100)).await.unwrap();
-    assert!(matches!(&invoked, Invoked::Response(answer) if !answer.is_empty()), "{invoked:?}");
+    assert!(matches!(&invoked, Invoked::Response(response) if !response.is_empty()), "{invoked:?}");
     assert_eq!(published(&function), ["HELLO"; 3].map(|text| vec![text.to_owned()]));
     assert_eq!(queues.bodies(DEAD).len(), 0);
 }
 
 #[tokio::test]
 async fn in_a_fifo_queue_nothing_overtakes_what_is_not_done_with() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[("DEAD_LETTER_QUEUE_URL", "")]).await;
     function.momento.inject(Fault::error(Code::PermissionDenied).on(Rpc::Publish).topic("b").times(1));
     let of = |group: &str, number: u64, text: &str| {
@@ -425,7 +431,7 @@ async fn in_a_fifo_queue_nothing_overtakes_what_is_not_done_with() {
 
 #[tokio::test]
 async fn a_batch_that_cannot_be_read_is_an_error_so_that_nothing_is_deleted() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     let mut broken = record("events", "1", "x");
     broken["messageId"] = json!(7);
@@ -437,7 +443,7 @@ async fn a_batch_that_cannot_be_read_is_an_error_so_that_nothing_is_deleted() {
 
 #[tokio::test]
 async fn a_hundred_messages_at_once_are_all_published() {
-    let queues = QueueServer::start().await.unwrap();
+    let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     let records: Vec<_> = (0..100)
         .map(|number| record("events", &number.to_string(), &body(number, &number.to_string())))
@@ -450,14 +456,14 @@ async fn a_hundred_messages_at_once_are_all_published() {
 
 #[tokio::test]
 async fn whoever_asks_for_its_health_is_told_its_version() {
-    for way in Way::all() {
-        let function = Function::start(way, &[]).await;
+    for transport in Transport::all() {
+        let function = Function::start(transport, &[]).await;
         let get = |path| RawRequest { method: "GET".to_owned(), path: Some(path), ..genuine(1, "hello") };
-        let answer = function.send(way, &get("/health")).await;
-        assert_eq!(answer.status, 200, "{way:?}");
-        assert_eq!(answer.json(), json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}));
+        let response = function.send(transport, &get("/health")).await;
+        assert_eq!(response.status, 200, "{transport:?}");
+        assert_eq!(response.json(), json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}));
         for path in ["/healthy", "/"] {
-            assert_eq!(function.send(way, &get(path)).await.status, 405, "{way:?} {path}");
+            assert_eq!(function.send(transport, &get(path)).await.status, 405, "{transport:?} {path}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Every fault of local Momento, on a real wire.
+//! Every fault of local Momento, on real connections.
 
 use std::time::{Duration, Instant};
 
@@ -12,79 +12,82 @@ use tonic::Code;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::support::{BOTH, CACHE, Function, INBOUND, OUTBOUND, SECRET, Way, genuine, program, settings};
+use crate::support::{
+    BOTH, CACHE, Function, INBOUND, OUTBOUND, SECRET, Transport, genuine, program, settings,
+};
 
-/// The sender stops waiting at 5 s; the answer is out before this.
+/// The time until the response has to be out. The sender stops waiting at 5 s.
 const ANSWER_TIME: Duration = Duration::from_millis(4_500);
 
-const LAMBDA: Way = BOTH[0];
+const LAMBDA: Transport = BOTH[0];
 
-async fn timed(function: &Function, way: Way) -> (HttpResponse, Duration) {
+async fn timed(function: &Function, transport: Transport) -> (HttpResponse, Duration) {
     let started = Instant::now();
-    let answer = function.deliver(way, 1, "hello").await;
-    (answer, started.elapsed())
+    let response = function.deliver(transport, 1, "hello").await;
+    (response, started.elapsed())
 }
 
-fn attempts(answer: &HttpResponse) -> u64 {
-    answer.json()["destinations"][0]["attempts"].as_u64().unwrap()
+fn attempts(response: &HttpResponse) -> u64 {
+    response.json()["destinations"][0]["attempts"].as_u64().unwrap()
 }
 
 #[tokio::test]
-async fn unavailable_once_is_got_over() {
-    for way in BOTH {
-        let function = Function::start(way, &[]).await;
+async fn retries_after_unavailable() {
+    for transport in BOTH {
+        let function = Function::start(transport, &[]).await;
         function.momento.inject(Fault::error(Code::Unavailable).on(Rpc::Publish).times(1));
-        let (answer, _) = timed(&function, way).await;
-        assert_eq!((answer.status, attempts(&answer)), (200, 2), "{way:?}");
+        let (response, _) = timed(&function, transport).await;
+        assert_eq!((response.status, attempts(&response)), (200, 2), "{transport:?}");
         assert_eq!(function.published(OUTBOUND), ["HELLO"]);
     }
 }
 
 #[tokio::test]
-async fn unavailable_for_ever_is_503_in_time() {
-    for way in BOTH {
-        let function = Function::start(way, &[]).await;
+async fn unavailable_momento_is_503_before_deadline() {
+    for transport in BOTH {
+        let function = Function::start(transport, &[]).await;
         let fault = function.momento.inject(Fault::error(Code::Unavailable).on(Rpc::Publish));
-        let (answer, took) = timed(&function, way).await;
-        assert_eq!(answer.status, 503, "{way:?}");
-        assert_eq!(answer.json()["destinations"][0]["reason"], "unavailable");
-        assert_eq!(u64::try_from(fault.hits()).unwrap(), attempts(&answer), "every try is counted");
-        assert!(attempts(&answer) > 1 && took < ANSWER_TIME, "{took:?}");
+        let (response, took) = timed(&function, transport).await;
+        assert_eq!(response.status, 503, "{transport:?}");
+        assert_eq!(response.json()["destinations"][0]["reason"], "unavailable");
+        assert_eq!(u64::try_from(fault.hits()).unwrap(), attempts(&response), "every attempt is counted");
+        assert!(attempts(&response) > 1 && took < ANSWER_TIME, "{took:?}");
     }
 }
 
 #[tokio::test]
-async fn slow_is_waited_for() {
+async fn waits_for_slow_publish() {
     let function = Function::lambda(&[]).await;
     function.momento.inject(Fault::delay(Duration::from_millis(300)).on(Rpc::Publish));
-    let (answer, took) = timed(&function, LAMBDA).await;
-    assert_eq!((answer.status, attempts(&answer)), (200, 1));
+    let (response, took) = timed(&function, LAMBDA).await;
+    assert_eq!((response.status, attempts(&response)), (200, 1));
     assert!(took >= Duration::from_millis(300));
 }
 
 #[tokio::test]
-async fn hanging_once_is_got_over() {
+async fn retries_publish_that_hangs() {
     let function = Function::lambda(&[]).await;
     function.momento.inject(Fault::hang().on(Rpc::Publish).times(1));
-    let (answer, took) = timed(&function, LAMBDA).await;
-    assert_eq!((answer.status, attempts(&answer)), (200, 2));
+    let (response, took) = timed(&function, LAMBDA).await;
+    assert_eq!((response.status, attempts(&response)), (200, 2));
     assert!(took < ANSWER_TIME, "{took:?}");
 }
 
 #[tokio::test]
-async fn one_topic_hangs_and_the_others_are_served_in_time() {
-    for way in BOTH {
-        let function = Function::start(way, &[("OUTBOUND_TOPIC", ""), ("OUTBOUND_TOPICS", "a,b,c")]).await;
+async fn hanging_topic_delays_no_other() {
+    for transport in BOTH {
+        let function =
+            Function::start(transport, &[("OUTBOUND_TOPIC", ""), ("OUTBOUND_TOPICS", "a,b,c")]).await;
         let mut subscriber = function.subscribe("c").await;
         function.momento.inject(Fault::hang().on(Rpc::Publish).topic("b"));
         let started = Instant::now();
         let request = genuine(1, "hello");
-        let (answer, first) = tokio::join!(function.send(way, &request), subscriber.next());
+        let (response, first) = tokio::join!(function.send(transport, &request), subscriber.next());
         let took = started.elapsed();
         assert_eq!(first, "HELLO");
-        assert_eq!(answer.status, 503, "{way:?}");
-        assert!(took < ANSWER_TIME, "{way:?}: {took:?}");
-        let destinations = answer.json()["destinations"].clone();
+        assert_eq!(response.status, 503, "{transport:?}");
+        assert!(took < ANSWER_TIME, "{transport:?}: {took:?}");
+        let destinations = response.json()["destinations"].clone();
         assert_eq!(destinations[1]["reason"], "timed_out");
         for served in [0, 2] {
             assert_eq!(destinations[served]["status"], "published");
@@ -97,23 +100,23 @@ async fn one_topic_hangs_and_the_others_are_served_in_time() {
 }
 
 #[tokio::test]
-async fn resource_exhausted_is_tried_again_unless_it_is_about_the_size() {
+async fn retries_resource_exhausted_unless_message_is_too_large() {
     let limit =
         |err: &str| Fault::error(Code::ResourceExhausted).on(Rpc::Publish).metadata("err", err).times(1);
     let function = Function::lambda(&[]).await;
     function.momento.inject(limit("operations_rate_limit_exceeded"));
-    let (answer, _) = timed(&function, LAMBDA).await;
-    assert_eq!((answer.status, attempts(&answer)), (200, 2));
+    let (response, _) = timed(&function, LAMBDA).await;
+    assert_eq!((response.status, attempts(&response)), (200, 2));
 
     let function = Function::lambda(&[]).await;
     function.momento.inject(limit("request_size_limit_exceeded"));
-    let (answer, _) = timed(&function, LAMBDA).await;
-    assert_eq!((answer.status, attempts(&answer)), (422, 1));
-    assert_eq!(answer.json()["destinations"][0]["reason"], "too_large");
+    let (response, _) = timed(&function, LAMBDA).await;
+    assert_eq!((response.status, attempts(&response)), (422, 1));
+    assert_eq!(response.json()["destinations"][0]["reason"], "too_large");
 }
 
 #[tokio::test]
-async fn every_status_comes_to_its_answer() {
+async fn maps_every_grpc_status_to_response() {
     for (code, status) in [
         (Code::Cancelled, 503),
         (Code::Unknown, 503),
@@ -133,8 +136,8 @@ async fn every_status_comes_to_its_answer() {
     ] {
         let function = Function::lambda(&[]).await;
         let fault = function.momento.inject(Fault::error(code).on(Rpc::Publish));
-        let (answer, took) = timed(&function, LAMBDA).await;
-        assert_eq!(answer.status, status, "{code:?}: {answer:?}");
+        let (response, took) = timed(&function, LAMBDA).await;
+        assert_eq!(response.status, status, "{code:?}: {response:?}");
         assert_eq!(fault.hits() > 1, status == 503, "{code:?}");
         assert!(took < ANSWER_TIME, "{code:?}: {took:?}");
         assert!(function.published(OUTBOUND).is_empty());
@@ -142,69 +145,69 @@ async fn every_status_comes_to_its_answer() {
 }
 
 #[tokio::test]
-async fn a_connection_cut_in_the_middle_of_a_call_is_got_over() {
-    for way in BOTH {
-        let function = Function::start(way, &[]).await;
+async fn retries_publish_whose_connection_is_cut() {
+    for transport in BOTH {
+        let function = Function::start(transport, &[]).await;
         let fault = function.momento.inject(Fault::cut().on(Rpc::Publish).times(1));
-        let (answer, _) = timed(&function, way).await;
-        assert_eq!((answer.status, attempts(&answer)), (200, 2), "{way:?}: {answer:?}");
+        let (response, _) = timed(&function, transport).await;
+        assert_eq!((response.status, attempts(&response)), (200, 2), "{transport:?}: {response:?}");
         assert_eq!(fault.hits(), 1);
         assert_eq!(function.published(OUTBOUND), ["HELLO"]);
     }
 }
 
 #[tokio::test]
-async fn a_warm_environment_gets_over_cut_connections() {
+async fn warm_environment_survives_cut_connections() {
     let function = Function::lambda(&[]).await;
     for number in 1..=8 {
         assert_eq!(function.deliver(LAMBDA, number, "warm").await.status, 200);
     }
     function.momento.cut_connections();
     for number in 9..=16 {
-        let answer = function.deliver(LAMBDA, number, "after the cut").await;
-        assert_eq!(answer.status, 200, "{answer:?}");
+        let response = function.deliver(LAMBDA, number, "after the cut").await;
+        assert_eq!(response.status, 200, "{response:?}");
     }
 }
 
 #[tokio::test]
-async fn away_is_503_and_back_is_200() {
+async fn blocked_momento_is_503_until_unblocked() {
     let function = Function::lambda(&[]).await;
     function.momento.block();
     let mut event = signed::event(CACHE, INBOUND, 1, "hello");
     let started = Instant::now();
-    let answer = function.send(LAMBDA, &signed::post(SECRET, event.to_json()).unwrap()).await;
-    assert_eq!(answer.status, 503, "{answer:?}");
+    let response = function.send(LAMBDA, &signed::post(SECRET, event.to_json()).unwrap()).await;
+    assert_eq!(response.status, 503, "{response:?}");
     assert!(started.elapsed() < ANSWER_TIME);
     function.momento.unblock();
     event.publish_timestamp += 1;
-    let answer = function.send(LAMBDA, &signed::post(SECRET, event.to_json()).unwrap()).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let response = function.send(LAMBDA, &signed::post(SECRET, event.to_json()).unwrap()).await;
+    assert_eq!(response.status, 200, "{response:?}");
     assert_eq!(function.published(OUTBOUND), ["HELLO"]);
 }
 
 #[tokio::test]
-async fn nobody_at_the_endpoint_is_503_in_time() {
-    // A port that nobody listens on: it was free a moment ago, and stays ours until the end.
+async fn closed_port_at_endpoint_is_503_before_deadline() {
+    // A port that is bound and does not listen, so that connections to it are refused.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let nowhere = format!("http://{}", socket.local_addr().unwrap());
     let function = Function::lambda(&[("MOMENTO_ENDPOINT", &nowhere)]).await;
-    let (answer, took) = timed(&function, LAMBDA).await;
-    assert_eq!(answer.status, 503, "{answer:?}");
+    let (response, took) = timed(&function, LAMBDA).await;
+    assert_eq!(response.status, 503, "{response:?}");
     assert!(took < ANSWER_TIME, "{took:?}");
 }
 
 #[tokio::test]
-async fn published_though_it_seemed_to_fail_is_published_at_least_once() {
+async fn publishes_again_after_lost_response() {
     let function = Function::lambda(&[]).await;
     function.momento.inject(Fault::error(Code::Unavailable).on(Rpc::Publish).after_apply().times(1));
-    let (answer, _) = timed(&function, LAMBDA).await;
-    assert_eq!(answer.status, 200);
+    let (response, _) = timed(&function, LAMBDA).await;
+    assert_eq!(response.status, 200);
     assert_eq!(function.published(OUTBOUND), ["HELLO", "HELLO"]);
 }
 
 #[tokio::test]
-async fn the_answer_is_out_before_lambda_ends_the_function() {
+async fn responds_before_lambda_timeout() {
     let function = Function::lambda(&[]).await;
     function.momento.inject(Fault::hang().on(Rpc::Publish));
     let payload = test_support::gateway::Gateway::FunctionUrl.payload(&genuine(1, "hello"), false).unwrap();
@@ -214,8 +217,8 @@ async fn the_answer_is_out_before_lambda_ends_the_function() {
     assert!(took < timeout, "{took:?}");
 }
 
-/// Passes connections on to `to`, until it is told to forget those that there are: they stay open, and
-/// nothing comes through them any more, as when the network has lost its state.
+/// A proxy that can forget its connections. They stay open, and no byte passes any more, as when the network has lost
+/// their state.
 struct Proxy {
     endpoint: String,
     forgotten: watch::Sender<u64>,
@@ -249,7 +252,7 @@ impl Proxy {
 }
 
 #[tokio::test]
-async fn connections_that_the_network_forgot_are_replaced() {
+async fn replaces_connections_that_network_forgot() {
     let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
     let proxy = Proxy::start(momento.addr()).await;
     let runtime_api = RuntimeApi::start().await.unwrap();
@@ -260,8 +263,8 @@ async fn connections_that_the_network_forgot_are_replaced() {
         assert_eq!(function.deliver(LAMBDA, number, "connect").await.status, 200);
     }
     proxy.forget_connections();
-    let (answer, took) = timed(&function, LAMBDA).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let (response, took) = timed(&function, LAMBDA).await;
+    assert_eq!(response.status, 200, "{response:?}");
     assert!(took < ANSWER_TIME, "{took:?}");
     let started = Instant::now();
     assert_eq!(function.deliver(LAMBDA, 6, "again").await.status, 200);
@@ -269,7 +272,7 @@ async fn connections_that_the_network_forgot_are_replaced() {
 }
 
 #[tokio::test]
-async fn without_time_left_nothing_is_published() {
+async fn publishes_nothing_without_time_left() {
     let function = Function::lambda(&[]).await;
     let runtime_api = function.runtime_api.as_ref().unwrap();
     let event = signed::event(CACHE, INBOUND, 1, "hello");
@@ -280,7 +283,7 @@ async fn without_time_left_nothing_is_published() {
     let response: serde_json::Value = serde_json::from_slice(&response).unwrap();
     assert_eq!(response["statusCode"], 503, "{response}");
     assert!(function.published(OUTBOUND).is_empty());
-    // What was not begun is not remembered as begun.
+    // Dedupe does not remember a delivery that did not begin.
     assert_eq!(function.send(LAMBDA, &request).await.status, 200);
     assert_eq!(function.published(OUTBOUND), ["HELLO"]);
 }

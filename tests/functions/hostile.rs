@@ -1,5 +1,4 @@
-//! What anybody may send to a public URL: never a panic, never a 500, never a failed invocation, and the
-//! function goes on.
+//! Hostile requests to a public URL. None causes a panic, a 500 or a failed invocation, and the function goes on.
 
 use std::time::Duration;
 
@@ -8,13 +7,13 @@ use test_support::gateway::Gateway;
 use test_support::runtime_api::Invoked;
 use test_support::signed::{self, RawRequest};
 
-use crate::support::{BOTH, CACHE, Function, INBOUND, OUTBOUND, SECRET, Way, genuine};
+use crate::support::{BOTH, CACHE, Function, INBOUND, OUTBOUND, SECRET, Transport, genuine};
 
 fn raw(body: &str) -> String {
     body.replace("NOW", &signed::now().to_string())
 }
 
-/// Bodies signed by a genuine sender, with the status that each comes to.
+/// Returns hostile bodies, each with the status of its response when it has a valid signature.
 fn bodies() -> Vec<(&'static str, Vec<u8>, u16)> {
     let event = |text: &str| {
         raw(&format!(
@@ -61,9 +60,9 @@ fn bodies() -> Vec<(&'static str, Vec<u8>, u16)> {
     ]
 }
 
-/// The function still does its work.
-async fn still_works(function: &Function, way: Way, number: u64) {
-    let answer = function.deliver(way, number, "still here").await;
+/// Checks that the function still publishes, and has not panicked.
+async fn still_works(function: &Function, transport: Transport, number: u64) {
+    let answer = function.deliver(transport, number, "still here").await;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(function.published(OUTBOUND).last().map(String::as_str), Some("STILL HERE"));
     let panicked = function.process.output().into_iter().find(|line| line.contains("panicked"));
@@ -71,32 +70,32 @@ async fn still_works(function: &Function, way: Way, number: u64) {
 }
 
 #[tokio::test]
-async fn genuine_bodies_of_every_kind() {
-    for way in [Way::Lambda(Gateway::FunctionUrl, true), Way::Http1, Way::Http2] {
-        let function = Function::start(way, &[]).await;
+async fn responds_to_hostile_bodies_with_valid_signature() {
+    for transport in [Transport::Lambda(Gateway::FunctionUrl, true), Transport::Http1, Transport::Http2] {
+        let function = Function::start(transport, &[]).await;
         for (name, body, status) in bodies() {
-            let answer = function.send(way, &signed::post(SECRET, body).unwrap()).await;
-            assert_eq!(answer.status, status, "{way:?}, {name}: {answer:?}");
+            let answer = function.send(transport, &signed::post(SECRET, body).unwrap()).await;
+            assert_eq!(answer.status, status, "{transport:?}, {name}: {answer:?}");
         }
-        still_works(&function, way, 1_000).await;
+        still_works(&function, transport, 1_000).await;
     }
 }
 
 #[tokio::test]
-async fn bodies_of_every_kind_that_are_not_genuine() {
-    for way in [Way::Lambda(Gateway::RestApi, true), Way::Http1] {
-        let function = Function::start(way, &[]).await;
+async fn rejects_hostile_bodies_with_wrong_signature() {
+    for transport in [Transport::Lambda(Gateway::RestApi, true), Transport::Http1] {
+        let function = Function::start(transport, &[]).await;
         for (name, body, _) in bodies() {
-            let answer = function.send(way, &signed::post("another secret", body).unwrap()).await;
-            assert_eq!(answer.status, 403, "{way:?}, {name}: {answer:?}");
+            let answer = function.send(transport, &signed::post("another secret", body).unwrap()).await;
+            assert_eq!(answer.status, 403, "{transport:?}, {name}: {answer:?}");
         }
         assert!(function.published(OUTBOUND).is_empty());
-        still_works(&function, way, 1_000).await;
+        still_works(&function, transport, 1_000).await;
     }
 }
 
 #[tokio::test]
-async fn signatures_of_every_kind() {
+async fn rejects_malformed_and_repeated_signatures() {
     let good = genuine(1, "hello");
     let signature = good.headers.iter().find(|(name, _)| name == "momento-signature").unwrap().1.clone();
     let with = |values: &[&[u8]]| {
@@ -105,8 +104,8 @@ async fn signatures_of_every_kind() {
         headers.extend(values.iter().map(|value| ("momento-signature".to_owned(), value.to_vec())));
         RawRequest { headers, ..good.clone() }
     };
-    for way in Way::all() {
-        let function = Function::start(way, &[]).await;
+    for transport in Transport::all() {
+        let function = Function::start(transport, &[]).await;
         for (name, values) in [
             ("empty", vec![&b""[..]]),
             ("short", vec![&signature[..63]]),
@@ -117,43 +116,43 @@ async fn signatures_of_every_kind() {
             ("very long", vec![&[b'a'; 8_000]]),
             ("with its algorithm", vec![&[b"sha3=", &signature[..]].concat()[..]]),
         ] {
-            let answer = function.send(way, &with(&values)).await;
-            assert_eq!(answer.status, 403, "{way:?}, {name}: {answer:?}");
+            let answer = function.send(transport, &with(&values)).await;
+            assert_eq!(answer.status, 403, "{transport:?}, {name}: {answer:?}");
         }
         // The payload of a load balancer without multi-value headers has only the last of two: there
         // they cannot be told apart from one.
-        if !matches!(way, Way::Lambda(Gateway::LoadBalancer, _)) {
+        if !matches!(transport, Transport::Lambda(Gateway::LoadBalancer, _)) {
             for two in [[&signature[..], &signature[..]], [&signature[..], b"00"], [b"00", &signature[..]]] {
-                let answer = function.send(way, &with(&two)).await;
-                assert_eq!(answer.status, 403, "{way:?}, two: {answer:?}");
+                let answer = function.send(transport, &with(&two)).await;
+                assert_eq!(answer.status, 403, "{transport:?}, two: {answer:?}");
             }
         }
         assert!(function.published(OUTBOUND).is_empty());
-        still_works(&function, way, 1_000).await;
+        still_works(&function, transport, 1_000).await;
     }
 }
 
 #[tokio::test]
-async fn other_headers_do_not_matter() {
-    for way in Way::all() {
-        let function = Function::start(way, &[]).await;
+async fn ignores_other_headers() {
+    for transport in Transport::all() {
+        let function = Function::start(transport, &[]).await;
         let mut request = genuine(1, "hello");
         request.headers.push(("x-name".into(), "José".into()));
         request.headers.push(("x-name".into(), b"twice".to_vec()));
         request.headers.push(("x-empty".into(), Vec::new()));
         request.headers.push(("x-forwarded-proto".into(), b"%%%".to_vec()));
-        if matches!(way, Way::Lambda(..)) {
+        if matches!(transport, Transport::Lambda(..)) {
             request.headers.push(("host".into(), b"no host[ at all".to_vec()));
             request.headers.push(("not a header name".into(), b"\n".to_vec()));
         }
-        let answer = function.send(way, &request).await;
-        assert_eq!(answer.status, 200, "{way:?}: {answer:?}");
-        assert_eq!(function.published(OUTBOUND), ["HELLO"], "{way:?}");
+        let answer = function.send(transport, &request).await;
+        assert_eq!(answer.status, 200, "{transport:?}: {answer:?}");
+        assert_eq!(function.published(OUTBOUND), ["HELLO"], "{transport:?}");
     }
 }
 
 #[tokio::test]
-async fn a_body_that_is_said_to_be_base64_and_is_not() {
+async fn rejects_body_that_is_not_base64_as_announced() {
     let function = Function::lambda(&[]).await;
     for gateway in Gateway::ALL {
         for body in ["!", "YQ", "YQ==YQ==", "é", "{\"cache\":\"demo\"}"] {
@@ -163,11 +162,11 @@ async fn a_body_that_is_said_to_be_base64_and_is_not() {
             assert_eq!(response["statusCode"], 403, "{gateway:?} {body:?}: {response}");
         }
     }
-    still_works(&function, Way::Lambda(Gateway::FunctionUrl, false), 1_000).await;
+    still_works(&function, Transport::Lambda(Gateway::FunctionUrl, false), 1_000).await;
 }
 
 #[tokio::test]
-async fn paths_and_methods_of_every_kind() {
+async fn accepts_every_path_and_rejects_every_other_method() {
     let function = Function::lambda(&[]).await;
     for gateway in Gateway::ALL {
         for (number, path) in (1..).zip(["", "/é", "/ /<>\"", "/%zz", "//", "no slash", "/\u{0}"]) {
@@ -190,7 +189,7 @@ async fn paths_and_methods_of_every_kind() {
 }
 
 #[tokio::test]
-async fn what_a_gateway_hands_over_and_is_no_request() {
+async fn gateway_payload_that_is_not_a_request_is_400() {
     let function = Function::lambda(&[]).await;
     for payload in [
         r#"{"requestContext":null}"#,
@@ -204,12 +203,12 @@ async fn what_a_gateway_hands_over_and_is_no_request() {
         let body: serde_json::Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
         assert_eq!(body["code"], "not_http", "{payload}");
     }
-    still_works(&function, Way::Lambda(Gateway::FunctionUrl, false), 1_000).await;
+    still_works(&function, Transport::Lambda(Gateway::FunctionUrl, false), 1_000).await;
 }
 
-/// To their senders any answer is success: a pipe would delete what it has read, a stream would go on.
+/// For other services every response means success: a pipe would delete what it has read, a stream would go on.
 #[tokio::test]
-async fn an_invocation_of_another_kind_is_an_error_so_that_nothing_is_lost() {
+async fn unknown_invocation_is_an_error_of_the_function() {
     let function = Function::lambda(&[]).await;
     for payload in [
         "{}",
@@ -230,11 +229,11 @@ async fn an_invocation_of_another_kind_is_an_error_so_that_nothing_is_lost() {
         assert_eq!(error["errorType"], "UnknownInvocation", "{payload}: {error}");
         assert!(error["errorMessage"].as_str().unwrap().contains("neither an HTTP request"), "{error}");
     }
-    still_works(&function, Way::Lambda(Gateway::FunctionUrl, false), 1_000).await;
+    still_works(&function, Transport::Lambda(Gateway::FunctionUrl, false), 1_000).await;
 }
 
 #[tokio::test]
-async fn answers_payloads_with_bytes_that_are_not_utf_8_or_json() {
+async fn responds_to_payloads_that_are_not_utf_8_or_json() {
     let function = Function::lambda(&[]).await;
     let mut number = 100;
     for gateway in Gateway::ALL {
@@ -261,7 +260,7 @@ async fn answers_payloads_with_bytes_that_are_not_utf_8_or_json() {
 }
 
 #[tokio::test]
-async fn a_payload_without_headers_or_body() {
+async fn payload_without_headers_or_body_is_403() {
     let function = Function::lambda(&[]).await;
     for gateway in Gateway::ALL {
         for absent in [json!(null), json!({})] {
@@ -279,10 +278,10 @@ async fn a_payload_without_headers_or_body() {
 }
 
 #[tokio::test]
-async fn no_line_of_the_log_shows_a_text_a_signature_or_a_secret() {
-    for way in [Way::Lambda(Gateway::FunctionUrl, false), Way::Http1] {
+async fn log_shows_no_text_signature_or_secret() {
+    for transport in [Transport::Lambda(Gateway::FunctionUrl, false), Transport::Http1] {
         let function = Function::start(
-            way,
+            transport,
             &[("RUST_LOG", "trace"), ("WEBHOOK_SIGNING_SECRET_PREVIOUS", "older-s3cr3t")],
         )
         .await;
@@ -290,11 +289,11 @@ async fn no_line_of_the_log_shows_a_text_a_signature_or_a_secret() {
         event.token_id = Some("mo".into());
         let good = signed::post(SECRET, event.to_json()).unwrap();
         let signature = String::from_utf8(good.headers[2].1.clone()).unwrap();
-        function.send(way, &good).await;
+        function.send(transport, &good).await;
         let not_an_event = r#"{"cache":"demo","topic":"a pr1vate text","event_timestamp":"a pr1vate text"}"#;
-        function.send(way, &signed::post(SECRET, not_an_event).unwrap()).await;
-        function.send(way, &signed::post("older-s3cr3t", "a pr1vate text").unwrap()).await;
-        function.journal(|line| line["outcome"] == "not_an_event").await;
+        function.send(transport, &signed::post(SECRET, not_an_event).unwrap()).await;
+        function.send(transport, &signed::post("older-s3cr3t", "a pr1vate text").unwrap()).await;
+        function.log_record(|line| line["outcome"] == "not_an_event").await;
         let output = function.process.output().join("\n");
         for hidden in ["pr1vate", "PR1VATE", SECRET, "older-s3cr3t", &signature] {
             assert!(!output.contains(hidden), "{hidden} in {output}");

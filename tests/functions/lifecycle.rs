@@ -13,9 +13,9 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use crate::support::{BOTH, CACHE, Function, OUTBOUND, Way, genuine, listening, program, settings};
+use crate::support::{BOTH, CACHE, Function, OUTBOUND, Transport, genuine, listening, program, settings};
 
-/// How a function with these settings ends.
+/// Runs a function with these settings until it ends, and returns its exit status and output.
 async fn ends(environment: Vec<(String, String)>) -> (Option<i32>, String) {
     let mut process = Process::start(program(), environment).unwrap();
     let status = process.ended().await.unwrap();
@@ -23,7 +23,7 @@ async fn ends(environment: Vec<(String, String)>) -> (Option<i32>, String) {
 }
 
 #[tokio::test]
-async fn it_says_what_it_is_without_any_settings() {
+async fn prints_version_and_help_without_settings() {
     for (flag, says) in
         [("--version", "topic-fanout 0."), ("--help", "MOMENTO_API_KEY"), ("-h", "FANOUT_CONFIG")]
     {
@@ -34,7 +34,7 @@ async fn it_says_what_it_is_without_any_settings() {
 }
 
 #[tokio::test]
-async fn unusable_settings_end_it_at_once_with_all_faults() {
+async fn invalid_settings_end_function_with_all_faults() {
     let runtime_api = RuntimeApi::start().await.unwrap();
     for environment in [Vec::new(), runtime_api.environment()] {
         let (code, output) = ends(environment).await;
@@ -46,7 +46,7 @@ async fn unusable_settings_end_it_at_once_with_all_faults() {
 }
 
 #[tokio::test]
-async fn no_value_of_a_setting_is_shown() {
+async fn errors_show_no_value_of_a_setting() {
     let wrong =
         ["MAX_EVENT_AGE_SECONDS", "TRANSFORM", "PORT", "OUTBOUND_TOPICS"].map(|name| (name, "s3cr3t"));
     let (code, output) = ends(settings("s3cr3t s3cr3t", &wrong)).await;
@@ -58,7 +58,7 @@ async fn no_value_of_a_setting_is_shown() {
 }
 
 #[tokio::test]
-async fn half_an_environment_of_lambda_is_said() {
+async fn incomplete_lambda_environment_is_reported() {
     let mut environment = settings("http://127.0.0.1:1", &[]);
     environment.push(("AWS_LAMBDA_RUNTIME_API".into(), "127.0.0.1:1".into()));
     let (code, output) = ends(environment).await;
@@ -96,7 +96,7 @@ async fn invocation_without_its_headers_ends_function_with_clear_line() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_said() {
+async fn port_in_use_is_reported() {
     let function = Function::http(&[]).await;
     let port = function.address().port().to_string();
     let (code, output) = ends(settings("http://127.0.0.1:1", &[("PORT", &port)])).await;
@@ -105,68 +105,68 @@ async fn a_port_that_is_taken_is_said() {
 }
 
 #[tokio::test]
-async fn idle_it_ends_on_sigterm() {
-    for way in BOTH {
-        let mut function = Function::start(way, &[]).await;
-        assert_eq!(function.deliver(way, 1, "hello").await.status, 200);
+async fn idle_function_ends_on_sigterm() {
+    for transport in BOTH {
+        let mut function = Function::start(transport, &[]).await;
+        assert_eq!(function.deliver(transport, 1, "hello").await.status, 200);
         if let Some(runtime_api) = &function.runtime_api {
             runtime_api.wait_for_pollers(1).await;
         }
         function.process.terminate().await.unwrap();
         let status = function.process.ended().await.unwrap();
-        assert_eq!(status.code(), Some(0), "{way:?}: {:?}", function.process.output());
+        assert_eq!(status.code(), Some(0), "{transport:?}: {:?}", function.process.output());
     }
 }
 
 #[tokio::test]
-async fn what_has_begun_is_answered_before_it_ends() {
-    for way in BOTH {
-        let mut function = Function::start(way, &[]).await;
+async fn responds_to_begun_requests_before_it_ends() {
+    for transport in BOTH {
+        let mut function = Function::start(transport, &[]).await;
         let fault = function.momento.inject(Fault::delay(Duration::from_millis(700)).on(Rpc::Publish));
         let request = genuine(1, "hello");
-        let (answer, ()) = tokio::join!(function.send(way, &request), async {
+        let (response, ()) = tokio::join!(function.send(transport, &request), async {
             timeout(TIMEOUT, fault.wait_for_hits(1)).await.expect("a publish");
             function.process.terminate().await.unwrap();
         });
-        assert_eq!(answer.status, 200, "{way:?}: {answer:?}");
-        assert_eq!(function.process.ended().await.unwrap().code(), Some(0), "{way:?}");
+        assert_eq!(response.status, 200, "{transport:?}: {response:?}");
+        assert_eq!(function.process.ended().await.unwrap().code(), Some(0), "{transport:?}");
         assert_eq!(function.published(OUTBOUND), ["HELLO"]);
     }
 }
 
 #[tokio::test]
-async fn an_idle_connection_does_not_keep_it() {
+async fn idle_connection_does_not_delay_end() {
     let mut function = Function::http(&[]).await;
     let _idle = TcpStream::connect(function.address()).await.unwrap();
-    assert_eq!(function.deliver(Way::Http1, 1, "hello").await.status, 200);
+    assert_eq!(function.deliver(Transport::Http1, 1, "hello").await.status, 200);
     function.process.terminate().await.unwrap();
     assert_eq!(function.process.ended().await.unwrap().code(), Some(0));
 }
 
 #[tokio::test]
-async fn invocations_run_at_once_where_the_environment_allows_it() {
+async fn runs_as_many_invocations_at_once_as_environment_allows() {
     let function = Function::lambda(&[("AWS_LAMBDA_MAX_CONCURRENCY", "4")]).await;
     let runtime_api = function.runtime_api.as_ref().unwrap();
-    timeout(TIMEOUT, runtime_api.wait_for_pollers(4)).await.expect("four ask for work");
+    timeout(TIMEOUT, runtime_api.wait_for_pollers(4)).await.expect("four pollers");
     let fault = function.momento.inject(Fault::hang().on(Rpc::Publish));
-    let way = BOTH[0];
+    let transport = BOTH[0];
     let requests: Vec<_> = (1..=4).map(|number| genuine(number, "hello")).collect();
-    let all = join_all(requests.iter().map(|request| function.send(way, request)));
-    let (answers, ()) = tokio::join!(all, async {
-        // All four hang at once, or this would not come.
+    let all = join_all(requests.iter().map(|request| function.send(transport, request)));
+    let (responses, ()) = tokio::join!(all, async {
+        // This happens only if all four hang at once.
         timeout(TIMEOUT, fault.wait_for_hits(4)).await.expect("four at once");
         fault.remove();
     });
-    assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [200; 4]);
+    assert_eq!(responses.iter().map(|response| response.status).collect::<Vec<_>>(), [200; 4]);
     assert_eq!(function.published(OUTBOUND).len(), 4);
 }
 
 #[tokio::test]
-async fn many_senders_at_once_over_http() {
+async fn serves_many_senders_at_once_over_http() {
     let function = Function::http(&[]).await;
     let requests: Vec<_> = (1..=200).map(|number| genuine(number, "hello")).collect();
-    let answers = join_all(requests.iter().map(|request| function.send(Way::Http1, request))).await;
-    assert!(answers.iter().all(|answer| answer.status == 200));
+    let responses = join_all(requests.iter().map(|request| function.send(Transport::Http1, request))).await;
+    assert!(responses.iter().all(|response| response.status == 200));
     assert_eq!(function.published(OUTBOUND).len(), 200);
 }
 
@@ -180,15 +180,15 @@ fn on_the_wire(request: &RawRequest) -> Vec<u8> {
     [head.as_bytes(), &request.body].concat()
 }
 
-/// The beginning of what comes back; nothing, where the connection is closed.
+/// Reads the first bytes of the response; none if the connection is closed.
 async fn read_some(stream: &mut TcpStream) -> String {
-    let mut answer = vec![0; 64];
-    let length = timeout(TIMEOUT, stream.read(&mut answer)).await.expect("an answer").unwrap_or(0);
-    String::from_utf8_lossy(&answer[..length]).into_owned()
+    let mut response = vec![0; 64];
+    let length = timeout(TIMEOUT, stream.read(&mut response)).await.expect("an response").unwrap_or(0);
+    String::from_utf8_lossy(&response[..length]).into_owned()
 }
 
 #[tokio::test]
-async fn a_sender_that_goes_away_leaves_nothing_half_done() {
+async fn finishes_request_whose_sender_goes_away() {
     let function = Function::http(&[("OUTBOUND_TOPIC", ""), ("OUTBOUND_TOPICS", "a,b")]).await;
     let fault = function.momento.inject(Fault::delay(Duration::from_millis(300)).on(Rpc::Publish).topic("b"));
     {
@@ -196,13 +196,13 @@ async fn a_sender_that_goes_away_leaves_nothing_half_done() {
         stream.write_all(&on_the_wire(&genuine(1, "hello"))).await.unwrap();
         timeout(TIMEOUT, fault.wait_for_hits(1)).await.expect("a publish");
     }
-    let line = function.journal(|line| line["outcome"] == "success").await;
+    let line = function.log_record(|line| line["outcome"] == "success").await;
     assert_eq!(line["Published"], 2);
     assert_eq!(function.published("b"), ["HELLO"]);
 }
 
 #[tokio::test]
-async fn what_a_sender_that_went_away_has_begun_is_done_before_it_ends() {
+async fn finishes_request_whose_sender_went_away_before_it_ends() {
     let mut function = Function::http(&[]).await;
     let fault = function.momento.inject(Fault::delay(Duration::from_millis(500)).on(Rpc::Publish));
     {
@@ -218,7 +218,7 @@ async fn what_a_sender_that_went_away_has_begun_is_done_before_it_ends() {
 }
 
 #[tokio::test]
-async fn a_sender_that_closes_its_half_gets_its_answer() {
+async fn sender_that_closes_its_half_gets_response() {
     let function = Function::http(&[]).await;
     for number in 1..=20 {
         let mut stream = TcpStream::connect(function.address()).await.unwrap();
@@ -230,7 +230,7 @@ async fn a_sender_that_closes_its_half_gets_its_answer() {
 }
 
 #[tokio::test]
-async fn connections_on_which_nothing_comes_are_closed() {
+async fn closes_connections_without_request() {
     let function = Function::http(&[]).await;
     let beginnings: [&[u8]; 4] =
         [b"", b"POST / HT", b"PRI * HTTP/2.0\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"];
@@ -241,11 +241,11 @@ async fn connections_on_which_nothing_comes_are_closed() {
         timeout(TIMEOUT, stream.read_to_end(&mut rest)).await.is_ok()
     });
     assert_eq!(join_all(closed).await, [true; 4]);
-    assert_eq!(function.deliver(Way::Http1, 1, "hello").await.status, 200);
+    assert_eq!(function.deliver(Transport::Http1, 1, "hello").await.status, 200);
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_keeps_no_sender_waiting() {
+async fn unread_log_delays_no_sender() {
     let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
     let mut child = tokio::process::Command::new(program())
         .env_clear()
@@ -254,7 +254,7 @@ async fn a_log_that_nobody_reads_keeps_no_sender_waiting() {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    // Its first line says where it listens. No other is read, and a pipe holds 64 KiB.
+    // The first line has the address. The test reads no other, and a pipe holds 64 KiB.
     let mut stdout = tokio::io::BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     timeout(TIMEOUT, stdout.read_line(&mut line)).await.expect("a line").unwrap();
@@ -264,8 +264,8 @@ async fn a_log_that_nobody_reads_keeps_no_sender_waiting() {
     for number in 1..=300 {
         let request = genuine(number, "hello");
         let answered = client.send(([127, 0, 0, 1], port).into(), &request);
-        let answer = timeout(TIMEOUT, answered).await.expect("an answer").unwrap();
-        assert_eq!(answer.status, 200, "{number}");
+        let response = timeout(TIMEOUT, answered).await.expect("an response").unwrap();
+        assert_eq!(response.status, 200, "{number}");
     }
     let terminate = format!("kill -TERM {}", child.id().unwrap());
     tokio::process::Command::new("sh").args(["-c", &terminate]).status().await.unwrap();
@@ -275,7 +275,7 @@ async fn a_log_that_nobody_reads_keeps_no_sender_waiting() {
 }
 
 #[tokio::test]
-async fn a_body_that_never_ends_is_408_and_one_that_breaks_is_400() {
+async fn unfinished_body_is_408_and_broken_body_is_400() {
     let function = Function::http(&[]).await;
     for (request, expected) in [
         ("content-length: 100\r\n\r\nonly this", "HTTP/1.1 408 "),
@@ -284,18 +284,19 @@ async fn a_body_that_never_ends_is_408_and_one_that_breaks_is_400() {
         let mut stream = TcpStream::connect(function.address()).await.unwrap();
         let head = format!("POST / HTTP/1.1\r\nhost: x\r\nmomento-signature: {}\r\n", "0".repeat(64));
         stream.write_all(format!("{head}{request}").as_bytes()).await.unwrap();
-        let answer = read_some(&mut stream).await;
-        assert!(answer.starts_with(expected), "{answer}");
+        let response = read_some(&mut stream).await;
+        assert!(response.starts_with(expected), "{response}");
     }
 }
 
 #[tokio::test]
-async fn one_line_for_each_invocation_with_its_metrics() {
-    for way in BOTH {
-        let function = Function::start(way, &[("OUTBOUND_TOPIC", ""), ("OUTBOUND_TOPICS", "a,b")]).await;
+async fn writes_one_log_record_with_metrics_per_invocation() {
+    for transport in BOTH {
+        let function =
+            Function::start(transport, &[("OUTBOUND_TOPIC", ""), ("OUTBOUND_TOPICS", "a,b")]).await;
         function.momento.inject(Fault::error(tonic::Code::PermissionDenied).on(Rpc::Publish).topic("b"));
-        assert_eq!(function.deliver(way, 7, "hello").await.status, 422);
-        let line = function.journal(|_| true).await;
+        assert_eq!(function.deliver(transport, 7, "hello").await.status, 422);
+        let line = function.log_record(|_| true).await;
         assert_eq!(line["outcome"], "destination_refused");
         assert_eq!(
             (&line["cache"], &line["topic"], &line["topic_sequence_number"]),
@@ -310,29 +311,29 @@ async fn one_line_for_each_invocation_with_its_metrics() {
         assert!(line["Latency"].as_f64().unwrap() > 0.0);
         let metrics = &line["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(metrics["Namespace"], "TopicFanout");
-        assert_eq!(line["request_id"].is_string(), matches!(way, Way::Lambda(..)));
+        assert_eq!(line["request_id"].is_string(), matches!(transport, Transport::Lambda(..)));
         let lines = function.process.output();
         assert_eq!(lines.iter().filter(|line| line.contains("\"outcome\"")).count(), 1, "{lines:?}");
     }
 }
 
 #[tokio::test]
-async fn each_environment_remembers_for_itself() {
-    // A second environment of the same function knows nothing of the first: it publishes again.
+async fn each_environment_has_its_own_dedupe() {
+    // A second environment of the same function has not seen the event, and publishes it again.
     let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
     let request = genuine(1, "hello");
     for _ in 0..2 {
         let process = Process::start(program(), settings(&momento.endpoint(), &[])).unwrap();
         let port = listening(&process).await;
         let client = test_support::http_client::HttpClient::http1();
-        let answer = client.send(([127, 0, 0, 1], port).into(), &request).await.unwrap();
-        assert_eq!(answer.json()["status"], "success");
+        let response = client.send(([127, 0, 0, 1], port).into(), &request).await.unwrap();
+        assert_eq!(response.json()["status"], "success");
     }
     assert_eq!(momento.published(CACHE, OUTBOUND).len(), 2);
 }
 
 #[tokio::test]
-async fn the_gateways_payload_may_be_of_any_size() {
+async fn payload_of_six_megabytes_is_413() {
     // 6 MB is what Lambda accepts: the payload of a body of 4.5 MB in base64.
     let function = Function::lambda(&[]).await;
     let request = test_support::signed::post(crate::support::SECRET, vec![b'x'; 4_500_000]).unwrap();

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::support::{CACHE, Function, OUTBOUND, Way, genuine, listening, program, settings};
+use crate::support::{CACHE, Function, OUTBOUND, Transport, genuine, listening, program, settings};
 
 /// The limit of open files, and the connections that the function accepts with it.
 const OPEN_FILES: usize = 128;
@@ -74,7 +74,7 @@ async fn idle_connections_give_way_to_new_ones() {
     // There are files left for new connections to Momento.
     function.momento.cut_connections();
     for number in 0..10 {
-        assert_eq!(function.deliver(Way::Http1, number, "hello").await.status, 200);
+        assert_eq!(function.deliver(Transport::Http1, number, "hello").await.status, 200);
     }
     let warnings = warnings(&function);
     let [warning] = &warnings[..] else { panic!("one warning, not {warnings:?}") };
@@ -88,11 +88,11 @@ async fn silent_and_unfinished_connections_give_way_to_new_ones() {
     let unfinished = format!("POST / HTTP/1.1\r\nhost: x\r\n{SIGNATURE}content-length: 100\r\n\r\nonly this");
     for beginning in ["", "POST / HT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &unfinished] {
         let mut connections = Vec::new();
-        for _ in 0..CONNECTIONS + 1 {
+        for _ in 0..=CONNECTIONS {
             connections.push(send(&function, beginning.as_bytes()).await);
         }
         let started = std::time::Instant::now();
-        assert_eq!(function.deliver(Way::Http1, 1, "hello").await.status, 200, "{beginning}");
+        assert_eq!(function.deliver(Transport::Http1, 1, "hello").await.status, 200, "{beginning}");
         assert!(started.elapsed() < Duration::from_secs(2), "{beginning}: {:?}", started.elapsed());
     }
 }
@@ -102,7 +102,7 @@ async fn connection_whose_request_is_handled_does_not_give_way() {
     let function = with_few_files().await;
     let fault = function.momento.inject(Fault::hang().on(Rpc::Publish).times(1));
     let request = genuine(1, "hello");
-    let (response, ()) = tokio::join!(function.send(Way::Http1, &request), async {
+    let (response, ()) = tokio::join!(function.send(Transport::Http1, &request), async {
         timeout(TIMEOUT, fault.wait_for_hits(1)).await.expect("a publish");
         let mut connections = Vec::new();
         for _ in 0..CONNECTIONS + 20 {
@@ -119,19 +119,19 @@ async fn connection_whose_request_is_handled_does_not_give_way() {
 async fn oldest_unfinished_bodies_get_503_when_memory_runs_short() {
     let function = Function::http(&[("HTTP_BODY_MEMORY_MIB", "1")]).await;
     let head = format!("POST / HTTP/1.1\r\nhost: x\r\n{SIGNATURE}content-length: 250000\r\n\r\n");
-    let unfinished = [head.as_bytes(), &[b'x'; 200_000]].concat();
+    let unfinished = [head.as_bytes(), &vec![b'x'; 200_000]].concat();
     let mut connections = Vec::new();
     for _ in 0..8 {
         connections.push(send(&function, &unfinished).await);
         // The request of this connection begins before that of the next one.
-        assert_eq!(function.deliver(Way::Http1, 1, "hello").await.status, 200);
+        assert_eq!(function.deliver(Transport::Http1, 1, "hello").await.status, 200);
     }
     for connection in connections.drain(..2) {
         let response = until_closed(connection).await;
         assert!(response.starts_with("HTTP/1.1 503 ") && response.contains("overloaded"), "{response}");
         assert!(response.contains("retry-after: 2\r\n"), "{response}");
     }
-    let record = function.journal(|line| line["outcome"] == "overloaded").await;
+    let record = function.log_record(|line| line["outcome"] == "overloaded").await;
     assert_eq!((&record["status"], &record["Undelivered"]), (&503.into(), &0.into()));
     let warnings = warnings(&function);
     let [warning] = &warnings[..] else { panic!("one warning, not {warnings:?}") };

@@ -1,6 +1,6 @@
-//! The functions as black boxes: the real binary, spoken to through a Lambda Runtime API or over plain
-//! HTTP, publishing through the real SDK to a local Momento, whose faults are on a real wire. `amazon` is about one edge
-//! only, with the real SDK of AWS on a real wire.
+//! Tests of the functions as black boxes. They start the real binary, send requests through a Lambda Runtime API or over plain
+//! HTTP, and let it publish through the real SDK to a local Momento. Faults happen on real connections. `amazon` tests the
+//! clients of AWS alone, with the real SDK.
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,
@@ -10,7 +10,6 @@
 
 #[cfg(feature = "aws")]
 mod amazon;
-mod answers;
 #[cfg(feature = "aws")]
 mod aws_destinations;
 #[cfg(feature = "aws")]
@@ -22,9 +21,10 @@ mod hostile;
 mod lifecycle;
 mod limits;
 mod panics;
+mod responses;
 mod routes;
 #[cfg(feature = "aws")]
 mod secrets;
 mod support;
 mod tracing;
-mod ways;
+mod transports;

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use momento_local::MomentoLocal;
 use serde_json::{Value, json};
+use test_support::aws_server::record;
 use test_support::process::Process;
-use test_support::queue_server::record;
 use test_support::runtime_api::RuntimeApi;
 use test_support::signed;
 
-use crate::support::{BOTH, CACHE, Function, INBOUND, OUTBOUND, SECRET, Way, listening, settings};
+use crate::support::{BOTH, CACHE, Function, INBOUND, OUTBOUND, SECRET, Transport, listening, settings};
 
 const TEXT: &str = "a pr1vate text";
 
@@ -27,11 +27,11 @@ fn function_that_panics_once() {
     assert_eq!(topic_fanout::run::webhook_with(&transforms), ExitCode::SUCCESS);
 }
 
-async fn start(way: Way) -> Function {
+async fn start(transport: Transport) -> Function {
     let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
-    let runtime_api = match way {
-        Way::Lambda(..) => Some(RuntimeApi::start().await.unwrap()),
-        Way::Http1 | Way::Http2 => None,
+    let runtime_api = match transport {
+        Transport::Lambda(..) => Some(RuntimeApi::start().await.unwrap()),
+        Transport::Http1 | Transport::Http2 => None,
     };
     let mut environment = settings(&momento.endpoint(), &[("TRANSFORM", "panic_once")]);
     environment.extend(runtime_api.iter().flat_map(RuntimeApi::environment));
@@ -60,17 +60,21 @@ async fn logs_location_only(function: &Function) {
 
 #[tokio::test]
 async fn panic_in_request_is_500_and_releases_event() {
-    for way in BOTH {
-        let function = start(way).await;
+    for transport in BOTH {
+        let function = start(transport).await;
         let request = signed::post(SECRET, signed::event(CACHE, INBOUND, 1, TEXT).to_json()).unwrap();
-        let first = function.send(way, &request).await;
-        assert_eq!((first.status, first.json()["code"].as_str()), (500, Some("crashed")), "{way:?}");
-        let record = function.journal(|line| line["outcome"] == "crashed").await;
+        let first = function.send(transport, &request).await;
+        assert_eq!((first.status, first.json()["code"].as_str()), (500, Some("crashed")), "{transport:?}");
+        let record = function.log_record(|line| line["outcome"] == "crashed").await;
         assert_eq!((&record["level"], &record["Undelivered"]), (&json!("ERROR"), &json!(1)));
         logs_location_only(&function).await;
 
-        let second = function.send(way, &request).await;
-        assert_eq!((second.status, second.json()["status"].as_str()), (200, Some("success")), "{way:?}");
+        let second = function.send(transport, &request).await;
+        assert_eq!(
+            (second.status, second.json()["status"].as_str()),
+            (200, Some("success")),
+            "{transport:?}"
+        );
         assert_eq!(function.published(OUTBOUND), ["A PR1VATE TEXT"]);
     }
 }
@@ -84,7 +88,7 @@ async fn panic_in_batch_fails_its_message_only_and_releases_event() {
     let (panics, other) = (record(1, TEXT), record(2, "another"));
     let response = function.invoke(json!({"Records": [panics, other]}).to_string().into_bytes()).await;
     assert_eq!(response, json!({"batchItemFailures": [{"itemIdentifier": "1"}]}));
-    let record = function.journal(|line| line["outcome"] == "crashed").await;
+    let record = function.log_record(|line| line["outcome"] == "crashed").await;
     assert_eq!((&record["level"], &record["queue"]), (&json!("ERROR"), &json!("events")));
     logs_location_only(&function).await;
 

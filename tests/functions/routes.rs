@@ -6,7 +6,7 @@ use test_support::process::Process;
 use test_support::signed;
 
 use crate::support::{
-    BOTH, CACHE, Function, INBOUND, OUTBOUND, SECRET, Subscriber, Way, listening, program, settings,
+    BOTH, CACHE, Function, INBOUND, OUTBOUND, SECRET, Subscriber, Transport, listening, program, settings,
 };
 
 /// The settings that a file takes the place of.
@@ -19,86 +19,90 @@ transforms = ["trim"]
 destinations = ["{room}-same", { topic = "{room}-loud", extra_transforms = ["uppercase"] }, "for-{token_id}"]
 "#;
 
-async fn start(way: Way, file: &str) -> Function {
-    Function::start(way, &[&NO_ROUTES[..], &[("FANOUT_CONFIG", file)]].concat()).await
+async fn start(transport: Transport, file: &str) -> Function {
+    Function::start(transport, &[&NO_ROUTES[..], &[("FANOUT_CONFIG", file)]].concat()).await
 }
 
 async fn send(
     function: &Function,
-    way: Way,
+    transport: Transport,
     topic: &str,
     token_id: Option<&str>,
     text: &str,
 ) -> (u16, Value) {
     let mut event = signed::event(CACHE, topic, 1, text);
     event.token_id = token_id.map(ToOwned::to_owned);
-    let answer = function.send(way, &signed::post(SECRET, event.to_json()).unwrap()).await;
-    (answer.status, answer.json())
+    let response = function.send(transport, &signed::post(SECRET, event.to_json()).unwrap()).await;
+    (response.status, response.json())
 }
 
-fn statuses(answer: &Value) -> Vec<(String, String)> {
+fn statuses(response: &Value) -> Vec<(String, String)> {
     let text = |destination: &Value, key: &str| destination[key].as_str().unwrap().to_owned();
-    let destinations = answer["destinations"].as_array().unwrap();
+    let destinations = response["destinations"].as_array().unwrap();
     destinations.iter().map(|one| (text(one, "topic"), text(one, "status"))).collect()
 }
 
 #[tokio::test]
-async fn an_event_goes_where_its_route_says_with_what_was_done_to_it() {
-    for way in BOTH {
-        let function = start(way, CHAT).await;
-        let (status, answer) = send(&function, way, "friends-publish", Some("mo"), " Hello ").await;
-        assert_eq!((status, &answer["status"]), (200, &json!("success")), "{way:?}: {answer}");
+async fn publishes_event_by_its_route() {
+    for transport in BOTH {
+        let function = start(transport, CHAT).await;
+        let (status, response) = send(&function, transport, "friends-publish", Some("mo"), " Hello ").await;
+        assert_eq!((status, &response["status"]), (200, &json!("success")), "{transport:?}: {response}");
         let topics = ["friends-same", "friends-loud", "for-mo"];
-        assert_eq!(statuses(&answer), topics.map(|topic| (topic.to_owned(), "published".to_owned())));
+        assert_eq!(statuses(&response), topics.map(|topic| (topic.to_owned(), "published".to_owned())));
         for (topic, text) in topics.into_iter().zip(["Hello", "HELLO", "Hello"]) {
-            assert_eq!(function.published(topic), [text], "{way:?} {topic}");
+            assert_eq!(function.published(topic), [text], "{transport:?} {topic}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_topic_without_a_route_is_ignored() {
-    for way in BOTH {
-        let function = start(way, CHAT).await;
-        let (status, answer) = send(&function, way, INBOUND, None, "Hello").await;
-        assert_eq!((status, answer), (200, json!({"status": "ignored"})), "{way:?}");
-        let line = function.journal(|line| line["outcome"] == "ignored").await;
+async fn ignores_topic_without_route() {
+    for transport in BOTH {
+        let function = start(transport, CHAT).await;
+        let (status, response) = send(&function, transport, INBOUND, None, "Hello").await;
+        assert_eq!((status, response), (200, json!({"status": "ignored"})), "{transport:?}");
+        let line = function.log_record(|line| line["outcome"] == "ignored").await;
         assert_eq!((&line["level"], &line["Published"]), (&json!("INFO"), &json!(0)));
     }
 }
 
 #[tokio::test]
-async fn a_name_that_cannot_be_made_keeps_no_other_destination_from_its_text() {
-    for way in BOTH {
-        let function = start(way, CHAT).await;
-        let (status, answer) = send(&function, way, "friends-publish", None, "Hello").await;
-        assert_eq!((status, &answer["code"]), (422, &json!("destination_refused")), "{way:?}: {answer}");
+async fn invalid_name_affects_no_other_destination() {
+    for transport in BOTH {
+        let function = start(transport, CHAT).await;
+        let (status, response) = send(&function, transport, "friends-publish", None, "Hello").await;
         assert_eq!(
-            answer["destinations"][2],
+            (status, &response["code"]),
+            (422, &json!("destination_refused")),
+            "{transport:?}: {response}"
+        );
+        assert_eq!(
+            response["destinations"][2],
             json!({
                 "cache": CACHE, "topic": "for-{token_id}", "status": "refused",
                 "reason": "invalid_argument", "detail": "the event has no token_id",
             })
         );
-        assert_eq!(function.published("friends-loud"), ["HELLO"], "{way:?}");
+        assert_eq!(function.published("friends-loud"), ["HELLO"], "{transport:?}");
     }
 }
 
 #[tokio::test]
-async fn a_path_is_read() {
+async fn reads_routes_from_path() {
     let folder = std::env::temp_dir().join(format!("topic-fanout-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let file = folder.join("fanout.toml");
     std::fs::write(&file, CHAT).unwrap();
-    let function = start(Way::Http1, file.to_str().unwrap()).await;
+    let function = start(Transport::Http1, file.to_str().unwrap()).await;
     std::fs::remove_dir_all(&folder).unwrap();
     let mut loud = Subscriber::new(&function.momento, "friends-loud").await;
-    send(&function, Way::Http1, "friends-publish", Some("mo"), "Hello").await;
+    send(&function, Transport::Http1, "friends-publish", Some("mo"), "Hello").await;
     assert_eq!(loud.next().await, "HELLO");
 }
 
 #[tokio::test]
-async fn a_file_with_faults_ends_the_function_with_all_of_them() {
+async fn invalid_file_ends_function_with_all_faults() {
     let file = r#"
 [[routes]]
 topic = "in"
@@ -120,7 +124,7 @@ destinations = ["out", "{room}", { tpoic = "x" }]
 }
 
 #[tokio::test]
-async fn a_transform_of_ones_own_is_used_as_all_others_are() {
+async fn uses_custom_transform() {
     let file = r#"
 [[routes]]
 topic = "topic 1"
@@ -133,6 +137,6 @@ destinations = [{ topic = "topic 2", transforms = ["reverse", { sign = { name = 
     let process = Process::start(&example, settings(&momento.endpoint(), &with)).unwrap();
     let port = listening(&process).await;
     let function = Function::over(momento, process, None, port);
-    assert_eq!(function.deliver(Way::Http1, 1, "Hello").await.status, 200);
+    assert_eq!(function.deliver(Transport::Http1, 1, "Hello").await.status, 200);
     assert_eq!(function.published(OUTBOUND), ["OLLEH, THE TEAM"]);
 }

@@ -14,7 +14,7 @@ use test_support::{AwsResponse, HttpResponse};
 use tokio::time::timeout;
 use tonic::Code;
 
-use crate::support::{BOTH, CACHE, Function, INBOUND, OUTBOUND, Way, listening, program, settings};
+use crate::support::{BOTH, CACHE, Function, INBOUND, OUTBOUND, Transport, listening, program, settings};
 
 const OLD: &str = "the 0ld secret";
 const NEW: &str = "the n3w secret";
@@ -41,10 +41,10 @@ fn environment(endpoint: &str, secrets: &SecretsServer, with: &[(&str, &str)]) -
 }
 
 /// A function, and a Momento that takes `key` only.
-async fn start(way: Way, key: &str, secrets: &SecretsServer, with: &[(&str, &str)]) -> Function {
+async fn start(transport: Transport, key: &str, secrets: &SecretsServer, with: &[(&str, &str)]) -> Function {
     let momento = MomentoLocal::builder().cache(CACHE).api_key(key).start().await.unwrap();
     let mut environment = environment(&momento.endpoint(), secrets, with);
-    if let Way::Lambda(..) = way {
+    if let Transport::Lambda(..) = transport {
         let runtime_api = RuntimeApi::start().await.unwrap();
         environment.extend(runtime_api.environment());
         let process = Process::start(program(), environment).unwrap();
@@ -58,9 +58,15 @@ async fn start(way: Way, key: &str, secrets: &SecretsServer, with: &[(&str, &str
 }
 
 /// Sends an event signed with `secret`.
-async fn deliver(function: &Function, way: Way, secret: &str, number: u64, text: &str) -> HttpResponse {
+async fn deliver(
+    function: &Function,
+    transport: Transport,
+    secret: &str,
+    number: u64,
+    text: &str,
+) -> HttpResponse {
     let event = signed::event(CACHE, INBOUND, number, text);
-    function.send(way, &signed::post(secret, event.to_json()).unwrap()).await
+    function.send(transport, &signed::post(secret, event.to_json()).unwrap()).await
 }
 
 fn secret(id: &str, stage: &str) -> SecretRequest {
@@ -92,13 +98,13 @@ async fn ends(secrets: &SecretsServer, with: &[(&str, &str)]) -> String {
 
 #[tokio::test]
 async fn fetches_one_secret_with_both_values_once() {
-    for way in BOTH {
+    for transport in BOTH {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
-        let function = start(way, OLD_KEY, &secrets, &IN_ONE).await;
+        let function = start(transport, OLD_KEY, &secrets, &IN_ONE).await;
         for number in 1..4 {
-            let answer = deliver(&function, way, OLD, number, "hello").await;
-            assert_eq!(answer.status, 200, "{way:?}: {}", answer.body);
+            let response = deliver(&function, transport, OLD, number, "hello").await;
+            assert_eq!(response.status, 200, "{transport:?}: {}", response.body);
         }
         assert_eq!(function.published(OUTBOUND), ["HELLO", "HELLO", "HELLO"]);
         assert!(is_one_fetch(&secrets.requests(), "chat/keys"), "{:?}", secrets.requests());
@@ -108,7 +114,7 @@ async fn fetches_one_secret_with_both_values_once() {
 
 #[tokio::test]
 async fn decrypts_parameters_and_accepts_their_previous_version() {
-    let way = BOTH[0];
+    let transport = BOTH[0];
     let secrets = SecretsServer::start().await.unwrap();
     secrets.put("/chat/momento", OLD_KEY);
     secrets.put("/chat/keys", &json!({"webhook": OLD}).to_string());
@@ -117,10 +123,10 @@ async fn decrypts_parameters_and_accepts_their_previous_version() {
         ("MOMENTO_API_KEY_SECRET_ID", "ssm:/chat/momento"),
         ("WEBHOOK_SIGNING_SECRET_ID", "ssm:/chat/keys#webhook"),
     ];
-    let function = start(way, OLD_KEY, &secrets, &with).await;
+    let function = start(transport, OLD_KEY, &secrets, &with).await;
     for (number, secret) in [(1, NEW), (2, OLD)] {
-        let answer = deliver(&function, way, secret, number, "hello").await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
+        let response = deliver(&function, transport, secret, number, "hello").await;
+        assert_eq!(response.status, 200, "{}", response.body);
     }
     let asked = |name: &str| {
         let name = name.to_owned();
@@ -135,7 +141,7 @@ async fn decrypts_parameters_and_accepts_their_previous_version() {
 
 #[tokio::test]
 async fn accepts_previous_secret_of_the_environment_beside_a_stored_one() {
-    let way = BOTH[0];
+    let transport = BOTH[0];
     let secrets = SecretsServer::start().await.unwrap();
     secrets.put("chat/webhook", NEW);
     let with = [
@@ -143,9 +149,9 @@ async fn accepts_previous_secret_of_the_environment_beside_a_stored_one() {
         ("WEBHOOK_SIGNING_SECRET_ID", "chat/webhook"),
         ("WEBHOOK_SIGNING_SECRET_PREVIOUS", OLD),
     ];
-    let function = start(way, OLD_KEY, &secrets, &with).await;
+    let function = start(transport, OLD_KEY, &secrets, &with).await;
     for (number, secret) in [(1, NEW), (2, OLD)] {
-        assert_eq!(deliver(&function, way, secret, number, "hello").await.status, 200);
+        assert_eq!(deliver(&function, transport, secret, number, "hello").await.status, 200);
     }
 }
 
@@ -203,7 +209,7 @@ async fn reports_all_unusable_secrets_at_start() {
 /// Editors, shells and consoles put them there.
 #[tokio::test]
 async fn ignores_invisible_characters_around_stored_secrets() {
-    let way = BOTH[0];
+    let transport = BOTH[0];
     for invisible in ["\u{feff}", "\u{200b}", "\r\n"] {
         let around = |text: &str| format!("{invisible}{text}{invisible}");
         let secrets = SecretsServer::start().await.unwrap();
@@ -213,13 +219,13 @@ async fn ignores_invisible_characters_around_stored_secrets() {
             ("MOMENTO_API_KEY_SECRET_ID", "chat/keys#momento"),
             ("WEBHOOK_SIGNING_SECRET_ID", &around("chat/webhook")),
         ];
-        let function = start(way, OLD_KEY, &secrets, &with).await;
-        let answer = deliver(&function, way, OLD, 1, "hello").await;
-        assert_eq!(answer.status, 200, "{invisible:?}: {}", answer.body);
+        let function = start(transport, OLD_KEY, &secrets, &with).await;
+        let response = deliver(&function, transport, OLD, 1, "hello").await;
+        assert_eq!(response.status, 200, "{invisible:?}: {}", response.body);
         // The same of a version that comes later.
         secrets.put("chat/webhook", &around(NEW));
-        let answer = deliver(&function, way, NEW, 2, "hello").await;
-        assert_eq!(answer.status, 200, "{invisible:?}: {}", answer.body);
+        let response = deliver(&function, transport, NEW, 2, "hello").await;
+        assert_eq!(response.status, 200, "{invisible:?}: {}", response.body);
         shows_no_secret(&function);
     }
 }
@@ -244,27 +250,27 @@ async fn stops_waiting_at_start_for_service_that_does_not_respond() {
 
 #[tokio::test]
 async fn fetches_nothing_when_secrets_are_in_the_environment() {
-    let way = BOTH[0];
+    let transport = BOTH[0];
     let secrets = SecretsServer::start().await.unwrap();
     let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET", OLD)];
-    let function = start(way, OLD_KEY, &secrets, &with).await;
-    assert_eq!(deliver(&function, way, OLD, 1, "hello").await.status, 200);
-    assert_eq!(deliver(&function, way, NEW, 2, "hello").await.status, 403);
+    let function = start(transport, OLD_KEY, &secrets, &with).await;
+    assert_eq!(deliver(&function, transport, OLD, 1, "hello").await.status, 200);
+    assert_eq!(deliver(&function, transport, NEW, 2, "hello").await.status, 403);
     assert_eq!(secrets.requests(), []);
 }
 
 #[tokio::test]
 async fn rotation_of_signing_secret_loses_nothing() {
-    for way in BOTH {
+    for transport in BOTH {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
-        let function = start(way, OLD_KEY, &secrets, &IN_ONE).await;
-        assert_eq!(deliver(&function, way, OLD, 1, "one").await.status, 200);
+        let function = start(transport, OLD_KEY, &secrets, &IN_ONE).await;
+        assert_eq!(deliver(&function, transport, OLD, 1, "one").await.status, 200);
         secrets.put("chat/keys", &in_one(OLD_KEY, NEW));
         for (number, secret, text) in [(2, OLD, "two"), (3, NEW, "three"), (4, OLD, "four"), (5, NEW, "five")]
         {
-            let answer = deliver(&function, way, secret, number, text).await;
-            assert_eq!(answer.status, 200, "{way:?} {text}: {}", answer.body);
+            let response = deliver(&function, transport, secret, number, text).await;
+            assert_eq!(response.status, 200, "{transport:?} {text}: {}", response.body);
         }
         assert_eq!(function.published(OUTBOUND), ["ONE", "TWO", "THREE", "FOUR", "FIVE"]);
         assert_eq!(secrets.requests().len(), 4, "fetched at start, and once more");
@@ -274,50 +280,50 @@ async fn rotation_of_signing_secret_loses_nothing() {
 
 #[tokio::test]
 async fn fetches_again_within_seconds_after_failed_fetch() {
-    for way in BOTH {
+    for transport in BOTH {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
-        let function = start(way, OLD_KEY, &secrets, &IN_ONE).await;
+        let function = start(transport, OLD_KEY, &secrets, &IN_ONE).await;
         secrets.fail("chat/keys", AwsResponse::error(400, "AccessDeniedException"));
-        let answer = deliver(&function, way, NEW, 1, "one").await;
-        assert_eq!((answer.status, answer.json()["code"].as_str()), (503, UNDECIDED), "{way:?}");
+        let response = deliver(&function, transport, NEW, 1, "one").await;
+        assert_eq!((response.status, response.json()["code"].as_str()), (503, UNDECIDED), "{transport:?}");
         secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
         secrets.put("chat/keys", &in_one(OLD_KEY, NEW));
         let (begun, mut number) = (Instant::now(), 2);
-        while deliver(&function, way, NEW, number, "again").await.status != 200 {
-            assert!(begun.elapsed() < Duration::from_secs(20), "{way:?}");
+        while deliver(&function, transport, NEW, number, "again").await.status != 200 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{transport:?}");
             number += 1;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        assert_eq!(deliver(&function, way, OLD, number + 1, "old").await.status, 200, "{way:?}");
+        assert_eq!(deliver(&function, transport, OLD, number + 1, "old").await.status, 200, "{transport:?}");
         shows_no_secret(&function);
     }
 }
 
 #[tokio::test]
 async fn responds_503_when_signature_cannot_be_decided_in_time() {
-    for way in BOTH {
+    for transport in BOTH {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put("chat/webhook", OLD);
         let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", "chat/webhook")];
-        let function = start(way, OLD_KEY, &secrets, &with).await;
+        let function = start(transport, OLD_KEY, &secrets, &with).await;
         secrets.fail("chat/webhook", AwsResponse::Hang);
         let begun = Instant::now();
-        let answer = deliver(&function, way, NEW, 1, "one").await;
+        let response = deliver(&function, transport, NEW, 1, "one").await;
         let took = begun.elapsed();
-        assert_eq!((answer.status, answer.json()["code"].as_str()), (503, UNDECIDED), "{way:?}");
-        assert_eq!(answer.headers["retry-after"], "2");
+        assert_eq!((response.status, response.json()["code"].as_str()), (503, UNDECIDED), "{transport:?}");
+        assert_eq!(response.headers["retry-after"], "2");
         assert!(
             took < Duration::from_millis(3_800),
-            "the fetch ends before the time for the answer: {took:?}"
+            "the fetch ends before the time for the response: {took:?}"
         );
-        let line = function.journal(|line| line["outcome"] == "signature_undecided").await;
+        let line = function.log_record(|line| line["outcome"] == "signature_undecided").await;
         assert_eq!((&line["Refused"], &line["Reason"]), (&json!(1), &json!("signature_undecided")));
         // What is known to be wrong is told as it is.
         secrets.put("chat/webhook", OLD);
         let (begun, mut number) = (Instant::now(), 2);
-        while deliver(&function, way, "a guess", number, "forged").await.status != 403 {
-            assert!(begun.elapsed() < Duration::from_secs(20), "{way:?}");
+        while deliver(&function, transport, "a guess", number, "forged").await.status != 403 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{transport:?}");
             number += 1;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -326,11 +332,11 @@ async fn responds_503_when_signature_cannot_be_decided_in_time() {
 
 #[tokio::test]
 async fn responds_503_when_invocation_ends_before_fetch() {
-    let (way, gateway) = (BOTH[0], Gateway::FunctionUrl);
+    let (transport, gateway) = (BOTH[0], Gateway::FunctionUrl);
     let secrets = SecretsServer::start().await.unwrap();
     secrets.put("chat/webhook", OLD);
     let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", "chat/webhook")];
-    let function = start(way, OLD_KEY, &secrets, &with).await;
+    let function = start(transport, OLD_KEY, &secrets, &with).await;
     secrets.put("chat/webhook", NEW);
     secrets.delay(Duration::from_millis(1_300));
     let request = signed::post(NEW, signed::event(CACHE, INBOUND, 1, "one").to_json()).unwrap();
@@ -338,17 +344,17 @@ async fn responds_503_when_invocation_ends_before_fetch() {
     let runtime_api = function.runtime_api.as_ref().unwrap();
     let invoked = runtime_api.invoke(payload.into_bytes().into(), Duration::from_secs(1)).await.unwrap();
     let Invoked::Response(response) = invoked else { panic!("{invoked:?}") };
-    let answer = gateway.http_response(&serde_json::from_slice(&response).unwrap()).unwrap();
-    assert_eq!((answer.status, answer.json()["code"].as_str()), (503, UNDECIDED), "{}", answer.body);
+    let response = gateway.http_response(&serde_json::from_slice(&response).unwrap()).unwrap();
+    assert_eq!((response.status, response.json()["code"].as_str()), (503, UNDECIDED), "{}", response.body);
     // The fetch went on: the next one joins it.
-    assert_eq!(deliver(&function, way, NEW, 1, "one").await.status, 200);
+    assert_eq!(deliver(&function, transport, NEW, 1, "one").await.status, 200);
     assert_eq!(secrets.requests().len(), 4, "fetched at start, and once more");
 }
 
 /// A secret or a parameter that moved to another key of KMS, for example.
 #[tokio::test]
 async fn uses_current_version_when_previous_cannot_be_read() {
-    let way = BOTH[0];
+    let transport = BOTH[0];
     for (name, id, named, refusal, said) in [
         ("chat/keys", "chat/keys", "secret chat/keys", "AccessDeniedException", "kms:Decrypt"),
         ("chat/keys", "chat/keys", "secret chat/keys", "DecryptionFailure", "its key cannot be used"),
@@ -361,10 +367,10 @@ async fn uses_current_version_when_previous_cannot_be_read() {
         secrets.put(name, OLD);
         secrets.fail_previous(name, AwsResponse::error(400, refusal));
         let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", id)];
-        let function = start(way, OLD_KEY, &secrets, &with).await;
-        assert_eq!(deliver(&function, way, OLD, 1, "one").await.status, 200, "{id} {refusal}");
+        let function = start(transport, OLD_KEY, &secrets, &with).await;
+        assert_eq!(deliver(&function, transport, OLD, 1, "one").await.status, 200, "{id} {refusal}");
         secrets.put(name, NEW);
-        assert_eq!(deliver(&function, way, NEW, 2, "two").await.status, 200, "{id} {refusal}");
+        assert_eq!(deliver(&function, transport, NEW, 2, "two").await.status, 200, "{id} {refusal}");
         let output = function.process.output();
         let is_it = |line: &&String| {
             let parts = ["WARN", "the version before of a secret", named, refusal, said];
@@ -377,37 +383,37 @@ async fn uses_current_version_when_previous_cannot_be_read() {
 
 #[tokio::test]
 async fn uses_current_version_when_previous_hangs() {
-    let way = BOTH[0];
+    let transport = BOTH[0];
     for (name, id) in [("chat/keys", "chat/keys"), ("/k", "ssm:/k")] {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put(name, "the first");
         secrets.put(name, OLD);
         secrets.fail_previous(name, AwsResponse::Hang);
         let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", id)];
-        let function = start(way, OLD_KEY, &secrets, &with).await;
-        assert_eq!(deliver(&function, way, OLD, 1, "one").await.status, 200, "{id}");
+        let function = start(transport, OLD_KEY, &secrets, &with).await;
+        assert_eq!(deliver(&function, transport, OLD, 1, "one").await.status, 200, "{id}");
     }
 }
 
 #[tokio::test]
 async fn transient_failure_of_previous_version_loses_nothing() {
-    for way in BOTH {
+    for transport in BOTH {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put("/k", "the first");
         secrets.put("/k", OLD);
         let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", "ssm:/k")];
         secrets.fail_previous("/k", AwsResponse::error(400, "ThrottlingException"));
-        let function = start(way, OLD_KEY, &secrets, &with).await;
+        let function = start(transport, OLD_KEY, &secrets, &with).await;
         // By the time that it is needed, it can be had.
         secrets.recover_previous("/k");
-        assert_eq!(deliver(&function, way, "the first", 1, "one").await.status, 200, "{way:?}");
+        assert_eq!(deliver(&function, transport, "the first", 1, "one").await.status, 200, "{transport:?}");
 
-        let function = start(way, OLD_KEY, &secrets, &with).await;
+        let function = start(transport, OLD_KEY, &secrets, &with).await;
         secrets.fail_previous("/k", AwsResponse::error(400, "ThrottlingException"));
         secrets.put("/k", NEW);
         for (number, secret, text) in [(2, OLD, "two"), (3, NEW, "three"), (4, OLD, "four")] {
-            let answer = deliver(&function, way, secret, number, text).await;
-            assert_eq!(answer.status, 200, "{way:?} {text}: {}", answer.body);
+            let response = deliver(&function, transport, secret, number, text).await;
+            assert_eq!(response.status, 200, "{transport:?} {text}: {}", response.body);
         }
         shows_no_secret(&function);
     }
@@ -415,16 +421,16 @@ async fn transient_failure_of_previous_version_loses_nothing() {
 
 #[tokio::test]
 async fn rotation_of_key_loses_nothing() {
-    for way in BOTH {
+    for transport in BOTH {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
         // The key that it starts with has been withdrawn when the first event comes.
-        let function = start(way, NEW_KEY, &secrets, &IN_ONE).await;
+        let function = start(transport, NEW_KEY, &secrets, &IN_ONE).await;
         secrets.put("chat/keys", &in_one(NEW_KEY, OLD));
         for (number, text) in [(1, "one"), (2, "two")] {
-            let answer = deliver(&function, way, OLD, number, text).await;
-            assert_eq!(answer.status, 200, "{way:?}: {}", answer.body);
-            assert_eq!(answer.json()["destinations"][0]["attempts"], 1);
+            let response = deliver(&function, transport, OLD, number, text).await;
+            assert_eq!(response.status, 200, "{transport:?}: {}", response.body);
+            assert_eq!(response.json()["destinations"][0]["attempts"], 1);
         }
         assert_eq!(function.published(OUTBOUND), ["ONE", "TWO"]);
         assert_eq!(secrets.requests().len(), 4, "fetched at start, and once more");
@@ -434,17 +440,17 @@ async fn rotation_of_key_loses_nothing() {
 
 #[tokio::test]
 async fn concurrent_refusals_of_key_cause_one_fetch() {
-    let way = BOTH[0];
+    let transport = BOTH[0];
     let secrets = SecretsServer::start().await.unwrap();
     secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
     // Not `topic 1`: that is the inbound topic.
     let topics: Vec<_> = (100..200).map(|number| format!("topic {number}")).collect();
     let topics = topics.join(",");
     let with = [&IN_ONE[..], &[("OUTBOUND_TOPIC", ""), ("OUTBOUND_TOPICS", &topics)]].concat();
-    let function = start(way, NEW_KEY, &secrets, &with).await;
+    let function = start(transport, NEW_KEY, &secrets, &with).await;
     secrets.put("chat/keys", &in_one(NEW_KEY, OLD));
-    let answer = deliver(&function, way, OLD, 1, "one").await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
+    let response = deliver(&function, transport, OLD, 1, "one").await;
+    assert_eq!(response.status, 200, "{}", response.body);
     // More than once where this machine was too slow for a try to be answered in time.
     assert_eq!(function.published("topic 199").first().map(String::as_str), Some("ONE"));
     assert_eq!(secrets.requests().len(), 4, "fetched at start, and once more");
@@ -452,14 +458,14 @@ async fn concurrent_refusals_of_key_cause_one_fetch() {
 
 #[tokio::test]
 async fn uses_previous_key_until_momento_accepts_new_one() {
-    for way in BOTH {
+    for transport in BOTH {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
         secrets.put("chat/keys", &in_one(NEW_KEY, OLD));
-        let function = start(way, OLD_KEY, &secrets, &IN_ONE).await;
+        let function = start(transport, OLD_KEY, &secrets, &IN_ONE).await;
         for (number, text) in [(1, "one"), (2, "two"), (3, "three")] {
-            let answer = deliver(&function, way, OLD, number, text).await;
-            assert_eq!(answer.status, 200, "{way:?}: {}", answer.body);
+            let response = deliver(&function, transport, OLD, number, text).await;
+            assert_eq!(response.status, 200, "{transport:?}: {}", response.body);
         }
         assert_eq!(function.published(OUTBOUND), ["ONE", "TWO", "THREE"]);
         // It is fetched beside what is published.
@@ -471,20 +477,20 @@ async fn uses_previous_key_until_momento_accepts_new_one() {
 
 #[tokio::test]
 async fn uses_previous_key_while_fetch_hangs() {
-    for way in BOTH {
+    for transport in BOTH {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
         secrets.put("chat/keys", &in_one(NEW_KEY, OLD));
-        let function = start(way, OLD_KEY, &secrets, &IN_ONE).await;
+        let function = start(transport, OLD_KEY, &secrets, &IN_ONE).await;
         secrets.fail("chat/keys", AwsResponse::Hang);
         for (number, text) in [(1, "one"), (2, "two"), (3, "three")] {
             let begun = Instant::now();
-            let answer = deliver(&function, way, OLD, number, text).await;
+            let response = deliver(&function, transport, OLD, number, text).await;
             let took = begun.elapsed();
-            assert_eq!(answer.status, 200, "{way:?}: {}", answer.body);
-            assert_eq!(answer.json()["destinations"][0]["attempts"], 1);
-            // In Lambda, an answer is held back for a second at most.
-            assert!(took < Duration::from_secs(2), "{way:?}: {took:?}");
+            assert_eq!(response.status, 200, "{transport:?}: {}", response.body);
+            assert_eq!(response.json()["destinations"][0]["attempts"], 1);
+            // In Lambda, an response is held back for a second at most.
+            assert!(took < Duration::from_secs(2), "{transport:?}: {took:?}");
         }
         assert_eq!(function.published(OUTBOUND), ["ONE", "TWO", "THREE"]);
         shows_no_secret(&function);
@@ -493,68 +499,68 @@ async fn uses_previous_key_while_fetch_hangs() {
 
 #[tokio::test]
 async fn holds_response_back_in_lambda_until_key_is_fetched() {
-    let way = BOTH[0];
+    let transport = BOTH[0];
     let secrets = SecretsServer::start().await.unwrap();
     secrets.put("chat/key", OLD_KEY);
     secrets.put("chat/key", NEW_KEY);
     let with = [("MOMENTO_API_KEY_SECRET_ID", "chat/key"), ("WEBHOOK_SIGNING_SECRET", OLD)];
-    let function = start(way, OLD_KEY, &secrets, &with).await;
+    let function = start(transport, OLD_KEY, &secrets, &with).await;
     secrets.delay(Duration::from_millis(300));
-    let answer = deliver(&function, way, OLD, 1, "one").await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    assert_eq!(secrets.requests().len(), 4, "the answer is held back until it has been fetched");
+    let response = deliver(&function, transport, OLD, 1, "one").await;
+    assert_eq!(response.status, 200, "{}", response.body);
+    assert_eq!(secrets.requests().len(), 4, "the response is held back until it has been fetched");
 }
 
 #[tokio::test]
 async fn fetches_key_again_after_permission_denied() {
-    let way = BOTH[0];
+    let transport = BOTH[0];
     let secrets = SecretsServer::start().await.unwrap();
     secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
-    let function = start(way, OLD_KEY, &secrets, &IN_ONE).await;
+    let function = start(transport, OLD_KEY, &secrets, &IN_ONE).await;
     // Nothing new is there: it is told as it is.
     let fault = function.momento.inject(Fault::error(Code::PermissionDenied).on(Rpc::Publish));
-    let answer = deliver(&function, way, OLD, 1, "one").await;
-    assert_eq!((answer.status, fault.hits()), (422, 1), "{}", answer.body);
-    assert_eq!(answer.json()["destinations"][0]["reason"], "permission_denied");
+    let response = deliver(&function, transport, OLD, 1, "one").await;
+    assert_eq!((response.status, fault.hits()), (422, 1), "{}", response.body);
+    assert_eq!(response.json()["destinations"][0]["reason"], "permission_denied");
     assert_eq!(secrets.requests().len(), 4, "fetched at start, and once more");
     // There is a version before: it is tried, and does not do better.
     fault.remove();
     let secrets = SecretsServer::start().await.unwrap();
     secrets.put("chat/keys", &in_one(NEW_KEY, OLD));
     secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
-    let function = start(way, OLD_KEY, &secrets, &IN_ONE).await;
+    let function = start(transport, OLD_KEY, &secrets, &IN_ONE).await;
     let fault = function.momento.inject(Fault::error(Code::PermissionDenied).on(Rpc::Publish).times(1));
-    let answer = deliver(&function, way, OLD, 1, "one").await;
-    assert_eq!((answer.status, fault.hits()), (422, 1), "{}", answer.body);
+    let response = deliver(&function, transport, OLD, 1, "one").await;
+    assert_eq!((response.status, fault.hits()), (422, 1), "{}", response.body);
     assert_eq!(
-        answer.json()["destinations"][0]["reason"],
+        response.json()["destinations"][0]["reason"],
         "permission_denied",
         "what the current one was told"
     );
-    assert_eq!(deliver(&function, way, OLD, 2, "two").await.status, 200, "the current one is used on");
+    assert_eq!(deliver(&function, transport, OLD, 2, "two").await.status, 200, "the current one is used on");
 }
 
 #[tokio::test]
 async fn forged_signatures_cause_one_fetch_and_delay_no_other_request() {
-    let way = Way::Http1;
+    let transport = Transport::Http1;
     let secrets = SecretsServer::start().await.unwrap();
     secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
-    let function = start(way, OLD_KEY, &secrets, &IN_ONE).await;
+    let function = start(transport, OLD_KEY, &secrets, &IN_ONE).await;
     // What they cause hangs, and they with it.
     secrets.fail("chat/keys", AwsResponse::Hang);
     let forged = async {
-        let forged = (0..20).map(|number| deliver(&function, way, "a guess", number, "forged"));
+        let forged = (0..20).map(|number| deliver(&function, transport, "a guess", number, "forged"));
         join_all(forged).await
     };
     let genuine = async {
         secrets.wait_for_requests(4).await;
         let begun = Instant::now();
-        let answer = deliver(&function, way, OLD, 100, "genuine").await;
-        (answer.status, begun.elapsed())
+        let response = deliver(&function, transport, OLD, 100, "genuine").await;
+        (response.status, begun.elapsed())
     };
     let (forged, (status, took)) = tokio::join!(forged, genuine);
     // As a genuine one would be that is signed with what cannot be fetched.
-    assert!(forged.iter().all(|answer| answer.status == 503), "{forged:?}");
+    assert!(forged.iter().all(|response| response.status == 503), "{forged:?}");
     assert_eq!(status, 200);
     assert!(took < Duration::from_secs(1), "{took:?}");
     // It has been given up on, and what there was is used on.
@@ -566,16 +572,16 @@ async fn forged_signatures_cause_one_fetch_and_delay_no_other_request() {
     warned.await.unwrap();
     let fetched = secrets.requests().len();
     for number in 0..20 {
-        assert_eq!(deliver(&function, way, "a guess", number, "forged").await.status, 503);
+        assert_eq!(deliver(&function, transport, "a guess", number, "forged").await.status, 503);
     }
     assert_eq!(secrets.requests().len(), fetched, "not within a moment");
-    assert_eq!(deliver(&function, way, OLD, 101, "genuine").await.status, 200);
+    assert_eq!(deliver(&function, transport, OLD, 101, "genuine").await.status, 200);
     shows_no_secret(&function);
 }
 
 #[tokio::test]
 async fn holds_response_back_in_lambda_until_key_of_maximum_age_is_fetched() {
-    let way = BOTH[0];
+    let transport = BOTH[0];
     let secrets = SecretsServer::start().await.unwrap();
     secrets.put("chat/key", OLD_KEY);
     let with = [
@@ -583,29 +589,33 @@ async fn holds_response_back_in_lambda_until_key_of_maximum_age_is_fetched() {
         ("WEBHOOK_SIGNING_SECRET", OLD),
         ("SECRETS_MAX_AGE_SECONDS", "1"),
     ];
-    let function = start(way, OLD_KEY, &secrets, &with).await;
+    let function = start(transport, OLD_KEY, &secrets, &with).await;
     secrets.delay(Duration::from_millis(300));
     tokio::time::sleep(Duration::from_millis(1_100)).await;
-    assert_eq!(deliver(&function, way, OLD, 1, "one").await.status, 200);
-    assert_eq!(secrets.requests().len(), 4, "the answer is held back until it has been fetched");
+    assert_eq!(deliver(&function, transport, OLD, 1, "one").await.status, 200);
+    assert_eq!(secrets.requests().len(), 4, "the response is held back until it has been fetched");
 }
 
 #[tokio::test]
 async fn rejects_withdrawn_secret_after_maximum_age() {
-    for way in BOTH {
+    for transport in BOTH {
         let secrets = SecretsServer::start().await.unwrap();
         secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
         let with = [&IN_ONE[..], &[("SECRETS_MAX_AGE_SECONDS", "1")]].concat();
-        let function = start(way, OLD_KEY, &secrets, &with).await;
-        assert_eq!(deliver(&function, way, OLD, 1, "one").await.status, 200);
+        let function = start(transport, OLD_KEY, &secrets, &with).await;
+        assert_eq!(deliver(&function, transport, OLD, 1, "one").await.status, 200);
         // Rotated twice: the first is neither the current one nor the one before it.
         secrets.put("chat/keys", &in_one(OLD_KEY, NEW));
         secrets.put("chat/keys", &in_one(OLD_KEY, "a third"));
         secrets.delay(Duration::from_millis(200));
         tokio::time::sleep(Duration::from_millis(1_100)).await;
-        assert_eq!(deliver(&function, way, OLD, 2, "two").await.status, 200, "it is fetched beside this one");
-        // In Lambda, everything may stand still once the answer is out: it has been waited for.
-        if way == Way::Http1 {
+        assert_eq!(
+            deliver(&function, transport, OLD, 2, "two").await.status,
+            200,
+            "it is fetched beside this one"
+        );
+        // In Lambda, everything may stand still once the response is out: it has been waited for.
+        if transport == Transport::Http1 {
             let changed = function.process.wait_for_line(|line| {
                 let is_it =
                     line.contains("a secret has changed") && line.contains("WEBHOOK_SIGNING_SECRET_ID");
@@ -613,8 +623,8 @@ async fn rejects_withdrawn_secret_after_maximum_age() {
             });
             changed.await.unwrap();
         }
-        assert_eq!(deliver(&function, way, OLD, 3, "three").await.status, 403, "{way:?}");
-        assert_eq!(deliver(&function, way, NEW, 4, "four").await.status, 200, "{way:?}");
+        assert_eq!(deliver(&function, transport, OLD, 3, "three").await.status, 403, "{transport:?}");
+        assert_eq!(deliver(&function, transport, NEW, 4, "four").await.status, 200, "{transport:?}");
         shows_no_secret(&function);
     }
 }

@@ -1,4 +1,4 @@
-//! A function with everything around it.
+//! A running function, with local Momento and a Lambda Runtime API.
 
 use std::path::Path;
 use std::time::Duration;
@@ -22,22 +22,22 @@ pub(crate) const INBOUND: &str = "topic 1";
 pub(crate) const OUTBOUND: &str = "topic 2";
 pub(crate) const SECRET: &str = "a secret of the tests";
 
-/// How long Lambda lets the function run, where a test does not say otherwise.
+/// The timeout of an invocation, unless a test has its own.
 const LAMBDA_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The way by which a request reaches the function.
+/// The transport of a request to the function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// Through Lambda, from this gateway, the body as base64 or not.
+pub(crate) enum Transport {
+    /// Lambda, with the payload of this gateway. The body is base64 if the flag is true.
     Lambda(Gateway, bool),
     Http1,
     Http2,
 }
 
-/// One way of each kind, for tests to which the shape of the payload does not matter.
-pub(crate) const BOTH: [Way; 2] = [Way::Lambda(Gateway::FunctionUrl, false), Way::Http1];
+/// One transport of each kind, for tests that do not depend on the shape of the payload.
+pub(crate) const BOTH: [Transport; 2] = [Transport::Lambda(Gateway::FunctionUrl, false), Transport::Http1];
 
-impl Way {
+impl Transport {
     pub(crate) fn all() -> Vec<Self> {
         let lambda = Gateway::ALL
             .into_iter()
@@ -58,7 +58,7 @@ pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_webhook"))
 }
 
-/// The settings of all tests; what comes later in `settings` wins.
+/// Returns the settings of all tests, followed by these. Later settings replace earlier ones.
 pub(crate) fn settings(endpoint: &str, settings: &[(&str, &str)]) -> Vec<(String, String)> {
     let defaults = [
         ("MOMENTO_API_KEY", "local"),
@@ -72,11 +72,11 @@ pub(crate) fn settings(endpoint: &str, settings: &[(&str, &str)]) -> Vec<(String
 }
 
 impl Function {
-    /// For requests that come by `way`.
-    pub(crate) async fn start(way: Way, settings: &[(&str, &str)]) -> Self {
-        match way {
-            Way::Lambda(..) => Self::lambda(settings).await,
-            Way::Http1 | Way::Http2 => Self::http(settings).await,
+    /// Starts the function for requests over `transport`.
+    pub(crate) async fn start(transport: Transport, settings: &[(&str, &str)]) -> Self {
+        match transport {
+            Transport::Lambda(..) => Self::lambda(settings).await,
+            Transport::Http1 | Transport::Http2 => Self::http(settings).await,
         }
     }
 
@@ -88,7 +88,7 @@ impl Function {
         Self { momento, process, runtime_api: Some(runtime_api), port: 0 }
     }
 
-    /// Of parts that a test has put together itself.
+    /// Returns a function made of parts that a test has started.
     pub(crate) fn over(
         momento: MomentoLocal,
         process: Process,
@@ -105,17 +105,17 @@ impl Function {
         Self { momento, process, runtime_api: None, port }
     }
 
-    pub(crate) async fn send(&self, way: Way, request: &RawRequest) -> HttpResponse {
-        match way {
-            Way::Lambda(gateway, base64) => {
+    pub(crate) async fn send(&self, transport: Transport, request: &RawRequest) -> HttpResponse {
+        match transport {
+            Transport::Lambda(gateway, base64) => {
                 let payload = gateway.payload(request, base64).unwrap();
                 let response = self.invoke(payload.to_string().into_bytes()).await;
                 gateway.http_response(&response).unwrap_or_else(|error| panic!("{error}: {response}"))
             }
-            Way::Http1 => {
+            Transport::Http1 => {
                 HttpClient::http1().send(([127, 0, 0, 1], self.port).into(), request).await.unwrap()
             }
-            Way::Http2 => {
+            Transport::Http2 => {
                 HttpClient::http2().send(([127, 0, 0, 1], self.port).into(), request).await.unwrap()
             }
         }
@@ -125,8 +125,8 @@ impl Function {
         ([127, 0, 0, 1], self.port).into()
     }
 
-    /// Invokes the function in Lambda with any payload. An error of the function fails the test: to a
-    /// gateway it is a 502.
+    /// Invokes the function in Lambda with any payload. An error of the function fails the test. A gateway turns such an
+    /// error into 502.
     pub(crate) async fn invoke(&self, payload: Vec<u8>) -> Value {
         let runtime_api = self.runtime_api.as_ref().expect("the function is in Lambda");
         let invoked = runtime_api.invoke(payload.into(), LAMBDA_TIMEOUT);
@@ -137,16 +137,16 @@ impl Function {
     }
 
     /// Sends a genuine event with this text.
-    pub(crate) async fn deliver(&self, way: Way, number: u64, text: &str) -> HttpResponse {
-        self.send(way, &genuine(number, text)).await
+    pub(crate) async fn deliver(&self, transport: Transport, number: u64, text: &str) -> HttpResponse {
+        self.send(transport, &genuine(number, text)).await
     }
 
     pub(crate) async fn subscribe(&self, topic: &str) -> Subscriber {
         Subscriber::new(&self.momento, topic).await
     }
 
-    /// The line of the journal about an invocation, the first that `wanted` holds for.
-    pub(crate) async fn journal(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+    /// Waits for a log record for which `wanted` returns true, and returns the first.
+    pub(crate) async fn log_record(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let line = self.process.wait_for_line(|line| {
             let line: Value = serde_json::from_str(line).ok()?;
             (line.get("outcome").is_some() && wanted(&line)).then_some(line)
@@ -154,7 +154,7 @@ impl Function {
         line.await.unwrap()
     }
 
-    /// Texts published to a topic so far.
+    /// Returns the texts published to a topic so far.
     pub(crate) fn published(&self, topic: &str) -> Vec<String> {
         let published = self.momento.published(CACHE, topic);
         published.iter().map(|message| message.text().expect("text").to_owned()).collect()

@@ -5,9 +5,9 @@ use test_support::gateway::Gateway;
 use test_support::http_client::HttpClient;
 use test_support::signed::RawRequest;
 
-use crate::support::{BOTH, Function, OUTBOUND, Way, genuine};
+use crate::support::{BOTH, Function, OUTBOUND, Transport, genuine};
 
-const HTTP: Way = BOTH[1];
+const HTTP: Transport = BOTH[1];
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-53995c3f42cd8ad9-01";
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const XRAY: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
@@ -29,13 +29,13 @@ async fn deliver_bare(function: &Function, number: u64) {
 
 /// The line about the event of this number.
 async fn line(function: &Function, number: u64) -> Value {
-    function.journal(|line| line["topic_sequence_number"] == number).await
+    function.log_record(|line| line["topic_sequence_number"] == number).await
 }
 
 #[tokio::test]
-async fn the_line_of_an_event_has_its_trace() {
-    for way in BOTH {
-        let function = Function::start(way, &[]).await;
+async fn log_record_has_trace_of_event() {
+    for transport in BOTH {
+        let function = Function::start(transport, &[]).await;
         let sent = [
             ("traceparent", TRACEPARENT, TRACE, "1-4bf92f35-77b34da6a3ce929d0e0e4736"),
             (
@@ -46,18 +46,22 @@ async fn the_line_of_an_event_has_its_trace() {
             ),
         ];
         for (number, (name, value, trace, xray)) in (1..).zip(sent) {
-            let answer = function.send(way, &with(genuine(number, "hello"), &[(name, value)])).await;
-            assert_eq!(answer.status, 200, "{way:?} {name}");
+            let response = function.send(transport, &with(genuine(number, "hello"), &[(name, value)])).await;
+            assert_eq!(response.status, 200, "{transport:?} {name}");
             let line = line(&function, number).await;
-            assert_eq!((&line["trace_id"], &line["xray_trace_id"]), (&json!(trace), &json!(xray)), "{way:?}");
+            assert_eq!(
+                (&line["trace_id"], &line["xray_trace_id"]),
+                (&json!(trace), &json!(xray)),
+                "{transport:?}"
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn lambdas_own_trace_is_the_lines_where_the_request_has_none() {
+async fn log_record_has_trace_of_lambda_if_request_has_none() {
     let function = Function::lambda(&[]).await;
-    let way = BOTH[0];
+    let transport = BOTH[0];
     deliver_bare(&function, 1).await;
     assert_eq!(line(&function, 1).await["trace_id"], OWN);
 
@@ -66,7 +70,7 @@ async fn lambdas_own_trace_is_the_lines_where_the_request_has_none() {
     runtime_api.trace(
         "Root=1-65957ef6-fedcba9876543210fedcba98;Parent=53995c3f42cd8ad8;Sampled=1;Lineage=1:a87bd80c:0",
     );
-    function.send(way, &with(genuine(2, "hello"), &[("x-amzn-trace-id", XRAY)])).await;
+    function.send(transport, &with(genuine(2, "hello"), &[("x-amzn-trace-id", XRAY)])).await;
     let recorded = line(&function, 2).await;
     assert_eq!(recorded["xray_trace_id"], "1-65957ef6-fedcba9876543210fedcba98");
 
@@ -76,7 +80,7 @@ async fn lambdas_own_trace_is_the_lines_where_the_request_has_none() {
 }
 
 #[tokio::test]
-async fn malformed_headers_change_nothing() {
+async fn ignores_malformed_trace_headers() {
     let function = Function::http(&[]).await;
     let long = "0".repeat(4_000);
     let wrong: [&[(&str, &str)]; 7] = [
@@ -89,8 +93,8 @@ async fn malformed_headers_change_nothing() {
         &[("traceparent", &long), ("x-amzn-trace-id", &long)],
     ];
     for (number, headers) in (1..).zip(wrong) {
-        let answer = function.send(HTTP, &with(genuine(number, "hello"), headers)).await;
-        assert_eq!(answer.status, 200, "{headers:?}");
+        let response = function.send(HTTP, &with(genuine(number, "hello"), headers)).await;
+        assert_eq!(response.status, 200, "{headers:?}");
         let line = line(&function, number).await;
         assert_eq!((line.get("trace_id"), line.get("xray_trace_id")), (None, None), "{headers:?}");
     }
@@ -98,25 +102,25 @@ async fn malformed_headers_change_nothing() {
 }
 
 #[tokio::test]
-async fn who_proves_nothing_writes_nothing_into_the_journal() {
+async fn rejected_request_writes_no_header_to_log() {
     let function = Function::http(&[]).await;
     let forged = RawRequest { headers: Vec::new(), ..genuine(1, "hello") };
-    let answer = function.send(HTTP, &with(forged, &[("traceparent", TRACEPARENT)])).await;
-    assert_eq!(answer.status, 403);
-    let refused = function.journal(|line| line["status"] == 403).await;
+    let response = function.send(HTTP, &with(forged, &[("traceparent", TRACEPARENT)])).await;
+    assert_eq!(response.status, 403);
+    let refused = function.log_record(|line| line["status"] == 403).await;
     assert_eq!(refused.get("trace_id"), None, "{refused}");
     // Nor does asking for health.
     let health = RawRequest { method: "GET".into(), path: Some("/health"), ..genuine(2, "") };
-    let answer =
+    let response =
         HttpClient::http1().send(function.address(), &with(health, &[("traceparent", TRACEPARENT)])).await;
-    assert_eq!(answer.unwrap().status, 200);
+    assert_eq!(response.unwrap().status, 200);
 }
 
 #[cfg(feature = "aws")]
 mod onward {
     use momento_local::{Fault, MomentoLocal, Rpc};
+    use test_support::aws_server::{AwsServer, record};
     use test_support::process::Process;
-    use test_support::queue_server::{QueueServer, record};
     use test_support::runtime_api::RuntimeApi;
     use test_support::signed;
     use tonic::Code;
@@ -126,7 +130,7 @@ mod onward {
 
     const DEAD: &str = "dead-letters";
 
-    async fn start(queues: &QueueServer, with: &[(&str, &str)]) -> Function {
+    async fn start(queues: &AwsServer, with: &[(&str, &str)]) -> Function {
         let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
         let runtime_api = RuntimeApi::start().await.unwrap();
         let mut environment = settings(&momento.endpoint(), with);
@@ -143,9 +147,9 @@ mod onward {
     }
 
     #[tokio::test]
-    async fn a_dead_letter_has_the_trace_of_the_message_that_it_was() {
-        let queues = QueueServer::start().await.unwrap();
-        let function = start(&queues, &[("DEAD_LETTER_QUEUE_URL", &queues.url(DEAD))]).await;
+    async fn dead_letter_has_trace_of_its_message() {
+        let queues = AwsServer::start().await.unwrap();
+        let function = start(&queues, &[("DEAD_LETTER_QUEUE_URL", &queues.queue_url(DEAD))]).await;
         let runtime_api = function.runtime_api.as_ref().unwrap();
         runtime_api.trace(
             "Root=1-65957ef6-fedcba9876543210fedcba98;Parent=53995c3f42cd8ad8;Sampled=0;Lineage=1:a87bd80c:0",
@@ -175,18 +179,18 @@ mod onward {
     }
 
     #[tokio::test]
-    async fn a_queue_gets_the_trace_and_no_header_where_there_is_none() {
-        let queues = QueueServer::start().await.unwrap();
+    async fn queue_gets_trace_only_if_there_is_one() {
+        let queues = AwsServer::start().await.unwrap();
         let file = format!(
             "[[routes]]\ntopic = '{INBOUND}'\ndestinations = [{{ sqs = {{ queue = '{}' }} }}]\n",
-            queues.url("orders")
+            queues.queue_url("orders")
         );
         let with_file = [("OUTBOUND_TOPIC", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", file.as_str())];
         let function = start(&queues, &with_file).await;
         function.runtime_api.as_ref().unwrap().trace("none");
-        let answer =
+        let response =
             function.send(BOTH[0], &with(genuine(1, "hello"), &[("traceparent", TRACEPARENT)])).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(response.status, 200, "{}", response.body);
         deliver_bare(&function, 2).await;
         let [traced, plain] = &queues.sent("orders")[..] else { panic!("{:?}", queues.sent("orders")) };
         let parent = "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=53995c3f42cd8ad9;Sampled=1";

@@ -23,11 +23,10 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use tokio::sync::OnceCell;
 
-use crate::failure::Failure;
 use crate::in_time::InTime;
 
 use fanout_core::destination::{Accepted, AwsRequest};
-use fanout_core::reason::Reason;
+use fanout_core::reason::{Failure, Reason};
 use fanout_core::retry::RetryPolicy;
 use futures_util::future::{BoxFuture, ready};
 
@@ -142,11 +141,8 @@ services! {
 
 /// Returns the failure of a request that this build cannot send. A file with such a destination is rejected at load.
 fn lacking(request: &AwsRequest) -> Failure {
-    let source = format!("`{}` is not in [{}]", request.kind(), KINDS.join(", ")).into();
-    Failure {
-        source: Some(source),
-        ..Failure::new(Reason::InvalidArgument, "the build lacks this kind of destination")
-    }
+    let source = format!("`{}` is not in [{}]", request.kind(), KINDS.join(", "));
+    Failure::invalid("the build lacks this kind of destination").because(source)
 }
 
 /// Settings that replace what the AWS tools look up.

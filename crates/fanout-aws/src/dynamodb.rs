@@ -8,13 +8,13 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 
 use crate::client::{Aws, Call};
-use crate::failure::Failure;
+use crate::failure::{of_part, of_sdk};
 use crate::in_time::InTime;
 use fanout_core::destination::Accepted;
 use fanout_core::destination::content::Attribute;
 use fanout_core::destination::dynamodb::{Change, Row};
 use fanout_core::destination::json::Json;
-use fanout_core::reason::Reason;
+use fanout_core::reason::Failure;
 
 /// Attributes, by their names.
 type Item = BTreeMap<String, Attribute>;
@@ -29,10 +29,8 @@ impl Call for Row {
                 aws.put_item(table, key.iter().chain(item), condition, tries).await
             }
             Change::Update { set, add, token } => {
-                let update = update(table, key, set, add).map_err(|error| Failure {
-                    source: Some(Box::new(error)),
-                    ..Failure::new(Reason::InvalidArgument, "the update is invalid")
-                })?;
+                let update = update(table, key, set, add)
+                    .map_err(|error| Failure::invalid("the update is invalid").because(error))?;
                 aws.update_item(update, token, tries).await
             }
         }
@@ -73,7 +71,7 @@ impl Aws {
             {
                 Ok(Accepted::Duplicate)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(of_sdk(error)),
         }
     }
 
@@ -92,10 +90,10 @@ impl Aws {
             Some(error) if error.is_idempotent_parameter_mismatch_exception() => Ok(Accepted::Duplicate),
             Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
                 let mut codes = cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code());
-                let failure = codes.find(|code| *code != "None").map(Failure::of_part);
-                Err(failure.unwrap_or_else(|| error.into()))
+                let failure = codes.find(|code| *code != "None").map(of_part);
+                Err(failure.unwrap_or_else(|| of_sdk(error)))
             }
-            _ => Err(error.into()),
+            _ => Err(of_sdk(error)),
         }
     }
 }

@@ -10,19 +10,8 @@ use aws_types::request_id::RequestId as _;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
-use fanout_core::reason::Reason;
-use fanout_core::secret_store::SecretError;
-
-/// Error for a call that failed.
-#[derive(Debug)]
-pub(super) struct Failure {
-    /// The kind of failure.
-    pub(super) reason: Reason,
-    /// A description of the failure, without values.
-    pub(super) detail: &'static str,
-    /// The error of the SDK.
-    pub(super) source: Option<Box<dyn Error + Send + Sync>>,
-}
+use fanout_core::reason::{Failure, Reason};
+use fanout_core::secret_store;
 
 /// An error response of a service, without its message, in which a service may quote the text of the request.
 #[derive(Debug, thiserror::Error)]
@@ -33,78 +22,74 @@ struct Refusal {
     request_id: String,
 }
 
-impl Failure {
-    /// Returns a failure without an error of the SDK.
-    pub(super) const fn new(reason: Reason, detail: &'static str) -> Self {
-        Self { reason, detail, source: None }
-    }
-
-    /// Returns the failure of one part of a request, whose response is neither a success nor an error as a whole.
-    pub(super) fn of_part(code: &str) -> Self {
-        let (reason, detail) =
-            by_code(code).unwrap_or((Reason::InvalidArgument, "the service does not accept the request"));
-        Self { reason, detail, source: Some(code.to_owned().into()) }
-    }
-
-    /// Returns the failure of a response that lacks its result. It may come from another program than the service.
-    pub(super) const fn no_result() -> Self {
-        Self::new(Reason::Internal, "the response of the service lacks the result")
-    }
-
-    /// Returns the error for a secret that cannot be read. The two texts describe missing permissions and a missing secret.
-    pub(super) fn of_secret(self, not_allowed: &'static str, not_found: &'static str) -> SecretError {
-        let detail = match self.reason {
-            Reason::PermissionDenied => not_allowed,
-            Reason::NotFound => not_found,
-            Reason::TimedOut => return SecretError::timed_out(self.source),
-            _ => self.detail,
-        };
-        SecretError { reason: self.reason, detail, source: self.source }
-    }
-
-    /// Returns the failure of a call that did not end by its deadline.
-    pub(super) const fn timed_out() -> Self {
-        Self::new(Reason::TimedOut, "no answer in time")
-    }
+/// Returns the failure of one part of a request, whose response is neither a success nor an error as a whole.
+pub(super) fn of_part(code: &str) -> Failure {
+    let (reason, detail) =
+        by_code(code).unwrap_or((Reason::InvalidArgument, "the service does not accept the request"));
+    Failure::new(reason, detail).because(code.to_owned())
 }
 
-impl<E> From<SdkError<E, HttpResponse>> for Failure
+/// Returns the failure of a response that lacks its result. It may come from another program than the service.
+pub(super) fn no_result() -> Failure {
+    Failure::new(Reason::Internal, "the response of the service lacks the result")
+}
+
+/// Returns the failure of a secret that cannot be read. The two texts describe missing permissions and a missing secret.
+pub(super) fn of_secret(failure: Failure, not_allowed: &'static str, not_found: &'static str) -> Failure {
+    let detail = match failure.reason {
+        Reason::PermissionDenied => not_allowed.into(),
+        Reason::NotFound => not_found.into(),
+        Reason::TimedOut => secret_store::timed_out().detail,
+        _ => failure.detail,
+    };
+    Failure { detail, ..failure }
+}
+
+/// Returns the failure of a call that did not end by its deadline.
+pub(super) fn timed_out() -> Failure {
+    Failure::new(Reason::TimedOut, "no answer in time")
+}
+
+/// Returns the failure of an error of the SDK.
+pub(super) fn of_sdk<E>(error: SdkError<E, HttpResponse>) -> Failure
 where
     E: Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
-    fn from(error: SdkError<E, HttpResponse>) -> Self {
-        let (reason, detail) = match &error {
-            SdkError::ServiceError(answer) => {
-                let status = answer.raw().status().as_u16();
-                let meta = answer.err().meta();
-                let code = meta.code();
-                let (reason, detail) =
-                    code.and_then(by_code).or_else(|| by_status(status)).unwrap_or(UNREADABLE);
-                let refusal = Refusal {
-                    code: code.unwrap_or("no code").to_owned(),
-                    status,
-                    request_id: meta.request_id().unwrap_or("unknown").to_owned(),
-                };
-                return Self { reason, detail, source: Some(Box::new(refusal)) };
-            }
-            SdkError::TimeoutError(_) => (Reason::TimedOut, "no answer in time"),
-            SdkError::DispatchFailure(failure) if failure.is_timeout() => {
-                (Reason::TimedOut, "no connection in time")
-            }
-            SdkError::DispatchFailure(failure) if failure.is_io() => {
-                (Reason::Unavailable, "the service cannot be reached")
-            }
-            error => match credentials(error) {
-                Some(error) => by_credentials(error),
-                // The connection was closed before or inside the response.
-                None if is_cut(error) => (Reason::Unavailable, "the connection was cut"),
-                None if matches!(error, SdkError::ResponseError(_)) => UNREADABLE,
-                None => (Reason::Internal, "the request could not be sent"),
+    let (reason, detail) = match &error {
+        SdkError::ServiceError(answer) => {
+            let status = answer.raw().status().as_u16();
+            let meta = answer.err().meta();
+            let code = meta.code();
+            let (reason, detail) = code.and_then(by_code).or_else(|| by_status(status)).unwrap_or(UNREADABLE);
+            let refusal = Refusal {
+                code: code.unwrap_or("no code").to_owned(),
+                status,
+                request_id: meta.request_id().unwrap_or("unknown").to_owned(),
+            };
+            return Failure::new(reason, detail).because(refusal);
+        }
+        SdkError::TimeoutError(_) => (Reason::TimedOut, "no answer in time"),
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+            (Reason::TimedOut, "no connection in time")
+        }
+        SdkError::DispatchFailure(failure) if failure.is_io() => {
+            (Reason::Unavailable, "the service cannot be reached")
+        }
+        error => match credentials(error) {
+            Some(error) => by_credentials(error),
+            // The connection was closed before or inside the response.
+            None if is_cut(error) => (Reason::Unavailable, "the connection was cut"),
+            None => match error {
+                // A response that another program sends for the service, for example a proxy, has only a status.
+                SdkError::ResponseError(response) => {
+                    by_status(response.raw().status().as_u16()).unwrap_or(UNREADABLE)
+                }
+                _ => (Reason::Internal, "the request could not be sent"),
             },
-        };
-        // The errors of the SDK itself do not contain the text.
-        Self { reason, detail, source: error.into_source().ok() }
-    }
+        },
+    };
+    // The errors of the SDK itself do not contain the text.
+    Failure { source: error.into_source().ok(), ..Failure::new(reason, detail) }
 }
 
 /// Reads something that may not exist, until `deadline`.
@@ -112,7 +97,7 @@ pub(super) async fn optional<T>(
     deadline: Instant,
     read: BoxFuture<'_, Result<T, Failure>>,
 ) -> Result<Option<T>, Failure> {
-    match timeout_at(deadline, read).await.unwrap_or_else(|_| Err(Failure::timed_out())) {
+    match timeout_at(deadline, read).await.unwrap_or_else(|_| Err(timed_out())) {
         Ok(read) => Ok(Some(read)),
         Err(failure) if failure.reason == Reason::NotFound => Ok(None),
         Err(failure) => Err(failure),
@@ -382,10 +367,10 @@ mod tests {
         ] {
             for code in codes {
                 assert_eq!(by_code(code).map(|(reason, _)| reason), Some(reason), "{code}");
-                assert_eq!(Failure::of_part(code).reason, reason, "{code}");
+                assert_eq!(of_part(code).reason, reason, "{code}");
             }
         }
-        assert_eq!(Failure::of_part("Unheard").reason, Reason::InvalidArgument);
+        assert_eq!(of_part("Unheard").reason, Reason::InvalidArgument);
     }
 
     #[test]

@@ -17,7 +17,8 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
 use crate::client::RETRY;
-use crate::failure::Failure;
+use crate::failure::timed_out;
+use fanout_core::reason::Failure;
 
 /// The minimum time for an attempt. With less time left, the response would be out before the result.
 const LEAST_ATTEMPT: Duration = Duration::from_millis(100);
@@ -29,9 +30,9 @@ pub(super) fn in_time<'c, T>(
 ) -> BoxFuture<'c, Result<T, Failure>> {
     Box::pin(async move {
         if deadline.saturating_duration_since(Instant::now()) < LEAST_ATTEMPT {
-            return Err(Failure::timed_out());
+            return Err(timed_out());
         }
-        timeout_at(deadline, call).await.unwrap_or_else(|_| Err(Failure::timed_out()))
+        timeout_at(deadline, call).await.unwrap_or_else(|_| Err(timed_out()))
     })
 }
 

@@ -49,11 +49,13 @@ pub use client::{Aws, KINDS, Settings};
 #[cfg(feature = "translate")]
 pub use translate::AmazonTranslator;
 
+use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 use fanout_core::destination::AwsSender;
-use fanout_core::reason::Reason;
-use fanout_core::secret_store::{SecretError, SecretName, SecretStore, StoredSecret};
+use fanout_core::reason::Failure;
+use fanout_core::secret_store::{SecretName, SecretStore, StoredSecret};
 use fanout_core::transform::Transforms;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
@@ -70,17 +72,25 @@ pub struct Cloud {
 }
 
 /// Error for a parameter that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("parameter {name}: {detail}")]
+#[derive(Debug)]
 pub struct ParameterError {
     /// The name of the parameter.
     pub name: String,
-    /// The kind of failure.
-    pub reason: Reason,
-    detail: &'static str,
-    /// The error of the client library.
-    #[source]
-    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// The failure.
+    pub failure: Failure,
+}
+
+impl fmt::Display for ParameterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "parameter {}: {}", self.name, self.failure)
+    }
+}
+
+/// Its source is that of the failure, whose own text is part of the error.
+impl Error for ParameterError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.failure.source()
+    }
 }
 
 #[cfg(not(feature = "secrets"))]
@@ -121,12 +131,7 @@ impl Cloud {
         #[cfg(feature = "parameters")]
         return self.aws.parameter(name).await;
         #[cfg(not(feature = "parameters"))]
-        Err(ParameterError {
-            name: name.to_owned(),
-            reason: Reason::InvalidArgument,
-            detail: NO_PARAMETERS,
-            source: None,
-        })
+        Err(ParameterError { name: name.to_owned(), failure: Failure::invalid(NO_PARAMETERS) })
     }
 }
 
@@ -139,7 +144,7 @@ impl SecretStore for Cloud {
         &'s self,
         name: &'s SecretName,
         deadline: Instant,
-    ) -> BoxFuture<'s, Result<StoredSecret, SecretError>> {
+    ) -> BoxFuture<'s, Result<StoredSecret, Failure>> {
         match name {
             #[cfg(feature = "secrets")]
             SecretName::Secret(name) => Box::pin(self.aws.secret(name, deadline)),
@@ -154,9 +159,8 @@ impl SecretStore for Cloud {
 }
 
 #[cfg(not(all(feature = "secrets", feature = "parameters")))]
-fn not_built<'s, T: Send + 's>(detail: &'static str) -> BoxFuture<'s, Result<T, SecretError>> {
-    let error = SecretError { reason: Reason::InvalidArgument, detail, source: None };
-    Box::pin(std::future::ready(Err(error)))
+fn not_built<'s, T: Send + 's>(detail: &'static str) -> BoxFuture<'s, Result<T, Failure>> {
+    Box::pin(std::future::ready(Err(Failure::invalid(detail))))
 }
 
 #[cfg(test)]

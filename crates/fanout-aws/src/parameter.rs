@@ -7,9 +7,9 @@ use tokio::time::{Instant, timeout};
 
 use crate::ParameterError;
 use crate::client::Aws;
-use crate::failure::{Failure, optional};
-use fanout_core::reason::Reason;
-use fanout_core::secret_store::{SecretError, SecretText, StoredSecret};
+use crate::failure::{of_sdk, of_secret, optional, timed_out};
+use fanout_core::reason::{Failure, Reason};
+use fanout_core::secret_store::{SecretText, StoredSecret};
 
 /// The timeout of a parameter. A function reads it at its start, which Lambda ends after 10 s.
 const PARAMETER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,14 +23,13 @@ impl Aws {
     pub async fn parameter(&self, name: &str) -> Result<String, ParameterError> {
         let read = timeout(PARAMETER_TIMEOUT, self.read(name)).await;
         let text = read.map(|read| read.map(|(text, _)| text));
-        text.unwrap_or_else(|_| Err(Failure::timed_out())).map_err(|failure| ParameterError {
-            name: name.to_owned(),
-            reason: failure.reason,
-            detail: match failure.reason {
-                Reason::PermissionDenied => "not allowed: ssm:GetParameter, and kms:Decrypt for a secret",
-                _ => failure.detail,
-            },
-            source: failure.source,
+        text.unwrap_or_else(|_| Err(timed_out())).map_err(|failure| {
+            let not_allowed = "not allowed: ssm:GetParameter, and kms:Decrypt for a secret";
+            let failure = match failure.reason {
+                Reason::PermissionDenied => Failure { detail: not_allowed.into(), ..failure },
+                _ => failure,
+            };
+            ParameterError { name: name.to_owned(), failure }
         })
     }
 
@@ -38,7 +37,7 @@ impl Aws {
     ///
     /// # Errors
     /// When the parameter does not exist, when it cannot be read or decrypted, and when the service does not respond.
-    pub async fn secret_parameter(&self, name: &str, deadline: Instant) -> Result<StoredSecret, SecretError> {
+    pub async fn secret_parameter(&self, name: &str, deadline: Instant) -> Result<StoredSecret, Failure> {
         let (current, version) = self.read(name).await.map_err(secret_error)?;
         // Versions have numbers. A name that includes a version has no previous one.
         let has_version = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
@@ -58,14 +57,15 @@ impl Aws {
     /// Reads the value and the number of its version.
     async fn read(&self, name: &str) -> Result<(String, i64), Failure> {
         let call = self.ssm().await?.get_parameter().name(name).with_decryption(true);
-        let answer = call.send().await?;
+        let answer = call.send().await.map_err(of_sdk)?;
         let value = answer.parameter.and_then(|parameter| Some((parameter.value?, parameter.version)));
         value.ok_or(Failure::new(Reason::Internal, "the response of the service lacks the value"))
     }
 }
 
-fn secret_error(failure: Failure) -> SecretError {
-    failure.of_secret(
+fn secret_error(failure: Failure) -> Failure {
+    of_secret(
+        failure,
         "not allowed: it needs ssm:GetParameter, and kms:Decrypt for a key of its own",
         "not found in this account and region",
     )

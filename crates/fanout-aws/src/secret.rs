@@ -6,9 +6,9 @@ use futures_util::future::try_join;
 use tokio::time::Instant;
 
 use crate::client::Aws;
-use crate::failure::{Failure, optional};
-use fanout_core::reason::Reason;
-use fanout_core::secret_store::{SecretError, SecretText, StoredSecret};
+use crate::failure::{of_sdk, of_secret, optional};
+use fanout_core::reason::{Failure, Reason};
+use fanout_core::secret_store::{SecretText, StoredSecret};
 
 /// The labels that Secrets Manager moves from version to version.
 const CURRENT: &str = "AWSCURRENT";
@@ -19,7 +19,7 @@ impl Aws {
     ///
     /// # Errors
     /// When the secret does not exist, cannot be read, or is not a text, and when the service does not respond.
-    pub async fn secret(&self, name: &str, deadline: Instant) -> Result<StoredSecret, SecretError> {
+    pub async fn secret(&self, name: &str, deadline: Instant) -> Result<StoredSecret, Failure> {
         self.stages(name, deadline).await.map_err(secret_error)
     }
 
@@ -45,8 +45,9 @@ impl Aws {
     }
 }
 
-fn secret_error(failure: Failure) -> SecretError {
-    failure.of_secret(
+fn secret_error(failure: Failure) -> Failure {
+    of_secret(
+        failure,
         "not allowed: it needs secretsmanager:GetSecretValue, and kms:Decrypt for a key of its own",
         "not found in this account and region, or without a value yet",
     )
@@ -60,7 +61,8 @@ enum Held {
 }
 
 async fn stage(client: &Client, name: &str, stage: &str) -> Result<Held, Failure> {
-    let answer = client.get_secret_value().secret_id(name).version_stage(stage).send().await?;
+    let answer =
+        client.get_secret_value().secret_id(name).version_stage(stage).send().await.map_err(of_sdk)?;
     Ok(match (answer.secret_string, answer.secret_binary) {
         (Some(text), _) => Held::Text(SecretText::new(text)),
         (None, Some(_)) => Held::Bytes,

@@ -4,9 +4,9 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Aws, RETRY};
-use crate::failure::Failure;
 use crate::in_time::{InTime, in_time};
-use fanout_core::destination::{Accepted, AwsRequest, AwsSender, DeliveryError, Sent};
+use fanout_core::destination::{Accepted, AwsRequest, AwsSender, Sent};
+use fanout_core::reason::Failure;
 
 impl AwsSender for Aws {
     fn send<'c>(
@@ -18,7 +18,7 @@ impl AwsSender for Aws {
         Box::pin(async move {
             let tries = InTime::new(deadline);
             let result = in_time(deadline, self.call_with_retries(request, trace, &tries)).await;
-            Sent { attempts: tries.begun(), result: result.map_err(Into::into) }
+            Sent { attempts: tries.begun(), result }
         })
     }
 }
@@ -44,11 +44,5 @@ impl Aws {
             }
             calls += 1;
         }
-    }
-}
-
-impl From<Failure> for DeliveryError {
-    fn from(failure: Failure) -> Self {
-        Self { reason: failure.reason, source: failure.source }
     }
 }

@@ -6,11 +6,11 @@ use aws_sdk_sqs::types::{
 };
 
 use crate::client::{Aws, Call};
-use crate::failure::Failure;
+use crate::failure::{no_result, of_sdk};
 use crate::in_time::InTime;
 use fanout_core::destination::Accepted;
 use fanout_core::destination::sqs::QueueMessage;
-use fanout_core::reason::Reason;
+use fanout_core::reason::Failure;
 
 impl Call for QueueMessage {
     async fn call(&self, aws: &Aws, trace: Option<&str>, tries: InTime) -> Result<Accepted, Failure> {
@@ -37,14 +37,11 @@ impl Call for QueueMessage {
             .customize()
             .interceptor(tries.clone())
             .config_override(Config::builder().retry_classifier(tries));
-        let sent = call.send().await?;
-        sent.message_id().map(|_| Accepted::Created).ok_or_else(Failure::no_result)
+        let sent = call.send().await.map_err(of_sdk)?;
+        sent.message_id().map(|_| Accepted::Created).ok_or_else(no_result)
     }
 }
 
 fn invalid_attribute(error: aws_smithy_types::error::operation::BuildError) -> Failure {
-    Failure {
-        source: Some(Box::new(error)),
-        ..Failure::new(Reason::InvalidArgument, "an attribute of the message is invalid")
-    }
+    Failure::invalid("an attribute of the message is invalid").because(error)
 }

@@ -4,10 +4,11 @@ use aws_sdk_sfn::config::Config;
 use aws_sdk_sfn::operation::start_execution::StartExecutionError;
 
 use crate::client::{Aws, Call};
-use crate::failure::Failure;
+use crate::failure::{no_result, of_sdk};
 use crate::in_time::InTime;
 use fanout_core::destination::Accepted;
 use fanout_core::destination::step_functions::Execution;
+use fanout_core::reason::Failure;
 
 impl Call for Execution {
     async fn call(&self, aws: &Aws, trace: Option<&str>, tries: InTime) -> Result<Accepted, Failure> {
@@ -28,14 +29,14 @@ impl Call for Execution {
             .await;
         match started {
             // The SDK reads a response without an ARN as one with an empty ARN.
-            Ok(started) if started.execution_arn().is_empty() => Err(Failure::no_result()),
+            Ok(started) if started.execution_arn().is_empty() => Err(no_result()),
             Ok(_) => Ok(Accepted::Created),
             Err(error)
                 if error.as_service_error().is_some_and(StartExecutionError::is_execution_already_exists) =>
             {
                 Ok(Accepted::Duplicate)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(of_sdk(error)),
         }
     }
 }

@@ -1,18 +1,15 @@
 //! Amazon Translate.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use aws_sdk_translate::config::Config;
 use aws_sdk_translate::types::{Formality as AmazonFormality, Profanity, TranslationSettings};
-use futures_util::TryFutureExt as _;
 use futures_util::future::BoxFuture;
 
 use crate::client::Aws;
-use crate::failure::Failure;
+use crate::failure::of_sdk;
 use crate::in_time::{InTime, in_time};
-use fanout_core::reason::Reason;
-use fanout_core::transform::TransformError;
+use fanout_core::reason::{Failure, Reason};
 use fanout_core::transform::translate::{Formality, Translation, TranslationRequest, Translator};
 
 /// The language code that makes Amazon Translate detect the language.
@@ -50,7 +47,7 @@ impl AmazonTranslator {
             .customize()
             .interceptor(tries.clone())
             .config_override(Config::builder().retry_classifier(tries));
-        let translated = call.send().await?;
+        let translated = call.send().await.map_err(of_sdk)?;
         // The SDK reads a response without a field as one where the field is empty.
         if translated.translated_text.is_empty() || translated.source_language_code.is_empty() {
             return Err(Failure::new(Reason::Internal, "the response of the service lacks the text"));
@@ -63,14 +60,8 @@ impl Translator for AmazonTranslator {
     fn translate<'t>(
         &'t self,
         request: TranslationRequest<'t>,
-    ) -> BoxFuture<'t, Result<Translation, TransformError>> {
-        Box::pin(in_time(request.deadline, self.call(request)).err_into())
-    }
-}
-
-impl From<Failure> for TransformError {
-    fn from(failure: Failure) -> Self {
-        Self { reason: failure.reason, detail: Cow::Borrowed(failure.detail), source: failure.source }
+    ) -> BoxFuture<'t, Result<Translation, Failure>> {
+        in_time(request.deadline, self.call(request))
     }
 }
 

@@ -17,9 +17,9 @@ use tokio::time::Instant;
 
 use crate::destination::aws::short;
 use crate::destination::sqs::{QueueMessage, group_of, is_fifo};
-use crate::destination::{AwsRequest, AwsSender, DeliveryError, Target, Topic};
+use crate::destination::{AwsRequest, AwsSender, Target, Topic};
 use crate::fan_out::{Delivery, DeliveryOutcome};
-use crate::reason::Reason;
+use crate::reason::{Failure, Reason};
 use crate::route::{Plan, Route};
 
 /// The dead-letter queue.
@@ -144,7 +144,7 @@ impl DeadLetters {
         now: Millis,
         xray: Option<&str>,
         deadline: Instant,
-    ) -> Result<(), DeliveryError> {
+    ) -> Result<(), Failure> {
         let is_fifo = is_fifo(&self.queue);
         let undelivered = undelivered(route, deliveries);
         let message = QueueMessage {

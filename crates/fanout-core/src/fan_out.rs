@@ -14,13 +14,12 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::dedupe::DestinationProgress;
 use crate::destination::{
-    Accepted, AwsDestination, AwsSender, DeliveryError, Fields, NoAws, Publisher, RequestError, Sent, Target,
-    Topic,
+    Accepted, AwsDestination, AwsSender, Fields, NoAws, Publisher, RequestError, Sent, Target, Topic,
 };
-use crate::reason::Reason;
+use crate::reason::{Failure, Reason};
 use crate::retry::RetryPolicy;
 use crate::route::{Plan, To};
-use crate::transform::{Branch, Context, Message, OnFailure, TransformError, Transformed, Tree};
+use crate::transform::{Branch, Context, Message, OnFailure, Transformed, Tree};
 
 /// The minimum time for an attempt. With less time left, the response would be out before the result.
 const LEAST_ATTEMPT: Duration = Duration::from_millis(20);
@@ -178,7 +177,7 @@ impl<P: Publisher> FanOut<P> {
             let applying = branch.stage.transform().apply(message.borrowed(), task.context);
             let applied = match timeout_at(task.context.deadline, applying).await {
                 Ok(applied) => applied,
-                Err(_) => Err(TransformError::new(Reason::TimedOut, "it did not end in time")),
+                Err(_) => Err(Failure::new(Reason::TimedOut, "it did not end in time")),
             };
             match applied {
                 Ok(Transformed::Message(next)) => {
@@ -206,7 +205,7 @@ impl<P: Publisher> FanOut<P> {
         &self,
         task: Task<'_>,
         (name, on_failure): (&str, OnFailure),
-        error: &TransformError,
+        error: &Failure,
         tree: &Tree,
         message: &Message<'_>,
     ) -> Vec<Served> {
@@ -216,7 +215,7 @@ impl<P: Publisher> FanOut<P> {
             Ok(Transformed::Dropped(reason)) => {
                 DeliveryOutcome::Dropped { transform, reason: reason.into_owned() }
             }
-            Err(TransformError { reason, detail, .. }) => {
+            Err(Failure { reason, detail, .. }) => {
                 DeliveryOutcome::NotTransformed { transform, reason: *reason, detail: detail.clone() }
             }
         };
@@ -281,11 +280,11 @@ impl<P: Publisher> FanOut<P> {
         }
     }
 
-    async fn attempt(&self, topic: &Topic<'_>, text: &str, deadline: Instant) -> Result<(), DeliveryError> {
+    async fn attempt(&self, topic: &Topic<'_>, text: &str, deadline: Instant) -> Result<(), Failure> {
         let end = deadline.min(Instant::now() + self.retry.attempt_timeout);
         match timeout_at(end, self.publisher.publish(topic, text)).await {
             Ok(result) => result,
-            Err(_) => Err(DeliveryError { reason: Reason::TimedOut, source: None }),
+            Err(_) => Err(Failure::from(Reason::TimedOut)),
         }
     }
 }
@@ -433,7 +432,7 @@ pub(crate) mod tests {
     use crate::names::TopicName;
     use crate::route::{Destination, Routes};
     use crate::testing::TIMEOUT;
-    use crate::testing::{Failure, FakePublisher, event};
+    use crate::testing::{FakePublisher, PublishFault, event};
     use crate::transform::{Stage, Transform, TransformFuture};
 
     const EVER: usize = 1_000;
@@ -453,7 +452,7 @@ pub(crate) mod tests {
                 return Box::pin(std::future::pending());
             }
             if self.fails {
-                return Box::pin(ready(Err(TransformError::new(Reason::RateLimited, "too much"))));
+                return Box::pin(ready(Err(Failure::new(Reason::RateLimited, "too much"))));
             }
             let text = format!("{}!", message.text);
             message.with_text(text).done()
@@ -494,7 +493,7 @@ pub(crate) mod tests {
     #[tokio::test(start_paused = true)]
     async fn retries_transient_failures() {
         for reason in [Reason::Unavailable, Reason::TimedOut, Reason::RateLimited, Reason::Internal] {
-            let publisher = FakePublisher::default().fail("a", Failure::Because(reason), 2);
+            let publisher = FakePublisher::default().fail("a", PublishFault::Because(reason), 2);
             let (outcomes, _, calls) = publish(publisher, &["a"]).await;
             assert!(matches!(outcomes[0], DeliveryOutcome::Published { attempts: 3 }), "{reason}");
             assert_eq!(calls, 3);
@@ -510,7 +509,7 @@ pub(crate) mod tests {
             Reason::PermissionDenied,
             Reason::Unauthenticated,
         ] {
-            let publisher = FakePublisher::default().fail("a", Failure::Because(reason), EVER);
+            let publisher = FakePublisher::default().fail("a", PublishFault::Because(reason), EVER);
             let (outcomes, took, calls) = publish(publisher, &["a"]).await;
             assert_eq!(outcomes[0].failure(), Some(reason));
             assert_eq!((calls, took), (1, Duration::ZERO));
@@ -519,7 +518,7 @@ pub(crate) mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn gives_up_after_last_attempt() {
-        let publisher = FakePublisher::default().fail("a", Failure::Because(Reason::Unavailable), EVER);
+        let publisher = FakePublisher::default().fail("a", PublishFault::Because(Reason::Unavailable), EVER);
         let (outcomes, took, calls) = publish(publisher, &["a"]).await;
         assert!(matches!(outcomes[0], DeliveryOutcome::Failed { attempts: 5, .. }));
         assert_eq!(calls, 5);
@@ -528,7 +527,7 @@ pub(crate) mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn destination_that_hangs_delays_no_other_and_ends_at_deadline() {
-        let publisher = FakePublisher::default().fail("b", Failure::Hangs, EVER);
+        let publisher = FakePublisher::default().fail("b", PublishFault::Hangs, EVER);
         let (outcomes, took, _) = publish(publisher, &["a", "b", "c"]).await;
         let done: Vec<_> = outcomes.iter().map(DeliveryOutcome::is_done).collect();
         assert_eq!(done, [true, false, true]);
@@ -538,7 +537,7 @@ pub(crate) mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn retries_after_attempt_that_hangs() {
-        let publisher = FakePublisher::default().fail("a", Failure::Hangs, 1);
+        let publisher = FakePublisher::default().fail("a", PublishFault::Hangs, 1);
         let (outcomes, took, _) = publish(publisher, &["a"]).await;
         assert!(matches!(outcomes[0], DeliveryOutcome::Published { attempts: 2 }));
         assert!(took < Duration::from_millis(1_200), "{took:?}");
@@ -657,7 +656,8 @@ pub(crate) mod tests {
             let trims = |count: usize| vec!["'trim'"; count].join(", ");
             // A list of transforms in a route is on the third level, and each `json` adds three levels.
             let (deepest, count) = nested((MAX_NESTING - 3) / 3);
-            let deepest = format!("[{}, {}", trims(MAX_TRANSFORMS - count), &deepest[1..]);
+            let inner = deepest.strip_prefix('[').unwrap();
+            let deepest = format!("[{}, {inner}", trims(MAX_TRANSFORMS - count));
             for transforms in [format!("[{}]", trims(MAX_TRANSFORMS)), deepest] {
                 let outcomes = serve_file(&transforms, "'out'", "Hello").unwrap();
                 assert_eq!(outcomes[0].status(), "published", "{:?}", outcomes[0]);
@@ -686,8 +686,7 @@ pub(crate) mod tests {
                 "[{{ json = {{ set = {{ '{pointer}' = {value} }} }} }}, {{ json = {{ drop = ['{pointer}'] }} }}]"
             );
             assert_eq!(serve_file(&transforms, "'out'", "{}").unwrap()[0].status(), "published");
-            let item =
-                format!("{{ sqs = {{ queue = 'https://q/a', body = {{ a = {{ json = '{{text}}' }} }} }} }}");
+            let item = "{ sqs = { queue = 'https://q/a', body = { a = { json = '{text}' } } } }";
             let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
             for (text, reason) in [
                 (nested(crate::destination::json::MAX_NESTING), Reason::Unavailable),
@@ -695,7 +694,7 @@ pub(crate) mod tests {
                 (nested(100_000), Reason::InvalidArgument),
             ] {
                 // `NoAws` is the sender of an accepted request.
-                assert_eq!(serve_file("[]", &item, &text).unwrap()[0].failure(), Some(reason));
+                assert_eq!(serve_file("[]", item, &text).unwrap()[0].failure(), Some(reason));
             }
             let deep = nested(100_000);
             let transforms =

@@ -504,7 +504,7 @@ impl Reader<'_> {
         for fault in faults {
             // serde knows only the keys that are left.
             let message = match spanned::unknown_key(&fault.message) {
-                Some(key) => spanned::unknown(key, &keys),
+                Some(key) => spanned::unknown(key, keys),
                 None if fault.message == spanned::missing("topic") => {
                     let expected = if keys.contains(&"extra_transforms") {
                         format!("topic = \"a name\", or one of {}", quoted_kinds())

@@ -1,5 +1,6 @@
 //! Reasons of failures: one list for transforms, destinations and secrets.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// The kind of a failure.
@@ -64,7 +65,13 @@ impl serde::Serialize for Reason {
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.write_str(self.words())
+    }
+}
+
+impl Reason {
+    const fn words(self) -> &'static str {
+        match self {
             Self::Unavailable => "unavailable",
             Self::TimedOut => "timed out",
             Self::RateLimited => "rate limited",
@@ -74,7 +81,45 @@ impl fmt::Display for Reason {
             Self::NotFound => "not found",
             Self::PermissionDenied => "permission denied",
             Self::Unauthenticated => "not authenticated",
-        })
+        }
+    }
+}
+
+/// Error for a step that failed: a transform, a delivery, a call of a service.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub struct Failure {
+    /// The kind of failure, which decides whether an attempt is worth a retry.
+    pub reason: Reason,
+    /// A description of the failure. It contains no part of a text, a key or a secret.
+    pub detail: Cow<'static, str>,
+    /// The cause.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Failure {
+    /// Returns a failure without a cause.
+    pub fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason, detail: detail.into(), source: None }
+    }
+
+    /// Returns the failure of a text that is never accepted.
+    pub fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Reason::InvalidArgument, detail)
+    }
+
+    /// Returns the same failure with its cause.
+    #[must_use]
+    pub fn because(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
+}
+
+/// A failure with nothing to add to its kind.
+impl From<Reason> for Failure {
+    fn from(reason: Reason) -> Self {
+        Self::new(reason, reason.words())
     }
 }
 

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use momento_webhook::visible::{InvisibleCharacter, single_line, trim_invisible};
 use tokio::time::Instant;
 
-use crate::reason::Reason;
+use crate::reason::{Failure, Reason};
 
 /// A secret, and optionally one member of it: `name`, `name#member`, or the same after `ssm:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ pub trait SecretStore: fmt::Debug + Send + Sync + 'static {
         &'s self,
         name: &'s SecretName,
         deadline: Instant,
-    ) -> BoxFuture<'s, Result<StoredSecret, SecretError>>;
+    ) -> BoxFuture<'s, Result<StoredSecret, Failure>>;
 }
 
 /// A secret as its store returns it.
@@ -136,30 +136,14 @@ pub struct StoredSecret {
     /// The current version.
     pub current: SecretText,
     /// The previous version, if the secret has one. An error here does not affect the current version.
-    pub previous: Result<Option<SecretText>, SecretError>,
+    pub previous: Result<Option<SecretText>, Failure>,
 }
 
-/// Error for a secret that cannot be fetched.
-#[derive(Debug, thiserror::Error)]
-#[error("{detail}")]
-pub struct SecretError {
-    /// The kind of failure.
-    pub reason: Reason,
-    /// A description of the failure.
-    pub detail: &'static str,
-    /// The error of the client library.
-    #[source]
-    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
-
-impl SecretError {
-    /// Returns the error for a store that does not respond in time. An unreachable store does not refuse the connection.
-    #[must_use]
-    pub const fn timed_out(source: Option<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        let detail =
-            "no answer in time: a function in a VPC needs a NAT gateway, or an endpoint of the service";
-        Self { reason: Reason::TimedOut, detail, source }
-    }
+/// Returns the failure of a store that does not respond in time. An unreachable store does not refuse the connection.
+#[must_use]
+pub fn timed_out() -> Failure {
+    let detail = "no answer in time: a function in a VPC needs a NAT gateway, or an endpoint of the service";
+    Failure::new(Reason::TimedOut, detail)
 }
 
 /// The text of a secret. `Debug` does not show it.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use momento_webhook::{Event, Millis, SigningSecret, Verified, momento};
 
-use crate::destination::{DeliveryError, Publisher, Topic};
-use crate::reason::Reason;
+use crate::destination::{Publisher, Topic};
+use crate::reason::{Failure, Reason};
 use crate::transform::{Stage, Transforms};
 
 /// The time of all fixtures, in milliseconds since the Unix epoch.
@@ -57,12 +57,12 @@ pub fn body(cache: &str, topic: &str, number: u64, change: impl FnOnce(&mut Even
 pub struct FakePublisher {
     published: Mutex<Vec<(String, String, String)>>,
     calls: AtomicUsize,
-    failures: Mutex<HashMap<String, Vec<Failure>>>,
+    failures: Mutex<HashMap<String, Vec<PublishFault>>>,
 }
 
 /// A failure of the fake publisher.
 #[derive(Clone, Copy, Debug)]
-pub enum Failure {
+pub enum PublishFault {
     /// It fails at once, for this reason.
     Because(Reason),
     /// It never responds.
@@ -72,7 +72,7 @@ pub enum Failure {
 impl FakePublisher {
     /// Lets publishes to `topic` fail `times` times.
     #[must_use]
-    pub fn fail(self, topic: &str, failure: Failure, times: usize) -> Self {
+    pub fn fail(self, topic: &str, failure: PublishFault, times: usize) -> Self {
         self.failures.lock().unwrap().insert(topic.to_owned(), vec![failure; times]);
         self
     }
@@ -91,12 +91,12 @@ impl FakePublisher {
 }
 
 impl Publisher for FakePublisher {
-    async fn publish(&self, topic: &Topic<'_>, text: &str) -> Result<(), DeliveryError> {
+    async fn publish(&self, topic: &Topic<'_>, text: &str) -> Result<(), Failure> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let failure = self.failures.lock().unwrap().get_mut(&*topic.topic).and_then(Vec::pop);
         match failure {
-            Some(Failure::Because(reason)) => Err(DeliveryError { reason, source: None }),
-            Some(Failure::Hangs) => std::future::pending().await,
+            Some(PublishFault::Because(reason)) => Err(Failure::from(reason)),
+            Some(PublishFault::Hangs) => std::future::pending().await,
             None => {
                 let published = (topic.cache.to_string(), topic.topic.to_string(), text.to_owned());
                 self.published.lock().unwrap().push(published);
@@ -107,11 +107,7 @@ impl Publisher for FakePublisher {
 }
 
 impl<P: Publisher> Publisher for Arc<P> {
-    fn publish(
-        &self,
-        topic: &Topic<'_>,
-        text: &str,
-    ) -> impl Future<Output = Result<(), DeliveryError>> + Send {
+    fn publish(&self, topic: &Topic<'_>, text: &str) -> impl Future<Output = Result<(), Failure>> + Send {
         P::publish(self, topic, text)
     }
 }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fanout_core::destination::{DeliveryError, Publisher, Topic};
-use fanout_core::reason::Reason;
+use fanout_core::destination::{Publisher, Topic};
+use fanout_core::reason::{Failure, Reason};
 use fanout_core::secret_store::Versioned;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
@@ -141,7 +141,7 @@ impl MomentoPublisher {
     }
 
     /// Returns the active client, after its key is replaced by a newer one that is known.
-    fn active(&self) -> Result<Client, DeliveryError> {
+    fn active(&self) -> Result<Client, Failure> {
         let keys = self.keys.current();
         let client = self.clients().active.clone();
         if Arc::ptr_eq(&client.key.keys, &keys) {
@@ -152,16 +152,15 @@ impl MomentoPublisher {
         Ok(client)
     }
 
-    fn client_with(&self, key: Key) -> Result<Client, DeliveryError> {
+    fn client_with(&self, key: Key) -> Result<Client, Failure> {
         let mut clients = self.clients();
         // Another caller may have built it.
         let mut known = std::iter::once(&clients.active).chain(&clients.other);
         if let Some(client) = known.find(|client| client.key.is(&key)) {
             return Ok(client.clone());
         }
-        let client = key
-            .connect(&self.configuration)
-            .map_err(|error| DeliveryError { reason: reason(&error), source: Some(error) })?;
+        let client =
+            key.connect(&self.configuration).map_err(|error| Failure::from(reason(&error)).because(error))?;
         clients.other = Some(client.clone());
         Ok(client)
     }
@@ -218,7 +217,7 @@ impl MomentoPublisher {
         client: &Client,
         topic: &Topic<'_>,
         text: &str,
-    ) -> Result<Option<DeliveryError>, DeliveryError> {
+    ) -> Result<Option<Failure>, Failure> {
         let mut attempt = Attempt { publisher: self, client, is_answered: false };
         let published = client.client.publish(&*topic.cache, &*topic.topic, text).await;
         let Err(error) = published else {
@@ -227,7 +226,7 @@ impl MomentoPublisher {
         };
         let reason = reason(&error);
         attempt.is_answered = reason != Reason::TimedOut;
-        let error = DeliveryError { reason, source: Some(Box::new(error)) };
+        let error = Failure::from(reason).because(error);
         match reason {
             Reason::Unauthenticated | Reason::PermissionDenied => Ok(Some(error)),
             _ => Err(error),
@@ -236,7 +235,7 @@ impl MomentoPublisher {
 }
 
 impl Publisher for MomentoPublisher {
-    async fn publish(&self, topic: &Topic<'_>, text: &str) -> Result<(), DeliveryError> {
+    async fn publish(&self, topic: &Topic<'_>, text: &str) -> Result<(), Failure> {
         let mut client = self.active()?;
         let Some(rejection) = self.attempt(&client, topic, text).await? else { return Ok(()) };
         let mut rejected = vec![client.key];

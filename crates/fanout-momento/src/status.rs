@@ -2,8 +2,7 @@
 
 use std::error::Error;
 
-use fanout_core::destination::DeliveryError;
-use fanout_core::reason::Reason;
+use fanout_core::reason::{Failure, Reason};
 use momento::{ErrorSource, MomentoError, MomentoErrorCode};
 use tonic::{Code, Status};
 
@@ -67,9 +66,9 @@ fn exhausted(status: &Status) -> Reason {
 
 /// Describes a failed publish: what Momento says, or the reason.
 #[must_use]
-pub fn describe_failure(error: &DeliveryError) -> String {
+pub fn describe_failure(error: &Failure) -> String {
     let source = error.source.as_deref().and_then(|source| source.downcast_ref::<MomentoError>());
-    source.map_or_else(|| error.reason.to_string(), describe_error)
+    source.map_or_else(|| error.detail.to_string(), describe_error)
 }
 
 /// Describes an error of the SDK.

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Returns the address of a server for both versions of HTTP, which answers 200 to accepted requests.
+/// Returns the address of a server for both versions of HTTP, whose response to an accepted request is 200.
 async fn server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();

@@ -1,8 +1,8 @@
 //! Serves gRPC calls: checks the key, applies the faults that the metadata asks for, and finds the method.
 //!
 //! All methods pass through here, also those that local Momento does not serve. The generated servers of
-//! `momento-protos` are not used: they decode the message before they look at the metadata, and they answer
-//! for unknown methods and oversized messages on their own, without the `err` trailer.
+//! `momento-protos` are not used: they decode the message before they look at the metadata, and they respond
+//! to unknown methods and oversized messages on their own, without the `err` trailer.
 
 use std::sync::Arc;
 

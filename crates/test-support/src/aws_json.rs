@@ -1,5 +1,4 @@
 //! The common part of the AWS test servers: HTTP, and the protocols `awsJson1_0`, `awsJson1_1` and `rpcv2Cbor` on it.
-//! Source: <https://smithy.io/2.0/additional-specs/protocols/smithy-rpc-v2.html>.
 //!
 //! A request must be signed, but the signature is not checked.
 
@@ -11,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -23,44 +21,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// An operation as `x-amz-target` names it, the service in the signature, and the protocol.
-pub(crate) type Operation = (&'static str, &'static str, Protocol);
+/// An operation as `x-amz-target` names it, the service in the signature, and the version of the protocol.
+pub(crate) type Operation = (&'static str, &'static str, &'static str);
 
-/// How requests and responses are encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    /// JSON, with this version in the content type.
-    Json(&'static str),
-    /// CBOR.
-    Cbor,
-}
-
-impl Protocol {
-    fn content_type(self) -> String {
-        match self {
-            Self::Json(version) => format!("application/x-amz-json-{version}"),
-            Self::Cbor => "application/cbor".to_owned(),
-        }
-    }
-
-    fn decode(self, body: &[u8]) -> Option<Value> {
-        match self {
-            Self::Json(_) => serde_json::from_slice(body).ok(),
-            Self::Cbor => ciborium::from_reader(body).ok(),
-        }
-    }
-
-    fn encode(self, body: &Value) -> Bytes {
-        match self {
-            Self::Json(_) => body.to_string().into(),
-            Self::Cbor => {
-                let mut bytes = Vec::new();
-                ciborium::into_writer(body, &mut bytes).expect("a vector takes all bytes");
-                bytes.into()
-            }
-        }
-    }
-}
+/// The version of an [`Operation`] of the protocol `rpcv2Cbor`, whose bodies are CBOR. Its path names the operation,
+/// and not a header.
+pub(crate) const CBOR: &str = "cbor";
 
 /// A call of an operation.
 pub(crate) struct Call {
@@ -118,23 +84,23 @@ impl AwsResponse {
         Self::error_with_message(400, "ThrottlingException", "Rate exceeded")
     }
 
-    async fn into_http(self, protocol: Protocol) -> io::Result<Response<Full<Bytes>>> {
+    async fn into_http(self, version: &str) -> io::Result<Response<Full<Bytes>>> {
         let mut response = self;
         while let Self::Late(delay, late) = response {
             tokio::time::sleep(delay).await;
             response = *late;
         }
         let (status, body, query_error) = match response {
-            Self::Json { status, body, query_error } => (status, protocol.encode(&body), query_error),
+            Self::Json { status, body, query_error } => (status, encode(version, &body)?, query_error),
             Self::Raw(status, body) => (status, body, None),
             Self::Hang | Self::Late(..) => std::future::pending().await,
             Self::Cut => return Err(io::Error::other("cut")),
         };
         let mut response = Response::builder()
             .status(status)
-            .header(CONTENT_TYPE, protocol.content_type())
+            .header(CONTENT_TYPE, content_type(version))
             .header("x-amzn-requestid", "00000000-0000-4000-8000-000000000001");
-        if protocol == Protocol::Cbor {
+        if version == CBOR {
             response = response.header("smithy-protocol", "rpc-v2-cbor");
         }
         if let Some(code) = query_error {
@@ -244,33 +210,47 @@ where
 {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    let target = target(&parts);
-    let operation = operations.iter().find(|(operation, ..)| *operation == target);
-    let Some(&(operation, service, protocol)) = operation.filter(|_| parts.method == Method::POST) else {
+    let path = parts.uri.path().strip_prefix("/service/");
+    let target = path.map_or_else(
+        || header(&parts.headers, "x-amz-target").to_owned(),
+        |path| path.replacen("/operation/", ".", 1),
+    );
+    let operation = operations
+        .iter()
+        .find(|(operation, _, version)| *operation == target && (*version == CBOR) == path.is_some());
+    let Some((operation, service, version)) = operation.filter(|_| parts.method == Method::POST) else {
         return AwsResponse::error_with_message(400, "UnknownOperationException", &target)
-            .into_http(Protocol::Json("1.1"))
+            .into_http("1.1")
             .await;
     };
-    let response = if header(&parts.headers, CONTENT_TYPE.as_str()) != protocol.content_type() {
+    let response = if header(&parts.headers, CONTENT_TYPE.as_str()) != content_type(version) {
         AwsResponse::error_with_message(400, "SerializationException", "wrong content type")
     } else if !is_signed(&parts.headers, service) {
         AwsResponse::error(403, "MissingAuthenticationTokenException")
-    } else if let Some(body) = protocol.decode(&body) {
+    } else if let Some(body) = decode(version, &body) {
         let user_agent = header(&parts.headers, "x-amz-user-agent").to_owned();
         handle(Call { operation, body, user_agent }).await
     } else {
         AwsResponse::error_with_message(400, "SerializationException", "invalid body")
     };
-    response.into_http(protocol).await
+    response.into_http(version).await
 }
 
-/// Returns the service and the operation, from `x-amz-target` or from the path of `rpcv2Cbor`.
-fn target(parts: &Parts) -> String {
-    if header(&parts.headers, "smithy-protocol") != "rpc-v2-cbor" {
-        return header(&parts.headers, "x-amz-target").to_owned();
+fn content_type(version: &str) -> String {
+    if version == CBOR { "application/cbor".to_owned() } else { format!("application/x-amz-json-{version}") }
+}
+
+fn encode(version: &str, body: &Value) -> io::Result<Bytes> {
+    if version != CBOR {
+        return Ok(body.to_string().into());
     }
-    let path = parts.uri.path().strip_prefix("/service/").and_then(|path| path.split_once("/operation/"));
-    path.map(|(service, operation)| format!("{service}.{operation}")).unwrap_or_default()
+    let mut bytes = Vec::new();
+    ciborium::into_writer(body, &mut bytes).map_err(io::Error::other)?;
+    Ok(bytes.into())
+}
+
+fn decode(version: &str, body: &[u8]) -> Option<Value> {
+    if version == CBOR { ciborium::from_reader(body).ok() } else { serde_json::from_slice(body).ok() }
 }
 
 /// Returns the string `name` of a JSON object.

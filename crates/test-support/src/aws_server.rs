@@ -5,6 +5,7 @@
 //! `PutEvents` of <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>,
 //! `PutItem` and `TransactWriteItems` of <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/>, and
 //! `StartExecution` of <https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html>.
+//! [`record`] makes the events of <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::ready;
@@ -13,15 +14,14 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::AwsResponse;
-use crate::aws_json::{Operation, Protocol, Recorder, Service};
-use crate::queue_server::accepted;
+use crate::aws_json::{Call, Operation, Recorder, Service, text};
 
 const OPERATIONS: &[Operation] = &[
-    ("AmazonSQS.SendMessage", "sqs", Protocol::Json("1.0")),
-    ("AWSEvents.PutEvents", "events", Protocol::Json("1.1")),
-    ("DynamoDB_20120810.PutItem", "dynamodb", Protocol::Json("1.0")),
-    ("DynamoDB_20120810.TransactWriteItems", "dynamodb", Protocol::Json("1.0")),
-    ("AWSStepFunctions.StartExecution", "states", Protocol::Json("1.0")),
+    ("AmazonSQS.SendMessage", "sqs", "1.0"),
+    ("AWSEvents.PutEvents", "events", "1.1"),
+    ("DynamoDB_20120810.PutItem", "dynamodb", "1.0"),
+    ("DynamoDB_20120810.TransactWriteItems", "dynamodb", "1.0"),
+    ("AWSStepFunctions.StartExecution", "states", "1.0"),
 ];
 
 /// Services on a free port of this machine, until they are dropped.
@@ -43,7 +43,11 @@ pub struct AwsRequest {
 #[derive(Debug, Default)]
 struct State {
     requests: Vec<AwsRequest>,
+    user_agents: Vec<String>,
     scripts: HashMap<String, VecDeque<AwsResponse>>,
+    /// The requests with the messages that a queue has stored, by the name of the queue.
+    sent: HashMap<String, Vec<Value>>,
+    queue_failures: HashMap<String, AwsResponse>,
     /// Items by table and key, executions by machine and name, transactions by token.
     existing: HashSet<String>,
 }
@@ -71,10 +75,7 @@ impl AwsServer {
     pub async fn start() -> anyhow::Result<Self> {
         let recorder = Arc::new(Recorder::<State>::default());
         let handler = Arc::clone(&recorder);
-        let handle = move |call: crate::aws_json::Call| {
-            let operation = call.operation.split_once('.').map_or(call.operation, |(_, operation)| operation);
-            ready(handler.record(|state| state.respond(operation, call.body)))
-        };
+        let handle = move |call| ready(handler.record(|state| state.respond(call)));
         Ok(Self { service: Service::start(OPERATIONS, handle).await?, recorder })
     }
 
@@ -95,6 +96,40 @@ impl AwsServer {
         self.recorder.state().scripts.entry(operation.to_owned()).or_default().extend(responses);
     }
 
+    /// Returns the URL of a queue. Every queue exists.
+    #[must_use]
+    pub fn queue_url(&self, queue: &str) -> String {
+        format!("{}/123456789012/{queue}", self.endpoint())
+    }
+
+    /// Makes a queue respond like this, and store no message.
+    pub fn fail_queue(&self, queue: &str, response: AwsResponse) {
+        self.recorder.state().queue_failures.insert(queue.to_owned(), response);
+    }
+
+    /// Makes a queue store messages again.
+    pub fn recover_queue(&self, queue: &str) {
+        self.recorder.state().queue_failures.remove(queue);
+    }
+
+    /// Returns the requests with the messages that a queue has stored, in order.
+    #[must_use]
+    pub fn sent(&self, queue: &str) -> Vec<Value> {
+        self.recorder.state().sent.get(queue).cloned().unwrap_or_default()
+    }
+
+    /// Returns the bodies of the messages that a queue has stored, in order.
+    #[must_use]
+    pub fn bodies(&self, queue: &str) -> Vec<String> {
+        self.sent(queue).iter().filter_map(|message| text(message, "MessageBody")).collect()
+    }
+
+    /// Returns the user agent of each request.
+    #[must_use]
+    pub fn user_agents(&self) -> Vec<String> {
+        self.recorder.state().user_agents.clone()
+    }
+
     /// Returns the recorded requests, in order.
     #[must_use]
     pub fn requests(&self) -> Vec<AwsRequest> {
@@ -108,7 +143,10 @@ impl AwsServer {
 }
 
 impl State {
-    fn respond(&mut self, operation: &str, body: Value) -> AwsResponse {
+    fn respond(&mut self, call: Call) -> AwsResponse {
+        let Call { operation, body, user_agent } = call;
+        let operation = operation.split_once('.').map_or(operation, |(_, operation)| operation);
+        self.user_agents.push(user_agent);
         let response = match self.scripts.get_mut(operation).and_then(VecDeque::pop_front) {
             Some(AwsResponse::Cut) => {
                 self.apply(operation, &body);
@@ -126,10 +164,22 @@ impl State {
         let mut is_new = |key: Value| self.existing.insert(key.to_string());
         let empty = AwsResponse::success(json!({}));
         match operation {
-            "SendMessage" => match body.get("MessageBody").and_then(Value::as_str) {
-                None | Some("") => AwsResponse::error(400, "MissingParameter"),
-                Some(_) => accepted(),
-            },
+            "SendMessage" => {
+                let url = text(body, "QueueUrl").unwrap_or_default();
+                let queue = url.rsplit('/').next().unwrap_or_default();
+                if let Some(failure) = self.queue_failures.get(queue) {
+                    return failure.clone();
+                }
+                if text(body, "MessageBody").is_none_or(|body| body.is_empty()) {
+                    return AwsResponse::error(400, "com.amazonaws.sqs#MissingParameter");
+                }
+                self.sent.entry(queue.to_owned()).or_default().push(body.clone());
+                // The SDK does not compare the digest with the body.
+                AwsResponse::success(json!({
+                    "MessageId": "00000000-0000-4000-8000-000000000002",
+                    "MD5OfMessageBody": "5d41402abc4b2a76b9719d911017c592",
+                }))
+            }
             "PutEvents" => {
                 AwsResponse::success(json!({"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}))
             }
@@ -162,4 +212,25 @@ impl State {
             _ => AwsResponse::error(400, "UnknownOperationException"),
         }
     }
+}
+
+/// Returns a message of a queue as Lambda passes it to a function.
+#[must_use]
+pub fn record(queue: &str, id: &str, body: &str) -> Value {
+    json!({
+        "messageId": id,
+        "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a...",
+        "body": body,
+        "attributes": {
+            "ApproximateReceiveCount": "1",
+            "SentTimestamp": "1545082649183",
+            "SenderId": "AIDAIENQZJOLO23YVJ4VO",
+            "ApproximateFirstReceiveTimestamp": "1545082649185",
+        },
+        "messageAttributes": {},
+        "md5OfBody": "e4e68fb7bd0e697a0ae8f1bb342846b3",
+        "eventSource": "aws:sqs",
+        "eventSourceARN": format!("arn:aws:sqs:eu-central-1:123456789012:{queue}"),
+        "awsRegion": "eu-central-1",
+    })
 }

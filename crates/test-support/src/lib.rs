@@ -9,7 +9,6 @@
 //! | [`http_client`] | requests over plain HTTP |
 //! | [`signed`] | signed events |
 //! | [`aws_server`] | queues, buses, tables and state machines of Amazon |
-//! | [`queue_server`] | Amazon SQS, with a failure for each queue |
 //! | [`secrets_server`] | Secrets Manager, and parameters of the Systems Manager with their versions |
 //! | [`translate_server`] | Amazon Translate |
 
@@ -18,7 +17,6 @@ pub mod aws_server;
 pub mod gateway;
 pub mod http_client;
 pub mod process;
-pub mod queue_server;
 pub mod runtime_api;
 pub mod secrets_server;
 pub mod signed;

@@ -14,12 +14,11 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 use crate::AwsResponse;
-use crate::aws_json::{Call, Operation, Protocol, Recorder, Service, text};
+use crate::aws_json::{Call, Operation, Recorder, Service, text};
 
 const GET_SECRET: &str = "secretsmanager.GetSecretValue";
 const GET_PARAMETER: &str = "AmazonSSM.GetParameter";
-const OPERATIONS: &[Operation] =
-    &[(GET_SECRET, "secretsmanager", Protocol::Json("1.1")), (GET_PARAMETER, "ssm", Protocol::Json("1.1"))];
+const OPERATIONS: &[Operation] = &[(GET_SECRET, "secretsmanager", "1.1"), (GET_PARAMETER, "ssm", "1.1")];
 
 const CURRENT: &str = "AWSCURRENT";
 const PREVIOUS: &str = "AWSPREVIOUS";

@@ -10,10 +10,9 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::AwsResponse;
-use crate::aws_json::{Call, Operation, Protocol, Recorder, Service, text};
+use crate::aws_json::{CBOR, Call, Operation, Recorder, Service, text};
 
-const OPERATIONS: &[Operation] =
-    &[("AWSShineFrontendService_20170701.TranslateText", "translate", Protocol::Cbor)];
+const OPERATIONS: &[Operation] = &[("AWSShineFrontendService_20170701.TranslateText", "translate", CBOR)];
 
 /// The longest text that Amazon Translate accepts, in bytes.
 pub const MAX_TEXT_BYTES: usize = 10_000;
@@ -57,10 +56,10 @@ impl fmt::Debug for State {
     }
 }
 
-/// Returns a successful response with half of a body.
+/// Returns a successful response with half of a body: a map of one entry, and its key.
 #[must_use]
 pub const fn truncated() -> AwsResponse {
-    AwsResponse::Raw(200, Bytes::from_static(b"{\"TranslatedText\": \"Hal"))
+    AwsResponse::Raw(200, Bytes::from_static(b"\xa1\x6eTranslatedText"))
 }
 
 /// Returns the text with the target language in brackets. A simple rule detects the language of the text, unless

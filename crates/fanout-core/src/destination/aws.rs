@@ -12,12 +12,11 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use super::DeliveryError;
 use super::registry::AwsRequest;
 use crate::described::Described;
 use crate::file::Texts;
 use crate::placeholder::{RenderError, Template};
-use crate::reason::Reason;
+use crate::reason::{Failure, Reason};
 use crate::route::Destination;
 use crate::spanned::Given;
 use crate::transform::{Context, Message};
@@ -89,7 +88,7 @@ pub struct Sent {
     /// The number of attempts; 0 if the deadline was over.
     pub attempts: u32,
     /// The result of the last attempt.
-    pub result: Result<Accepted, DeliveryError>,
+    pub result: Result<Accepted, Failure>,
 }
 
 /// How a service accepted a request.
@@ -107,7 +106,7 @@ pub struct NoAws;
 
 impl AwsSender for NoAws {
     fn send<'c>(&'c self, _: &'c AwsRequest, _: Option<&'c str>, _: Instant) -> BoxFuture<'c, Sent> {
-        let error = DeliveryError { reason: Reason::Unavailable, source: None };
+        let error = Failure::from(Reason::Unavailable);
         Box::pin(ready(Sent { attempts: 0, result: Err(error) }))
     }
 }

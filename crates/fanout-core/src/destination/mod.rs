@@ -34,19 +34,6 @@ use std::fmt;
 
 use serde::ser::SerializeMap;
 
-use crate::reason::Reason;
-
-/// Error for a text that a destination did not accept.
-#[derive(Debug, thiserror::Error)]
-#[error("{reason}")]
-pub struct DeliveryError {
-    /// The kind of failure.
-    pub reason: Reason,
-    /// The error of the client library.
-    #[source]
-    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
-
 /// A destination of one event, by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target<'n> {

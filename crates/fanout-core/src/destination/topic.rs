@@ -1,9 +1,8 @@
 //! A topic of Momento.
 
+use crate::reason::Failure;
 use std::borrow::Cow;
 use std::future::Future;
-
-use super::DeliveryError;
 
 /// A topic in a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,11 +29,7 @@ impl<'n> Topic<'n> {
 /// Publishes texts to topics of Momento.
 pub trait Publisher: Send + Sync + 'static {
     /// Publishes a text, with one attempt. The caller retries.
-    fn publish(
-        &self,
-        topic: &Topic<'_>,
-        text: &str,
-    ) -> impl Future<Output = Result<(), DeliveryError>> + Send;
+    fn publish(&self, topic: &Topic<'_>, text: &str) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Waits for work that publishes have started and did not wait for.
     fn settled(&self) -> impl Future<Output = ()> + Send {

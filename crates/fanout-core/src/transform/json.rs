@@ -27,11 +27,11 @@ use serde_json::Value;
 use super::json_edit::{EditableJson, JsonNode};
 use super::template::MAX_BYTES;
 use super::{
-    Build, Context, Message, OnFailure, Stage, Transform, TransformError, TransformFuture, TransformSettings,
-    Transformed,
+    Build, Context, Message, OnFailure, Stage, Transform, TransformFuture, TransformSettings, Transformed,
 };
 use crate::json::{Pointer, RawJson, quoted};
 use crate::placeholder::JsonTemplate;
+use crate::reason::Failure;
 
 /// At least one of `transforms`, `move`, `drop` and `set` is needed. `transforms` is a list of transforms like any other.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -186,7 +186,7 @@ impl JsonEdit {
         &'t self,
         message: Message<'t>,
         context: &'t Context<'t>,
-    ) -> Result<Transformed<'t>, TransformError> {
+    ) -> Result<Transformed<'t>, Failure> {
         let Message { text, mut language } = message;
         let Some(mut document) = EditableJson::read(&text) else {
             return self.on_mismatch("the text is not JSON", Message { text, language });
@@ -235,11 +235,11 @@ impl JsonEdit {
         document: &mut EditableJson<'_>,
         message: &Message<'_>,
         context: &Context<'_>,
-    ) -> Result<bool, TransformError> {
+    ) -> Result<bool, Failure> {
         let mut moved = Vec::new();
         for (from, to) in &self.moved {
             let missing = || format!("the text has no value at {:?} to move", from.as_str());
-            let value = document.take(from)?.ok_or_else(|| TransformError::unfit(missing()))?;
+            let value = document.take(from)?.ok_or_else(|| Failure::invalid(missing()))?;
             moved.push((to, value));
         }
         let mut is_changed = !moved.is_empty() || !self.set.is_empty();
@@ -259,9 +259,9 @@ impl JsonEdit {
         &self,
         detail: impl Into<Cow<'static, str>>,
         message: Message<'t>,
-    ) -> Result<Transformed<'t>, TransformError> {
+    ) -> Result<Transformed<'t>, Failure> {
         match self.on_mismatch {
-            OnFailure::Fail => Err(TransformError::unfit(detail)),
+            OnFailure::Fail => Err(Failure::invalid(detail)),
             OnFailure::Drop => Ok(Transformed::Dropped(format!("json: {}", detail.into()).into())),
             OnFailure::Pass => Ok(Transformed::Message(message)),
         }

@@ -5,8 +5,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::TransformError;
 use crate::json::{self, JsonLevel, Pointer, RawJson, index, quoted};
+use crate::reason::Failure;
 
 /// A JSON text, taken apart as far as was needed.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl<'t> EditableJson<'t> {
     ///
     /// # Errors
     /// If a member on the path is duplicate: a reader of the text may take either.
-    pub(super) fn get(&mut self, at: &Pointer) -> Result<Option<RawJson<'t>>, TransformError> {
+    pub(super) fn get(&mut self, at: &Pointer) -> Result<Option<RawJson<'t>>, Failure> {
         match self.find(at)? {
             Some(JsonNode::Raw(json)) => Ok(Some(*json)),
             _ => Ok(None),
@@ -44,12 +44,12 @@ impl<'t> EditableJson<'t> {
     }
 
     /// Removes and returns the value at `at`, if it is there.
-    pub(super) fn take(&mut self, at: &Pointer) -> Result<Option<JsonNode<'t>>, TransformError> {
+    pub(super) fn take(&mut self, at: &Pointer) -> Result<Option<JsonNode<'t>>, Failure> {
         Ok(self.find(at)?.map(|node| std::mem::replace(node, JsonNode::Removed)))
     }
 
     /// Writes `value` to `at`, in place of a value that is there. Creates the missing objects of the path.
-    pub(super) fn put(&mut self, at: &Pointer, value: JsonNode<'t>) -> Result<(), TransformError> {
+    pub(super) fn put(&mut self, at: &Pointer, value: JsonNode<'t>) -> Result<(), Failure> {
         let mut node = &mut self.0;
         for step in at.steps() {
             if matches!(node, JsonNode::Removed) {
@@ -73,7 +73,7 @@ impl<'t> EditableJson<'t> {
                 JsonNode::Raw(_) | JsonNode::Written(_) | JsonNode::Removed => None,
             };
             node = next.ok_or_else(|| {
-                TransformError::unfit(format!(
+                Failure::invalid(format!(
                     "cannot write to {:?}: its parent is neither an object nor a list with that index",
                     at.as_str()
                 ))
@@ -83,7 +83,7 @@ impl<'t> EditableJson<'t> {
         Ok(())
     }
 
-    fn find(&mut self, at: &Pointer) -> Result<Option<&mut JsonNode<'t>>, TransformError> {
+    fn find(&mut self, at: &Pointer) -> Result<Option<&mut JsonNode<'t>>, Failure> {
         let mut node = &mut self.0;
         for step in at.steps() {
             node.open();
@@ -124,13 +124,13 @@ fn member<'n, 't>(
     members: &'n mut [(Cow<'t, str>, JsonNode<'t>)],
     name: &str,
     at: &Pointer,
-) -> Result<Option<&'n mut JsonNode<'t>>, TransformError> {
+) -> Result<Option<&'n mut JsonNode<'t>>, Failure> {
     let is_named = |member: &&mut (Cow<'_, str>, _)| json::string(&member.0).as_deref() == Some(name);
     let mut found = members.iter_mut().filter(is_named);
     let member = found.next();
     if found.next().is_some() {
         let detail = format!("the text has a duplicate member on the path {:?}", at.as_str());
-        return Err(TransformError::unfit(detail));
+        return Err(Failure::invalid(detail));
     }
     Ok(member.map(|(_, value)| value))
 }

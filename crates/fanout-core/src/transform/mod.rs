@@ -21,7 +21,7 @@ use momento_webhook::Event;
 use tokio::time::Instant;
 
 use crate::placeholder::Values;
-use crate::reason::Reason;
+use crate::reason::Failure;
 
 pub mod echo;
 pub mod filter;
@@ -54,7 +54,7 @@ pub trait Transform: fmt::Debug + Send + Sync {
 }
 
 /// The future of [`Transform::apply`].
-pub type TransformFuture<'t> = BoxFuture<'t, Result<Transformed<'t>, TransformError>>;
+pub type TransformFuture<'t> = BoxFuture<'t, Result<Transformed<'t>, Failure>>;
 
 /// The input and output of a transform.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,19 +86,6 @@ pub enum Transformed<'t> {
     Message(Message<'t>),
     /// The message is dropped for this reason. Responses and logs show reasons, so no reason contains a part of a text.
     Dropped(Cow<'t, str>),
-}
-
-/// Error of a transform that could not handle a message.
-#[derive(Debug, thiserror::Error)]
-#[error("{detail}")]
-pub struct TransformError {
-    /// The kind of failure, which decides whether it is transient.
-    pub reason: Reason,
-    /// A description, without any part of the text.
-    pub detail: Cow<'static, str>,
-    /// The error of the client library.
-    #[source]
-    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl<'t> Message<'t> {
@@ -133,24 +120,6 @@ impl<'t> Message<'t> {
     }
 }
 
-impl TransformError {
-    /// Returns an error without a source.
-    pub fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, detail: detail.into(), source: None }
-    }
-
-    /// Returns the permanent error for a text that the transform cannot handle.
-    pub fn unfit(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Reason::InvalidArgument, detail)
-    }
-
-    /// Adds the source.
-    #[must_use]
-    pub fn because(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { source: Some(source.into()), ..self }
-    }
-}
-
 /// Shows no document, which contains a message.
 impl fmt::Debug for Context<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -170,10 +139,7 @@ pub(crate) mod tests {
     use crate::testing::event;
 
     /// Returns the result of `stages` for `text`.
-    pub(crate) async fn through(
-        stages: &[Stage],
-        text: &str,
-    ) -> Result<Transformed<'static>, TransformError> {
+    pub(crate) async fn through(stages: &[Stage], text: &str) -> Result<Transformed<'static>, Failure> {
         through_in(stages, text, &[], None).await
     }
 
@@ -183,7 +149,7 @@ pub(crate) mod tests {
         text: &str,
         captures: &[(&str, &str)],
         document: Option<&Value>,
-    ) -> Result<Transformed<'static>, TransformError> {
+    ) -> Result<Transformed<'static>, Failure> {
         let event = event("cache", "topic", 1);
         let deadline = Instant::now() + std::time::Duration::from_secs(4);
         let document = document.map(Value::to_string);

@@ -19,7 +19,8 @@ use futures_util::future::{BoxFuture, ready};
 use serde::{Deserialize, Serialize};
 
 use super::translate::{Translate, TranslateSettings, Translation, TranslationRequest, Translator};
-use super::{Build, Transform, TransformError, TransformSettings};
+use super::{Build, Transform, TransformSettings};
+use crate::reason::Failure;
 
 /// The settings of `translate`.
 #[derive(Debug, Deserialize, Serialize)]
@@ -43,7 +44,7 @@ impl Translator for Pseudolocalizer {
     fn translate<'t>(
         &'t self,
         request: TranslationRequest<'t>,
-    ) -> BoxFuture<'t, Result<Translation, TransformError>> {
+    ) -> BoxFuture<'t, Result<Translation, Failure>> {
         let TranslationRequest { text, source, target, .. } = request;
         let source = source.unwrap_or_else(|| detected(text)).to_owned();
         // Amazon Translate leaves a text in the target language unchanged as well.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Context, Message, Transform, TransformError, Transformed};
+use super::{Context, Message, Transform, Transformed};
+use crate::reason::Failure;
 
 /// One transform of a chain.
 #[derive(Clone, Debug)]
@@ -41,9 +42,9 @@ impl OnFailure {
     /// The same error, if it is a failure of the whole chain.
     pub(crate) fn after<'t, 'e>(
         self,
-        error: &'e TransformError,
+        error: &'e Failure,
         before: impl FnOnce() -> Message<'t>,
-    ) -> Result<Transformed<'t>, &'e TransformError> {
+    ) -> Result<Transformed<'t>, &'e Failure> {
         match self {
             Self::Pass => Ok(Transformed::Message(before())),
             Self::Drop => Ok(Transformed::Dropped(format!("failed: {error}").into())),
@@ -136,7 +137,7 @@ impl Stage {
         &'t self,
         message: Message<'t>,
         context: &'t Context<'t>,
-    ) -> Result<Transformed<'t>, TransformError> {
+    ) -> Result<Transformed<'t>, Failure> {
         let before = (self.on_failure == OnFailure::Pass).then(|| message.clone());
         let error = match self.transform.apply(message, context).await {
             Ok(transformed) => return Ok(transformed),
@@ -149,7 +150,7 @@ impl Stage {
             }
             Err(_) => {
                 let detail = format!("{}: {}", self.name, error.detail).into();
-                Err(TransformError { detail, ..error })
+                Err(Failure { detail, ..error })
             }
         }
     }

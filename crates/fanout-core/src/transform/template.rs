@@ -12,11 +12,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{
-    Build, Context, Message, Transform, TransformError, TransformFuture, TransformSettings, Transformed,
-};
+use super::{Build, Context, Message, Transform, TransformFuture, TransformSettings, Transformed};
 use crate::placeholder::{JsonTemplate, RenderError, Scope, SyntaxError, Template};
-use crate::reason::Reason;
+use crate::reason::{Failure, Reason};
 
 /// The default of `max_bytes`. Momento accepts messages of 4 KB, or more if the limit of the account was raised.
 pub(super) const MAX_BYTES: usize = 64 * 1024;
@@ -102,7 +100,7 @@ impl Transform for Replacement {
     }
 }
 
-impl From<RenderError> for TransformError {
+impl From<RenderError> for Failure {
     fn from(error: RenderError) -> Self {
         let reason = match error {
             RenderError::Missing(_) => Reason::InvalidArgument,

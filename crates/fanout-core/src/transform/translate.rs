@@ -24,11 +24,9 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{
-    Build, Context, Message, Transform, TransformError, TransformFuture, TransformSettings, Transformed,
-};
+use super::{Build, Context, Message, Transform, TransformFuture, TransformSettings, Transformed};
 use crate::json::Pointer;
-use crate::reason::Reason;
+use crate::reason::{Failure, Reason};
 
 /// The maximum size in bytes of a text in one request ("Guidelines and quotas" in the guide of Amazon Translate).
 pub const MAX_BYTES: usize = 10_000;
@@ -45,7 +43,7 @@ pub trait Translator: fmt::Debug + Send + Sync {
     fn translate<'t>(
         &'t self,
         request: TranslationRequest<'t>,
-    ) -> BoxFuture<'t, Result<Translation, TransformError>>;
+    ) -> BoxFuture<'t, Result<Translation, Failure>>;
 }
 
 /// A request for a translation.
@@ -194,7 +192,7 @@ impl Translate {
         &'t self,
         message: Message<'t>,
         context: &'t Context<'t>,
-    ) -> Result<Message<'t>, TransformError> {
+    ) -> Result<Message<'t>, Failure> {
         if !message.text.chars().any(char::is_alphabetic) {
             return Ok(message);
         }
@@ -206,7 +204,7 @@ impl Translate {
         }
         if message.text.len() > self.max_bytes {
             let most = self.max_bytes;
-            return Err(TransformError::new(
+            return Err(Failure::new(
                 Reason::TooLarge,
                 format!("the text has more than {most} bytes, the limit for a translation"),
             ));
@@ -229,7 +227,7 @@ impl Translate {
         &'t self,
         message: &Message<'t>,
         context: &Context<'t>,
-    ) -> Result<Option<Cow<'t, str>>, TransformError> {
+    ) -> Result<Option<Cow<'t, str>>, Failure> {
         let code = match &self.settings.source {
             SourceLanguage::Auto => None,
             SourceLanguage::Code(code) => Some(code.0.as_str()),
@@ -242,7 +240,7 @@ impl Translate {
                         Some(code) if code.is_empty() || code == AUTO => None,
                         Some(code) if is_code(&code) => return Ok(Some(Cow::Owned(code))),
                         _ => {
-                            return Err(TransformError::unfit(format!(
+                            return Err(Failure::invalid(format!(
                                 "the value at {:?} is not a language code such as \"en\"",
                                 pointer.as_str()
                             )));
@@ -410,7 +408,7 @@ mod tests {
         fn translate<'t>(
             &'t self,
             request: TranslationRequest<'t>,
-        ) -> BoxFuture<'t, Result<Translation, TransformError>> {
+        ) -> BoxFuture<'t, Result<Translation, Failure>> {
             assert!(request.deadline > Instant::now());
             self.asked.lock().unwrap().push(Asked {
                 text: request.text.to_owned(),
@@ -421,7 +419,7 @@ mod tests {
                 terminologies: request.terminologies.to_vec(),
             });
             let translated = match request.text {
-                "unavailable" => Err(TransformError::new(Reason::Unavailable, "the translator is away")),
+                "unavailable" => Err(Failure::new(Reason::Unavailable, "the translator is away")),
                 text => Ok(Translation {
                     text: text.chars().rev().collect(),
                     source: request.source.unwrap_or("fr").to_owned(),
@@ -441,7 +439,7 @@ mod tests {
         settings: &str,
         text: &str,
         document: Option<&Value>,
-    ) -> (Result<Message<'static>, TransformError>, Vec<Asked>) {
+    ) -> (Result<Message<'static>, Failure>, Vec<Asked>) {
         let (stages, fake) = with_fake(&format!("[{{ translate = {{ {settings} }} }}]"));
         let message = through_in(&stages, text, &[], document).await.map(|transformed| match transformed {
             Transformed::Message(message) => message,

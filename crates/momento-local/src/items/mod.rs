@@ -180,7 +180,7 @@ impl Items<'_> {
         Ok(())
     }
 
-    /// Fails if there is no place for `bytes` more, also without the expired items.
+    /// Fails if `bytes` more exceed the limit, also without the expired items.
     fn reserve(&mut self, bytes: usize) -> Result<(), ItemError> {
         let max = self.store.max_bytes;
         if self.store.bytes.saturating_add(bytes) > max {
@@ -223,10 +223,10 @@ mod tests {
         assert_eq!(put(&mut store, "two", "b", 0, 1_000), full);
         assert_eq!(put(&mut store, "two", "a", 101, 1_000), full);
         assert!(store.cache("two").get(b"a").is_some(), "a failed put changes nothing");
-        assert_eq!(put(&mut store, "two", "a", 100, 1_000), Ok(()), "an item makes place for its successor");
+        assert_eq!(put(&mut store, "two", "a", 100, 1_000), Ok(()), "an item makes room for its successor");
 
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(put(&mut store, "two", "b", 100, 1_000), Ok(()), "expired items make place");
+        assert_eq!(put(&mut store, "two", "b", 100, 1_000), Ok(()), "expired items make room");
         assert_eq!(put(&mut store, "two", "c", 100, 1_000), Ok(()));
         assert_eq!(put(&mut store, "two", "d", 100, 1_000), full);
         store.clear("two");

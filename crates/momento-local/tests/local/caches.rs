@@ -98,7 +98,7 @@ const UNSERVED: [(&str, &str); 6] = [
 ];
 
 #[tokio::test]
-async fn answers_unimplemented_for_unserved_methods() {
+async fn responds_unimplemented_to_unserved_methods() {
     let momento = momento().await;
     let client = Client::new(&momento);
     for (path, _) in UNSERVED {
@@ -112,7 +112,7 @@ async fn answers_unimplemented_for_unserved_methods() {
 }
 
 #[tokio::test]
-async fn checks_key_before_answering_unimplemented() {
+async fn checks_key_before_responding_unimplemented() {
     let momento = MomentoLocal::builder().api_key("right").start().await.unwrap();
     for (path, _) in UNSERVED {
         let status = Client::new(&momento).call(path, Empty {}).await.unwrap();
@@ -123,7 +123,7 @@ async fn checks_key_before_answering_unimplemented() {
 }
 
 #[tokio::test]
-async fn applies_faults_before_answering_unimplemented() {
+async fn applies_faults_before_responding_unimplemented() {
     let momento = momento().await;
     for (path, name) in UNSERVED {
         let client = Client::new(&momento)

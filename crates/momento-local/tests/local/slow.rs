@@ -17,8 +17,8 @@ use crate::support::{CACHE, Client, TOPIC, within};
 /// A connection carries at most 100 streams.
 const STREAMS: usize = 100;
 const CONNECTIONS: usize = 10;
-/// Together more than all buffers of the system between the server and its clients.
-const MESSAGES: usize = 2_000;
+/// More than the buffers of the system hold, and without a bound those of HTTP/2: 6 MiB for a connection, 400 KiB for a stream.
+const MESSAGES: usize = 300;
 
 /// The memory for 1,000 subscribers that do not read: 40 KiB for each, 8 MiB for the topic, and the process. Without a
 /// bound they take 560 MiB.

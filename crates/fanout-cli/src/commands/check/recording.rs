@@ -3,14 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fanout_core::dedupe::DestinationProgress;
-use fanout_core::destination::{Accepted, AwsRequest, AwsSender, DeliveryError, Publisher, Sent, Topic};
+use fanout_core::destination::{Accepted, AwsRequest, AwsSender, Publisher, Sent, Topic};
 use fanout_core::fan_out::{DeliveryOutcome, FanOut};
-use fanout_core::reason::Reason;
+use fanout_core::reason::{Failure, Reason};
 use fanout_core::retry::RetryPolicy;
 use fanout_core::route::{Destination, Route, Routes};
-use fanout_core::transform::{
-    Context, Message, Stage, Transform, TransformError, TransformFuture, Transformed,
-};
+use fanout_core::transform::{Context, Message, Stage, Transform, TransformFuture, Transformed};
 use futures_util::future::{BoxFuture, ready};
 use momento_webhook::{Event, Verified};
 use tokio::time::Instant;
@@ -37,7 +35,7 @@ pub(super) struct Step<'o> {
     pub(super) result: TransformResult,
 }
 
-type TransformResult = Result<Transformed<'static>, TransformError>;
+type TransformResult = Result<Transformed<'static>, Failure>;
 
 /// The content that a sender received.
 #[derive(Debug, PartialEq, Eq)]
@@ -124,7 +122,7 @@ impl Transform for Recorder {
                 return result;
             }
             // This result stays if the fan-out stops waiting.
-            let timed_out = TransformError::new(Reason::TimedOut, "it did not end in time");
+            let timed_out = Failure::new(Reason::TimedOut, "it did not end in time");
             *locked(&self.result) = Some(Err(timed_out));
             let result = copied(&self.stage.transform().apply(message, context).await);
             *locked(&self.result) = Some(copied(&result));
@@ -138,7 +136,7 @@ impl Transform for Recorder {
 struct Sink(Arc<Mutex<Option<Content>>>);
 
 impl Publisher for Sink {
-    async fn publish(&self, _: &Topic<'_>, text: &str) -> Result<(), DeliveryError> {
+    async fn publish(&self, _: &Topic<'_>, text: &str) -> Result<(), Failure> {
         *locked(&self.0) = Some(Content::Text(text.to_owned()));
         Ok(())
     }
@@ -156,14 +154,14 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Copies a result, without the source of an error.
-fn copied(result: &Result<Transformed<'_>, TransformError>) -> TransformResult {
+fn copied(result: &Result<Transformed<'_>, Failure>) -> TransformResult {
     match result {
         Ok(Transformed::Message(Message { text, language })) => Ok(Transformed::Message(Message {
             text: text.to_string().into(),
             language: language.as_ref().map(|code| code.to_string().into()),
         })),
         Ok(Transformed::Dropped(reason)) => Ok(Transformed::Dropped(reason.to_string().into())),
-        Err(error) => Err(TransformError::new(error.reason, error.detail.clone())),
+        Err(error) => Err(Failure::new(error.reason, error.detail.clone())),
     }
 }
 

@@ -4,8 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanout_core::destination::{Accepted, AwsRequest, AwsSender, DeliveryError, Publisher, Sent, Topic};
+use fanout_core::destination::{Accepted, AwsRequest, AwsSender, Publisher, Sent, Topic};
 use fanout_core::fan_out::FanOut;
+use fanout_core::reason::Failure;
 use fanout_core::retry::RetryPolicy;
 use fanout_momento::MomentoPublisher;
 use futures_util::future::BoxFuture;
@@ -48,7 +49,7 @@ struct RecordingPublisher {
 }
 
 impl Publisher for RecordingPublisher {
-    async fn publish(&self, topic: &Topic<'_>, text: &str) -> Result<(), DeliveryError> {
+    async fn publish(&self, topic: &Topic<'_>, text: &str) -> Result<(), Failure> {
         let (cache, name) = (topic.cache.clone().into_owned(), topic.topic.clone().into_owned());
         let _ = self.updates.send(Update::Publishing { cache, topic: name, text: text.to_owned() });
         self.publisher.publish(topic, text).await

@@ -1,4 +1,4 @@
-//! By whichever way a request comes, the text arrives at the subscribers of the outbound topics.
+//! Events arrive at the subscribers of the outbound topics, over every transport.
 
 use momento_local::MomentoLocal;
 use serde_json::json;
@@ -8,49 +8,55 @@ use test_support::runtime_api::RuntimeApi;
 use test_support::signed;
 
 use crate::support::{
-    CACHE, Function, INBOUND, OUTBOUND, SECRET, Subscriber, Way, genuine, program, settings,
+    CACHE, Function, INBOUND, OUTBOUND, SECRET, Subscriber, Transport, genuine, program, settings,
 };
 
 #[tokio::test]
-async fn through_every_gateway_plain_and_base64() {
+async fn publishes_event_from_every_gateway() {
     let function = Function::lambda(&[]).await;
     let mut subscriber = function.subscribe(OUTBOUND).await;
-    for (number, way) in (1..).zip(Way::all().into_iter().filter(|way| matches!(way, Way::Lambda(..)))) {
-        let answer = function.deliver(way, number, "Straße 😀 \"quoted\"").await;
-        assert_eq!(answer.status, 200, "{way:?}: {answer:?}");
-        assert_eq!(answer.headers["content-type"], "application/json");
+    for (number, transport) in
+        (1..).zip(Transport::all().into_iter().filter(|transport| matches!(transport, Transport::Lambda(..))))
+    {
+        let response = function.deliver(transport, number, "Straße 😀 \"quoted\"").await;
+        assert_eq!(response.status, 200, "{transport:?}: {response:?}");
+        assert_eq!(response.headers["content-type"], "application/json");
         assert_eq!(
-            answer.json(),
+            response.json(),
             json!({"status": "success", "destinations": [
                 {"cache": "demo", "topic": "topic 2", "status": "published", "attempts": 1}
             ]})
         );
-        assert_eq!(subscriber.next().await, "STRASSE 😀 \"QUOTED\"", "{way:?}");
+        assert_eq!(subscriber.next().await, "STRASSE 😀 \"QUOTED\"", "{transport:?}");
     }
 }
 
 #[tokio::test]
-async fn over_http1_and_http2() {
+async fn publishes_event_over_http1_and_http2() {
     let function = Function::http(&[]).await;
     let mut subscriber = function.subscribe(OUTBOUND).await;
-    for (number, way) in [(1, Way::Http1), (2, Way::Http2)] {
-        let answer = function.deliver(way, number, "hello").await;
-        assert_eq!((answer.status, answer.json()["status"].as_str()), (200, Some("success")), "{way:?}");
-        assert_eq!(subscriber.next().await, "HELLO", "{way:?}");
+    for (number, transport) in [(1, Transport::Http1), (2, Transport::Http2)] {
+        let response = function.deliver(transport, number, "hello").await;
+        assert_eq!(
+            (response.status, response.json()["status"].as_str()),
+            (200, Some("success")),
+            "{transport:?}"
+        );
+        assert_eq!(subscriber.next().await, "HELLO", "{transport:?}");
     }
 }
 
 #[tokio::test]
-async fn a_hundred_topics_at_once() {
+async fn publishes_to_a_hundred_topics() {
     let topics: Vec<_> = (0..100).map(|number| format!("room {number}")).collect();
     let function = Function::lambda(&[("OUTBOUND_TOPIC", ""), ("OUTBOUND_TOPICS", &topics.join(","))]).await;
     let mut subscribers = Vec::new();
     for topic in topics.iter().step_by(33) {
         subscribers.push(function.subscribe(topic).await);
     }
-    let answer = function.deliver(Way::Lambda(Gateway::HttpApi, false), 1, "all").await;
-    assert_eq!(answer.status, 200);
-    let destinations = answer.json()["destinations"].as_array().unwrap().clone();
+    let response = function.deliver(Transport::Lambda(Gateway::HttpApi, false), 1, "all").await;
+    assert_eq!(response.status, 200);
+    let destinations = response.json()["destinations"].as_array().unwrap().clone();
     let names: Vec<_> = destinations.iter().map(|one| one["topic"].as_str().unwrap()).collect();
     assert_eq!(names, topics, "every destination, in order");
     assert!(destinations.iter().all(|one| one["status"] == "published"));
@@ -63,18 +69,18 @@ async fn a_hundred_topics_at_once() {
 }
 
 #[tokio::test]
-async fn to_another_cache_where_one_is_set() {
+async fn publishes_to_outbound_cache() {
     let function = Function::lambda(&[("OUTBOUND_CACHE", "archive"), ("OUTBOUND_TOPIC", INBOUND)]).await;
     function.momento.create_cache("archive").unwrap();
     // The same topic in another cache is another topic: nothing feeds itself here.
-    let answer = function.deliver(Way::Lambda(Gateway::RestApi, false), 1, "hello").await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let response = function.deliver(Transport::Lambda(Gateway::RestApi, false), 1, "hello").await;
+    assert_eq!(response.status, 200, "{response:?}");
     assert_eq!(function.momento.published("archive", INBOUND).len(), 1);
     assert!(function.published(INBOUND).is_empty());
 }
 
 #[tokio::test]
-async fn the_transforms_are_applied_in_order() {
+async fn applies_transforms_in_order() {
     for (transform, expected) in [
         ("", "  Hello "),
         ("echo", "  Hello "),
@@ -83,26 +89,26 @@ async fn the_transforms_are_applied_in_order() {
         ("trim,uppercase", "HELLO"),
     ] {
         let function = Function::lambda(&[("TRANSFORM", transform)]).await;
-        let answer = function.deliver(Way::Lambda(Gateway::FunctionUrl, false), 1, "  Hello ").await;
-        assert_eq!(answer.status, 200, "{transform}");
+        let response = function.deliver(Transport::Lambda(Gateway::FunctionUrl, false), 1, "  Hello ").await;
+        assert_eq!(response.status, 200, "{transform}");
         assert_eq!(function.published(OUTBOUND), [expected], "{transform}");
     }
 }
 
 #[tokio::test]
-async fn both_secrets_of_a_rotation_are_accepted() {
+async fn accepts_both_secrets_during_rotation() {
     let function = Function::lambda(&[("WEBHOOK_SIGNING_SECRET_PREVIOUS", "the old one")]).await;
-    let way = Way::Lambda(Gateway::FunctionUrl, false);
+    let transport = Transport::Lambda(Gateway::FunctionUrl, false);
     for (number, secret, status) in [(1, SECRET, 200), (2, "the old one", 200), (3, "another", 403)] {
         let event = signed::event(CACHE, INBOUND, number, "hello");
         let request = signed::post(secret, event.to_json()).unwrap();
-        assert_eq!(function.send(way, &request).await.status, status, "{secret}");
+        assert_eq!(function.send(transport, &request).await.status, status, "{secret}");
     }
     assert_eq!(function.published(OUTBOUND).len(), 2);
 }
 
 #[tokio::test]
-async fn with_a_key_that_the_server_knows() {
+async fn unknown_api_key_is_422() {
     let momento = MomentoLocal::builder().cache(CACHE).api_key("the key").start().await.unwrap();
     for (key, status) in [("the key", 200), ("another", 422)] {
         let runtime_api = RuntimeApi::start().await.unwrap();
@@ -114,23 +120,24 @@ async fn with_a_key_that_the_server_knows() {
         let test_support::runtime_api::Invoked::Response(response) = invoked.await.unwrap() else {
             panic!("a response")
         };
-        let answer = Gateway::FunctionUrl.http_response(&serde_json::from_slice(&response).unwrap()).unwrap();
-        assert_eq!(answer.status, status, "{key}: {answer:?}");
+        let response =
+            Gateway::FunctionUrl.http_response(&serde_json::from_slice(&response).unwrap()).unwrap();
+        assert_eq!(response.status, status, "{key}: {response:?}");
     }
     assert_eq!(momento.published(CACHE, OUTBOUND).len(), 1);
 }
 
 #[tokio::test]
-async fn the_publisher_of_what_arrives_is_the_function() {
+async fn publishes_as_itself_and_logs_token_id_of_event() {
     // An event's token id is the author's; what the function publishes is its own.
     let function = Function::lambda(&[]).await;
     let mut subscriber = Subscriber::new(&function.momento, OUTBOUND).await;
     let mut event = signed::event(CACHE, INBOUND, 1, "hello");
     event.token_id = Some("mo-the-squirrel".into());
     let request = signed::post(SECRET, event.to_json()).unwrap();
-    let answer = function.send(Way::Lambda(Gateway::FunctionUrl, false), &request).await;
-    assert_eq!(answer.status, 200);
+    let response = function.send(Transport::Lambda(Gateway::FunctionUrl, false), &request).await;
+    assert_eq!(response.status, 200);
     assert_eq!(subscriber.next().await, "HELLO");
-    let line = function.journal(|line| line["outcome"] == "success").await;
+    let line = function.log_record(|line| line["outcome"] == "success").await;
     assert_eq!(line["token_id"], "mo-the-squirrel");
 }
