@@ -225,7 +225,8 @@ pub fn unknown(key: &str, known: &[&str]) -> String {
 }
 
 /// Returns the key that a message of [`unknown`] is about.
-pub(crate) fn unknown_key(message: &str) -> Option<&str> {
+#[must_use]
+pub fn unknown_key(message: &str) -> Option<&str> {
     message.strip_prefix(UNKNOWN)?.split_once("`; ").map(|(key, _)| key)
 }
 

@@ -5,6 +5,9 @@
 //! dead or expired. What Momento itself lost is recorded as a gap.
 
 mod breaker;
+pub mod file;
+pub mod operations;
+mod pace;
 mod reader;
 mod relay;
 mod schedule;

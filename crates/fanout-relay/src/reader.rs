@@ -40,13 +40,14 @@ pub enum ReaderState {
 pub(crate) async fn read(
     mut subscription: Subscription,
     topic: TopicId,
+    gap_notices: bool,
     spool: &Spool,
     state: &watch::Sender<ReaderState>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), SpoolError> {
     let mut shutdown = pin!(shutdown);
     loop {
-        let step = step(&mut subscription, topic, spool, state);
+        let step = step(&mut subscription, topic, gap_notices, spool, state);
         // A dropped step loses nothing: a message that is not sent yet is behind the stored cursor.
         tokio::select! {
             result = step => result?,
@@ -58,6 +59,7 @@ pub(crate) async fn read(
 async fn step(
     subscription: &mut Subscription,
     topic: TopicId,
+    notice: bool,
     spool: &Spool,
     state: &watch::Sender<ReaderState>,
 ) -> Result<(), SpoolError> {
@@ -76,9 +78,12 @@ async fn step(
             state.send_replace(ReaderState::Interrupted(cause.to_string()));
         }
         Ok(SubscriptionEvent::Item(item)) => {
-            if let Some(received) = received(topic, item, subscription.cursor()) {
-                spool.send(Change::Received(received)).await?;
-            }
+            let cursor = subscription.cursor();
+            let change = match received(topic, item, cursor) {
+                Ok(received) => Change::Received(received),
+                Err(gap) => Change::Gap { gap, notice },
+            };
+            spool.send(change).await?;
         }
         Ok(SubscriptionEvent::Discontinuity(gap)) => {
             let gap = record(topic, before, gap, subscription.cursor());
@@ -88,7 +93,7 @@ async fn step(
                 last = gap.last,
                 "Momento did not deliver messages"
             );
-            spool.send(Change::Gap(gap)).await?;
+            spool.send(Change::Gap { gap, notice }).await?;
         }
         Err(SubscriptionError { status, .. }) => {
             let message = fanout_momento::status::describe(&status);
@@ -103,14 +108,18 @@ async fn step(
     Ok(())
 }
 
-/// Returns `None` for a kind of value that this version does not know.
-fn received(topic: TopicId, item: Item, cursor: Option<Cursor>) -> Option<Received> {
+/// Returns a gap for a kind of value that this version does not know.
+fn received(topic: TopicId, item: Item, cursor: Option<Cursor>) -> Result<Received, GapRecord> {
     let payload = match item.value {
         ItemValue::Text(text) => Payload::Text(text),
         ItemValue::Binary(bytes) => Payload::Binary(bytes),
-        ItemValue::Unknown => return None,
+        ItemValue::Unknown => {
+            let reason = "this version does not know the kind of the value".to_owned();
+            let (page, number, at) = (item.page, item.number, SystemClock.now());
+            return Err(GapRecord { topic, page, first: number, last: number, reason, at, cursor });
+        }
     };
-    Some(Received {
+    Ok(Received {
         topic,
         page: item.page,
         number: item.number,

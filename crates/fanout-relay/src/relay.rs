@@ -28,6 +28,8 @@ pub struct SubscriptionConfig {
     pub topics: Vec<String>,
     /// Where a topic starts that the spool does not know.
     pub from: Start,
+    /// True if the target is told of gaps.
+    pub gap_notices: bool,
     /// How messages are delivered.
     pub schedule: Schedule,
     /// Where they are delivered to.
@@ -35,7 +37,8 @@ pub struct SubscriptionConfig {
 }
 
 /// The first message of a new subscription.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Start {
     /// Messages from now on. Momento may send the latest one as well.
     #[default]
@@ -121,7 +124,9 @@ pub async fn run(
             let (sender, state) = watch::channel(ReaderState::default());
             let (spool, stop) = (spool.clone(), stop.clone());
             let read = async move {
-                reader::read(stream, topic, &spool, &sender, stop.cancelled()).await.map(|()| Ended::Reader)
+                reader::read(stream, topic, config.gap_notices, &spool, &sender, stop.cancelled())
+                    .await
+                    .map(|()| Ended::Reader)
             };
             tasks.spawn(tracing::Instrument::instrument(
                 read,

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::breaker::{self, Breaker, BreakerPolicy};
+use crate::pace::Pace;
 use crate::spool::{Change, MessageId, Outcome, Spool, SpoolError, Spooled, SubscriptionId, TopicId};
 
 /// Messages that are read from the spool at once.
@@ -33,6 +35,8 @@ pub struct Schedule {
     pub order: Order,
     /// The largest number of deliveries at the same time.
     pub concurrency: usize,
+    /// The largest number of attempts in a second.
+    pub rate: Option<NonZeroU32>,
     /// The waits between attempts, each varied by up to a fifth. After the last one the message is dead.
     pub retry: Vec<Duration>,
     /// The age at which a message expires.
@@ -42,7 +46,8 @@ pub struct Schedule {
 }
 
 /// The order of deliveries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Order {
     /// Messages that are due are delivered at the same time.
     #[default]
@@ -57,6 +62,7 @@ impl Default for Schedule {
         Self {
             order: Order::None,
             concurrency: 16,
+            rate: None,
             retry: [1, 5, 15, 60, 300, 1_800, 7_200, 21_600].map(Duration::from_secs).to_vec(),
             expire_after: Duration::from_hours(24),
             breaker: BreakerPolicy::default(),
@@ -109,7 +115,8 @@ pub(crate) async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<End, SpoolError> {
     let breaker = Breaker::new(schedule.breaker);
-    let lane = Arc::new(Lane { spool, schedule, target, breaker });
+    let pace = Pace::new(schedule.rate);
+    let lane = Arc::new(Lane { spool, schedule, target, breaker, pace });
     let mut scheduler = Scheduler {
         subscription,
         lane,
@@ -148,6 +155,7 @@ struct Lane {
     schedule: Schedule,
     target: Arc<dyn Target>,
     breaker: Breaker,
+    pace: Pace,
 }
 
 /// What follows a list of messages.
@@ -206,9 +214,13 @@ impl Scheduler {
                 let wait = next.map_or(MAX_SLEEP, |next| Duration::from_millis(next.saturating_sub(now)));
                 return Ok(Instant::now() + wait.min(MAX_SLEEP));
             }
+            if let Some(wait) = self.lane.pace.wait() {
+                return Ok(Instant::now() + wait);
+            }
             if !self.lane.breaker.try_start() {
                 return Ok(self.lane.breaker.open_until().unwrap_or_else(|| Instant::now() + MAX_SLEEP));
             }
+            self.lane.pace.start();
             let messages = self.waiting.pop_front().expect("it was not empty");
             let lane = Arc::clone(&self.lane);
             self.running.spawn(async move { lane.deliver_all(messages).await });
@@ -263,8 +275,11 @@ impl Lane {
         let mut next = Next { messages: messages.iter().map(|message| message.id).collect(), disabled: None };
         for (index, message) in messages.iter().enumerate() {
             // The scheduler has asked for the first.
-            if index > 0 && !self.breaker.try_start() {
-                break;
+            if index > 0 {
+                if self.pace.wait().is_some() || !self.breaker.try_start() {
+                    break;
+                }
+                self.pace.start();
             }
             let now = SystemClock.now();
             if self.expires_at(message) <= now {

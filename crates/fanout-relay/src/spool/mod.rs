@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use fanout_momento::subscription::Cursor;
 use momento_webhook::Millis;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::store::Store;
@@ -68,12 +69,26 @@ impl Default for Limits {
 pub struct SubscriptionId(i64);
 
 /// A topic of a subscription in the spool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TopicId(i64);
 
 /// A message in the spool. Later messages have greater ids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId(i64);
+
+impl MessageId {
+    /// Returns the id with this number.
+    #[must_use]
+    pub const fn new(number: i64) -> Self {
+        Self(number)
+    }
+
+    /// Returns its number.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        self.0
+    }
+}
 
 /// The content of a message. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -82,6 +97,19 @@ pub enum Payload {
     Text(String),
     /// Any bytes.
     Binary(Vec<u8>),
+    /// The notice that messages are missing.
+    Gap(GapNotice),
+}
+
+/// What a target learns of a gap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GapNotice {
+    /// The first missing number.
+    pub first: u64,
+    /// The last missing number. It is less than `first` if it is not known what is missing.
+    pub last: u64,
+    /// How the gap was noticed.
+    pub reason: String,
 }
 
 /// A message that arrived.
@@ -122,8 +150,26 @@ pub struct GapRecord {
     pub cursor: Option<Cursor>,
 }
 
+impl GapRecord {
+    /// Returns the notice for the target. It has the first missing number.
+    fn notice(&self) -> Received {
+        let Self { topic, page, first, last, reason, at, cursor } = self;
+        let notice = GapNotice { first: *first, last: *last, reason: reason.clone() };
+        Received {
+            topic: *topic,
+            page: *page,
+            number: *first,
+            received_at: *at,
+            token_id: None,
+            payload: Payload::Gap(notice),
+            cursor: *cursor,
+        }
+    }
+}
+
 /// How a message left the spool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// The target has it.
     Delivered,
@@ -177,10 +223,12 @@ pub struct Spooled {
     pub error: Option<String>,
     /// What the target wants to know at the next attempt.
     pub progress: Option<String>,
+    /// Its outcome; `None` while it is pending.
+    pub outcome: Option<Outcome>,
 }
 
 /// The counts of one topic since the spool was created.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicTotals {
     /// The topic.
     pub topic: TopicId,
@@ -202,6 +250,8 @@ pub struct TopicTotals {
     pub dropped: u64,
     /// Messages without an outcome.
     pub pending: u64,
+    /// Messages in gaps, which did not arrive.
+    pub missing: u64,
 }
 
 /// A change of the spool.
@@ -210,7 +260,12 @@ pub enum Change {
     /// A message arrived. One that is there already is ignored.
     Received(Received),
     /// Messages are missing.
-    Gap(GapRecord),
+    Gap {
+        /// Which.
+        gap: GapRecord,
+        /// True if the target is told.
+        notice: bool,
+    },
     /// An attempt failed, and another follows.
     Retry {
         /// The message.
@@ -237,10 +292,12 @@ pub enum Change {
         /// Why it is not delivered.
         error: Option<String>,
     },
-    /// A dead message is delivered again, as if it had just arrived.
+    /// A message with an outcome is delivered again, as if it had just arrived.
     Redrive {
         /// The message.
         id: MessageId,
+        /// Its outcome. A message with another one stays as it is.
+        from: Outcome,
         /// The time.
         at: Millis,
     },
@@ -521,6 +578,7 @@ impl fmt::Debug for Payload {
         match self {
             Self::Text(text) => write!(f, "Text(<{} bytes>)", text.len()),
             Self::Binary(bytes) => write!(f, "Binary(<{} bytes>)", bytes.len()),
+            Self::Gap(notice) => write!(f, "{notice:?}"),
         }
     }
 }

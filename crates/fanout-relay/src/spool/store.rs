@@ -1,5 +1,6 @@
 //! The tables of the spool and the statements on them.
 
+use std::borrow::Cow;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -58,7 +59,8 @@ CREATE TABLE messages (
     number INTEGER NOT NULL,
     received_at INTEGER NOT NULL,
     token_id TEXT,
-    is_text INTEGER NOT NULL,
+    -- 0 is binary, 1 is text, 2 is the notice of a gap.
+    kind INTEGER NOT NULL,
     body BLOB NOT NULL,
     -- 0 is pending; the others are those of Outcome.
     state INTEGER NOT NULL DEFAULT 0,
@@ -67,7 +69,7 @@ CREATE TABLE messages (
     due_at INTEGER NOT NULL,
     error TEXT,
     progress TEXT,
-    UNIQUE (topic, page, number)
+    UNIQUE (topic, page, number, kind)
 ) STRICT;
 CREATE INDEX pending ON messages (subscription, due_at, id) WHERE state = 0;
 CREATE INDEX pending_by_topic ON messages (subscription, topic, id) WHERE state = 0;
@@ -81,10 +83,11 @@ CREATE TABLE gaps (
     reason TEXT NOT NULL,
     at INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX gaps_by_topic ON gaps (topic);
 ";
 
-const COLUMNS: &str = "m.id, m.topic, t.cache, t.topic, m.page, m.number, m.received_at, m.token_id, m.is_text, m.body, \
-                       m.attempts, m.due_at, m.error, m.progress";
+const COLUMNS: &str = "m.id, m.topic, t.cache, t.topic, m.page, m.number, m.received_at, m.token_id, m.kind, m.body, \
+                       m.attempts, m.due_at, m.error, m.progress, m.state";
 
 /// Error for a spool that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -398,7 +401,9 @@ impl Store {
     pub(super) fn totals(&self) -> rusqlite::Result<Vec<TopicTotals>> {
         let mut statement = self.connection.prepare(
             "SELECT t.id, s.name, t.cache, t.topic, t.received, t.delivered, t.dead, t.expired, t.dropped,
-                    (SELECT count(*) FROM messages m WHERE m.subscription = t.subscription AND m.topic = t.id AND m.state = 0)
+                    (SELECT count(*) FROM messages m
+                     WHERE m.subscription = t.subscription AND m.topic = t.id AND m.state = 0 AND m.kind < 2),
+                    (SELECT coalesce(sum(max(g.last - g.first + 1, 0)), 0) FROM gaps g WHERE g.topic = t.id)
              FROM topics t JOIN subscriptions s ON s.id = t.subscription ORDER BY t.id",
         )?;
         let totals = statement.query_map([], |row| {
@@ -413,6 +418,7 @@ impl Store {
                 expired: row.get(7)?,
                 dropped: row.get(8)?,
                 pending: row.get(9)?,
+                missing: row.get(10)?,
             })
         })?;
         totals.collect()
@@ -451,7 +457,7 @@ fn apply(
 ) -> rusqlite::Result<()> {
     match change {
         Change::Received(received) => insert(transaction, received, difference),
-        Change::Gap(gap) => {
+        Change::Gap { gap, notice } => {
             transaction
                 .prepare_cached("INSERT INTO gaps (topic, page, first, last, reason, at) VALUES (?, ?, ?, ?, ?, ?)")?
                 .execute(params![
@@ -462,6 +468,9 @@ fn apply(
                     gap.reason,
                     time(gap.at)
                 ])?;
+            if *notice {
+                insert(transaction, &gap.notice(), difference)?;
+            }
             set_cursor(transaction, gap.topic, gap.cursor)
         }
         Change::Retry { id, attempts, due_at, error, progress } => transaction
@@ -473,7 +482,7 @@ fn apply(
         Change::Finished { id, outcome, attempts, at, error } => {
             finish(transaction, *id, *outcome, *attempts, *at, error.as_deref(), difference)
         }
-        Change::Redrive { id, at } => redrive(transaction, *id, *at, difference),
+        Change::Redrive { id, from, at } => redrive(transaction, *id, *from, *at, difference),
         Change::Expire { subscription, received_before, at, except } => {
             let ids: Vec<i64> = transaction
                 .prepare_cached("SELECT id FROM messages WHERE subscription = ? AND state = 0 AND received_at < ?")?
@@ -493,14 +502,17 @@ fn insert(
     difference: &mut Difference,
 ) -> rusqlite::Result<()> {
     let Received { topic, page, number, received_at, token_id, payload, cursor } = received;
-    let (is_text, body) = match payload {
-        Payload::Text(text) => (true, text.as_bytes()),
-        Payload::Binary(bytes) => (false, bytes.as_slice()),
+    let (kind, body) = match payload {
+        Payload::Binary(bytes) => (BINARY, Cow::Borrowed(bytes.as_slice())),
+        Payload::Text(text) => (TEXT, Cow::Borrowed(text.as_bytes())),
+        Payload::Gap(notice) => {
+            (GAP, Cow::Owned(serde_json::to_vec(notice).expect("numbers and texts are valid JSON")))
+        }
     };
     let inserted = transaction
         .prepare_cached(
             "INSERT OR IGNORE INTO messages
-                 (topic, subscription, page, number, received_at, token_id, is_text, body, due_at)
+                 (topic, subscription, page, number, received_at, token_id, kind, body, due_at)
              VALUES (?1, (SELECT subscription FROM topics WHERE id = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?4)",
         )?
         .execute(params![
@@ -509,14 +521,16 @@ fn insert(
             number.cast_signed(),
             time(*received_at),
             token_id,
-            is_text,
+            kind,
             body
         ])?;
     // The message is there already if Momento sends it again.
     if inserted > 0 {
-        transaction
-            .prepare_cached("UPDATE topics SET received = received + 1 WHERE id = ?")?
-            .execute([topic.0])?;
+        if kind != GAP {
+            transaction
+                .prepare_cached("UPDATE topics SET received = received + 1 WHERE id = ?")?
+                .execute([topic.0])?;
+        }
         difference.messages += 1;
         difference.bytes += size(body.len());
     }
@@ -542,43 +556,49 @@ fn finish(
     difference: &mut Difference,
 ) -> rusqlite::Result<()> {
     let from = if outcome == Outcome::Dropped { Outcome::Dead.code() } else { PENDING };
-    let updated: Option<(i64, i64)> = transaction
+    let updated: Option<(i64, i64, i64)> = transaction
         .prepare_cached(
             "UPDATE messages SET state = ?2, due_at = ?3, attempts = coalesce(?4, attempts), error = coalesce(?5, error)
-             WHERE id = ?1 AND state = ?6 RETURNING topic, length(body)",
+             WHERE id = ?1 AND state = ?6 RETURNING topic, length(body), kind",
         )?
         .query_row(params![id.0, outcome.code(), time(at), attempts, error, from], |row| {
-            Ok((row.get(0)?, row.get(1)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })
         .optional()?;
-    let Some((topic, bytes)) = updated else { return Ok(()) };
+    let Some((topic, bytes, kind)) = updated else { return Ok(()) };
     if from == PENDING {
         difference.messages -= 1;
         difference.bytes -= bytes;
-    } else {
+    }
+    // The totals count messages only.
+    if kind == GAP {
+        return Ok(());
+    }
+    if from != PENDING {
         add_to_total(transaction, TopicId(topic), Outcome::Dead, -1)?;
     }
     add_to_total(transaction, TopicId(topic), outcome, 1)
 }
 
-/// Makes a dead message pending again, with all attempts before it.
+/// Makes a message with the outcome `from` pending again, with all attempts before it.
 fn redrive(
     transaction: &Transaction<'_>,
     id: MessageId,
+    from: Outcome,
     at: Millis,
     difference: &mut Difference,
 ) -> rusqlite::Result<()> {
-    let updated: Option<(i64, i64)> = transaction
+    let updated: Option<(i64, i64, i64)> = transaction
         .prepare_cached(
-            "UPDATE messages SET state = 0, attempts = 0, due_at = ?2, received_at = ?2 WHERE id = ?1 AND state = ?3
-             RETURNING topic, length(body)",
+            "UPDATE messages SET state = 0, attempts = 0, due_at = ?2, received_at = ?2, progress = NULL
+             WHERE id = ?1 AND state = ?3 RETURNING topic, length(body), kind",
         )?
-        .query_row(params![id.0, time(at), Outcome::Dead.code()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![id.0, time(at), from.code()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    let Some((topic, bytes)) = updated else { return Ok(()) };
+    let Some((topic, bytes, kind)) = updated else { return Ok(()) };
     difference.messages += 1;
     difference.bytes += bytes;
-    add_to_total(transaction, TopicId(topic), Outcome::Dead, -1)
+    if kind == GAP { Ok(()) } else { add_to_total(transaction, TopicId(topic), from, -1) }
 }
 
 fn add_to_total(
@@ -596,6 +616,10 @@ fn add_to_total(
 
 const PENDING: i64 = 0;
 
+const BINARY: i64 = 0;
+const TEXT: i64 = 1;
+const GAP: i64 = 2;
+
 impl Outcome {
     /// The outcome as `messages.state` has it.
     const fn code(self) -> i64 {
@@ -606,15 +630,29 @@ impl Outcome {
             Self::Dropped => 4,
         }
     }
+
+    /// Returns the outcome with this code; `None` for a pending message.
+    const fn of(code: i64) -> Option<Self> {
+        match code {
+            1 => Some(Self::Delivered),
+            2 => Some(Self::Dead),
+            3 => Some(Self::Expired),
+            4 => Some(Self::Dropped),
+            _ => None,
+        }
+    }
 }
 
 fn spooled(row: &Row<'_>) -> rusqlite::Result<Spooled> {
     let body: Vec<u8> = row.get(9)?;
+    let invalid = |error: Box<dyn std::error::Error + Send + Sync>| {
+        rusqlite::Error::FromSqlConversionFailure(9, rusqlite::types::Type::Blob, error)
+    };
     let payload = match row.get(8)? {
-        true => Payload::Text(String::from_utf8(body).map_err(|error| {
-            rusqlite::Error::FromSqlConversionFailure(9, rusqlite::types::Type::Blob, Box::new(error))
-        })?),
-        false => Payload::Binary(body),
+        BINARY => Payload::Binary(body),
+        TEXT => Payload::Text(String::from_utf8(body).map_err(|error| invalid(Box::new(error)))?),
+        GAP => Payload::Gap(serde_json::from_slice(&body).map_err(|error| invalid(Box::new(error)))?),
+        kind => return Err(rusqlite::Error::IntegralValueOutOfRange(8, kind)),
     };
     Ok(Spooled {
         id: MessageId(row.get(0)?),
@@ -630,6 +668,7 @@ fn spooled(row: &Row<'_>) -> rusqlite::Result<Spooled> {
         due_at: row.get(11)?,
         error: row.get(12)?,
         progress: row.get(13)?,
+        outcome: Outcome::of(row.get(14)?),
     })
 }
 

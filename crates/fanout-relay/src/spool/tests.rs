@@ -154,7 +154,7 @@ async fn redrives_dead_message() {
         .unwrap();
     let dead = spool.finished(Outcome::Dead, MessageId::default(), 10).await.unwrap();
     assert_eq!((dead[0].id, dead[0].error.as_deref(), dead[0].attempts), (id, Some("404"), 2));
-    spool.send(Change::Redrive { id, at: NOW + 5 }).await.unwrap();
+    spool.send(Change::Redrive { id, from: Outcome::Dead, at: NOW + 5 }).await.unwrap();
     assert_eq!(spool.due(subscription, NOW + 5, 1).await.unwrap()[0].attempts, 0);
     let totals = spool.totals().await.unwrap().remove(0);
     assert_eq!((totals.dead, totals.pending), (0, 1));
@@ -186,8 +186,10 @@ async fn records_gap_and_cursor_together() {
     let (spool, subscription, topic, _) = open(&Location::Memory, Limits::default()).await;
     let cursor = Some(Cursor { number: 10, page: 2 });
     let gap = GapRecord { topic, page: 2, first: 4, last: 9, reason: "outage".to_owned(), at: NOW, cursor };
-    spool.send(Change::Gap(gap.clone())).await.unwrap();
+    spool.send(Change::Gap { gap: gap.clone(), notice: false }).await.unwrap();
     assert_eq!(spool.gaps().await.unwrap(), [GapRecord { cursor: None, ..gap }]);
+    let totals = spool.totals().await.unwrap().remove(0);
+    assert_eq!((totals.missing, totals.pending), (6, 0));
     assert_eq!(spool.topic(subscription, "cache", "topic").await.unwrap().1, cursor);
 }
 
@@ -296,22 +298,20 @@ enum Step {
     Receive(u64),
     Retry(usize),
     Finish(usize, Outcome),
-    Redrive(usize),
+    Redrive(usize, Outcome),
     Crash,
 }
 
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![Just(Outcome::Delivered), Just(Outcome::Dead), Just(Outcome::Expired), Just(Outcome::Dropped)]
+}
+
 fn step() -> impl Strategy<Value = Step> {
-    let outcome = prop_oneof![
-        Just(Outcome::Delivered),
-        Just(Outcome::Dead),
-        Just(Outcome::Expired),
-        Just(Outcome::Dropped)
-    ];
     prop_oneof![
         4 => (0..40_u64).prop_map(Step::Receive),
         2 => (0..40_usize).prop_map(Step::Retry),
-        4 => (0..40_usize, outcome).prop_map(|(at, outcome)| Step::Finish(at, outcome)),
-        1 => (0..40_usize).prop_map(Step::Redrive),
+        4 => (0..40_usize, outcome()).prop_map(|(at, outcome)| Step::Finish(at, outcome)),
+        1 => (0..40_usize, outcome()).prop_map(|(at, from)| Step::Redrive(at, from)),
         1 => Just(Step::Crash),
     ]
 }
@@ -395,10 +395,10 @@ proptest! {
                             *entry = (number, 1, Some(outcome));
                         }
                     },
-                    Step::Redrive(at) => if let Some((id, number)) = nth(at) {
-                        changes.push(Change::Redrive { id, at: NOW });
+                    Step::Redrive(at, from) => if let Some((id, number)) = nth(at) {
+                        changes.push(Change::Redrive { id, from, at: NOW });
                         let entry = model.get(number);
-                        if entry.2 == Some(Outcome::Dead) {
+                        if entry.2 == Some(from) {
                             *entry = (number, 0, None);
                         }
                     },

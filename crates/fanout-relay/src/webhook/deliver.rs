@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::post::{PostError, PostResponse, Poster};
 use super::signer::{Header, Signer};
+use crate::spool::GapNotice;
 
 /// The retries of a delivery that a user watches: the timeout is Momento's, and a function that is down fails after a few
 /// seconds. Momento itself makes one attempt.
@@ -26,13 +27,15 @@ pub const RETRY: RetryPolicy = RetryPolicy {
 /// The longest backoff that a response can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// The form of an event's text.
+/// The kind of a webhook's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
-    /// The text of the message itself.
+pub enum BodyKind<'b> {
+    /// The body of Momento: the text is the message.
     Text,
-    /// The message is binary, and the text is its base64. The body has the member `encoding` to say so.
+    /// The message is binary, and the text is its base64. The member `encoding` says so.
     Base64,
+    /// The notice of a gap, in the member `gap`. The text is empty.
+    Gap(&'b GapNotice),
 }
 
 /// The body of a webhook.
@@ -40,7 +43,10 @@ pub enum Encoding {
 struct Body<'e> {
     #[serde(flatten)]
     event: &'e Event,
-    encoding: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gap: Option<&'e GapNotice>,
 }
 
 /// Delivers events to one URL.
@@ -130,7 +136,7 @@ impl<C: Clock> Deliverer<C> {
     ) -> Result<Delivered, Undelivered> {
         let mut attempt = 1;
         loop {
-            let failure = match self.attempt(event, Encoding::Text).await {
+            let failure = match self.attempt(event, BodyKind::Text).await {
                 Ok(response) => return Ok(Delivered { response, attempts: attempt }),
                 Err(failure) => failure,
             };
@@ -152,15 +158,21 @@ impl<C: Clock> Deliverer<C> {
     ///
     /// # Errors
     /// If the response is not 2xx, or there is none.
-    pub async fn attempt(&self, event: &mut Event, encoding: Encoding) -> Result<PostResponse, Failure> {
+    pub async fn attempt(&self, event: &mut Event, kind: BodyKind<'_>) -> Result<PostResponse, Failure> {
         event.publish_timestamp = self.clock.now();
-        let body = match encoding {
-            Encoding::Text => event.to_json(),
-            Encoding::Base64 => serde_json::to_string(&Body { event, encoding: "base64" })
-                .expect("strings and integers are always valid JSON"),
+        let with = |encoding, gap| {
+            serde_json::to_string(&Body { event, encoding, gap })
+                .expect("texts and integers are always valid JSON")
+        };
+        let (prefix, body) = match kind {
+            BodyKind::Text => ("msg", event.to_json()),
+            BodyKind::Base64 => ("msg", with(Some("base64"), None)),
+            BodyKind::Gap(notice) => ("gap", with(None, Some(notice))),
         };
         let seconds = event.publish_timestamp / 1_000;
-        let signatures = self.signer.headers(&message_id(event), seconds, body.as_bytes())?;
+        // The id is the same for each attempt, as Standard Webhooks requires. Messages of other topics have other ids.
+        let id = format!("{prefix}_{}", event.id());
+        let signatures = self.signer.headers(&id, seconds, body.as_bytes())?;
         let headers = headers(signatures);
         let response = self.poster.post(headers, Bytes::from(body)).await?;
         if response.status.is_success() { Ok(response) } else { Err(Failure::Response(response)) }
@@ -215,12 +227,6 @@ pub fn headers(signatures: Vec<Header>) -> HeaderMap {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     headers
-}
-
-/// Returns the id of the message, which is the same for each attempt, as Standard Webhooks requires. Messages of other
-/// topics have other ids.
-fn message_id(event: &Event) -> String {
-    format!("msg_{}", event.id())
 }
 
 fn after(attempts: u32) -> String {

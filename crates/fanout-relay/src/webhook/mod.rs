@@ -23,7 +23,7 @@ use reqwest::Url;
 
 use self::address::Addresses;
 pub use self::address::Refused;
-use self::deliver::{Deliverer, Encoding, Failure, RETRY};
+use self::deliver::{BodyKind, Deliverer, Failure, RETRY};
 use self::post::{ClientError, PostResponse, Poster, is_loopback};
 use self::signer::Signer;
 use crate::schedule::{Attempt, Target};
@@ -85,9 +85,10 @@ impl fmt::Debug for Webhook {
 
 impl Target for Webhook {
     fn deliver<'a>(&'a self, message: &'a Spooled) -> BoxFuture<'a, Attempt> {
-        let (text, encoding) = match &message.payload {
-            Payload::Text(text) => (text.clone(), Encoding::Text),
-            Payload::Binary(bytes) => (STANDARD.encode(bytes), Encoding::Base64),
+        let (text, kind) = match &message.payload {
+            Payload::Text(text) => (text.clone(), BodyKind::Text),
+            Payload::Binary(bytes) => (STANDARD.encode(bytes), BodyKind::Base64),
+            Payload::Gap(notice) => (String::new(), BodyKind::Gap(notice)),
         };
         let mut event = Event {
             cache: message.cache.clone(),
@@ -99,7 +100,7 @@ impl Target for Webhook {
             token_id: message.token_id.clone(),
             text,
         };
-        Box::pin(async move { result(self.deliverer.attempt(&mut event, encoding).await) })
+        Box::pin(async move { result(self.deliverer.attempt(&mut event, kind).await) })
     }
 }
 
@@ -144,7 +145,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
-    use crate::spool::{MessageId, tests::topic_id};
+    use crate::spool::{GapNotice, MessageId, tests::topic_id};
     use crate::webhook::signer::Scheme;
 
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -164,6 +165,7 @@ mod tests {
             due_at: 0,
             error: None,
             progress: None,
+            outcome: None,
         }
     }
 
@@ -259,6 +261,10 @@ mod tests {
         for (payload, text) in [
             (Payload::Text("Here I am!!".to_owned()), r#""text":"Here I am!!"}"#),
             (Payload::Binary(vec![0, 255, 7]), r#""text":"AP8H","encoding":"base64"}"#),
+            (
+                Payload::Gap(GapNotice { first: 3, last: 5, reason: "lost".to_owned() }),
+                r#""text":"","gap":{"first":3,"last":5,"reason":"lost"}}"#,
+            ),
         ] {
             let (target, request) =
                 responding("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
@@ -282,7 +288,8 @@ mod tests {
                 timestamp: header("webhook-timestamp"),
                 signature: header("webhook-signature"),
             };
-            assert_eq!(headers.id, format!("msg_{}", event.id()));
+            let prefix = if text.contains("gap") { "gap" } else { "msg" };
+            assert_eq!(headers.id, format!("{prefix}_{}", event.id()));
             let secret = StandardSecret::parse(SECRET).unwrap();
             assert!(standard::verify(&[secret], body.as_bytes(), headers).is_ok());
         }

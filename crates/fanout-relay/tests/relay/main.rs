@@ -82,6 +82,7 @@ impl Running {
             cache: "c".to_owned(),
             topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
             from: Start::Now,
+            gap_notices: false,
             schedule: Schedule { order, retry: vec![Duration::from_millis(1); 5], ..Schedule::default() },
             target: Arc::clone(target) as Arc<dyn Target>,
         };
