@@ -24,7 +24,7 @@ impl Default for BreakerPolicy {
 
 /// Counts failures in a row, and decides when attempts make sense.
 #[derive(Debug)]
-pub(crate) struct Breaker {
+pub struct Breaker {
     policy: BreakerPolicy,
     state: Mutex<State>,
 }
@@ -78,7 +78,8 @@ impl Breaker {
     }
 
     /// Returns true if attempts are held back.
-    pub(crate) fn is_open(&self) -> bool {
+    #[must_use]
+    pub fn is_open(&self) -> bool {
         !matches!(*self.state(), State::Closed { .. })
     }
 

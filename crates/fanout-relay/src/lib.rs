@@ -6,15 +6,19 @@
 
 mod breaker;
 pub mod file;
+pub mod metrics;
 pub mod operations;
 mod pace;
+pub mod port;
 mod reader;
 mod relay;
 mod schedule;
 pub mod spool;
 pub mod webhook;
 
-pub use breaker::BreakerPolicy;
+pub use breaker::{Breaker, BreakerPolicy};
 pub use reader::ReaderState;
-pub use relay::{RelayError, Start, Status, SubscriptionConfig, SubscriptionStatus, run};
+pub use relay::{
+    RelayError, STREAMS_PER_CHANNEL, Start, Status, SubscriptionConfig, SubscriptionStatus, run,
+};
 pub use schedule::{Attempt, Order, Schedule, Target};

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fanout_core::clock::{Clock, SystemClock};
@@ -11,6 +12,7 @@ use fanout_momento::subscription::{
 };
 use tokio::sync::watch;
 
+use crate::metrics::SubscriptionMetrics;
 use crate::spool::{Change, GapRecord, Payload, Received, Spool, SpoolError, TopicId};
 
 /// The wait before another attempt where Momento rejects the subscription: the cache may be created later, or the key
@@ -33,21 +35,46 @@ pub enum ReaderState {
     Waiting,
 }
 
+impl ReaderState {
+    /// All names.
+    pub(crate) const NAMES: [&str; 5] = ["connecting", "subscribed", "interrupted", "rejected", "waiting"];
+
+    /// Returns the name in metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Subscribed => "subscribed",
+            Self::Interrupted(_) => "interrupted",
+            Self::Rejected(_) => "rejected",
+            Self::Waiting => "waiting",
+        }
+    }
+}
+
+/// What a reader needs, beside its stream.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) topic: TopicId,
+    /// True if the target is told of gaps.
+    pub(crate) gap_notices: bool,
+    pub(crate) spool: Spool,
+    pub(crate) state: watch::Sender<ReaderState>,
+    pub(crate) metrics: Arc<SubscriptionMetrics>,
+}
+
 /// Reads the topic until `shutdown` completes.
 ///
 /// # Errors
 /// If the spool has stopped.
 pub(crate) async fn read(
     mut subscription: Subscription,
-    topic: TopicId,
-    gap_notices: bool,
-    spool: &Spool,
-    state: &watch::Sender<ReaderState>,
+    reader: &Reader,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), SpoolError> {
     let mut shutdown = pin!(shutdown);
     loop {
-        let step = step(&mut subscription, topic, gap_notices, spool, state);
+        let step = step(&mut subscription, reader);
         // A dropped step loses nothing: a message that is not sent yet is behind the stored cursor.
         tokio::select! {
             result = step => result?,
@@ -56,13 +83,9 @@ pub(crate) async fn read(
     }
 }
 
-async fn step(
-    subscription: &mut Subscription,
-    topic: TopicId,
-    notice: bool,
-    spool: &Spool,
-    state: &watch::Sender<ReaderState>,
-) -> Result<(), SpoolError> {
+async fn step(subscription: &mut Subscription, reader: &Reader) -> Result<(), SpoolError> {
+    let Reader { topic, gap_notices: notice, spool, state, metrics } = reader;
+    let (topic, notice) = (*topic, *notice);
     if !spool.has_room() {
         let before = state.send_replace(ReaderState::Waiting);
         spool.room().await?;
@@ -70,14 +93,25 @@ async fn step(
     }
     let before = subscription.cursor();
     match subscription.next().await {
-        Ok(SubscriptionEvent::Opened) => {
-            state.send_replace(ReaderState::Subscribed);
-        }
+        Ok(SubscriptionEvent::Opened) => match state.send_replace(ReaderState::Subscribed) {
+            ReaderState::Subscribed => {}
+            ReaderState::Connecting => tracing::info!("subscribed"),
+            _ => tracing::info!("subscribed again"),
+        },
         Ok(SubscriptionEvent::Heartbeat) => {}
         Ok(SubscriptionEvent::Interrupted { cause, .. }) => {
-            state.send_replace(ReaderState::Interrupted(cause.to_string()));
+            let before = state.send_replace(ReaderState::Interrupted(cause.to_string()));
+            // One line for each outage, and not for each attempt.
+            if !matches!(before, ReaderState::Interrupted(_)) {
+                tracing::warn!(%cause, "the subscription is interrupted, and receives nothing");
+            }
         }
         Ok(SubscriptionEvent::Item(item)) => {
+            metrics.received(match &item.value {
+                ItemValue::Text(text) => text.len(),
+                ItemValue::Binary(bytes) => bytes.len(),
+                ItemValue::Unknown => 0,
+            });
             let cursor = subscription.cursor();
             let change = match received(topic, item, cursor) {
                 Ok(received) => Change::Received(received),

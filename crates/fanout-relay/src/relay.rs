@@ -10,12 +10,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-use crate::reader::{self, ReaderState};
-use crate::schedule::{self, End, Schedule, Target};
+use crate::breaker::Breaker;
+use crate::metrics::SubscriptionMetrics;
+use crate::reader::{self, Reader, ReaderState};
+use crate::schedule::{self, End, Lane, Schedule, Target};
 use crate::spool::{Spool, SpoolError};
 
 /// The streams that one connection carries. Source: Momento closes a connection with more.
-const STREAMS_PER_CHANNEL: usize = 100;
+pub const STREAMS_PER_CHANNEL: usize = 100;
 
 /// Topics of one cache whose messages go to one target.
 #[derive(Clone, Debug)]
@@ -71,6 +73,10 @@ pub struct SubscriptionStatus {
     pub topics: Vec<(String, watch::Receiver<ReaderState>)>,
     /// Why the target disabled it.
     pub disabled: Option<String>,
+    /// The state of its target.
+    pub breaker: Arc<Breaker>,
+    /// Its counts.
+    pub metrics: Arc<SubscriptionMetrics>,
 }
 
 impl Status {
@@ -104,6 +110,7 @@ pub async fn run(
     status: &Status,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RelayError> {
+    status.lock().clear();
     let stop = CancellationToken::new();
     // Everything ends when this future is dropped.
     let _stop = stop.clone().drop_guard();
@@ -111,6 +118,7 @@ pub async fn run(
     let mut channels = Channels { credentials, current: None };
     for (index, config) in subscriptions.into_iter().enumerate() {
         let subscription = spool.subscription(&config.name).await?;
+        let lane = Lane::new(spool.clone(), config.schedule, config.target);
         let mut topics = Vec::new();
         for name in config.topics {
             let (topic, cursor) = spool.topic(subscription, &config.cache, &name).await?;
@@ -122,27 +130,37 @@ pub async fn run(
             let stream = Subscription::over(channels.next()?, authorization, &config.cache, &name, cursor)
                 .with_policy(policy);
             let (sender, state) = watch::channel(ReaderState::default());
-            let (spool, stop) = (spool.clone(), stop.clone());
-            let read = async move {
-                reader::read(stream, topic, config.gap_notices, &spool, &sender, stop.cancelled())
-                    .await
-                    .map(|()| Ended::Reader)
+            let reader = Reader {
+                topic,
+                gap_notices: config.gap_notices,
+                spool: spool.clone(),
+                state: sender,
+                metrics: Arc::clone(&lane.metrics),
             };
+            let stop = stop.clone();
+            let read =
+                async move { reader::read(stream, &reader, stop.cancelled()).await.map(|()| Ended::Reader) };
             tasks.spawn(tracing::Instrument::instrument(
                 read,
                 tracing::info_span!("reader", subscription = config.name, cache = config.cache, topic = name),
             ));
             topics.push((name, state));
         }
-        let (spool, stop) = (spool.clone(), stop.clone());
+        let (breaker, metrics) = (Arc::clone(&lane.breaker), Arc::clone(&lane.metrics));
+        let stop = stop.clone();
         let deliver = async move {
-            let end =
-                schedule::run(spool, subscription, config.schedule, config.target, stop.cancelled()).await?;
+            let end = schedule::run(lane, subscription, stop.cancelled()).await?;
             Ok(Ended::Scheduler { index, end })
         };
         let span = tracing::info_span!("scheduler", subscription = config.name);
         tasks.spawn(tracing::Instrument::instrument(deliver, span));
-        status.lock().push(SubscriptionStatus { name: config.name, topics, disabled: None });
+        status.lock().push(SubscriptionStatus {
+            name: config.name,
+            topics,
+            disabled: None,
+            breaker,
+            metrics,
+        });
     }
     let mut shutdown = std::pin::pin!(shutdown);
     loop {

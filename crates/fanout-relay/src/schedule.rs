@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::breaker::{self, Breaker, BreakerPolicy};
+use crate::metrics::SubscriptionMetrics;
 use crate::pace::Pace;
 use crate::spool::{Change, MessageId, Outcome, Spool, SpoolError, Spooled, SubscriptionId, TopicId};
 
@@ -108,15 +109,11 @@ pub enum Attempt {
 /// # Errors
 /// If the spool has stopped.
 pub(crate) async fn run(
-    spool: Spool,
+    lane: Lane,
     subscription: SubscriptionId,
-    schedule: Schedule,
-    target: Arc<dyn Target>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<End, SpoolError> {
-    let breaker = Breaker::new(schedule.breaker);
-    let pace = Pace::new(schedule.rate);
-    let lane = Arc::new(Lane { spool, schedule, target, breaker, pace });
+    let lane = Arc::new(lane);
     let mut scheduler = Scheduler {
         subscription,
         lane,
@@ -150,12 +147,13 @@ struct Scheduler {
 
 /// What every delivery needs.
 #[derive(Debug)]
-struct Lane {
+pub(crate) struct Lane {
     spool: Spool,
     schedule: Schedule,
     target: Arc<dyn Target>,
-    breaker: Breaker,
+    pub(crate) breaker: Arc<Breaker>,
     pace: Pace,
+    pub(crate) metrics: Arc<SubscriptionMetrics>,
 }
 
 /// What follows a list of messages.
@@ -270,6 +268,12 @@ impl Scheduler {
 }
 
 impl Lane {
+    pub(crate) fn new(spool: Spool, schedule: Schedule, target: Arc<dyn Target>) -> Self {
+        let breaker = Arc::new(Breaker::new(schedule.breaker));
+        let pace = Pace::new(schedule.rate);
+        Self { spool, schedule, target, breaker, pace, metrics: Arc::default() }
+    }
+
     /// Delivers the messages one after the other, up to the first that needs another attempt.
     async fn deliver_all(&self, messages: Vec<Spooled>) -> Result<Next, SpoolError> {
         let mut next = Next { messages: messages.iter().map(|message| message.id).collect(), disabled: None };
@@ -289,7 +293,10 @@ impl Lane {
                 self.spool.send(expired).await?;
                 continue;
             }
+            let started = Instant::now();
             let attempt = self.target.deliver(message).await;
+            let age = Duration::from_millis(SystemClock.now().saturating_sub(message.received_at));
+            self.metrics.attempt(&attempt, started.elapsed(), age);
             let is_finished = matches!(attempt, Attempt::Delivered | Attempt::Permanent { .. });
             next.disabled = self.record(message, attempt).await?;
             if !is_finished {
@@ -445,7 +452,7 @@ mod tests {
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
         let shutdown = async move { stopped.notified().await };
-        let scheduler = run(spool.clone(), *subscription, schedule, Arc::new(target), shutdown);
+        let scheduler = run(Lane::new(spool.clone(), schedule, Arc::new(target)), *subscription, shutdown);
         let (end, sums) = tokio::join!(scheduler, async {
             let sums = finished(spool).await;
             stop.notify_one();
@@ -550,7 +557,7 @@ mod tests {
             ..quick()
         };
         let shutdown = async move { tenth.notified().await };
-        run(spool.0.clone(), spool.1, schedule, Arc::new(target), shutdown).await.unwrap();
+        run(Lane::new(spool.0.clone(), schedule, Arc::new(target)), spool.1, shutdown).await.unwrap();
         assert_eq!(attempts.load(Ordering::SeqCst), 10);
         assert_eq!(spool.0.usage().messages, 100);
     }
@@ -559,7 +566,8 @@ mod tests {
     async fn pauses_subscription_that_target_disables() {
         let spool = spool(1, 2).await;
         let target = fake(|_: &Spooled| ready(Attempt::Disabled { error: "410".to_owned() }));
-        let end = run(spool.0.clone(), spool.1, quick(), Arc::new(target), std::future::pending()).await;
+        let end =
+            run(Lane::new(spool.0.clone(), quick(), Arc::new(target)), spool.1, std::future::pending()).await;
         assert_eq!(end.unwrap(), End::Disabled("410".to_owned()));
         assert_eq!(spool.0.usage().messages, 2);
     }
@@ -575,7 +583,7 @@ mod tests {
         });
         let schedule = Schedule { concurrency: 1, ..quick() };
         let shutdown = async move { begun.notified().await };
-        run(spool.0.clone(), spool.1, schedule, Arc::new(target), shutdown).await.unwrap();
+        run(Lane::new(spool.0.clone(), schedule, Arc::new(target)), spool.1, shutdown).await.unwrap();
         let totals = spool.0.totals().await.unwrap();
         assert!(totals[0].delivered >= 1, "{totals:?}");
         assert_eq!(totals[0].delivered + totals[0].pending, 2);

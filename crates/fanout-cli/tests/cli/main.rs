@@ -5,6 +5,7 @@ mod check;
 mod dev;
 mod dev_routes;
 mod harness;
+mod relay;
 mod send;
 mod sign;
 mod stub;

@@ -252,6 +252,8 @@ pub struct TopicTotals {
     pub pending: u64,
     /// Messages in gaps, which did not arrive.
     pub missing: u64,
+    /// When the oldest message without an outcome arrived.
+    pub oldest: Option<Millis>,
 }
 
 /// A change of the spool.

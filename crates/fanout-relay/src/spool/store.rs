@@ -403,7 +403,9 @@ impl Store {
             "SELECT t.id, s.name, t.cache, t.topic, t.received, t.delivered, t.dead, t.expired, t.dropped,
                     (SELECT count(*) FROM messages m
                      WHERE m.subscription = t.subscription AND m.topic = t.id AND m.state = 0 AND m.kind < 2),
-                    (SELECT coalesce(sum(max(g.last - g.first + 1, 0)), 0) FROM gaps g WHERE g.topic = t.id)
+                    (SELECT coalesce(sum(max(g.last - g.first + 1, 0)), 0) FROM gaps g WHERE g.topic = t.id),
+                    (SELECT received_at FROM messages m
+                     WHERE m.subscription = t.subscription AND m.topic = t.id AND m.state = 0 ORDER BY m.id LIMIT 1)
              FROM topics t JOIN subscriptions s ON s.id = t.subscription ORDER BY t.id",
         )?;
         let totals = statement.query_map([], |row| {
@@ -419,6 +421,7 @@ impl Store {
                 dropped: row.get(8)?,
                 pending: row.get(9)?,
                 missing: row.get(10)?,
+                oldest: row.get(11)?,
             })
         })?;
         totals.collect()

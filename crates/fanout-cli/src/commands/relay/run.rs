@@ -1,0 +1,130 @@
+//! The relay itself.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use fanout_momento::subscription::SubscriptionPolicy;
+use fanout_relay::file::{FileSubscription, FileTarget, RelayFile};
+use fanout_relay::spool::{Location, Spool};
+use fanout_relay::{Status, SubscriptionConfig, Target, port};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use topic_fanout::config::{Environment, LogConfig};
+use topic_fanout::serve::shutdown_signal;
+use topic_fanout::telemetry::Telemetry;
+
+use super::load;
+use crate::args::ServiceArgs;
+use crate::error::Error;
+use crate::output::Output;
+use crate::service::Service;
+
+/// Runs until a signal ends it.
+pub(super) async fn run(
+    name: &str,
+    file: RelayFile,
+    service: &ServiceArgs,
+    output: &mut Output,
+) -> Result<(), Error> {
+    let signals = |error| Error::because("cannot listen for signals", &error);
+    let shutdown = shutdown_signal().map_err(signals)?;
+    let hangup = signal(SignalKind::hangup()).map_err(signals)?;
+    let log = LogConfig::from_source(&Environment)?;
+    let service = service.service(output)?;
+    let telemetry = Telemetry::new(false);
+    telemetry.start(&log);
+    let ended = serve(name, file, &service, shutdown, hangup, output).await;
+    telemetry.end();
+    ended
+}
+
+async fn serve(
+    name: &str,
+    file: RelayFile,
+    service: &Service,
+    shutdown: impl Future<Output = ()>,
+    mut hangup: Signal,
+    output: &mut Output,
+) -> Result<(), Error> {
+    let RelayFile { spool: location, limits, listen, mut subscriptions } = file;
+    let spool = Spool::open(&location, limits)?;
+    let pending = spool.usage().messages;
+    match &location {
+        Location::File(path) => tracing::info!(spool = %path.display(), pending, "spool opened"),
+        Location::Memory => {
+            tracing::warn!("the spool is in memory: messages that wait are lost when the process ends")
+        }
+    }
+    let status = Status::default();
+    let port = match listen {
+        None => None,
+        Some(address) => {
+            let listener = TcpListener::bind(address)
+                .await
+                .map_err(|error| Error::because(format_args!("cannot listen on {address}"), &error))?;
+            let address = listener.local_addr()?;
+            tracing::info!(%address, "listening for operators");
+            Some(tokio::spawn(port::serve(listener, spool.clone(), status.clone())))
+        }
+    };
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut next = Some(std::mem::take(&mut subscriptions));
+    while let Some(current) = next.take() {
+        let topics: usize = current.iter().map(|subscription| subscription.topics.len()).sum();
+        tracing::info!(endpoint = service.endpoint(), subscriptions = current.len(), topics, "relay started");
+        let current = current.into_iter().map(config).collect();
+        let stop = async {
+            loop {
+                tokio::select! {
+                    () = &mut shutdown => return None,
+                    _ = hangup.recv() => {}
+                }
+                match reload(name, (&location, limits, listen), output) {
+                    Ok(subscriptions) => return Some(subscriptions),
+                    Err(error) => {
+                        tracing::error!(error, "the file is not loaded; the relay continues as before")
+                    }
+                }
+            }
+        };
+        let mut reloaded = None;
+        let stop = async { reloaded = stop.await };
+        let policy = SubscriptionPolicy::default();
+        fanout_relay::run(current, &spool, service.credentials(), policy, &status, stop).await?;
+        next = reloaded;
+    }
+    if let Some(port) = port {
+        port.abort();
+        // It was just ended.
+        let _ = port.await;
+    }
+    let pending = spool.usage().messages;
+    spool.close().await;
+    tracing::info!(pending, "ended");
+    Ok(())
+}
+
+/// Returns the subscriptions of the file as it is now.
+fn reload(
+    name: &str,
+    (spool, limits, listen): (&Location, fanout_relay::spool::Limits, Option<std::net::SocketAddr>),
+    output: &mut Output,
+) -> Result<Vec<FileSubscription>, String> {
+    let file = load(name, output).map_err(|error| match error {
+        Error::Usage(message) | Error::Failed(message) => message,
+        Error::Closed => "standard output is closed".to_owned(),
+    })?;
+    if (&file.spool, file.limits, file.listen) != (spool, limits, listen) {
+        return Err("the spool, its bounds and `listen` can change at a restart only".to_owned());
+    }
+    tracing::info!("the file is loaded again");
+    Ok(file.subscriptions)
+}
+
+fn config(subscription: FileSubscription) -> SubscriptionConfig {
+    let FileSubscription { name, cache, topics, from, gap_notices, schedule, target } = subscription;
+    let target: Arc<dyn Target> = match target {
+        FileTarget::Webhook(webhook) => Arc::new(webhook),
+    };
+    SubscriptionConfig { name, cache, topics, from, gap_notices, schedule, target }
+}
