@@ -56,7 +56,7 @@ const SUBSCRIPTION_KEYS: [&str; 11] = [
     "retry",
     "expire_after",
 ];
-const TARGET_KEYS: [&str; 4] = ["url", "secret", "signature", "allow"];
+const WEBHOOK_KEYS: [&str; 4] = ["url", "secret", "signature", "allow"];
 
 /// The content of a file.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ pub struct FileSubscription {
     pub name: String,
     /// The cache of its topics.
     pub cache: String,
-    /// Its topics.
+    /// Its topics. Without any, the exact topics of its routes.
     pub topics: Vec<String>,
     /// Where a topic starts that the spool does not know.
     pub from: Start,
@@ -95,6 +95,8 @@ pub struct FileSubscription {
 pub enum FileTarget {
     /// A URL for signed webhooks.
     Webhook(Webhook),
+    /// The path of a `fanout.toml`, whose routes the caller reads.
+    Routes(PathBuf),
 }
 
 /// Reads the text of a file. `variable` returns the value of a variable of the environment.
@@ -117,6 +119,7 @@ impl fmt::Display for FileTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Webhook(webhook) => write!(f, "{webhook:?}"),
+            Self::Routes(path) => write!(f, "the routes of {}", path.display()),
         }
     }
 }
@@ -141,7 +144,7 @@ struct FileKeys {
 struct SubscriptionKeys {
     name: Option<Spanned<String>>,
     cache: Spanned<String>,
-    topics: Spanned<Vec<Spanned<String>>>,
+    topics: Option<Spanned<Vec<Spanned<String>>>>,
     #[serde(default)]
     from: Start,
     #[serde(default)]
@@ -167,7 +170,7 @@ enum Gaps {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct TargetKeys {
+struct WebhookKeys {
     url: Spanned<String>,
     secret: Spanned<String>,
     signature: Option<Scheme>,
@@ -267,7 +270,14 @@ impl Reader<'_> {
             Some(name) => Some(name.into_inner()),
             None => cache.clone(),
         };
-        let topics = self.topics(keys.topics);
+        let topics = match (keys.topics, &target) {
+            (Some(topics), _) => self.topics(topics),
+            (None, Some(FileTarget::Routes(_)) | None) => Some(Vec::new()),
+            (None, Some(FileTarget::Webhook(_))) => self.fault(span.clone(), spanned::missing("topics")),
+        };
+        if keys.gaps == Gaps::Deliver && matches!(target, Some(FileTarget::Routes(_))) {
+            self.note(span.clone(), "routes take no notices of gaps; remove `gaps`");
+        }
         let default = Schedule::default();
         let concurrency = match keys.concurrency {
             Some(given) if given.get_ref().get() > MAX_CONCURRENCY => {
@@ -332,8 +342,23 @@ impl Reader<'_> {
     }
 
     fn target(&mut self, given: Spanned<DeValue<'_>>) -> Option<FileTarget> {
-        let given = self.kept(Given::table(given))?;
-        let keys: TargetKeys = self.rest(given, &TARGET_KEYS)?;
+        let mut given = self.kept(Given::table(given))?;
+        let span = given.span();
+        if let Some(routes) = given.take("routes") {
+            for (key, value) in given.into_entries() {
+                let message = format!("a target with `routes` cannot have `{}`", key.get_ref());
+                self.note(value.span(), message);
+            }
+            let path = self.kept(spanned::text(routes))?;
+            if path.get_ref().is_empty() {
+                return self.fault(path.span(), "the path is empty; expected the path of a fanout.toml");
+            }
+            return Some(FileTarget::Routes(PathBuf::from(path.into_inner())));
+        }
+        if given.is_empty() {
+            return self.fault(span, "the target is empty; expected `url` and `secret`, or `routes`");
+        }
+        let keys: WebhookKeys = self.rest(given, &WEBHOOK_KEYS)?;
         let signer = self.signer(&keys.secret, keys.signature.unwrap_or(Scheme::Both));
         let allow: Vec<_> = keys.allow.into_iter().map(|network| self.network(&network)).collect();
         let allow: Option<Vec<IpNet>> = allow.into_iter().collect();
@@ -568,6 +593,30 @@ target = { url = "https://example.com", secret = "env:UNSET" }
             faults,
             ["6:1: another subscription has the name `c`; set `name`, whose default is the cache"]
         );
+    }
+
+    #[test]
+    fn reads_routes_with_and_without_topics() {
+        let read_target = |more: &str| {
+            let text = format!("spool = 'memory'\n[[subscriptions]]\ncache = 'c'\n{more}");
+            read(&text, &variable)
+                .map(|mut file| file.subscriptions.remove(0))
+                .map_err(|faults| faults[0].to_string())
+        };
+        for (more, count) in [("", 0), ("topics = ['t']\n", 1)] {
+            let subscription = read_target(&format!("{more}target = {{ routes = 'fanout.toml' }}")).unwrap();
+            assert_eq!(subscription.topics.len(), count);
+            assert!(matches!(subscription.target, FileTarget::Routes(path) if path == *"fanout.toml"));
+        }
+        for (more, fault) in [
+            ("target = { routes = '' }", "the path is empty; expected the path of a fanout.toml"),
+            ("target = { routes = 'f', url = 'x' }", "a target with `routes` cannot have `url`"),
+            ("target = { routes = 'f' }\ngaps = 'deliver'", "routes take no notices of gaps; remove `gaps`"),
+            ("target = {}\ntopics = ['t']", "the target is empty; expected `url` and `secret`, or `routes`"),
+        ] {
+            let error = read_target(more).unwrap_err();
+            assert!(error.ends_with(fault), "{error}");
+        }
     }
 
     #[test]

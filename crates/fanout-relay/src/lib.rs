@@ -12,6 +12,7 @@ mod pace;
 pub mod port;
 mod reader;
 mod relay;
+pub mod routes;
 mod schedule;
 pub mod spool;
 pub mod webhook;

@@ -89,6 +89,9 @@ impl SubscriptionMetrics {
     }
 }
 
+type CountOf = fn(&TopicTotals) -> u64;
+type HistogramOf = fn(&SubscriptionMetrics) -> &Histogram;
+
 /// A value of a label.
 struct Label<'l>(&'l str);
 
@@ -115,7 +118,7 @@ pub async fn prometheus(
     let totals = spool.totals().await?;
     let of = |name: &str| totals.iter().filter(move |topic| topic.subscription == name).collect::<Vec<_>>();
     let mut out = String::new();
-    let counts: [(&str, &str, &str, fn(&TopicTotals) -> u64); 7] = [
+    let counts: [(&str, &str, &str, CountOf); 7] = [
         ("received_total", "counter", "Messages that arrived, each once.", |topic| topic.received),
         ("delivered_total", "counter", "Messages that the target has.", |topic| topic.delivered),
         ("expired_total", "counter", "Messages that were not delivered in time.", |topic| topic.expired),
@@ -170,7 +173,7 @@ pub async fn prometheus(
             );
         }
     }
-    let histograms: [(&str, &str, fn(&SubscriptionMetrics) -> &Histogram); 2] = [
+    let histograms: [(&str, &str, HistogramOf); 2] = [
         ("attempt_seconds", "The duration of attempts.", |metrics| &metrics.attempt_seconds),
         (
             "delivery_seconds",

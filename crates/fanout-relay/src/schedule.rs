@@ -4,11 +4,13 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::num::NonZeroU32;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fanout_core::clock::{Clock, SystemClock};
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use momento_webhook::Millis;
 use rand::Rng as _;
@@ -187,7 +189,7 @@ impl Scheduler {
                         return Ok(End::Disabled(error));
                     }
                 }
-                changed = changes.changed(), if self.can_start() => changed.map_err(|_| SpoolError::Stopped)?,
+                ended = changes.changed(), if self.can_start() => ended.map_err(|_| SpoolError::Stopped)?,
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
@@ -294,7 +296,13 @@ impl Lane {
                 continue;
             }
             let started = Instant::now();
-            let attempt = self.target.deliver(message).await;
+            // The message is not lost if the target panics. The panic is in the log.
+            let attempt = AssertUnwindSafe(self.target.deliver(message)).catch_unwind().await;
+            let attempt = attempt.unwrap_or_else(|_| Attempt::Transient {
+                error: "the delivery panicked".to_owned(),
+                retry_after: None,
+                progress: message.progress.clone(),
+            });
             let age = Duration::from_millis(SystemClock.now().saturating_sub(message.received_at));
             self.metrics.attempt(&attempt, started.elapsed(), age);
             let is_finished = matches!(attempt, Attempt::Delivered | Attempt::Permanent { .. });
@@ -528,6 +536,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn retries_message_whose_delivery_panics() {
+        let spool = spool(1, 2).await;
+        let target = fake(|message: &Spooled| {
+            let (number, attempts) = (message.number, message.attempts);
+            Box::pin(async move {
+                assert!(number == 2 || attempts == 9, "it panics");
+                Attempt::Delivered
+            })
+        });
+        assert_eq!(run_all(&spool, quick(), target).await, (1, 1, 0));
+    }
+
+    #[tokio::test]
     async fn expires_message_that_fails_for_too_long() {
         let spool = spool(1, 1).await;
         let schedule = Schedule {
@@ -576,9 +597,9 @@ mod tests {
     async fn finishes_running_attempt_at_shutdown() {
         let spool = spool(1, 2).await;
         let begun = Arc::new(Notify::new());
-        let begin = Arc::clone(&begun);
+        let first = Arc::clone(&begun);
         let target = fake(move |_: &Spooled| {
-            begin.notify_one();
+            first.notify_one();
             ready(Attempt::Delivered)
         });
         let schedule = Schedule { concurrency: 1, ..quick() };

@@ -412,6 +412,50 @@ async fn check_shows_subscriptions_and_reports_all_errors() {
 }
 
 #[tokio::test]
+async fn routes_send_messages_from_topic_to_topic_without_webhook() {
+    let setup = Setup::new().await;
+    let routes = setup.folder.path().join("fanout.toml");
+    let folder = setup.folder.path();
+    std::fs::write(&routes, "[[routes]]\ntopic = 'in'\ntransforms = ['uppercase']\ndestinations = ['out']")
+        .unwrap();
+    let text = format!(
+        "spool = {:?}\n[[subscriptions]]\ncache = \"demo\"\ntarget = {{ routes = {routes:?} }}\norder = \"topic\"",
+        folder.join("relay.db")
+    );
+    std::fs::write(folder.join("relay.toml"), text).unwrap();
+    let credentials = Credentials::new("any", Some(&setup.momento.endpoint().parse().unwrap())).unwrap();
+    let mut subscription = Subscription::new(&credentials, "demo", "out", None).unwrap();
+    assert!(matches!(subscription.next().await.unwrap(), SubscriptionEvent::Opened));
+    let relay = setup.relay("in").await;
+    publish(&setup.momento, "in", 3);
+    let mut texts = Vec::new();
+    while texts.len() < 3 {
+        let event = timeout(TIMEOUT, subscription.next()).await.unwrap().unwrap();
+        if let SubscriptionEvent::Item(Item { value: ItemValue::Text(text), .. }) = event {
+            texts.push(text);
+        }
+    }
+    assert_eq!(texts, ["TEXT 0", "TEXT 1", "TEXT 2"]);
+    relay.stop().await;
+    let ended = setup.run(&["check"]).await.assert_code(0);
+    assert!(ended.out.contains("  topic       \"in\"\n"), "{ended:?}");
+    for (routes_text, says) in [
+        (
+            "[[routes]]\ntopic = '{a}-in'\ndestinations = ['out']",
+            "has a route for {a}-in, which is not one topic",
+        ),
+        (
+            "[[routes]]\ntopic = 'in'\ncache = 'x'\ndestinations = ['out']",
+            "has no route for the cache \"demo\"",
+        ),
+        ("[[routes]]\ntopic = 'in'", "fanout.toml:1:1: the route has no destinations"),
+    ] {
+        std::fs::write(&routes, routes_text).unwrap();
+        setup.run(&["check"]).await.assert_code(1).assert_err(says);
+    }
+}
+
+#[tokio::test]
 async fn warns_that_spool_in_memory_is_lost() {
     let setup = Setup::new().await;
     let receiver = Receiver::start(|_| 200).await;

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fanout_momento::subscription::Cursor;
-use momento_webhook::Millis;
+use momento_webhook::{Event, Millis};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -225,6 +225,23 @@ pub struct Spooled {
     pub progress: Option<String>,
     /// Its outcome; `None` while it is pending.
     pub outcome: Option<Outcome>,
+}
+
+impl Spooled {
+    /// Returns the event of this message, with `text` in place of its content.
+    #[must_use]
+    pub fn event(&self, text: String) -> Event {
+        Event {
+            cache: self.cache.clone(),
+            topic: self.topic_name.clone(),
+            event_timestamp: self.received_at,
+            publish_timestamp: self.received_at,
+            topic_sequence_number: self.number,
+            topic_sequence_page: Some(self.page),
+            token_id: self.token_id.clone(),
+            text,
+        }
+    }
 }
 
 /// The counts of one topic since the spool was created.
@@ -529,7 +546,7 @@ impl Spool {
     /// # Errors
     /// If the thread has ended, or SQLite fails.
     pub async fn gaps(&self) -> Result<Vec<GapRecord>, SpoolError> {
-        self.read(|store| store.gaps()).await
+        self.read(Store::gaps).await
     }
 
     /// Returns the counts of all topics.
@@ -537,7 +554,7 @@ impl Spool {
     /// # Errors
     /// If the thread has ended, or SQLite fails.
     pub async fn totals(&self) -> Result<Vec<TopicTotals>, SpoolError> {
-        self.read(|store| store.totals()).await
+        self.read(Store::totals).await
     }
 
     /// Stores what was sent, and closes the file. Changes that other handles send later are lost. If the disk is full,

@@ -177,8 +177,7 @@ impl Store {
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(fail)?;
         connection.execute_batch("BEGIN IMMEDIATE; COMMIT").map_err(fail)?;
         match marks(&connection).map_err(fail)? {
-            (0, 0, true) => {}
-            (APPLICATION_ID, SCHEMA_VERSION, _) => {}
+            (0, 0, true) | (APPLICATION_ID, SCHEMA_VERSION, _) => {}
             (APPLICATION_ID, found, _) if found > SCHEMA_VERSION => {
                 return Err(OpenError::Newer { path: path.to_owned(), found });
             }

@@ -18,7 +18,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
 use ipnet::IpNet;
-use momento_webhook::Event;
 use reqwest::Url;
 
 use self::address::Addresses;
@@ -90,16 +89,7 @@ impl Target for Webhook {
             Payload::Binary(bytes) => (STANDARD.encode(bytes), BodyKind::Base64),
             Payload::Gap(notice) => (String::new(), BodyKind::Gap(notice)),
         };
-        let mut event = Event {
-            cache: message.cache.clone(),
-            topic: message.topic_name.clone(),
-            event_timestamp: message.received_at,
-            publish_timestamp: message.received_at,
-            topic_sequence_number: message.number,
-            topic_sequence_page: Some(message.page),
-            token_id: message.token_id.clone(),
-            text,
-        };
+        let mut event = message.event(text);
         Box::pin(async move { result(self.deliverer.attempt(&mut event, kind).await) })
     }
 }
@@ -135,7 +125,7 @@ fn describe(failure: &Failure) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use momento_webhook::standard::{self, StandardSecret};
@@ -150,7 +140,7 @@ mod tests {
 
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-    fn message(payload: Payload) -> Spooled {
+    pub(crate) fn message(payload: Payload) -> Spooled {
         Spooled {
             id: MessageId::default(),
             topic: topic_id(1),

@@ -1,9 +1,9 @@
 //! `fanout relay check`.
 
-use fanout_relay::file::RelayFile;
 use fanout_relay::spool::Location;
 use fanout_relay::{Order, STREAMS_PER_CHANNEL, Start};
 
+use super::Loaded;
 use crate::error::Error;
 use crate::output::{Output, Quoted};
 
@@ -12,7 +12,7 @@ const DEFAULT_SUBSCRIPTIONS: usize = 100;
 /// The operations in a second that an account can have in a region by default.
 const DEFAULT_OPERATIONS: usize = 10;
 
-pub(super) fn run(name: &str, file: &RelayFile, output: &mut Output) -> Result<(), Error> {
+pub(super) fn run(name: &str, file: &Loaded, output: &mut Output) -> Result<(), Error> {
     output.result(format_args!("{name}: valid"))?;
     let (limits, keep_for) = (file.limits, humantime::format_duration(file.limits.keep_for));
     let place = match &file.spool {
@@ -23,7 +23,7 @@ pub(super) fn run(name: &str, file: &RelayFile, output: &mut Output) -> Result<(
         "spool         {place}; at most {} messages and {} bytes, kept for {keep_for} after delivery",
         limits.max_messages, limits.max_bytes
     ))?;
-    for subscription in &file.subscriptions {
+    for (subscription, _) in &file.subscriptions {
         let schedule = &subscription.schedule;
         output.result(format_args!(
             "subscription  {} in the cache {}, to {}",
@@ -51,7 +51,7 @@ pub(super) fn run(name: &str, file: &RelayFile, output: &mut Output) -> Result<(
             output.result(format_args!("  topic       {}", Quoted(topic)))?;
         }
     }
-    let streams: usize = file.subscriptions.iter().map(|subscription| subscription.topics.len()).sum();
+    let streams: usize = file.subscriptions.iter().map(|(subscription, _)| subscription.topics.len()).sum();
     output.result(format_args!(
         "streams       {streams}, over {} connections; an account has {DEFAULT_SUBSCRIPTIONS} subscriptions by default",
         streams.div_ceil(STREAMS_PER_CHANNEL)

@@ -10,14 +10,20 @@ mod check;
 mod operate;
 mod run;
 
-use fanout_core::file as text_file;
-use fanout_relay::file::{self, RelayFile};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use fanout_core::file::{self as text_file, FileError};
+use fanout_core::route::{Route, Routes, Topics};
+use fanout_relay::file::{self, FileSubscription, FileTarget, RelayFile};
+use fanout_relay::spool::{Limits, Location};
 
 use crate::args::ServiceArgs;
 use crate::commands::check::faults::Faults;
 use crate::error::Error;
 use crate::input;
 use crate::output::Output;
+use crate::translations::Translations;
 
 /// Deliver every message of topics as signed webhooks, at least once
 ///
@@ -76,13 +82,78 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     }
 }
 
-/// Reads a file, and prints all its errors.
-fn load(name: &str, output: &mut Output) -> Result<RelayFile, Error> {
-    let text =
-        text_file::text(input::file(name)?).map_err(|error| Error::Failed(format!("{name}:{error}")))?;
-    file::read(&text, &|variable| std::env::var(variable).ok()).map_err(|errors| {
-        let faults = Faults { name, text: &text, errors: &errors };
-        faults.print(output);
-        Error::Failed(faults.summary())
-    })
+/// A file with the routes that it names.
+#[derive(Debug)]
+struct Loaded {
+    spool: Location,
+    limits: Limits,
+    listen: Option<SocketAddr>,
+    subscriptions: Vec<(FileSubscription, Option<Routes>)>,
+}
+
+/// Reads a file and the files that it names. Prints all their errors.
+fn load(name: &str, output: &mut Output) -> Result<Loaded, Error> {
+    let text = read(name)?;
+    let file = file::read(&text, &|variable| std::env::var(variable).ok());
+    let file = file.map_err(|errors| print(name, &text, &errors, output))?;
+    let RelayFile { spool, limits, listen, subscriptions } = file;
+    // The errors of each file are printed before the first of them ends it.
+    let loaded: Vec<_> = subscriptions
+        .into_iter()
+        .map(|mut subscription| {
+            let FileTarget::Routes(path) = &subscription.target else { return Ok((subscription, None)) };
+            let routes = load_routes(&path.display().to_string(), output)?;
+            if subscription.topics.is_empty() {
+                subscription.topics = exact_topics(&subscription, &routes)?;
+            }
+            Ok((subscription, Some(routes)))
+        })
+        .collect();
+    let subscriptions = loaded.into_iter().collect::<Result<_, Error>>()?;
+    Ok(Loaded { spool, limits, listen, subscriptions })
+}
+
+fn load_routes(name: &str, output: &mut Output) -> Result<Routes, Error> {
+    let text = read(name)?;
+    let transforms = Translations::Amazon.transforms();
+    let routes = text_file::read(&text, &transforms, fanout_aws::KINDS);
+    routes.map_err(|errors| print(name, &text, &errors, output))
+}
+
+/// Returns the topics of the routes of a subscription that are exact, and are for its cache.
+fn exact_topics(subscription: &FileSubscription, routes: &Routes) -> Result<Vec<String>, Error> {
+    let inbound =
+        routes.all().iter().map(Route::inbound).filter(|inbound| {
+            inbound.cache.as_ref().is_none_or(|cache| cache.as_str() == subscription.cache)
+        });
+    let mut topics = BTreeSet::new();
+    for inbound in inbound {
+        let topic = match &inbound.topics {
+            Topics::Like(pattern) => pattern.exact(),
+            Topics::Any => None,
+        };
+        let Some(topic) = topic else {
+            let name = &subscription.name;
+            return Err(Error::Failed(format!(
+                "the subscription {name:?} has a route for {inbound}, which is not one topic; set `topics`"
+            )));
+        };
+        topics.insert(topic.to_owned());
+    }
+    if topics.is_empty() {
+        let FileSubscription { name, cache, .. } = subscription;
+        return Err(Error::Failed(format!("the subscription {name:?} has no route for the cache {cache:?}")));
+    }
+    Ok(topics.into_iter().collect())
+}
+
+fn read(name: &str) -> Result<String, Error> {
+    text_file::text(input::file(name)?).map_err(|error| Error::Failed(format!("{name}:{error}")))
+}
+
+/// Prints the errors of a file.
+fn print(name: &str, text: &str, errors: &[FileError], output: &mut Output) -> Error {
+    let faults = Faults { name, text, errors };
+    faults.print(output);
+    Error::Failed(faults.summary())
 }

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use fanout_relay::file::RelayFile;
 use fanout_relay::operations::{ListedMessage, Operation, Performed, Replay, Which, perform};
 use fanout_relay::spool::{Location, OpenError, Outcome, Spool};
 use momento_webhook::Millis;
 
+use super::Loaded;
 use crate::error::Error;
 use crate::output::{Output, Quoted};
 
@@ -79,7 +79,7 @@ pub(super) struct ReplayArgs {
     subscription: Option<String>,
 }
 
-pub(super) async fn gaps(file: &RelayFile, args: GapsArgs, output: &mut Output) -> Result<(), Error> {
+pub(super) async fn gaps(file: &Loaded, args: GapsArgs, output: &mut Output) -> Result<(), Error> {
     let Performed::Gaps(gaps) = operate(file, Operation::Gaps).await? else { return Err(other()) };
     for gap in gaps {
         if args.json {
@@ -103,7 +103,7 @@ pub(super) async fn gaps(file: &RelayFile, args: GapsArgs, output: &mut Output) 
     Ok(())
 }
 
-pub(super) async fn dead(file: &RelayFile, command: DeadCommand, output: &mut Output) -> Result<(), Error> {
+pub(super) async fn dead(file: &Loaded, command: DeadCommand, output: &mut Output) -> Result<(), Error> {
     let (what, operation) = match command {
         DeadCommand::List { after, limit, json } => {
             let list = Operation::List { outcome: Outcome::Dead, after, limit };
@@ -125,7 +125,7 @@ pub(super) async fn dead(file: &RelayFile, command: DeadCommand, output: &mut Ou
     changed(file, operation, what, output).await
 }
 
-pub(super) async fn replay(file: &RelayFile, args: ReplayArgs, output: &mut Output) -> Result<(), Error> {
+pub(super) async fn replay(file: &Loaded, args: ReplayArgs, output: &mut Output) -> Result<(), Error> {
     let ReplayArgs { topic, from, to, subscription } = args;
     if from > to {
         return Err(Error::Usage("--from is greater than --to".to_owned()));
@@ -134,19 +134,14 @@ pub(super) async fn replay(file: &RelayFile, args: ReplayArgs, output: &mut Outp
     changed(file, replay, "will be delivered again", output).await
 }
 
-async fn changed(
-    file: &RelayFile,
-    operation: Operation,
-    what: &str,
-    output: &mut Output,
-) -> Result<(), Error> {
+async fn changed(file: &Loaded, operation: Operation, what: &str, output: &mut Output) -> Result<(), Error> {
     let Performed::Changed(count) = operate(file, operation).await? else { return Err(other()) };
     let messages = if count == 1 { "message" } else { "messages" };
     output.result(format_args!("{count} {messages} {what}"))
 }
 
 /// Performs an operation in the file of the spool, or through the port of the relay that has it open.
-async fn operate(file: &RelayFile, operation: Operation) -> Result<Performed, Error> {
+async fn operate(file: &Loaded, operation: Operation) -> Result<Performed, Error> {
     let Location::File(path) = &file.spool else {
         return match file.listen {
             Some(address) => ask(address, &operation).await,

@@ -3,8 +3,13 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use fanout_aws::Cloud;
+use fanout_core::fan_out::FanOut;
+use fanout_core::retry::RetryPolicy;
+use fanout_core::route::Routes;
 use fanout_momento::subscription::SubscriptionPolicy;
-use fanout_relay::file::{FileSubscription, FileTarget, RelayFile};
+use fanout_relay::file::{FileSubscription, FileTarget};
+use fanout_relay::routes::RoutesTarget;
 use fanout_relay::spool::{Location, Spool};
 use fanout_relay::{Status, SubscriptionConfig, Target, port};
 use tokio::net::TcpListener;
@@ -13,7 +18,7 @@ use topic_fanout::config::{Environment, LogConfig};
 use topic_fanout::serve::shutdown_signal;
 use topic_fanout::telemetry::Telemetry;
 
-use super::load;
+use super::{Loaded, load};
 use crate::args::ServiceArgs;
 use crate::error::Error;
 use crate::output::Output;
@@ -22,7 +27,7 @@ use crate::service::Service;
 /// Runs until a signal ends it.
 pub(super) async fn run(
     name: &str,
-    file: RelayFile,
+    file: Loaded,
     service: &ServiceArgs,
     output: &mut Output,
 ) -> Result<(), Error> {
@@ -40,19 +45,19 @@ pub(super) async fn run(
 
 async fn serve(
     name: &str,
-    file: RelayFile,
+    file: Loaded,
     service: &Service,
     shutdown: impl Future<Output = ()>,
     mut hangup: Signal,
     output: &mut Output,
 ) -> Result<(), Error> {
-    let RelayFile { spool: location, limits, listen, mut subscriptions } = file;
+    let Loaded { spool: location, limits, listen, mut subscriptions } = file;
     let spool = Spool::open(&location, limits)?;
     let pending = spool.usage().messages;
     match &location {
         Location::File(path) => tracing::info!(spool = %path.display(), pending, "spool opened"),
         Location::Memory => {
-            tracing::warn!("the spool is in memory: messages that wait are lost when the process ends")
+            tracing::warn!("the spool is in memory: messages that wait are lost when the process ends");
         }
     }
     let status = Status::default();
@@ -70,9 +75,12 @@ async fn serve(
     let mut shutdown = std::pin::pin!(shutdown);
     let mut next = Some(std::mem::take(&mut subscriptions));
     while let Some(current) = next.take() {
-        let topics: usize = current.iter().map(|subscription| subscription.topics.len()).sum();
+        let topics: usize = current.iter().map(|(subscription, _)| subscription.topics.len()).sum();
         tracing::info!(endpoint = service.endpoint(), subscriptions = current.len(), topics, "relay started");
-        let current = current.into_iter().map(config).collect();
+        let current = current
+            .into_iter()
+            .map(|subscription| config(subscription, service))
+            .collect::<Result<_, _>>()?;
         let stop = async {
             loop {
                 tokio::select! {
@@ -82,7 +90,7 @@ async fn serve(
                 match reload(name, (&location, limits, listen), output) {
                     Ok(subscriptions) => return Some(subscriptions),
                     Err(error) => {
-                        tracing::error!(error, "the file is not loaded; the relay continues as before")
+                        tracing::error!(error, "the file is not loaded; the relay continues as before");
                     }
                 }
             }
@@ -109,7 +117,7 @@ fn reload(
     name: &str,
     (spool, limits, listen): (&Location, fanout_relay::spool::Limits, Option<std::net::SocketAddr>),
     output: &mut Output,
-) -> Result<Vec<FileSubscription>, String> {
+) -> Result<Vec<(FileSubscription, Option<Routes>)>, String> {
     let file = load(name, output).map_err(|error| match error {
         Error::Usage(message) | Error::Failed(message) => message,
         Error::Closed => "standard output is closed".to_owned(),
@@ -121,10 +129,20 @@ fn reload(
     Ok(file.subscriptions)
 }
 
-fn config(subscription: FileSubscription) -> SubscriptionConfig {
+fn config(
+    (subscription, routes): (FileSubscription, Option<Routes>),
+    service: &Service,
+) -> Result<SubscriptionConfig, Error> {
     let FileSubscription { name, cache, topics, from, gap_notices, schedule, target } = subscription;
     let target: Arc<dyn Target> = match target {
         FileTarget::Webhook(webhook) => Arc::new(webhook),
+        FileTarget::Routes(path) => {
+            let retry = RetryPolicy::PUBLISH;
+            let publisher = service.publisher_within(retry.attempt_timeout)?;
+            let fan_out = FanOut::new(publisher, retry).with_sender(Cloud::default().sender());
+            let routes = routes.expect("`load` reads the routes of each such target");
+            Arc::new(RoutesTarget::new(path.display().to_string(), routes, fan_out))
+        }
     };
-    SubscriptionConfig { name, cache, topics, from, gap_notices, schedule, target }
+    Ok(SubscriptionConfig { name, cache, topics, from, gap_notices, schedule, target })
 }
