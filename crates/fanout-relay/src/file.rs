@@ -94,7 +94,7 @@ pub struct FileSubscription {
 #[derive(Debug)]
 pub enum FileTarget {
     /// A URL for signed webhooks.
-    Webhook(Webhook),
+    Webhook(Box<Webhook>),
     /// The path of a `fanout.toml`, whose routes the caller reads.
     Routes(PathBuf),
 }
@@ -366,7 +366,7 @@ impl Reader<'_> {
             return self.fault(keys.url.span(), "not a URL; expected https://HOST/PATH");
         };
         match Webhook::new(url, signer?, &allow?) {
-            Ok(webhook) => Some(FileTarget::Webhook(webhook)),
+            Ok(webhook) => Some(FileTarget::Webhook(Box::new(webhook))),
             Err(WebhookError::Client(error)) => {
                 let message = format!("{error}: {}", fanout_core::reason::with_sources(&error));
                 self.fault(keys.url.span(), message)

@@ -193,7 +193,7 @@ mod tests {
     #[tokio::test]
     async fn permanent_failure_makes_message_dead_once_nothing_is_transient() {
         let (target, _) = target(vec![Reason::NotFound]);
-        let error = "bad: not_found".to_owned();
+        let error = "bad: not found".to_owned();
         assert_eq!(target.deliver(&text()).await, Attempt::Permanent { error });
     }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test asserts by panicking")]
 
 mod check;
+mod crashes;
 mod dev;
 mod dev_routes;
 mod harness;

@@ -266,6 +266,11 @@ async fn commands_work_on_the_spool_of_a_relay_that_has_ended() {
     let replayed = setup.run(&["replay", "--topic", "t", "--from", "2", "--to", "3"]).await.assert_code(0);
     assert_eq!(replayed.out, "2 messages will be delivered again\n");
     assert_eq!(setup.run(&["gaps"]).await.assert_code(0).out, "");
+    assert_eq!(
+        setup.run(&["totals"]).await.assert_code(0).out,
+        "\"t\" in the cache \"demo\", for \"demo\": 3 received, 0 delivered, 3 pending, 0 dead, 0 expired, 0 dropped; 0 \
+         missing\n"
+    );
     let relay = setup.relay("t").await;
     assert_eq!(receiver.wait(5).await, [2, 3, 1, 2, 3]);
     relay.stop().await;

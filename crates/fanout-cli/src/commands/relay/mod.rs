@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `run` | the relay itself, until a signal ends it |
 //! | `check` | shows what a file subscribes to |
-//! | `operate` | gaps, dead messages and replays: through the port of a running relay, or in the file of its spool |
+//! | `operate` | counts, gaps, dead messages and replays: through the port of a running relay, or in the file of its spool |
 
 mod check;
 mod operate;
@@ -34,6 +34,7 @@ use crate::translations::Translations;
 #[command(after_help = "Examples:
   fanout relay check
   WEBHOOK_SIGNING_SECRET=... MOMENTO_API_KEY=... fanout relay --config relay.toml
+  fanout relay totals
   fanout relay gaps
   fanout relay dead list
   fanout relay dead redrive --all
@@ -62,8 +63,10 @@ pub(crate) struct Args {
 enum Command {
     /// Check the file, and show what it subscribes to
     Check,
+    /// List the counts of each topic
+    Totals(operate::ListArgs),
     /// List the messages that Momento did not deliver
-    Gaps(operate::GapsArgs),
+    Gaps(operate::ListArgs),
     /// List, show, redrive or drop dead messages
     #[command(subcommand)]
     Dead(operate::DeadCommand),
@@ -76,6 +79,7 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     match args.command {
         None => run::run(&args.config, file, &args.service, output).await,
         Some(Command::Check) => check::run(&args.config, &file, output),
+        Some(Command::Totals(args)) => operate::totals(&file, args, output).await,
         Some(Command::Gaps(args)) => operate::gaps(&file, args, output).await,
         Some(Command::Dead(command)) => operate::dead(&file, command, output).await,
         Some(Command::Replay(args)) => operate::replay(&file, args, output).await,

@@ -1,4 +1,4 @@
-//! Gaps, dead messages and replays.
+//! Counts, gaps, dead messages and replays.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +14,7 @@ use crate::output::{Output, Quoted};
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
-pub(super) struct GapsArgs {
+pub(super) struct ListArgs {
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
@@ -79,7 +79,32 @@ pub(super) struct ReplayArgs {
     subscription: Option<String>,
 }
 
-pub(super) async fn gaps(file: &Loaded, args: GapsArgs, output: &mut Output) -> Result<(), Error> {
+pub(super) async fn totals(file: &Loaded, args: ListArgs, output: &mut Output) -> Result<(), Error> {
+    let Performed::Totals(topics) = operate(file, Operation::Totals).await? else { return Err(other()) };
+    for topic in topics {
+        if args.json {
+            output.json(&topic)?;
+            continue;
+        }
+        output.result(format_args!(
+            "{} in the cache {}, for {}: {} received, {} delivered, {} pending, {} dead, {} expired, {} dropped; \
+             {} missing",
+            Quoted(&topic.name),
+            Quoted(&topic.cache),
+            Quoted(&topic.subscription),
+            topic.received,
+            topic.delivered,
+            topic.pending,
+            topic.dead,
+            topic.expired,
+            topic.dropped,
+            topic.missing
+        ))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn gaps(file: &Loaded, args: ListArgs, output: &mut Output) -> Result<(), Error> {
     let Performed::Gaps(gaps) = operate(file, Operation::Gaps).await? else { return Err(other()) };
     for gap in gaps {
         if args.json {

@@ -135,7 +135,7 @@ fn config(
 ) -> Result<SubscriptionConfig, Error> {
     let FileSubscription { name, cache, topics, from, gap_notices, schedule, target } = subscription;
     let target: Arc<dyn Target> = match target {
-        FileTarget::Webhook(webhook) => Arc::new(webhook),
+        FileTarget::Webhook(webhook) => Arc::new(*webhook),
         FileTarget::Routes(path) => {
             let retry = RetryPolicy::PUBLISH;
             let publisher = service.publisher_within(retry.attempt_timeout)?;
