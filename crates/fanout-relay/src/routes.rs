@@ -157,13 +157,11 @@ mod tests {
         async fn publish(&self, topic: &Topic<'_>, text: &str) -> Result<(), Failure> {
             let mut state = self.0.lock().unwrap();
             let failure = if topic.topic == "bad" { state.0.pop() } else { None };
-            match failure {
-                Some(reason) => Err(reason.into()),
-                None => {
-                    state.1.push(format!("{}: {text}", topic.topic));
-                    Ok(())
-                }
+            if let Some(reason) = failure {
+                return Err(reason.into());
             }
+            state.1.push(format!("{}: {text}", topic.topic));
+            Ok(())
         }
     }
 

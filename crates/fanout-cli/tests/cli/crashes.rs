@@ -81,7 +81,7 @@ impl Run {
             "spool = {:?}\n[[subscriptions]]\ncache = \"demo\"\ntopics = {TOPICS:?}\nfrom = \"available\"\n\
              order = {order:?}\nretry = [\"1ms\", \"5ms\", \"5ms\"]\n\
              target = {{ url = {:?}, secret = \"env:SECRET\" }}\n",
-            folder.path().join("relay.db"),
+            folder.path().join("relay.db").to_str().unwrap(),
             receiver.url
         );
         std::fs::write(folder.path().join("relay.toml"), text).unwrap();

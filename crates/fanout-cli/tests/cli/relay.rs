@@ -33,7 +33,7 @@ impl Setup {
 
     /// Writes a file with one subscription, to the topics `topics` in the cache `demo`.
     fn write(&self, url: &str, topics: &[&str], more: &str) {
-        let spool = self.folder.path().join("relay.db");
+        let spool = self.folder.path().join("relay.db").to_str().unwrap().to_owned();
         let text = format!(
             "spool = {spool:?}\nlisten = \"127.0.0.1:0\"\n[[subscriptions]]\ncache = \"demo\"\ntopics = {topics:?}\n\
              target = {{ url = {url:?}, secret = \"env:SECRET\" }}\n{more}\n"
@@ -222,12 +222,12 @@ async fn operator_redrives_dead_messages_of_running_relay() {
     assert_eq!(relay.operate(&json!({"redrive": "all"})).await, json!({"changed": 2}));
     receiver.wait(2).await;
     // The command line asks the relay that has the spool open.
-    let replay = ["replay", "--topic", "t", "--from", "1", "--to", "1"];
-    setup.run(&replay).await.assert_code(1).assert_one_error("the relay at 127.0.0.1:0 does not respond: ");
+    let again = ["replay", "--topic", "t", "--from", "1", "--to", "1"];
+    setup.run(&again).await.assert_code(1).assert_one_error("the relay at 127.0.0.1:0 does not respond: ");
     let text = std::fs::read_to_string(setup.path()).unwrap();
     let port = relay.port().await.split_off("http://".len());
     std::fs::write(setup.path(), text.replace("127.0.0.1:0", &port)).unwrap();
-    assert_eq!(setup.run(&replay).await.assert_code(0).out, "1 message will be delivered again\n");
+    assert_eq!(setup.run(&again).await.assert_code(0).out, "1 message will be delivered again\n");
     receiver.wait(3).await;
     std::fs::write(
         setup.path(),
@@ -235,7 +235,7 @@ async fn operator_redrives_dead_messages_of_running_relay() {
     )
     .unwrap();
     setup
-        .run(&replay)
+        .run(&again)
         .await
         .assert_code(1)
         .assert_one_error("in use by another process, and the file does not set");
@@ -419,13 +419,13 @@ async fn check_shows_subscriptions_and_reports_all_errors() {
 #[tokio::test]
 async fn routes_send_messages_from_topic_to_topic_without_webhook() {
     let setup = Setup::new().await;
-    let routes = setup.folder.path().join("fanout.toml");
+    let routes = setup.folder.path().join("fanout.toml").to_str().unwrap().to_owned();
     let folder = setup.folder.path();
     std::fs::write(&routes, "[[routes]]\ntopic = 'in'\ntransforms = ['uppercase']\ndestinations = ['out']")
         .unwrap();
     let text = format!(
         "spool = {:?}\n[[subscriptions]]\ncache = \"demo\"\ntarget = {{ routes = {routes:?} }}\norder = \"topic\"",
-        folder.join("relay.db")
+        folder.join("relay.db").to_str().unwrap()
     );
     std::fs::write(folder.join("relay.toml"), text).unwrap();
     let credentials = Credentials::new("any", Some(&setup.momento.endpoint().parse().unwrap())).unwrap();
@@ -458,6 +458,14 @@ async fn routes_send_messages_from_topic_to_topic_without_webhook() {
         std::fs::write(&routes, routes_text).unwrap();
         setup.run(&["check"]).await.assert_code(1).assert_err(says);
     }
+}
+
+#[tokio::test]
+async fn file_of_this_repository_is_valid() {
+    let mut command = fanout(&["relay", "check"]);
+    command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../"));
+    let ended = end(command).await.assert_code(0);
+    assert!(ended.out.contains("  topic       \"topic 1\"\n"), "{ended:?}");
 }
 
 #[tokio::test]
