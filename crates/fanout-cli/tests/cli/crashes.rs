@@ -191,6 +191,8 @@ impl Run {
     /// Stops the relay once every message has an outcome. Returns the counts of its topics.
     async fn drain(&self, mut relay: Process) -> Vec<Value> {
         loop {
+            // Before that, a signal ends the process at once.
+            relay.wait_for_line(|line| line.contains("relay started").then_some(())).await.unwrap();
             tokio::time::sleep(Duration::from_millis(200)).await;
             relay.terminate().await.unwrap();
             assert!(relay.ended().await.unwrap().success(), "{:?}", relay.output());
