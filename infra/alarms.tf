@@ -1,24 +1,24 @@
-# Who is told when. docs/DEPLOYING.md says what to do at each.
+# Alarms. docs/DEPLOYING.md describes what to do at each.
 
 locals {
   of_function     = { FunctionName = local.function }
   of_dead_letters = { QueueName = aws_sqs_queue.dead_letters.name }
 
   alarms = {
-    # Fifteen minutes: long enough for a sender that has little to send.
-    wrong-signatures     = { namespace = "TopicFanout", metric = "Refused", dimensions = merge(local.of_function, { Reason = "signature_wrong" }), statistic = "Sum", threshold = var.alarm_limits.wrong_signatures, period = 900, periods = 1, says = "webhooks with a wrong signature: a rotation that is half done, or somebody tries" }
-    undecided-signatures = { namespace = "TopicFanout", metric = "Refused", dimensions = merge(local.of_function, { Reason = "signature_undecided" }), statistic = "Sum", threshold = 1, period = 300, periods = 1, says = "signatures could not be judged, for the secret could not be fetched: what is genuine of it is lost" }
+    # Fifteen minutes: long enough for a sender with little traffic.
+    wrong-signatures     = { namespace = "TopicFanout", metric = "Refused", dimensions = merge(local.of_function, { Reason = "signature_wrong" }), statistic = "Sum", threshold = var.alarm_limits.wrong_signatures, period = 900, periods = 1, says = "webhooks with a wrong signature: an unfinished rotation, or forged webhooks" }
+    undecided-signatures = { namespace = "TopicFanout", metric = "Refused", dimensions = merge(local.of_function, { Reason = "signature_undecided" }), statistic = "Sum", threshold = 1, period = 300, periods = 1, says = "signatures could not be checked, because the secret could not be fetched: genuine webhooks among them are lost" }
     undelivered          = { namespace = "TopicFanout", metric = "Undelivered", dimensions = local.of_function, statistic = "Sum", threshold = 1, period = 300, periods = 1, says = "a genuine message is lost, unless its sender tries again" }
-    slow                 = { namespace = "TopicFanout", metric = "Latency", dimensions = local.of_function, statistic = "p99", threshold = var.alarm_limits.slow_milliseconds, period = 300, periods = 3, says = "the slowest hundredth of the answers takes long" }
+    slow                 = { namespace = "TopicFanout", metric = "Latency", dimensions = local.of_function, statistic = "p99", threshold = var.alarm_limits.slow_milliseconds, period = 300, periods = 3, says = "the slowest 1 % of the responses takes too long" }
     oldest-dead-letter   = { namespace = "AWS/SQS", metric = "ApproximateAgeOfOldestMessage", dimensions = local.of_dead_letters, statistic = "Maximum", threshold = var.alarm_limits.oldest_dead_letter_seconds, period = 300, periods = 1, says = "a dead letter has been waiting for long; after 14 days it is gone" }
-    parked               = { namespace = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = aws_sqs_queue.parked.name }, statistic = "Maximum", threshold = 1, period = 300, periods = 1, says = "dead letters that failed again are parked, and nothing tries them any more" }
+    parked               = { namespace = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = aws_sqs_queue.parked.name }, statistic = "Maximum", threshold = 1, period = 300, periods = 1, says = "dead letters that failed again are parked, and are not retried" }
     throttles            = { namespace = "AWS/Lambda", metric = "Throttles", dimensions = local.of_function, statistic = "Sum", threshold = 1, period = 300, periods = 1, says = "invocations were turned away: the limit on concurrency is reached" }
-    errors               = { namespace = "AWS/Lambda", metric = "Errors", dimensions = local.of_function, statistic = "Sum", threshold = 1, period = 300, periods = 1, says = "invocations ended without an answer: a crash, a timeout, settings that cannot be used" }
+    errors               = { namespace = "AWS/Lambda", metric = "Errors", dimensions = local.of_function, statistic = "Sum", threshold = 1, period = 300, periods = 1, says = "invocations ended without a response: a crash, a timeout, or invalid settings" }
   }
 
-  # Alarms on what is worked out of two metrics.
+  # Alarms on the sum or difference of two metrics.
   sums = merge({
-    # Those that rest after a try are not visible, and are there all the same.
+    # Dead letters that wait for their next attempt are not visible, so they are added.
     dead-letters = {
       expression = "visible + resting", label = "waiting", threshold = 1, says = "there are dead letters"
       metrics = {
@@ -27,8 +27,8 @@ locals {
       }
     }
     }, { for api in aws_apigatewayv2_api.webhook : "http-api-throttles" => {
-      # API Gateway counts no 429 by itself. What it answered with a 4xx and the function did not refuse is that; a few are
-      # left over where a minute ends earlier for the one than for the other.
+      # API Gateway has no metric of 429. The responses with 4xx that are not the function's are those with 429. A few remain
+      # where a minute ends earlier for one metric than for the other.
       expression = "FILL(answered, 0) - FILL(refused, 0)", label = "throttled", threshold = 10, says = "the HTTP API turned requests away: its limit on the rate is reached"
       metrics = {
         answered = { namespace = "AWS/ApiGateway", metric = "4xx", dimensions = { ApiId = api.id }, statistic = "Sum" }
@@ -100,7 +100,7 @@ resource "aws_cloudwatch_metric_alarm" "silence" {
 
   alarm_name        = "${var.name}-silence"
   alarm_description = "topic-fanout: no genuine message has come for long"
-  # Only what is genuine has an age: what strangers send does not count.
+  # Only genuine events have an age, so forged requests do not count.
   namespace           = "TopicFanout"
   metric_name         = "EventAge"
   dimensions          = local.of_function
@@ -118,7 +118,7 @@ resource "aws_cloudwatch_metric_alarm" "silence" {
 resource "aws_cloudwatch_dashboard" "webhook" {
   dashboard_name = var.name
 
-  # The text is that of template.yaml as well.
+  # template.yaml has the same body.
   dashboard_body = jsonencode(jsondecode(templatefile("${path.module}/dashboard.json", {
     region       = local.region
     function     = local.function

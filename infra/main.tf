@@ -16,7 +16,7 @@ locals {
     momento_api_key        = var.momento_api_key
     webhook_signing_secret = var.webhook_signing_secret
   }
-  # Whether a value is given is no secret, though the value is.
+  # The value is a secret. Whether it is set is not.
   given = { for name, secret in local.secrets : name => nonsensitive(secret.value != null) }
   made  = toset([for name, given in local.given : name if given && var.secret_storage == "SecretsManager"])
 
@@ -24,7 +24,7 @@ locals {
     secret.secret_arn != null ? secret.secret_arn : secret.parameter != null ? "ssm:${secret.parameter}" : ""
   ) }
 
-  # A variable that is empty counts as not set.
+  # An empty variable counts as not set.
   environment = {
     MOMENTO_ENDPOINT                = var.momento_endpoint
     MOMENTO_API_KEY                 = local.given.momento_api_key && var.secret_storage == "Environment" ? var.momento_api_key.value : ""
@@ -39,7 +39,7 @@ locals {
     OUTBOUND_CACHE                  = var.outbound_cache
     TRANSFORM                       = join(",", var.transforms)
     DEAD_LETTER_QUEUE_URL           = aws_sqs_queue.dead_letters.url
-    # Nothing reads it: a change of it is what starts the function anew.
+    # No code reads it. A change of it restarts the function.
     RESTART = var.restart
   }
 }
@@ -85,7 +85,7 @@ resource "aws_lambda_function" "webhook" {
   s3_object_version = var.package.version
 
   environment {
-    # Without those that are empty, which some would read back as not there.
+    # Without empty variables: some versions of the provider read them back as missing.
     variables = { for name, value in local.environment : name => value if nonsensitive(value != "") }
   }
 
@@ -93,7 +93,7 @@ resource "aws_lambda_function" "webhook" {
     log_group             = aws_cloudwatch_log_group.webhook.name
     log_format            = "JSON"
     application_log_level = var.log_level
-    # Without a start, an end and a report for each request, which the line of the function has already.
+    # Without START, END and REPORT for each request: the log record of the function has the same.
     system_log_level = "WARN"
   }
 
@@ -103,7 +103,7 @@ resource "aws_lambda_function" "webhook" {
 
   tags = local.tags
 
-  # Before it runs for the first time it has to be allowed what it needs then.
+  # The function needs its permissions before it first runs.
   depends_on = [aws_iam_role_policy.webhook, aws_secretsmanager_secret_version.made]
 
   lifecycle {
@@ -113,7 +113,7 @@ resource "aws_lambda_function" "webhook" {
     }
     precondition {
       condition     = var.fanout_config == "" || (var.outbound_cache == "" && length(var.transforms) == 0)
-      error_message = "outbound_cache and transforms go with outbound_topics; routes of your own say both themselves."
+      error_message = "outbound_cache and transforms need outbound_topics. Routes set both themselves."
     }
     precondition {
       condition     = nonsensitive(var.webhook_signing_secret_previous == "") || (var.secret_storage == "Environment" && local.given.webhook_signing_secret)
@@ -122,7 +122,7 @@ resource "aws_lambda_function" "webhook" {
   }
 }
 
-# The signature of the webhook is what keeps others out.
+# The function itself rejects callers without a valid signature.
 resource "aws_lambda_function_url" "webhook" {
   count = var.endpoint == "FunctionUrl" ? 1 : 0
 
@@ -141,8 +141,8 @@ resource "aws_lambda_permission" "url" {
 }
 
 # The second of the two permissions that a public URL needs. aws_lambda_permission has invoked_via_function_url from 6.29 of
-# the provider on, and without that condition it would let anybody invoke the function past its URL. CloudFormation has the
-# condition whatever the provider.
+# the provider on, and without that condition every caller could invoke the function past its URL. CloudFormation has the
+# condition with every version of the provider.
 resource "aws_cloudformation_stack" "url_permission" {
   count = var.endpoint == "FunctionUrl" ? 1 : 0
 

@@ -14,32 +14,32 @@ output "role_name" {
 }
 
 output "log_group" {
-  description = "Its log."
+  description = "Its log group."
   value       = aws_cloudwatch_log_group.webhook.name
 }
 
 output "dead_letter_queue_url" {
-  description = "What destinations did not take."
+  description = "The queue of dead letters."
   value       = aws_sqs_queue.dead_letters.url
 }
 
 output "parked_queue_url" {
-  description = "What they did not take the second time either."
+  description = "The queue of dead letters that failed again."
   value       = aws_sqs_queue.parked.url
 }
 
 output "parked_queue_arn" {
-  description = "The same, for sending back what is in it."
+  description = "The ARN of that queue, to redrive its messages."
   value       = aws_sqs_queue.parked.arn
 }
 
 output "redrive_mapping_id" {
-  description = "What is enabled to send dead letters through the function again."
+  description = "The event source mapping that redrives dead letters when it is enabled."
   value       = aws_lambda_event_source_mapping.redrive.uuid
 }
 
 output "secret_arns" {
-  description = "The secrets that were made, by what they are."
+  description = "The ARNs of the secrets that the module creates, by purpose."
   value       = { for name, secret in aws_secretsmanager_secret.made : name => secret.arn }
 }
 

@@ -1,4 +1,4 @@
-# What destinations did not take, and a queue of events.
+# Queues: dead letters, parked dead letters, and a queue with events.
 
 resource "aws_sqs_queue" "parked" {
   name                      = "${var.name}-parked"

@@ -1,5 +1,5 @@
-# What the function may do. Each statement is there when something needs it; permissions.json beside this file says what, and
-# why two of them have `*` for their resource.
+# The role of the function. Each statement exists only if a setting needs it. permissions.json has the reasons, also for the two
+# statements with the resource `*`.
 
 locals {
   secret_arns = concat(
@@ -33,7 +33,7 @@ locals {
     { sid = "UseTerminologies", actions = ["translate:GetTerminology"], resources = var.terminology_arns, via = [] },
   ]
 
-  # Which of them there are does not hang on names that are known only when their resources are there.
+  # The set of statements does not depend on names that are known only after the apply.
   needed = {
     ReceiveEvents      = var.source_queue != null
     Trace              = var.tracing == "Active"

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "What everything is named after: NAME-webhook, NAME-dead-letters, ..."
+  description = "The prefix of all names: NAME-webhook, NAME-dead-letters, ..."
   type        = string
   default     = "topic-fanout"
 
@@ -52,7 +52,7 @@ variable "momento_endpoint" {
 }
 
 variable "momento_api_key" {
-  description = "The key of Momento, or where it is. One of: value (it is kept in a secret that is made, and in the state), secret_arn (perhaps with #member), parameter (of Systems Manager)."
+  description = "The API key of Momento, or its place. One of: value (it is kept in a secret that is made, and in the state), secret_arn (perhaps with #member), parameter (of Systems Manager)."
   sensitive   = true
   type = object({
     value      = optional(string)
@@ -77,7 +77,7 @@ variable "momento_api_key" {
 }
 
 variable "webhook_signing_secret" {
-  description = "What webhooks are signed with, or where that is: as momento_api_key."
+  description = "The secret that webhooks are signed with, or its place: as momento_api_key."
   sensitive   = true
   type = object({
     value      = optional(string)
@@ -109,7 +109,7 @@ variable "webhook_signing_secret_previous" {
 }
 
 variable "secret_storage" {
-  description = "Where values are kept: SecretsManager, or Environment, which costs nothing and shows them to whoever may see the function."
+  description = "Where values are kept: SecretsManager, or Environment, which costs nothing and shows them to everyone who may see the function."
   type        = string
   default     = "SecretsManager"
 
@@ -132,7 +132,7 @@ variable "secrets_max_age_seconds" {
 }
 
 variable "secret_recovery_days" {
-  description = "For how long a deleted secret can be had back: 7 to 30, or 0 for not at all."
+  description = "The days in which a deleted secret can be restored: 7 to 30, or 0 for none."
   type        = number
   default     = 30
 }
@@ -169,7 +169,7 @@ variable "outbound_cache" {
 }
 
 variable "transforms" {
-  description = "With outbound_topics, what is done to the text, in order."
+  description = "With outbound_topics, the transforms of the text, in order."
   type        = list(string)
   default     = []
 }
@@ -244,7 +244,7 @@ variable "source_queue" {
 # Dead letters
 
 variable "redrive" {
-  description = "Whether dead letters are sent through the function again; by how many batches at once, how often each, with what pause."
+  description = "Whether dead letters are sent through the function again; how many batches at once, how many attempts for each, and the seconds between two attempts."
   type = object({
     enabled       = optional(bool, false)
     concurrency   = optional(number, 2)
@@ -255,7 +255,7 @@ variable "redrive" {
 
   validation {
     condition     = var.redrive.pause_seconds >= 60 && var.redrive.concurrency >= 2
-    error_message = "The pause is six times the function's timeout, 60, or more; Lambda takes a concurrency of 2 or more."
+    error_message = "The time between two attempts is at least 60, six times the function's timeout. The concurrency is at least 2."
   }
 }
 
@@ -274,7 +274,7 @@ variable "reserved_concurrency" {
 }
 
 variable "log_level" {
-  description = "INFO, DEBUG or TRACE. Not above: the metrics are in lines of the level INFO."
+  description = "INFO, DEBUG or TRACE. Not higher: the log records with the metrics have the level INFO."
   type        = string
   default     = "INFO"
 
@@ -302,21 +302,21 @@ variable "tracing" {
 }
 
 variable "restart" {
-  description = "Any text. When it is another than before, the function starts anew, and reads its routes and secrets again."
+  description = "Any text. A change restarts the function, which reads its routes and secrets again."
   type        = string
   default     = ""
 }
 
-# Who is told
+# Alarms
 
 variable "alarm_actions" {
-  description = "ARNs of what alarms are sent to: SNS topics."
+  description = "The ARNs of the SNS topics that alarms are sent to."
   type        = list(string)
   default     = []
 }
 
 variable "alarm_limits" {
-  description = "When there is an alarm: the age of a dead letter, the time of an answer, wrong signatures in 15 minutes, minutes without any genuine message (0 for no such alarm)."
+  description = "When there is an alarm: the age of a dead letter, the time of a response, wrong signatures in 15 minutes, minutes without any genuine message (0 for no such alarm)."
   type = object({
     oldest_dead_letter_seconds = optional(number, 86400)
     slow_milliseconds          = optional(number, 2000)

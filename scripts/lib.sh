@@ -1,4 +1,4 @@
-# What the end-to-end scripts share: checks, waiting, and ending processes. To be sourced by bash.
+# Functions for the end-to-end scripts: checks, waiting, and ending processes. To be sourced by bash.
 # shellcheck shell=bash
 
 checks_passed=0
@@ -28,7 +28,7 @@ expect() {
   fi
 }
 
-# The closing line. Fails if a check did, or if there was none.
+# Prints the closing line. Fails if a check failed, or if no check ran.
 summary() {
   echo "$checks_passed passed, $checks_failed failed"
   [[ $checks_failed == 0 && $checks_passed != 0 ]]
@@ -47,7 +47,7 @@ need() {
   done
 }
 
-# wait_until SECONDS COMMAND...: polls, and fails when the time is over.
+# wait_until SECONDS COMMAND...: polls, and fails after that time.
 wait_until() {
   local deadline=$((SECONDS + $1))
   shift
@@ -59,7 +59,7 @@ wait_until() {
   done
 }
 
-# is_running PID: neither gone nor waiting to be reaped.
+# is_running PID: true unless the process has ended or is a zombie.
 is_running() {
   local state
   state=$(ps -o stat= -p "$1" 2>/dev/null) && [[ $state != Z* ]]
@@ -83,7 +83,7 @@ descendants() {
   done
 }
 
-# end_all PID...: these and what they started, asked first and forced after 5 s. Never fails.
+# end_all PID...: ends these and their descendants, with SIGTERM and after 5 s with SIGKILL. Never fails.
 end_all() {
   local pid all=()
   for pid in "$@"; do

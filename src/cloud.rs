@@ -29,7 +29,7 @@ pub struct Complete {
     pub keys: Rotating<Keys>,
     /// The signing secrets.
     pub signing: Signing,
-    /// Where events go.
+    /// The routes of events.
     pub routes: Routes,
     /// The URL of the queue for dead letters.
     pub dead_letters: Option<String>,

@@ -149,7 +149,7 @@ impl<T: Send + Sync + 'static> Rotating<T> {
     /// Makes the value of `setting` from a secret that was fetched at the start.
     ///
     /// # Errors
-    /// What is wrong with the secret, without its value.
+    /// If the secret is invalid. The error does not show its value.
     pub fn start(
         setting: SecretSetting<T>,
         fetched: Result<&StoredSecret, &Failure>,
@@ -614,7 +614,7 @@ mod tests {
             clock.advance(Duration::from_millis(1));
             assert!(is_fetched().await, "{seconds}");
         }
-        // After a success, the whole cooldown counts, and backoff begins anew.
+        // After a success, the whole cooldown counts, and backoff starts again.
         store.put("old", None);
         clock.advance(COOLDOWN);
         assert!(is_fetched().await);

@@ -103,7 +103,7 @@ impl TraceContext {
         }
         let (mut root, mut parent, mut sampled) = (None, None, None);
         for part in header.split(';') {
-            // What is there twice has no meaning.
+            // A repeated part has no meaning.
             match part.trim().split_once('=') {
                 Some(("Root", id)) if root.is_none() => root = Some(XrayId::read(id)?.0),
                 Some(("Parent", id)) if parent.is_none() => parent = Some(SpanId::read(id)?),
@@ -354,9 +354,9 @@ mod tests {
             ("upper case", root.to_uppercase()),
             ("zero", format!("Root=1-{}-{}", "0".repeat(8), "0".repeat(24))),
             ("not hexadecimal", root.replace('f', "g")),
-            ("a parent that is none", format!("{root};Parent=1")),
+            ("an invalid parent", format!("{root};Parent=1")),
             ("a parent of zeros", format!("{root};Parent=0000000000000000")),
-            ("a flag that is none", format!("{root};Sampled=true")),
+            ("an invalid flag", format!("{root};Sampled=true")),
             ("the id alone", "1-5759e988-bd862e3fe1be46a994272793".into()),
             ("too long", format!("{root};{}", "x".repeat(LONGEST_XRAY))),
         ] {
@@ -371,7 +371,7 @@ mod tests {
             let header = format!("Root=1-65957ef6-0123456789abcdef01234567;Lineage={wrong}");
             assert_eq!(TraceContext::of_lambda(&header).unwrap().lineage, None, "{wrong}");
         }
-        // Nobody else may have one.
+        // Only Lambda's own header may have a lineage.
         assert_eq!(TraceContext::from_xray(OWN).unwrap().lineage, None);
         let longest = OWN.replace("1:a87bd80c:0|68fd508a:5", &"a".repeat(LONGEST_LINEAGE));
         assert!(TraceContext::of_lambda(&longest).unwrap().to_xray().len() <= 256);

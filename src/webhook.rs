@@ -75,7 +75,7 @@ impl From<Request<Bytes>> for WebhookRequest {
 }
 
 impl<P: Publisher> Webhook<P> {
-    /// Accepts what is signed as `signing` says, and sends it through `fan_out` by `routes`.
+    /// Accepts requests with a signature by a secret of `signing`, and sends their events through `fan_out` by `routes`.
     pub fn new(signing: Signing, routes: Routes, fan_out: FanOut<P>, request_log: RequestLog) -> Self {
         Self {
             secrets: signing.secrets,

@@ -1,21 +1,21 @@
-"""What the end-to-end scripts ask of the account at AWS_ENDPOINT_URL.
+"""Calls of the end-to-end scripts to the account at AWS_ENDPOINT_URL.
 
     cloud.py make                   a bus, queues, a table and a state machine for routes to send to; `NAME VALUE` a line
     cloud.py outputs STACK          the outputs of a stack, `NAME VALUE` a line
-    cloud.py environment FUNCTION   the environment that anybody sees who may see the function
-    cloud.py parameter NAME         puts standard input there
+    cloud.py environment FUNCTION   the environment of a function, as its configuration shows it
+    cloud.py parameter NAME         stores standard input in a parameter
     cloud.py secret ARN             makes standard input the current value
-    cloud.py value ARN [STAGE]      the current value, or that of another version
-    cloud.py mend FUNCTION          numbers of its mappings that CloudFormation made are numbers to ministack as well
-    cloud.py without-sums TEMPLATE  takes the alarms on what is worked out of two metrics out of a template that sam has
-                                    built, for ministack refuses them; prints their names
+    cloud.py value ARN [STAGE]      the current value of a secret, or that of another stage
+    cloud.py mend FUNCTION          makes numbers of the texts that ministack stores for its event source mappings
+    cloud.py without-sums TEMPLATE  removes the alarms on two metrics from a template that sam has built, because ministack
+                                    rejects them; prints their names
     cloud.py send URL               sends standard input to a queue
-    cloud.py receive URL            one message of a queue, waited for; it is deleted
-    cloud.py count URL              how many messages a queue has, those in flight and those that rest included
+    cloud.py receive URL            waits for a message of a queue, deletes it and prints it
+    cloud.py count URL              the number of messages in a queue, with those in flight and those that are delayed
     cloud.py item TABLE             the first item of a table, or nothing
     cloud.py execution ARN          the input of the first execution of a state machine, or nothing
-    cloud.py alarms PREFIX          how many alarms there are, and how many of them have an action and a dimension
-    cloud.py resources STACK        what is left of a stack: its resources
+    cloud.py alarms PREFIX          the number of alarms, and of those with an action and a dimension
+    cloud.py resources STACK        the resources that a stack still has
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 
 import boto3
 
-PATIENCE_SECONDS = 20
+TIMEOUT_SECONDS = 20
 
 
 def make() -> dict[str, str]:
@@ -72,8 +72,8 @@ def outputs(stack: str) -> dict[str, str]:
 
 def receive(url: str) -> str:
     sqs = boto3.client("sqs")
-    answer = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=PATIENCE_SECONDS, MaxNumberOfMessages=1)
-    for message in answer.get("Messages", []):
+    response = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=TIMEOUT_SECONDS, MaxNumberOfMessages=1)
+    for message in response.get("Messages", []):
         sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return message["Body"]
     return ""

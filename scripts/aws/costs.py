@@ -1,7 +1,7 @@
-"""What a month costs, for docs/DEPLOYING.md: prints the tables.
+"""Computes the costs of a month for docs/DEPLOYING.md.
 
-    costs.py            prints them
-    costs.py --check    fails if docs/DEPLOYING.md has others
+    costs.py            prints the table
+    costs.py --check    fails if docs/DEPLOYING.md has another table
 
 Prices are US dollars in us-east-1 without free tiers, taken from the pages that docs/DEPLOYING.md links.
 """
@@ -28,13 +28,13 @@ PRICES = {
 }
 MONTH_SECONDS = 30 * 24 * 3600
 MEMORY_GB, BILLED_SECONDS = 128 / 1024, 0.010
-# Eight metrics of what is handled; what is refused is one more, and one for each reason. The alarm on dead letters looks at
-# two metrics, and costs as much.
+# Eight metrics of handled events, one of refused requests, and one for a reason. The alarm on dead letters has two metrics, and
+# costs as much as two alarms.
 LINE_BYTES, METRICS, ALARM_METRICS, SECRETS = 1024, 10, 10, 2
 HTTP_API_ALARM_METRICS = 2
-# Polls of the mapping of a queue that is switched off: none. One event in a thousand is dead-lettered, received and deleted.
+# A disabled event source mapping does not poll. One event in a thousand is dead-lettered, received and deleted.
 DEAD_LETTERS, REQUESTS_EACH = 1 / 1000, 3
-# A message is metered in and out of Momento in whole kilobytes: published once, to one subscriber.
+# Momento charges whole kilobytes in and out: a message is published once, and has one subscriber.
 MESSAGE_KB, WAYS = 1, 2
 
 
@@ -69,13 +69,13 @@ def dollars(amount: float) -> str:
 
 
 def traces(messages: int) -> float:
-    """The first of every second and 5 % of the others, where they come evenly."""
+    """Returns the costs of traces: of the first message of every second, and of 5 % of the others."""
     first = min(messages, MONTH_SECONDS)
     return (first + (messages - first) * 0.05) * price("trace")
 
 
 def transfer(messages: int) -> float:
-    """What is published, where Momento is not in the function's region."""
+    """Returns the costs of publishes to Momento in another region."""
     return messages * MESSAGE_KB / 2**20 * price("transfer")
 
 
@@ -95,6 +95,6 @@ def tables() -> str:
 
 if "--check" in sys.argv:
     if tables() not in Path("docs/DEPLOYING.md").read_text():
-        sys.exit("docs/DEPLOYING.md does not have what scripts/aws/costs.py works out:\n" + tables())
+        sys.exit("docs/DEPLOYING.md does not have the table of scripts/aws/costs.py:\n" + tables())
 else:
     print(tables())

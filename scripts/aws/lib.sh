@@ -1,8 +1,8 @@
-# What the scripts share that need an account of AWS: one that ministack makes on this machine. To be sourced by bash after
-# scripts/lib.sh, with the variables `work` (a folder) and `pids` (what is to be ended).
+# Functions for scripts that need an account of AWS: ministack serves one on this machine. To be sourced by bash after
+# scripts/lib.sh, with the variables `work` (a folder) and `pids` (the processes to end).
 # shellcheck shell=bash
 
-# Nobody's own account is touched, whatever the environment or the home directory says.
+# The account of the person who runs this is never used, whatever the environment and the home directory contain.
 for name in $(compgen -e AWS_) $(compgen -e SAM_CLI_) $(compgen -e TF_VAR_); do
   unset "$name"
 done
@@ -15,7 +15,7 @@ cloud() {
   .tools/aws/bin/python scripts/aws/cloud.py "$@"
 }
 
-# permissions COMMAND...: its lines are checks, and are counted as such.
+# permissions COMMAND...: counts each of its lines as a check.
 permissions() {
   local line failed_before=${checks_failed:?} ended=0
   .tools/aws/bin/python scripts/aws/permissions.py "$@" >"${work:?}/permissions" || ended=$?
@@ -39,7 +39,7 @@ account_is_ready() {
   curl --silent --fail --max-time 5 --output "$work/ready" "$AWS_ENDPOINT_URL/_ministack/ready"
 }
 
-# start_account: ministack, at AWS_ENDPOINT_URL. The functions that it runs are told of it too, for it is in its environment.
+# start_account: ministack, at AWS_ENDPOINT_URL. Functions that it runs inherit that variable.
 start_account() {
   local port
   port=$(free_port)
@@ -60,17 +60,17 @@ start_momento() {
     die "local Momento did not start: ${announcement-}"
   fi
   export MOMENTO_ENDPOINT=${BASH_REMATCH[1]} MOMENTO_API_KEY=local
-  # shellcheck disable=SC2034 # Those that source this use it.
+  # shellcheck disable=SC2034 # Scripts that source this file use it.
   momento_admin=${BASH_REMATCH[2]}
 }
 
-# read_into MAP COMMAND...: `NAME VALUE` lines.
+# read_into MAP COMMAND...: reads `NAME VALUE` lines of the command into an associative array.
 read_into() {
   local -n map=$1
   local key value
   shift
   while read -r key value; do
-    # shellcheck disable=SC2004,SC2034 # It is the caller's, and no array of numbers.
+    # shellcheck disable=SC2004,SC2034 # An associative array of the caller.
     map["$key"]=$value
   done < <("$@")
 }

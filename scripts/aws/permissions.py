@@ -1,10 +1,10 @@
-"""What the function may do in AWS, held against what it does.
+"""Compares the permissions of the function in AWS with the calls that it makes.
 
-    permissions.py calls      the calls in crates/fanout-aws that the AWS SDK makes have their permissions
-    permissions.py template   the role of template.yaml has the statements that it should, for several sets of parameters;
-                              what the template comes to is valid (cfn-lint)
-    permissions.py role NAME  so has a role that is deployed in the account at AWS_ENDPOINT_URL; which statements it should
-                              have is JSON on standard input: {"Sid": ["resource"]}
+    permissions.py calls      every call of the AWS SDK in crates/fanout-aws has its permission, and every permission its call
+    permissions.py template   the role of template.yaml has the expected statements, for several sets of parameters; the resources
+                              of the template are valid (cfn-lint)
+    permissions.py role NAME  a deployed role in the account at AWS_ENDPOINT_URL has the expected statements, which are JSON on
+                              standard input: {"Sid": ["resource"]}
 
 Prints `ok ...` or `FAILED ...` for every check; exits 1 if any failed. Run from the root of the project.
 """
@@ -25,7 +25,7 @@ STATEMENTS = {entry["sid"]: entry for entry in json.loads(Path("infra/permission
 failures = 0
 
 
-def tell(name: str, problems: list[str]) -> None:
+def report(name: str, problems: list[str]) -> None:
     global failures
     print(f"FAILED {name}" if problems else f"ok {name}")
     for problem in problems:
@@ -45,7 +45,7 @@ def here(text: str) -> str:
 
 
 def operations(crate: str, manifest: Path) -> set[str]:
-    """The names of everything that a crate of the SDK can call: each has a module."""
+    """Returns the names of the operations of a crate of the SDK: each has a module."""
     text = (manifest.parent / "src/operation.rs").read_text()
     return set(re.findall(r"^pub mod ([a-z0-9_]+);", text, re.MULTILINE))
 
@@ -69,7 +69,7 @@ def check_calls() -> None:
         text = path.read_text()
         for match in re.finditer(r"\.\s*([a-z0-9_]+)\s*\(\s*\)", text):
             for service, names in known.items():
-                # A file may use two services: whose call it is, is what it imports, or what its operations say.
+                # A file can use two services: its imports, or the names of the operations, show whose call it is.
                 module = f"aws_sdk_{service}"
                 if match[1] in names and (module in text or f".{service}()" in text or f".{short(service)}()" in text):
                     found.setdefault(f"{service}.{match[1]}", str(path))
@@ -80,9 +80,9 @@ def check_calls() -> None:
     ]
     if not found:
         problems.append("no call was found at all: is the search still right?")
-    tell(f"calls: every call of the SDK has its permission ({', '.join(sorted(found))})", problems)
+    report(f"calls: every call of the SDK has its permission ({', '.join(sorted(found))})", problems)
     surplus = [f"{call} is permitted, and nothing calls it" for call in sorted(allowed - set(found))]
-    tell("calls: every permission has its call", surplus)
+    report("calls: every permission has its call", surplus)
 
 
 def short(service: str) -> str:
@@ -118,7 +118,7 @@ def check_statements(name: str, statements: list[dict[str, Any]], expected: dict
         via = {"StringEquals": {"kms:ViaService": [here(service) for service in entry["via"]]}} if "via" in entry else None
         if statement.get("Condition") != via:
             problems.append(f"{sid}: wanted the condition {via}, got {statement.get('Condition')}")
-    tell(name, problems)
+    report(name, problems)
 
 
 # The template
@@ -143,7 +143,7 @@ ARN = {
         "translate": "terminology/brands/LATEST",
     }.items()
 }
-# What parameters are given, and what the role may then do.
+# Sets of parameters, and the statements of the role for each.
 CASES: dict[str, tuple[dict[str, str], dict[str, list[str]]]] = {
     "the least": (
         {"MomentoApiKey": "k", "OutboundTopics": "a"},
@@ -156,7 +156,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, list[str]]]] = {
             "SecretStorage": "Environment",
             "OutboundTopics": "a",
             "Endpoint": "HttpApi",
-            "AlarmEmail": "somebody@example.com",
+            "AlarmEmail": "alarms@example.com",
             "ReservedConcurrency": "5",
             "SilentMinutes": "30",
         },
@@ -212,7 +212,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, list[str]]]] = {
         },
     ),
 }
-# What the rules of the template have to refuse.
+# Sets of parameters that the rules of the template must reject.
 REFUSED: dict[str, dict[str, str]] = {
     "no key": {"OutboundTopics": "a"},
     "two keys": {"MomentoApiKey": "k", "MomentoApiKeyParameter": "/name", "OutboundTopics": "a"},
@@ -220,7 +220,7 @@ REFUSED: dict[str, dict[str, str]] = {
     "routes twice": {"MomentoApiKey": "k", "OutboundTopics": "a", "FanoutConfigParameter": "/a"},
     "routes and a transform beside them": {"MomentoApiKey": "k", "FanoutConfigParameter": "/a", "Transform": "trim"},
     "routes and a cache beside them": {"MomentoApiKey": "k", "FanoutConfigParameter": "/a", "OutboundCache": "chat"},
-    "routes that were cut at their first blank": {"MomentoApiKey": "k", "FanoutConfig": "#:schema"},
+    "routes that were cut at their first space": {"MomentoApiKey": "k", "FanoutConfig": "#:schema"},
     "no secret in the environment": {"MomentoApiKey": "k", "OutboundTopics": "a", "SecretStorage": "Environment"},
 }
 
@@ -228,7 +228,7 @@ NOTHING = object()
 
 
 class Template:
-    """As much of CloudFormation as works out what a template comes to."""
+    """Evaluates the functions and conditions of a template as CloudFormation does."""
 
     def __init__(self, template: dict[str, Any], given: dict[str, str]) -> None:
         self.template = template
@@ -242,7 +242,7 @@ class Template:
             assert str(value) in map(str, parameter.get("AllowedValues", [value])), f"{name} does not take {value}"
             self.parameters[name] = values if parameter["Type"] == "CommaDelimitedList" else str(value)
         unknown = set(given) - set(template["Parameters"])
-        assert not unknown, f"there are no parameters {unknown}"
+        assert not unknown, f"unknown parameters {unknown}"
 
     def reference(self, name: str) -> Any:
         if name in self.parameters:
@@ -326,7 +326,7 @@ class Template:
         return {key: one for key, one in ((key, self.value(one)) for key, one in value.items()) if one is not NOTHING}
 
     def refusals(self) -> list[str]:
-        """What the rules of the template say against these parameters."""
+        """Returns the assertions of the template's rules that these parameters break."""
         return [
             assertion["AssertDescription"]
             for rule in self.template["Rules"].values()
@@ -344,7 +344,7 @@ class Template:
 
 
 def translated() -> dict[str, Any]:
-    """The template as CloudFormation gets it."""
+    """Returns the template as CloudFormation receives it."""
     from samtranslator.translator.transform import transform
     from samtranslator.yaml_helper import yaml_parse
 
@@ -353,7 +353,7 @@ def translated() -> dict[str, Any]:
             return {}
 
     template = yaml_parse(Path("template.yaml").read_text())
-    # Which the package would have been put to.
+    # A place of the package, as `sam package` sets it.
     template["Globals"]["Function"]["CodeUri"] = "s3://bucket/webhook.zip"
     return json.loads(json.dumps(transform(template, {}, NoManagedPolicies())))
 
@@ -367,7 +367,7 @@ def check_template() -> None:
         for name, text in {
             "translated": json.dumps(template),
             "infra/github-role.yaml": Path("infra/github-role.yaml").read_text(),
-            # Whole again, with every parameter at the value that a case gives: what a condition hides is seen.
+            # The whole template with the parameters of a case as defaults: cfn-lint then sees resources with conditions.
             **{case: json.dumps(with_defaults(template, given)) for case, (given, _) in CASES.items()},
         }.items():
             path = Path(folder, f"{re.sub('[ /]', '-', name)}.template")
@@ -378,10 +378,10 @@ def check_template() -> None:
                 text=True,
                 check=False,
             )
-            tell(f"cfn-lint: {name}", (linted.stdout + linted.stderr).splitlines() if linted.returncode else [])
+            report(f"cfn-lint: {name}", (linted.stdout + linted.stderr).splitlines() if linted.returncode else [])
     for name, (given, expected) in CASES.items():
         case = Template(template, given)
-        tell(f"rules: {name} is accepted", case.refusals())
+        report(f"rules: {name} is accepted", case.refusals())
         resources = case.resources()
         [policy] = resources["WebhookRole"]["Properties"]["Policies"]
         check_statements(f"role: {name}", policy["PolicyDocument"]["Statement"], expected)
@@ -391,15 +391,15 @@ def check_template() -> None:
             refusals = Template(template, given).refusals()
         except AssertionError as refusal:
             refusals = [str(refusal)]
-        tell(f"rules: {name} is refused", [] if refusals else ["it was accepted"])
-    tell("infra/github-role.yaml: it may deploy every service of the template", undeployable(template))
+        report(f"rules: {name} is refused", [] if refusals else ["it was accepted"])
+    report("infra/github-role.yaml: it may deploy every service of the template", undeployable(template))
     [body, _] = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     same = body == Path("infra/dashboard.json").read_text()
-    tell("dashboard: it is infra/dashboard.json", [] if same else ["its text is another"])
+    report("dashboard: it is infra/dashboard.json", [] if same else ["the texts differ"])
 
 
 def undeployable(template: dict[str, Any]) -> list[str]:
-    """The services of a template that the role of GitHub may not call. Which of their calls, only AWS can tell."""
+    """Returns the services of a template that the role of GitHub may not call at all. Only AWS knows the calls of each."""
     from samtranslator.yaml_helper import yaml_parse
 
     prefixes = {"ApiGatewayV2": "apigateway"}
@@ -414,13 +414,13 @@ def with_defaults(template: dict[str, Any], given: dict[str, str]) -> dict[str, 
     template = copy.deepcopy(template)
     for name, value in given.items():
         template["Parameters"][name]["Default"] = value
-        # Which a secret must not have, and here it is none.
+        # A parameter with NoEcho must not have a default.
         template["Parameters"][name].pop("NoEcho", None)
     return template
 
 
 def check_safety(name: str, resources: dict[str, Any]) -> None:
-    """What a template must not lose."""
+    """Checks properties that every set of parameters must keep."""
     problems = []
     timeout = resources["Webhook"]["Properties"]["Timeout"]
     dead_letters, parked = resources["DeadLetters"]["Properties"], resources["Parked"]["Properties"]
@@ -439,24 +439,24 @@ def check_safety(name: str, resources: dict[str, Any]) -> None:
             if "MaximumConcurrency" not in mapping["ScalingConfig"]:
                 problems.append(f"{logical}: it may take the whole function")
         if resource["Type"] == "AWS::CloudWatch::Alarm":
-            # One is there for just that.
+            # One alarm is for missing data.
             wanted = "breaching" if logical == "SilenceAlarm" else "notBreaching"
             if resource["Properties"]["TreatMissingData"] != wanted:
                 problems.append(f"{logical}: it would go off when nothing happens, or not when it should")
         if resource["Type"].endswith("Policy"):
             problems += [f"{logical}: {problem}" for problem in about_policy(resource["Properties"], resources)]
     json.loads(resources["Dashboard"]["Properties"]["DashboardBody"])
-    tell(f"queues, mappings, alarms, dashboard: {name}", problems)
+    report(f"queues, mappings, alarms, dashboard: {name}", problems)
 
 
 def about_policy(policy: dict[str, Any], resources: dict[str, Any]) -> list[str]:
-    """A policy of a queue names that queue and no other: SQS takes nothing else, and only AWS itself says so."""
+    """Checks that a policy of a queue names only that queue. SQS rejects any other, which only AWS itself reports."""
     queues = {here(f"arn:aws:sqs:REGION:ACCOUNT:{resources[name]['Properties']['QueueName']}") for name in policy["Queues"]}
     named = {arn for one in policy["PolicyDocument"]["Statement"] for arn in listed(one["Resource"])}
     return [] if len(queues) == 1 and named == queues else [f"it is put on {sorted(queues)}, and names {sorted(named)}"]
 
 
-# A role that is there
+# A deployed role
 
 
 def check_role(name: str) -> None:
@@ -468,7 +468,7 @@ def check_role(name: str) -> None:
         document = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
         statements += listed((json.loads(document) if isinstance(document, str) else document)["Statement"])
     attached = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
-    tell(f"role {name}: nothing is attached to it", [policy["PolicyArn"] for policy in attached])
+    report(f"role {name}: nothing is attached to it", [policy["PolicyArn"] for policy in attached])
     check_statements(f"role {name}", statements, json.load(sys.stdin))
 
 

@@ -1,4 +1,4 @@
-//! Where events go, and what is done to them on the way.
+//! Routes and transforms: the destinations of events.
 
 use fanout_core::file;
 use fanout_core::limits::MAX_TRANSFORMS;

@@ -55,7 +55,7 @@ impl SigningConfig {
 /// signature wrong.
 ///
 /// # Errors
-/// What is wrong with it, without the secret.
+/// If the secret is invalid. The error does not show it.
 pub fn signing_secret(secret: &str) -> Result<SigningSecret, String> {
     let secret = single_line(secret).map_err(|error| error.to_string())?;
     if secret.trim() != secret {

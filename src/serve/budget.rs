@@ -53,7 +53,7 @@ pub(super) struct Lease {
 pub(super) struct Evicted;
 
 impl Budget {
-    /// Creates a budget. `name` says in the log what runs short.
+    /// Creates a budget. The log names it by `name` when it runs short.
     pub(super) fn new(name: &'static str, limit: usize) -> Arc<Self> {
         Arc::new(Self { name, limit, state: Mutex::default(), changed: Notify::new() })
     }

@@ -59,7 +59,7 @@ pub enum LambdaError {
     /// The Runtime API sent an invocation without a header that Lambda always sends.
     #[error("the Runtime API sent an invocation without one of its headers: {0}")]
     Header(String),
-    /// The runtime panicked. The log says where.
+    /// The runtime panicked. The log has the location.
     #[error("the runtime panicked")]
     Panicked,
 }
@@ -200,7 +200,7 @@ enum Invocation {
     Unusable(Unusable),
 }
 
-/// The gateway that invokes the function, told by the shape of its payload.
+/// The gateway that invokes the function, recognized by the shape of its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gateway {
     /// A REST API: payload format 1.0.
@@ -302,7 +302,7 @@ impl HttpInvocation {
             RequestContext { .. } => (Gateway::RestApi, payload.http_method?),
         };
         let body = payload.body.unwrap_or_default();
-        // A body that is not base64 as announced is taken as it is. Its signature will be wrong.
+        // A body that is not base64 as announced is used unchanged. Its signature is wrong.
         let decoded = if payload.is_base64_encoded { BASE64.decode(&body).ok() } else { None };
         let mut request = Request::new(decoded.map_or_else(|| Bytes::from(body), Bytes::from));
         let path = payload.raw_path.or(payload.path);

@@ -1,4 +1,4 @@
-//! The AWS edge with the real SDK over real HTTP, against a service on this machine.
+//! The clients of AWS with the real SDK over real HTTP, against services on this machine.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use test_support::translate_server::{TranslateRequest, TranslateServer, translat
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-const ANSWER: Duration = Duration::from_secs(4);
+const TIME: Duration = Duration::from_secs(4);
 
 fn at(endpoint: &str) -> Aws {
     Aws::with(Settings {
@@ -40,7 +40,7 @@ fn to(target: &str) -> TranslationRequest<'_> {
         formality: None,
         mask_profanity: false,
         terminologies: &[],
-        deadline: Instant::now() + ANSWER,
+        deadline: Instant::now() + TIME,
     }
 }
 
@@ -55,26 +55,26 @@ fn received(target: &str) -> TranslateRequest {
     }
 }
 
-type Answered = Result<Translation, Failure>;
+type Translated = Result<Translation, Failure>;
 
-/// What comes of a text whose tries are answered so, and how many they were.
-async fn answered(responses: impl IntoIterator<Item = AwsResponse>) -> anyhow::Result<(Answered, usize)> {
+/// Translates a text against these responses, and returns the result and the number of attempts.
+async fn translate(responses: impl IntoIterator<Item = AwsResponse>) -> anyhow::Result<(Translated, usize)> {
     let server = TranslateServer::start().await?;
     server.script("de", responses);
     let result = translator(&server).translate(to("de")).await;
     Ok((result, server.requests().len()))
 }
 
-/// What comes of a text that is always answered so, and after how many tries.
+/// Translates a text that always gets this response, and returns the reason of the failure and the number of attempts.
 async fn failed(response: AwsResponse) -> anyhow::Result<(Reason, usize)> {
-    match answered(vec![response; 20]).await? {
-        (Ok(translation), tries) => bail!("{translation:?} after {tries} tries"),
-        (Err(error), tries) => Ok((error.reason, tries)),
+    match translate(vec![response; 20]).await? {
+        (Ok(translation), attempts) => bail!("{translation:?} after {attempts} attempts"),
+        (Err(error), attempts) => Ok((error.reason, attempts)),
     }
 }
 
 #[tokio::test]
-async fn a_text_is_translated_and_its_language_told() {
+async fn translates_text_and_reports_its_language() {
     let server = TranslateServer::start().await.unwrap();
     let translation = translator(&server).translate(to("de")).await.unwrap();
     assert_eq!(translation, Translation { text: "[de] Hello".to_owned(), source: "en".to_owned() });
@@ -82,7 +82,7 @@ async fn a_text_is_translated_and_its_language_told() {
 }
 
 #[tokio::test]
-async fn everything_that_is_asked_for_is_sent() {
+async fn sends_all_parts_of_request() {
     let server = TranslateServer::start().await.unwrap();
     let terminology = ["products".to_owned()];
     let request = TranslationRequest {
@@ -109,7 +109,7 @@ async fn everything_that_is_asked_for_is_sent() {
 }
 
 #[tokio::test]
-async fn what_passes_is_tried_again() {
+async fn retries_transient_failure() {
     for response in [
         AwsResponse::throttled(),
         AwsResponse::error(400, "TooManyRequestsException"),
@@ -122,16 +122,16 @@ async fn what_passes_is_tried_again() {
         AwsResponse::Hang,
     ] {
         let case = format!("{response:?}");
-        // The slow one is tried again once.
+        // A response that hangs takes the most time, and has one retry.
         let many = if matches!(response, AwsResponse::Hang) { 1 } else { 2 };
-        let (result, tries) = answered(vec![response; many]).await.unwrap();
+        let (result, attempts) = translate(vec![response; many]).await.unwrap();
         assert_eq!(result.unwrap().text, "[de] Hello", "{case}");
-        assert_eq!(tries, many + 1, "{case}");
+        assert_eq!(attempts, many + 1, "{case}");
     }
 }
 
 #[tokio::test]
-async fn what_does_not_pass_is_named_before_the_deadline() {
+async fn reports_repeated_transient_failure_before_deadline() {
     let cases = [
         (AwsResponse::throttled(), Reason::RateLimited),
         (AwsResponse::error(400, "TooManyRequestsException"), Reason::RateLimited),
@@ -145,13 +145,13 @@ async fn what_does_not_pass_is_named_before_the_deadline() {
     join_all(cases.map(async |(response, reason)| {
         let (case, begun) = (format!("{response:?}"), Instant::now());
         assert_eq!(failed(response).await.unwrap(), (reason, 5), "{case}");
-        assert!(begun.elapsed() < ANSWER, "{case}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < TIME, "{case}: {:?}", begun.elapsed());
     }))
     .await;
 }
 
 #[tokio::test]
-async fn what_cannot_pass_is_not_tried_again() {
+async fn does_not_retry_permanent_failure() {
     for (response, reason) in [
         (AwsResponse::error(400, "UnsupportedLanguagePairException"), Reason::InvalidArgument),
         (AwsResponse::error(400, "DetectedLanguageLowConfidenceException"), Reason::InvalidArgument),
@@ -172,7 +172,7 @@ async fn what_cannot_pass_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_text_is_none() {
+async fn response_without_text_is_permanent_failure() {
     for body in [json!({}), json!({"SourceLanguageCode": "en"}), json!({"TranslatedText": "Hallo"})] {
         let failed = failed(AwsResponse::success(body.clone())).await.unwrap();
         assert_eq!(failed, (Reason::Internal, 1), "{body}");
@@ -180,7 +180,7 @@ async fn an_answer_without_a_text_is_none() {
 }
 
 #[tokio::test]
-async fn a_text_that_is_too_long_is_refused() {
+async fn rejects_text_over_limit() {
     let server = TranslateServer::start().await.unwrap();
     let text = "x".repeat(10_001);
     let error =
@@ -189,13 +189,13 @@ async fn a_text_that_is_too_long_is_refused() {
 }
 
 #[tokio::test]
-async fn a_text_is_in_no_error() {
+async fn error_does_not_show_text() {
     let said = AwsResponse::error_with_message(
         400,
         "ValidationException",
         "Value 'Hello' at 'text' failed to satisfy",
     );
-    let (result, _) = answered([said]).await.unwrap();
+    let (result, _) = translate([said]).await.unwrap();
     let error = result.unwrap_err();
     let shown = format!("{error} {error:?}");
     assert!(!shown.contains("Hello"), "{shown}");
@@ -204,7 +204,7 @@ async fn a_text_is_in_no_error() {
 }
 
 #[tokio::test]
-async fn nobody_waits_beyond_the_deadline() {
+async fn stops_waiting_at_deadline() {
     let server = TranslateServer::start().await.unwrap();
     let late = AwsResponse::Late(Duration::from_mins(1), Box::new(AwsResponse::throttled()));
     server.respond_with(move |_| late.clone());
@@ -217,11 +217,11 @@ async fn nobody_waits_beyond_the_deadline() {
 }
 
 #[tokio::test]
-async fn no_try_is_begun_that_could_not_end_in_time() {
+async fn begins_no_attempt_that_cannot_end_before_deadline() {
     let server = TranslateServer::start().await.unwrap();
     server.respond_with(|_| AwsResponse::throttled());
     let translator = translator(&server);
-    // So that building the client is over.
+    // The first request builds the client, which takes time.
     let _ = translator.translate(to("fr")).await;
     let before = server.requests().len();
     let deadline = Instant::now() + Duration::from_millis(190);
@@ -233,16 +233,16 @@ async fn no_try_is_begun_that_could_not_end_in_time() {
 }
 
 #[tokio::test]
-async fn an_endpoint_where_nobody_listens_is_unavailable() {
+async fn closed_endpoint_is_unavailable() {
     let endpoint = format!("http://{}", unused().await.unwrap());
     let begun = Instant::now();
     let error = AmazonTranslator::new(Arc::new(at(&endpoint))).translate(to("de")).await.unwrap_err();
     assert_eq!(error.reason, Reason::Unavailable, "{error:?}");
-    assert!(begun.elapsed() < ANSWER);
+    assert!(begun.elapsed() < TIME);
 }
 
 #[tokio::test]
-async fn eight_languages_are_under_way_at_once() {
+async fn translates_into_eight_languages_at_once() {
     let server = TranslateServer::start().await.unwrap();
     let languages = ["de", "fr", "es", "it", "ja", "pt", "nl", "pl"];
     for language in languages {
@@ -256,7 +256,7 @@ async fn eight_languages_are_under_way_at_once() {
         begun.elapsed()
     };
     let (translations, together) = tokio::join!(translations, together);
-    // The first tries hang: were one waiting for another, this would be the timeout of a try.
+    // The first attempts hang. If one waited for another, this would be the timeout of an attempt.
     assert!(together < Duration::from_millis(1_400), "{together:?}");
     for (language, translation) in languages.iter().zip(translations) {
         assert_eq!(translation.unwrap().text, format!("[{language}] Hello"));
@@ -264,10 +264,10 @@ async fn eight_languages_are_under_way_at_once() {
 }
 
 #[tokio::test]
-async fn many_throttled_events_do_not_end_the_trying_again() {
+async fn retries_after_many_throttled_events() {
     let server = TranslateServer::start().await.unwrap();
     let translator = translator(&server);
-    // Four tries again of five tokens each would have emptied a bucket of 500 after 25 texts.
+    // The SDK's own token bucket would be empty after 25 texts: four retries of five tokens each, of 500.
     server.respond_with(|_| AwsResponse::throttled());
     let texts = (0..40).map(|_| translator.translate(to("de")));
     assert!(join_all(texts).await.iter().all(Result::is_err));
@@ -278,7 +278,7 @@ async fn many_throttled_events_do_not_end_the_trying_again() {
 }
 
 #[tokio::test]
-async fn a_parameter_is_read_and_decrypted() {
+async fn reads_and_decrypts_parameter() {
     let server = SecretsServer::start().await.unwrap();
     server.put("/fanout/key", "secret");
     assert_eq!(at(&server.endpoint()).parameter("/fanout/key").await.unwrap(), "secret");
@@ -287,7 +287,7 @@ async fn a_parameter_is_read_and_decrypted() {
 }
 
 #[tokio::test]
-async fn a_parameter_that_cannot_be_read_is_named() {
+async fn error_names_unreadable_parameter() {
     let server = SecretsServer::start().await.unwrap();
     for (name, response) in [
         ("/closed", AwsResponse::error(400, "AccessDeniedException")),
@@ -311,7 +311,7 @@ async fn a_parameter_that_cannot_be_read_is_named() {
 }
 
 #[tokio::test]
-async fn a_parameter_is_not_waited_for_for_ever() {
+async fn stops_waiting_for_parameter() {
     let server = SecretsServer::start().await.unwrap();
     server.fail("/key", AwsResponse::Hang);
     let begun = Instant::now();
@@ -320,7 +320,7 @@ async fn a_parameter_is_not_waited_for_for_ever() {
     assert!(begun.elapsed() < Duration::from_secs(6));
 }
 
-/// An address where nobody listens.
+/// Returns an address without a listener.
 async fn unused() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind(("127.0.0.1", 0)).await?.local_addr()?)
 }

@@ -1,4 +1,4 @@
-//! Queues, buses, tables and state machines, with the services as they are on the wire.
+//! AWS destinations: queues, buses, tables and state machines, against a server that speaks their protocols.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ const TRACE: &str = "Root=1-65957ef6-0123456789abcdef01234567;Sampled=0";
 const MACHINE: &str = "arn:aws:states:eu-central-1:123456789012:stateMachine:orders";
 const QUEUE: &str = "https://sqs.eu-central-1.amazonaws.com/123456789012/orders";
 
-/// One of each kind, with nothing but what it needs, and a topic.
+/// Returns a topic and one AWS destination of each kind, with the required settings only.
 fn kinds() -> [String; 6] {
     [
         "topic = 'friends-out'".to_owned(),
@@ -29,22 +29,23 @@ fn kinds() -> [String; 6] {
     ]
 }
 
-/// The operation of each kind that is no topic.
+/// The operation of each AWS destination.
 const OPERATIONS: [&str; 5] = ["SendMessage", "PutEvents", "PutItem", "TransactWriteItems", "StartExecution"];
 
-struct Outlets {
+/// A function whose route leads to a server of AWS.
+struct WithAws {
     function: Function,
     aws: AwsServer,
     transport: Transport,
 }
 
-impl Outlets {
-    /// With a route to these destinations.
+impl WithAws {
+    /// Starts a function with a route to these destinations.
     async fn start(transport: Transport, destinations: &[String]) -> Self {
         Self::with(transport, destinations, &[("RUST_LOG", "debug")]).await
     }
 
-    /// The same, with more settings.
+    /// Starts a function with a route to these destinations, and with more settings.
     async fn with(transport: Transport, destinations: &[String], more: &[(&str, &str)]) -> Self {
         let aws = AwsServer::start().await.unwrap();
         let destinations: Vec<_> = destinations.iter().map(|settings| format!("{{ {settings} }}")).collect();
@@ -80,8 +81,8 @@ fn event(number: u64, text: &str) -> Event {
     signed::event(CACHE, "friends-publish", number, text)
 }
 
-/// The event as it is handed in: with the text as it has become.
-fn became(event: &Event) -> Event {
+/// Returns the event with the text that the route's transform makes of it.
+fn transformed(event: &Event) -> Event {
     Event { text: event.text.to_uppercase(), ..event.clone() }
 }
 
@@ -89,8 +90,8 @@ fn request(operation: &str, body: Value) -> AwsRequest {
     AwsRequest { operation: operation.to_owned(), body }
 }
 
-/// Takes a member out of a request.
-fn taken(body: &mut Value, member: &str) -> Option<Value> {
+/// Removes a member from a request, and returns it.
+fn remove(body: &mut Value, member: &str) -> Option<Value> {
     body.as_object_mut().unwrap().remove(member)
 }
 
@@ -99,9 +100,9 @@ fn statuses(response: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn each_kind_receives_its_event() {
+async fn sends_event_to_each_kind() {
     for transport in BOTH {
-        let aws_destinations = Outlets::start(transport, &kinds()).await;
+        let aws_destinations = WithAws::start(transport, &kinds()).await;
         let event = event(7, "Hello");
         let (status, response) = aws_destinations.send(&event).await;
         assert_eq!((status, &response["status"]), (200, &json!("success")), "{transport:?}: {response}");
@@ -128,7 +129,7 @@ async fn each_kind_receives_its_event() {
         assert_eq!(name.len(), 64);
         let mut requests = aws_destinations.aws.requests();
         requests.sort_by_key(|request| OPERATIONS.iter().position(|known| *known == request.operation));
-        // A time has milliseconds, and no zeros behind them.
+        // A time has milliseconds, without trailing zeros.
         let time = requests[1].body["Entries"][0]["Time"].take();
         let millis = u32::try_from(event.event_timestamp % 1_000).unwrap();
         let seconds = u32::try_from(event.event_timestamp / 1_000).unwrap();
@@ -136,15 +137,15 @@ async fn each_kind_receives_its_event() {
             (time.as_f64().unwrap() - f64::from(seconds) - f64::from(millis) / 1e3).abs() < 1e-4,
             "{time}"
         );
-        // Lambda has a trace for every invocation, and what it begins is part of that.
+        // Lambda has a trace for every invocation, and each request carries it.
         let traced = matches!(transport, Transport::Lambda(..)).then(|| json!(TRACE));
         let attribute = traced
             .as_ref()
             .map(|trace| json!({"AWSTraceHeader": {"DataType": "String", "StringValue": trace}}));
-        assert_eq!(taken(&mut requests[0].body, "MessageSystemAttributes"), attribute);
-        assert_eq!(taken(&mut requests[1].body["Entries"][0], "TraceHeader"), traced);
-        assert_eq!(taken(&mut requests[4].body, "traceHeader"), traced);
-        let json = became(&event).to_json();
+        assert_eq!(remove(&mut requests[0].body, "MessageSystemAttributes"), attribute);
+        assert_eq!(remove(&mut requests[1].body["Entries"][0], "TraceHeader"), traced);
+        assert_eq!(remove(&mut requests[4].body, "traceHeader"), traced);
+        let json = transformed(&event).to_json();
         assert_eq!(
             requests,
             [
@@ -182,8 +183,8 @@ async fn each_kind_receives_its_event() {
 }
 
 #[tokio::test]
-async fn everything_that_is_asked_for_is_sent() {
-    let aws_destinations = Outlets::start(
+async fn sends_all_settings_of_destination() {
+    let aws_destinations = WithAws::start(
         Transport::Http1,
         &[
             format!(
@@ -205,7 +206,7 @@ async fn everything_that_is_asked_for_is_sent() {
     assert_eq!(
         queued(QUEUE).unwrap(),
         json!({
-            "QueueUrl": QUEUE, "MessageBody": became(&event).to_json(), "MessageGroupId": "friends",
+            "QueueUrl": QUEUE, "MessageBody": transformed(&event).to_json(), "MessageGroupId": "friends",
             "DelaySeconds": 5,
             "MessageAttributes": {"room": {"DataType": "String", "StringValue": "friends"}},
         })
@@ -245,10 +246,10 @@ async fn everything_that_is_asked_for_is_sent() {
 }
 
 #[tokio::test]
-async fn what_is_said_by_json_is_all_there_or_refused() {
+async fn json_value_is_sent_whole_or_refused() {
     let settings =
         "dynamodb = { table = 'table', key = { id = '{event_id}' }, item = { doc = { json = '{text}' } } }";
-    let aws = Outlets::start(
+    let aws = WithAws::start(
         Transport::Http1,
         &[settings.to_owned(), "eventbridge = { detail = { of = { json = '{text}' } } }".to_owned()],
     )
@@ -271,11 +272,11 @@ async fn what_is_said_by_json_is_all_there_or_refused() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_say_what_was_done_is_no_success() {
+async fn response_without_result_is_failure() {
     let queue = format!("sqs = {{ queue = '{QUEUE}' }}");
     let machine = format!("step_functions = {{ state_machine = '{MACHINE}' }}");
     let aws_destinations =
-        Outlets::start(Transport::Http1, &[queue, "eventbridge = {}".to_owned(), machine]).await;
+        WithAws::start(Transport::Http1, &[queue, "eventbridge = {}".to_owned(), machine]).await;
     let failed = json!({"Entries": [{"ErrorCode": "InternalFailure"}]});
     for body in [json!({}), failed] {
         for operation in ["SendMessage", "PutEvents", "StartExecution"] {
@@ -286,9 +287,9 @@ async fn an_answer_that_does_not_say_what_was_done_is_no_success() {
     assert_eq!((status, statuses(&response)), (503, vec!["failed"; 3]), "{response}");
 }
 
-/// A chain may give another text at another time: a translator was away.
+/// A chain can return another text at a second delivery, for example if the translator was not available at the first one.
 #[tokio::test]
-async fn an_event_is_the_same_to_a_destination_whatever_its_text_has_become() {
+async fn deduplication_id_does_not_depend_on_text() {
     let fifo = |chain: &str| format!("sqs = {{ queue = '{QUEUE}.fifo' }}, transforms = [{chain}]");
     let counter = |chain: &str| {
         format!(
@@ -298,14 +299,14 @@ async fn an_event_is_the_same_to_a_destination_whatever_its_text_has_become() {
     let passing = "{ translate = { target = 'de', on_failure = 'pass' } }";
     let destinations = ["", "'trim'", passing].map(|chain| [fifo(chain), counter(chain)]).concat();
     let [first, again] = [
-        Outlets::start(Transport::Http1, &destinations).await,
-        Outlets::start(Transport::Http1, &destinations).await,
+        WithAws::start(Transport::Http1, &destinations).await,
+        WithAws::start(Transport::Http1, &destinations).await,
     ];
     let event = event(7, "123");
     assert_eq!(first.send(&event).await.0, 200);
-    // To the function it is another text.
+    // The second function gets another text.
     assert_eq!(again.send(&Event { text: "456".to_owned(), ..event }).await.0, 200);
-    let ids = |aws_destinations: &Outlets, operation: &str, member: &str| {
+    let ids = |aws_destinations: &WithAws, operation: &str, member: &str| {
         let ids: std::collections::BTreeSet<_> = aws_destinations
             .received(operation)
             .into_iter()
@@ -322,11 +323,11 @@ async fn an_event_is_the_same_to_a_destination_whatever_its_text_has_become() {
 }
 
 #[tokio::test]
-async fn no_token_of_the_session_is_in_the_log() {
+async fn log_does_not_show_session_token() {
     for transport in BOTH {
         let mut with = kinds().to_vec();
         with.rotate_left(1);
-        let aws_destinations = Outlets::with(
+        let aws_destinations = WithAws::with(
             transport,
             &with,
             &[("RUST_LOG", "trace"), ("AWS_SESSION_TOKEN", "t0k3n-0f-th3-s3ss10n")],
@@ -342,10 +343,10 @@ async fn no_token_of_the_session_is_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_fifo_queue_gets_topics_as_groups_and_the_same_id_for_the_same_text() {
-    let aws_destinations = Outlets::one(&format!("sqs = {{ queue = '{QUEUE}.fifo' }}")).await;
+async fn fifo_queue_gets_topic_as_group_and_same_id_for_same_text() {
+    let aws_destinations = WithAws::one(&format!("sqs = {{ queue = '{QUEUE}.fifo' }}")).await;
     let event = event(7, "Hello");
-    // The response is lost, and the message sent once more.
+    // The response is lost, and the function sends the message again.
     aws_destinations.aws.script("SendMessage", [AwsResponse::Cut]);
     let (status, response) = aws_destinations.send(&event).await;
     assert_eq!((status, &response["destinations"][0]["attempts"]), (200, &json!(2)), "{response}");
@@ -356,7 +357,7 @@ async fn a_fifo_queue_gets_topics_as_groups_and_the_same_id_for_the_same_text() 
 }
 
 #[tokio::test]
-async fn what_passes_is_tried_again() {
+async fn retries_transient_failure() {
     let throttled = |kind: &str| AwsResponse::error(400, kind);
     for (place, responses) in [
         (1, vec![throttled("RequestThrottled"), AwsResponse::error(500, "InternalFailure")]),
@@ -374,7 +375,7 @@ async fn what_passes_is_tried_again() {
         (5, vec![throttled("ThrottlingException"), throttled("KmsThrottlingException")]),
     ] {
         let (case, settings) = (format!("{responses:?}"), kinds()[place].clone());
-        let aws_destinations = Outlets::one(&settings).await;
+        let aws_destinations = WithAws::one(&settings).await;
         aws_destinations.aws.script(OPERATIONS[place - 1], responses);
         let (status, response) = aws_destinations.send(&event(1, "Hello")).await;
         assert_eq!(
@@ -388,13 +389,13 @@ async fn what_passes_is_tried_again() {
 }
 
 #[tokio::test]
-async fn what_does_not_pass_is_given_up_on_after_five_tries() {
+async fn gives_up_after_five_attempts() {
     for (place, response, reason) in [
         (1, AwsResponse::error(400, "RequestThrottled"), "rate_limited"),
         (2, event_failed("InternalFailure"), "internal"),
         (4, transaction_cancelled("TransactionConflict"), "unavailable"),
     ] {
-        let aws_destinations = Outlets::one(&kinds()[place]).await;
+        let aws_destinations = WithAws::one(&kinds()[place]).await;
         aws_destinations.aws.script(OPERATIONS[place - 1], vec![response; 20]);
         let (status, response) = aws_destinations.send(&event(1, "Hello")).await;
         let destination = &response["destinations"][0];
@@ -408,7 +409,7 @@ async fn what_does_not_pass_is_given_up_on_after_five_tries() {
 }
 
 #[tokio::test]
-async fn what_cannot_pass_is_refused_at_once() {
+async fn refuses_permanent_failure_at_once() {
     let older = AwsResponse::Json {
         status: 400,
         body: json!({"__type": "com.amazonaws.sqs#QueueDoesNotExist"}),
@@ -430,7 +431,7 @@ async fn what_cannot_pass_is_refused_at_once() {
         (5, AwsResponse::error(400, "InvalidExecutionInput"), "invalid_argument"),
     ] {
         let case = format!("{response:?}");
-        let aws_destinations = Outlets::one(&kinds()[place]).await;
+        let aws_destinations = WithAws::one(&kinds()[place]).await;
         aws_destinations.aws.script(OPERATIONS[place - 1], [response]);
         let (status, response) = aws_destinations.send(&event(1, "Hello")).await;
         let destination = &response["destinations"][0];
@@ -443,14 +444,14 @@ async fn what_cannot_pass_is_refused_at_once() {
     }
 }
 
-/// Two functions have no memory in common: what is known of an event is what the services know.
+/// Two functions share no memory, so only the services know of the first delivery.
 #[tokio::test]
-async fn what_is_delivered_to_another_function_again_is_there_once() {
+async fn second_delivery_to_another_function_has_no_effect() {
     let [first, second] =
-        [Outlets::start(Transport::Http1, &kinds()).await, Outlets::start(Transport::Http1, &kinds()).await];
+        [WithAws::start(Transport::Http1, &kinds()).await, WithAws::start(Transport::Http1, &kinds()).await];
     let event = event(7, "Hello");
     first.send(&event).await;
-    // The second has the first's services.
+    // The second function uses the server of the first one.
     let there = first.aws;
     drop(second);
     let environment = there.environment();
@@ -461,13 +462,13 @@ async fn what_is_delivered_to_another_function_again_is_there_once() {
     let mut settings = vec![("OUTBOUND_TOPIC", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", &*file)];
     settings.extend(environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let second =
-        Outlets { function: Function::http(&settings).await, aws: there, transport: Transport::Http1 };
+        WithAws { function: Function::http(&settings).await, aws: there, transport: Transport::Http1 };
     let again = Event { publish_timestamp: event.publish_timestamp + 1, ..event };
     let (status, response) = second.send(&again).await;
     assert_eq!(status, 200, "{response}");
     assert_eq!(
         statuses(&response),
-        // A counter's token is known, and counts nothing: the service does not say so.
+        // The service knows the token of the counter and does not count again, but its response does not say so.
         ["published", "published", "published", "already_published", "published", "already_published"]
     );
     let counted = second.received("TransactWriteItems");
@@ -475,12 +476,12 @@ async fn what_is_delivered_to_another_function_again_is_there_once() {
 }
 
 #[tokio::test]
-async fn a_change_that_is_another_at_each_delivery_is_made_once() {
+async fn change_that_differs_at_each_delivery_is_made_once() {
     let settings = "dynamodb = { table = 'table', key = { a = 'b' }, update = { set = { at = '{publish_timestamp}' } } }";
-    let aws_destinations = Outlets::one(settings).await;
+    let aws_destinations = WithAws::one(settings).await;
     let first = event(7, "Hello");
     let again = Event { publish_timestamp: first.publish_timestamp + 1, ..first.clone() };
-    // So that the function does not remember it.
+    // The function does not remember an event whose delivery failed.
     aws_destinations.aws.script("TransactWriteItems", vec![AwsResponse::Cut; 5]);
     assert_eq!(aws_destinations.send(&first).await.0, 503);
     let (status, response) = aws_destinations.send(&again).await;
@@ -488,9 +489,9 @@ async fn a_change_that_is_another_at_each_delivery_is_made_once() {
 }
 
 #[tokio::test]
-async fn one_that_fails_leaves_the_others_delivered_and_is_served_alone_again() {
+async fn second_delivery_retries_only_failed_destination() {
     for transport in BOTH {
-        let aws_destinations = Outlets::start(transport, &kinds()).await;
+        let aws_destinations = WithAws::start(transport, &kinds()).await;
         aws_destinations.aws.script("PutEvents", [AwsResponse::error(400, "AccessDeniedException")]);
         let event = event(1, "Hello");
         let (status, response) = aws_destinations.send(&event).await;
@@ -508,9 +509,9 @@ async fn one_that_fails_leaves_the_others_delivered_and_is_served_alone_again() 
 }
 
 #[tokio::test]
-async fn a_service_that_hangs_is_a_failure_in_time_and_topics_beside_it_are_served() {
+async fn service_that_hangs_fails_before_deadline_and_delays_no_topic() {
     for transport in BOTH {
-        let aws_destinations = Outlets::start(transport, &kinds()).await;
+        let aws_destinations = WithAws::start(transport, &kinds()).await;
         aws_destinations.aws.script("SendMessage", vec![AwsResponse::Hang; 20]);
         let begun = Instant::now();
         let (status, response) = aws_destinations.send(&event(1, "Hello")).await;
@@ -527,8 +528,8 @@ async fn a_service_that_hangs_is_a_failure_in_time_and_topics_beside_it_are_serv
 }
 
 #[tokio::test]
-async fn what_the_event_lacks_is_named() {
-    let aws_destinations = Outlets::start(
+async fn error_names_field_that_event_lacks() {
+    let aws_destinations = WithAws::start(
         Transport::Http1,
         &[
             format!("sqs = {{ queue = '{QUEUE}.fifo', group = '{{token_id}}' }}"),
@@ -555,10 +556,9 @@ async fn what_the_event_lacks_is_named() {
     assert_eq!(aws_destinations.aws.requests().len(), 1);
 }
 
-/// Not even where everything is logged that can be.
 #[tokio::test]
-async fn no_text_is_logged() {
-    let aws_destinations = Outlets::start(Transport::Http1, &kinds()).await;
+async fn log_does_not_show_text_at_level_debug() {
+    let aws_destinations = WithAws::start(Transport::Http1, &kinds()).await;
     aws_destinations.aws.script("PutItem", [AwsResponse::error(400, "ValidationException")]);
     aws_destinations.send(&event(1, "a private text")).await;
     aws_destinations.function.log_record(|line| line["outcome"] == "destination_refused").await;

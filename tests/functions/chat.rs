@@ -1,4 +1,4 @@
-//! The chat: one room, many languages, with Amazon Translate as it is on the wire.
+//! The chat: one room and many languages, against a server that speaks the protocol of Amazon Translate.
 
 use momento_local::MomentoLocal;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use crate::support::{BOTH, CACHE, Function, SECRET, Subscriber, Transport, progr
 
 const LANGUAGES: [&str; 8] = ["en", "es", "fr", "de", "it", "ja", "ko", "pt"];
 
-/// Messages are JSON, as those of a chat are: only what people wrote is moderated and translated.
+/// Returns routes for messages in JSON. Only the text that a person wrote is moderated and translated.
 fn chat() -> String {
     let destination = |language: &str| {
         format!(
@@ -24,7 +24,7 @@ fn chat() -> String {
         )
     };
     let mut destinations: Vec<_> = LANGUAGES.into_iter().map(destination).collect();
-    // Another one in the same language: that is no further call.
+    // A second destination in the same language needs no further call.
     destinations.push(destination("es").replace("{room}-es", "{room}-mx"));
     format!(
         "[[routes]]\ntopic = \"{{room}}-publish\"\n\
@@ -34,7 +34,7 @@ fn chat() -> String {
     )
 }
 
-/// One destination, and what is done on the way there.
+/// Returns a route to one destination, with one transform.
 fn one(transform: &str) -> String {
     format!(
         "[[routes]]\ntopic = \"{{room}}-publish\"\ndestinations = [{{ topic = \"{{room}}-out\", extra_transforms = [{transform}] }}]"
@@ -59,7 +59,7 @@ impl Chat {
     }
 }
 
-/// A function with this file, and this environment of AWS.
+/// Starts a function with these routes, and this environment of AWS.
 async fn with(transport: Transport, file: &str, environment: &[(String, String)]) -> Function {
     let mut settings =
         vec![("OUTBOUND_TOPIC", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", file), ("RUST_LOG", "trace")];
@@ -82,7 +82,7 @@ fn message(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_message_is_moderated_once_and_reaches_every_language() {
+async fn moderates_message_once_and_publishes_every_language() {
     for transport in BOTH {
         let chat = Chat::start(transport, &chat()).await;
         let mut subscribers = Vec::new();
@@ -109,7 +109,7 @@ async fn a_message_is_moderated_once_and_reaches_every_language() {
 }
 
 #[tokio::test]
-async fn one_language_that_fails_keeps_no_other_from_its_message() {
+async fn failure_of_one_language_affects_no_other() {
     for transport in BOTH {
         let chat = Chat::start(transport, &chat()).await;
         let unsupported = || AwsResponse::error_with_message(400, "UnsupportedLanguagePairException", "no");
@@ -135,7 +135,7 @@ async fn one_language_that_fails_keeps_no_other_from_its_message() {
         assert!(chat.function.published("friends-ja").is_empty());
         assert_eq!(chat.function.published("friends-ko").len(), 1);
 
-        // Sent again, only that language is asked for again.
+        // The second delivery translates into that language only.
         let before = chat.translate.requests().len();
         let response = chat.function.send(transport, &signed::post(SECRET, event).unwrap()).await;
         assert_eq!(response.status, 200, "{response:?}");
@@ -147,7 +147,7 @@ async fn one_language_that_fails_keeps_no_other_from_its_message() {
 }
 
 #[tokio::test]
-async fn a_throttled_translation_is_tried_again_within_the_deadline() {
+async fn retries_throttled_translation_before_deadline() {
     for transport in BOTH {
         let chat = Chat::start(transport, &chat()).await;
         for language in LANGUAGES {
@@ -160,7 +160,7 @@ async fn a_throttled_translation_is_tried_again_within_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_translation_that_hangs_fails_in_time_and_passes_where_it_may() {
+async fn translation_that_hangs_fails_before_deadline_or_passes_text_on() {
     let file = format!(
         "{}\n[[routes]]\ntopic = \"other\"\ndestinations = [\"x\"]\n",
         one("{ translate = { target = \"de\" } }").replace(
@@ -185,7 +185,7 @@ async fn a_translation_that_hangs_fails_in_time_and_passes_where_it_may() {
 }
 
 #[tokio::test]
-async fn what_is_no_message_is_refused_and_nobody_is_asked() {
+async fn refuses_text_that_is_not_a_message_without_translating() {
     let chat = Chat::start(Transport::Http1, &chat()).await;
     let (status, response) = chat.say(Transport::Http1, 1, "no JSON").await;
     assert_eq!((status, &response["destinations"][0]["transform"]), (422, &json!("json")), "{response}");
@@ -194,9 +194,8 @@ async fn what_is_no_message_is_refused_and_nobody_is_asked() {
     assert_eq!(chat.translate.requests(), [], "there is nothing to translate in either");
 }
 
-/// Not even where everything is logged that can be.
 #[tokio::test]
-async fn no_text_is_logged() {
+async fn log_does_not_show_text_at_any_level() {
     let chat = Chat::start(Transport::Http1, &chat()).await;
     chat.translate.script(
         "es",
@@ -209,7 +208,7 @@ async fn no_text_is_logged() {
 }
 
 #[tokio::test]
-async fn region_endpoint_and_credentials_come_from_where_they_do_for_all_of_aws() {
+async fn reads_region_endpoint_and_credentials_from_environment_of_aws() {
     let file = one("{ translate = { target = \"de\" } }");
     let translate = TranslateServer::start().await.unwrap();
     let owned = |list: &[(&str, &str)]| -> Vec<(String, String)> {
@@ -258,7 +257,7 @@ async fn region_endpoint_and_credentials_come_from_where_they_do_for_all_of_aws(
 }
 
 #[tokio::test]
-async fn a_missing_region_is_told_at_start() {
+async fn missing_region_is_reported_at_start() {
     let inside = "{ json = { pointer = \"/message\", transforms = [{ translate = { target = \"de\" } }] } }";
     let warned = async |transform: &str, environment: &[(&str, &str)]| {
         let environment: Vec<_> =
@@ -272,15 +271,15 @@ async fn a_missing_region_is_told_at_start() {
         assert!(!warned(transform, &[("AWS_DEFAULT_REGION", "eu-west-1")]).await, "{transform}");
     }
     assert!(!warned("{ pseudolocalize = { target = \"de\" } }", &[]).await);
-    // A profile may have one.
+    // A profile can have a region.
     assert!(!warned(inside, &[("AWS_CONFIG_FILE", "Cargo.toml")]).await);
 }
 
 #[tokio::test]
-async fn missing_credentials_are_named_in_time() {
+async fn missing_credentials_are_reported_before_deadline() {
     let file = one("{ translate = { target = \"de\" } }");
     let translate = TranslateServer::start().await.unwrap();
-    // A metadata service that takes connections and never responses.
+    // A metadata service that accepts connections and never responds.
     let metadata = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let metadata = format!("http://{}", metadata.local_addr().unwrap());
     let environment = [
@@ -300,7 +299,7 @@ async fn missing_credentials_are_named_in_time() {
 }
 
 #[tokio::test]
-async fn routes_are_fetched_from_a_parameter() {
+async fn fetches_routes_from_parameter() {
     let parameters = SecretsServer::start().await.unwrap();
     parameters.put("/chat/routes", &one("\"uppercase\""));
     let environment: Vec<_> = parameters.environment();
@@ -312,7 +311,7 @@ async fn routes_are_fetched_from_a_parameter() {
 }
 
 #[tokio::test]
-async fn a_parameter_that_cannot_be_used_ends_the_function_with_its_reason() {
+async fn unusable_parameter_ends_function_with_reason() {
     let parameters = SecretsServer::start().await.unwrap();
     parameters.put("/wrong", "[[routes]]\ntopic = \"a\"\ndestinations = [\"a\", \"{b}\"]");
     parameters.fail("/closed", AwsResponse::error(400, "AccessDeniedException"));

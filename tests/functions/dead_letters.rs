@@ -1,4 +1,4 @@
-//! What destinations do not take, and what comes from queues.
+//! Dead letters, and events from queues.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ const LAMBDA: Transport = BOTH[0];
 const DEAD: &str = "dead-letters";
 const THREE: (&str, &str) = ("OUTBOUND_TOPICS", "a,b,c");
 
-/// A function with three outbound topics and a queue for dead letters.
+/// Starts a function with three outbound topics and a queue for dead letters.
 async fn start(transport: Transport, queues: &AwsServer, with: &[(&str, &str)]) -> Function {
     let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
     let url = queues.queue_url(DEAD);
@@ -43,7 +43,7 @@ fn body(number: u64, text: &str) -> String {
     signed::event(CACHE, INBOUND, number, text).to_json()
 }
 
-/// Invokes the function with messages; gives those that it is not done with.
+/// Invokes the function with messages of a queue, and returns the ids of those that failed.
 async fn batch(function: &Function, records: &[Value]) -> Vec<String> {
     let response = function.invoke(json!({ "Records": records }).to_string().into_bytes()).await;
     assert_eq!(response.as_object().unwrap().len(), 1, "{response}");
@@ -63,7 +63,7 @@ fn published(function: &Function) -> [Vec<String>; 3] {
 }
 
 #[tokio::test]
-async fn what_was_not_taken_is_in_the_queue_and_the_sender_told_that_all_is_well() {
+async fn undelivered_event_becomes_dead_letter_and_response_is_200() {
     for transport in BOTH {
         let queues = AwsServer::start().await.unwrap();
         let function = start(transport, &queues, &[]).await;
@@ -110,7 +110,7 @@ async fn what_was_not_taken_is_in_the_queue_and_the_sender_told_that_all_is_well
         );
         assert_eq!(line["status"], 200);
 
-        // It is done with: a sender that tries again does not make a second letter.
+        // The event is handled: a second delivery writes no second dead letter.
         let again = function.send(transport, &request).await;
         assert_eq!(again.json(), json!({"status": "duplicate"}));
         assert_eq!(queues.bodies(DEAD).len(), 1);
@@ -118,7 +118,7 @@ async fn what_was_not_taken_is_in_the_queue_and_the_sender_told_that_all_is_well
 }
 
 #[tokio::test]
-async fn what_all_took_or_nobody_wanted_is_no_letter() {
+async fn writes_no_dead_letter_for_delivered_or_rejected_event() {
     let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     assert_eq!(function.deliver(LAMBDA, 1, "hello").await.json()["status"], "success");
@@ -128,7 +128,7 @@ async fn what_all_took_or_nobody_wanted_is_no_letter() {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_down_leaves_the_answer_as_it_is_without() {
+async fn response_is_503_when_dead_letter_cannot_be_written() {
     let faults = [
         AwsResponse::Hang,
         AwsResponse::error(500, "com.amazonaws.sqs#InternalError"),
@@ -150,7 +150,7 @@ async fn a_queue_that_is_down_leaves_the_answer_as_it_is_without() {
             .await
             .unwrap();
 
-        // A sender that tries again serves only what is missing.
+        // The second delivery is for the failed destination only.
         function.momento.clear_faults();
         let again = function.deliver(LAMBDA, 1, "hello").await;
         assert_eq!(again.status, 200, "{}", again.body);
@@ -158,7 +158,7 @@ async fn a_queue_that_is_down_leaves_the_answer_as_it_is_without() {
 }
 
 #[tokio::test]
-async fn a_letter_that_comes_back_is_for_its_destinations_only() {
+async fn redrives_dead_letter_to_its_destinations_only() {
     let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     refuse(&function, "b", Code::Unavailable);
@@ -173,14 +173,14 @@ async fn a_letter_that_comes_back_is_for_its_destinations_only() {
     let line = function.log_record(|line| line["request_id"] == "m1" && line["outcome"] == "success").await;
     assert_eq!((&line["queue"], &line["topic"]), (&json!(DEAD), &json!(INBOUND)));
 
-    // In an environment that has not seen the event before, too.
+    // The same holds in an environment that has not seen the event before.
     let other = start(LAMBDA, &queues, &[]).await;
     assert_eq!(batch(&other, &[record(DEAD, "m1", &letter)]).await, [""; 0]);
     assert_eq!(published(&other), [vec![], vec!["HELLO".to_owned()], vec![]]);
 }
 
 #[tokio::test]
-async fn of_a_letter_that_some_take_only_the_others_are_tried_again() {
+async fn partly_redriven_dead_letter_is_replaced_by_its_rest() {
     let queues = AwsServer::start().await.unwrap();
     let sender = start(LAMBDA, &queues, &[]).await;
     for topic in ["a", "b", "c"] {
@@ -198,11 +198,11 @@ async fn of_a_letter_that_some_take_only_the_others_are_tried_again() {
     let function = start(LAMBDA, &queues, &[]).await;
     refuse(&function, "b", Code::PermissionDenied);
     refuse(&function, "c", Code::Unavailable);
-    assert_eq!(batch(&function, &[record(DEAD, "m1", &all)]).await, [""; 0], "another has its place");
+    assert_eq!(batch(&function, &[record(DEAD, "m1", &all)]).await, [""; 0], "a new dead letter replaces it");
     let [_, rest] = &queues.bodies(DEAD)[..] else { panic!("{:?}", queues.bodies(DEAD)) };
     assert_eq!(places(rest), [1, 2]);
 
-    // None of these takes it: it stays, with its count of receives, and nothing new is written.
+    // All destinations fail again: the dead letter stays, with its count of receives, and no new one is written.
     for code in [Code::Unavailable, Code::PermissionDenied] {
         function.momento.clear_faults();
         refuse(&function, "b", code);
@@ -214,7 +214,7 @@ async fn of_a_letter_that_some_take_only_the_others_are_tried_again() {
     assert_eq!(batch(&function, &[record(DEAD, "m2", rest)]).await, [""; 0]);
     assert_eq!(published(&function), ["HELLO"; 3].map(|text| vec![text.to_owned()]));
 
-    // Where the rest cannot be written, nothing is lost.
+    // If the rest cannot be written, the dead letter stays.
     let other = start(LAMBDA, &queues, &[]).await;
     refuse(&other, "b", Code::Unavailable);
     queues.fail_queue(DEAD, AwsResponse::error(403, "AccessDenied"));
@@ -222,7 +222,7 @@ async fn of_a_letter_that_some_take_only_the_others_are_tried_again() {
 }
 
 #[tokio::test]
-async fn a_letter_in_a_fifo_queue_stays_whole_where_it_is() {
+async fn dead_letter_in_fifo_queue_is_not_replaced() {
     const ORDERED: &str = "dead-letters.fifo";
     let queues = AwsServer::start().await.unwrap();
     let url = queues.queue_url(ORDERED);
@@ -237,11 +237,11 @@ async fn a_letter_in_a_fifo_queue_stays_whole_where_it_is() {
     let mut record = record(ORDERED, "m1", &letter);
     record["attributes"]["MessageGroupId"] = json!("group");
     assert_eq!(batch(&function, &[record]).await, ["m1"]);
-    assert_eq!(queues.bodies(ORDERED).len(), 1, "what is written anew would be overtaken");
+    assert_eq!(queues.bodies(ORDERED).len(), 1, "other messages of the group would overtake a new one");
 }
 
 #[tokio::test]
-async fn a_letter_whose_destination_is_gone_stays_in_the_queue_and_one_that_moved_is_found() {
+async fn dead_letter_finds_moved_destination_and_stays_without_destination() {
     let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     refuse(&function, "b", Code::PermissionDenied);
@@ -264,12 +264,12 @@ async fn a_letter_whose_destination_is_gone_stays_in_the_queue_and_one_that_move
     assert_eq!(
         batch(&elsewhere, &[record("events", "m2", &body(9, "x"))]).await,
         [""; 0],
-        "nobody asked for it"
+        "no route has its topic"
     );
 }
 
 #[tokio::test]
-async fn a_letter_finds_its_destination_among_others_of_the_same_name() {
+async fn dead_letter_finds_its_destination_among_others_with_same_name() {
     const ORDERS: &str = "orders";
     let queues = AwsServer::start().await.unwrap();
     let url = queues.queue_url(ORDERS);
@@ -289,24 +289,24 @@ async fn a_letter_finds_its_destination_among_others_of_the_same_name() {
     only["dead_letter"]["destinations"].as_array_mut().unwrap().remove(1);
     queues.recover_queue(ORDERS);
 
-    // They have changed places.
+    // The destinations have changed places, and the id finds the right one.
     let swapped = start(["second", "first"]).await;
     assert_eq!(batch(&swapped, &[record(DEAD, "m1", &only.to_string())]).await, [""; 0]);
     assert_eq!(queues.bodies(ORDERS), [r#"{"is":"first"}"#]);
-    // It is another now: what has its place and its name stands for it.
+    // No destination has the id. The one with the same index and name replaces it.
     let mended = start(["mended", "second"]).await;
     assert_eq!(batch(&mended, &[record(DEAD, "m1", &only.to_string())]).await, [""; 0]);
     assert_eq!(queues.bodies(ORDERS)[1..], [r#"{"is":"mended"}"#]);
-    // A letter of before there were ids.
+    // A dead letter without ids.
     only["dead_letter"]["destinations"][0].as_object_mut().unwrap().remove("id");
     assert_eq!(batch(&swapped, &[record(DEAD, "m2", &only.to_string())]).await, [""; 0]);
-    // For nobody: nothing says that it is done with.
+    // A dead letter without destinations stays: nothing shows that it was delivered.
     only["dead_letter"]["destinations"] = json!([]);
     assert_eq!(batch(&function, &[record(DEAD, "m3", &only.to_string())]).await, ["m3"]);
 }
 
 #[tokio::test]
-async fn a_letter_that_comes_from_another_queue_is_not_written_anew_either() {
+async fn dead_letter_from_another_queue_is_not_written_again() {
     let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     for code in [Code::Unavailable, Code::PermissionDenied] {
@@ -316,17 +316,17 @@ async fn a_letter_that_comes_from_another_queue_is_not_written_anew_either() {
         let letter = queues.bodies(DEAD).pop().unwrap();
         let before = queues.bodies(DEAD).len();
         assert_eq!(batch(&function, &[record("last-resort", "m1", &letter)]).await, ["m1"]);
-        assert_eq!(queues.bodies(DEAD).len(), before, "it would go round for ever");
+        assert_eq!(queues.bodies(DEAD).len(), before, "it would cycle");
     }
 }
 
 #[tokio::test]
-async fn one_bad_message_of_a_batch_fails_alone() {
+async fn invalid_message_fails_without_rest_of_batch() {
     let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     let signed = |number: u64, secret: &str| {
         let mut event = signed::event(CACHE, INBOUND, number, "signed");
-        // Older than any request may be: it has waited in the queue.
+        // An event that waited in a queue may be older than one in a request.
         event.publish_timestamp -= 3_600_000;
         let body = event.to_json();
         let signature = momento::sign(&SigningSecret::new(secret).unwrap(), body.as_bytes());
@@ -357,50 +357,50 @@ async fn one_bad_message_of_a_batch_fails_alone() {
     assert_eq!(texts, ["BARE", "PLAIN", "SIGNED"]);
     let line = function.log_record(|line| line["request_id"] == "signed 3").await;
     assert_eq!(line["outcome"], "signature_wrong");
-    assert_eq!(queues.bodies(DEAD), [""; 0], "what is no event is for the queue's own dead letters");
+    assert_eq!(queues.bodies(DEAD), [""; 0], "an invalid message is for the queue's own dead letters");
 }
 
 #[tokio::test]
-async fn what_a_queue_will_bring_again_is_written_down_only_where_that_would_do_harm() {
+async fn event_of_queue_becomes_dead_letter_only_if_retry_would_do_harm() {
     let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
-    // Nobody has it: the queue brings it again.
+    // No destination has the event: the queue delivers it again.
     for topic in ["a", "b", "c"] {
         refuse(&function, topic, Code::Unavailable);
     }
     assert_eq!(batch(&function, &[record("events", "1", &body(1, "one"))]).await, ["1"]);
     assert_eq!(queues.bodies(DEAD).len(), 0);
-    // Two have it, and would have it twice.
+    // Two destinations have the event, and would get it twice.
     function.momento.clear_faults();
     refuse(&function, "b", Code::Unavailable);
     assert_eq!(batch(&function, &[record("events", "2", &body(2, "two"))]).await, [""; 0]);
     assert_eq!(queues.bodies(DEAD).len(), 1);
-    // Nobody ever takes it.
+    // All failures are permanent: a retry would fail again.
     function.momento.clear_faults();
     for topic in ["a", "b", "c"] {
         refuse(&function, topic, Code::PermissionDenied);
     }
     assert_eq!(batch(&function, &[record("events", "3", &body(3, "three"))]).await, [""; 0]);
     assert_eq!(queues.bodies(DEAD).len(), 2);
-    // Without a queue for dead letters, all that can be done is to leave it where it is.
+    // Without a queue for dead letters, the message stays in its queue.
     let without = start(LAMBDA, &queues, &[("DEAD_LETTER_QUEUE_URL", "")]).await;
     refuse(&without, "b", Code::PermissionDenied);
     assert_eq!(batch(&without, &[record("events", "4", &body(4, "four"))]).await, ["4"]);
 }
 
 #[tokio::test]
-async fn what_was_dropped_is_not_what_somebody_has() {
+async fn destination_that_drops_event_does_not_count_as_delivered() {
     let queues = AwsServer::start().await.unwrap();
     let routes = "[[routes]]\ntopic = 'topic 1'\ndestinations = ['a', { topic = 'b', transforms = [{ filter = { prefix = '/' } }] }]";
     let with = [("OUTBOUND_TOPICS", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", routes)];
     let function = start(LAMBDA, &queues, &with).await;
     refuse(&function, "a", Code::Unavailable);
     assert_eq!(batch(&function, &[record("events", "1", &body(1, "one"))]).await, ["1"]);
-    assert_eq!(queues.bodies(DEAD).len(), 0, "the queue brings it again, and nobody gets it twice");
+    assert_eq!(queues.bodies(DEAD).len(), 0, "the queue delivers it again, and no destination gets it twice");
 }
 
 #[tokio::test]
-async fn with_little_time_a_destination_that_is_there_gets_its_event_all_the_same() {
+async fn publishes_with_little_time_left() {
     let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     let payload = Gateway::FunctionUrl.payload(&genuine(1, "hello"), false).unwrap().to_string();
@@ -413,7 +413,7 @@ async fn with_little_time_a_destination_that_is_there_gets_its_event_all_the_sam
 }
 
 #[tokio::test]
-async fn in_a_fifo_queue_nothing_overtakes_what_is_not_done_with() {
+async fn failed_message_of_fifo_queue_is_not_overtaken() {
     let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[("DEAD_LETTER_QUEUE_URL", "")]).await;
     function.momento.inject(Fault::error(Code::PermissionDenied).on(Rpc::Publish).topic("b").times(1));
@@ -430,7 +430,7 @@ async fn in_a_fifo_queue_nothing_overtakes_what_is_not_done_with() {
 }
 
 #[tokio::test]
-async fn a_batch_that_cannot_be_read_is_an_error_so_that_nothing_is_deleted() {
+async fn unreadable_batch_is_an_error_of_the_function() {
     let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     let mut broken = record("events", "1", "x");
@@ -442,7 +442,7 @@ async fn a_batch_that_cannot_be_read_is_an_error_so_that_nothing_is_deleted() {
 }
 
 #[tokio::test]
-async fn a_hundred_messages_at_once_are_all_published() {
+async fn publishes_all_of_a_hundred_messages() {
     let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;
     let records: Vec<_> = (0..100)
@@ -455,7 +455,7 @@ async fn a_hundred_messages_at_once_are_all_published() {
 }
 
 #[tokio::test]
-async fn whoever_asks_for_its_health_is_told_its_version() {
+async fn health_check_returns_version() {
     for transport in Transport::all() {
         let function = Function::start(transport, &[]).await;
         let get = |path| RawRequest { method: "GET".to_owned(), path: Some(path), ..genuine(1, "hello") };

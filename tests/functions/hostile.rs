@@ -1,4 +1,4 @@
-//! Hostile requests to a public URL. None causes a panic, a 500 or a failed invocation, and the function goes on.
+//! Hostile requests to a public URL. None causes a panic, a 500 or a failed invocation, and the function continues.
 
 use std::time::Duration;
 
@@ -62,8 +62,8 @@ fn bodies() -> Vec<(&'static str, Vec<u8>, u16)> {
 
 /// Checks that the function still publishes, and has not panicked.
 async fn still_works(function: &Function, transport: Transport, number: u64) {
-    let answer = function.deliver(transport, number, "still here").await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let response = function.deliver(transport, number, "still here").await;
+    assert_eq!(response.status, 200, "{response:?}");
     assert_eq!(function.published(OUTBOUND).last().map(String::as_str), Some("STILL HERE"));
     let panicked = function.process.output().into_iter().find(|line| line.contains("panicked"));
     assert_eq!(panicked, None);
@@ -74,8 +74,8 @@ async fn responds_to_hostile_bodies_with_valid_signature() {
     for transport in [Transport::Lambda(Gateway::FunctionUrl, true), Transport::Http1, Transport::Http2] {
         let function = Function::start(transport, &[]).await;
         for (name, body, status) in bodies() {
-            let answer = function.send(transport, &signed::post(SECRET, body).unwrap()).await;
-            assert_eq!(answer.status, status, "{transport:?}, {name}: {answer:?}");
+            let response = function.send(transport, &signed::post(SECRET, body).unwrap()).await;
+            assert_eq!(response.status, status, "{transport:?}, {name}: {response:?}");
         }
         still_works(&function, transport, 1_000).await;
     }
@@ -86,8 +86,8 @@ async fn rejects_hostile_bodies_with_wrong_signature() {
     for transport in [Transport::Lambda(Gateway::RestApi, true), Transport::Http1] {
         let function = Function::start(transport, &[]).await;
         for (name, body, _) in bodies() {
-            let answer = function.send(transport, &signed::post("another secret", body).unwrap()).await;
-            assert_eq!(answer.status, 403, "{transport:?}, {name}: {answer:?}");
+            let response = function.send(transport, &signed::post("another secret", body).unwrap()).await;
+            assert_eq!(response.status, 403, "{transport:?}, {name}: {response:?}");
         }
         assert!(function.published(OUTBOUND).is_empty());
         still_works(&function, transport, 1_000).await;
@@ -116,15 +116,15 @@ async fn rejects_malformed_and_repeated_signatures() {
             ("very long", vec![&[b'a'; 8_000]]),
             ("with its algorithm", vec![&[b"sha3=", &signature[..]].concat()[..]]),
         ] {
-            let answer = function.send(transport, &with(&values)).await;
-            assert_eq!(answer.status, 403, "{transport:?}, {name}: {answer:?}");
+            let response = function.send(transport, &with(&values)).await;
+            assert_eq!(response.status, 403, "{transport:?}, {name}: {response:?}");
         }
         // The payload of a load balancer without multi-value headers has only the last of two: there
         // they cannot be told apart from one.
         if !matches!(transport, Transport::Lambda(Gateway::LoadBalancer, _)) {
             for two in [[&signature[..], &signature[..]], [&signature[..], b"00"], [b"00", &signature[..]]] {
-                let answer = function.send(transport, &with(&two)).await;
-                assert_eq!(answer.status, 403, "{transport:?}, two: {answer:?}");
+                let response = function.send(transport, &with(&two)).await;
+                assert_eq!(response.status, 403, "{transport:?}, two: {response:?}");
             }
         }
         assert!(function.published(OUTBOUND).is_empty());
@@ -145,8 +145,8 @@ async fn ignores_other_headers() {
             request.headers.push(("host".into(), b"no host[ at all".to_vec()));
             request.headers.push(("not a header name".into(), b"\n".to_vec()));
         }
-        let answer = function.send(transport, &request).await;
-        assert_eq!(answer.status, 200, "{transport:?}: {answer:?}");
+        let response = function.send(transport, &request).await;
+        assert_eq!(response.status, 200, "{transport:?}: {response:?}");
         assert_eq!(function.published(OUTBOUND), ["HELLO"], "{transport:?}");
     }
 }

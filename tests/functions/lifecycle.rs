@@ -183,7 +183,7 @@ fn on_the_wire(request: &RawRequest) -> Vec<u8> {
 /// Reads the first bytes of the response; none if the connection is closed.
 async fn read_some(stream: &mut TcpStream) -> String {
     let mut response = vec![0; 64];
-    let length = timeout(TIMEOUT, stream.read(&mut response)).await.expect("an response").unwrap_or(0);
+    let length = timeout(TIMEOUT, stream.read(&mut response)).await.expect("a response").unwrap_or(0);
     String::from_utf8_lossy(&response[..length]).into_owned()
 }
 
@@ -264,7 +264,7 @@ async fn unread_log_delays_no_sender() {
     for number in 1..=300 {
         let request = genuine(number, "hello");
         let answered = client.send(([127, 0, 0, 1], port).into(), &request);
-        let response = timeout(TIMEOUT, answered).await.expect("an response").unwrap();
+        let response = timeout(TIMEOUT, answered).await.expect("a response").unwrap();
         assert_eq!(response.status, 200, "{number}");
     }
     let terminate = format!("kill -TERM {}", child.id().unwrap());

@@ -1,4 +1,4 @@
-//! A transform that panics. The function answers and goes on, and logs where it panicked, but not the panic's message.
+//! A transform that panics. The function responds and continues, and logs where it panicked, but not the panic's message.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -9,7 +9,7 @@ use crate::support::{
     BOTH, CACHE, Function, INBOUND, OUTBOUND, SECRET, Subscriber, Transport, listening, program, settings,
 };
 
-/// The settings that a file takes the place of.
+/// The settings that a file replaces.
 const NO_ROUTES: [(&str, &str); 2] = [("OUTBOUND_TOPIC", ""), ("TRANSFORM", "")];
 
 const CHAT: &str = r#"

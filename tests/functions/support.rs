@@ -46,7 +46,7 @@ impl Transport {
     }
 }
 
-/// The function, running.
+/// A running function.
 pub(crate) struct Function {
     pub(crate) momento: MomentoLocal,
     pub(crate) process: Process,
@@ -130,7 +130,7 @@ impl Function {
     pub(crate) async fn invoke(&self, payload: Vec<u8>) -> Value {
         let runtime_api = self.runtime_api.as_ref().expect("the function is in Lambda");
         let invoked = runtime_api.invoke(payload.into(), LAMBDA_TIMEOUT);
-        match timeout(TIMEOUT, invoked).await.expect("the function answers").unwrap() {
+        match timeout(TIMEOUT, invoked).await.expect("a response").unwrap() {
             Invoked::Response(body) => serde_json::from_slice(&body).unwrap(),
             Invoked::Error(body) => panic!("the function failed: {}", String::from_utf8_lossy(&body)),
         }

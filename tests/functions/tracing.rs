@@ -1,4 +1,4 @@
-//! In whose trace an event is: what is read, what is logged, what is passed on.
+//! The trace of an event: which headers are read, logged and passed on.
 
 use serde_json::{Value, json};
 use test_support::gateway::Gateway;
@@ -12,7 +12,7 @@ const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-53995c3f42cd8ad9-
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const XRAY: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
 
-/// What the Runtime API says where a test says nothing else.
+/// The trace header of the Runtime API, unless a test sets another.
 const OWN: &str = "65957ef60123456789abcdef01234567";
 
 fn with(request: RawRequest, headers: &[(&str, &str)]) -> RawRequest {
@@ -20,14 +20,14 @@ fn with(request: RawRequest, headers: &[(&str, &str)]) -> RawRequest {
     RawRequest { headers: request.headers.into_iter().chain(more).collect(), ..request }
 }
 
-/// Sends an event to a function in Lambda by a gateway that has no header of X-Ray, which a function URL has.
+/// Sends an event to a function in Lambda through a gateway that adds no X-Ray header. A function URL adds one.
 async fn deliver_bare(function: &Function, number: u64) {
     let mut payload = Gateway::FunctionUrl.payload(&genuine(number, "hello"), false).unwrap();
     payload["headers"].as_object_mut().unwrap().remove("x-amzn-trace-id").unwrap();
     assert_eq!(function.invoke(payload.to_string().into_bytes()).await["statusCode"], 200, "{number}");
 }
 
-/// The line about the event of this number.
+/// Waits for the log record of the event with this number.
 async fn line(function: &Function, number: u64) -> Value {
     function.log_record(|line| line["topic_sequence_number"] == number).await
 }
@@ -65,7 +65,7 @@ async fn log_record_has_trace_of_lambda_if_request_has_none() {
     deliver_bare(&function, 1).await;
     assert_eq!(line(&function, 1).await["trace_id"], OWN);
 
-    // One that X-Ray records leads to more than what came with the request.
+    // A trace that X-Ray records is preferred: it shows more than the one of the request.
     let runtime_api = function.runtime_api.as_ref().unwrap();
     runtime_api.trace(
         "Root=1-65957ef6-fedcba9876543210fedcba98;Parent=53995c3f42cd8ad8;Sampled=1;Lineage=1:a87bd80c:0",
@@ -109,7 +109,7 @@ async fn rejected_request_writes_no_header_to_log() {
     assert_eq!(response.status, 403);
     let refused = function.log_record(|line| line["status"] == 403).await;
     assert_eq!(refused.get("trace_id"), None, "{refused}");
-    // Nor does asking for health.
+    // A health check writes no header either.
     let health = RawRequest { method: "GET".into(), path: Some("/health"), ..genuine(2, "") };
     let response =
         HttpClient::http1().send(function.address(), &with(health, &[("traceparent", TRACEPARENT)])).await;
@@ -162,14 +162,14 @@ mod onward {
         function.invoke(json!({ "Records": [message] }).to_string().into_bytes()).await;
         assert_eq!(line(&function, 1).await["trace_id"], "5759e988bd862e3fe1be46a994272793");
 
-        // As a request, one with a header of its own and one with Lambda's only.
+        // One request with its own trace header, and one with Lambda's header only.
         function.send(BOTH[0], &with(genuine(2, "hello"), &[("traceparent", TRACEPARENT)])).await;
         deliver_bare(&function, 3).await;
 
         let [of_record, of_request, of_lambda] = &queues.sent(DEAD)[..] else {
             panic!("{:?}", queues.sent(DEAD))
         };
-        // Lambda's lineage is with all of them, for AWS to see that a queue leads back to its function.
+        // All carry Lambda's lineage, by which AWS detects that a queue leads back to its function.
         let lineage = ";Lineage=1:a87bd80c:0";
         assert_eq!(header(of_record), Some(format!("{XRAY}{lineage}").as_str()));
         let parent = "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=53995c3f42cd8ad9;Sampled=1";
@@ -197,7 +197,7 @@ mod onward {
         assert_eq!(header(traced), Some(parent));
         assert_eq!(header(plain), None);
 
-        // Who calls is in each call.
+        // Each request names its caller.
         let agents = queues.user_agents();
         let name = concat!("app/topic-fanout-", env!("CARGO_PKG_VERSION"));
         assert!(!agents.is_empty() && agents.iter().all(|agent| agent.contains(name)), "{agents:?}");

@@ -23,7 +23,7 @@
 //! | --- | --- |
 //! | `builder`, `server` | settings and start; a running server and its methods for tests |
 //! | `hub` | the caches and topics that calls share |
-//! | `hub::log`, `hub::readers` | the numbers and the retention of one topic, without I/O; its readers, and how they are woken |
+//! | `hub::log`, `hub::turns` | the numbers and the retention of one topic, without I/O; the pace of the readers |
 //! | `service`, `rpc` | the way of a gRPC call; the methods and their names |
 //! | `pubsub`, `control` | topics; caches and ping |
 //! | `items` | the items of caches, one file for each type |

@@ -119,6 +119,7 @@ impl Feed {
                 () = self.context.shutdown.cancelled() => return Ok(None),
                 () = self.faults.injected() => {}
                 _ = self.heartbeats.tick() => {
+                    self.subscription.turn().await;
                     self.faults.count_heartbeat();
                     return Ok(Some(Kind::Heartbeat(Heartbeat {})));
                 }

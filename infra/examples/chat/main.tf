@@ -68,13 +68,13 @@ variable "webhook_signing_secret_previous" {
 }
 
 variable "restart" {
-  description = "Another text than before starts the function anew, for routes that have changed."
+  description = "Any text. A change restarts the function, which reads its routes again."
   type        = string
   default     = ""
 }
 
 variable "alarm_email" {
-  description = "Who is told of alarms. A mail asks to confirm. Empty for nobody."
+  description = "The mail address for alarms. A mail asks to confirm. Empty for no alarms by mail."
   type        = string
   default     = ""
 }
@@ -145,27 +145,27 @@ output "function_name" {
 }
 
 output "log_group" {
-  description = "Its log."
+  description = "Its log group."
   value       = module.fanout.log_group
 }
 
 output "dead_letter_queue_url" {
-  description = "What destinations did not take."
+  description = "The queue of dead letters."
   value       = module.fanout.dead_letter_queue_url
 }
 
 output "parked_queue_url" {
-  description = "What they did not take the second time either."
+  description = "The queue of dead letters that failed again."
   value       = module.fanout.parked_queue_url
 }
 
 output "parked_queue_arn" {
-  description = "The same, for sending back what is in it."
+  description = "The ARN of that queue, to redrive its messages."
   value       = module.fanout.parked_queue_arn
 }
 
 output "redrive_mapping_id" {
-  description = "What is enabled to send dead letters through the function again."
+  description = "The event source mapping that redrives dead letters when it is enabled."
   value       = module.fanout.redrive_mapping_id
 }
 

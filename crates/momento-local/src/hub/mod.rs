@@ -1,10 +1,10 @@
 //! The caches with their topics and subscribers, and the lock of their items.
 //!
-//! [`log`] implements one topic, without locks or time, and [`readers`] wakes its readers. This module shares the
-//! topics between calls. It holds no lock across an `await`, and a publisher never waits for a reader.
+//! [`log`] implements one topic, without locks or time, and [`turns`] paces the readers of all topics. This module
+//! shares the topics between calls. It holds no lock across an `await`, and a publisher never waits for a reader.
 
 pub(crate) mod log;
-mod readers;
+mod turns;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::error::{CacheError, MAX_NAME_BYTES};
 use crate::items::{ItemError, Items, Store};
 use log::{Cursor, Event, Limits, Log, Published, Value};
-use readers::Readers;
+use turns::Turns;
 
 /// The topics that one cache remembers. Beyond that, it forgets the least recently used ones without subscribers,
 /// as the service forgets topics after a quiet period.
@@ -34,6 +34,7 @@ pub(crate) struct Hub {
     items: Mutex<Store>,
     last_page: AtomicU64,
     clock: AtomicU64,
+    turns: Turns,
     /// Notifies after every publish, subscribe and unsubscribe, for [`Hub::wait_until`].
     activity: watch::Sender<()>,
 }
@@ -46,8 +47,8 @@ struct Cache {
 #[derive(Debug)]
 struct Topic {
     log: Mutex<Log>,
-    /// Wakes the readers when they have a new event.
-    readers: Arc<Readers>,
+    /// Notifies the readers after every publish and reset.
+    events: watch::Sender<()>,
     /// Becomes true when the cache is deleted.
     closed: watch::Sender<bool>,
     subscribers: AtomicUsize,
@@ -70,6 +71,7 @@ impl Hub {
             items: Mutex::new(Store::new(max_items_bytes)),
             last_page: AtomicU64::new(0),
             clock: AtomicU64::new(0),
+            turns: Turns::default(),
             activity: watch::Sender::new(()),
         })
     }
@@ -133,7 +135,7 @@ impl Hub {
     ) -> Result<Arc<Published>, CacheError> {
         let topic = self.topic(cache, topic)?;
         let published = lock(&topic.log).publish(publisher_id, value);
-        topic.readers.wake();
+        topic.events.send_replace(());
         self.activity.send_replace(());
         Ok(published)
     }
@@ -159,7 +161,7 @@ impl Hub {
             .map_err(|_| CacheError::TooManySubscriptions(max))?;
         topic.subscribers.fetch_add(1, Ordering::AcqRel);
         // Watched before the cursor is taken: a message in between causes one needless wake-up and is not missed.
-        let (events, closed) = (topic.readers.join(), topic.closed.subscribe());
+        let (events, closed) = (topic.events.subscribe(), topic.closed.subscribe());
         let cursor = lock(&topic.log).resume_at(resume_at.0, resume_at.1);
         self.activity.send_replace(());
         Ok(Subscription { hub: Arc::clone(self), topic, cursor, events, closed })
@@ -198,7 +200,7 @@ impl Hub {
         cache.make_room();
         let topic = Arc::new(Topic {
             log: Mutex::new(Log::new(self.limits, self.next_page())),
-            readers: Arc::default(),
+            events: watch::Sender::new(()),
             closed: watch::Sender::new(false),
             subscribers: AtomicUsize::new(0),
             last_used: AtomicU64::new(now),
@@ -269,7 +271,7 @@ impl Cache {
 impl Topic {
     fn reset(&self, page: u64) {
         lock(&self.log).reset(page);
-        self.readers.wake();
+        self.events.send_replace(());
     }
 }
 
@@ -284,12 +286,18 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
+    /// Waits for a turn to send something.
+    pub(crate) async fn turn(&self) {
+        self.hub.turns.next().await;
+    }
+
     /// Waits for the next event; `None` after the cache is deleted. Cancel safe: a dropped future loses no event.
     pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
             if *self.closed.borrow() {
                 return None;
             }
+            self.turn().await;
             if let Some(event) = lock(&self.topic.log).next(&mut self.cursor) {
                 return Some(event);
             }
@@ -431,6 +439,33 @@ mod tests {
         hub.delete_cache("cache").unwrap();
         let (first, end) = reader.await.unwrap();
         assert_eq!((first.as_str(), end), ("hello", None));
+    }
+
+    #[tokio::test]
+    async fn runs_other_call_before_all_readers_have_read() {
+        const READERS: usize = 1_000;
+        let hub = Hub::new(LIMITS, true, READERS, 1_000);
+        let read = Arc::new(AtomicUsize::new(0));
+        for _ in 0..READERS {
+            let mut subscription = hub.subscribe("cache", "topic", (0, 0)).unwrap();
+            let read = Arc::clone(&read);
+            tokio::spawn(async move {
+                while subscription.next().await.is_some() {
+                    read.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        hub.publish("cache", "topic", String::new(), "one".into()).unwrap();
+        hub.publish("cache", "topic", String::new(), "two".into()).unwrap();
+        let before = tokio::spawn({
+            let read = Arc::clone(&read);
+            async move { read.load(Ordering::Relaxed) }
+        });
+        let before = before.await.unwrap();
+        assert!(before <= 200, "{before}");
+        while read.load(Ordering::Relaxed) < 2 * READERS {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]
