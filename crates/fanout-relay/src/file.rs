@@ -17,6 +17,7 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use fanout_core::destination::sqs;
 use fanout_core::file::FileError;
 use fanout_core::names::{CacheName, TopicName};
 use fanout_core::spanned::{self, Fault, Given, Span};
@@ -28,6 +29,7 @@ use toml::de::DeValue;
 
 use crate::relay::Start;
 use crate::schedule::{Order, Schedule};
+use crate::shard::{Shard, ShardError};
 use crate::spool::{Limits, Location};
 use crate::webhook::post;
 use crate::webhook::signer::{Scheme, Signer, SignerError};
@@ -42,7 +44,8 @@ const MAX_CONCURRENCY: usize = 1_000;
 /// The name of a spool in memory.
 const MEMORY: &str = "memory";
 
-const FILE_KEYS: [&str; 6] = ["spool", "max_messages", "max_bytes", "keep_for", "listen", "subscriptions"];
+const FILE_KEYS: [&str; 7] =
+    ["spool", "max_messages", "max_bytes", "keep_for", "listen", "shard", "subscriptions"];
 const SUBSCRIPTION_KEYS: [&str; 11] = [
     "name",
     "cache",
@@ -67,6 +70,8 @@ pub struct RelayFile {
     pub limits: Limits,
     /// The address for operators.
     pub listen: Option<SocketAddr>,
+    /// The part of all topics that this relay takes.
+    pub shard: Option<Shard>,
     /// The subscriptions, each with another name.
     pub subscriptions: Vec<FileSubscription>,
 }
@@ -97,6 +102,8 @@ pub enum FileTarget {
     Webhook(Box<Webhook>),
     /// The path of a `fanout.toml`, whose routes the caller reads.
     Routes(PathBuf),
+    /// The URL of a queue of Amazon SQS.
+    Sqs(String),
 }
 
 /// Reads the text of a file. `variable` returns the value of a variable of the environment.
@@ -120,6 +127,7 @@ impl fmt::Display for FileTarget {
         match self {
             Self::Webhook(webhook) => write!(f, "{webhook:?}"),
             Self::Routes(path) => write!(f, "the routes of {}", path.display()),
+            Self::Sqs(queue) => write!(f, "the queue {queue}"),
         }
     }
 }
@@ -137,6 +145,7 @@ struct FileKeys {
     max_bytes: Option<NonZeroU64>,
     keep_for: Option<Spanned<String>>,
     listen: Option<Spanned<String>>,
+    shard: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -155,6 +164,14 @@ struct SubscriptionKeys {
     rate: Option<NonZeroU32>,
     retry: Option<Vec<Spanned<String>>>,
     expire_after: Option<Spanned<String>>,
+}
+
+/// What the file has beside subscriptions.
+struct Top {
+    spool: Location,
+    limits: Limits,
+    listen: Option<SocketAddr>,
+    shard: Option<Shard>,
 }
 
 /// What happens to a gap.
@@ -218,12 +235,12 @@ impl Reader<'_> {
                 self.note(span.clone(), message);
             }
         }
-        let (spool, limits, listen) = keys?;
+        let Top { spool, limits, listen, shard } = keys?;
         let subscriptions = subscriptions.into_iter().map(|(subscription, _)| subscription).collect();
-        Some(RelayFile { spool, limits, listen, subscriptions })
+        Some(RelayFile { spool, limits, listen, shard, subscriptions })
     }
 
-    fn top(&mut self, keys: FileKeys) -> Option<(Location, Limits, Option<SocketAddr>)> {
+    fn top(&mut self, keys: FileKeys) -> Option<Top> {
         let default = Limits::default();
         let keep_for = self.duration_or(keys.keep_for, default.keep_for);
         let listen = keys.listen.map(|listen| match listen.get_ref().parse::<SocketAddr>() {
@@ -233,6 +250,10 @@ impl Reader<'_> {
                 "the address is not a loopback address, and the port has no authentication; expected 127.0.0.1:PORT",
             ),
             Err(_) => self.fault(listen.span(), "not an address; expected 127.0.0.1:PORT"),
+        });
+        let shard = keys.shard.map(|shard| match shard.get_ref().parse() {
+            Ok(shard) => Some(shard),
+            Err(error) => self.fault(shard.span(), ShardError::to_string(&error)),
         });
         let spool = match keys.spool.get_ref().as_str() {
             "" => return self.fault(keys.spool.span(), "the spool is empty; expected a file, or \"memory\""),
@@ -248,7 +269,11 @@ impl Reader<'_> {
             None => None,
             Some(listen) => Some(listen?),
         };
-        Some((spool, limits, listen))
+        let shard = match shard {
+            None => None,
+            Some(shard) => Some(shard?),
+        };
+        Some(Top { spool, limits, listen, shard })
     }
 
     fn subscription(&mut self, given: Spanned<DeValue<'_>>) -> Option<(FileSubscription, Span)> {
@@ -273,7 +298,9 @@ impl Reader<'_> {
         let topics = match (keys.topics, &target) {
             (Some(topics), _) => self.topics(topics),
             (None, Some(FileTarget::Routes(_)) | None) => Some(Vec::new()),
-            (None, Some(FileTarget::Webhook(_))) => self.fault(span.clone(), spanned::missing("topics")),
+            (None, Some(FileTarget::Webhook(_) | FileTarget::Sqs(_))) => {
+                self.fault(span.clone(), spanned::missing("topics"))
+            }
         };
         if keys.gaps == Gaps::Deliver && matches!(target, Some(FileTarget::Routes(_))) {
             self.note(span.clone(), "routes take no notices of gaps; remove `gaps`");
@@ -345,18 +372,23 @@ impl Reader<'_> {
         let mut given = self.kept(Given::table(given))?;
         let span = given.span();
         if let Some(routes) = given.take("routes") {
-            for (key, value) in given.into_entries() {
-                let message = format!("a target with `routes` cannot have `{}`", key.get_ref());
-                self.note(value.span(), message);
-            }
+            self.no_more(given, "routes");
             let path = self.kept(spanned::text(routes))?;
             if path.get_ref().is_empty() {
                 return self.fault(path.span(), "the path is empty; expected the path of a fanout.toml");
             }
             return Some(FileTarget::Routes(PathBuf::from(path.into_inner())));
         }
+        if let Some(queue) = given.take("sqs") {
+            self.no_more(given, "sqs");
+            let queue = self.kept(spanned::text(queue))?;
+            return match sqs::check_queue(queue.get_ref()) {
+                Ok(()) => Some(FileTarget::Sqs(queue.into_inner())),
+                Err(message) => self.fault(queue.span(), message),
+            };
+        }
         if given.is_empty() {
-            return self.fault(span, "the target is empty; expected `url` and `secret`, or `routes`");
+            return self.fault(span, "the target is empty; expected `url` and `secret`, `routes` or `sqs`");
         }
         let keys: WebhookKeys = self.rest(given, &WEBHOOK_KEYS)?;
         let signer = self.signer(&keys.secret, keys.signature.unwrap_or(Scheme::Both));
@@ -372,6 +404,13 @@ impl Reader<'_> {
                 self.fault(keys.url.span(), message)
             }
             Err(error) => self.fault(keys.url.span(), error.to_string()),
+        }
+    }
+
+    /// Notes the keys that a target with `kind` cannot have.
+    fn no_more(&mut self, given: Given<'_>, kind: &str) {
+        for (key, value) in given.into_entries() {
+            self.note(value.span(), format!("a target with `{kind}` cannot have `{}`", key.get_ref()));
         }
     }
 
@@ -466,6 +505,7 @@ mod tests {
             max_bytes = 20
             keep_for = "1h"
             listen = "127.0.0.1:9100"
+            shard = "1/4"
 
             [[subscriptions]]
             name = "friends"
@@ -486,6 +526,7 @@ mod tests {
         assert_eq!(file.spool, Location::File(PathBuf::from("relay.db")));
         let limits = Limits { max_messages: 10, max_bytes: 20, keep_for: Duration::from_hours(1) };
         assert_eq!((file.limits, file.listen), (limits, Some("127.0.0.1:9100".parse().unwrap())));
+        assert_eq!(file.shard, Some("1/4".parse().unwrap()));
         let [subscription] = &file.subscriptions[..] else { panic!("{file:?}") };
         assert_eq!((subscription.name.as_str(), subscription.cache.as_str()), ("friends", "chat"));
         assert_eq!(
@@ -561,7 +602,7 @@ target = { url = "https://example.com", secret = "env:UNSET" }
             [
                 "1:9: the spool is empty; expected a file, or \"memory\"",
                 "2:1: unknown key `speed`; expected one of `spool`, `max_messages`, `max_bytes`, `keep_for`, `listen`, \
-                 `subscriptions`",
+                 `shard`, `subscriptions`",
                 "3:12: not a duration; expected a number with a unit, such as \"30s\"",
                 "4:10: the address is not a loopback address, and the port has no authentication; expected \
                  127.0.0.1:PORT",
@@ -612,7 +653,18 @@ target = { url = "https://example.com", secret = "env:UNSET" }
             ("target = { routes = '' }", "the path is empty; expected the path of a fanout.toml"),
             ("target = { routes = 'f', url = 'x' }", "a target with `routes` cannot have `url`"),
             ("target = { routes = 'f' }\ngaps = 'deliver'", "routes take no notices of gaps; remove `gaps`"),
-            ("target = {}\ntopics = ['t']", "the target is empty; expected `url` and `secret`, or `routes`"),
+            (
+                "target = {}\ntopics = ['t']",
+                "the target is empty; expected `url` and `secret`, `routes` or `sqs`",
+            ),
+            (
+                "target = { sqs = 'q' }\ntopics = ['t']",
+                "expected https://sqs.<region>.amazonaws.com/<account>/<name>",
+            ),
+            (
+                "target = { sqs = 'https://q/e', secret = 'x' }\ntopics = ['t']",
+                "a target with `sqs` cannot have `secret`",
+            ),
         ] {
             let error = read_target(more).unwrap_err();
             assert!(error.ends_with(fault), "{error}");

@@ -4,16 +4,19 @@
 //! subscription takes messages from the spool and delivers them. A message leaves the spool with an outcome: delivered,
 //! dead or expired. What Momento itself lost is recorded as a gap.
 
+mod body;
 mod breaker;
 pub mod file;
 pub mod metrics;
 pub mod operations;
 mod pace;
 pub mod port;
+pub mod queue;
 mod reader;
 mod relay;
 pub mod routes;
 mod schedule;
+pub mod shard;
 pub mod spool;
 pub mod webhook;
 

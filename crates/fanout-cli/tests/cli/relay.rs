@@ -1,6 +1,6 @@
 //! `fanout relay` between local Momento and receivers on this machine, over real sockets.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use fanout_momento::subscription::{Item, ItemValue};
@@ -9,6 +9,7 @@ use momento_local::MomentoLocal;
 use momento_webhook::{SigningSecret, momento as scheme};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use test_support::aws_server::AwsServer;
 use test_support::process::{Process, TIMEOUT};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -458,6 +459,74 @@ async fn routes_send_messages_from_topic_to_topic_without_webhook() {
         std::fs::write(&routes, routes_text).unwrap();
         setup.run(&["check"]).await.assert_code(1).assert_err(says);
     }
+}
+
+/// The deduplication ids of a queue, and the numbers of their messages.
+fn deduplicated(aws: &AwsServer) -> BTreeMap<String, u64> {
+    let sent = aws.sent("events.fifo").into_iter().map(|message| {
+        let body: Value = serde_json::from_str(message["MessageBody"].as_str().unwrap()).unwrap();
+        let id = message["MessageDeduplicationId"].as_str().unwrap().to_owned();
+        assert_eq!(message["MessageGroupId"], "demo#t");
+        (id, body["topic_sequence_number"].as_u64().unwrap())
+    });
+    sent.collect()
+}
+
+#[tokio::test]
+async fn two_relays_put_each_message_into_one_fifo_queue_whichever_dies() {
+    let aws = AwsServer::start().await.unwrap();
+    let setup = Setup::new().await;
+    let mut relays = Vec::new();
+    for index in 0..2 {
+        let path = setup.folder.path().join(format!("{index}.toml"));
+        let spool = setup.folder.path().join(format!("{index}.db"));
+        let text = format!(
+            "spool = {:?}\n[[subscriptions]]\ncache = \"demo\"\ntopics = [\"t\"]\ntarget = {{ sqs = {:?} }}",
+            spool.to_str().unwrap(),
+            aws.queue_url("events.fifo")
+        );
+        std::fs::write(&path, text).unwrap();
+        let mut command = fanout(&["relay", "--config", path.to_str().unwrap()]);
+        command.envs(aws.environment()).env("MOMENTO_ENDPOINT", setup.momento.endpoint());
+        relays.push(start(command));
+        timeout(TIMEOUT, setup.momento.wait_for_subscribers("demo", "t", index + 1)).await.unwrap();
+    }
+    let complete = async |count: u64| {
+        let all = async {
+            while deduplicated(&aws).len() as u64 != count {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(TIMEOUT, all).await.expect("the queue has every message");
+    };
+    publish(&setup.momento, "t", 20);
+    complete(20).await;
+    relays[0].signal("KILL").await.unwrap();
+    publish(&setup.momento, "t", 20);
+    complete(40).await;
+    // The same message has the same id in both relays: the queue keeps one of the two.
+    let numbers: Vec<_> = deduplicated(&aws).into_values().collect::<BTreeSet<_>>().into_iter().collect();
+    assert_eq!(numbers, (1..=40).collect::<Vec<_>>());
+    relays[1].terminate().await.unwrap();
+    assert!(relays[1].ended().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn shards_divide_topics_between_relays() {
+    let setup = Setup::new().await;
+    let topics: Vec<_> = (0..20).map(|number| format!("topic {number}")).collect();
+    let topics: Vec<_> = topics.iter().map(String::as_str).collect();
+    setup.write("https://example.com/", &topics, "");
+    let text = std::fs::read_to_string(setup.path()).unwrap();
+    let mut seen = BTreeSet::new();
+    for shard in 1..=3 {
+        std::fs::write(setup.path(), format!("shard = \"{shard}/3\"\n{text}")).unwrap();
+        let ended = setup.run(&["check"]).await.assert_code(0);
+        for line in ended.out.lines().filter(|line| line.starts_with("  topic ")) {
+            assert!(seen.insert(line.to_owned()), "{line}");
+        }
+    }
+    assert_eq!(seen.len(), 20);
 }
 
 #[tokio::test]

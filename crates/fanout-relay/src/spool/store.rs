@@ -25,6 +25,8 @@ const SCHEMA_VERSION: i32 = 1;
 const MAX_WAL_BYTES: i64 = 64 * 1024 * 1024;
 /// The longest wait for another process that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+/// The messages that expire in one change, so that it does not hold up others. A scheduler notices the rest by itself.
+const EXPIRE_ROWS: i64 = 1_000;
 /// The largest number of rows that one purge removes, so that it does not hold up messages.
 const PURGE_ROWS: i64 = 1_000;
 
@@ -73,6 +75,7 @@ CREATE TABLE messages (
 ) STRICT;
 CREATE INDEX pending ON messages (subscription, due_at, id) WHERE state = 0;
 CREATE INDEX pending_by_topic ON messages (subscription, topic, id) WHERE state = 0;
+CREATE INDEX pending_by_age ON messages (subscription, received_at) WHERE state = 0;
 CREATE INDEX finished ON messages (state, due_at) WHERE state > 0;
 CREATE TABLE gaps (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -486,9 +489,10 @@ fn apply(
         }
         Change::Redrive { id, from, at } => redrive(transaction, *id, *from, *at, difference),
         Change::Expire { subscription, received_before, at, except } => {
+            let limit = rows(except.len()).saturating_add(EXPIRE_ROWS);
             let ids: Vec<i64> = transaction
-                .prepare_cached("SELECT id FROM messages WHERE subscription = ? AND state = 0 AND received_at < ?")?
-                .query_map(params![subscription.0, time(*received_before)], |row| row.get(0))?
+                .prepare_cached("SELECT id FROM messages WHERE subscription = ? AND state = 0 AND received_at < ? LIMIT ?")?
+                .query_map(params![subscription.0, time(*received_before), limit], |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()?;
             for id in ids.into_iter().map(MessageId).filter(|id| !except.contains(id)) {
                 finish(transaction, id, Outcome::Expired, None, *at, None, difference)?;

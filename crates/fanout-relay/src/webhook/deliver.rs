@@ -9,11 +9,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use momento_webhook::Event;
 use momento_webhook::momento::USER_AGENT;
 use momento_webhook::standard::SignatureError;
-use serde::Serialize;
 
 use super::post::{PostError, PostResponse, Poster};
 use super::signer::{Header, Signer};
-use crate::spool::GapNotice;
+use crate::body::BodyKind;
 
 /// The retries of a delivery that a user watches: the timeout is Momento's, and a function that is down fails after a few
 /// seconds. Momento itself makes one attempt.
@@ -26,28 +25,6 @@ pub const RETRY: RetryPolicy = RetryPolicy {
 
 /// The longest backoff that a response can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
-
-/// The kind of a webhook's body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyKind<'b> {
-    /// The body of Momento: the text is the message.
-    Text,
-    /// The message is binary, and the text is its base64. The member `encoding` says so.
-    Base64,
-    /// The notice of a gap, in the member `gap`. The text is empty.
-    Gap(&'b GapNotice),
-}
-
-/// The body of a webhook.
-#[derive(Serialize)]
-struct Body<'e> {
-    #[serde(flatten)]
-    event: &'e Event,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    encoding: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gap: Option<&'e GapNotice>,
-}
 
 /// Delivers events to one URL.
 #[derive(Clone, Debug)]
@@ -160,18 +137,10 @@ impl<C: Clock> Deliverer<C> {
     /// If the response is not 2xx, or there is none.
     pub async fn attempt(&self, event: &mut Event, kind: BodyKind<'_>) -> Result<PostResponse, Failure> {
         event.publish_timestamp = self.clock.now();
-        let with = |encoding, gap| {
-            serde_json::to_string(&Body { event, encoding, gap })
-                .expect("texts and integers are always valid JSON")
-        };
-        let (prefix, body) = match kind {
-            BodyKind::Text => ("msg", event.to_json()),
-            BodyKind::Base64 => ("msg", with(Some("base64"), None)),
-            BodyKind::Gap(notice) => ("gap", with(None, Some(notice))),
-        };
+        let body = kind.body(event);
         let seconds = event.publish_timestamp / 1_000;
         // The id is the same for each attempt, as Standard Webhooks requires. Messages of other topics have other ids.
-        let id = format!("{prefix}_{}", event.id());
+        let id = kind.id(event);
         let signatures = self.signer.headers(&id, seconds, body.as_bytes())?;
         let headers = headers(signatures);
         let response = self.poster.post(headers, Bytes::from(body)).await?;

@@ -14,19 +14,18 @@ pub mod signer;
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
 use ipnet::IpNet;
 use reqwest::Url;
 
 use self::address::Addresses;
 pub use self::address::Refused;
-use self::deliver::{BodyKind, Deliverer, Failure, RETRY};
+use self::deliver::{Deliverer, Failure, RETRY};
 use self::post::{ClientError, PostResponse, Poster, is_loopback};
 use self::signer::Signer;
+use crate::body::BodyKind;
 use crate::schedule::{Attempt, Target};
-use crate::spool::{Payload, Spooled};
+use crate::spool::Spooled;
 
 /// The part of a response that is kept with a message, in characters.
 const MAX_EXCERPT: usize = 300;
@@ -84,12 +83,7 @@ impl fmt::Debug for Webhook {
 
 impl Target for Webhook {
     fn deliver<'a>(&'a self, message: &'a Spooled) -> BoxFuture<'a, Attempt> {
-        let (text, kind) = match &message.payload {
-            Payload::Text(text) => (text.clone(), BodyKind::Text),
-            Payload::Binary(bytes) => (STANDARD.encode(bytes), BodyKind::Base64),
-            Payload::Gap(notice) => (String::new(), BodyKind::Gap(notice)),
-        };
-        let mut event = message.event(text);
+        let (mut event, kind) = BodyKind::of(message);
         Box::pin(async move { result(self.deliverer.attempt(&mut event, kind).await) })
     }
 }
@@ -135,7 +129,7 @@ pub(crate) mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
-    use crate::spool::{GapNotice, MessageId, tests::topic_id};
+    use crate::spool::{GapNotice, MessageId, Payload, tests::topic_id};
     use crate::webhook::signer::Scheme;
 
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

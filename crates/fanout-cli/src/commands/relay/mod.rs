@@ -100,17 +100,22 @@ fn load(name: &str, output: &mut Output) -> Result<Loaded, Error> {
     let text = read(name)?;
     let file = file::read(&text, &|variable| std::env::var(variable).ok());
     let file = file.map_err(|errors| print(name, &text, &errors, output))?;
-    let RelayFile { spool, limits, listen, subscriptions } = file;
+    let RelayFile { spool, limits, listen, shard, subscriptions } = file;
     // The errors of each file are printed before the first of them ends it.
     let loaded: Vec<_> = subscriptions
         .into_iter()
         .map(|mut subscription| {
-            let FileTarget::Routes(path) = &subscription.target else { return Ok((subscription, None)) };
-            let routes = load_routes(&path.display().to_string(), output)?;
-            if subscription.topics.is_empty() {
-                subscription.topics = exact_topics(&subscription, &routes)?;
+            let routes = match &subscription.target {
+                FileTarget::Routes(path) => Some(load_routes(&path.display().to_string(), output)?),
+                FileTarget::Webhook(_) | FileTarget::Sqs(_) => None,
+            };
+            if let (Some(routes), true) = (&routes, subscription.topics.is_empty()) {
+                subscription.topics = exact_topics(&subscription, routes)?;
             }
-            Ok((subscription, Some(routes)))
+            if let Some(shard) = shard {
+                subscription.topics.retain(|topic| shard.takes(&subscription.cache, topic));
+            }
+            Ok((subscription, routes))
         })
         .collect();
     let subscriptions = loaded.into_iter().collect::<Result<_, Error>>()?;

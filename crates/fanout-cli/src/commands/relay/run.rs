@@ -9,6 +9,7 @@ use fanout_core::retry::RetryPolicy;
 use fanout_core::route::Routes;
 use fanout_momento::subscription::SubscriptionPolicy;
 use fanout_relay::file::{FileSubscription, FileTarget};
+use fanout_relay::queue::QueueTarget;
 use fanout_relay::routes::RoutesTarget;
 use fanout_relay::spool::{Location, Spool};
 use fanout_relay::{Status, SubscriptionConfig, Target, port};
@@ -136,6 +137,7 @@ fn config(
     let FileSubscription { name, cache, topics, from, gap_notices, schedule, target } = subscription;
     let target: Arc<dyn Target> = match target {
         FileTarget::Webhook(webhook) => Arc::new(*webhook),
+        FileTarget::Sqs(queue) => Arc::new(QueueTarget::new(queue, Cloud::default().sender())),
         FileTarget::Routes(path) => {
             let retry = RetryPolicy::PUBLISH;
             let publisher = service.publisher_within(retry.attempt_timeout)?;
