@@ -41,15 +41,18 @@ const MAX_SUBSCRIPTIONS: usize = 1_000;
 const MAX_TOPICS: usize = 10_000;
 /// The largest number of deliveries at the same time.
 const MAX_CONCURRENCY: usize = 1_000;
+/// The interval at which a set of topics is read.
+const DEFAULT_EVERY: Duration = Duration::from_secs(30);
 /// The name of a spool in memory.
 const MEMORY: &str = "memory";
 
 const FILE_KEYS: [&str; 7] =
     ["spool", "max_messages", "max_bytes", "keep_for", "listen", "shard", "subscriptions"];
-const SUBSCRIPTION_KEYS: [&str; 11] = [
+const SUBSCRIPTION_KEYS: [&str; 12] = [
     "name",
     "cache",
     "topics",
+    "topics_from",
     "target",
     "from",
     "gaps",
@@ -85,6 +88,8 @@ pub struct FileSubscription {
     pub cache: String,
     /// Its topics. Without any, the exact topics of its routes.
     pub topics: Vec<String>,
+    /// The set in a cache that has more topics.
+    pub topics_from: Option<SetOfTopics>,
     /// Where a topic starts that the spool does not know.
     pub from: Start,
     /// True if the target is told of gaps.
@@ -93,6 +98,17 @@ pub struct FileSubscription {
     pub schedule: Schedule,
     /// Where they are delivered to.
     pub target: FileTarget,
+}
+
+/// A set in a cache, whose texts are topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetOfTopics {
+    /// The cache of the set.
+    pub cache: String,
+    /// The name of the set.
+    pub set: String,
+    /// The interval at which it is read.
+    pub every: Duration,
 }
 
 /// A target in a file.
@@ -164,6 +180,14 @@ struct SubscriptionKeys {
     rate: Option<NonZeroU32>,
     retry: Option<Vec<Spanned<String>>>,
     expire_after: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetKeys {
+    cache: Spanned<String>,
+    set: Spanned<String>,
+    every: Option<Spanned<String>>,
 }
 
 /// What the file has beside subscriptions.
@@ -279,12 +303,14 @@ impl Reader<'_> {
     fn subscription(&mut self, given: Spanned<DeValue<'_>>) -> Option<(FileSubscription, Span)> {
         let mut given = self.kept(Given::table(given))?;
         let span = given.span();
-        let target = given.take("target");
+        let (target, set) = (given.take("target"), given.take("topics_from"));
         let keys: Option<SubscriptionKeys> = self.rest(given, &SUBSCRIPTION_KEYS);
         let target = match target {
             Some(target) => self.target(target),
             None => self.fault(span.clone(), spanned::missing("target")),
         };
+        let has_set = set.is_some();
+        let set = set.map(|set| self.set_of_topics(set));
         let keys = keys?;
         let cache = match CacheName::new(keys.cache.get_ref().as_str()) {
             Ok(cache) => Some(cache.as_str().to_owned()),
@@ -298,6 +324,7 @@ impl Reader<'_> {
         let topics = match (keys.topics, &target) {
             (Some(topics), _) => self.topics(topics),
             (None, Some(FileTarget::Routes(_)) | None) => Some(Vec::new()),
+            (None, Some(_)) if has_set => Some(Vec::new()),
             (None, Some(FileTarget::Webhook(_) | FileTarget::Sqs(_))) => {
                 self.fault(span.clone(), spanned::missing("topics"))
             }
@@ -334,6 +361,10 @@ impl Reader<'_> {
             name: name?,
             cache: cache?,
             topics: topics?,
+            topics_from: match set {
+                None => None,
+                Some(set) => Some(set?),
+            },
             from: keys.from,
             gap_notices: keys.gaps == Gaps::Deliver,
             schedule,
@@ -366,6 +397,19 @@ impl Reader<'_> {
             }
         }
         (self.faults.len() == before).then_some(topics)
+    }
+
+    fn set_of_topics(&mut self, given: Spanned<DeValue<'_>>) -> Option<SetOfTopics> {
+        let given = self.kept(Given::table(given))?;
+        let keys: SetKeys = self.rest(given, &["cache", "set", "every"])?;
+        let every = self.duration_or(keys.every, DEFAULT_EVERY);
+        if let Err(error) = CacheName::new(keys.cache.get_ref().as_str()) {
+            return self.fault(keys.cache.span(), format!("the cache {error}"));
+        }
+        if keys.set.get_ref().is_empty() {
+            return self.fault(keys.set.span(), "the name of the set is empty");
+        }
+        Some(SetOfTopics { cache: keys.cache.into_inner(), set: keys.set.into_inner(), every: every? })
     }
 
     fn target(&mut self, given: Spanned<DeValue<'_>>) -> Option<FileTarget> {
@@ -623,6 +667,33 @@ target = { url = "https://example.com", secret = "env:UNSET" }
                 "27:50: the variable UNSET is not set",
             ]
         );
+    }
+
+    #[test]
+    fn reads_set_of_topics_in_place_of_topics() {
+        let read_set = |set: &str| {
+            let text = format!(
+                "spool = 'memory'\n[[subscriptions]]\ncache = 'c'\ntopics_from = {set}\n\
+                 target = {{ url = 'https://example.com/', secret = 'env:SECRET' }}"
+            );
+            read(&text, &variable)
+                .map(|mut file| file.subscriptions.remove(0))
+                .map_err(|faults| faults[0].to_string())
+        };
+        let subscription = read_set("{ cache = 'd', set = 'rooms' }").unwrap();
+        let set = SetOfTopics { cache: "d".to_owned(), set: "rooms".to_owned(), every: DEFAULT_EVERY };
+        assert_eq!((subscription.topics.len(), subscription.topics_from), (0, Some(set)));
+        for (set, fault) in [
+            ("{ cache = '', set = 'rooms' }", "4:25: the cache is blank; expected a name"),
+            ("{ cache = 'd', set = '' }", "4:36: the name of the set is empty"),
+            ("{ cache = 'd' }", "4:15: missing key `set`"),
+            (
+                "{ cache = 'd', set = 's', every = '0s' }",
+                "4:49: not a duration; expected a number with a unit, such as \"30s\"",
+            ),
+        ] {
+            assert_eq!(read_set(set).unwrap_err(), fault);
+        }
     }
 
     #[test]

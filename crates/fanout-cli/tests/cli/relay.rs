@@ -512,6 +512,52 @@ async fn two_relays_put_each_message_into_one_fifo_queue_whichever_dies() {
 }
 
 #[tokio::test]
+async fn topics_follow_a_set_in_a_cache() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|_| 200).await;
+    setup.write(
+        &receiver.stub.url,
+        &["fixed"],
+        "topics_from = { cache = \"demo\", set = \"rooms\", every = \"20ms\" }",
+    );
+    let credentials = Credentials::new("any", Some(&setup.momento.endpoint().parse().unwrap())).unwrap();
+    let client = momento::CacheClient::builder()
+        .default_ttl(TIMEOUT * 20)
+        .configuration(momento::cache::configurations::Laptop::latest())
+        .credential_provider(credentials.provider().clone())
+        .build()
+        .unwrap();
+    let relay = setup.relay("fixed").await;
+    client.set_add_elements("demo", "rooms", vec!["a", "b", "fixed"]).await.unwrap();
+    for topic in ["a", "b"] {
+        timeout(TIMEOUT, setup.momento.wait_for_subscribers("demo", topic, 1)).await.unwrap();
+        publish(&setup.momento, topic, 1);
+    }
+    receiver.wait(2).await;
+    client.set_remove_elements("demo", "rooms", vec!["a", "fixed"]).await.unwrap();
+    timeout(TIMEOUT, setup.momento.wait_for_no_subscribers("demo", "a")).await.unwrap();
+    for topic in ["b", "fixed"] {
+        assert_eq!(setup.momento.subscriber_count("demo", topic), 1, "{topic}");
+        publish(&setup.momento, topic, 1);
+    }
+    receiver.wait(4).await;
+    // What cannot be read changes nothing.
+    client.delete("demo", "rooms").await.unwrap();
+    client.set("demo", "rooms", "not a set").await.unwrap();
+    relay
+        .process
+        .wait_for_line(|line| line.contains("the source of topics cannot be read").then_some(()))
+        .await
+        .unwrap();
+    relay.stop().await;
+    let ended = setup.run(&["check"]).await.assert_code(0);
+    assert!(
+        ended.out.contains("  topics      of the set \"rooms\" in the cache \"demo\", every 20ms"),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
 async fn shards_divide_topics_between_relays() {
     let setup = Setup::new().await;
     let topics: Vec<_> = (0..20).map(|number| format!("topic {number}")).collect();

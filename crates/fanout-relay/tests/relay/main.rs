@@ -87,6 +87,7 @@ impl Running {
             name: "test".to_owned(),
             cache: "c".to_owned(),
             topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
+            topics_from: None,
             from: Start::Now,
             gap_notices: false,
             schedule: Schedule { order, retry: vec![Duration::from_millis(1); 5], ..Schedule::default() },

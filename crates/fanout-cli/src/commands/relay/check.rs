@@ -1,5 +1,6 @@
 //! `fanout relay check`.
 
+use fanout_relay::file::SetOfTopics;
 use fanout_relay::spool::Location;
 use fanout_relay::{Order, STREAMS_PER_CHANNEL, Start};
 
@@ -49,6 +50,14 @@ pub(super) fn run(name: &str, file: &Loaded, output: &mut Output) -> Result<(), 
         ))?;
         for topic in &subscription.topics {
             output.result(format_args!("  topic       {}", Quoted(topic)))?;
+        }
+        if let Some(SetOfTopics { cache, set, every }) = &subscription.topics_from {
+            let every = humantime::format_duration(*every);
+            output.result(format_args!(
+                "  topics      of the set {} in the cache {}, every {every}; not counted below",
+                Quoted(set),
+                Quoted(cache)
+            ))?;
         }
     }
     let streams: usize = file.subscriptions.iter().map(|(subscription, _)| subscription.topics.len()).sum();

@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use fanout_core::file::{self as text_file, FileError};
 use fanout_core::route::{Route, Routes, Topics};
 use fanout_relay::file::{self, FileSubscription, FileTarget, RelayFile};
+use fanout_relay::shard::Shard;
 use fanout_relay::spool::{Limits, Location};
 
 use crate::args::ServiceArgs;
@@ -92,6 +93,7 @@ struct Loaded {
     spool: Location,
     limits: Limits,
     listen: Option<SocketAddr>,
+    shard: Option<Shard>,
     subscriptions: Vec<(FileSubscription, Option<Routes>)>,
 }
 
@@ -109,7 +111,8 @@ fn load(name: &str, output: &mut Output) -> Result<Loaded, Error> {
                 FileTarget::Routes(path) => Some(load_routes(&path.display().to_string(), output)?),
                 FileTarget::Webhook(_) | FileTarget::Sqs(_) => None,
             };
-            if let (Some(routes), true) = (&routes, subscription.topics.is_empty()) {
+            let lists_topics = !subscription.topics.is_empty() || subscription.topics_from.is_some();
+            if let (Some(routes), false) = (&routes, lists_topics) {
                 subscription.topics = exact_topics(&subscription, routes)?;
             }
             if let Some(shard) = shard {
@@ -119,7 +122,7 @@ fn load(name: &str, output: &mut Output) -> Result<Loaded, Error> {
         })
         .collect();
     let subscriptions = loaded.into_iter().collect::<Result<_, Error>>()?;
-    Ok(Loaded { spool, limits, listen, subscriptions })
+    Ok(Loaded { spool, limits, listen, shard, subscriptions })
 }
 
 fn load_routes(name: &str, output: &mut Output) -> Result<Routes, Error> {

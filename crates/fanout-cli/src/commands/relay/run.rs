@@ -7,11 +7,14 @@ use fanout_aws::Cloud;
 use fanout_core::fan_out::FanOut;
 use fanout_core::retry::RetryPolicy;
 use fanout_core::route::Routes;
+use fanout_momento::CacheSet;
 use fanout_momento::subscription::SubscriptionPolicy;
 use fanout_relay::file::{FileSubscription, FileTarget};
 use fanout_relay::queue::QueueTarget;
 use fanout_relay::routes::RoutesTarget;
+use fanout_relay::shard::Shard;
 use fanout_relay::spool::{Location, Spool};
+use fanout_relay::topics::TopicsFrom;
 use fanout_relay::{Status, SubscriptionConfig, Target, port};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -23,7 +26,7 @@ use super::{Loaded, load};
 use crate::args::ServiceArgs;
 use crate::error::Error;
 use crate::output::Output;
-use crate::service::Service;
+use crate::service::{Service, ServiceError};
 
 /// Runs until a signal ends it.
 pub(super) async fn run(
@@ -52,7 +55,7 @@ async fn serve(
     mut hangup: Signal,
     output: &mut Output,
 ) -> Result<(), Error> {
-    let Loaded { spool: location, limits, listen, mut subscriptions } = file;
+    let Loaded { spool: location, limits, listen, shard, subscriptions } = file;
     let spool = Spool::open(&location, limits)?;
     let pending = spool.usage().messages;
     match &location {
@@ -74,13 +77,13 @@ async fn serve(
         }
     };
     let mut shutdown = std::pin::pin!(shutdown);
-    let mut next = Some(std::mem::take(&mut subscriptions));
-    while let Some(current) = next.take() {
+    let mut next = Some((subscriptions, shard));
+    while let Some((current, shard)) = next.take() {
         let topics: usize = current.iter().map(|(subscription, _)| subscription.topics.len()).sum();
         tracing::info!(endpoint = service.endpoint(), subscriptions = current.len(), topics, "relay started");
         let current = current
             .into_iter()
-            .map(|subscription| config(subscription, service))
+            .map(|subscription| config(subscription, shard, service))
             .collect::<Result<_, _>>()?;
         let stop = async {
             loop {
@@ -118,7 +121,7 @@ fn reload(
     name: &str,
     (spool, limits, listen): (&Location, fanout_relay::spool::Limits, Option<std::net::SocketAddr>),
     output: &mut Output,
-) -> Result<Vec<(FileSubscription, Option<Routes>)>, String> {
+) -> Result<(Vec<(FileSubscription, Option<Routes>)>, Option<Shard>), String> {
     let file = load(name, output).map_err(|error| match error {
         Error::Usage(message) | Error::Failed(message) => message,
         Error::Closed => "standard output is closed".to_owned(),
@@ -127,14 +130,26 @@ fn reload(
         return Err("the spool, its bounds and `listen` can change at a restart only".to_owned());
     }
     tracing::info!("the file is loaded again");
-    Ok(file.subscriptions)
+    Ok((file.subscriptions, file.shard))
 }
 
 fn config(
     (subscription, routes): (FileSubscription, Option<Routes>),
+    shard: Option<Shard>,
     service: &Service,
 ) -> Result<SubscriptionConfig, Error> {
-    let FileSubscription { name, cache, topics, from, gap_notices, schedule, target } = subscription;
+    let FileSubscription { name, cache, topics, topics_from, from, gap_notices, schedule, target } =
+        subscription;
+    let topics_from = match topics_from {
+        None => None,
+        Some(set) => Some(TopicsFrom {
+            source: Arc::new(
+                CacheSet::new(service.credentials(), &set.cache, &set.set).map_err(ServiceError::Client)?,
+            ),
+            interval: set.every,
+            shard: shard.map(|shard| (shard, cache.clone())),
+        }),
+    };
     let target: Arc<dyn Target> = match target {
         FileTarget::Webhook(webhook) => Arc::new(*webhook),
         FileTarget::Sqs(queue) => Arc::new(QueueTarget::new(queue, Cloud::default().sender())),
@@ -146,5 +161,5 @@ fn config(
             Arc::new(RoutesTarget::new(path.display().to_string(), routes, fan_out))
         }
     };
-    Ok(SubscriptionConfig { name, cache, topics, from, gap_notices, schedule, target })
+    Ok(SubscriptionConfig { name, cache, topics, topics_from, from, gap_notices, schedule, target })
 }
