@@ -30,6 +30,7 @@ locals {
     { sid = "StartExecutions", actions = ["states:StartExecution"], resources = var.state_machine_arns, via = [] },
     { sid = "UseDestinationKeys", actions = ["kms:Decrypt", "kms:GenerateDataKey"], resources = var.destination_key_arns, via = ["dynamodb", "events", "sqs", "states"] },
     { sid = "Translate", actions = ["comprehend:DetectDominantLanguage", "translate:TranslateText"], resources = var.allow_translate ? ["*"] : [], via = [] },
+    { sid = "Classify", actions = ["comprehend:DetectToxicContent"], resources = var.allow_comprehend ? ["*"] : [], via = [] },
     { sid = "UseTerminologies", actions = ["translate:GetTerminology"], resources = var.terminology_arns, via = [] },
   ]
 
@@ -46,6 +47,7 @@ locals {
     StartExecutions    = length(var.state_machine_arns) > 0
     UseDestinationKeys = length(var.destination_key_arns) > 0
     Translate          = var.allow_translate
+    Classify           = var.allow_comprehend
     UseTerminologies   = length(var.terminology_arns) > 0
   }
 }

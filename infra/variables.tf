@@ -210,6 +210,12 @@ variable "allow_translate" {
   default     = false
 }
 
+variable "allow_comprehend" {
+  description = "Whether a route has the transform moderate with the service comprehend."
+  type        = bool
+  default     = false
+}
+
 variable "terminology_arns" {
   description = "The custom terminologies that translate is given."
   type        = list(string)

@@ -16,8 +16,9 @@ use fanout_core::reason::Failure;
 use fanout_core::reason::with_sources;
 use fanout_core::route::{Route, Routes};
 use fanout_core::secret_store::{SecretName, SecretText, StoredSecret, Versioned};
+use fanout_core::transform::moderate::COMPREHEND;
 use fanout_core::transform::translate::TranslateSettings;
-use fanout_core::transform::{TransformSettings as _, Transforms};
+use fanout_core::transform::{Stage, TransformSettings as _, Transforms};
 use fanout_momento::{Credentials, KeySource, Keys};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -37,16 +38,18 @@ pub struct Complete {
 
 impl Complete {
     /// Returns true if a route or the dead letters need AWS, and this machine configures no region. Messages for AWS
-    /// would fail. `translates` is true if Amazon Translate does `translate`. The metadata service of a virtual machine
-    /// may know a region as well. It is not asked, because that takes time at every start.
+    /// would fail. `own` are the transforms without AWS: what they have in its place needs no region. The metadata service of
+    /// a virtual machine may know a region as well. It is not asked, because that takes time at every start.
     #[must_use]
-    pub fn lacks_region(&self, translates: bool, source: &dyn Source) -> bool {
+    pub fn lacks_region(&self, own: &Transforms, source: &dyn Source) -> bool {
+        let (translates, classifies) = (!own.can_translate(), !own.can_classify(COMPREHEND));
         let mut destinations = self.routes.all().iter().flat_map(Route::destinations);
         let is_used = self.dead_letters.is_some()
             || destinations.any(|destination| {
                 let stages = &destination.chain;
                 destination.to.topic().is_none()
                     || translates && stages.iter().any(|stage| stage.uses(TranslateSettings::NAME))
+                    || classifies && stages.iter().any(Stage::classifies)
             });
         let get = |name: &str| source.get(name).ok().flatten().filter(|value| !value.is_empty());
         let is_file = |variable: &str, usual: &str| match (get(variable), get("HOME")) {

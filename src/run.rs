@@ -106,8 +106,8 @@ pub fn build(
 
 fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> Result<(), RunError> {
     let cloud = Cloud::default();
-    let translates = !transforms.can_translate();
-    let transforms = cloud.transforms(transforms);
+    let own = transforms;
+    let transforms = cloud.transforms(own);
     let config = Config::read(source, &transforms)?;
     telemetry.start(&config.log);
     let request_log = telemetry.request_log(source);
@@ -122,7 +122,7 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
         let listen_config = config.listen;
         let port = listen_config.port;
         let complete = Box::pin(cloud::complete(&cloud, config, &transforms)).await?;
-        if complete.lacks_region(translates, source) {
+        if complete.lacks_region(own, source) {
             tracing::warn!(
                 "AWS is needed and no region is set: set AWS_REGION, unless this machine's metadata has it"
             );

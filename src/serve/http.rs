@@ -52,7 +52,7 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_HEADERS: u16 = 16 * 1024;
 
 /// The maximum number of requests at once in an HTTP/2 connection.
-const MAX_STREAMS: u32 = 32;
+const MAX_STREAMS: u32 = 16;
 
 /// The bytes that a caller may send on an HTTP/2 connection or stream before the function reads them: the least that
 /// HTTP/2 allows for a connection.
@@ -155,7 +155,10 @@ impl<P: Publisher, C: Clock> Server<P, C> {
         let requests = Arc::clone(&self.requests);
         let service = service_fn(move |request| {
             let (requests, active) = (Arc::clone(&requests), Active::new(&connection));
-            async move { Ok::<_, Infallible>(requests.respond(request, active).await.map(Full::new)) }
+            // On the heap, so that a stream takes little memory while it waits for a caller that does not read its response.
+            Box::pin(
+                async move { Ok::<_, Infallible>(requests.respond(request, active).await.map(Full::new)) },
+            )
         });
         let served = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let served = self.graceful.watch(served);

@@ -7,12 +7,14 @@ use std::time::Duration;
 use anyhow::bail;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use fanout_aws::{AmazonTranslator, Aws, Settings};
+use fanout_aws::{AmazonTranslator, Aws, ComprehendClassifier, Settings};
 use fanout_core::reason::{Failure, Reason};
+use fanout_core::transform::classifier::{ClassificationRequest, Classifier as _, Label};
 use fanout_core::transform::translate::{Formality, Translation, TranslationRequest, Translator as _};
 use futures_util::future::join_all;
 use serde_json::json;
 use test_support::AwsResponse;
+use test_support::comprehend_server::ComprehendServer;
 use test_support::secrets_server::{SecretRequest, SecretsServer};
 use test_support::translate_server::{TranslateRequest, TranslateServer, translation, truncated};
 use tokio::net::TcpListener;
@@ -323,4 +325,55 @@ async fn stops_waiting_for_parameter() {
 /// Returns an address without a listener.
 async fn unused() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind(("127.0.0.1", 0)).await?.local_addr()?)
+}
+
+fn classifier(server: &ComprehendServer) -> ComprehendClassifier {
+    ComprehendClassifier::new(Arc::new(at(&server.endpoint())))
+}
+
+fn of<'s>(segments: &'s [&'s str]) -> ClassificationRequest<'s> {
+    ClassificationRequest { segments, deadline: Instant::now() + ANSWER }
+}
+
+#[tokio::test]
+async fn comprehend_labels_each_segment() {
+    let server = ComprehendServer::start().await.unwrap();
+    let labels = classifier(&server).classify(of(&["how toxic", "Zoë is nice"])).await.unwrap();
+    let scores = |scores: [f32; 3]| {
+        let names = ["insult", "hate_speech", "toxicity"];
+        names
+            .iter()
+            .zip(scores)
+            .map(|(name, score)| Label { name: (*name).to_owned(), score })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(labels, [scores([0.9, 0.05, 0.9]), scores([0.1, 0.05, 0.1])]);
+    assert_eq!(server.requests(), [["how toxic", "Zoë is nice"]]);
+}
+
+#[tokio::test]
+async fn comprehend_retries_transient_failures_only() {
+    for (response, expected) in [
+        (AwsResponse::throttled(), Ok(())),
+        (AwsResponse::error(500, "InternalServerException"), Ok(())),
+        (AwsResponse::Cut, Ok(())),
+        (AwsResponse::error(400, "InvalidRequestException"), Err(Reason::InvalidArgument)),
+        (AwsResponse::error(400, "UnsupportedLanguageException"), Err(Reason::InvalidArgument)),
+        (AwsResponse::error(400, "TextSizeLimitExceededException"), Err(Reason::TooLarge)),
+        (AwsResponse::error(400, "AccessDeniedException"), Err(Reason::PermissionDenied)),
+        (AwsResponse::success(json!({})), Err(Reason::Internal)),
+        (AwsResponse::success(json!({"ResultList": []})), Err(Reason::Internal)),
+        (AwsResponse::success(json!({"ResultList": [{"Labels": []}]})), Err(Reason::Internal)),
+        (
+            AwsResponse::success(json!({"ResultList": [{"Labels": [{"Name": "INSULT"}], "Toxicity": 0.1}]})),
+            Err(Reason::Internal),
+        ),
+    ] {
+        let server = ComprehendServer::start().await.unwrap();
+        server.script([response.clone()]);
+        let result = classifier(&server).classify(of(&["hello"])).await;
+        let calls = if expected.is_ok() { 2 } else { 1 };
+        assert_eq!(result.map(drop).map_err(|failure| failure.reason), expected, "{response:?}");
+        assert_eq!(server.requests().len(), calls, "{response:?}");
+    }
 }

@@ -165,3 +165,49 @@ async fn rejects_headers_over_16_kib() {
     let response = until_closed(send(&function, head.as_bytes()).await).await;
     assert!(response.starts_with("HTTP/1.1 431 "), "{response}");
 }
+
+/// Sends requests over HTTP/2 and allows no byte of a response body. Returns after each has response headers or is
+/// refused.
+async fn send_without_window(function: &Function, requests: u8) -> TcpStream {
+    const HEADERS: u8 = 1;
+    const RST_STREAM: u8 = 3;
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // SETTINGS: a window of 0 bytes.
+    bytes.extend([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0]);
+    for request in 0..requests {
+        // HEADERS: a POST without a signature.
+        bytes.extend([0, 0, 6, HEADERS, 5, 0, 0, 0, 2 * request + 1, 0x83, 0x86, 0x84, 0x01, 1, b'x']);
+    }
+    let mut connection = send(function, &bytes).await;
+    let mut left = requests;
+    while left > 0 {
+        let mut head = [0; 9];
+        timeout(TIMEOUT, connection.read_exact(&mut head)).await.expect("a frame").unwrap();
+        let [_, high, low, kind, ..] = head;
+        let mut payload = vec![0; usize::from(u16::from_be_bytes([high, low]))];
+        connection.read_exact(&mut payload).await.unwrap();
+        left -= u8::from(matches!(kind, HEADERS | RST_STREAM));
+    }
+    connection
+}
+
+#[tokio::test]
+async fn unread_responses_take_little_memory() {
+    const CONNECTIONS: u64 = 150;
+    let function = Function::http(&[]).await;
+    let resident = || {
+        let pid = function.process.id().unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
+    };
+    assert_eq!(function.deliver(Transport::Http1, 1, "hello").await.status, 200);
+    let before = resident();
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        connections.push(send_without_window(&function, 64).await);
+    }
+    let each = (resident() - before) / CONNECTIONS;
+    assert!(each < 80 << 10, "{} KiB for a connection", each >> 10);
+    assert_eq!(function.deliver(Transport::Http1, 2, "hello").await.status, 200);
+}

@@ -133,6 +133,7 @@ services! {
         "step-functions" step_functions: aws_sdk_sfn => StepFunctions,
     }
     others {
+        "comprehend" comprehend: aws_sdk_comprehend,
         "parameters" ssm: aws_sdk_ssm,
         "secrets" secrets_manager: aws_sdk_secretsmanager,
         "translate" translate: aws_sdk_translate,

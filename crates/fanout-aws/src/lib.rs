@@ -1,8 +1,10 @@
-//! All clients of Amazon Web Services: senders of AWS destinations, secrets, parameters and translations. This crate knows
+//! All clients of Amazon Web Services: senders of AWS destinations, secrets, parameters, translations and moderation.
+//! This crate knows
 //! which services a build has.
 
 #![cfg_attr(
     not(all(
+        feature = "comprehend",
         feature = "dynamodb",
         feature = "eventbridge",
         feature = "parameters",
@@ -23,6 +25,8 @@
 
 #[cfg(feature = "aws-sdk")]
 mod client;
+#[cfg(feature = "comprehend")]
+mod comprehend;
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
 #[cfg(feature = "eventbridge")]
@@ -46,6 +50,8 @@ mod translate;
 
 #[cfg(feature = "aws-sdk")]
 pub use client::{Aws, KINDS, Settings};
+#[cfg(feature = "comprehend")]
+pub use comprehend::ComprehendClassifier;
 #[cfg(feature = "translate")]
 pub use translate::AmazonTranslator;
 
@@ -57,6 +63,8 @@ use fanout_core::destination::AwsSender;
 use fanout_core::reason::Failure;
 use fanout_core::secret_store::{SecretName, SecretStore, StoredSecret};
 use fanout_core::transform::Transforms;
+#[cfg(feature = "comprehend")]
+use fanout_core::transform::moderate::COMPREHEND;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
@@ -99,15 +107,24 @@ const NO_SECRETS: &str = "needs a build with the cargo feature `secrets`";
 const NO_PARAMETERS: &str = "needs a build with the cargo feature `parameters`";
 
 impl Cloud {
-    /// Returns these transforms with Amazon Translate, unless they have a translator.
+    /// Returns these transforms with Amazon Translate and Amazon Comprehend, unless they have a translator, or another
+    /// classifier of that name.
     #[must_use]
     pub fn transforms(&self, transforms: &Transforms) -> Transforms {
+        let complete = transforms.clone();
         #[cfg(feature = "translate")]
-        if !transforms.can_translate() {
-            let amazon = AmazonTranslator::new(Arc::clone(&self.aws));
-            return transforms.clone().with_translator(Arc::new(amazon));
-        }
-        transforms.clone()
+        let complete = if complete.can_translate() {
+            complete
+        } else {
+            complete.with_translator(Arc::new(AmazonTranslator::new(Arc::clone(&self.aws))))
+        };
+        #[cfg(feature = "comprehend")]
+        let complete = if complete.can_classify(COMPREHEND) {
+            complete
+        } else {
+            complete.with_classifier(COMPREHEND, Arc::new(ComprehendClassifier::new(Arc::clone(&self.aws))))
+        };
+        complete
     }
 
     /// Returns the sender for AWS destinations.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, dev, relay, schema, send, sign, topic};
+use crate::commands::{check, dev, moderate, relay, schema, send, sign, topic};
 use crate::error::Error;
 use crate::output::Output;
 
@@ -21,6 +21,7 @@ pub struct Cli {
 enum Command {
     Check(check::Args),
     Dev(dev::Args),
+    Moderate(moderate::Args),
     Relay(relay::Args),
     Schema(schema::Args),
     Send(send::Args),
@@ -54,6 +55,7 @@ pub fn run(cli: Cli, output: &mut Output) -> ExitCode {
         match cli.command {
             Command::Check(args) => check::run(args, output).await,
             Command::Dev(args) => dev::run(args, output).await,
+            Command::Moderate(args) => moderate::run(args, output),
             Command::Relay(args) => relay::run(args, output).await,
             Command::Schema(args) => schema::run(args, output),
             Command::Send(args) => send::run(args, output).await,

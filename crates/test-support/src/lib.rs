@@ -9,11 +9,13 @@
 //! | [`http_client`] | requests over plain HTTP |
 //! | [`signed`] | signed events |
 //! | [`aws_server`] | queues, buses, tables and state machines of Amazon |
+//! | [`comprehend_server`] | Amazon Comprehend |
 //! | [`secrets_server`] | Secrets Manager, and parameters of the Systems Manager with their versions |
 //! | [`translate_server`] | Amazon Translate |
 
 mod aws_json;
 pub mod aws_server;
+pub mod comprehend_server;
 pub mod gateway;
 pub mod http_client;
 pub mod process;

@@ -411,7 +411,13 @@ mod tests {
             Context { event: &event, captures: &[], document: None, deadline: tokio::time::Instant::now() };
         let finds = Stage::new("finds".into(), "{}".into(), OnFailure::Fail, true, Arc::new(FindLanguage));
         let settings = JsonSettings { pointer: Some("/a".into()), ..JsonSettings::default() };
-        let with = Build { captures: &[], transforms: vec![finds], translator: None, is_inside: false };
+        let with = Build {
+            captures: &[],
+            transforms: vec![finds],
+            translator: None,
+            classifiers: BTreeMap::new(),
+            is_inside: false,
+        };
         let json = settings.build(with).unwrap();
         let given = r#"{"lang":"de","a":"x"}"#;
         let done = json.apply(Message::new(given), &context).now_or_never().unwrap().unwrap();

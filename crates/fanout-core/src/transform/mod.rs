@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | [`registry`] | all transforms by name, and how a configuration names one |
 //! | [`stage`] | one transform of a chain, with its settings and its `on_failure` |
+//! | [`classifier`] | the trait for services that `moderate` asks, such as Amazon Comprehend |
 //! | [`translate`] | the transform, and the trait for Amazon Translate |
 //! | [`pseudolocalize`] | a substitute for Amazon Translate that needs no account |
 //! | [`tree`] | the chains of a route, merged where they begin with the same transforms |
@@ -23,16 +24,15 @@ use tokio::time::Instant;
 use crate::placeholder::Values;
 use crate::reason::Failure;
 
+pub mod classifier;
 pub mod echo;
 pub mod filter;
 pub mod json;
 mod json_edit;
 pub mod lowercase;
 pub mod moderate;
-mod phrases;
 pub mod pseudolocalize;
 pub mod registry;
-mod shown;
 pub mod stage;
 pub mod template;
 pub mod translate;
@@ -41,6 +41,7 @@ pub mod trim;
 pub mod truncate;
 pub mod uppercase;
 
+pub use classifier::{Classifier, NoClassifier};
 pub use pseudolocalize::Pseudolocalizer;
 pub use registry::{Build, TransformSettings, Transforms};
 pub use stage::{OnFailure, Stage};

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::classifier::Classifier;
 use super::echo::Echo;
 use super::filter::FilterSettings;
 use super::json::JsonSettings;
@@ -55,15 +56,21 @@ pub struct Build<'b> {
     pub transforms: Vec<Stage>,
     /// The translator, if this build or test has one.
     pub translator: Option<Arc<dyn Translator>>,
+    /// The classifiers that this build or test has, by name.
+    pub classifiers: Classifiers,
     /// True if it is nested in another transform, which may provide a [`document`](Context::document).
     pub is_inside: bool,
 }
+
+/// Services that classify texts, by name.
+pub type Classifiers = BTreeMap<Cow<'static, str>, Arc<dyn Classifier>>;
 
 /// The transforms that a configuration can name.
 #[derive(Clone, Debug)]
 pub struct Transforms {
     kinds: BTreeMap<Cow<'static, str>, Kind>,
     translator: Option<Arc<dyn Translator>>,
+    classifiers: Classifiers,
 }
 
 #[derive(Clone)]
@@ -88,7 +95,7 @@ impl Transforms {
     /// Returns the transforms of this library.
     #[must_use]
     pub fn standard() -> Self {
-        let empty = Self { kinds: BTreeMap::new(), translator: None };
+        let empty = Self { kinds: BTreeMap::new(), translator: None, classifiers: BTreeMap::new() };
         empty
             .with_described::<Echo>()
             .with_described::<FilterSettings>()
@@ -133,6 +140,23 @@ impl Transforms {
     #[must_use]
     pub const fn can_translate(&self) -> bool {
         self.translator.is_some()
+    }
+
+    /// Adds a classifier, which `moderate` calls by this name, or replaces the one of the same name.
+    #[must_use]
+    pub fn with_classifier(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        classifier: Arc<dyn Classifier>,
+    ) -> Self {
+        self.classifiers.insert(name.into(), classifier);
+        self
+    }
+
+    /// Returns true if there is a classifier called `name`.
+    #[must_use]
+    pub fn can_classify(&self, name: &str) -> bool {
+        self.classifiers.contains_key(name)
     }
 
     /// Adds a transform, or replaces the one of the same name.
@@ -252,7 +276,8 @@ impl Transforms {
         };
         let may_pass = kind.may_pass && transforms.iter().all(Stage::may_pass);
         let translator = self.translator.clone();
-        let with = Build { captures, transforms: transforms.clone(), translator, is_inside };
+        let classifiers = self.classifiers.clone();
+        let with = Build { captures, transforms: transforms.clone(), translator, classifiers, is_inside };
         let built = (kind.build)(settings, with);
         let on_failure = match on_failure {
             Some(on_failure) if on_failure.get_ref() == &OnFailure::Pass && !may_pass => {

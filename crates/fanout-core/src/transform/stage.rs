@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Context, Message, Transform, Transformed};
+use super::moderate::Moderate;
+use super::{Context, Message, Transform, TransformSettings as _, Transformed};
 use crate::reason::Failure;
 
 /// One transform of a chain.
@@ -75,6 +76,14 @@ impl Stage {
     #[must_use]
     pub fn uses(&self, name: &str) -> bool {
         self.name == name || self.nested.iter().any(|stage| stage.uses(name))
+    }
+
+    /// Returns true if it is, or contains, a `moderate` with a service.
+    #[must_use]
+    pub fn classifies(&self) -> bool {
+        let settings = || serde_json::from_str::<Value>(&self.settings).expect("the settings are JSON");
+        self.name == Moderate::NAME && settings().get("service").is_some()
+            || self.nested.iter().any(Self::classifies)
     }
 
     /// Returns the number of transforms: this one and those inside it.

@@ -60,6 +60,10 @@ pub(super) async fn run(
             "note: `pseudolocalize` translated in place of Amazon Translate; --aws uses Amazon Translate",
         );
     }
+    let classifies = |one: &Recorded<'_>| one.steps.iter().any(|step| step.stage.classifies());
+    if translations == Translations::Pseudolocalize && recorded.iter().any(classifies) {
+        output.note("note: `moderate` searched its lists only; with --aws it calls the service as well");
+    }
     let (failed, all) = (recorded.iter().filter(|one| !one.outcome.is_done()).count(), recorded.len());
     if failed > 0 {
         return Err(Error::Failed(format!(

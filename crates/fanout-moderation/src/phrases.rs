@@ -12,58 +12,146 @@ use momento_webhook::visible::is_ignorable;
 use unicode_normalization::UnicodeNormalization;
 use unicode_segmentation::UnicodeSegmentation;
 
-/// A list of words and phrases.
+/// A list of words and phrases. In a word `*` stands for any letters and digits, or none: `acme*`, `*corp`.
 #[derive(Debug, Default)]
-pub(super) struct Phrases {
-    /// What follows, by the first piece of a phrase.
-    begun: HashMap<String, Vec<Vec<String>>>,
+pub struct Phrases {
+    list: Vec<Phrase>,
+    /// Numbers of phrases, by their first piece.
+    begun: HashMap<String, Vec<usize>>,
+    /// Numbers of the phrases that begin with a pattern.
+    open: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Phrase {
+    /// As it was given.
+    entry: String,
+    pieces: Vec<Piece>,
+}
+
+/// A piece of a phrase, folded.
+#[derive(Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    /// With `*` in it.
+    Pattern(String),
 }
 
 impl Phrases {
-    /// Those of a list.
+    /// Returns the list of these phrases.
     ///
     /// # Errors
-    /// When one of them is blank.
-    pub(super) fn new(list: &[String]) -> Result<Self, String> {
+    /// If one of them is blank, or has a `*` that stands alone.
+    pub fn new(list: &[String]) -> Result<Self, String> {
         let mut phrases = Self::default();
-        for phrase in list {
-            let mut pieces = pieces(phrase.trim()).into_iter().map(|(piece, _)| piece);
-            let first = pieces.next().ok_or("a list of words has an empty one")?;
-            phrases.begun.entry(first).or_default().push(pieces.collect());
+        for entry in list {
+            let phrase = Phrase::new(entry)?;
+            let number = phrases.list.len();
+            match phrase.pieces.first() {
+                None => return Err("a list of words has an empty one".to_owned()),
+                Some(Piece::Text(first)) => phrases.begun.entry(first.clone()).or_default().push(number),
+                Some(Piece::Pattern(_)) => phrases.open.push(number),
+            }
+            phrases.list.push(phrase);
         }
         Ok(phrases)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.begun.is_empty()
+    /// Returns true if the list has no phrase.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 
-    /// Whether `phrase` is one of them.
-    pub(super) fn is(&self, phrase: &str) -> bool {
+    /// Returns true if `phrase` is one of them.
+    #[must_use]
+    pub fn is(&self, phrase: &str) -> bool {
+        if self.is_empty() {
+            return false;
+        }
         let pieces = pieces(phrase.trim());
         let (Some((_, first)), Some((_, last))) = (pieces.first(), pieces.last()) else { return false };
-        self.find(phrase.trim()).contains(&(first.start..last.end))
+        self.find(phrase.trim()).into_iter().any(|(_, at)| at == (first.start..last.end))
     }
 
-    /// The bytes of `text` at which they stand, from the first to the last.
-    pub(super) fn find(&self, text: &str) -> Vec<Range<usize>> {
+    /// Returns the phrases that stand in `text`, each with its bytes, from the first to the last.
+    #[must_use]
+    pub fn find(&self, text: &str) -> Vec<(&str, Range<usize>)> {
         if self.is_empty() {
             return Vec::new();
         }
         let pieces = pieces(text);
         let mut found = Vec::new();
         for (place, (first, at)) in pieces.iter().enumerate() {
-            let behind = pieces.get(place + 1..).unwrap_or_default();
-            for rest in self.begun.get(first).into_iter().flatten() {
-                let Some(next) = behind.get(..rest.len()) else { continue };
-                if next.iter().map(|(piece, _)| piece).eq(rest) {
-                    let end = next.last().map_or(at.end, |(_, last)| last.end);
-                    found.push(at.start..end);
+            let numbers = self.begun.get(first).into_iter().flatten().chain(&self.open);
+            for phrase in numbers.filter_map(|number| self.list.get(*number)) {
+                let Some(there) = pieces.get(place..place + phrase.pieces.len()) else { continue };
+                if there.iter().zip(&phrase.pieces).all(|((there, _), piece)| piece.is(there)) {
+                    let end = there.last().map_or(at.end, |(_, last)| last.end);
+                    found.push((&*phrase.entry, at.start..end));
                 }
             }
         }
         found
     }
+}
+
+impl Phrase {
+    fn new(entry: &str) -> Result<Self, String> {
+        let mut parts = Vec::new();
+        let mut end = None;
+        for (piece, at) in pieces(entry.trim()) {
+            let is_star = piece == "*";
+            let is_word = piece.chars().all(char::is_alphanumeric);
+            match parts.last_mut() {
+                // A star and a word that touch are one pattern.
+                Some(Piece::Text(last))
+                    if end == Some(at.start) && is_star && last.chars().all(char::is_alphanumeric) =>
+                {
+                    let pattern = format!("{last}*");
+                    parts.pop();
+                    parts.push(Piece::Pattern(pattern));
+                }
+                Some(Piece::Pattern(last)) if end == Some(at.start) && (is_star || is_word) => {
+                    last.push_str(&piece);
+                }
+                _ if is_star => parts.push(Piece::Pattern(piece)),
+                _ => parts.push(Piece::Text(piece)),
+            }
+            end = Some(at.end);
+        }
+        let is_bare =
+            |piece: &Piece| matches!(piece, Piece::Pattern(pattern) if pattern.chars().all(|it| it == '*'));
+        if parts.iter().any(is_bare) {
+            return Err(format!(
+                "{entry:?} has a `*` that stands alone; expected it in a word, as in `acme*`"
+            ));
+        }
+        Ok(Self { entry: entry.to_owned(), pieces: parts })
+    }
+}
+
+impl Piece {
+    fn is(&self, piece: &str) -> bool {
+        match self {
+            Self::Text(text) => text == piece,
+            Self::Pattern(pattern) => fits(pattern, piece),
+        }
+    }
+}
+
+/// Whether a word fits a pattern: `*` stands for any letters and digits.
+fn fits(pattern: &str, word: &str) -> bool {
+    let Some((before, rest)) = pattern.split_once('*') else { return pattern == word };
+    let Some(mut word) = word.strip_prefix(before).filter(|_| word.chars().all(char::is_alphanumeric)) else {
+        return false;
+    };
+    let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
+    for part in middle.split('*') {
+        let Some((_, behind)) = word.split_once(part) else { return false };
+        word = behind;
+    }
+    word.ends_with(last)
 }
 
 /// The words of a text and what is between them, each in the form in which it is compared, and its bytes. Any
@@ -135,7 +223,7 @@ mod tests {
 
     fn found<'t>(phrase: &str, text: &'t str) -> Vec<&'t str> {
         let phrases = Phrases::new(&[phrase.to_owned()]).unwrap();
-        phrases.find(text).into_iter().map(|at| text.get(at).unwrap()).collect()
+        phrases.find(text).into_iter().map(|(_, at)| text.get(at).unwrap()).collect()
     }
 
     #[test]
@@ -177,6 +265,22 @@ mod tests {
     #[test]
     fn without_spaces_a_phrase_is_found_anywhere() {
         assert_eq!(found("競合", "これは競合他社の製品"), ["競合"]);
+    }
+
+    #[test]
+    fn star_stands_for_letters_of_one_word() {
+        let text = "Acmes, acme, pacme, an acme's, acme2 ac-me ACMEé a cme";
+        assert_eq!(found("acme*", text), ["Acmes", "acme", "acme", "acme2", "ACMEé"]);
+        assert_eq!(found("*acme*", text), ["Acmes", "acme", "pacme", "acme", "acme2", "ACMEé"]);
+        assert_eq!(found("*acme", text), ["acme", "pacme", "acme"]);
+        assert_eq!(
+            found("buy *coin now", "Buy bitcoin now, buy coin now, buy coins now"),
+            ["Buy bitcoin now", "buy coin now"]
+        );
+        assert_eq!(found("f*ck", "fck f-ck fork, flack; f*ck"), ["fck", "flack"]);
+        for pattern in ["*", "a * b", "**"] {
+            assert!(Phrases::new(&[pattern.to_owned()]).unwrap_err().contains("stands alone"), "{pattern}");
+        }
     }
 
     #[test]

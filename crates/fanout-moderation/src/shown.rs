@@ -17,9 +17,9 @@ const DEEPEST: usize = 125;
 
 /// A text in the order in which it is shown.
 #[derive(Debug)]
-pub(super) struct Shown {
+pub(crate) struct Shown {
     /// The text, without the characters that change the order.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// Where its characters, as a reader counts them, came from: their ends here, and their bytes there.
     from: Vec<(usize, Range<usize>)>,
 }
@@ -44,7 +44,7 @@ impl Run {
 
 impl Shown {
     /// A text as it is shown, where that is in another order than it stands.
-    pub(super) fn of(text: &str) -> Option<Self> {
+    pub(crate) fn of(text: &str) -> Option<Self> {
         if !text.contains(['\u{202d}', '\u{202e}']) {
             return None;
         }
@@ -107,7 +107,7 @@ impl Shown {
     }
 
     /// Where the characters came from that have to do with these places; both have them in their order.
-    pub(super) fn came_from(&self, places: &[Range<usize>]) -> Vec<Range<usize>> {
+    pub(crate) fn came_from(&self, places: &[Range<usize>]) -> Vec<Range<usize>> {
         let mut found = BTreeSet::new();
         for place in places {
             let first = self.from.partition_point(|(end, _)| *end <= place.start);

@@ -1,0 +1,31 @@
+//! What counts, what does not, and how often ordinary text is taken for something else.
+#![expect(clippy::unwrap_used, reason = "a test asserts by panicking")]
+
+mod benign;
+mod corpus;
+mod disguises;
+mod properties;
+mod time;
+
+use fanout_moderation::{Counts, Language, Moderator, Severity, masked};
+
+/// Returns a moderator with the defaults of a file.
+fn standard() -> Moderator {
+    let moderate = Some(Severity::Moderate);
+    Moderator {
+        counts: Counts {
+            profane: moderate,
+            offensive: moderate,
+            sexual: moderate,
+            mean: Some(Severity::Severe),
+        },
+        languages: Language::ALL.to_vec(),
+        allow: fanout_moderation::phrases::Phrases::default(),
+        deny: fanout_moderation::phrases::Phrases::default(),
+    }
+}
+
+/// Returns `text` with what counts in it masked.
+fn moderated(text: &str) -> String {
+    masked(text, &standard().find(text), '*')
+}
