@@ -332,7 +332,7 @@ fn classifier(server: &ComprehendServer) -> ComprehendClassifier {
 }
 
 fn of<'s>(segments: &'s [&'s str]) -> ClassificationRequest<'s> {
-    ClassificationRequest { segments, deadline: Instant::now() + ANSWER }
+    ClassificationRequest { segments, deadline: Instant::now() + TIME }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The relay itself.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use fanout_aws::Cloud;
@@ -13,7 +14,7 @@ use fanout_relay::file::{FileSubscription, FileTarget};
 use fanout_relay::queue::QueueTarget;
 use fanout_relay::routes::RoutesTarget;
 use fanout_relay::shard::Shard;
-use fanout_relay::spool::{Location, Spool};
+use fanout_relay::spool::{Limits, Location, Spool};
 use fanout_relay::topics::TopicsFrom;
 use fanout_relay::{Status, SubscriptionConfig, Target, port};
 use tokio::net::TcpListener;
@@ -55,17 +56,18 @@ async fn serve(
     mut hangup: Signal,
     output: &mut Output,
 ) -> Result<(), Error> {
-    let Loaded { spool: location, limits, listen, shard, subscriptions } = file;
-    let spool = Spool::open(&location, limits)?;
+    let fixed = (file.spool.clone(), file.limits, file.listen);
+    let (location, limits, listen) = &fixed;
+    let spool = Spool::open(location, *limits)?;
     let pending = spool.usage().messages;
-    match &location {
+    match location {
         Location::File(path) => tracing::info!(spool = %path.display(), pending, "spool opened"),
         Location::Memory => {
             tracing::warn!("the spool is in memory: messages that wait are lost when the process ends");
         }
     }
     let status = Status::default();
-    let port = match listen {
+    let port = match *listen {
         None => None,
         Some(address) => {
             let listener = TcpListener::bind(address)
@@ -77,11 +79,16 @@ async fn serve(
         }
     };
     let mut shutdown = std::pin::pin!(shutdown);
-    let mut next = Some((subscriptions, shard));
-    while let Some((current, shard)) = next.take() {
-        let topics: usize = current.iter().map(|(subscription, _)| subscription.topics.len()).sum();
-        tracing::info!(endpoint = service.endpoint(), subscriptions = current.len(), topics, "relay started");
-        let current = current
+    let mut next = Some(file);
+    while let Some(Loaded { subscriptions, shard, .. }) = next.take() {
+        let topics: usize = subscriptions.iter().map(|(subscription, _)| subscription.topics.len()).sum();
+        tracing::info!(
+            endpoint = service.endpoint(),
+            subscriptions = subscriptions.len(),
+            topics,
+            "relay started"
+        );
+        let subscriptions = subscriptions
             .into_iter()
             .map(|subscription| config(subscription, shard, service))
             .collect::<Result<_, _>>()?;
@@ -91,8 +98,8 @@ async fn serve(
                     () = &mut shutdown => return None,
                     _ = hangup.recv() => {}
                 }
-                match reload(name, (&location, limits, listen), output) {
-                    Ok(subscriptions) => return Some(subscriptions),
+                match reload(name, &fixed, output) {
+                    Ok(file) => return Some(file),
                     Err(error) => {
                         tracing::error!(error, "the file is not loaded; the relay continues as before");
                     }
@@ -102,7 +109,7 @@ async fn serve(
         let mut reloaded = None;
         let stop = async { reloaded = stop.await };
         let policy = SubscriptionPolicy::default();
-        fanout_relay::run(current, &spool, service.credentials(), policy, &status, stop).await?;
+        fanout_relay::run(subscriptions, &spool, service.credentials(), policy, &status, stop).await?;
         next = reloaded;
     }
     if let Some(port) = port {
@@ -116,21 +123,21 @@ async fn serve(
     Ok(())
 }
 
-/// Returns the subscriptions of the file as it is now.
+/// Reads the file as it is now. What is `fixed` must not differ.
 fn reload(
     name: &str,
-    (spool, limits, listen): (&Location, fanout_relay::spool::Limits, Option<std::net::SocketAddr>),
+    fixed: &(Location, Limits, Option<SocketAddr>),
     output: &mut Output,
-) -> Result<(Vec<(FileSubscription, Option<Routes>)>, Option<Shard>), String> {
+) -> Result<Loaded, String> {
     let file = load(name, output).map_err(|error| match error {
         Error::Usage(message) | Error::Failed(message) => message,
         Error::Closed => "standard output is closed".to_owned(),
     })?;
-    if (&file.spool, file.limits, file.listen) != (spool, limits, listen) {
+    if (&file.spool, file.limits, file.listen) != (&fixed.0, fixed.1, fixed.2) {
         return Err("the spool, its bounds and `listen` can change at a restart only".to_owned());
     }
     tracing::info!("the file is loaded again");
-    Ok((file.subscriptions, file.shard))
+    Ok(file)
 }
 
 fn config(
