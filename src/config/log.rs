@@ -2,7 +2,7 @@
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::{Read, Settings};
+use super::{ConfigErrors, Read, Settings, Source};
 
 /// Lambda's own setting, which its console writes, and the usual one.
 const LEVELS: [&str; 2] = ["AWS_LAMBDA_LOG_LEVEL", "RUST_LOG"];
@@ -15,6 +15,14 @@ pub struct LogConfig {
 }
 
 impl LogConfig {
+    /// Reads the level only.
+    ///
+    /// # Errors
+    /// If the level is invalid.
+    pub fn from_source(source: &dyn Source) -> Result<Self, ConfigErrors> {
+        Settings::read(source, Self::read)
+    }
+
     pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
         for name in LEVELS {
             let Some(value) = settings.line(name)? else { continue };

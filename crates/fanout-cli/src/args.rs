@@ -5,6 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use fanout_relay::webhook::signer::Scheme;
+use rand::Rng as _;
+
 use crate::error::Error;
 use crate::output::Output;
 use crate::service::{self, Service};
@@ -19,6 +22,19 @@ pub struct SecretArgs {
     /// The signing secret; other users of this machine can see flags, but not the environment
     #[arg(long, value_name = "SECRET", env = "WEBHOOK_SIGNING_SECRET", hide_env_values = true)]
     secret: Option<Secret>,
+}
+
+/// The scheme that signs a webhook.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum SchemeArg {
+    /// Momento's scheme: hex of HMAC-SHA3-256 over the body
+    #[default]
+    Momento,
+    /// Standard Webhooks: HMAC-SHA256 over the id, the time and the body, with a secret of the form `whsec_` and
+    /// base64; the function `webhook` does not accept it
+    Standard,
+    /// Both schemes
+    Both,
 }
 
 /// The flags for Momento: its address, and the key to use there.
@@ -45,6 +61,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Returns a new id for a message, for Standard Webhooks.
+pub(crate) fn new_message_id() -> String {
+    format!("msg_{:016x}", rand::rng().random::<u64>())
+}
+
 /// Reads the id of a message, which is sent as a header.
 ///
 /// # Errors
@@ -52,6 +73,16 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 pub(crate) fn message_id(text: &str) -> Result<String, &'static str> {
     let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
     if is_visible { Ok(text.to_owned()) } else { Err("it has to be visible ASCII, without spaces") }
+}
+
+impl From<SchemeArg> for Scheme {
+    fn from(scheme: SchemeArg) -> Self {
+        match scheme {
+            SchemeArg::Momento => Self::Momento,
+            SchemeArg::Standard => Self::Standard,
+            SchemeArg::Both => Self::Both,
+        }
+    }
 }
 
 impl Secret {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, dev, moderate, schema, send, sign, topic};
+use crate::commands::{check, dev, moderate, relay, schema, send, sign, topic};
 use crate::error::Error;
 use crate::output::Output;
 
@@ -22,6 +22,7 @@ enum Command {
     Check(check::Args),
     Dev(dev::Args),
     Moderate(moderate::Args),
+    Relay(relay::Args),
     Schema(schema::Args),
     Send(send::Args),
     Sign(sign::Args),
@@ -55,6 +56,7 @@ pub fn run(cli: Cli, output: &mut Output) -> ExitCode {
             Command::Check(args) => check::run(args, output).await,
             Command::Dev(args) => dev::run(args, output).await,
             Command::Moderate(args) => moderate::run(args, output),
+            Command::Relay(args) => relay::run(args, output).await,
             Command::Schema(args) => schema::run(args, output),
             Command::Send(args) => send::run(args, output).await,
             Command::Sign(args) => sign::run(args, output),
@@ -121,6 +123,12 @@ mod tests {
             &["sign"],
             &["check"],
             &["check", "-", "--event", "event.json", "--format", "json", "--aws"],
+            &["relay"],
+            &["relay", "--config", "r.toml", "--endpoint", "http://127.0.0.1:8080"],
+            &["relay", "check", "--config", "r.toml"],
+            &["relay", "dead", "redrive", "--all"],
+            &["relay", "dead", "drop", "1", "2", "--config", "r.toml"],
+            &["relay", "replay", "--topic", "t", "--from", "1", "--to", "2"],
             &["topic", "publish", "c", "t", "-dashes are fine-"],
             &["topic", "subscribe", "c", "t", "--resume-at", "3", "--page", "7"],
         ] {
@@ -142,6 +150,9 @@ mod tests {
             &["sign", "--id", "é"],
             &["topic", "subscribe", "c", "t", "--page", "7"],
             &["topic", "subscribe", "c", "t", "--count", "0"],
+            &["relay", "dead", "redrive"],
+            &["relay", "dead", "drop", "1", "--all"],
+            &["relay", "replay", "--topic", "t"],
         ] {
             assert!(Cli::read([&["fanout"], wrong].concat()).is_err(), "{wrong:?}");
         }

@@ -11,9 +11,6 @@
 //! | [`cli`] | reads the command line, runs a command, and reports its error |
 //! | `commands` | one module for each command |
 //! | [`args`] | flags that several commands have |
-//! | [`deliver`] | delivers one event to one URL, signed, with retries |
-//! | [`post`] | sends one `POST` |
-//! | [`signer`] | makes the headers that prove a webhook genuine |
 //! | [`service`] | reaches Momento: credentials, clients, caches |
 //! | `translations` | selects the translator of `translate` |
 //! | `event` | makes events on this machine |
@@ -24,14 +21,11 @@
 pub mod args;
 pub mod cli;
 mod commands;
-pub mod deliver;
 pub mod error;
 mod event;
 mod input;
 pub mod output;
-pub mod post;
 pub mod service;
-pub mod signer;
 mod translations;
 
 pub use cli::main;

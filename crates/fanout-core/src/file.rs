@@ -543,7 +543,9 @@ impl Reader<'_> {
 }
 
 impl FileError {
-    fn new(text: &str, fault: Fault) -> Self {
+    /// Returns the error for a fault in `text`.
+    #[must_use]
+    pub fn new(text: &str, fault: Fault) -> Self {
         let (line, column) = position(text, fault.span.start);
         Self { line, column, message: fault.message }
     }

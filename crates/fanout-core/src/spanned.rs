@@ -87,6 +87,12 @@ impl<'i> Given<'i> {
         self.span.clone()
     }
 
+    /// Returns true if no entries are left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     /// Removes and returns the value of `key`, which the caller reads in another way than the rest.
     pub fn take(&mut self, key: &str) -> Option<Spanned<DeValue<'i>>> {
         self.table.remove(key)
@@ -225,7 +231,8 @@ pub fn unknown(key: &str, known: &[&str]) -> String {
 }
 
 /// Returns the key that a message of [`unknown`] is about.
-pub(crate) fn unknown_key(message: &str) -> Option<&str> {
+#[must_use]
+pub fn unknown_key(message: &str) -> Option<&str> {
     message.strip_prefix(UNKNOWN)?.split_once("`; ").map(|(key, _)| key)
 }
 

@@ -4,14 +4,17 @@
 //! | --- | --- |
 //! | [`credentials`] | an API key, the endpoint that it reaches, and connections to it |
 //! | [`publisher`] | publishes to topics, with credentials that can change |
+//! | [`set`] | a set in a cache |
 //! | [`subscription`] | a subscription to one topic that survives interruptions |
 //! | [`status`] | failures: their reason, and their description |
 
 pub mod credentials;
 pub mod publisher;
+pub mod set;
 pub mod status;
 pub mod subscription;
 
 pub use credentials::{Credentials, CredentialsError, Endpoint, EndpointError};
 pub use publisher::{KeySource, Keys, MomentoPublisher};
+pub use set::CacheSet;
 pub use subscription::{Subscription, SubscriptionError, SubscriptionEvent};

@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod dev;
 pub(crate) mod moderate;
+pub(crate) mod relay;
 pub(crate) mod schema;
 pub(crate) mod send;
 pub(crate) mod sign;

@@ -8,13 +8,13 @@ use http::{HeaderName, HeaderValue};
 use momento_webhook::{Event, Millis};
 use reqwest::Url;
 
-use crate::args::{SecretArgs, duration, message_id};
-use crate::deliver;
+use crate::args::{SchemeArg, SecretArgs, duration, message_id, new_message_id};
 use crate::error::Error;
 use crate::input::{bytes, text};
 use crate::output::Output;
-use crate::post::{self, Poster};
-use crate::signer::{Scheme, Signer, new_message_id};
+use fanout_relay::webhook::deliver;
+use fanout_relay::webhook::post::{self, Poster};
+use fanout_relay::webhook::signer::Signer;
 
 /// Sign one event and send it to a URL, as Momento does
 ///
@@ -36,7 +36,7 @@ pub(crate) struct Args {
 
     /// The scheme of the signature
     #[arg(long, value_enum, default_value_t)]
-    scheme: Scheme,
+    scheme: SchemeArg,
 
     #[command(flatten)]
     event: EventArgs,
@@ -95,7 +95,7 @@ struct EventArgs {
 }
 
 pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
-    let signer = Signer::new(args.scheme, args.secret.needed()?.reveal())?;
+    let signer = Signer::new(args.scheme.into(), args.secret.needed()?.reveal())?;
     let now = SystemClock.now();
     let sent = args.event.publish_timestamp.unwrap_or(now);
     let body = match args.body {

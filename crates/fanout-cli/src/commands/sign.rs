@@ -2,11 +2,11 @@
 
 use fanout_core::clock::{Clock as _, SystemClock};
 
-use crate::args::{SecretArgs, message_id};
+use crate::args::{SchemeArg, SecretArgs, message_id, new_message_id};
 use crate::error::Error;
 use crate::input;
 use crate::output::{Output, shell_word};
-use crate::signer::{Scheme, Signer, new_message_id};
+use fanout_relay::webhook::signer::Signer;
 
 /// Sign a body, and print the headers that prove it genuine
 ///
@@ -27,7 +27,7 @@ pub(crate) struct Args {
 
     /// The scheme of the signature
     #[arg(long, value_enum, default_value_t)]
-    scheme: Scheme,
+    scheme: SchemeArg,
 
     /// The id of the message, for Standard Webhooks [default: a new one]
     #[arg(long, value_name = "ID", value_parser = message_id)]
@@ -44,7 +44,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     let secret = args.secret.needed()?;
-    let signer = Signer::new(args.scheme, secret.reveal())?;
+    let signer = Signer::new(args.scheme.into(), secret.reveal())?;
     let id = args.id.unwrap_or_else(new_message_id);
     let seconds = args.timestamp.unwrap_or_else(|| SystemClock.now() / 1_000);
     let body = input::bytes(&args.body)?;

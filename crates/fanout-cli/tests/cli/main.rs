@@ -1,11 +1,18 @@
 //! The binary `fanout` as a black box: real processes, real sockets, local Momento.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test asserts by panicking")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test asserts by panicking"
+)]
 
 mod check;
+mod crashes;
 mod dev;
 mod dev_routes;
 mod harness;
 mod moderate;
+mod relay;
 mod send;
 mod sign;
 mod stub;

@@ -206,8 +206,11 @@ impl QueueMessage {
     }
 }
 
-/// Returns an error if `queue` is not the URL of a queue.
-fn check_queue(queue: &str) -> Result<(), String> {
+/// Checks the URL of a queue.
+///
+/// # Errors
+/// If `queue` is not the URL of a queue.
+pub fn check_queue(queue: &str) -> Result<(), String> {
     if !["https://", "http://"].iter().any(|scheme| queue.starts_with(scheme)) {
         let expected = "https://sqs.<region>.amazonaws.com/<account>/<name>";
         return Err(format!("the queue is not a URL; expected {expected}"));
@@ -250,7 +253,8 @@ pub fn is_fifo(queue: &str) -> bool {
 }
 
 /// Returns the message group of an event: its cache and topic, so that each topic keeps its order.
-pub(crate) fn group_of(event: &Event) -> String {
+#[must_use]
+pub fn group_of(event: &Event) -> String {
     identifier(format!("{}#{}", event.cache, event.topic))
 }
 

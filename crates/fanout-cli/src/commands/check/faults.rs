@@ -14,15 +14,15 @@ const MAX_BEFORE: usize = 80;
 
 /// All errors of one file.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Faults<'f> {
-    pub(super) name: &'f str,
-    pub(super) text: &'f str,
-    pub(super) errors: &'f [FileError],
+pub(crate) struct Faults<'f> {
+    pub(crate) name: &'f str,
+    pub(crate) text: &'f str,
+    pub(crate) errors: &'f [FileError],
 }
 
 impl Faults<'_> {
     /// Prints each error with its line.
-    pub(super) fn print(&self, output: &mut Output) {
+    pub(crate) fn print(&self, output: &mut Output) {
         for error in self.errors {
             output.note(format_args!("{}:{error}", self.name));
             self.excerpt(error).iter().flat_map(|excerpt| excerpt.lines()).for_each(|line| output.note(line));
@@ -49,11 +49,11 @@ impl Faults<'_> {
         Some(format!(" {number} | {start}{head}{tail}{end}\n {blank} | {caret}"))
     }
 
-    pub(super) fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         format!("{}: {}", self.name, counted(self.errors.len(), "error"))
     }
 
-    pub(super) fn as_json(&self) -> Value {
+    pub(crate) fn as_json(&self) -> Value {
         let error =
             |error: &FileError| json!({"line": error.line, "column": error.column, "message": error.message});
         json!({"file": self.name, "errors": self.errors.iter().map(error).collect::<Vec<_>>()})

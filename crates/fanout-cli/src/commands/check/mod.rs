@@ -12,7 +12,7 @@
 
 mod columns;
 mod drawing;
-mod faults;
+pub(crate) mod faults;
 mod outline;
 mod recording;
 mod steps;

@@ -6,7 +6,7 @@ use reqwest::Url;
 
 use super::example::Example;
 use crate::args::{Secret, SecretArgs, duration};
-use crate::post;
+use fanout_relay::webhook::post;
 
 /// Run local Momento, the function, and the delivery of signed webhooks between them
 ///

@@ -137,5 +137,6 @@ impl Function {
 }
 
 fn url(address: SocketAddr) -> Result<Url, Error> {
-    crate::post::url(&format!("http://{address}/")).map_err(|error| Error::Failed(error.to_string()))
+    fanout_relay::webhook::post::url(&format!("http://{address}/"))
+        .map_err(|error| Error::Failed(error.to_string()))
 }

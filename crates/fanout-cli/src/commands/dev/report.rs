@@ -10,11 +10,11 @@ use super::graph::{GraphDestination, Receiver, TopicGraph, TopicNode};
 use super::response::DestinationOutcome;
 use super::setup::{Origin, Setup};
 use super::tracker::Id;
-use crate::deliver::Delivered;
 use crate::error::Error;
 use crate::output::{Output, Quoted, Rounded, millis};
 use crate::service::Service;
 use crate::translations::Translations;
+use fanout_relay::webhook::deliver::Delivered;
 
 /// The amount and the form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

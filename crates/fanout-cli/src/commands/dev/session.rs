@@ -24,13 +24,13 @@ use super::response::ResponseBody;
 use super::setup::Setup;
 use super::tasks::{Update, deliver, listen, publish, read_lines};
 use super::tracker::{Arrival, Id, Incomplete, Outcomes, Tracker};
-use crate::deliver::{Deliverer, Failure, RETRY, Undelivered};
 use crate::error::Error;
 use crate::input::Line;
 use crate::output::{Rounded, excerpt};
-use crate::post::Poster;
 use crate::service::Service;
-use crate::signer::{Scheme, Signer};
+use fanout_relay::webhook::deliver::{Deliverer, Failure, RETRY, Undelivered};
+use fanout_relay::webhook::post::Poster;
+use fanout_relay::webhook::signer::{Scheme, Signer};
 
 /// The timeout for all subscriptions to open.
 const START_TIMEOUT: Duration = Duration::from_secs(10);

@@ -404,6 +404,12 @@ mod tests {
     fn makes_new_secrets_for_both_schemes() {
         let (one, other) = (new_secret(), new_secret());
         assert_ne!(one, other);
-        assert!(crate::signer::Signer::new(crate::signer::Scheme::Both, one.reveal()).is_ok());
+        assert!(
+            fanout_relay::webhook::signer::Signer::new(
+                fanout_relay::webhook::signer::Scheme::Both,
+                one.reveal()
+            )
+            .is_ok()
+        );
     }
 }

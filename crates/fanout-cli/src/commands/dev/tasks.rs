@@ -10,8 +10,8 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
 use super::tracker::Id;
-use crate::deliver::{Delivered, Deliverer, Failure, Undelivered};
 use crate::input::{Line, read_line};
+use fanout_relay::webhook::deliver::{Delivered, Deliverer, Failure, Undelivered};
 
 /// A report of a task to the session.
 pub(super) enum Update {

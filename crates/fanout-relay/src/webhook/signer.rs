@@ -2,18 +2,18 @@
 
 use momento_webhook::momento::{self, SigningSecret, SigningSecretError};
 use momento_webhook::standard::{self, SignatureError, StandardSecret, StandardSecretError};
-use rand::Rng as _;
+use serde::Deserialize;
 
 /// The scheme that signs a webhook.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scheme {
-    /// Momento's scheme: hex of HMAC-SHA3-256 over the body
+    /// Momento's scheme: hex of HMAC-SHA3-256 over the body.
     #[default]
     Momento,
-    /// Standard Webhooks: HMAC-SHA256 over the id, the time and the body, with a secret of the form `whsec_` and
-    /// base64; the function `webhook` does not accept it
+    /// Standard Webhooks: HMAC-SHA256 over the id, the time and the body.
     Standard,
-    /// Both schemes
+    /// Both schemes.
     Both,
 }
 
@@ -33,11 +33,6 @@ pub enum SignerError {
     /// The secret is invalid for Standard Webhooks.
     #[error("Standard Webhooks needs a secret of the form whsec_ and base64")]
     Standard(#[from] StandardSecretError),
-}
-
-/// Returns a new id for a message, for Standard Webhooks.
-pub(crate) fn new_message_id() -> String {
-    format!("msg_{:016x}", rand::rng().random::<u64>())
 }
 
 /// The name and the value of a header.

@@ -10,8 +10,9 @@ use momento_webhook::Event;
 use momento_webhook::momento::USER_AGENT;
 use momento_webhook::standard::SignatureError;
 
-use crate::post::{PostError, PostResponse, Poster};
-use crate::signer::{Header, Signer};
+use super::post::{PostError, PostResponse, Poster};
+use super::signer::{Header, Signer};
+use crate::body::BodyKind;
 
 /// The retries of a delivery that a user watches: the timeout is Momento's, and a function that is down fails after a few
 /// seconds. Momento itself makes one attempt.
@@ -95,6 +96,12 @@ impl<C: Clock> Deliverer<C> {
         Deliverer { poster, signer, retry, clock }
     }
 
+    #[cfg(test)]
+    pub(super) fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.poster.set_timeout(timeout);
+        self
+    }
+
     /// Delivers `event`, and sets its `publish_timestamp` for each attempt. Calls `on_retry` before each retry.
     ///
     /// # Errors
@@ -106,7 +113,7 @@ impl<C: Clock> Deliverer<C> {
     ) -> Result<Delivered, Undelivered> {
         let mut attempt = 1;
         loop {
-            let failure = match self.attempt(event).await {
+            let failure = match self.attempt(event, BodyKind::Text).await {
                 Ok(response) => return Ok(Delivered { response, attempts: attempt }),
                 Err(failure) => failure,
             };
@@ -114,18 +121,27 @@ impl<C: Clock> Deliverer<C> {
             if attempt >= max_attempts || !failure.is_transient() {
                 return Err(Undelivered { failure, attempts: attempt });
             }
-            let backoff = self.retry.backoff(attempt, &mut rand::rng()).max(failure.retry_after());
+            let backoff = self
+                .retry
+                .backoff(attempt, &mut rand::rng())
+                .max(failure.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER));
             on_retry(Retry { failure: &failure, attempt, max_attempts, backoff });
             tokio::time::sleep(backoff).await;
             attempt += 1;
         }
     }
 
-    async fn attempt(&self, event: &mut Event) -> Result<PostResponse, Failure> {
+    /// Makes one attempt, and sets the `publish_timestamp` of `event` for it.
+    ///
+    /// # Errors
+    /// If the response is not 2xx, or there is none.
+    pub async fn attempt(&self, event: &mut Event, kind: BodyKind<'_>) -> Result<PostResponse, Failure> {
         event.publish_timestamp = self.clock.now();
-        let body = event.to_json();
+        let body = kind.body(event);
         let seconds = event.publish_timestamp / 1_000;
-        let signatures = self.signer.headers(&message_id(event), seconds, body.as_bytes())?;
+        // The id is the same for each attempt, as Standard Webhooks requires. Messages of other topics have other ids.
+        let id = kind.id(event);
+        let signatures = self.signer.headers(&id, seconds, body.as_bytes())?;
         let headers = headers(signatures);
         let response = self.poster.post(headers, Bytes::from(body)).await?;
         if response.status.is_success() { Ok(response) } else { Err(Failure::Response(response)) }
@@ -149,11 +165,23 @@ impl Failure {
         }
     }
 
-    fn retry_after(&self) -> Duration {
+    /// Returns the backoff that a response with 429 or 503 asks for.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Post(_) | Self::Signature(_) => Duration::ZERO,
-            Self::Response(response) => response.retry_after.unwrap_or(Duration::ZERO).min(MAX_RETRY_AFTER),
+            Self::Response(PostResponse {
+                status: StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE,
+                retry_after,
+                ..
+            }) => *retry_after,
+            _ => None,
         }
+    }
+
+    /// Returns true if the receiver wants no more webhooks.
+    #[must_use]
+    pub fn disables(&self) -> bool {
+        matches!(self, Self::Response(response) if response.disables || response.status == StatusCode::GONE)
     }
 }
 
@@ -170,12 +198,6 @@ pub fn headers(signatures: Vec<Header>) -> HeaderMap {
     headers
 }
 
-/// Returns the id of the message, which is the same for each attempt, as Standard Webhooks requires.
-fn message_id(event: &Event) -> String {
-    let page = event.topic_sequence_page.unwrap_or(event.event_timestamp);
-    format!("msg_{page}_{}", event.topic_sequence_number)
-}
-
 fn after(attempts: u32) -> String {
     if attempts == 1 { "after 1 attempt".to_owned() } else { format!("after {attempts} attempts") }
 }
@@ -190,14 +212,15 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
-    use crate::post;
-    use crate::signer::Scheme;
+    use crate::webhook::post;
+    use crate::webhook::signer::Scheme;
 
     fn response(status: u16, retry_after: Option<u64>) -> Failure {
         Failure::Response(PostResponse {
             status: StatusCode::from_u16(status).unwrap(),
             body: String::new(),
             retry_after: retry_after.map(Duration::from_secs),
+            disables: false,
         })
     }
 
@@ -224,10 +247,11 @@ mod tests {
     }
 
     #[test]
-    fn limits_retry_after() {
-        assert_eq!(response(503, Some(2)).retry_after(), Duration::from_secs(2));
-        assert_eq!(response(503, Some(86_400)).retry_after(), MAX_RETRY_AFTER);
-        assert_eq!(response(503, None).retry_after(), Duration::ZERO);
+    fn reads_retry_after_of_429_and_503_only() {
+        for (status, seconds) in [(429, Some(2)), (503, Some(2)), (500, None), (404, None)] {
+            assert_eq!(response(status, Some(2)).retry_after(), seconds.map(Duration::from_secs), "{status}");
+        }
+        assert_eq!(response(503, None).retry_after(), None);
     }
 
     /// A clock that advances by a second each time it is read.
@@ -293,7 +317,7 @@ mod tests {
         let requests = requests.await.unwrap();
         for (request, seconds) in requests.iter().zip(1_704_296_470..) {
             for part in [
-                "webhook-id: msg_9_3\r\n".to_owned(),
+                format!("webhook-id: msg_{}\r\n", event().id()),
                 format!("webhook-timestamp: {seconds}\r\n"),
                 format!("\"event_timestamp\":7,\"publish_timestamp\":{seconds}565,"),
             ] {

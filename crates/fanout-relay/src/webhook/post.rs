@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,8 +10,13 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::Url;
 use reqwest::redirect::Policy;
 
+use super::address::Addresses;
+
 /// The part of a response's body that is kept, in bytes. People read it.
 const MAX_BODY: usize = 64 * 1024;
+
+/// The header with which a receiver asks for no more webhooks.
+const DELIVERY_HEADER: &str = "webhook-delivery";
 
 /// Posts to one URL.
 #[derive(Clone, Debug)]
@@ -29,6 +35,8 @@ pub struct PostResponse {
     pub body: String,
     /// The backoff that the header `Retry-After` asks for, if it is in seconds.
     pub retry_after: Option<Duration>,
+    /// True if the header `webhook-delivery: disable` asks for no more webhooks.
+    pub disables: bool,
 }
 
 /// Error for a request without a response.
@@ -75,12 +83,27 @@ impl Poster {
     /// # Errors
     /// If the system's certificates are invalid.
     pub fn new(url: Url, timeout: Duration) -> Result<Self, ClientError> {
+        let client = reqwest::Client::builder();
+        let client = if is_loopback(&url) { client.no_proxy() } else { client };
+        Self::build(client, url, timeout)
+    }
+
+    /// Returns a client as [`new`](Self::new) does, which connects to `addresses` only. It uses no proxy: a proxy would
+    /// connect to any address.
+    pub(super) fn guarded(url: Url, timeout: Duration, addresses: Addresses) -> Result<Self, ClientError> {
+        let client = reqwest::Client::builder().no_proxy().dns_resolver(Arc::new(addresses));
+        Self::build(client, url, timeout)
+    }
+
+    fn build(client: reqwest::ClientBuilder, url: Url, timeout: Duration) -> Result<Self, ClientError> {
         // A signed event goes to this URL only, not to the target of a redirect.
-        let mut client = reqwest::Client::builder().redirect(Policy::none());
-        if is_loopback(&url) {
-            client = client.no_proxy();
-        }
-        Ok(Self { client: client.build().map_err(ClientError)?, url, timeout })
+        let client = client.redirect(Policy::none()).build().map_err(ClientError)?;
+        Ok(Self { client, url, timeout })
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
     }
 
     /// Returns the URL.
@@ -108,6 +131,7 @@ impl Poster {
             status: response.status(),
             body: String::from_utf8_lossy(&body).into_owned(),
             retry_after: response.headers().get(header::RETRY_AFTER).and_then(seconds),
+            disables: response.headers().get(DELIVERY_HEADER).is_some_and(|value| value == "disable"),
         })
     }
 
@@ -131,14 +155,18 @@ fn seconds(value: &HeaderValue) -> Option<Duration> {
     value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
+    url.host_str() == Some("localhost") || host_address(url).is_some_and(|address| address.is_loopback())
+}
+
+/// Returns the address that is the host of a URL, if the host is not a name.
+pub(super) fn host_address(url: &Url) -> Option<IpAddr> {
     let host = url.host_str().expect("`url` checked the host");
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
 /// Returns the root cause of an error. The errors above it repeat it, or the URL.
-pub(crate) fn root(error: &dyn StdError) -> String {
+fn root(error: &dyn StdError) -> String {
     let mut root = error;
     while let Some(source) = root.source() {
         root = source;

@@ -1,0 +1,79 @@
+//! `fanout relay check`.
+
+use fanout_relay::file::SetOfTopics;
+use fanout_relay::spool::Location;
+use fanout_relay::{Order, STREAMS_PER_CHANNEL, Start};
+
+use super::Loaded;
+use crate::error::Error;
+use crate::output::{Output, Quoted};
+
+/// The subscriptions that an account can have in a region by default.
+const DEFAULT_SUBSCRIPTIONS: usize = 100;
+/// The operations in a second that an account can have in a region by default.
+const DEFAULT_OPERATIONS: usize = 10;
+
+pub(super) fn run(name: &str, file: &Loaded, output: &mut Output) -> Result<(), Error> {
+    output.result(format_args!("{name}: valid"))?;
+    let (limits, keep_for) = (file.limits, humantime::format_duration(file.limits.keep_for));
+    let place = match &file.spool {
+        Location::File(path) => format!("the file {}", Quoted(&path.display().to_string())),
+        Location::Memory => "memory, which ends with the process".to_owned(),
+    };
+    output.result(format_args!(
+        "spool         {place}; at most {} messages and {} bytes, kept for {keep_for} after delivery",
+        limits.max_messages, limits.max_bytes
+    ))?;
+    for (subscription, _) in &file.subscriptions {
+        let schedule = &subscription.schedule;
+        output.result(format_args!(
+            "subscription  {} in the cache {}, to {}",
+            Quoted(&subscription.name),
+            Quoted(&subscription.cache),
+            subscription.target
+        ))?;
+        let from = match subscription.from {
+            Start::Now => "from now",
+            Start::Available => "from the oldest message that Momento has",
+        };
+        let order = match schedule.order {
+            Order::None => "in any order",
+            Order::Topic => "one at a time for each topic",
+        };
+        let rate = schedule.rate.map(|rate| format!(", {rate} attempts a second")).unwrap_or_default();
+        output
+            .result(format_args!("              {from}, {order}, {} at once{rate}", schedule.concurrency))?;
+        output.result(format_args!(
+            "              {} attempts, expires after {}",
+            schedule.retry.len() + 1,
+            humantime::format_duration(schedule.expire_after)
+        ))?;
+        for topic in &subscription.topics {
+            output.result(format_args!("  topic       {}", Quoted(topic)))?;
+        }
+        if let Some(SetOfTopics { cache, set, every }) = &subscription.topics_from {
+            let every = humantime::format_duration(*every);
+            output.result(format_args!(
+                "  topics      of the set {} in the cache {}, every {every}; not counted below",
+                Quoted(set),
+                Quoted(cache)
+            ))?;
+        }
+    }
+    let streams: usize = file.subscriptions.iter().map(|(subscription, _)| subscription.topics.len()).sum();
+    output.result(format_args!(
+        "streams       {streams}, over {} connections; an account has {DEFAULT_SUBSCRIPTIONS} subscriptions by default",
+        streams.div_ceil(STREAMS_PER_CHANNEL)
+    ))?;
+    if streams > DEFAULT_SUBSCRIPTIONS {
+        output.note(format_args!(
+            "note: {streams} subscriptions are more than the default limit of an account, {DEFAULT_SUBSCRIPTIONS}; \
+             Momento raises it on request"
+        ));
+    }
+    output.note(format_args!(
+        "note: each KB of a message counts one operation, when it is published and for each subscription; an account \
+         has {DEFAULT_OPERATIONS} operations a second by default"
+    ));
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! `fanout relay`: delivers every message of topics as signed webhooks.
+//!
+//! | module | purpose |
+//! | --- | --- |
+//! | `run` | the relay itself, until a signal ends it |
+//! | `check` | shows what a file subscribes to |
+//! | `operate` | counts, gaps, dead messages and replays: through the port of a running relay, or in the file of its spool |
+
+mod check;
+mod operate;
+mod run;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use fanout_core::file::{self as text_file, FileError};
+use fanout_core::route::{Route, Routes, Topics};
+use fanout_relay::file::{self, FileSubscription, FileTarget, RelayFile};
+use fanout_relay::shard::Shard;
+use fanout_relay::spool::{Limits, Location};
+
+use crate::args::ServiceArgs;
+use crate::commands::check::faults::Faults;
+use crate::error::Error;
+use crate::input;
+use crate::output::Output;
+use crate::translations::Translations;
+
+/// Deliver every message of topics as signed webhooks, at least once
+///
+/// Subscribes to the topics of the file, keeps messages in a spool, and delivers them with retries until they are
+/// delivered, dead or expired. SIGTERM and Ctrl-C end it, and a start continues where it ended. SIGHUP reads the
+/// file again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  fanout relay check
+  WEBHOOK_SIGNING_SECRET=... MOMENTO_API_KEY=... fanout relay --config relay.toml
+  fanout relay totals
+  fanout relay gaps
+  fanout relay dead list
+  fanout relay dead redrive --all
+  fanout relay replay --topic friends-publish --from 10 --to 20
+
+A file, to begin with:
+  spool = \"relay.db\"
+
+  [[subscriptions]]
+  cache = \"demo\"
+  topics = [\"topic 1\"]
+  target = { url = \"http://127.0.0.1:9000/\", secret = \"env:WEBHOOK_SIGNING_SECRET\" }")]
+pub(crate) struct Args {
+    /// The file with the spool and the subscriptions
+    #[arg(long, global = true, value_name = "FILE", default_value = "relay.toml")]
+    config: String,
+
+    #[command(flatten)]
+    service: ServiceArgs,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Check the file, and show what it subscribes to
+    Check,
+    /// List the counts of each topic
+    Totals(operate::ListArgs),
+    /// List the messages that Momento did not deliver
+    Gaps(operate::ListArgs),
+    /// List, show, redrive or drop dead messages
+    #[command(subcommand)]
+    Dead(operate::DeadCommand),
+    /// Deliver messages again that the spool still holds
+    Replay(operate::ReplayArgs),
+}
+
+pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
+    let file = load(&args.config, output)?;
+    match args.command {
+        None => run::run(&args.config, file, &args.service, output).await,
+        Some(Command::Check) => check::run(&args.config, &file, output),
+        Some(Command::Totals(args)) => operate::totals(&file, args, output).await,
+        Some(Command::Gaps(args)) => operate::gaps(&file, args, output).await,
+        Some(Command::Dead(command)) => operate::dead(&file, command, output).await,
+        Some(Command::Replay(args)) => operate::replay(&file, args, output).await,
+    }
+}
+
+/// A file with the routes that it names.
+#[derive(Debug)]
+struct Loaded {
+    spool: Location,
+    limits: Limits,
+    listen: Option<SocketAddr>,
+    shard: Option<Shard>,
+    subscriptions: Vec<(FileSubscription, Option<Routes>)>,
+}
+
+/// Reads a file and the files that it names. Prints all their errors.
+fn load(name: &str, output: &mut Output) -> Result<Loaded, Error> {
+    let text = read(name)?;
+    let file = file::read(&text, &|variable| std::env::var(variable).ok());
+    let file = file.map_err(|errors| print(name, &text, &errors, output))?;
+    let RelayFile { spool, limits, listen, shard, subscriptions } = file;
+    // The errors of each file are printed before the first of them ends it.
+    let loaded: Vec<_> = subscriptions
+        .into_iter()
+        .map(|mut subscription| {
+            let routes = match &subscription.target {
+                FileTarget::Routes(path) => Some(load_routes(&path.display().to_string(), output)?),
+                FileTarget::Webhook(_) | FileTarget::Sqs(_) => None,
+            };
+            let lists_topics = !subscription.topics.is_empty() || subscription.topics_from.is_some();
+            if let (Some(routes), false) = (&routes, lists_topics) {
+                subscription.topics = exact_topics(&subscription, routes)?;
+            }
+            if let Some(shard) = shard {
+                subscription.topics.retain(|topic| shard.takes(&subscription.cache, topic));
+            }
+            Ok((subscription, routes))
+        })
+        .collect();
+    let subscriptions = loaded.into_iter().collect::<Result<_, Error>>()?;
+    Ok(Loaded { spool, limits, listen, shard, subscriptions })
+}
+
+fn load_routes(name: &str, output: &mut Output) -> Result<Routes, Error> {
+    let text = read(name)?;
+    let transforms = Translations::Amazon.transforms();
+    let routes = text_file::read(&text, &transforms, fanout_aws::KINDS);
+    routes.map_err(|errors| print(name, &text, &errors, output))
+}
+
+/// Returns the topics of the routes of a subscription that are exact, and are for its cache.
+fn exact_topics(subscription: &FileSubscription, routes: &Routes) -> Result<Vec<String>, Error> {
+    let inbound =
+        routes.all().iter().map(Route::inbound).filter(|inbound| {
+            inbound.cache.as_ref().is_none_or(|cache| cache.as_str() == subscription.cache)
+        });
+    let mut topics = BTreeSet::new();
+    for inbound in inbound {
+        let topic = match &inbound.topics {
+            Topics::Like(pattern) => pattern.exact(),
+            Topics::Any => None,
+        };
+        let Some(topic) = topic else {
+            let name = &subscription.name;
+            return Err(Error::Failed(format!(
+                "the subscription {name:?} has a route for {inbound}, which is not one topic; set `topics`"
+            )));
+        };
+        topics.insert(topic.to_owned());
+    }
+    if topics.is_empty() {
+        let FileSubscription { name, cache, .. } = subscription;
+        return Err(Error::Failed(format!("the subscription {name:?} has no route for the cache {cache:?}")));
+    }
+    Ok(topics.into_iter().collect())
+}
+
+fn read(name: &str) -> Result<String, Error> {
+    text_file::text(input::file(name)?).map_err(|error| Error::Failed(format!("{name}:{error}")))
+}
+
+/// Prints the errors of a file.
+fn print(name: &str, text: &str, errors: &[FileError], output: &mut Output) -> Error {
+    let faults = Faults { name, text, errors };
+    faults.print(output);
+    Error::Failed(faults.summary())
+}

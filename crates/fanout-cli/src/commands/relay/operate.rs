@@ -1,0 +1,238 @@
+//! Counts, gaps, dead messages and replays.
+
+use std::time::{Duration, SystemTime};
+
+use fanout_relay::operations::{ListedMessage, Operation, Performed, Replay, Which, perform};
+use fanout_relay::spool::{Location, OpenError, Outcome, Spool};
+use momento_webhook::Millis;
+
+use super::Loaded;
+use crate::error::Error;
+use crate::output::{Output, Quoted};
+
+/// The timeout for the response of a running relay.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ListArgs {
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum DeadCommand {
+    /// List dead messages, the oldest first
+    List {
+        /// List messages after this id
+        #[arg(long, value_name = "ID", default_value_t = 0)]
+        after: i64,
+        /// The largest number of messages
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one message with its content, as JSON
+    Show {
+        /// Its id
+        id: i64,
+    },
+    /// Deliver dead messages again
+    Redrive(WhichArgs),
+    /// Give dead messages up
+    Drop(WhichArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct WhichArgs {
+    /// The ids of messages
+    #[arg(value_name = "ID")]
+    ids: Vec<i64>,
+
+    /// All dead messages
+    #[arg(long)]
+    all: bool,
+}
+
+/// Deliver messages again that the spool still holds
+///
+/// Messages with an outcome count as if they had just arrived. The spool holds them for `keep_for` after that outcome.
+#[derive(Debug, clap::Args)]
+pub(super) struct ReplayArgs {
+    /// The topic
+    #[arg(long)]
+    topic: String,
+
+    /// The first sequence number
+    #[arg(long, value_name = "N")]
+    from: u64,
+
+    /// The last sequence number
+    #[arg(long, value_name = "N")]
+    to: u64,
+
+    /// The name of the subscription [default: all that have the topic]
+    #[arg(long, value_name = "NAME")]
+    subscription: Option<String>,
+}
+
+pub(super) async fn totals(file: &Loaded, args: ListArgs, output: &mut Output) -> Result<(), Error> {
+    let Performed::Totals(topics) = operate(file, Operation::Totals).await? else { return Err(other()) };
+    for topic in topics {
+        if args.json {
+            output.json(&topic)?;
+            continue;
+        }
+        output.result(format_args!(
+            "{} in the cache {}, for {}: {} received, {} delivered, {} pending, {} dead, {} expired, {} dropped; \
+             {} missing",
+            Quoted(&topic.name),
+            Quoted(&topic.cache),
+            Quoted(&topic.subscription),
+            topic.received,
+            topic.delivered,
+            topic.pending,
+            topic.dead,
+            topic.expired,
+            topic.dropped,
+            topic.missing
+        ))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn gaps(file: &Loaded, args: ListArgs, output: &mut Output) -> Result<(), Error> {
+    let Performed::Gaps(gaps) = operate(file, Operation::Gaps).await? else { return Err(other()) };
+    for gap in gaps {
+        if args.json {
+            output.json(&gap)?;
+            continue;
+        }
+        let numbers = match (gap.gap.first, gap.gap.last) {
+            (first, last) if first > last => "unknown numbers".to_owned(),
+            (first, last) if first == last => format!("number {first}"),
+            (first, last) => format!("numbers {first} to {last}"),
+        };
+        output.result(format_args!(
+            "{}  {} in the cache {}: {numbers} of page {}: {}",
+            time(gap.at),
+            Quoted(&gap.topic),
+            Quoted(&gap.cache),
+            gap.page,
+            gap.gap.reason
+        ))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn dead(file: &Loaded, command: DeadCommand, output: &mut Output) -> Result<(), Error> {
+    let (what, operation) = match command {
+        DeadCommand::List { after, limit, json } => {
+            let list = Operation::List { outcome: Outcome::Dead, after, limit };
+            let Performed::Messages(messages) = operate(file, list).await? else { return Err(other()) };
+            for message in messages {
+                if json { output.json(&message)? } else { output.result(line(&message))? }
+            }
+            return Ok(());
+        }
+        DeadCommand::Show { id } => {
+            let Performed::Message(message) = operate(file, Operation::Show { id }).await? else {
+                return Err(other());
+            };
+            return output.json(&message);
+        }
+        DeadCommand::Redrive(which) => ("will be delivered again", Operation::Redrive(which.into())),
+        DeadCommand::Drop(which) => ("dropped", Operation::Drop(which.into())),
+    };
+    changed(file, operation, what, output).await
+}
+
+pub(super) async fn replay(file: &Loaded, args: ReplayArgs, output: &mut Output) -> Result<(), Error> {
+    let ReplayArgs { topic, from, to, subscription } = args;
+    if from > to {
+        return Err(Error::Usage("--from is greater than --to".to_owned()));
+    }
+    let replay = Operation::Replay(Replay { subscription, topic, from, to });
+    changed(file, replay, "will be delivered again", output).await
+}
+
+async fn changed(file: &Loaded, operation: Operation, what: &str, output: &mut Output) -> Result<(), Error> {
+    let Performed::Changed(count) = operate(file, operation).await? else { return Err(other()) };
+    let messages = if count == 1 { "message" } else { "messages" };
+    output.result(format_args!("{count} {messages} {what}"))
+}
+
+/// Performs an operation in the file of the spool, or through the port of the relay that has it open.
+async fn operate(file: &Loaded, operation: Operation) -> Result<Performed, Error> {
+    let Location::File(path) = &file.spool else {
+        return match file.listen {
+            Some(address) => ask(address, &operation).await,
+            None => Err(Error::Failed(
+                "a spool in memory is reached through `listen` only, which is not set".to_owned(),
+            )),
+        };
+    };
+    if !path.exists() {
+        return Err(Error::Failed(format!("the spool {} does not exist", path.display())));
+    }
+    match Spool::open(&file.spool, file.limits) {
+        Ok(spool) => {
+            let performed = perform(&spool, operation).await;
+            spool.close().await;
+            Ok(performed?)
+        }
+        Err(error @ OpenError::InUse(_)) => match file.listen {
+            Some(address) => ask(address, &operation).await,
+            None => Err(Error::Failed(format!("{error}, and the file does not set `listen`"))),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn ask(address: std::net::SocketAddr, operation: &Operation) -> Result<Performed, Error> {
+    let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
+    let url = format!("http://{address}/operations");
+    let sent = client.post(url).body(serde_json::to_vec(operation)?).send().await;
+    let response = sent
+        .map_err(|error| Error::because(format_args!("the relay at {address} does not respond"), &error))?;
+    let is_success = response.status().is_success();
+    let body = response.bytes().await?;
+    if is_success {
+        return Ok(serde_json::from_slice(&body)?);
+    }
+    let error: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let error = error.get("error").and_then(serde_json::Value::as_str).unwrap_or("not a relay").to_owned();
+    Err(Error::Failed(format!("the relay at {address} responds: {error}")))
+}
+
+impl From<WhichArgs> for Which {
+    fn from(args: WhichArgs) -> Self {
+        if args.all { Self::All } else { Self::Ids(args.ids) }
+    }
+}
+
+fn line(message: &ListedMessage) -> String {
+    format!(
+        "{}  {}  {} in the cache {}: number {} of page {}, {} attempts: {}",
+        message.id,
+        time(message.received_at),
+        Quoted(&message.topic),
+        Quoted(&message.cache),
+        message.number,
+        message.page,
+        message.attempts,
+        message.error.as_deref().unwrap_or("no error")
+    )
+}
+
+fn time(at: Millis) -> String {
+    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + Duration::from_millis(at)).to_string()
+}
+
+/// Returns the error for a result of another operation, as from another version of the relay.
+fn other() -> Error {
+    Error::Failed("the relay responds with the result of another operation".to_owned())
+}

@@ -1,0 +1,172 @@
+//! The relay itself.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use fanout_aws::Cloud;
+use fanout_core::fan_out::FanOut;
+use fanout_core::retry::RetryPolicy;
+use fanout_core::route::Routes;
+use fanout_momento::CacheSet;
+use fanout_momento::subscription::SubscriptionPolicy;
+use fanout_relay::file::{FileSubscription, FileTarget};
+use fanout_relay::queue::QueueTarget;
+use fanout_relay::routes::RoutesTarget;
+use fanout_relay::shard::Shard;
+use fanout_relay::spool::{Limits, Location, Spool};
+use fanout_relay::topics::TopicsFrom;
+use fanout_relay::{Status, SubscriptionConfig, Target, port};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use topic_fanout::config::{Environment, LogConfig};
+use topic_fanout::serve::shutdown_signal;
+use topic_fanout::telemetry::Telemetry;
+
+use super::{Loaded, load};
+use crate::args::ServiceArgs;
+use crate::error::Error;
+use crate::output::Output;
+use crate::service::{Service, ServiceError};
+
+/// Runs until a signal ends it.
+pub(super) async fn run(
+    name: &str,
+    file: Loaded,
+    service: &ServiceArgs,
+    output: &mut Output,
+) -> Result<(), Error> {
+    let signals = |error| Error::because("cannot listen for signals", &error);
+    let shutdown = shutdown_signal().map_err(signals)?;
+    let hangup = signal(SignalKind::hangup()).map_err(signals)?;
+    let log = LogConfig::from_source(&Environment)?;
+    let service = service.service(output)?;
+    let telemetry = Telemetry::new(false);
+    telemetry.start(&log);
+    let ended = serve(name, file, &service, shutdown, hangup, output).await;
+    telemetry.end();
+    ended
+}
+
+async fn serve(
+    name: &str,
+    file: Loaded,
+    service: &Service,
+    shutdown: impl Future<Output = ()>,
+    mut hangup: Signal,
+    output: &mut Output,
+) -> Result<(), Error> {
+    let fixed = (file.spool.clone(), file.limits, file.listen);
+    let (location, limits, listen) = &fixed;
+    let spool = Spool::open(location, *limits)?;
+    let pending = spool.usage().messages;
+    match location {
+        Location::File(path) => tracing::info!(spool = %path.display(), pending, "spool opened"),
+        Location::Memory => {
+            tracing::warn!("the spool is in memory: messages that wait are lost when the process ends");
+        }
+    }
+    let status = Status::default();
+    let port = match *listen {
+        None => None,
+        Some(address) => {
+            let listener = TcpListener::bind(address)
+                .await
+                .map_err(|error| Error::because(format_args!("cannot listen on {address}"), &error))?;
+            let address = listener.local_addr()?;
+            tracing::info!(%address, "listening for operators");
+            Some(tokio::spawn(port::serve(listener, spool.clone(), status.clone())))
+        }
+    };
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut next = Some(file);
+    while let Some(Loaded { subscriptions, shard, .. }) = next.take() {
+        let topics: usize = subscriptions.iter().map(|(subscription, _)| subscription.topics.len()).sum();
+        tracing::info!(
+            endpoint = service.endpoint(),
+            subscriptions = subscriptions.len(),
+            topics,
+            "relay started"
+        );
+        let subscriptions = subscriptions
+            .into_iter()
+            .map(|subscription| config(subscription, shard, service))
+            .collect::<Result<_, _>>()?;
+        let stop = async {
+            loop {
+                tokio::select! {
+                    () = &mut shutdown => return None,
+                    _ = hangup.recv() => {}
+                }
+                match reload(name, &fixed, output) {
+                    Ok(file) => return Some(file),
+                    Err(error) => {
+                        tracing::error!(error, "the file is not loaded; the relay continues as before");
+                    }
+                }
+            }
+        };
+        let mut reloaded = None;
+        let stop = async { reloaded = stop.await };
+        let policy = SubscriptionPolicy::default();
+        fanout_relay::run(subscriptions, &spool, service.credentials(), policy, &status, stop).await?;
+        next = reloaded;
+    }
+    if let Some(port) = port {
+        port.abort();
+        // It was just ended.
+        let _ = port.await;
+    }
+    let pending = spool.usage().messages;
+    spool.close().await;
+    tracing::info!(pending, "ended");
+    Ok(())
+}
+
+/// Reads the file as it is now. What is `fixed` must not differ.
+fn reload(
+    name: &str,
+    fixed: &(Location, Limits, Option<SocketAddr>),
+    output: &mut Output,
+) -> Result<Loaded, String> {
+    let file = load(name, output).map_err(|error| match error {
+        Error::Usage(message) | Error::Failed(message) => message,
+        Error::Closed => "standard output is closed".to_owned(),
+    })?;
+    if (&file.spool, file.limits, file.listen) != (&fixed.0, fixed.1, fixed.2) {
+        return Err("the spool, its bounds and `listen` can change at a restart only".to_owned());
+    }
+    tracing::info!("the file is loaded again");
+    Ok(file)
+}
+
+fn config(
+    (subscription, routes): (FileSubscription, Option<Routes>),
+    shard: Option<Shard>,
+    service: &Service,
+) -> Result<SubscriptionConfig, Error> {
+    let FileSubscription { name, cache, topics, topics_from, from, gap_notices, schedule, target } =
+        subscription;
+    let topics_from = match topics_from {
+        None => None,
+        Some(set) => Some(TopicsFrom {
+            source: Arc::new(
+                CacheSet::new(service.credentials(), &set.cache, &set.set).map_err(ServiceError::Client)?,
+            ),
+            interval: set.every,
+            shard: shard.map(|shard| (shard, cache.clone())),
+        }),
+    };
+    let target: Arc<dyn Target> = match target {
+        FileTarget::Webhook(webhook) => Arc::new(*webhook),
+        FileTarget::Sqs(queue) => Arc::new(QueueTarget::new(queue, Cloud::default().sender())),
+        FileTarget::Routes(path) => {
+            let retry = RetryPolicy::PUBLISH;
+            let publisher = service.publisher_within(retry.attempt_timeout)?;
+            let fan_out = FanOut::new(publisher, retry).with_sender(Cloud::default().sender());
+            let routes = routes.expect("`load` reads the routes of each such target");
+            Arc::new(RoutesTarget::new(path.display().to_string(), routes, fan_out))
+        }
+    };
+    Ok(SubscriptionConfig { name, cache, topics, topics_from, from, gap_notices, schedule, target })
+}

@@ -1,0 +1,600 @@
+//! `fanout relay` between local Momento and receivers on this machine, over real sockets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use fanout_momento::subscription::{Item, ItemValue};
+use fanout_momento::{Credentials, Subscription, SubscriptionEvent};
+use momento_local::MomentoLocal;
+use momento_webhook::{SigningSecret, momento as scheme};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use test_support::aws_server::AwsServer;
+use test_support::process::{Process, TIMEOUT};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::harness::{Ended, SECRET, end, fanout, momento, start};
+use crate::stub::{RealFunction, Received, Stub, response};
+
+/// A folder with a file for the relay and its spool.
+struct Setup {
+    folder: TempDir,
+    momento: MomentoLocal,
+}
+
+impl Setup {
+    async fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), momento: momento().await }
+    }
+
+    fn path(&self) -> String {
+        self.folder.path().join("relay.toml").to_str().unwrap().to_owned()
+    }
+
+    /// Writes a file with one subscription, to the topics `topics` in the cache `demo`.
+    fn write(&self, url: &str, topics: &[&str], more: &str) {
+        let spool = self.folder.path().join("relay.db").to_str().unwrap().to_owned();
+        let text = format!(
+            "spool = {spool:?}\nlisten = \"127.0.0.1:0\"\n[[subscriptions]]\ncache = \"demo\"\ntopics = {topics:?}\n\
+             target = {{ url = {url:?}, secret = \"env:SECRET\" }}\n{more}\n"
+        );
+        std::fs::write(self.folder.path().join("relay.toml"), text).unwrap();
+    }
+
+    /// Starts a relay, and waits until it is subscribed to `topic`.
+    async fn relay(&self, topic: &str) -> Relay {
+        let path = self.path();
+        let mut command = fanout(&["relay", "--config", &path]);
+        command.env("SECRET", SECRET).env("MOMENTO_ENDPOINT", self.momento.endpoint());
+        let process = start(command);
+        timeout(TIMEOUT, self.momento.wait_for_subscribers("demo", topic, 1)).await.unwrap();
+        Relay { process, port: None }
+    }
+
+    /// Runs a command on the file.
+    async fn run(&self, args: &[&str]) -> Ended {
+        let path = self.path();
+        let mut command = fanout(&[&["relay", "--config", &path], args].concat());
+        command.env("SECRET", SECRET);
+        end(command).await
+    }
+}
+
+struct Relay {
+    process: Process,
+    port: Option<String>,
+}
+
+impl Relay {
+    /// Returns the URL of the port for operators.
+    async fn port(&mut self) -> String {
+        if self.port.is_none() {
+            let find = |line: &str| {
+                let line: Value = serde_json::from_str(line).ok()?;
+                Some(line.get("address")?.as_str()?.to_owned())
+            };
+            self.port = Some(format!("http://{}", self.process.wait_for_line(find).await.unwrap()));
+        }
+        self.port.clone().unwrap()
+    }
+
+    async fn get(&mut self, path: &str) -> (u16, String) {
+        let response = reqwest::get(format!("{}{path}", self.port().await)).await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    async fn operate(&mut self, operation: &Value) -> Value {
+        let url = format!("{}/operations", self.port().await);
+        let response = reqwest::Client::new().post(url).body(operation.to_string()).send().await.unwrap();
+        response.json().await.unwrap()
+    }
+
+    async fn stop(mut self) {
+        self.process.terminate().await.unwrap();
+        let status = self.process.ended().await.unwrap();
+        assert!(status.success(), "{status}: {:?}", self.process.output());
+    }
+}
+
+/// A receiver that records the numbers of the messages that it accepts.
+struct Receiver {
+    stub: Stub,
+    accepted: watch::Sender<Vec<u64>>,
+}
+
+impl Receiver {
+    /// Starts a receiver that responds with the status that `status` returns for the number of the request.
+    async fn start(status: impl Fn(usize) -> u16 + Send + Sync + 'static) -> Self {
+        let accepted = watch::Sender::new(Vec::new());
+        let sender = accepted.clone();
+        let stub = Stub::start(move |request, received| {
+            let status = status(request);
+            if status == 200 {
+                sender.send_modify(|accepted| accepted.push(number(received)));
+            }
+            response(status, "")
+        })
+        .await;
+        Self { stub, accepted }
+    }
+
+    /// Waits for this many messages.
+    async fn wait(&self, count: usize) -> Vec<u64> {
+        let mut accepted = self.accepted.subscribe();
+        let all = timeout(TIMEOUT, accepted.wait_for(|accepted| accepted.len() >= count)).await;
+        all.expect("the messages arrive").unwrap().clone()
+    }
+}
+
+fn number(received: &Received) -> u64 {
+    received.json()["topic_sequence_number"].as_u64().unwrap()
+}
+
+fn publish(momento: &MomentoLocal, topic: &str, count: usize) {
+    for index in 0..count {
+        momento.publish("demo", topic, format!("text {index}")).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn function_gets_every_message_of_a_topic() {
+    let setup = Setup::new().await;
+    let function = RealFunction::start(&setup.momento, "out", "uppercase").await;
+    setup.write(&function.url, &["in"], "order = \"topic\"");
+    let credentials = Credentials::new("any", Some(&setup.momento.endpoint().parse().unwrap())).unwrap();
+    let mut subscription = Subscription::new(&credentials, "demo", "out", None).unwrap();
+    assert!(matches!(subscription.next().await.unwrap(), SubscriptionEvent::Opened));
+    let relay = setup.relay("in").await;
+    publish(&setup.momento, "in", 5);
+    let mut texts = Vec::new();
+    while texts.len() < 5 {
+        let event = timeout(TIMEOUT, subscription.next()).await.unwrap().unwrap();
+        if let SubscriptionEvent::Item(Item { value: ItemValue::Text(text), .. }) = event {
+            texts.push(text);
+        }
+    }
+    assert_eq!(texts, ["TEXT 0", "TEXT 1", "TEXT 2", "TEXT 3", "TEXT 4"]);
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn receiver_gets_signed_body_again_until_it_accepts() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|request| if request == 1 { 503 } else { 200 }).await;
+    setup.write(&receiver.stub.url, &["t"], "retry = [\"10ms\"]");
+    let relay = setup.relay("t").await;
+    publish(&setup.momento, "t", 1);
+    receiver.wait(1).await;
+    relay.stop().await;
+    let requests = receiver.stub.requests();
+    assert_eq!(requests.len(), 2);
+    for request in &requests {
+        let body = request.json();
+        assert_eq!(
+            (&body["cache"], &body["topic"], &body["text"]),
+            (&json!("demo"), &json!("t"), &json!("text 0"))
+        );
+        assert!(body["topic_sequence_page"].is_u64(), "{body}");
+        let signature = request.header("momento-signature").as_bytes();
+        assert!(scheme::verify(&[SigningSecret::new(SECRET).unwrap()], &*request.body, [signature]).is_ok());
+        assert_eq!(request.header("webhook-id"), requests[0].header("webhook-id"));
+    }
+}
+
+#[tokio::test]
+async fn continues_after_kill_without_loss() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|request| if request % 3 == 0 { 500 } else { 200 }).await;
+    setup.write(&receiver.stub.url, &["t"], "retry = [\"10ms\", \"10ms\", \"10ms\", \"10ms\", \"10ms\"]");
+    for round in 1..=3 {
+        let mut relay = setup.relay("t").await;
+        publish(&setup.momento, "t", 30);
+        receiver.wait(round * 20).await;
+        relay.process.signal("KILL").await.unwrap();
+        relay.process.ended().await.unwrap();
+        publish(&setup.momento, "t", 10);
+        timeout(TIMEOUT, setup.momento.wait_for_no_subscribers("demo", "t")).await.unwrap();
+    }
+    let relay = setup.relay("t").await;
+    let mut accepted = receiver.accepted.subscribe();
+    let all: BTreeSet<_> = (1..=120).collect();
+    let complete = accepted.wait_for(|accepted| accepted.iter().copied().collect::<BTreeSet<_>>() == all);
+    timeout(TIMEOUT, complete).await.expect("every message arrives").unwrap();
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn operator_redrives_dead_messages_of_running_relay() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|request| if request <= 2 { 422 } else { 200 }).await;
+    setup.write(&receiver.stub.url, &["t"], "");
+    let mut relay = setup.relay("t").await;
+    publish(&setup.momento, "t", 2);
+    let list = json!({"list": {"outcome": "dead", "after": 0, "limit": 10}});
+    let dead = loop {
+        let dead = relay.operate(&list).await["messages"].as_array().unwrap().clone();
+        if dead.len() == 2 {
+            break dead;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(dead[0]["error"], "the response is 422 Unprocessable Entity");
+    assert_eq!(relay.operate(&json!({"redrive": "all"})).await, json!({"changed": 2}));
+    receiver.wait(2).await;
+    // The command line asks the relay that has the spool open.
+    let again = ["replay", "--topic", "t", "--from", "1", "--to", "1"];
+    setup.run(&again).await.assert_code(1).assert_one_error("the relay at 127.0.0.1:0 does not respond: ");
+    let text = std::fs::read_to_string(setup.path()).unwrap();
+    let port = relay.port().await.split_off("http://".len());
+    std::fs::write(setup.path(), text.replace("127.0.0.1:0", &port)).unwrap();
+    assert_eq!(setup.run(&again).await.assert_code(0).out, "1 message will be delivered again\n");
+    receiver.wait(3).await;
+    std::fs::write(
+        setup.path(),
+        text.lines().filter(|line| !line.starts_with("listen")).collect::<Vec<_>>().join("\n"),
+    )
+    .unwrap();
+    setup
+        .run(&again)
+        .await
+        .assert_code(1)
+        .assert_one_error("in use by another process, and the file does not set");
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn commands_work_on_the_spool_of_a_relay_that_has_ended() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|request| if request == 1 { 422 } else { 200 }).await;
+    setup.write(&receiver.stub.url, &["t"], "order = \"topic\"");
+    setup.run(&["dead", "list"]).await.assert_code(1).assert_one_error("does not exist");
+    let relay = setup.relay("t").await;
+    publish(&setup.momento, "t", 3);
+    receiver.wait(2).await;
+    relay.stop().await;
+    let listed = setup.run(&["dead", "list", "--json"]).await.assert_code(0).json();
+    let [dead] = &listed[..] else { panic!("{listed:?}") };
+    assert_eq!((&dead["number"], &dead["outcome"]), (&json!(1), &json!("dead")));
+    let id = dead["id"].to_string();
+    let shown = setup.run(&["dead", "show", &id]).await.assert_code(0).json();
+    assert_eq!(shown[0]["text"], "text 0");
+    let listed = setup.run(&["dead", "list"]).await.assert_code(0);
+    assert!(listed.out.contains("\"t\" in the cache \"demo\": number 1 of page "), "{listed:?}");
+    let redriven = setup.run(&["dead", "redrive", &id]).await.assert_code(0);
+    assert_eq!(redriven.out, "1 message will be delivered again\n");
+    setup.run(&["dead", "drop", &id]).await.assert_code(1).assert_one_error("has no message");
+    let replayed = setup.run(&["replay", "--topic", "t", "--from", "2", "--to", "3"]).await.assert_code(0);
+    assert_eq!(replayed.out, "2 messages will be delivered again\n");
+    assert_eq!(setup.run(&["gaps"]).await.assert_code(0).out, "");
+    assert_eq!(
+        setup.run(&["totals"]).await.assert_code(0).out,
+        "\"t\" in the cache \"demo\", for \"demo\": 3 received, 0 delivered, 3 pending, 0 dead, 0 expired, 0 dropped; 0 \
+         missing\n"
+    );
+    let relay = setup.relay("t").await;
+    assert_eq!(receiver.wait(5).await, [2, 3, 1, 2, 3]);
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn hangup_loads_the_file_again() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|_| 200).await;
+    setup.write(&receiver.stub.url, &["a"], "");
+    let mut relay = setup.relay("a").await;
+    setup.write(&receiver.stub.url, &["a", "b"], "order = \"sideways\"");
+    relay.process.signal("HUP").await.unwrap();
+    relay.process.next_line("the file is not loaded; the relay continues as before").await.unwrap();
+    setup.write(&receiver.stub.url, &["a", "b"], "");
+    relay.process.signal("HUP").await.unwrap();
+    relay.process.next_line("the file is loaded again").await.unwrap();
+    for topic in ["a", "b"] {
+        timeout(TIMEOUT, setup.momento.wait_for_subscribers("demo", topic, 1)).await.unwrap();
+        publish(&setup.momento, topic, 1);
+    }
+    receiver.wait(2).await;
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn port_reports_health_and_metrics_and_rejects_other_sites() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|_| 200).await;
+    setup.write(&receiver.stub.url, &["t"], "");
+    let mut relay = setup.relay("t").await;
+    publish(&setup.momento, "t", 3);
+    receiver.wait(3).await;
+    assert_eq!(relay.get("/health/live").await.0, 200);
+    let delivered = "fanout_relay_delivered_total{subscription=\"demo\"} 3\n";
+    let metrics = loop {
+        let (status, metrics) = relay.get("/metrics").await;
+        assert_eq!(status, 200);
+        if metrics.contains(delivered) {
+            break metrics;
+        }
+        tokio::task::yield_now().await;
+    };
+    for line in [
+        "# TYPE fanout_relay_delivered_total counter\n",
+        "fanout_relay_received_total{subscription=\"demo\"} 3\n",
+        "fanout_relay_pending{subscription=\"demo\"} 0\n",
+        "fanout_relay_topics{subscription=\"demo\",state=\"subscribed\"} 1\n",
+        "fanout_relay_operations_total{subscription=\"demo\"} 3\n",
+        "fanout_relay_attempts_total{subscription=\"demo\",result=\"delivered\"} 3\n",
+        "fanout_relay_delivery_seconds_count{subscription=\"demo\"} 3\n",
+        "fanout_relay_spool_messages 0\n",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+    assert_eq!(relay.get("/health/ready").await, (200, "{\"causes\":[],\"ready\":true}\n".to_owned()));
+    let other = reqwest::Client::new()
+        .post(format!("{}/operations", relay.port().await))
+        .header("origin", "https://attacker.example")
+        .body("\"totals\"");
+    assert_eq!(other.send().await.unwrap().status(), 403);
+    setup.momento.block();
+    let (_, ready) = loop {
+        let ready = relay.get("/health/ready").await;
+        if ready.0 == 503 {
+            break ready;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(ready.contains("demo: topic \\\"t\\\": "), "{ready}");
+    relay.process.wait_for_line(|line| line.contains("receives nothing").then_some(())).await.unwrap();
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn target_that_is_gone_pauses_its_subscription_with_alarm() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|_| 410).await;
+    setup.write(&receiver.stub.url, &["t"], "");
+    let mut relay = setup.relay("t").await;
+    publish(&setup.momento, "t", 1);
+    relay.process.next_line("the target disabled its webhook").await.unwrap();
+    assert!(
+        relay
+            .get("/health/ready")
+            .await
+            .1
+            .contains("the target wants no more messages: the response is 410 Gone")
+    );
+    relay.stop().await;
+    assert_eq!(receiver.stub.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn target_is_told_of_gaps_if_asked() {
+    let momento = MomentoLocal::builder().cache("demo").history(3).start().await.unwrap();
+    let setup = Setup { folder: tempfile::tempdir().unwrap(), momento };
+    let receiver = Receiver::start(|_| 200).await;
+    setup.write(&receiver.stub.url, &["t"], "order = \"topic\"\ngaps = \"deliver\"");
+    let relay = setup.relay("t").await;
+    publish(&setup.momento, "t", 1);
+    receiver.wait(1).await;
+    setup.momento.block();
+    timeout(TIMEOUT, setup.momento.wait_for_no_subscribers("demo", "t")).await.unwrap();
+    publish(&setup.momento, "t", 10);
+    setup.momento.unblock();
+    let accepted = receiver.wait(5).await;
+    relay.stop().await;
+    assert_eq!((accepted[1], &accepted[2..]), (2, &[9, 10, 11][..]));
+    let body = receiver.stub.requests()[1].json();
+    assert_eq!(
+        (&body["gap"]["first"], &body["gap"]["last"], &body["text"]),
+        (&json!(2), &json!(8), &json!(""))
+    );
+    let gaps = setup.run(&["gaps"]).await.assert_code(0);
+    assert!(gaps.out.contains("\"t\" in the cache \"demo\": numbers 2 to 8 of page "), "{gaps:?}");
+}
+
+#[tokio::test]
+async fn check_shows_subscriptions_and_reports_all_errors() {
+    let setup = Setup::new().await;
+    setup.write("https://example.com/s3cr3t", &["a", "b"], "order = \"topic\"\nrate = 5");
+    let ended = setup.run(&["check"]).await.assert_code(0);
+    for part in [
+        "relay.toml: valid\n",
+        "subscription  \"demo\" in the cache \"demo\", to https://example.com\n",
+        "              from now, one at a time for each topic, 16 at once, 5 attempts a second\n",
+        "              9 attempts, expires after 1day\n",
+        "  topic       \"b\"\n",
+        "streams       2, over 1 connections; an account has 100 subscriptions by default\n",
+    ] {
+        assert!(ended.out.contains(part), "{part} in {ended:#?}");
+    }
+    assert!(!ended.out.contains("s3cr3t"), "{ended:?}");
+    setup.write("ftp://example.com", &[], "speed = 1");
+    for command in [&["check"][..], &[]] {
+        let ended = setup.run(command).await.assert_code(1);
+        for part in
+            ["relay.toml:5:10: the subscription has no topics", "6:18: not a URL", "7:1: unknown key `speed`"]
+        {
+            assert!(ended.err.contains(part), "{part} in {ended:#?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn routes_send_messages_from_topic_to_topic_without_webhook() {
+    let setup = Setup::new().await;
+    let routes = setup.folder.path().join("fanout.toml").to_str().unwrap().to_owned();
+    let folder = setup.folder.path();
+    std::fs::write(&routes, "[[routes]]\ntopic = 'in'\ntransforms = ['uppercase']\ndestinations = ['out']")
+        .unwrap();
+    let text = format!(
+        "spool = {:?}\n[[subscriptions]]\ncache = \"demo\"\ntarget = {{ routes = {routes:?} }}\norder = \"topic\"",
+        folder.join("relay.db").to_str().unwrap()
+    );
+    std::fs::write(folder.join("relay.toml"), text).unwrap();
+    let credentials = Credentials::new("any", Some(&setup.momento.endpoint().parse().unwrap())).unwrap();
+    let mut subscription = Subscription::new(&credentials, "demo", "out", None).unwrap();
+    assert!(matches!(subscription.next().await.unwrap(), SubscriptionEvent::Opened));
+    let relay = setup.relay("in").await;
+    publish(&setup.momento, "in", 3);
+    let mut texts = Vec::new();
+    while texts.len() < 3 {
+        let event = timeout(TIMEOUT, subscription.next()).await.unwrap().unwrap();
+        if let SubscriptionEvent::Item(Item { value: ItemValue::Text(text), .. }) = event {
+            texts.push(text);
+        }
+    }
+    assert_eq!(texts, ["TEXT 0", "TEXT 1", "TEXT 2"]);
+    relay.stop().await;
+    let ended = setup.run(&["check"]).await.assert_code(0);
+    assert!(ended.out.contains("  topic       \"in\"\n"), "{ended:?}");
+    for (routes_text, says) in [
+        (
+            "[[routes]]\ntopic = '{a}-in'\ndestinations = ['out']",
+            "has a route for {a}-in, which is not one topic",
+        ),
+        (
+            "[[routes]]\ntopic = 'in'\ncache = 'x'\ndestinations = ['out']",
+            "has no route for the cache \"demo\"",
+        ),
+        ("[[routes]]\ntopic = 'in'", "fanout.toml:1:1: the route has no destinations"),
+    ] {
+        std::fs::write(&routes, routes_text).unwrap();
+        setup.run(&["check"]).await.assert_code(1).assert_err(says);
+    }
+}
+
+/// The deduplication ids of a queue, and the numbers of their messages.
+fn deduplicated(aws: &AwsServer) -> BTreeMap<String, u64> {
+    let sent = aws.sent("events.fifo").into_iter().map(|message| {
+        let body: Value = serde_json::from_str(message["MessageBody"].as_str().unwrap()).unwrap();
+        let id = message["MessageDeduplicationId"].as_str().unwrap().to_owned();
+        assert_eq!(message["MessageGroupId"], "demo#t");
+        (id, body["topic_sequence_number"].as_u64().unwrap())
+    });
+    sent.collect()
+}
+
+#[tokio::test]
+async fn two_relays_put_each_message_into_one_fifo_queue_whichever_dies() {
+    let aws = AwsServer::start().await.unwrap();
+    let setup = Setup::new().await;
+    let mut relays = Vec::new();
+    for index in 0..2 {
+        let path = setup.folder.path().join(format!("{index}.toml"));
+        let spool = setup.folder.path().join(format!("{index}.db"));
+        let text = format!(
+            "spool = {:?}\n[[subscriptions]]\ncache = \"demo\"\ntopics = [\"t\"]\ntarget = {{ sqs = {:?} }}",
+            spool.to_str().unwrap(),
+            aws.queue_url("events.fifo")
+        );
+        std::fs::write(&path, text).unwrap();
+        let mut command = fanout(&["relay", "--config", path.to_str().unwrap()]);
+        command.envs(aws.environment()).env("MOMENTO_ENDPOINT", setup.momento.endpoint());
+        relays.push(start(command));
+        timeout(TIMEOUT, setup.momento.wait_for_subscribers("demo", "t", index + 1)).await.unwrap();
+    }
+    let complete = async |count: u64| {
+        let all = async {
+            while deduplicated(&aws).len() as u64 != count {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(TIMEOUT, all).await.expect("the queue has every message");
+    };
+    publish(&setup.momento, "t", 20);
+    complete(20).await;
+    relays[0].signal("KILL").await.unwrap();
+    publish(&setup.momento, "t", 20);
+    complete(40).await;
+    // The same message has the same id in both relays: the queue keeps one of the two.
+    let numbers: Vec<_> = deduplicated(&aws).into_values().collect::<BTreeSet<_>>().into_iter().collect();
+    assert_eq!(numbers, (1..=40).collect::<Vec<_>>());
+    relays[1].terminate().await.unwrap();
+    assert!(relays[1].ended().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn topics_follow_a_set_in_a_cache() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|_| 200).await;
+    setup.write(
+        &receiver.stub.url,
+        &["fixed"],
+        "topics_from = { cache = \"demo\", set = \"rooms\", every = \"20ms\" }",
+    );
+    let credentials = Credentials::new("any", Some(&setup.momento.endpoint().parse().unwrap())).unwrap();
+    let client = momento::CacheClient::builder()
+        .default_ttl(TIMEOUT * 20)
+        .configuration(momento::cache::configurations::Laptop::latest())
+        .credential_provider(credentials.provider().clone())
+        .build()
+        .unwrap();
+    let relay = setup.relay("fixed").await;
+    client.set_add_elements("demo", "rooms", vec!["a", "b", "fixed"]).await.unwrap();
+    for topic in ["a", "b"] {
+        timeout(TIMEOUT, setup.momento.wait_for_subscribers("demo", topic, 1)).await.unwrap();
+        publish(&setup.momento, topic, 1);
+    }
+    receiver.wait(2).await;
+    client.set_remove_elements("demo", "rooms", vec!["a", "fixed"]).await.unwrap();
+    timeout(TIMEOUT, setup.momento.wait_for_no_subscribers("demo", "a")).await.unwrap();
+    for topic in ["b", "fixed"] {
+        assert_eq!(setup.momento.subscriber_count("demo", topic), 1, "{topic}");
+        publish(&setup.momento, topic, 1);
+    }
+    receiver.wait(4).await;
+    // What cannot be read changes nothing.
+    client.delete("demo", "rooms").await.unwrap();
+    client.set("demo", "rooms", "not a set").await.unwrap();
+    relay
+        .process
+        .wait_for_line(|line| line.contains("the source of topics cannot be read").then_some(()))
+        .await
+        .unwrap();
+    relay.stop().await;
+    let ended = setup.run(&["check"]).await.assert_code(0);
+    assert!(
+        ended.out.contains("  topics      of the set \"rooms\" in the cache \"demo\", every 20ms"),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn shards_divide_topics_between_relays() {
+    let setup = Setup::new().await;
+    let topics: Vec<_> = (0..20).map(|number| format!("topic {number}")).collect();
+    let topics: Vec<_> = topics.iter().map(String::as_str).collect();
+    setup.write("https://example.com/", &topics, "");
+    let text = std::fs::read_to_string(setup.path()).unwrap();
+    let mut seen = BTreeSet::new();
+    for shard in 1..=3 {
+        std::fs::write(setup.path(), format!("shard = \"{shard}/3\"\n{text}")).unwrap();
+        let ended = setup.run(&["check"]).await.assert_code(0);
+        for line in ended.out.lines().filter(|line| line.starts_with("  topic ")) {
+            assert!(seen.insert(line.to_owned()), "{line}");
+        }
+    }
+    assert_eq!(seen.len(), 20);
+}
+
+#[tokio::test]
+async fn file_of_this_repository_is_valid() {
+    let mut command = fanout(&["relay", "check"]);
+    command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../"));
+    let ended = end(command).await.assert_code(0);
+    assert!(ended.out.contains("  topic       \"topic 1\"\n"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn warns_that_spool_in_memory_is_lost() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|_| 200).await;
+    setup.write(&receiver.stub.url, &["t"], "");
+    let path = setup.path();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (_, rest) = text.split_once('\n').unwrap();
+    std::fs::write(Path::new(&path), format!("spool = \"memory\"\n{rest}")).unwrap();
+    let mut relay = setup.relay("t").await;
+    relay.process.next_line("the spool is in memory").await.unwrap();
+    publish(&setup.momento, "t", 1);
+    receiver.wait(1).await;
+    relay.stop().await;
+}

@@ -1,0 +1,751 @@
+//! `relay.toml`: the spool, and the subscriptions with their targets.
+//!
+//! ```toml
+//! spool = "relay.db"
+//!
+//! [[subscriptions]]
+//! cache = "chat"
+//! topics = ["friends-publish"]
+//! target = { url = "https://example.com/hook", secret = "env:WEBHOOK_SIGNING_SECRET" }
+//! ```
+//!
+//! Subscriptions are read one by one, so that the caller gets every fault, each with its place.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fanout_core::destination::sqs;
+use fanout_core::file::FileError;
+use fanout_core::names::{CacheName, TopicName};
+use fanout_core::spanned::{self, Fault, Given, Span};
+use ipnet::IpNet;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use crate::relay::Start;
+use crate::schedule::{Order, Schedule};
+use crate::shard::{Shard, ShardError};
+use crate::spool::{Limits, Location};
+use crate::webhook::post;
+use crate::webhook::signer::{Scheme, Signer, SignerError};
+use crate::webhook::{Webhook, WebhookError};
+
+/// The largest number of subscriptions.
+const MAX_SUBSCRIPTIONS: usize = 1_000;
+/// The largest number of topics of one subscription.
+const MAX_TOPICS: usize = 10_000;
+/// The largest number of deliveries at the same time.
+const MAX_CONCURRENCY: usize = 1_000;
+/// The interval at which a set of topics is read.
+const DEFAULT_EVERY: Duration = Duration::from_secs(30);
+/// The name of a spool in memory.
+const MEMORY: &str = "memory";
+
+const FILE_KEYS: [&str; 7] =
+    ["spool", "max_messages", "max_bytes", "keep_for", "listen", "shard", "subscriptions"];
+const SUBSCRIPTION_KEYS: [&str; 12] = [
+    "name",
+    "cache",
+    "topics",
+    "topics_from",
+    "target",
+    "from",
+    "gaps",
+    "order",
+    "concurrency",
+    "rate",
+    "retry",
+    "expire_after",
+];
+const WEBHOOK_KEYS: [&str; 4] = ["url", "secret", "signature", "allow"];
+
+/// The content of a file.
+#[derive(Debug)]
+pub struct RelayFile {
+    /// Where messages wait.
+    pub spool: Location,
+    /// The bounds of the spool.
+    pub limits: Limits,
+    /// The address for operators.
+    pub listen: Option<SocketAddr>,
+    /// The part of all topics that this relay takes.
+    pub shard: Option<Shard>,
+    /// The subscriptions, each with another name.
+    pub subscriptions: Vec<FileSubscription>,
+}
+
+/// A subscription in a file.
+#[derive(Debug)]
+pub struct FileSubscription {
+    /// Its name.
+    pub name: String,
+    /// The cache of its topics.
+    pub cache: String,
+    /// Its topics. Without any, the exact topics of its routes.
+    pub topics: Vec<String>,
+    /// The set in a cache that has more topics.
+    pub topics_from: Option<SetOfTopics>,
+    /// Where a topic starts that the spool does not know.
+    pub from: Start,
+    /// True if the target is told of gaps.
+    pub gap_notices: bool,
+    /// How messages are delivered.
+    pub schedule: Schedule,
+    /// Where they are delivered to.
+    pub target: FileTarget,
+}
+
+/// A set in a cache, whose texts are topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetOfTopics {
+    /// The cache of the set.
+    pub cache: String,
+    /// The name of the set.
+    pub set: String,
+    /// The interval at which it is read.
+    pub every: Duration,
+}
+
+/// A target in a file.
+#[derive(Debug)]
+pub enum FileTarget {
+    /// A URL for signed webhooks.
+    Webhook(Box<Webhook>),
+    /// The path of a `fanout.toml`, whose routes the caller reads.
+    Routes(PathBuf),
+    /// The URL of a queue of Amazon SQS.
+    Sqs(String),
+}
+
+/// Reads the text of a file. `variable` returns the value of a variable of the environment.
+///
+/// # Errors
+/// All faults, in the order of the file.
+pub fn read(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<RelayFile, Vec<FileError>> {
+    let mut reader = Reader { variable, faults: Vec::new() };
+    let document = Given::document(text).map_err(|faults| reader.faults.extend(faults)).ok();
+    let file = document.and_then(|document| reader.document(document));
+    let mut faults = reader.faults;
+    if let (Some(file), true) = (file, faults.is_empty()) {
+        return Ok(file);
+    }
+    faults.sort_by_key(|fault| fault.span.start);
+    Err(faults.into_iter().map(|fault| FileError::new(text, fault)).collect())
+}
+
+impl fmt::Display for FileTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Webhook(webhook) => write!(f, "{webhook:?}"),
+            Self::Routes(path) => write!(f, "the routes of {}", path.display()),
+            Self::Sqs(queue) => write!(f, "the queue {queue}"),
+        }
+    }
+}
+
+struct Reader<'r> {
+    variable: &'r dyn Fn(&str) -> Option<String>,
+    faults: Vec<Fault>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileKeys {
+    spool: Spanned<String>,
+    max_messages: Option<NonZeroU64>,
+    max_bytes: Option<NonZeroU64>,
+    keep_for: Option<Spanned<String>>,
+    listen: Option<Spanned<String>>,
+    shard: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SubscriptionKeys {
+    name: Option<Spanned<String>>,
+    cache: Spanned<String>,
+    topics: Option<Spanned<Vec<Spanned<String>>>>,
+    #[serde(default)]
+    from: Start,
+    #[serde(default)]
+    gaps: Gaps,
+    #[serde(default)]
+    order: Order,
+    concurrency: Option<Spanned<NonZeroUsize>>,
+    rate: Option<NonZeroU32>,
+    retry: Option<Vec<Spanned<String>>>,
+    expire_after: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetKeys {
+    cache: Spanned<String>,
+    set: Spanned<String>,
+    every: Option<Spanned<String>>,
+}
+
+/// What the file has beside subscriptions.
+struct Top {
+    spool: Location,
+    limits: Limits,
+    listen: Option<SocketAddr>,
+    shard: Option<Shard>,
+}
+
+/// What happens to a gap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Gaps {
+    /// It is recorded.
+    #[default]
+    Record,
+    /// It is recorded, and the target is told.
+    Deliver,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WebhookKeys {
+    url: Spanned<String>,
+    secret: Spanned<String>,
+    signature: Option<Scheme>,
+    #[serde(default)]
+    allow: Vec<Spanned<String>>,
+}
+
+impl Reader<'_> {
+    fn document(&mut self, mut document: Given<'_>) -> Option<RelayFile> {
+        let span = document.span();
+        let subscriptions = document.take("subscriptions");
+        let keys: Option<FileKeys> = self.rest(document, &FILE_KEYS);
+        let keys = keys.and_then(|keys| self.top(keys));
+        let Some(subscriptions) = subscriptions else {
+            return self.fault(
+                span.start..span.start,
+                "the file has no subscriptions; a subscription begins with [[subscriptions]]",
+            );
+        };
+        let span = subscriptions.span();
+        if matches!(subscriptions.get_ref(), DeValue::Table(_)) {
+            let message = "expected a list of tables; write [[subscriptions]], with two brackets";
+            return self.fault(span, message);
+        }
+        let subscriptions: Vec<_> = self.kept(spanned::array(subscriptions))?.collect();
+        if subscriptions.len() > MAX_SUBSCRIPTIONS {
+            let message = format!(
+                "the file has {} subscriptions; the maximum is {MAX_SUBSCRIPTIONS}",
+                subscriptions.len()
+            );
+            return self.fault(span, message);
+        }
+        if subscriptions.is_empty() {
+            return self.fault(span, "the file has no subscriptions");
+        }
+        let subscriptions: Vec<_> =
+            subscriptions.into_iter().map(|subscription| self.subscription(subscription)).collect();
+        let subscriptions: Vec<_> = subscriptions.into_iter().flatten().collect();
+        for (index, (subscription, span)) in subscriptions.iter().enumerate() {
+            if subscriptions.iter().take(index).any(|(other, _)| other.name == subscription.name) {
+                let message = format!(
+                    "another subscription has the name `{}`; set `name`, whose default is the cache",
+                    subscription.name
+                );
+                self.note(span.clone(), message);
+            }
+        }
+        let Top { spool, limits, listen, shard } = keys?;
+        let subscriptions = subscriptions.into_iter().map(|(subscription, _)| subscription).collect();
+        Some(RelayFile { spool, limits, listen, shard, subscriptions })
+    }
+
+    fn top(&mut self, keys: FileKeys) -> Option<Top> {
+        let default = Limits::default();
+        let keep_for = self.duration_or(keys.keep_for, default.keep_for);
+        let listen = keys.listen.map(|listen| match listen.get_ref().parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => Some(address),
+            Ok(_) => self.fault(
+                listen.span(),
+                "the address is not a loopback address, and the port has no authentication; expected 127.0.0.1:PORT",
+            ),
+            Err(_) => self.fault(listen.span(), "not an address; expected 127.0.0.1:PORT"),
+        });
+        let shard = keys.shard.map(|shard| match shard.get_ref().parse() {
+            Ok(shard) => Some(shard),
+            Err(error) => self.fault(shard.span(), ShardError::to_string(&error)),
+        });
+        let spool = match keys.spool.get_ref().as_str() {
+            "" => return self.fault(keys.spool.span(), "the spool is empty; expected a file, or \"memory\""),
+            MEMORY => Location::Memory,
+            path => Location::File(PathBuf::from(path)),
+        };
+        let limits = Limits {
+            max_messages: keys.max_messages.map_or(default.max_messages, NonZeroU64::get),
+            max_bytes: keys.max_bytes.map_or(default.max_bytes, NonZeroU64::get),
+            keep_for: keep_for?,
+        };
+        let listen = match listen {
+            None => None,
+            Some(listen) => Some(listen?),
+        };
+        let shard = match shard {
+            None => None,
+            Some(shard) => Some(shard?),
+        };
+        Some(Top { spool, limits, listen, shard })
+    }
+
+    fn subscription(&mut self, given: Spanned<DeValue<'_>>) -> Option<(FileSubscription, Span)> {
+        let mut given = self.kept(Given::table(given))?;
+        let span = given.span();
+        let (target, set) = (given.take("target"), given.take("topics_from"));
+        let keys: Option<SubscriptionKeys> = self.rest(given, &SUBSCRIPTION_KEYS);
+        let target = match target {
+            Some(target) => self.target(target),
+            None => self.fault(span.clone(), spanned::missing("target")),
+        };
+        let has_set = set.is_some();
+        let set = set.map(|set| self.set_of_topics(set));
+        let keys = keys?;
+        let cache = match CacheName::new(keys.cache.get_ref().as_str()) {
+            Ok(cache) => Some(cache.as_str().to_owned()),
+            Err(error) => self.fault(keys.cache.span(), format!("the cache {error}")),
+        };
+        let name = match keys.name {
+            Some(name) if name.get_ref().trim().is_empty() => self.fault(name.span(), "the name is blank"),
+            Some(name) => Some(name.into_inner()),
+            None => cache.clone(),
+        };
+        let topics = match (keys.topics, &target) {
+            (Some(topics), _) => self.topics(topics),
+            (None, Some(FileTarget::Routes(_)) | None) => Some(Vec::new()),
+            (None, Some(_)) if has_set => Some(Vec::new()),
+            (None, Some(FileTarget::Webhook(_) | FileTarget::Sqs(_))) => {
+                self.fault(span.clone(), spanned::missing("topics"))
+            }
+        };
+        if keys.gaps == Gaps::Deliver && matches!(target, Some(FileTarget::Routes(_))) {
+            self.note(span.clone(), "routes take no notices of gaps; remove `gaps`");
+        }
+        let default = Schedule::default();
+        let concurrency = match keys.concurrency {
+            Some(given) if given.get_ref().get() > MAX_CONCURRENCY => {
+                let message = format!("is {}; the maximum is {MAX_CONCURRENCY}", given.get_ref());
+                self.fault(given.span(), message)
+            }
+            given => Some(given.map_or(default.concurrency, |given| given.get_ref().get())),
+        };
+        let retry = match keys.retry {
+            None => Some(default.retry),
+            // All of them are read, so that each fault is found.
+            Some(waits) => {
+                let waits: Vec<_> = waits.into_iter().map(|wait| self.duration(&wait)).collect();
+                waits.into_iter().collect()
+            }
+        };
+        let expire_after = self.duration_or(keys.expire_after, default.expire_after);
+        let schedule = Schedule {
+            order: keys.order,
+            concurrency: concurrency?,
+            rate: keys.rate,
+            retry: retry?,
+            expire_after: expire_after?,
+            breaker: default.breaker,
+        };
+        let subscription = FileSubscription {
+            name: name?,
+            cache: cache?,
+            topics: topics?,
+            topics_from: match set {
+                None => None,
+                Some(set) => Some(set?),
+            },
+            from: keys.from,
+            gap_notices: keys.gaps == Gaps::Deliver,
+            schedule,
+            target: target?,
+        };
+        Some((subscription, span))
+    }
+
+    fn topics(&mut self, given: Spanned<Vec<Spanned<String>>>) -> Option<Vec<String>> {
+        let span = given.span();
+        let given = given.into_inner();
+        if given.is_empty() {
+            return self.fault(span, "the subscription has no topics");
+        }
+        if given.len() > MAX_TOPICS {
+            let message = format!("the subscription has {} topics; the maximum is {MAX_TOPICS}", given.len());
+            return self.fault(span, message);
+        }
+        let mut topics = Vec::with_capacity(given.len());
+        let before = self.faults.len();
+        let mut seen = std::collections::HashSet::new();
+        for topic in given {
+            let span = topic.span();
+            match TopicName::new(topic.into_inner()) {
+                Err(error) => self.note(span, format!("the topic {error}")),
+                Ok(topic) if !seen.insert(topic.as_str().to_owned()) => {
+                    self.note(span, "the subscription has this topic already");
+                }
+                Ok(topic) => topics.push(topic.as_str().to_owned()),
+            }
+        }
+        (self.faults.len() == before).then_some(topics)
+    }
+
+    fn set_of_topics(&mut self, given: Spanned<DeValue<'_>>) -> Option<SetOfTopics> {
+        let given = self.kept(Given::table(given))?;
+        let keys: SetKeys = self.rest(given, &["cache", "set", "every"])?;
+        let every = self.duration_or(keys.every, DEFAULT_EVERY);
+        if let Err(error) = CacheName::new(keys.cache.get_ref().as_str()) {
+            return self.fault(keys.cache.span(), format!("the cache {error}"));
+        }
+        if keys.set.get_ref().is_empty() {
+            return self.fault(keys.set.span(), "the name of the set is empty");
+        }
+        Some(SetOfTopics { cache: keys.cache.into_inner(), set: keys.set.into_inner(), every: every? })
+    }
+
+    fn target(&mut self, given: Spanned<DeValue<'_>>) -> Option<FileTarget> {
+        let mut given = self.kept(Given::table(given))?;
+        let span = given.span();
+        if let Some(routes) = given.take("routes") {
+            self.no_more(given, "routes");
+            let path = self.kept(spanned::text(routes))?;
+            if path.get_ref().is_empty() {
+                return self.fault(path.span(), "the path is empty; expected the path of a fanout.toml");
+            }
+            return Some(FileTarget::Routes(PathBuf::from(path.into_inner())));
+        }
+        if let Some(queue) = given.take("sqs") {
+            self.no_more(given, "sqs");
+            let queue = self.kept(spanned::text(queue))?;
+            return match sqs::check_queue(queue.get_ref()) {
+                Ok(()) => Some(FileTarget::Sqs(queue.into_inner())),
+                Err(message) => self.fault(queue.span(), message),
+            };
+        }
+        if given.is_empty() {
+            return self.fault(span, "the target is empty; expected `url` and `secret`, `routes` or `sqs`");
+        }
+        let keys: WebhookKeys = self.rest(given, &WEBHOOK_KEYS)?;
+        let signer = self.signer(&keys.secret, keys.signature.unwrap_or(Scheme::Both));
+        let allow: Vec<_> = keys.allow.into_iter().map(|network| self.network(&network)).collect();
+        let allow: Option<Vec<IpNet>> = allow.into_iter().collect();
+        let Ok(url) = post::url(keys.url.get_ref()) else {
+            return self.fault(keys.url.span(), "not a URL; expected https://HOST/PATH");
+        };
+        match Webhook::new(url, signer?, &allow?) {
+            Ok(webhook) => Some(FileTarget::Webhook(Box::new(webhook))),
+            Err(WebhookError::Client(error)) => {
+                let message = format!("{error}: {}", fanout_core::reason::with_sources(&error));
+                self.fault(keys.url.span(), message)
+            }
+            Err(error) => self.fault(keys.url.span(), error.to_string()),
+        }
+    }
+
+    /// Notes the keys that a target with `kind` cannot have.
+    fn no_more(&mut self, given: Given<'_>, kind: &str) {
+        for (key, value) in given.into_entries() {
+            self.note(value.span(), format!("a target with `{kind}` cannot have `{}`", key.get_ref()));
+        }
+    }
+
+    fn signer(&mut self, given: &Spanned<String>, scheme: Scheme) -> Option<Signer> {
+        let Some(name) = given.get_ref().strip_prefix("env:").filter(|name| !name.is_empty()) else {
+            let message = "not the source of a secret; expected \"env:NAME\", with the name of a variable";
+            return self.fault(given.span(), message);
+        };
+        let Some(secret) = (self.variable)(name).filter(|secret| !secret.is_empty()) else {
+            return self.fault(given.span(), format!("the variable {name} is not set"));
+        };
+        match Signer::new(scheme, &secret) {
+            Ok(signer) => Some(signer),
+            Err(error @ SignerError::Standard(_)) => {
+                let message = format!("the variable {name}: {error}; or set signature = \"momento\"");
+                self.fault(given.span(), message)
+            }
+            Err(error) => self.fault(given.span(), format!("the variable {name}: {error}")),
+        }
+    }
+
+    fn network(&mut self, given: &Spanned<String>) -> Option<IpNet> {
+        match given.get_ref().parse() {
+            Ok(network) => Some(network),
+            Err(_) => self.fault(given.span(), "not a network; expected ADDRESS/LENGTH, such as 10.0.0.0/8"),
+        }
+    }
+
+    fn duration_or(&mut self, given: Option<Spanned<String>>, default: Duration) -> Option<Duration> {
+        given.map_or(Some(default), |given| self.duration(&given))
+    }
+
+    fn duration(&mut self, given: &Spanned<String>) -> Option<Duration> {
+        match humantime::parse_duration(given.get_ref()) {
+            Ok(duration) if !duration.is_zero() => Some(duration),
+            _ => self.fault(given.span(), "not a duration; expected a number with a unit, such as \"30s\""),
+        }
+    }
+
+    /// Reads the rest of a table, and leaves out faulty entries. `keys` are all keys that the table can have.
+    fn rest<T: DeserializeOwned>(&mut self, given: Given<'_>, keys: &[&str]) -> Option<T> {
+        let (read, faults) = given.read_most();
+        for fault in faults {
+            // serde knows only the keys that are left.
+            let message = match spanned::unknown_key(&fault.message) {
+                Some(key) => spanned::unknown(key, keys),
+                None => fault.message,
+            };
+            self.note(fault.span, message);
+        }
+        read
+    }
+
+    fn kept<T>(&mut self, read: Result<T, Fault>) -> Option<T> {
+        read.map_err(|fault| self.faults.push(fault)).ok()
+    }
+
+    fn fault<T>(&mut self, span: Span, message: impl Into<String>) -> Option<T> {
+        self.note(span, message);
+        None
+    }
+
+    fn note(&mut self, span: Span, message: impl Into<String>) {
+        self.faults.push(Fault::new(span, message));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+    fn variable(name: &str) -> Option<String> {
+        match name {
+            "SECRET" => Some(SECRET.to_owned()),
+            "PLAIN" => Some("not base64!".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn faults(text: &str) -> Vec<String> {
+        read(text, &variable).unwrap_err().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn reads_all_keys() {
+        let file = read(
+            r#"
+            spool = "relay.db"
+            max_messages = 10
+            max_bytes = 20
+            keep_for = "1h"
+            listen = "127.0.0.1:9100"
+            shard = "1/4"
+
+            [[subscriptions]]
+            name = "friends"
+            cache = "chat"
+            topics = ["a", "b c"]
+            target = { url = "https://example.com/hook", secret = "env:SECRET", signature = "momento", allow = ["10.0.0.0/8"] }
+            from = "available"
+            gaps = "deliver"
+            order = "topic"
+            concurrency = 4
+            rate = 50
+            retry = ["1s", "2m"]
+            expire_after = "2h"
+            "#,
+            &variable,
+        )
+        .unwrap();
+        assert_eq!(file.spool, Location::File(PathBuf::from("relay.db")));
+        let limits = Limits { max_messages: 10, max_bytes: 20, keep_for: Duration::from_hours(1) };
+        assert_eq!((file.limits, file.listen), (limits, Some("127.0.0.1:9100".parse().unwrap())));
+        assert_eq!(file.shard, Some("1/4".parse().unwrap()));
+        let [subscription] = &file.subscriptions[..] else { panic!("{file:?}") };
+        assert_eq!((subscription.name.as_str(), subscription.cache.as_str()), ("friends", "chat"));
+        assert_eq!(
+            (&subscription.topics[..], subscription.from),
+            (&["a".to_owned(), "b c".to_owned()][..], Start::Available)
+        );
+        assert!(subscription.gap_notices);
+        let schedule = Schedule {
+            order: Order::Topic,
+            concurrency: 4,
+            rate: NonZeroU32::new(50),
+            retry: vec![Duration::from_secs(1), Duration::from_mins(2)],
+            expire_after: Duration::from_hours(2),
+            ..Schedule::default()
+        };
+        assert_eq!(subscription.schedule, schedule);
+        assert_eq!(subscription.target.to_string(), "https://example.com");
+    }
+
+    #[test]
+    fn has_defaults_for_all_but_spool_cache_topics_and_target() {
+        let text = "spool = 'memory'\n[[subscriptions]]\ncache = 'c'\ntopics = ['t']\n\
+                    target = { url = 'http://127.0.0.1:1/', secret = 'env:SECRET' }";
+        let file = read(text, &variable).unwrap();
+        assert_eq!((file.spool, file.limits, file.listen), (Location::Memory, Limits::default(), None));
+        let subscription = &file.subscriptions[0];
+        assert_eq!((subscription.name.as_str(), subscription.from), ("c", Start::Now));
+        assert!(!subscription.gap_notices);
+        assert_eq!(subscription.schedule, Schedule::default());
+        for key in ["spool", "target", "cache", "topics"] {
+            let (begin, keys) = text.split_once("[[subscriptions]]\n").unwrap();
+            let without = |part: &str| -> String {
+                part.lines().filter(|line| !line.starts_with(key)).flat_map(|line| [line, "\n"]).collect()
+            };
+            let text = format!("{}[[subscriptions]]\n{}", without(begin), without(keys));
+            let missing = format!("missing key `{key}`");
+            assert!(matches!(&faults(&text)[..], [fault] if fault.ends_with(&missing)), "{text}");
+        }
+    }
+
+    #[test]
+    fn reports_every_fault_with_its_place() {
+        let text = r#"spool = ""
+speed = 1
+keep_for = "0s"
+listen = "0.0.0.0:1"
+[[subscriptions]]
+cache = ""
+topics = ["a", "", "a"]
+target = { url = "http://example.com", secret = "env:SECRET", allow = ["10.0.0.0"] }
+from = "soon"
+concurrency = 5000
+retry = ["1", "1s", "x"]
+[[subscriptions]]
+cache = "c"
+topics = []
+target = { url = "http://example.com", secret = "env:SECRET" }
+[[subscriptions]]
+cache = "c"
+topics = ["a"]
+target = { url = "https://example.com", secret = "env:PLAIN" }
+[[subscriptions]]
+cache = "d"
+topics = ["a"]
+target = { url = "https://10.0.0.1", secret = "s3cr3t", speed = 1 }
+[[subscriptions]]
+cache = "d"
+topics = ["a"]
+target = { url = "https://example.com", secret = "env:UNSET" }
+"#;
+        assert_eq!(
+            faults(text),
+            [
+                "1:9: the spool is empty; expected a file, or \"memory\"",
+                "2:1: unknown key `speed`; expected one of `spool`, `max_messages`, `max_bytes`, `keep_for`, `listen`, \
+                 `shard`, `subscriptions`",
+                "3:12: not a duration; expected a number with a unit, such as \"30s\"",
+                "4:10: the address is not a loopback address, and the port has no authentication; expected \
+                 127.0.0.1:PORT",
+                "6:9: the cache is blank; expected a name",
+                "7:16: the topic is empty",
+                "7:20: the subscription has this topic already",
+                "8:72: not a network; expected ADDRESS/LENGTH, such as 10.0.0.0/8",
+                "9:8: is \"soon\"; expected `now` or `available`",
+                "10:15: is 5000; the maximum is 1000",
+                "11:10: not a duration; expected a number with a unit, such as \"30s\"",
+                "11:21: not a duration; expected a number with a unit, such as \"30s\"",
+                "14:10: the subscription has no topics",
+                "15:18: the URL is not encrypted; expected https://, except for this machine",
+                "19:50: the variable PLAIN: Standard Webhooks needs a secret of the form whsec_ and base64; or set \
+                 signature = \"momento\"",
+                "23:47: not the source of a secret; expected \"env:NAME\", with the name of a variable",
+                "23:57: unknown key `speed`; expected one of `url`, `secret`, `signature`, `allow`",
+                "27:50: the variable UNSET is not set",
+            ]
+        );
+    }
+
+    #[test]
+    fn reads_set_of_topics_in_place_of_topics() {
+        let read_set = |set: &str| {
+            let text = format!(
+                "spool = 'memory'\n[[subscriptions]]\ncache = 'c'\ntopics_from = {set}\n\
+                 target = {{ url = 'https://example.com/', secret = 'env:SECRET' }}"
+            );
+            read(&text, &variable)
+                .map(|mut file| file.subscriptions.remove(0))
+                .map_err(|faults| faults[0].to_string())
+        };
+        let subscription = read_set("{ cache = 'd', set = 'rooms' }").unwrap();
+        let set = SetOfTopics { cache: "d".to_owned(), set: "rooms".to_owned(), every: DEFAULT_EVERY };
+        assert_eq!((subscription.topics.len(), subscription.topics_from), (0, Some(set)));
+        for (set, fault) in [
+            ("{ cache = '', set = 'rooms' }", "4:25: the cache is blank; expected a name"),
+            ("{ cache = 'd', set = '' }", "4:36: the name of the set is empty"),
+            ("{ cache = 'd' }", "4:15: missing key `set`"),
+            (
+                "{ cache = 'd', set = 's', every = '0s' }",
+                "4:49: not a duration; expected a number with a unit, such as \"30s\"",
+            ),
+        ] {
+            assert_eq!(read_set(set).unwrap_err(), fault);
+        }
+    }
+
+    #[test]
+    fn rejects_two_subscriptions_with_the_same_name() {
+        let one = "[[subscriptions]]\ncache = 'c'\ntopics = ['t']\n\
+                   target = { url = 'https://example.com/', secret = 'env:SECRET' }\n";
+        let faults = faults(&format!("spool = 'memory'\n{one}{one}"));
+        assert_eq!(
+            faults,
+            ["6:1: another subscription has the name `c`; set `name`, whose default is the cache"]
+        );
+    }
+
+    #[test]
+    fn reads_routes_with_and_without_topics() {
+        let read_target = |more: &str| {
+            let text = format!("spool = 'memory'\n[[subscriptions]]\ncache = 'c'\n{more}");
+            read(&text, &variable)
+                .map(|mut file| file.subscriptions.remove(0))
+                .map_err(|faults| faults[0].to_string())
+        };
+        for (more, count) in [("", 0), ("topics = ['t']\n", 1)] {
+            let subscription = read_target(&format!("{more}target = {{ routes = 'fanout.toml' }}")).unwrap();
+            assert_eq!(subscription.topics.len(), count);
+            assert!(matches!(subscription.target, FileTarget::Routes(path) if path == *"fanout.toml"));
+        }
+        for (more, fault) in [
+            ("target = { routes = '' }", "the path is empty; expected the path of a fanout.toml"),
+            ("target = { routes = 'f', url = 'x' }", "a target with `routes` cannot have `url`"),
+            ("target = { routes = 'f' }\ngaps = 'deliver'", "routes take no notices of gaps; remove `gaps`"),
+            (
+                "target = {}\ntopics = ['t']",
+                "the target is empty; expected `url` and `secret`, `routes` or `sqs`",
+            ),
+            (
+                "target = { sqs = 'q' }\ntopics = ['t']",
+                "expected https://sqs.<region>.amazonaws.com/<account>/<name>",
+            ),
+            (
+                "target = { sqs = 'https://q/e', secret = 'x' }\ntopics = ['t']",
+                "a target with `sqs` cannot have `secret`",
+            ),
+        ] {
+            let error = read_target(more).unwrap_err();
+            assert!(error.ends_with(fault), "{error}");
+        }
+    }
+
+    #[test]
+    fn faults_do_not_show_secrets() {
+        let text = "spool = 'memory'\n[[subscriptions]]\ncache = 'c'\ntopics = ['t']\n\
+                    target = { url = 'https://example.com/', secret = 's3cr3t' }";
+        assert!(!faults(text).concat().contains("s3cr3t"));
+    }
+}

@@ -1,0 +1,244 @@
+//! Counts what a relay does, and writes the counts for Prometheus.
+
+use std::fmt::{self, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use momento_webhook::Millis;
+
+use crate::reader::ReaderState;
+use crate::relay::SubscriptionStatus;
+use crate::schedule::Attempt;
+use crate::spool::{Spool, SpoolError, TopicTotals};
+
+/// The upper bounds of the buckets of a histogram, in seconds.
+const BUCKETS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 60.0];
+
+/// Momento counts one operation for each part of a message of this size, in bytes.
+const OPERATION_BYTES: usize = 1_024;
+
+/// The counts of one subscription since the relay or its configuration was loaded.
+#[derive(Debug, Default)]
+pub struct SubscriptionMetrics {
+    attempts: [AtomicU64; RESULTS.len()],
+    attempt_seconds: Histogram,
+    latency_seconds: Histogram,
+    operations: AtomicU64,
+}
+
+/// The results of attempts.
+const RESULTS: [&str; 4] = ["delivered", "transient", "permanent", "disabled"];
+
+/// Counts durations.
+#[derive(Debug, Default)]
+struct Histogram {
+    buckets: [AtomicU64; BUCKETS.len()],
+    count: AtomicU64,
+    micros: AtomicU64,
+}
+
+impl Histogram {
+    fn record(&self, duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        if let Some(bucket) =
+            BUCKETS.iter().zip(&self.buckets).find(|(bound, _)| seconds <= **bound).map(|(_, bucket)| bucket)
+        {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    fn write(&self, out: &mut String, name: &str, subscription: &Label<'_>) {
+        let mut sum = 0;
+        for (bound, bucket) in BUCKETS.iter().zip(&self.buckets) {
+            sum += bucket.load(Ordering::Relaxed);
+            let _ = writeln!(out, "{name}_bucket{{subscription=\"{subscription}\",le=\"{bound}\"}} {sum}");
+        }
+        let count = self.count.load(Ordering::Relaxed);
+        let seconds = Duration::from_micros(self.micros.load(Ordering::Relaxed)).as_secs_f64();
+        let _ = writeln!(out, "{name}_bucket{{subscription=\"{subscription}\",le=\"+Inf\"}} {count}");
+        let _ = writeln!(out, "{name}_sum{{subscription=\"{subscription}\"}} {seconds}");
+        let _ = writeln!(out, "{name}_count{{subscription=\"{subscription}\"}} {count}");
+    }
+}
+
+impl SubscriptionMetrics {
+    /// Records one attempt. `age` is the time since the message arrived.
+    pub(crate) fn attempt(&self, attempt: &Attempt, took: Duration, age: Duration) {
+        let index = match attempt {
+            Attempt::Delivered => 0,
+            Attempt::Transient { .. } => 1,
+            Attempt::Permanent { .. } => 2,
+            Attempt::Disabled { .. } => 3,
+        };
+        if let Some(count) = self.attempts.get(index) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.attempt_seconds.record(took);
+        if *attempt == Attempt::Delivered {
+            self.latency_seconds.record(age);
+        }
+    }
+
+    /// Records a message that arrived.
+    pub(crate) fn received(&self, bytes: usize) {
+        let operations = u64::try_from(bytes.div_ceil(OPERATION_BYTES).max(1)).unwrap_or(u64::MAX);
+        self.operations.fetch_add(operations, Ordering::Relaxed);
+    }
+}
+
+type CountOf = fn(&TopicTotals) -> u64;
+type HistogramOf = fn(&SubscriptionMetrics) -> &Histogram;
+
+/// A value of a label.
+struct Label<'l>(&'l str);
+
+impl fmt::Display for Label<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|character| match character {
+            '\\' => f.write_str("\\\\"),
+            '"' => f.write_str("\\\""),
+            '\n' => f.write_str("\\n"),
+            other => f.write_char(other),
+        })
+    }
+}
+
+/// Returns all metrics in the text format of Prometheus.
+///
+/// # Errors
+/// If the spool cannot be read.
+pub async fn prometheus(
+    spool: &Spool,
+    subscriptions: &[SubscriptionStatus],
+    now: Millis,
+) -> Result<String, SpoolError> {
+    let totals = spool.totals().await?;
+    let of = |name: &str| totals.iter().filter(move |topic| topic.subscription == name).collect::<Vec<_>>();
+    let mut out = String::new();
+    let counts: [(&str, &str, &str, CountOf); 7] = [
+        ("received_total", "counter", "Messages that arrived, each once.", |topic| topic.received),
+        ("delivered_total", "counter", "Messages that the target has.", |topic| topic.delivered),
+        ("expired_total", "counter", "Messages that were not delivered in time.", |topic| topic.expired),
+        ("dropped_total", "counter", "Dead messages that the operator gave up.", |topic| topic.dropped),
+        ("missing_total", "counter", "Messages in gaps.", |topic| topic.missing),
+        ("dead", "gauge", "Dead messages that the spool holds.", |topic| topic.dead),
+        ("pending", "gauge", "Messages without an outcome.", |topic| topic.pending),
+    ];
+    for (name, kind, help, count) in counts {
+        head(&mut out, name, kind, help);
+        for subscription in subscriptions {
+            let count: u64 = of(&subscription.name).into_iter().map(count).sum();
+            line(&mut out, name, &subscription.name, count);
+        }
+    }
+    head(&mut out, "oldest_pending_seconds", "gauge", "The age of the oldest message without an outcome.");
+    for subscription in subscriptions {
+        let oldest = of(&subscription.name).into_iter().filter_map(|topic| topic.oldest).min();
+        let age =
+            oldest.map_or(0.0, |oldest| Duration::from_millis(now.saturating_sub(oldest)).as_secs_f64());
+        line(&mut out, "oldest_pending_seconds", &subscription.name, age);
+    }
+    head(&mut out, "topics", "gauge", "Topics by the state of their reader.");
+    for subscription in subscriptions {
+        for state in ReaderState::NAMES {
+            let with = subscription.topics.iter().filter(|(_, topic)| topic.borrow().name() == state).count();
+            let name = Label(&subscription.name);
+            let _ = writeln!(out, "fanout_relay_topics{{subscription=\"{name}\",state=\"{state}\"}} {with}");
+        }
+    }
+    head(&mut out, "operations_total", "counter", "Operations of Momento: one for each KB of a message.");
+    for subscription in subscriptions {
+        let operations = subscription.metrics.operations.load(Ordering::Relaxed);
+        line(&mut out, "operations_total", &subscription.name, operations);
+    }
+    head(&mut out, "breaker_open", "gauge", "1 while the target fails repeatedly, and deliveries wait.");
+    for subscription in subscriptions {
+        line(&mut out, "breaker_open", &subscription.name, u8::from(subscription.breaker.is_open()));
+    }
+    head(&mut out, "disabled", "gauge", "1 if the target wants no more messages.");
+    for subscription in subscriptions {
+        line(&mut out, "disabled", &subscription.name, u8::from(subscription.disabled.is_some()));
+    }
+    head(&mut out, "attempts_total", "counter", "Attempts by their result.");
+    for subscription in subscriptions {
+        let name = Label(&subscription.name);
+        for (result, count) in RESULTS.iter().zip(&subscription.metrics.attempts) {
+            let count = count.load(Ordering::Relaxed);
+            let _ = writeln!(
+                out,
+                "fanout_relay_attempts_total{{subscription=\"{name}\",result=\"{result}\"}} {count}"
+            );
+        }
+    }
+    let histograms: [(&str, &str, HistogramOf); 2] = [
+        ("attempt_seconds", "The duration of attempts.", |metrics| &metrics.attempt_seconds),
+        (
+            "delivery_seconds",
+            "The time from the arrival of a message to its delivery, retries included.",
+            |metrics| &metrics.latency_seconds,
+        ),
+    ];
+    for (name, help, histogram) in histograms {
+        head(&mut out, name, "histogram", help);
+        for subscription in subscriptions {
+            let full = format!("fanout_relay_{name}");
+            histogram(&subscription.metrics).write(&mut out, &full, &Label(&subscription.name));
+        }
+    }
+    let usage = spool.usage();
+    let spool: [(&str, &str, u64); 3] = [
+        ("spool_messages", "Messages without an outcome, of all subscriptions.", usage.messages),
+        ("spool_bytes", "The size of their bodies.", usage.bytes),
+        ("spool_failing", "1 while the spool cannot store messages.", u64::from(spool.failure().is_some())),
+    ];
+    for (name, help, value) in spool {
+        head(&mut out, name, "gauge", help);
+        let _ = writeln!(out, "fanout_relay_{name} {value}");
+    }
+    Ok(out)
+}
+
+fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(out, "# HELP fanout_relay_{name} {help}\n# TYPE fanout_relay_{name} {kind}");
+}
+
+fn line(out: &mut String, name: &str, subscription: &str, value: impl fmt::Display) {
+    let _ = writeln!(out, "fanout_relay_{name}{{subscription=\"{}\"}} {value}", Label(subscription));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histogram_counts_each_duration_once_and_adds_up() {
+        let histogram = Histogram::default();
+        for millis in [1, 3, 3_600_000] {
+            histogram.record(Duration::from_millis(millis));
+        }
+        let mut out = String::new();
+        histogram.write(&mut out, "x", &Label("a\"b"));
+        for line in [
+            "x_bucket{subscription=\"a\\\"b\",le=\"0.001\"} 1\n",
+            "x_bucket{subscription=\"a\\\"b\",le=\"0.002\"} 1\n",
+            "x_bucket{subscription=\"a\\\"b\",le=\"60\"} 2\n",
+            "x_bucket{subscription=\"a\\\"b\",le=\"+Inf\"} 3\n",
+            "x_sum{subscription=\"a\\\"b\"} 3600.004\n",
+            "x_count{subscription=\"a\\\"b\"} 3\n",
+        ] {
+            assert!(out.contains(line), "{line} in {out}");
+        }
+    }
+
+    #[test]
+    fn message_counts_one_operation_for_each_kb() {
+        let metrics = SubscriptionMetrics::default();
+        for bytes in [0, 1, 1_024, 1_025, 4_096] {
+            metrics.received(bytes);
+        }
+        assert_eq!(metrics.operations.load(Ordering::Relaxed), 1 + 1 + 1 + 2 + 4);
+    }
+}

@@ -1,0 +1,168 @@
+//! The port for operators: plain HTTP/1.1, on a loopback address.
+//!
+//! | request | response |
+//! | --- | --- |
+//! | `GET /health/live` | 200 while the process serves |
+//! | `GET /health/ready` | 200 if every topic is subscribed to and the spool stores messages; 503 otherwise, with the causes |
+//! | `GET /metrics` | the metrics, for Prometheus |
+//! | `POST /operations` with an [`Operation`] | its result |
+//!
+//! The port has no authentication, so a [`Guard`] rejects requests that a page of another origin can have sent.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fanout_core::clock::{Clock as _, SystemClock};
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use local_guard::Guard;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::metrics;
+use crate::operations::{Operation, OperationError, perform};
+use crate::reader::ReaderState;
+use crate::relay::Status;
+use crate::spool::Spool;
+
+/// The longest request body. The ids of some thousand messages fit.
+const MAX_BODY: usize = 64 * 1_024;
+/// The time that a client has to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The wait after a connection that cannot be accepted, for example because too many files are open.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Serves requests until the future is dropped.
+pub async fn serve(listener: TcpListener, spool: Spool, status: Status) -> Infallible {
+    let guard = Arc::new(Guard::loopback());
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        let socket = match accepted {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection on the port for operators");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+                continue;
+            }
+        };
+        let (guard, spool, status) = (Arc::clone(&guard), spool.clone(), status.clone());
+        connections.spawn(async move {
+            let service = service_fn(move |request| {
+                let (guard, spool, status) = (Arc::clone(&guard), spool.clone(), status.clone());
+                async move { Ok::<_, Infallible>(respond(&guard, &spool, &status, request).await) }
+            });
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .serve_connection(TokioIo::new(socket), service)
+                .await;
+            if let Err(error) = served {
+                tracing::debug!(%error, "connection of an operator ended early");
+            }
+        });
+    }
+}
+
+/// A status and the text of an error.
+type Failure = (StatusCode, String);
+
+async fn respond(
+    guard: &Guard,
+    spool: &Spool,
+    status: &Status,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    let result = match guard.check(&request) {
+        Ok(()) => route(spool, status, request).await,
+        Err(rejected) => Err((rejected.status(), rejected.to_string())),
+    };
+    let (status, kind, body) = match result {
+        Ok((status, Body::Text(text))) => (status, "text/plain; version=0.0.4", text),
+        Ok((status, Body::Json(json))) => (status, "application/json", format!("{json}\n")),
+        Err((status, error)) => (status, "application/json", format!("{}\n", json!({ "error": error }))),
+    };
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response
+}
+
+enum Body {
+    Text(String),
+    Json(Value),
+}
+
+async fn route(
+    spool: &Spool,
+    status: &Status,
+    request: Request<Incoming>,
+) -> Result<(StatusCode, Body), Failure> {
+    let internal = |error: String| (StatusCode::INTERNAL_SERVER_ERROR, error);
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/health/live") => Ok((StatusCode::OK, Body::Json(json!({ "live": true })))),
+        (&Method::GET, "/health/ready") => {
+            let causes = causes(spool, status);
+            let code = if causes.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            Ok((code, Body::Json(json!({ "ready": causes.is_empty(), "causes": causes }))))
+        }
+        (&Method::GET, "/metrics") => {
+            let text = metrics::prometheus(spool, &status.subscriptions(), SystemClock.now()).await;
+            Ok((StatusCode::OK, Body::Text(text.map_err(|error| internal(error.to_string()))?)))
+        }
+        (&Method::POST, "/operations") => {
+            let body = Limited::new(request.into_body(), MAX_BODY)
+                .collect()
+                .await
+                .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
+            let operation: Operation = serde_json::from_slice(&body.to_bytes())
+                .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
+            let performed = perform(spool, operation).await.map_err(|error| match error {
+                OperationError::Spool(error) => internal(error.to_string()),
+                error => (StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+            })?;
+            let json = serde_json::to_value(&performed).map_err(|error| internal(error.to_string()))?;
+            Ok((StatusCode::OK, Body::Json(json)))
+        }
+        (method, path @ ("/health/live" | "/health/ready" | "/metrics" | "/operations")) => {
+            Err((StatusCode::METHOD_NOT_ALLOWED, format!("{path} does not support {method}")))
+        }
+        (_, path) => Err((StatusCode::NOT_FOUND, format!("unknown path {path}"))),
+    }
+}
+
+/// Returns why the relay is not ready.
+fn causes(spool: &Spool, status: &Status) -> Vec<String> {
+    let mut causes: Vec<_> = spool
+        .failure()
+        .map(|error| format!("the spool cannot store messages: {error}"))
+        .into_iter()
+        .collect();
+    for subscription in status.subscriptions() {
+        let name = &subscription.name;
+        for (topic, state) in &subscription.topics {
+            let state = state.borrow();
+            let cause = match &*state {
+                ReaderState::Subscribed => continue,
+                ReaderState::Connecting => "not subscribed yet",
+                ReaderState::Waiting => "the spool is full",
+                ReaderState::Interrupted(cause) | ReaderState::Rejected(cause) => cause,
+            };
+            causes.push(format!("{name}: topic {topic:?}: {cause}"));
+        }
+        if let Some(cause) = &subscription.disabled {
+            causes.push(format!("{name}: the target wants no more messages: {cause}"));
+        }
+    }
+    causes
+}

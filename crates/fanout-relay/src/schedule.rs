@@ -1,0 +1,612 @@
+//! Delivers the messages of one subscription from the spool to its target.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
+use std::future::Future;
+use std::num::NonZeroU32;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fanout_core::clock::{Clock, SystemClock};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use momento_webhook::Millis;
+use rand::Rng as _;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::breaker::{self, Breaker, BreakerPolicy};
+use crate::metrics::SubscriptionMetrics;
+use crate::pace::Pace;
+use crate::spool::{Change, MessageId, Outcome, Spool, SpoolError, Spooled, SubscriptionId, TopicId};
+
+/// Messages that are read from the spool at once.
+const FETCH: usize = 256;
+/// The longest wait without a look at the clock: after this time, a clock that was set is noticed.
+const MAX_SLEEP: Duration = Duration::from_secs(30);
+/// The time between two searches for expired messages.
+const EXPIRE_EVERY: Duration = Duration::from_secs(5);
+/// The longest wait that a target can ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
+
+/// How a subscription delivers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    /// The order of deliveries.
+    pub order: Order,
+    /// The largest number of deliveries at the same time.
+    pub concurrency: usize,
+    /// The largest number of attempts in a second.
+    pub rate: Option<NonZeroU32>,
+    /// The waits between attempts, each varied by up to a fifth. After the last one the message is dead.
+    pub retry: Vec<Duration>,
+    /// The age at which a message expires.
+    pub expire_after: Duration,
+    /// When the target counts as away.
+    pub breaker: BreakerPolicy,
+}
+
+/// The order of deliveries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// Messages that are due are delivered at the same time.
+    #[default]
+    None,
+    /// Messages of one topic are delivered one after the other. A message that fails holds up its topic until it is
+    /// delivered, dead or expired.
+    Topic,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self {
+            order: Order::None,
+            concurrency: 16,
+            rate: None,
+            retry: [1, 5, 15, 60, 300, 1_800, 7_200, 21_600].map(Duration::from_secs).to_vec(),
+            expire_after: Duration::from_hours(24),
+            breaker: BreakerPolicy::default(),
+        }
+    }
+}
+
+/// Takes messages.
+pub trait Target: fmt::Debug + Send + Sync + 'static {
+    /// Delivers a message once.
+    fn deliver<'a>(&'a self, message: &'a Spooled) -> BoxFuture<'a, Attempt>;
+}
+
+/// The result of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// The target has the message.
+    Delivered,
+    /// Another attempt may help.
+    Transient {
+        /// Why it failed.
+        error: String,
+        /// How long the target asks to wait.
+        retry_after: Option<Duration>,
+        /// What the target wants to know at the next attempt.
+        progress: Option<String>,
+    },
+    /// The target does not take this message.
+    Permanent {
+        /// Why.
+        error: String,
+    },
+    /// The target wants no messages at all. The subscription is paused, and the message stays in the spool.
+    Disabled {
+        /// Why.
+        error: String,
+    },
+}
+
+/// Delivers until `shutdown` completes, then waits for the attempts that have begun. Returns early if the target
+/// disables its subscription.
+///
+/// # Errors
+/// If the spool has stopped.
+pub(crate) async fn run(
+    lane: Lane,
+    subscription: SubscriptionId,
+    shutdown: impl Future<Output = ()>,
+) -> Result<End, SpoolError> {
+    let lane = Arc::new(lane);
+    let mut scheduler = Scheduler {
+        subscription,
+        lane,
+        waiting: VecDeque::new(),
+        running: JoinSet::new(),
+        held: HashMap::new(),
+    };
+    let end = scheduler.run(pin!(shutdown)).await;
+    while scheduler.running.join_next().await.is_some() {}
+    end
+}
+
+/// Why a scheduler ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It was asked to.
+    Shutdown,
+    /// The target wants no messages.
+    Disabled(String),
+}
+
+struct Scheduler {
+    subscription: SubscriptionId,
+    lane: Arc<Lane>,
+    /// Lists of messages that are to be delivered one after the other.
+    waiting: VecDeque<Vec<Spooled>>,
+    running: JoinSet<Result<Next, SpoolError>>,
+    /// The messages that wait or run, by the task or list that has them. They are still pending in the spool.
+    held: HashMap<MessageId, TopicId>,
+}
+
+/// What every delivery needs.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    spool: Spool,
+    schedule: Schedule,
+    target: Arc<dyn Target>,
+    pub(crate) breaker: Arc<Breaker>,
+    pace: Pace,
+    pub(crate) metrics: Arc<SubscriptionMetrics>,
+}
+
+/// What follows a list of messages.
+struct Next {
+    messages: Vec<MessageId>,
+    disabled: Option<String>,
+}
+
+impl Scheduler {
+    async fn run(
+        &mut self,
+        mut shutdown: std::pin::Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<End, SpoolError> {
+        let mut changes = self.lane.spool.changes();
+        let mut expire_at = Instant::now();
+        loop {
+            changes.mark_unchanged();
+            if expire_at <= Instant::now() {
+                expire_at = Instant::now() + EXPIRE_EVERY;
+                self.expire().await?;
+            }
+            let wake = self.start().await?.min(expire_at);
+            tokio::select! {
+                () = &mut shutdown => return Ok(End::Shutdown),
+                Some(next) = self.running.join_next() => {
+                    let next = next.expect("a delivery does not panic, and nothing aborts it")?;
+                    for message in next.messages {
+                        self.held.remove(&message);
+                    }
+                    if let Some(error) = next.disabled {
+                        return Ok(End::Disabled(error));
+                    }
+                }
+                ended = changes.changed(), if self.can_start() => ended.map_err(|_| SpoolError::Stopped)?,
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+    }
+
+    fn can_start(&self) -> bool {
+        self.running.len() < self.lane.schedule.concurrency && !self.lane.breaker.is_open()
+    }
+
+    /// Starts as many deliveries as may run. Returns the time at which more can be started without another reason.
+    async fn start(&mut self) -> Result<Instant, SpoolError> {
+        let now = SystemClock.now();
+        loop {
+            if self.running.len() >= self.lane.schedule.concurrency {
+                return Ok(Instant::now() + MAX_SLEEP);
+            }
+            if self.waiting.is_empty() {
+                self.fetch(now).await?;
+            }
+            if self.waiting.is_empty() {
+                let next = self.lane.spool.next_due(self.subscription, now).await?;
+                let wait = next.map_or(MAX_SLEEP, |next| Duration::from_millis(next.saturating_sub(now)));
+                return Ok(Instant::now() + wait.min(MAX_SLEEP));
+            }
+            if let Some(wait) = self.lane.pace.wait() {
+                return Ok(Instant::now() + wait);
+            }
+            if !self.lane.breaker.try_start() {
+                return Ok(self.lane.breaker.open_until().unwrap_or_else(|| Instant::now() + MAX_SLEEP));
+            }
+            self.lane.pace.start();
+            let messages = self.waiting.pop_front().expect("it was not empty");
+            let lane = Arc::clone(&self.lane);
+            self.running.spawn(async move { lane.deliver_all(messages).await });
+        }
+    }
+
+    /// Reads messages that are due and not held.
+    async fn fetch(&mut self, now: Millis) -> Result<(), SpoolError> {
+        let spool = &self.lane.spool;
+        match self.lane.schedule.order {
+            Order::None => {
+                let due = spool.due(self.subscription, now, FETCH + self.held.len()).await?;
+                for message in due {
+                    if self.held.insert(message.id, message.topic).is_none() {
+                        self.waiting.push_back(vec![message]);
+                    }
+                }
+            }
+            Order::Topic => {
+                let busy: HashSet<TopicId> = self.held.values().copied().collect();
+                let free = self.lane.schedule.concurrency - self.running.len();
+                let topics = spool.due_topics(self.subscription, now).await?;
+                for topic in topics.into_iter().filter(|topic| !busy.contains(topic)).take(free) {
+                    let messages =
+                        spool.oldest(topic, FETCH / self.lane.schedule.concurrency.max(1) + 1).await?;
+                    let due: Vec<_> =
+                        messages.into_iter().take_while(|message| message.due_at <= now).collect();
+                    self.held.extend(due.iter().map(|message| (message.id, topic)));
+                    self.waiting.push_back(due);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn expire(&mut self) -> Result<(), SpoolError> {
+        // What waits here can expire too. It is read again if it does not.
+        for message in self.waiting.drain(..).flatten() {
+            self.held.remove(&message.id);
+        }
+        let at = SystemClock.now();
+        let received_before = at.saturating_sub(millis(self.lane.schedule.expire_after));
+        let except = self.held.keys().copied().collect();
+        let change = Change::Expire { subscription: self.subscription, received_before, at, except };
+        self.lane.spool.send(change).await
+    }
+}
+
+impl Lane {
+    pub(crate) fn new(spool: Spool, schedule: Schedule, target: Arc<dyn Target>) -> Self {
+        let breaker = Arc::new(Breaker::new(schedule.breaker));
+        let pace = Pace::new(schedule.rate);
+        Self { spool, schedule, target, breaker, pace, metrics: Arc::default() }
+    }
+
+    /// Delivers the messages one after the other, up to the first that needs another attempt.
+    async fn deliver_all(&self, messages: Vec<Spooled>) -> Result<Next, SpoolError> {
+        let mut next = Next { messages: messages.iter().map(|message| message.id).collect(), disabled: None };
+        for (index, message) in messages.iter().enumerate() {
+            // The scheduler has asked for the first.
+            if index > 0 {
+                if self.pace.wait().is_some() || !self.breaker.try_start() {
+                    break;
+                }
+                self.pace.start();
+            }
+            let now = SystemClock.now();
+            if self.expires_at(message) <= now {
+                self.breaker.abandon();
+                let (id, outcome) = (message.id, Outcome::Expired);
+                let expired = Change::Finished { id, outcome, attempts: None, at: now, error: None };
+                self.spool.send(expired).await?;
+                continue;
+            }
+            let started = Instant::now();
+            // The message is not lost if the target panics. The panic is in the log.
+            let attempt = AssertUnwindSafe(self.target.deliver(message)).catch_unwind().await;
+            let attempt = attempt.unwrap_or_else(|_| Attempt::Transient {
+                error: "the delivery panicked".to_owned(),
+                retry_after: None,
+                progress: message.progress.clone(),
+            });
+            let age = Duration::from_millis(SystemClock.now().saturating_sub(message.received_at));
+            self.metrics.attempt(&attempt, started.elapsed(), age);
+            let is_finished = matches!(attempt, Attempt::Delivered | Attempt::Permanent { .. });
+            next.disabled = self.record(message, attempt).await?;
+            if !is_finished {
+                break;
+            }
+        }
+        Ok(next)
+    }
+
+    /// Records the result of an attempt. Returns why the target is disabled.
+    async fn record(&self, message: &Spooled, attempt: Attempt) -> Result<Option<String>, SpoolError> {
+        let now = SystemClock.now();
+        let (id, attempts) = (message.id, message.attempts.saturating_add(1));
+        let finished =
+            |outcome, error| Change::Finished { id, outcome, attempts: Some(attempts), at: now, error };
+        let (breaker, change) = match attempt {
+            Attempt::Delivered => (self.breaker.succeeded(), finished(Outcome::Delivered, None)),
+            Attempt::Permanent { error } => (self.breaker.succeeded(), finished(Outcome::Dead, Some(error))),
+            Attempt::Transient { error, retry_after, progress } => {
+                let change = match self.next_attempt(message, now, retry_after) {
+                    Some(due_at) => Change::Retry { id, attempts, due_at, error, progress },
+                    None => finished(Outcome::Dead, Some(error)),
+                };
+                (self.breaker.failed(), change)
+            }
+            Attempt::Disabled { error } => {
+                self.breaker.abandon();
+                return Ok(Some(error));
+            }
+        };
+        match breaker {
+            breaker::Change::Opened(cooldown) => {
+                tracing::warn!(target = ?self.target, ?cooldown, "the target fails repeatedly; deliveries wait");
+            }
+            breaker::Change::Closed => tracing::info!(target = ?self.target, "the target responds again"),
+            breaker::Change::None => {}
+        }
+        self.spool.send(change).await?;
+        Ok(None)
+    }
+
+    /// Returns the time of the next attempt, or `None` after the last one.
+    fn next_attempt(&self, message: &Spooled, now: Millis, retry_after: Option<Duration>) -> Option<Millis> {
+        let index = usize::try_from(message.attempts).ok()?;
+        let wait = self.schedule.retry.get(index)?.mul_f64(rand::rng().random_range(0.8..=1.2));
+        let wait = wait.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER));
+        // A message is looked at when it expires, not later.
+        let expires_at = self.expires_at(message).max(now.saturating_add(1));
+        Some(now.saturating_add(millis(wait)).min(expires_at))
+    }
+
+    fn expires_at(&self, message: &Spooled) -> Millis {
+        message.received_at.saturating_add(millis(self.schedule.expire_after))
+    }
+}
+
+fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::spool::{Limits, Location, Payload, Received};
+
+    /// Calls a function for every attempt.
+    struct Fake<F>(F);
+
+    impl<F> fmt::Debug for Fake<F> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("fake")
+        }
+    }
+
+    impl<F: Fn(&Spooled) -> BoxFuture<'static, Attempt> + Send + Sync + 'static> Target for Fake<F> {
+        fn deliver<'a>(&'a self, message: &'a Spooled) -> BoxFuture<'a, Attempt> {
+            self.0(message)
+        }
+    }
+
+    fn fake<F: Fn(&Spooled) -> BoxFuture<'static, Attempt>>(deliver: F) -> Fake<F> {
+        Fake(deliver)
+    }
+
+    fn ready(attempt: Attempt) -> BoxFuture<'static, Attempt> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            attempt
+        })
+    }
+
+    fn transient() -> Attempt {
+        Attempt::Transient { error: "503".to_owned(), retry_after: None, progress: None }
+    }
+
+    fn quick() -> Schedule {
+        Schedule {
+            retry: vec![Duration::from_millis(1); 3],
+            breaker: BreakerPolicy { failures: u32::MAX, ..BreakerPolicy::default() },
+            ..Schedule::default()
+        }
+    }
+
+    /// A spool with `topics` topics and `each` messages in each, numbered from 1.
+    async fn spool(topics: usize, each: u64) -> (Spool, SubscriptionId) {
+        let spool = Spool::open(&Location::Memory, Limits::default()).unwrap();
+        let subscription = spool.subscription("s").await.unwrap();
+        let mut ids = Vec::new();
+        for topic in 0..topics {
+            ids.push(spool.topic(subscription, "cache", &topic.to_string()).await.unwrap().0);
+        }
+        for number in 1..=each {
+            for topic in &ids {
+                let received = Received {
+                    topic: *topic,
+                    page: 1,
+                    number,
+                    received_at: SystemClock.now(),
+                    token_id: None,
+                    payload: Payload::Text(String::new()),
+                    cursor: None,
+                };
+                spool.send(Change::Received(received)).await.unwrap();
+            }
+        }
+        (spool, subscription)
+    }
+
+    /// Waits until no message is pending, and returns the sums of delivered, dead and expired ones.
+    async fn finished(spool: &Spool) -> (u64, u64, u64) {
+        let mut changes = spool.changes();
+        loop {
+            let totals = spool.totals().await.unwrap();
+            if totals.iter().all(|topic| topic.pending == 0) {
+                let sum = |count: fn(&crate::spool::TopicTotals) -> u64| totals.iter().map(count).sum();
+                return (sum(|topic| topic.delivered), sum(|topic| topic.dead), sum(|topic| topic.expired));
+            }
+            changes.changed().await.unwrap();
+        }
+    }
+
+    /// Runs a scheduler until no message is pending.
+    async fn run_all(
+        (spool, subscription): &(Spool, SubscriptionId),
+        schedule: Schedule,
+        target: impl Target,
+    ) -> (u64, u64, u64) {
+        let stop = Arc::new(Notify::new());
+        let stopped = Arc::clone(&stop);
+        let shutdown = async move { stopped.notified().await };
+        let scheduler = run(Lane::new(spool.clone(), schedule, Arc::new(target)), *subscription, shutdown);
+        let (end, sums) = tokio::join!(scheduler, async {
+            let sums = finished(spool).await;
+            stop.notify_one();
+            sums
+        });
+        assert_eq!(end.unwrap(), End::Shutdown);
+        sums
+    }
+
+    #[tokio::test]
+    async fn delivers_every_message_once_and_as_many_at_once_as_allowed() {
+        let spool = spool(3, 400).await;
+        let (running, most, seen) =
+            (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::default());
+        let (now, max, all) = (Arc::clone(&running), Arc::clone(&most), Arc::clone(&seen));
+        let target = fake(move |message: &Spooled| {
+            let all: &Mutex<Vec<_>> = &all;
+            all.lock().unwrap().push(message.id);
+            max.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            let now = Arc::clone(&now);
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                now.fetch_sub(1, Ordering::SeqCst);
+                Attempt::Delivered
+            })
+        });
+        assert_eq!(run_all(&spool, Schedule { concurrency: 5, ..quick() }, target).await, (1_200, 0, 0));
+        let mut seen = seen.lock().unwrap().clone();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!((seen.len(), most.load(Ordering::SeqCst)), (1_200, 5));
+    }
+
+    #[tokio::test]
+    async fn keeps_order_of_each_topic_when_messages_fail_first() {
+        let spool = spool(4, 50).await;
+        let delivered: Arc<Mutex<HashMap<TopicId, Vec<u64>>>> = Arc::default();
+        let seen = Arc::clone(&delivered);
+        let target = fake(move |message: &Spooled| {
+            if message.number % 7 == 3 && message.attempts < 2 {
+                return ready(transient());
+            }
+            seen.lock().unwrap().entry(message.topic).or_default().push(message.number);
+            ready(Attempt::Delivered)
+        });
+        let schedule = Schedule { order: Order::Topic, ..quick() };
+        assert_eq!(run_all(&spool, schedule, target).await, (200, 0, 0));
+        for (topic, numbers) in &*delivered.lock().unwrap() {
+            assert_eq!(*numbers, (1..=50).collect::<Vec<_>>(), "{topic:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn makes_message_dead_after_last_retry_or_permanent_failure() {
+        let spool = spool(1, 3).await;
+        let attempts: Arc<Mutex<Vec<(u64, u32)>>> = Arc::default();
+        let seen = Arc::clone(&attempts);
+        let target = fake(move |message: &Spooled| {
+            seen.lock().unwrap().push((message.number, message.attempts));
+            ready(match message.number {
+                1 => transient(),
+                2 => Attempt::Permanent { error: "404".to_owned() },
+                _ => Attempt::Delivered,
+            })
+        });
+        let schedule = Schedule { order: Order::Topic, ..quick() };
+        assert_eq!(run_all(&spool, schedule, target).await, (1, 2, 0));
+        assert_eq!(*attempts.lock().unwrap(), [(1, 0), (1, 1), (1, 2), (1, 3), (2, 0), (3, 0)]);
+        let dead = spool.0.finished(Outcome::Dead, MessageId::default(), 9).await.unwrap();
+        let dead: Vec<_> =
+            dead.iter().map(|message| (message.error.as_deref().unwrap(), message.attempts)).collect();
+        assert_eq!(dead, [("503", 4), ("404", 1)]);
+    }
+
+    #[tokio::test]
+    async fn retries_message_whose_delivery_panics() {
+        let spool = spool(1, 2).await;
+        let target = fake(|message: &Spooled| {
+            let (number, attempts) = (message.number, message.attempts);
+            Box::pin(async move {
+                assert!(number == 2 || attempts == 9, "it panics");
+                Attempt::Delivered
+            })
+        });
+        assert_eq!(run_all(&spool, quick(), target).await, (1, 1, 0));
+    }
+
+    #[tokio::test]
+    async fn expires_message_that_fails_for_too_long() {
+        let spool = spool(1, 1).await;
+        let schedule = Schedule {
+            retry: vec![Duration::from_hours(1)],
+            expire_after: Duration::from_millis(50),
+            ..quick()
+        };
+        let target = fake(|_: &Spooled| ready(transient()));
+        assert_eq!(run_all(&spool, schedule, target).await, (0, 0, 1));
+    }
+
+    #[tokio::test]
+    async fn stops_attempts_while_target_is_away() {
+        let spool = spool(1, 100).await;
+        let attempts = Arc::new(AtomicUsize::new(0));
+        let (count, tenth) = (Arc::clone(&attempts), Arc::new(Notify::new()));
+        let reached = Arc::clone(&tenth);
+        let target = fake(move |_: &Spooled| {
+            if count.fetch_add(1, Ordering::SeqCst) == 9 {
+                reached.notify_one();
+            }
+            ready(transient())
+        });
+        let schedule = Schedule {
+            concurrency: 1,
+            breaker: BreakerPolicy { failures: 10, ..BreakerPolicy::default() },
+            ..quick()
+        };
+        let shutdown = async move { tenth.notified().await };
+        run(Lane::new(spool.0.clone(), schedule, Arc::new(target)), spool.1, shutdown).await.unwrap();
+        assert_eq!(attempts.load(Ordering::SeqCst), 10);
+        assert_eq!(spool.0.usage().messages, 100);
+    }
+
+    #[tokio::test]
+    async fn pauses_subscription_that_target_disables() {
+        let spool = spool(1, 2).await;
+        let target = fake(|_: &Spooled| ready(Attempt::Disabled { error: "410".to_owned() }));
+        let end =
+            run(Lane::new(spool.0.clone(), quick(), Arc::new(target)), spool.1, std::future::pending()).await;
+        assert_eq!(end.unwrap(), End::Disabled("410".to_owned()));
+        assert_eq!(spool.0.usage().messages, 2);
+    }
+
+    #[tokio::test]
+    async fn finishes_running_attempt_at_shutdown() {
+        let spool = spool(1, 2).await;
+        let begun = Arc::new(Notify::new());
+        let first = Arc::clone(&begun);
+        let target = fake(move |_: &Spooled| {
+            first.notify_one();
+            ready(Attempt::Delivered)
+        });
+        let schedule = Schedule { concurrency: 1, ..quick() };
+        let shutdown = async move { begun.notified().await };
+        run(Lane::new(spool.0.clone(), schedule, Arc::new(target)), spool.1, shutdown).await.unwrap();
+        let totals = spool.0.totals().await.unwrap();
+        assert!(totals[0].delivered >= 1, "{totals:?}");
+        assert_eq!(totals[0].delivered + totals[0].pending, 2);
+    }
+}

@@ -1,0 +1,707 @@
+//! The tables of the spool and the statements on them.
+
+use std::borrow::Cow;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fanout_momento::subscription::Cursor;
+use momento_webhook::Millis;
+use rusqlite::types::ToSql;
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, Transaction, params};
+
+use super::{
+    Change, GapRecord, MessageId, Outcome, Payload, Received, Spooled, SubscriptionId, TopicId, TopicTotals,
+};
+
+/// The first version that does not lose commits when a second connection resets the WAL.
+/// Source: <https://sqlite.org/wal.html>, "The WAL-reset bug".
+const OLDEST_SQLITE: i32 = 3_051_003;
+/// Marks a database as a spool: `FNRS` in ASCII.
+const APPLICATION_ID: i32 = 0x464E_5253;
+/// The version of the tables.
+const SCHEMA_VERSION: i32 = 1;
+/// A WAL that has grown larger is cut to this size at the next checkpoint.
+const MAX_WAL_BYTES: i64 = 64 * 1024 * 1024;
+/// The longest wait for another process that holds the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+/// The messages that expire in one change, so that it does not hold up others. A scheduler notices the rest by itself.
+const EXPIRE_ROWS: i64 = 1_000;
+/// The largest number of rows that one purge removes, so that it does not hold up messages.
+const PURGE_ROWS: i64 = 1_000;
+
+/// Numbers and pages are 64-bit patterns: SQLite's integers are signed, so the highest bit is the sign here.
+const TABLES: &str = "
+PRAGMA auto_vacuum = INCREMENTAL;
+CREATE TABLE subscriptions (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+) STRICT;
+CREATE TABLE topics (
+    id INTEGER PRIMARY KEY,
+    subscription INTEGER NOT NULL REFERENCES subscriptions,
+    cache TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    -- The next message; NULL until one has arrived.
+    page INTEGER,
+    number INTEGER,
+    received INTEGER NOT NULL DEFAULT 0,
+    delivered INTEGER NOT NULL DEFAULT 0,
+    dead INTEGER NOT NULL DEFAULT 0,
+    expired INTEGER NOT NULL DEFAULT 0,
+    dropped INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (subscription, cache, topic)
+) STRICT;
+CREATE TABLE messages (
+    -- AUTOINCREMENT: an id is never used again, so ids are in the order of arrival.
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    topic INTEGER NOT NULL REFERENCES topics,
+    subscription INTEGER NOT NULL,
+    page INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    received_at INTEGER NOT NULL,
+    token_id TEXT,
+    -- 0 is binary, 1 is text, 2 is the notice of a gap.
+    kind INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    -- 0 is pending; the others are those of Outcome.
+    state INTEGER NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    -- The next attempt of a pending message; the time of the outcome otherwise.
+    due_at INTEGER NOT NULL,
+    error TEXT,
+    progress TEXT,
+    UNIQUE (topic, page, number, kind)
+) STRICT;
+CREATE INDEX pending ON messages (subscription, due_at, id) WHERE state = 0;
+CREATE INDEX pending_by_topic ON messages (subscription, topic, id) WHERE state = 0;
+CREATE INDEX pending_by_age ON messages (subscription, received_at) WHERE state = 0;
+CREATE INDEX finished ON messages (state, due_at) WHERE state > 0;
+CREATE TABLE gaps (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    topic INTEGER NOT NULL REFERENCES topics,
+    page INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX gaps_by_topic ON gaps (topic);
+";
+
+const COLUMNS: &str = "m.id, m.topic, t.cache, t.topic, m.page, m.number, m.received_at, m.token_id, m.kind, m.body, \
+                       m.attempts, m.due_at, m.error, m.progress, m.state";
+
+/// Error for a spool that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The linked SQLite has a known fault that loses commits.
+    #[error("SQLite {0} can lose commits; 3.51.3 or newer is needed")]
+    SqliteTooOld(&'static str),
+    /// Another process has the file open.
+    #[error("the spool {} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// The file is a database of another program, or not a database.
+    #[error("{} is not a spool of this program", .0.display())]
+    Foreign(PathBuf),
+    /// A newer version of this program wrote the file.
+    #[error("the spool {} has the format {found}, and this version reads formats up to {SCHEMA_VERSION}", .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version of its tables.
+        found: i32,
+    },
+    /// The file is damaged. It is left as it is.
+    #[error("the spool {} is damaged: {detail}; restore it from a copy, or move it away to start with an empty one", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        detail: String,
+    },
+    /// The file cannot be read or written.
+    #[error("the spool {} cannot be opened", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system or SQLite says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// One open database. Only one thread uses it.
+#[derive(Debug)]
+pub(super) struct Store {
+    connection: Connection,
+    #[cfg(test)]
+    full_for: std::cell::Cell<u32>,
+}
+
+/// The messages that wait, and their size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Messages without an outcome.
+    pub messages: u64,
+    /// The size of their bodies.
+    pub bytes: u64,
+}
+
+/// The difference that changes make to [`Usage`].
+#[derive(Clone, Copy, Debug, Default)]
+struct Difference {
+    messages: i64,
+    bytes: i64,
+}
+
+impl Store {
+    /// Opens or creates the database at `path`.
+    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+        check_version()?;
+        let io = |source| OpenError::Io { path: path.to_owned(), source };
+        // Messages are for the owner alone. The other files of SQLite take the mode of this one.
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(path).map_err(|error| io(Box::new(error)))?;
+        let fail = |error: rusqlite::Error| match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::InUse(path.to_owned()),
+            Some(ErrorCode::NotADatabase) => OpenError::Foreign(path.to_owned()),
+            Some(ErrorCode::DatabaseCorrupt) => {
+                OpenError::Damaged { path: path.to_owned(), detail: error.to_string() }
+            }
+            _ => OpenError::Io { path: path.to_owned(), source: Box::new(error) },
+        };
+        let connection = Connection::open(path).map_err(fail)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
+        // The lock is held until the connection closes, so a second relay cannot deliver the same messages.
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(fail)?;
+        connection.execute_batch("BEGIN IMMEDIATE; COMMIT").map_err(fail)?;
+        match marks(&connection).map_err(fail)? {
+            (0, 0, true) | (APPLICATION_ID, SCHEMA_VERSION, _) => {}
+            (APPLICATION_ID, found, _) if found > SCHEMA_VERSION => {
+                return Err(OpenError::Newer { path: path.to_owned(), found });
+            }
+            _ => return Err(OpenError::Foreign(path.to_owned())),
+        }
+        let mode: String = connection
+            .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+            .map_err(fail)?;
+        if mode != "wal" {
+            return Err(io(format!("SQLite uses the journal mode {mode} and not WAL").into()));
+        }
+        connection.pragma_update(None, "journal_size_limit", MAX_WAL_BYTES).map_err(fail)?;
+        let store = Self::set_up(connection).map_err(fail)?;
+        let damage: String =
+            store.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(fail)?;
+        if damage != "ok" {
+            return Err(OpenError::Damaged { path: path.to_owned(), detail: damage });
+        }
+        Ok(store)
+    }
+
+    /// Creates a database that ends with the process.
+    pub(super) fn in_memory() -> Result<Self, OpenError> {
+        check_version()?;
+        let path = PathBuf::from(":memory:");
+        Connection::open_in_memory()
+            .and_then(Self::set_up)
+            .map_err(|source| OpenError::Io { path, source: Box::new(source) })
+    }
+
+    fn set_up(mut connection: Connection) -> rusqlite::Result<Self> {
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        let (_, version, _) = marks(&connection)?;
+        if version == 0 {
+            let transaction = connection.transaction()?;
+            transaction.execute_batch(TABLES)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            transaction.commit()?;
+        }
+        connection.set_prepared_statement_cache_capacity(32);
+        Ok(Self {
+            connection,
+            #[cfg(test)]
+            full_for: std::cell::Cell::default(),
+        })
+    }
+
+    /// Makes the disk full for this many transactions.
+    #[cfg(test)]
+    pub(super) fn fill_disk(&self, transactions: u32) -> rusqlite::Result<()> {
+        self.full_for.set(transactions);
+        // SQLite raises a limit below the present size to that size.
+        self.connection.pragma_update(None, "max_page_count", 1)
+    }
+
+    /// Applies all changes, or none.
+    pub(super) fn apply(&mut self, changes: &[&Change], usage: &mut Usage) -> rusqlite::Result<()> {
+        #[cfg(test)]
+        match self.full_for.get() {
+            0 => self.connection.pragma_update(None, "max_page_count", i64::from(u32::MAX) - 1)?,
+            left => self.full_for.set(left - 1),
+        }
+        let transaction = self.connection.transaction()?;
+        let mut difference = Difference::default();
+        for change in changes {
+            apply(&transaction, change, &mut difference)?;
+        }
+        transaction.commit()?;
+        usage.messages = usage.messages.saturating_add_signed(difference.messages);
+        usage.bytes = usage.bytes.saturating_add_signed(difference.bytes);
+        Ok(())
+    }
+
+    /// Returns the messages that wait.
+    pub(super) fn usage(&self) -> rusqlite::Result<Usage> {
+        self.connection.query_row(
+            "SELECT count(*), coalesce(sum(length(body)), 0) FROM messages WHERE state = 0",
+            [],
+            |row| Ok(Usage { messages: row.get(0)?, bytes: row.get(1)? }),
+        )
+    }
+
+    pub(super) fn subscription(&self, name: &str) -> rusqlite::Result<SubscriptionId> {
+        self.connection.execute("INSERT OR IGNORE INTO subscriptions (name) VALUES (?)", [name])?;
+        self.connection.query_row("SELECT id FROM subscriptions WHERE name = ?", [name], |row| {
+            row.get(0).map(SubscriptionId)
+        })
+    }
+
+    pub(super) fn topic(
+        &self,
+        subscription: SubscriptionId,
+        cache: &str,
+        topic: &str,
+    ) -> rusqlite::Result<(TopicId, Option<Cursor>)> {
+        self.connection.execute(
+            "INSERT OR IGNORE INTO topics (subscription, cache, topic) VALUES (?, ?, ?)",
+            params![subscription.0, cache, topic],
+        )?;
+        self.connection.query_row(
+            "SELECT id, page, number FROM topics WHERE subscription = ? AND cache = ? AND topic = ?",
+            params![subscription.0, cache, topic],
+            |row| {
+                let page = row.get::<_, Option<i64>>(1)?.map(i64::cast_unsigned);
+                let number = row.get::<_, Option<i64>>(2)?.map(i64::cast_unsigned);
+                let cursor = page.zip(number).map(|(page, number)| Cursor { number, page });
+                Ok((TopicId(row.get(0)?), cursor))
+            },
+        )
+    }
+
+    /// Returns up to `limit` messages of a subscription that are due at `now`, the longest due first.
+    pub(super) fn due(
+        &self,
+        subscription: SubscriptionId,
+        now: Millis,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Spooled>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM messages m JOIN topics t ON t.id = m.topic
+             WHERE m.subscription = ?1 AND m.state = 0 AND m.due_at <= ?2 ORDER BY m.due_at, m.id LIMIT ?3"
+        );
+        self.select(&sql, params![subscription.0, time(now), rows(limit)])
+    }
+
+    /// Returns up to `limit` pending messages of one topic, the oldest first, due or not.
+    pub(super) fn oldest(&self, topic: TopicId, limit: usize) -> rusqlite::Result<Vec<Spooled>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM messages m JOIN topics t ON t.id = m.topic
+             WHERE m.subscription = t.subscription AND m.topic = ?1 AND m.state = 0 ORDER BY m.id LIMIT ?2"
+        );
+        self.select(&sql, params![topic.0, rows(limit)])
+    }
+
+    /// Returns the time after `now` at which the next message of a subscription is due.
+    pub(super) fn next_due(
+        &self,
+        subscription: SubscriptionId,
+        now: Millis,
+    ) -> rusqlite::Result<Option<Millis>> {
+        self.connection
+            .prepare_cached(
+                "SELECT min(due_at) FROM messages WHERE subscription = ? AND state = 0 AND due_at > ?",
+            )?
+            .query_row(params![subscription.0, time(now)], |row| row.get(0))
+    }
+
+    /// Returns the topics of a subscription whose oldest pending message is due at `now`.
+    pub(super) fn due_topics(
+        &self,
+        subscription: SubscriptionId,
+        now: Millis,
+    ) -> rusqlite::Result<Vec<TopicId>> {
+        // The index is walked from topic to topic, not from message to message.
+        self.connection
+            .prepare_cached(
+                "WITH RECURSIVE pending (topic) AS (
+                     SELECT min(topic) FROM messages WHERE subscription = ?1 AND state = 0
+                     UNION ALL
+                     SELECT (SELECT min(topic) FROM messages WHERE subscription = ?1 AND state = 0 AND topic > p.topic)
+                     FROM pending p WHERE p.topic IS NOT NULL)
+                 SELECT topic FROM pending p WHERE topic IS NOT NULL AND (
+                     SELECT due_at FROM messages WHERE subscription = ?1 AND topic = p.topic AND state = 0
+                     ORDER BY id LIMIT 1) <= ?2",
+            )?
+            .query_map(params![subscription.0, time(now)], |row| row.get(0).map(TopicId))?
+            .collect()
+    }
+
+    /// Returns messages with this outcome that come after `after`, the oldest first.
+    pub(super) fn finished(
+        &self,
+        outcome: Outcome,
+        after: MessageId,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Spooled>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM messages m JOIN topics t ON t.id = m.topic
+             WHERE m.state = ?1 AND m.id > ?2 ORDER BY m.id LIMIT ?3"
+        );
+        self.select(&sql, params![outcome.code(), after.0, rows(limit)])
+    }
+
+    /// Returns the messages of a topic by number, with any outcome or none: page by page in the order of arrival.
+    pub(super) fn range(
+        &self,
+        topic: TopicId,
+        from: u64,
+        to: u64,
+        after: MessageId,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Spooled>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM messages m JOIN topics t ON t.id = m.topic
+             WHERE m.topic = ?1 AND m.number BETWEEN ?2 AND ?3 AND m.id > ?4 ORDER BY m.id LIMIT ?5"
+        );
+        let params = params![topic.0, from.cast_signed(), to.cast_signed(), after.0, rows(limit)];
+        self.select(&sql, params)
+    }
+
+    pub(super) fn gaps(&self) -> rusqlite::Result<Vec<GapRecord>> {
+        let mut statement =
+            self.connection.prepare("SELECT topic, page, first, last, reason, at FROM gaps ORDER BY id")?;
+        let gaps = statement.query_map([], |row| {
+            Ok(GapRecord {
+                topic: TopicId(row.get(0)?),
+                page: row.get::<_, i64>(1)?.cast_unsigned(),
+                first: row.get::<_, i64>(2)?.cast_unsigned(),
+                last: row.get::<_, i64>(3)?.cast_unsigned(),
+                reason: row.get(4)?,
+                at: row.get(5)?,
+                cursor: None,
+            })
+        })?;
+        gaps.collect()
+    }
+
+    pub(super) fn totals(&self) -> rusqlite::Result<Vec<TopicTotals>> {
+        let mut statement = self.connection.prepare(
+            "SELECT t.id, s.name, t.cache, t.topic, t.received, t.delivered, t.dead, t.expired, t.dropped,
+                    (SELECT count(*) FROM messages m
+                     WHERE m.subscription = t.subscription AND m.topic = t.id AND m.state = 0 AND m.kind < 2),
+                    (SELECT coalesce(sum(max(g.last - g.first + 1, 0)), 0) FROM gaps g WHERE g.topic = t.id),
+                    (SELECT received_at FROM messages m
+                     WHERE m.subscription = t.subscription AND m.topic = t.id AND m.state = 0 ORDER BY m.id LIMIT 1)
+             FROM topics t JOIN subscriptions s ON s.id = t.subscription ORDER BY t.id",
+        )?;
+        let totals = statement.query_map([], |row| {
+            Ok(TopicTotals {
+                topic: TopicId(row.get(0)?),
+                subscription: row.get(1)?,
+                cache: row.get(2)?,
+                name: row.get(3)?,
+                received: row.get(4)?,
+                delivered: row.get(5)?,
+                dead: row.get(6)?,
+                expired: row.get(7)?,
+                dropped: row.get(8)?,
+                pending: row.get(9)?,
+                missing: row.get(10)?,
+                oldest: row.get(11)?,
+            })
+        })?;
+        totals.collect()
+    }
+
+    /// Removes messages whose outcome is older than `before`, except dead ones. Returns true if more are left.
+    pub(super) fn purge(&self, before: Millis) -> rusqlite::Result<bool> {
+        let removed = self
+            .connection
+            .prepare_cached(
+                "DELETE FROM messages WHERE id IN (
+                     SELECT id FROM messages WHERE state IN (?1, ?2, ?3) AND due_at < ?4 LIMIT ?5)",
+            )?
+            .execute(params![
+                Outcome::Delivered.code(),
+                Outcome::Expired.code(),
+                Outcome::Dropped.code(),
+                time(before),
+                PURGE_ROWS
+            ])?;
+        if removed > 0 {
+            self.connection.execute_batch("PRAGMA incremental_vacuum(1000)")?;
+        }
+        Ok(i64::try_from(removed).is_ok_and(|removed| removed == PURGE_ROWS))
+    }
+
+    fn select(&self, sql: &str, params: &[&dyn ToSql]) -> rusqlite::Result<Vec<Spooled>> {
+        self.connection.prepare_cached(sql)?.query_map(params, spooled)?.collect()
+    }
+}
+
+fn apply(
+    transaction: &Transaction<'_>,
+    change: &Change,
+    difference: &mut Difference,
+) -> rusqlite::Result<()> {
+    match change {
+        Change::Received(received) => insert(transaction, received, difference),
+        Change::Gap { gap, notice } => {
+            transaction
+                .prepare_cached("INSERT INTO gaps (topic, page, first, last, reason, at) VALUES (?, ?, ?, ?, ?, ?)")?
+                .execute(params![
+                    gap.topic.0,
+                    gap.page.cast_signed(),
+                    gap.first.cast_signed(),
+                    gap.last.cast_signed(),
+                    gap.reason,
+                    time(gap.at)
+                ])?;
+            if *notice {
+                insert(transaction, &gap.notice(), difference)?;
+            }
+            set_cursor(transaction, gap.topic, gap.cursor)
+        }
+        Change::Retry { id, attempts, due_at, error, progress } => transaction
+            .prepare_cached(
+                "UPDATE messages SET attempts = ?2, due_at = ?3, error = ?4, progress = ?5 WHERE id = ?1 AND state = 0",
+            )?
+            .execute(params![id.0, attempts, time(*due_at), error, progress])
+            .map(drop),
+        Change::Finished { id, outcome, attempts, at, error } => {
+            finish(transaction, *id, *outcome, *attempts, *at, error.as_deref(), difference)
+        }
+        Change::Redrive { id, from, at } => redrive(transaction, *id, *from, *at, difference),
+        Change::Expire { subscription, received_before, at, except } => {
+            let limit = rows(except.len()).saturating_add(EXPIRE_ROWS);
+            let ids: Vec<i64> = transaction
+                .prepare_cached("SELECT id FROM messages WHERE subscription = ? AND state = 0 AND received_at < ? LIMIT ?")?
+                .query_map(params![subscription.0, time(*received_before), limit], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            for id in ids.into_iter().map(MessageId).filter(|id| !except.contains(id)) {
+                finish(transaction, id, Outcome::Expired, None, *at, None, difference)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn insert(
+    transaction: &Transaction<'_>,
+    received: &Received,
+    difference: &mut Difference,
+) -> rusqlite::Result<()> {
+    let Received { topic, page, number, received_at, token_id, payload, cursor } = received;
+    let (kind, body) = match payload {
+        Payload::Binary(bytes) => (BINARY, Cow::Borrowed(bytes.as_slice())),
+        Payload::Text(text) => (TEXT, Cow::Borrowed(text.as_bytes())),
+        Payload::Gap(notice) => {
+            (GAP, Cow::Owned(serde_json::to_vec(notice).expect("numbers and texts are valid JSON")))
+        }
+    };
+    let inserted = transaction
+        .prepare_cached(
+            "INSERT OR IGNORE INTO messages
+                 (topic, subscription, page, number, received_at, token_id, kind, body, due_at)
+             VALUES (?1, (SELECT subscription FROM topics WHERE id = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?4)",
+        )?
+        .execute(params![
+            topic.0,
+            page.cast_signed(),
+            number.cast_signed(),
+            time(*received_at),
+            token_id,
+            kind,
+            body
+        ])?;
+    // The message is there already if Momento sends it again.
+    if inserted > 0 {
+        if kind != GAP {
+            transaction
+                .prepare_cached("UPDATE topics SET received = received + 1 WHERE id = ?")?
+                .execute([topic.0])?;
+        }
+        difference.messages += 1;
+        difference.bytes += size(body.len());
+    }
+    set_cursor(transaction, *topic, *cursor)
+}
+
+fn set_cursor(transaction: &Transaction<'_>, topic: TopicId, cursor: Option<Cursor>) -> rusqlite::Result<()> {
+    let Some(Cursor { page, number }) = cursor else { return Ok(()) };
+    transaction
+        .prepare_cached("UPDATE topics SET page = ?2, number = ?3 WHERE id = ?1")?
+        .execute(params![topic.0, page.cast_signed(), number.cast_signed()])
+        .map(drop)
+}
+
+/// Gives a pending message its outcome. A message that has one keeps it, except that a dead one can be dropped.
+fn finish(
+    transaction: &Transaction<'_>,
+    id: MessageId,
+    outcome: Outcome,
+    attempts: Option<u32>,
+    at: Millis,
+    error: Option<&str>,
+    difference: &mut Difference,
+) -> rusqlite::Result<()> {
+    let from = if outcome == Outcome::Dropped { Outcome::Dead.code() } else { PENDING };
+    let updated: Option<(i64, i64, i64)> = transaction
+        .prepare_cached(
+            "UPDATE messages SET state = ?2, due_at = ?3, attempts = coalesce(?4, attempts), error = coalesce(?5, error)
+             WHERE id = ?1 AND state = ?6 RETURNING topic, length(body), kind",
+        )?
+        .query_row(params![id.0, outcome.code(), time(at), attempts, error, from], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?;
+    let Some((topic, bytes, kind)) = updated else { return Ok(()) };
+    if from == PENDING {
+        difference.messages -= 1;
+        difference.bytes -= bytes;
+    }
+    // The totals count messages only.
+    if kind == GAP {
+        return Ok(());
+    }
+    if from != PENDING {
+        add_to_total(transaction, TopicId(topic), Outcome::Dead, -1)?;
+    }
+    add_to_total(transaction, TopicId(topic), outcome, 1)
+}
+
+/// Makes a message with the outcome `from` pending again, with all attempts before it.
+fn redrive(
+    transaction: &Transaction<'_>,
+    id: MessageId,
+    from: Outcome,
+    at: Millis,
+    difference: &mut Difference,
+) -> rusqlite::Result<()> {
+    let updated: Option<(i64, i64, i64)> = transaction
+        .prepare_cached(
+            "UPDATE messages SET state = 0, attempts = 0, due_at = ?2, received_at = ?2, progress = NULL
+             WHERE id = ?1 AND state = ?3 RETURNING topic, length(body), kind",
+        )?
+        .query_row(params![id.0, time(at), from.code()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((topic, bytes, kind)) = updated else { return Ok(()) };
+    difference.messages += 1;
+    difference.bytes += bytes;
+    if kind == GAP { Ok(()) } else { add_to_total(transaction, TopicId(topic), from, -1) }
+}
+
+fn add_to_total(
+    transaction: &Transaction<'_>,
+    topic: TopicId,
+    outcome: Outcome,
+    count: i64,
+) -> rusqlite::Result<()> {
+    let column = outcome.name();
+    transaction
+        .prepare_cached(&format!("UPDATE topics SET {column} = {column} + ?2 WHERE id = ?1"))?
+        .execute(params![topic.0, count])
+        .map(drop)
+}
+
+const PENDING: i64 = 0;
+
+const BINARY: i64 = 0;
+const TEXT: i64 = 1;
+const GAP: i64 = 2;
+
+impl Outcome {
+    /// The outcome as `messages.state` has it.
+    const fn code(self) -> i64 {
+        match self {
+            Self::Delivered => 1,
+            Self::Dead => 2,
+            Self::Expired => 3,
+            Self::Dropped => 4,
+        }
+    }
+
+    /// Returns the outcome with this code; `None` for a pending message.
+    const fn of(code: i64) -> Option<Self> {
+        match code {
+            1 => Some(Self::Delivered),
+            2 => Some(Self::Dead),
+            3 => Some(Self::Expired),
+            4 => Some(Self::Dropped),
+            _ => None,
+        }
+    }
+}
+
+fn spooled(row: &Row<'_>) -> rusqlite::Result<Spooled> {
+    let body: Vec<u8> = row.get(9)?;
+    let invalid = |error: Box<dyn std::error::Error + Send + Sync>| {
+        rusqlite::Error::FromSqlConversionFailure(9, rusqlite::types::Type::Blob, error)
+    };
+    let payload = match row.get(8)? {
+        BINARY => Payload::Binary(body),
+        TEXT => Payload::Text(String::from_utf8(body).map_err(|error| invalid(Box::new(error)))?),
+        GAP => Payload::Gap(serde_json::from_slice(&body).map_err(|error| invalid(Box::new(error)))?),
+        kind => return Err(rusqlite::Error::IntegralValueOutOfRange(8, kind)),
+    };
+    Ok(Spooled {
+        id: MessageId(row.get(0)?),
+        topic: TopicId(row.get(1)?),
+        cache: row.get(2)?,
+        topic_name: row.get(3)?,
+        page: row.get::<_, i64>(4)?.cast_unsigned(),
+        number: row.get::<_, i64>(5)?.cast_unsigned(),
+        received_at: row.get(6)?,
+        token_id: row.get(7)?,
+        payload,
+        attempts: row.get(10)?,
+        due_at: row.get(11)?,
+        error: row.get(12)?,
+        progress: row.get(13)?,
+        outcome: Outcome::of(row.get(14)?),
+    })
+}
+
+/// Returns the application id, the schema version, and whether there are no tables.
+fn marks(connection: &Connection) -> rusqlite::Result<(i32, i32, bool)> {
+    let application = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok((application, version, tables == 0))
+}
+
+fn check_version() -> Result<(), OpenError> {
+    if rusqlite::version_number() < OLDEST_SQLITE {
+        return Err(OpenError::SqliteTooOld(rusqlite::version()));
+    }
+    Ok(())
+}
+
+/// A time as SQLite stores it. Times in the far future all mean the same.
+fn time(at: Millis) -> i64 {
+    i64::try_from(at).unwrap_or(i64::MAX)
+}
+
+fn rows(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn size(bytes: usize) -> i64 {
+    i64::try_from(bytes).expect("no body is larger than memory")
+}

@@ -1,0 +1,422 @@
+use std::fs;
+
+use proptest::prelude::*;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::*;
+
+const NOW: Millis = 1_704_296_470_564;
+
+fn message(topic: TopicId, number: u64) -> Received {
+    Received {
+        topic,
+        page: 1,
+        number,
+        received_at: NOW,
+        token_id: None,
+        payload: Payload::Text(format!("text {number}")),
+        cursor: Some(Cursor { number: number + 1, page: 1 }),
+    }
+}
+
+/// Returns the id of a topic that no spool has.
+pub(crate) fn topic_id(id: i64) -> TopicId {
+    TopicId(id)
+}
+
+fn finished(id: MessageId, outcome: Outcome) -> Change {
+    Change::Finished { id, outcome, attempts: Some(1), at: NOW, error: None }
+}
+
+fn folder() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("relay.db");
+    (folder, path)
+}
+
+/// A spool with one topic.
+async fn open(location: &Location, limits: Limits) -> (Spool, SubscriptionId, TopicId, Option<Cursor>) {
+    let spool = Spool::open(location, limits).unwrap();
+    let subscription = spool.subscription("s").await.unwrap();
+    let (topic, cursor) = spool.topic(subscription, "cache", "topic").await.unwrap();
+    (spool, subscription, topic, cursor)
+}
+
+#[tokio::test]
+async fn keeps_messages_cursor_and_totals_in_file() {
+    let (_folder, path) = folder();
+    let location = Location::File(path);
+    let (spool, subscription, topic, cursor) = open(&location, Limits::default()).await;
+    assert_eq!(cursor, None);
+    for number in 1..=3 {
+        spool.send(Change::Received(message(topic, number))).await.unwrap();
+    }
+    let due = spool.due(subscription, NOW, 10).await.unwrap();
+    assert_eq!(due.iter().map(|message| message.number).collect::<Vec<_>>(), [1, 2, 3]);
+    spool.send(finished(due[1].id, Outcome::Delivered)).await.unwrap();
+    spool.close().await;
+
+    let (spool, subscription, again, cursor) = open(&location, Limits::default()).await;
+    assert_eq!((again, cursor), (topic, Some(Cursor { number: 4, page: 1 })));
+    let due = spool.due(subscription, NOW, 10).await.unwrap();
+    assert_eq!(due.iter().map(|message| message.number).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(due[0].payload, Payload::Text("text 1".to_owned()));
+    assert_eq!(spool.usage(), Usage { messages: 2, bytes: 12 });
+    let totals = spool.totals().await.unwrap();
+    assert_eq!((totals[0].received, totals[0].delivered, totals[0].pending), (3, 1, 2));
+}
+
+#[tokio::test]
+async fn stores_message_once_that_arrives_twice() {
+    let (spool, subscription, topic, _) = open(&Location::Memory, Limits::default()).await;
+    for number in [7, 7, 8, 7] {
+        spool.send(Change::Received(message(topic, number))).await.unwrap();
+    }
+    assert_eq!(spool.due(subscription, NOW, 10).await.unwrap().len(), 2);
+    assert_eq!(spool.totals().await.unwrap()[0].received, 2);
+}
+
+#[tokio::test]
+async fn keeps_every_number_page_and_byte() {
+    let (spool, subscription, topic, _) = open(&Location::Memory, Limits::default()).await;
+    let sent = Received {
+        page: u64::MAX,
+        number: u64::MAX - 1,
+        token_id: Some("é\0\u{1F600}".to_owned()),
+        payload: Payload::Binary(vec![0, 0xFF, b'a']),
+        cursor: Some(Cursor { number: u64::MAX, page: u64::MAX }),
+        ..message(topic, 0)
+    };
+    spool.send(Change::Received(sent.clone())).await.unwrap();
+    let stored = spool.due(subscription, NOW, 1).await.unwrap().remove(0);
+    assert_eq!((stored.page, stored.number), (sent.page, sent.number));
+    assert_eq!((stored.token_id, stored.payload), (sent.token_id, sent.payload));
+    let (_, cursor) = spool.topic(subscription, "cache", "topic").await.unwrap();
+    assert_eq!(cursor, sent.cursor);
+}
+
+#[tokio::test]
+async fn returns_message_when_retry_is_due_and_not_before() {
+    let (spool, subscription, topic, _) = open(&Location::Memory, Limits::default()).await;
+    spool.send(Change::Received(message(topic, 1))).await.unwrap();
+    let id = spool.due(subscription, NOW, 1).await.unwrap()[0].id;
+    let (error, progress) = ("503".to_owned(), Some("[2]".to_owned()));
+    let retry = Change::Retry { id, attempts: 3, due_at: NOW + 10, error, progress: progress.clone() };
+    spool.send(retry).await.unwrap();
+    assert_eq!(spool.due(subscription, NOW + 9, 1).await.unwrap(), []);
+    assert_eq!(spool.next_due(subscription, NOW).await.unwrap(), Some(NOW + 10));
+    let due = spool.due(subscription, NOW + 10, 1).await.unwrap().remove(0);
+    assert_eq!((due.attempts, due.error.as_deref(), due.progress), (3, Some("503"), progress));
+}
+
+#[tokio::test]
+async fn lists_topics_whose_oldest_message_is_due() {
+    let (spool, subscription, first, _) = open(&Location::Memory, Limits::default()).await;
+    let other = spool.subscription("other").await.unwrap();
+    let topic = async |subscription, name| spool.topic(subscription, "cache", name).await.unwrap().0;
+    let (second, third) = (topic(subscription, "second").await, topic(subscription, "third").await);
+    let foreign = topic(other, "topic").await;
+    topic(subscription, "empty").await;
+    for (topic, number) in [(first, 1), (first, 2), (second, 1), (third, 1), (third, 2), (foreign, 1)] {
+        spool.send(Change::Received(message(topic, number))).await.unwrap();
+    }
+    // The head of the third topic waits. The message behind it does not overtake it.
+    let id = spool.oldest(third, 1).await.unwrap()[0].id;
+    let error = "503".to_owned();
+    spool.send(Change::Retry { id, attempts: 1, due_at: NOW + 5, error, progress: None }).await.unwrap();
+    assert_eq!(spool.due_topics(subscription, NOW).await.unwrap(), [first, second]);
+    assert_eq!(spool.due_topics(subscription, NOW + 5).await.unwrap(), [first, second, third]);
+    assert_eq!(spool.due_topics(other, NOW).await.unwrap(), [foreign]);
+}
+
+#[tokio::test]
+async fn keeps_first_outcome() {
+    let (spool, subscription, topic, _) = open(&Location::Memory, Limits::default()).await;
+    spool.send(Change::Received(message(topic, 1))).await.unwrap();
+    let id = spool.due(subscription, NOW, 1).await.unwrap()[0].id;
+    spool.send(finished(id, Outcome::Expired)).await.unwrap();
+    spool.send(finished(id, Outcome::Delivered)).await.unwrap();
+    spool.send(finished(id, Outcome::Dropped)).await.unwrap();
+    let totals = spool.totals().await.unwrap().remove(0);
+    assert_eq!((totals.expired, totals.delivered, totals.dropped), (1, 0, 0));
+}
+
+#[tokio::test]
+async fn redrives_dead_message() {
+    let (spool, subscription, topic, _) = open(&Location::Memory, Limits::default()).await;
+    spool.send(Change::Received(message(topic, 1))).await.unwrap();
+    let id = spool.due(subscription, NOW, 1).await.unwrap()[0].id;
+    let error = Some("404".to_owned());
+    spool
+        .send(Change::Finished { id, outcome: Outcome::Dead, attempts: Some(2), at: NOW, error })
+        .await
+        .unwrap();
+    let dead = spool.finished(Outcome::Dead, MessageId::default(), 10).await.unwrap();
+    assert_eq!((dead[0].id, dead[0].error.as_deref(), dead[0].attempts), (id, Some("404"), 2));
+    spool.send(Change::Redrive { id, from: Outcome::Dead, at: NOW + 5 }).await.unwrap();
+    assert_eq!(spool.due(subscription, NOW + 5, 1).await.unwrap()[0].attempts, 0);
+    let totals = spool.totals().await.unwrap().remove(0);
+    assert_eq!((totals.dead, totals.pending), (0, 1));
+}
+
+#[tokio::test]
+async fn expires_old_messages_except_those_in_delivery() {
+    let (spool, subscription, topic, _) = open(&Location::Memory, Limits::default()).await;
+    for number in 1..=3 {
+        spool.send(Change::Received(message(topic, number))).await.unwrap();
+    }
+    let id = spool.due(subscription, NOW, 1).await.unwrap()[0].id;
+    let expire = |received_before| Change::Expire {
+        subscription,
+        received_before,
+        at: NOW,
+        except: HashSet::from([id]),
+    };
+    spool.send(expire(NOW)).await.unwrap();
+    assert_eq!(spool.due(subscription, NOW, 10).await.unwrap().len(), 3);
+    spool.send(expire(NOW + 1)).await.unwrap();
+    assert_eq!(spool.due(subscription, NOW, 10).await.unwrap()[0].id, id);
+    assert_eq!(spool.totals().await.unwrap()[0].expired, 2);
+    assert_eq!(spool.usage().messages, 1);
+}
+
+#[tokio::test]
+async fn records_gap_and_cursor_together() {
+    let (spool, subscription, topic, _) = open(&Location::Memory, Limits::default()).await;
+    let cursor = Some(Cursor { number: 10, page: 2 });
+    let gap = GapRecord { topic, page: 2, first: 4, last: 9, reason: "outage".to_owned(), at: NOW, cursor };
+    spool.send(Change::Gap { gap: gap.clone(), notice: false }).await.unwrap();
+    assert_eq!(spool.gaps().await.unwrap(), [GapRecord { cursor: None, ..gap }]);
+    let totals = spool.totals().await.unwrap().remove(0);
+    assert_eq!((totals.missing, totals.pending), (6, 0));
+    assert_eq!(spool.topic(subscription, "cache", "topic").await.unwrap().1, cursor);
+}
+
+#[tokio::test]
+async fn makes_senders_wait_while_full() {
+    let limits = Limits { max_messages: 2, ..Limits::default() };
+    let (spool, subscription, topic, _) = open(&Location::Memory, limits).await;
+    for number in 1..=2 {
+        spool.room().await.unwrap();
+        spool.send(Change::Received(message(topic, number))).await.unwrap();
+        spool.flush().await.unwrap();
+    }
+    let mut room = Box::pin(spool.room());
+    tokio::select! {
+        biased;
+        _ = &mut room => panic!("the spool is full"),
+        () = std::future::ready(()) => {}
+    }
+    let id = spool.due(subscription, NOW, 1).await.unwrap()[0].id;
+    spool.send(finished(id, Outcome::Delivered)).await.unwrap();
+    room.await.unwrap();
+}
+
+#[tokio::test]
+async fn keeps_changes_and_reports_failure_while_disk_is_full() {
+    let (_folder, path) = folder();
+    let location = Location::File(path);
+    let (spool, subscription, topic, _) = open(&location, Limits::default()).await;
+    // A limit of pages is how SQLite lets a test fill the disk.
+    spool.read(|store| store.fill_disk(2)).await.unwrap();
+    let mut large = message(topic, 1);
+    large.payload = Payload::Text("x".repeat(1_000_000));
+    spool.send(Change::Received(large)).await.unwrap();
+    let failure = spool.failure.clone().wait_for(Option::is_some).await.unwrap().clone();
+    assert!(failure.unwrap().contains("full"));
+    spool.failure.clone().wait_for(Option::is_none).await.unwrap();
+    assert_eq!(spool.due(subscription, NOW, 2).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn rejects_file_that_another_process_uses() {
+    let (_folder, path) = folder();
+    let _first = Spool::open(&Location::File(path.clone()), Limits::default()).unwrap();
+    let error = Spool::open(&Location::File(path), Limits::default()).unwrap_err();
+    assert!(matches!(error, OpenError::InUse(_)), "{error}");
+}
+
+#[test]
+fn rejects_foreign_file_and_leaves_it_as_it_is() {
+    let (_folder, path) = folder();
+    fs::write(&path, "not a database, but a long text of another program".repeat(100)).unwrap();
+    let before = fs::read(&path).unwrap();
+    assert!(matches!(Store::open(&path), Err(OpenError::Foreign(_))));
+    assert_eq!(fs::read(&path).unwrap(), before);
+
+    fs::remove_file(&path).unwrap();
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE other (id)").unwrap();
+    assert!(matches!(Store::open(&path), Err(OpenError::Foreign(_))));
+}
+
+#[test]
+fn rejects_file_of_newer_version() {
+    let (_folder, path) = folder();
+    drop(Store::open(&path).unwrap());
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    assert!(matches!(Store::open(&path), Err(OpenError::Newer { found: 99, .. })));
+}
+
+#[test]
+fn rejects_damaged_file() {
+    let (_folder, path) = folder();
+    let mut store = Store::open(&path).unwrap();
+    let topic = topic_of(&store);
+    let changes: Vec<_> = (0..500).map(|number| Change::Received(message(topic, number))).collect();
+    store.apply(&changes.iter().collect::<Vec<_>>(), &mut Usage::default()).unwrap();
+    drop(store);
+    let mut bytes = fs::read(&path).unwrap();
+    // All pages but the first, which says what kind of file it is.
+    bytes.iter_mut().skip(4_096).step_by(7).for_each(|byte| *byte = !*byte);
+    fs::write(&path, bytes).unwrap();
+    assert!(matches!(Store::open(&path), Err(OpenError::Damaged { .. })));
+}
+
+#[cfg(unix)]
+#[test]
+fn creates_file_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let (folder, path) = folder();
+    let store = Store::open(&path).unwrap();
+    store.subscription("s").unwrap();
+    for file in fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", file.path());
+    }
+}
+
+fn topic_of(store: &Store) -> TopicId {
+    let subscription = store.subscription("s").unwrap();
+    store.topic(subscription, "cache", "topic").unwrap().0
+}
+
+/// A step of the model. Positions select one of the messages that exist, modulo their number.
+#[derive(Clone, Debug)]
+enum Step {
+    Receive(u64),
+    Retry(usize),
+    Finish(usize, Outcome),
+    Redrive(usize, Outcome),
+    Crash,
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![Just(Outcome::Delivered), Just(Outcome::Dead), Just(Outcome::Expired), Just(Outcome::Dropped)]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..40_u64).prop_map(Step::Receive),
+        2 => (0..40_usize).prop_map(Step::Retry),
+        4 => (0..40_usize, outcome()).prop_map(|(at, outcome)| Step::Finish(at, outcome)),
+        1 => (0..40_usize, outcome()).prop_map(|(at, from)| Step::Redrive(at, from)),
+        1 => Just(Step::Crash),
+    ]
+}
+
+/// What the spool holds: number, attempts and outcome of each message, in the order of arrival.
+#[derive(Debug, Default)]
+struct Model {
+    messages: Vec<(u64, u32, Option<Outcome>)>,
+    cursor: Option<Cursor>,
+}
+
+impl Model {
+    fn get(&mut self, number: u64) -> &mut (u64, u32, Option<Outcome>) {
+        self.messages.iter_mut().find(|(has, ..)| *has == number).unwrap()
+    }
+
+    fn with(&self, outcome: Option<Outcome>) -> Vec<(u64, u32)> {
+        let with = self.messages.iter().filter(|(.., has)| *has == outcome);
+        with.map(|(number, attempts, _)| (*number, *attempts)).collect()
+    }
+}
+
+fn check(store: &Store, model: &Model) {
+    let subscription = store.subscription("s").unwrap();
+    let (topic, cursor) = store.topic(subscription, "cache", "topic").unwrap();
+    assert_eq!(cursor, model.cursor);
+    let shown = |messages: Vec<Spooled>| -> Vec<(u64, u32)> {
+        messages.into_iter().map(|message| (message.number, message.attempts)).collect()
+    };
+    assert_eq!(shown(store.oldest(topic, usize::MAX).unwrap()), model.with(None));
+    for outcome in [Outcome::Delivered, Outcome::Dead, Outcome::Expired, Outcome::Dropped] {
+        let finished = store.finished(outcome, MessageId::default(), usize::MAX).unwrap();
+        assert_eq!(shown(finished), model.with(Some(outcome)), "{outcome:?}");
+    }
+    let totals = store.totals().unwrap().remove(0);
+    let sum = totals.delivered + totals.dead + totals.expired + totals.dropped + totals.pending;
+    let all = model.messages.len() as u64;
+    assert_eq!((totals.received, sum), (all, all));
+    assert_eq!(store.usage().unwrap().messages, model.with(None).len() as u64);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Each list of steps is one transaction. A crash opens a copy of the files as they are on disk.
+    #[test]
+    fn agrees_with_model_after_crash_at_any_step(
+        transactions in prop::collection::vec(prop::collection::vec(step(), 1..8), 1..12)
+    ) {
+        let mut folders = vec![folder()];
+        let mut store = Store::open(&folders[0].1).unwrap();
+        let topic = topic_of(&store);
+        let (mut model, mut usage) = (Model::default(), Usage::default());
+        for transaction in transactions {
+            let crash = transaction.iter().any(|step| matches!(step, Step::Crash));
+            let known = store.range(topic, 0, u64::MAX >> 1, MessageId::default(), usize::MAX).unwrap();
+            let nth = |at: usize| at.checked_rem(known.len()).map(|at| (known[at].id, known[at].number));
+            let mut changes = Vec::new();
+            for step in transaction {
+                match step {
+                    Step::Receive(number) => {
+                        let received = message(topic, number);
+                        model.cursor = received.cursor;
+                        changes.push(Change::Received(received));
+                        if !model.messages.iter().any(|(has, ..)| *has == number) {
+                            model.messages.push((number, 0, None));
+                        }
+                    }
+                    Step::Retry(at) => if let Some((id, number)) = nth(at) {
+                        let error = "503".to_owned();
+                        changes.push(Change::Retry { id, attempts: 9, due_at: NOW, error, progress: None });
+                        let entry = model.get(number);
+                        if entry.2.is_none() {
+                            entry.1 = 9;
+                        }
+                    },
+                    Step::Finish(at, outcome) => if let Some((id, number)) = nth(at) {
+                        changes.push(finished(id, outcome));
+                        let entry = model.get(number);
+                        if entry.2 == (outcome == Outcome::Dropped).then_some(Outcome::Dead) {
+                            *entry = (number, 1, Some(outcome));
+                        }
+                    },
+                    Step::Redrive(at, from) => if let Some((id, number)) = nth(at) {
+                        changes.push(Change::Redrive { id, from, at: NOW });
+                        let entry = model.get(number);
+                        if entry.2 == Some(from) {
+                            *entry = (number, 0, None);
+                        }
+                    },
+                    Step::Crash => {}
+                }
+            }
+            store.apply(&changes.iter().collect::<Vec<_>>(), &mut usage).unwrap();
+            prop_assert_eq!(usage, store.usage().unwrap());
+            if crash {
+                let (next, path) = folder();
+                for file in fs::read_dir(folders.last().unwrap().0.path()).unwrap() {
+                    let file = file.unwrap();
+                    fs::copy(file.path(), next.path().join(file.file_name())).unwrap();
+                }
+                store = Store::open(&path).unwrap();
+                folders.push((next, path));
+            }
+            check(&store, &model);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The thread that owns the database.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use fanout_core::clock::{Clock as _, SystemClock};
+use momento_webhook::Millis;
+use tokio::sync::{mpsc, watch};
+
+use super::Change;
+use super::store::{Store, Usage};
+
+/// The largest number of changes in one transaction.
+const MAX_BATCH: usize = 256;
+/// The wait after a transaction that failed.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The time between two purges.
+const PURGE_EVERY: Duration = Duration::from_secs(10);
+
+/// What the thread does next.
+pub(super) enum Command {
+    Change(Change),
+    Read(Box<dyn FnOnce(&Store) + Send>),
+    Close,
+}
+
+/// The state of the thread.
+pub(super) struct Writer {
+    pub(super) store: Store,
+    pub(super) keep_for: Duration,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) usage: watch::Sender<Usage>,
+    pub(super) failure: watch::Sender<Option<String>>,
+    pub(super) changed: watch::Sender<u64>,
+    /// Set when the spool closes: a transaction that fails is given up then.
+    pub(super) closing: Arc<AtomicBool>,
+}
+
+/// Notices that the thread has ended.
+pub(super) struct Closed(watch::Receiver<()>);
+
+impl Closed {
+    /// Waits until the file is closed.
+    pub(super) async fn wait(&self) {
+        // The thread sends nothing: it drops its end after the database.
+        let _ = self.0.clone().changed().await;
+    }
+}
+
+impl fmt::Debug for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Closed")
+    }
+}
+
+/// Starts the thread.
+pub(super) fn spawn(writer: Writer) -> std::io::Result<Closed> {
+    let (open, closed) = watch::channel(());
+    std::thread::Builder::new().name("spool".to_owned()).spawn(move || {
+        writer.run();
+        drop(open);
+    })?;
+    Ok(Closed(closed))
+}
+
+impl Writer {
+    fn run(mut self) {
+        let mut batch = Vec::with_capacity(MAX_BATCH);
+        let mut purged = Instant::now();
+        while let Some(command) = self.commands.blocking_recv() {
+            let mut next = Some(command);
+            // Changes that wait already go into the same transaction.
+            while let Some(Command::Change(change)) = next {
+                batch.push(change);
+                next = if batch.len() < MAX_BATCH { self.commands.try_recv().ok() } else { None };
+            }
+            self.store_batch(&mut batch);
+            match next {
+                Some(Command::Read(read)) => read(&self.store),
+                Some(Command::Close) => return,
+                Some(Command::Change(_)) | None => {}
+            }
+            if purged.elapsed() >= PURGE_EVERY {
+                purged = Instant::now();
+                self.purge();
+            }
+        }
+    }
+
+    /// Stores the changes in one transaction, and tries until it succeeds.
+    fn store_batch(&mut self, batch: &mut Vec<Change>) {
+        if batch.is_empty() {
+            return;
+        }
+        let changes: Vec<&Change> = batch.iter().collect();
+        let mut usage = *self.usage.borrow();
+        while let Err(error) = self.store.apply(&changes, &mut usage) {
+            let error = error.to_string();
+            if self.failure.borrow().as_ref() != Some(&error) {
+                tracing::error!(%error, "the spool cannot store messages; subscriptions wait");
+            }
+            self.failure.send_replace(Some(error));
+            if self.commands.is_closed() || self.closing.load(Ordering::Relaxed) {
+                tracing::error!(changes = changes.len(), "the spool stops with changes that it cannot store");
+                break;
+            }
+            std::thread::sleep(RETRY_AFTER);
+        }
+        if self.failure.send_replace(None).is_some() {
+            tracing::info!("the spool stores messages again");
+        }
+        batch.clear();
+        self.usage.send_replace(usage);
+        self.changed.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn purge(&self) {
+        let keep = Millis::try_from(self.keep_for.as_millis()).unwrap_or(Millis::MAX);
+        let before = SystemClock.now().saturating_sub(keep);
+        match self.store.purge(before) {
+            Ok(true) => tracing::debug!("more old messages remain to be removed"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "old messages cannot be removed from the spool"),
+        }
+    }
+}
