@@ -1,4 +1,4 @@
-//! Builds the lists of `words/` into one automaton, and the table of look-alikes from Unicode's data.
+//! Builds the lists of `words/` into one automaton, and the table of lookalikes from Unicode's data.
 //!
 //! A list has sections. A heading names the kinds of what follows and their severities: `[profane=moderate mean=mild]`, or
 //! `[safe]` for what never counts. Then come entries, separated by commas or lines:

@@ -21,7 +21,7 @@ pub(crate) struct Unit {
     pub(crate) looks: [u8; 3],
     pub(crate) class: Class,
     pub(crate) is_upper: bool,
-    /// Its alphabet, if that has look-alikes of Latin letters; 0 otherwise.
+    /// Its alphabet, if that has lookalikes of Latin letters; 0 otherwise.
     alphabet: u8,
     /// Whether it may be read as one of `looks`.
     pub(crate) is_read_as_looks: bool,
