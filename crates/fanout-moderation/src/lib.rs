@@ -2,12 +2,12 @@
 //!
 //! | module | what it is for |
 //! | --- | --- |
-//! | [`units`] | a text as a reader sees it: one unit for each visible character |
-//! | [`automaton`] | the lists of words, as `build.rs` makes them |
-//! | [`codes`] | addresses, paths, file names and codes, which are not words |
-//! | [`lexicon`] | the lists of words, and the search for one of them |
+//! | `units` | a text as a reader sees it: one unit for each visible character |
+//! | `automaton` | the lists of words, as `build.rs` makes them |
+//! | `codes` | addresses, paths, file names and codes, which are not words |
+//! | `lexicon` | the lists of words, and the search for one of them |
 //! | [`phrases`] | the words and phrases of an operator |
-//! | [`shown`] | the order in which a text is shown |
+//! | `shown` | the order in which a text is shown |
 //!
 //! A match is a word or a phrase: it begins and ends at word boundaries, once its disguise is undone. Nothing in here does I/O,
 //! and nothing is built at start: the lists are an automaton inside the binary.
