@@ -1,10 +1,5 @@
 //! The relay between local Momento and a target in this process.
-#![expect(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test asserts by panicking"
-)]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test asserts by panicking")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
