@@ -301,20 +301,16 @@ impl Store {
         now: Millis,
         limit: usize,
     ) -> rusqlite::Result<Vec<Spooled>> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM messages m JOIN topics t ON t.id = m.topic
-             WHERE m.subscription = ?1 AND m.state = 0 AND m.due_at <= ?2 ORDER BY m.due_at, m.id LIMIT ?3"
-        );
-        self.select(&sql, params![subscription.0, time(now), rows(limit)])
+        let condition =
+            "m.subscription = ?1 AND m.state = 0 AND m.due_at <= ?2 ORDER BY m.due_at, m.id LIMIT ?3";
+        self.select(condition, params![subscription.0, time(now), rows(limit)])
     }
 
     /// Returns up to `limit` pending messages of one topic, the oldest first, due or not.
     pub(super) fn oldest(&self, topic: TopicId, limit: usize) -> rusqlite::Result<Vec<Spooled>> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM messages m JOIN topics t ON t.id = m.topic
-             WHERE m.subscription = t.subscription AND m.topic = ?1 AND m.state = 0 ORDER BY m.id LIMIT ?2"
-        );
-        self.select(&sql, params![topic.0, rows(limit)])
+        let condition =
+            "m.subscription = t.subscription AND m.topic = ?1 AND m.state = 0 ORDER BY m.id LIMIT ?2";
+        self.select(condition, params![topic.0, rows(limit)])
     }
 
     /// Returns the time after `now` at which the next message of a subscription is due.
@@ -359,11 +355,8 @@ impl Store {
         after: MessageId,
         limit: usize,
     ) -> rusqlite::Result<Vec<Spooled>> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM messages m JOIN topics t ON t.id = m.topic
-             WHERE m.state = ?1 AND m.id > ?2 ORDER BY m.id LIMIT ?3"
-        );
-        self.select(&sql, params![outcome.code(), after.0, rows(limit)])
+        let condition = "m.state = ?1 AND m.id > ?2 ORDER BY m.id LIMIT ?3";
+        self.select(condition, params![outcome.code(), after.0, rows(limit)])
     }
 
     /// Returns the messages of a topic by number, with any outcome or none: page by page in the order of arrival.
@@ -375,12 +368,9 @@ impl Store {
         after: MessageId,
         limit: usize,
     ) -> rusqlite::Result<Vec<Spooled>> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM messages m JOIN topics t ON t.id = m.topic
-             WHERE m.topic = ?1 AND m.number BETWEEN ?2 AND ?3 AND m.id > ?4 ORDER BY m.id LIMIT ?5"
-        );
+        let condition = "m.topic = ?1 AND m.number BETWEEN ?2 AND ?3 AND m.id > ?4 ORDER BY m.id LIMIT ?5";
         let params = params![topic.0, from.cast_signed(), to.cast_signed(), after.0, rows(limit)];
-        self.select(&sql, params)
+        self.select(condition, params)
     }
 
     pub(super) fn gaps(&self) -> rusqlite::Result<Vec<GapRecord>> {
@@ -450,8 +440,11 @@ impl Store {
         Ok(i64::try_from(removed).is_ok_and(|removed| removed == PURGE_ROWS))
     }
 
-    fn select(&self, sql: &str, params: &[&dyn ToSql]) -> rusqlite::Result<Vec<Spooled>> {
-        self.connection.prepare_cached(sql)?.query_map(params, spooled)?.collect()
+    /// Returns messages: `condition` is what stands behind WHERE.
+    fn select(&self, condition: &str, params: &[&dyn ToSql]) -> rusqlite::Result<Vec<Spooled>> {
+        let sql =
+            format!("SELECT {COLUMNS} FROM messages m JOIN topics t ON t.id = m.topic WHERE {condition}");
+        self.connection.prepare_cached(&sql)?.query_map(params, spooled)?.collect()
     }
 }
 
