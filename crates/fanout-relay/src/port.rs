@@ -9,22 +9,16 @@
 //!
 //! The port has no authentication, so a [`Guard`] rejects requests that a page of another origin can have sent.
 
-use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::Duration;
+use std::future::pending;
 
 use bytes::Bytes;
 use fanout_core::clock::{Clock as _, SystemClock};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use local_guard::Guard;
+use local_guard::{Guard, json_response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 
 use crate::metrics;
 use crate::operations::{Operation, OperationError, perform};
@@ -34,69 +28,31 @@ use crate::spool::Spool;
 
 /// The longest request body. The ids of some thousand messages fit.
 const MAX_BODY: usize = 64 * 1_024;
-/// The time that a client has to send the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// The wait after a connection that cannot be accepted, for example because too many files are open.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
-
 /// Serves requests until the future is dropped.
-pub async fn serve(listener: TcpListener, spool: Spool, status: Status) -> Infallible {
-    let guard = Arc::new(Guard::loopback());
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            Some(_) = connections.join_next() => continue,
-        };
-        let socket = match accepted {
-            Ok((socket, _)) => socket,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection on the port for operators");
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
-                continue;
+pub async fn serve(listener: TcpListener, spool: Spool, status: Status) {
+    let respond = move |request| {
+        let (spool, status) = (spool.clone(), status.clone());
+        async move {
+            match route(&spool, &status, request).await {
+                Ok((code, Body::Json(json))) => json_response(code, &json),
+                Ok((code, Body::Text(text))) => text_response(code, text),
+                Err((code, error)) => json_response(code, &json!({ "error": error })),
             }
-        };
-        let (guard, spool, status) = (Arc::clone(&guard), spool.clone(), status.clone());
-        connections.spawn(async move {
-            let service = service_fn(move |request| {
-                let (guard, spool, status) = (Arc::clone(&guard), spool.clone(), status.clone());
-                async move { Ok::<_, Infallible>(respond(&guard, &spool, &status, request).await) }
-            });
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .serve_connection(TokioIo::new(socket), service)
-                .await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "connection of an operator ended early");
-            }
-        });
-    }
+        }
+    };
+    local_guard::serve(listener, Guard::loopback(), "the port for operators", pending(), respond).await;
+}
+
+fn text_response(status: StatusCode, text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    let kind = header::HeaderValue::from_static("text/plain; version=0.0.4");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
 }
 
 /// A status and the text of an error.
 type Failure = (StatusCode, String);
-
-async fn respond(
-    guard: &Guard,
-    spool: &Spool,
-    status: &Status,
-    request: Request<Incoming>,
-) -> Response<Full<Bytes>> {
-    let result = match guard.check(&request) {
-        Ok(()) => route(spool, status, request).await,
-        Err(rejected) => Err((rejected.status(), rejected.to_string())),
-    };
-    let (status, kind, body) = match result {
-        Ok((status, Body::Text(text))) => (status, "text/plain; version=0.0.4", text),
-        Ok((status, Body::Json(json))) => (status, "application/json", format!("{json}\n")),
-        Err((status, error)) => (status, "application/json", format!("{}\n", json!({ "error": error }))),
-    };
-    let mut response = Response::new(Full::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-    response
-}
 
 enum Body {
     Text(String),

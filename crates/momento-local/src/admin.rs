@@ -15,25 +15,17 @@
 //!
 //! The port has no authentication, so a [`Guard`] rejects requests that a page of another origin can have sent.
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use local_guard::{Guard, is_from_browser};
+use local_guard::{Guard, is_from_browser, json_response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 
 use crate::call::Shared;
-use crate::connection::ACCEPT_BACKOFF;
 use crate::faults::Fault;
 use crate::faults::json::{FaultJson, ListedFault};
 
@@ -43,62 +35,25 @@ const MAX_BODY_BYTES: usize = 64 * 1_024;
 /// The faults that can be injected at once. A fault with long texts takes up to [`MAX_BODY_BYTES`].
 const MAX_FAULTS: usize = 1_000;
 
-/// The time that a client has to send the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Serves requests until the server shuts down, and then drops the open connections: a client that keeps its
-/// connection open must not delay the shutdown.
+/// Serves requests until the server shuts down.
 pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, guard: Guard) {
-    let guard = Arc::new(guard);
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            Some(_) = connections.join_next() => continue,
-            () = shared.shutdown.cancelled() => break,
-        };
-        let socket = match accepted {
-            Ok((socket, _)) => socket,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection on the admin port");
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
-                continue;
+    let respond = {
+        let shared = Arc::clone(&shared);
+        move |request| {
+            let shared = Arc::clone(&shared);
+            async move {
+                let result = route(&shared, request).await;
+                let (status, body) =
+                    result.unwrap_or_else(|(status, error)| (status, json!({ "error": error })));
+                json_response(status, &body)
             }
-        };
-        let (shared, guard) = (Arc::clone(&shared), Arc::clone(&guard));
-        connections.spawn(async move {
-            let service = service_fn(move |request| {
-                let (shared, guard) = (Arc::clone(&shared), Arc::clone(&guard));
-                async move { Ok::<_, Infallible>(respond(&shared, &guard, request).await) }
-            });
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .serve_connection(TokioIo::new(socket), service)
-                .await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "admin connection ended early");
-            }
-        });
-    }
-    connections.shutdown().await;
+        }
+    };
+    local_guard::serve(listener, guard, "the admin port", shared.shutdown.cancelled(), respond).await;
 }
 
 /// A status and the text of an error.
 type Failure = (StatusCode, String);
-
-async fn respond(shared: &Shared, guard: &Guard, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let result = match guard.check(&request) {
-        Ok(()) => route(shared, request).await,
-        Err(rejected) => Err((rejected.status(), rejected.to_string())),
-    };
-    let (status, body) = result.unwrap_or_else(|(status, error)| (status, json!({ "error": error })));
-    let mut response = Response::new(Full::from(format!("{body}\n")));
-    *response.status_mut() = status;
-    let json = header::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    response
-}
 
 async fn route(shared: &Shared, request: Request<Incoming>) -> Result<(StatusCode, Value), Failure> {
     let method = request.method().clone();
