@@ -18,7 +18,6 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -28,7 +27,7 @@ use crate::limits::{MAX_DESTINATIONS, MAX_ROUTES, MAX_TRANSFORMS};
 use crate::names::CacheName;
 use crate::placeholder::{Field, Scope, SyntaxError, Template};
 use crate::route::{Destination, Edge, Inbound, Outbound, Pattern, Route, RouteError, Routes, To, Topics};
-use crate::spanned::{self, Fault, Given, Span};
+use crate::spanned::{self, CollectFaults, Fault, Given, Span};
 use crate::transform::{Stage, Transforms};
 
 /// A fault in a file.
@@ -498,47 +497,29 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads the rest of a table, and leaves out faulty entries. `keys` are all keys that the table can have.
-    fn rest<T: DeserializeOwned>(&mut self, given: Given<'_>, keys: &[&str]) -> Option<T> {
-        let (read, faults) = given.read_most();
-        for fault in faults {
-            // serde knows only the keys that are left.
-            let message = match spanned::unknown_key(&fault.message) {
-                Some(key) => spanned::unknown(key, keys),
-                None if fault.message == spanned::missing("topic") => {
-                    let expected = if keys.contains(&"extra_transforms") {
-                        format!("topic = \"a name\", or one of {}", quoted_kinds())
-                    } else {
-                        "topic = \"a name\"".to_owned()
-                    };
-                    format!("{}; expected {expected}", fault.message)
-                }
-                None => fault.message,
-            };
-            self.note(fault.span, message);
-        }
-        read
-    }
-
     fn syntax<T>(&mut self, what: &str, text: &Spanned<String>, error: &SyntaxError) -> Option<T> {
         self.fault(self.inside(text, error.at), format!("the {what} {error}"))
     }
 
-    fn kept<T>(&mut self, read: Result<T, Fault>) -> Option<T> {
-        read.map_err(|fault| self.faults.push(fault)).ok()
-    }
-
-    fn fault<T>(&mut self, span: Span, message: impl Into<String>) -> Option<T> {
-        self.note(span, message);
-        None
-    }
-
-    fn note(&mut self, span: Span, message: impl Into<String>) {
-        self.faults.push(Fault::new(span, message));
-    }
-
     fn line(&self, span: &Span) -> usize {
         position(self.text, span.start).0
+    }
+}
+
+impl CollectFaults for Reader<'_> {
+    fn faults(&mut self) -> &mut Vec<Fault> {
+        &mut self.faults
+    }
+
+    fn explain(message: String, keys: &[&str]) -> String {
+        if message != spanned::missing("topic") {
+            return message;
+        }
+        if keys.contains(&"extra_transforms") {
+            format!("{message}; expected topic = \"a name\", or one of {}", quoted_kinds())
+        } else {
+            format!("{message}; expected topic = \"a name\"")
+        }
     }
 }
 

@@ -30,6 +30,48 @@ impl Fault {
     }
 }
 
+/// A reader of a document that goes on after a fault, and reports all faults at the end.
+pub trait CollectFaults {
+    /// Returns the faults so far.
+    fn faults(&mut self) -> &mut Vec<Fault>;
+
+    /// Returns what an operator reads for a message about a table with these keys.
+    #[must_use]
+    fn explain(message: String, _keys: &[&str]) -> String {
+        message
+    }
+
+    /// Adds a fault.
+    fn note(&mut self, span: Span, message: impl Into<String>) {
+        self.faults().push(Fault::new(span, message));
+    }
+
+    /// Adds a fault, in place of what could not be read.
+    fn fault<T>(&mut self, span: Span, message: impl Into<String>) -> Option<T> {
+        self.note(span, message);
+        None
+    }
+
+    /// Returns what was read, or adds the fault.
+    fn kept<T>(&mut self, read: Result<T, Fault>) -> Option<T> {
+        read.map_err(|fault| self.faults().push(fault)).ok()
+    }
+
+    /// Reads the rest of a table, and leaves out faulty entries. `keys` are all keys that the table can have.
+    fn rest<T: DeserializeOwned>(&mut self, given: Given<'_>, keys: &[&str]) -> Option<T> {
+        let (read, faults) = given.read_most();
+        for fault in faults {
+            // serde knows only the keys that are left.
+            let message = match unknown_key(&fault.message) {
+                Some(key) => unknown(key, keys),
+                None => Self::explain(fault.message, keys),
+            };
+            self.note(fault.span, message);
+        }
+        read
+    }
+}
+
 /// A table of a document.
 #[derive(Clone, Debug, Default)]
 pub struct Given<'i> {
@@ -231,8 +273,7 @@ pub fn unknown(key: &str, known: &[&str]) -> String {
 }
 
 /// Returns the key that a message of [`unknown`] is about.
-#[must_use]
-pub fn unknown_key(message: &str) -> Option<&str> {
+fn unknown_key(message: &str) -> Option<&str> {
     message.strip_prefix(UNKNOWN)?.split_once("`; ").map(|(key, _)| key)
 }
 

@@ -20,10 +20,9 @@ use std::time::Duration;
 use fanout_core::destination::sqs;
 use fanout_core::file::FileError;
 use fanout_core::names::{CacheName, TopicName};
-use fanout_core::spanned::{self, Fault, Given, Span};
+use fanout_core::spanned::{self, CollectFaults, Fault, Given, Span};
 use ipnet::IpNet;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -493,32 +492,11 @@ impl Reader<'_> {
             _ => self.fault(given.span(), "not a duration; expected a number with a unit, such as \"30s\""),
         }
     }
+}
 
-    /// Reads the rest of a table, and leaves out faulty entries. `keys` are all keys that the table can have.
-    fn rest<T: DeserializeOwned>(&mut self, given: Given<'_>, keys: &[&str]) -> Option<T> {
-        let (read, faults) = given.read_most();
-        for fault in faults {
-            // serde knows only the keys that are left.
-            let message = match spanned::unknown_key(&fault.message) {
-                Some(key) => spanned::unknown(key, keys),
-                None => fault.message,
-            };
-            self.note(fault.span, message);
-        }
-        read
-    }
-
-    fn kept<T>(&mut self, read: Result<T, Fault>) -> Option<T> {
-        read.map_err(|fault| self.faults.push(fault)).ok()
-    }
-
-    fn fault<T>(&mut self, span: Span, message: impl Into<String>) -> Option<T> {
-        self.note(span, message);
-        None
-    }
-
-    fn note(&mut self, span: Span, message: impl Into<String>) {
-        self.faults.push(Fault::new(span, message));
+impl CollectFaults for Reader<'_> {
+    fn faults(&mut self) -> &mut Vec<Fault> {
+        &mut self.faults
     }
 }
 
