@@ -6,6 +6,9 @@
 
 #![expect(clippy::print_stdout, reason = "it prints what it measures")]
 
+#[path = "../tests/moderation/hard.rs"]
+mod hard;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -42,7 +45,8 @@ fn main() {
     }
 
     let mut worst = (Duration::ZERO, String::new());
-    for pattern in hard() {
+    // Long enough not to repeat soon.
+    for pattern in hard::hard_texts(5_000) {
         let text = pattern.repeat(LENGTH / pattern.len());
         let took = best(3, || {
             black_box(masked(&text, &moderator.find(&text), '*'));
@@ -75,60 +79,4 @@ fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok()).unwrap_or(0)
-}
-
-/// Returns texts that are like many words at once, long enough not to repeat soon.
-fn hard() -> Vec<String> {
-    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
-    let mut next = move |below: usize| {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        usize::try_from(seed >> 33).unwrap_or_default() % below
-    };
-    let alphabets = [
-        "0123456789@$!|()+ ",
-        "s1t!|*5h",
-        "liuvkcz",
-        "aeiou st",
-        "as ",
-        " .-_,",
-        "f.u.c.k",
-        "еасор ",
-        "傻逼你妈操 ",
-        "a*",
-        "🍆🍑💦👌👉",
-        "*a*e",
-        "n1g",
-        "abcdefghijklmnopqrstuvwxyz",
-        "etaoin shrdlu ",
-        "\u{200b}f\u{301}",
-        "くそまんこちの",
-        "ab-",
-        "/.a:",
-        "sh1t b!c ",
-    ];
-    let random = alphabets.iter().map(|alphabet| {
-        let alphabet: Vec<char> = alphabet.chars().collect();
-        (0..5000).filter_map(|_| alphabet.get(next(alphabet.len()))).collect()
-    });
-    let random: Vec<String> = random.collect();
-    let repeated = [
-        "fuck ",
-        "f u c k ",
-        "shi",
-        "s h i ",
-        "kill yoursel ",
-        "motherfucke ",
-        "a@a.",
-        "http://",
-        "\u{202e}a",
-        "g",
-        "fuck",
-        "the quick brown fox ",
-        "I like that. It is nice. ",
-        "kill all the jew ",
-        "1a",
-    ];
-    random.into_iter().chain(repeated.map(ToOwned::to_owned)).collect()
 }

@@ -685,52 +685,12 @@ mod tests {
         }
     }
 
-    /// Texts that are hard on a list of words: what is like many of them at once.
-    fn hard(length: usize) -> Vec<String> {
-        let mut seed = 0x2545_f491_4f6c_dd1d_u64;
-        let mut next = move |below: usize| {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            usize::try_from(seed >> 33).unwrap() % below
-        };
-        let alphabets = [
-            "0123456789@$!|()+ ",
-            "@$!|*1",
-            "a1",
-            "s1t!|*5h",
-            "liuvkcz",
-            "aeiou st",
-            "fuck ",
-            "as ",
-            " .-_,",
-            "f.u.c.k",
-            "еасор ",
-            "傻逼你妈操 ",
-            "a*",
-            "🍆🍑💦👌👉",
-            "f1l|",
-            "*a*e",
-            "n1g",
-            "abcdefghijklmnopqrstuvwxyz",
-            "etaoin shrdlu",
-            "sS5$zZ ",
-            "\u{200b}f\u{301}",
-        ];
-        let random = alphabets.iter().map(|alphabet| {
-            let alphabet: Vec<char> = alphabet.chars().collect();
-            (0..length).map(|_| alphabet[next(alphabet.len())]).collect()
-        });
-        let random: Vec<String> = random.collect();
-        let repeated =
-            ["fuck", "a", "fuck ", "f u c k ", "as s", "1a", "a***", "shi", "s h i ", "kill yoursel"];
-        random.into_iter().chain(repeated.iter().map(|it| it.repeat(length / it.len()))).collect()
-    }
+    include!("../../../fanout-moderation/tests/moderation/hard.rs");
 
     #[test]
     fn a_text_takes_its_time() {
         let stages = stages("['moderate']");
-        for text in hard(4096) {
+        for text in hard_texts(4096) {
             let started = Instant::now();
             through(&stages, &text).now_or_never().unwrap().unwrap();
             let begin: String = text.chars().take(20).collect();

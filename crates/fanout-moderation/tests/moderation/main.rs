@@ -4,6 +4,7 @@
 mod benign;
 mod corpus;
 mod disguises;
+mod hard;
 mod properties;
 mod time;
 
