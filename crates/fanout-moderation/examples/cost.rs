@@ -1,4 +1,4 @@
-//! What moderation costs: the first text, memory, an ordinary message, and the texts that are hardest on a list of words.
+//! Measures the cost of moderation: the first text, memory, an ordinary message, and the texts that are hardest on a list of words.
 //!
 //! ```console
 //! $ cargo run --release --package fanout-moderation --example cost

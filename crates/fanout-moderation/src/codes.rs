@@ -41,7 +41,7 @@ pub(crate) fn codes(text: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// What is not words in a part without spaces and without a scheme.
+/// Returns the ranges that are not words, of a part without spaces and without a scheme.
 fn plain(text: &str, part: Range<usize>) -> Vec<Range<usize>> {
     let Some(inside) = text.get(part.clone()) else { return Vec::new() };
     let is_structure = |character: char| {

@@ -36,7 +36,7 @@ pub enum Kind {
     Offensive,
     /// Sexual words.
     Sexual,
-    /// What is meant to hurt.
+    /// Threats and insults.
     Mean,
 }
 
@@ -196,7 +196,7 @@ pub(crate) struct Lexicon {
     languages: u64,
 }
 
-/// What was found from one start on.
+/// The best match so far from one start.
 #[derive(Default)]
 struct Best {
     bad: Option<Hit>,
@@ -224,7 +224,7 @@ struct Way {
     seen: Seen,
 }
 
-/// What was seen on the way, as bits.
+/// Features of a way, as bits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Seen(u8);
 
@@ -694,7 +694,7 @@ fn is_start(units: &[Unit], number: usize) -> bool {
     }
 }
 
-/// Whether a word ends before the unit `number`.
+/// Returns true if a word ends before the unit `number`.
 fn is_end(units: &[Unit], number: usize) -> bool {
     let Some(last) = number.checked_sub(1).and_then(|last| units.get(last)) else { return false };
     let Some(next) = units.get(number) else { return true };
@@ -704,12 +704,12 @@ fn is_end(units: &[Unit], number: usize) -> bool {
     }
 }
 
-/// Whether a word ends between the two by its capitals, as in `StupidName`.
+/// Returns true if a word ends between the two by its capitals, as in `StupidName`.
 fn is_case_change(one: &Unit, next: &Unit) -> bool {
     one.class == Class::Letter && next.class == Class::Letter && !one.is_upper && next.is_upper
 }
 
-/// Whether one of the ends of these units is inside a row of letters, at a change of case.
+/// Returns true if one of the ends of these units is inside a row of letters, at a change of case.
 fn is_in_camel_case(units: &[Unit], at: Range<usize>) -> bool {
     let changes = |one: Option<usize>, next: usize| {
         let pair = one.and_then(|one| Some((units.get(one)?, units.get(next)?)));
@@ -718,7 +718,7 @@ fn is_in_camel_case(units: &[Unit], at: Range<usize>) -> bool {
     changes(at.start.checked_sub(1), at.start) || changes(at.end.checked_sub(1), at.end)
 }
 
-/// Whether the word goes on at the unit `start`, behind an apostrophe, as English words do: `who're`.
+/// Returns true if the word goes on at the unit `start`, behind an apostrophe, as English words do: `who're`.
 fn is_contraction(units: &[Unit], start: usize) -> bool {
     let rest = units.get(start..).unwrap_or_default();
     let letters: String = rest
@@ -730,19 +730,19 @@ fn is_contraction(units: &[Unit], start: usize) -> bool {
     matches!(&*letters, "s" | "d" | "m" | "t" | "re" | "ve" | "ll")
 }
 
-/// Whether all of these units but the first are in lower case.
+/// Returns true if all of these units but the first are in lower case.
 fn is_capitalized(units: &[Unit], at: Range<usize>) -> bool {
     units.get(at.start + 1..at.end).is_some_and(|rest| rest.iter().all(|unit| !unit.is_upper))
 }
 
-/// Whether a short number is behind a word, as in a name: `word12`.
+/// Returns true if a short number is behind a word, as in a name: `word12`.
 fn is_before_number(units: &[Unit], end: usize, letters: usize) -> bool {
     let behind = units.get(end..).unwrap_or_default();
     let digits = behind.iter().take(5).take_while(|unit| unit.class == Class::Digit).count();
     letters >= SHORT && (1..=4).contains(&digits) && is_end(units, end + digits)
 }
 
-/// Whether it often stands between two words of Japanese.
+/// Returns true for a character that often stands between two words of Japanese.
 const fn is_particle(unit: &Unit) -> bool {
     matches!(unit.character, 'の' | 'が' | 'を' | 'は' | 'に' | 'と' | 'で' | 'も' | 'だ' | 'よ' | 'や')
 }
@@ -765,7 +765,7 @@ fn stands_alone(units: &[Unit], number: usize) -> bool {
         && (number == 0 || !is_wordy(number - 1))
 }
 
-/// Whether nothing but spaces and signs is between two letters that stand alone, and no sentence ends there.
+/// Returns true if nothing but spaces and signs is between two letters that stand alone, and no sentence ends there.
 fn is_gap(units: &[Unit], between: Range<usize>) -> bool {
     let Some(between) = units.get(between).filter(|between| between.len() <= GAP) else { return false };
     let is_filler = |unit: &Unit| {
@@ -780,7 +780,7 @@ fn is_gap(units: &[Unit], between: Range<usize>) -> bool {
     !between.is_empty() && between.iter().all(is_filler) && !ends_sentence && !is_option
 }
 
-/// Whether no sign joins the units with others.
+/// Returns true if no sign joins the units with others.
 fn is_alone(units: &[Unit], at: Range<usize>) -> bool {
     let is_tied = |sign: Option<&Unit>, other: Option<&Unit>| {
         sign.is_some_and(|sign| matches!(sign.class, Class::Joiner | Class::Apostrophe))
@@ -790,13 +790,13 @@ fn is_alone(units: &[Unit], at: Range<usize>) -> bool {
     !is_tied(before(1), before(2)) && !is_tied(units.get(at.end), units.get(at.end + 1))
 }
 
-/// Whether a word with a hidden letter is one: it ends with a letter, and is no piece of code as `p.to_string`.
+/// Returns true if a match with a hidden letter is a word: it ends with a letter, and is not code such as `p.to_string`.
 fn is_hidden_word(units: &[Unit], at: Range<usize>, value: u64) -> bool {
     let ends_with_letter = at.end.checked_sub(1).and_then(|last| units.get(last)).is_some_and(Unit::is_wordy);
     value & ENGLISH != 0 && ends_with_letter && is_alone(units, at)
 }
 
-/// Whether a short word is in the middle of a compound, as in `kitchen-cum-diner`, or in an identifier, as in `SHT_NULL`.
+/// Returns true if a short word is in the middle of a compound, as in `kitchen-cum-diner`, or in an identifier, as in `SHT_NULL`.
 fn is_inside_compound(units: &[Unit], at: Range<usize>, letters: usize) -> bool {
     let is_hyphen = |number: Option<usize>| {
         number.and_then(|number| units.get(number)).is_some_and(|unit| unit.character == '-')
@@ -811,7 +811,7 @@ fn is_inside_compound(units: &[Unit], at: Range<usize>, letters: usize) -> bool 
             || is_tied(units.get(at.end), units.get(at.end + 1)))
 }
 
-/// Whether the units are part of a name: capitalized, beside another capitalized word.
+/// Returns true if the units are part of a name: capitalized, beside another capitalized word.
 fn is_name(units: &[Unit], at: Range<usize>) -> bool {
     let is_capitalized = |start: usize| {
         units.get(start).is_some_and(|unit| unit.is_upper)
@@ -838,7 +838,7 @@ fn is_name(units: &[Unit], at: Range<usize>) -> bool {
     next.is_some_and(is_capitalized) || before.is_some_and(is_capitalized)
 }
 
-/// Whether a short word of hiragana is rather a piece of another one: they are written without spaces.
+/// Returns true if a short word of hiragana is rather a piece of another one: they are written without spaces.
 fn is_part_of_kana(units: &[Unit], at: Range<usize>) -> bool {
     let Some(word) = units.get(at.clone()) else { return true };
     let before = at.start.checked_sub(1).and_then(|number| units.get(number)).map(|unit| unit.class);

@@ -36,9 +36,9 @@ pub struct Moderator {
     pub counts: Counts,
     /// The languages whose lists count.
     pub languages: Vec<Language>,
-    /// What never counts.
+    /// Words and phrases that never count.
     pub allow: Phrases,
-    /// What always counts.
+    /// Words and phrases that always count.
     pub deny: Phrases,
 }
 
@@ -51,7 +51,7 @@ pub struct Counts {
     pub offensive: Option<Severity>,
     /// Sexual words.
     pub sexual: Option<Severity>,
-    /// What is meant to hurt.
+    /// Threats and insults.
     pub mean: Option<Severity>,
 }
 
@@ -62,7 +62,7 @@ pub struct Finding {
     pub at: Vec<Range<usize>>,
     /// The entry of the lists, or the phrase of the operator.
     pub entry: String,
-    /// What the lists say of it; nothing for a phrase of the operator.
+    /// The kinds of the entry. A phrase of the operator has none.
     pub kinds: Kinds,
 }
 

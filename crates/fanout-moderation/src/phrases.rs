@@ -140,7 +140,7 @@ impl Piece {
     }
 }
 
-/// Whether a word fits a pattern: `*` stands for any letters and digits.
+/// Returns true if a word fits a pattern: `*` stands for any letters and digits.
 fn fits(pattern: &str, word: &str) -> bool {
     let Some((before, rest)) = pattern.split_once('*') else { return pattern == word };
     let Some(mut word) = word.strip_prefix(before).filter(|_| word.chars().all(char::is_alphanumeric)) else {

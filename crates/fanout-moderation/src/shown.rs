@@ -24,7 +24,7 @@ pub(crate) struct Shown {
     from: Vec<(usize, Range<usize>)>,
 }
 
-/// What is between a character that changes the order and the one that ends it.
+/// The text between a character that changes the order and the one that ends it.
 #[derive(Default)]
 struct Run {
     is_reversed: bool,

@@ -23,7 +23,7 @@ pub(crate) struct Unit {
     pub(crate) is_upper: bool,
     /// Its alphabet, if that has lookalikes of Latin letters; 0 otherwise.
     alphabet: u8,
-    /// Whether it may be read as one of `looks`.
+    /// True if it may be read as one of `looks`.
     pub(crate) is_read_as_looks: bool,
 }
 
@@ -61,12 +61,12 @@ impl Unit {
         usize::try_from(self.end).expect("a pointer has 32 bits at least")
     }
 
-    /// Whether it is a letter of another alphabet than the word.
+    /// Returns true if it is a letter of another alphabet than the word.
     pub(crate) const fn is_disguise(&self) -> bool {
         self.alphabet != 0
     }
 
-    /// Whether it and `next` belong to one word.
+    /// Returns true if it and `next` belong to one word.
     pub(crate) const fn continues(&self, next: &Self) -> bool {
         matches!(
             (self.class, next.class),
@@ -249,14 +249,14 @@ fn resolve(units: &mut [Unit]) {
     }
 }
 
-/// What is in a row of letters, digits and signs.
+/// The counts of a row of letters, digits and signs.
 #[derive(Default)]
 struct Word {
     length: usize,
     letters: usize,
     digits: usize,
     has_signs: bool,
-    /// Whether its letters are of several alphabets.
+    /// True if its letters are of several alphabets.
     is_mixed: bool,
 }
 

@@ -39,7 +39,7 @@ enum State {
     Probing { cooldown: Duration },
 }
 
-/// What a result did to the breaker.
+/// The effect of a result on the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// It opened.

@@ -189,7 +189,7 @@ struct SetKeys {
     every: Option<Spanned<String>>,
 }
 
-/// What the file has beside subscriptions.
+/// The settings of a file that belong to all subscriptions.
 struct Top {
     spool: Location,
     limits: Limits,
@@ -197,7 +197,7 @@ struct Top {
     shard: Option<Shard>,
 }
 
-/// What happens to a gap.
+/// The treatment of gaps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Gaps {

@@ -1,4 +1,4 @@
-//! What an operator asks of a spool: on the command line if no relay runs, and through the port of the relay otherwise.
+//! The requests of an operator to a spool: on the command line if no relay runs, and through the port of the relay otherwise.
 
 use fanout_core::clock::{Clock as _, SystemClock};
 use momento_webhook::Millis;
@@ -237,7 +237,7 @@ async fn gaps(spool: &Spool) -> Result<Vec<ListedGap>, OperationError> {
     Ok(gaps.collect())
 }
 
-/// Returns the message with an id, which has this outcome, or any if there is none.
+/// Returns the message with this id. If `outcome` is given, the message must have it.
 async fn find(spool: &Spool, id: i64, outcome: Option<Outcome>) -> Result<Spooled, OperationError> {
     let all = [Outcome::Dead, Outcome::Delivered, Outcome::Expired, Outcome::Dropped];
     for outcome in all.into_iter().filter(|any| outcome.is_none_or(|outcome| outcome == *any)) {

@@ -52,7 +52,7 @@ impl ReaderState {
     }
 }
 
-/// What a reader needs, beside its stream.
+/// The state of a reader, without its stream.
 #[derive(Debug)]
 pub(crate) struct Reader {
     pub(crate) topic: TopicId,

@@ -65,7 +65,7 @@ pub enum RelayError {
     Spool(#[from] SpoolError),
 }
 
-/// What a relay does at present. Clones share it.
+/// The present state of a relay. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Status(Arc<Mutex<Vec<SubscriptionStatus>>>);
 
@@ -159,7 +159,7 @@ pub async fn run(
     }
 }
 
-/// What all subscriptions share.
+/// The parts that all subscriptions share.
 struct Running<'r> {
     spool: &'r Spool,
     policy: SubscriptionPolicy,

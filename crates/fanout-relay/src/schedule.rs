@@ -90,7 +90,7 @@ pub enum Attempt {
         error: String,
         /// How long the target asks to wait.
         retry_after: Option<Duration>,
-        /// What the target wants to know at the next attempt.
+        /// A note of the target to itself, for the next attempt.
         progress: Option<String>,
     },
     /// The target does not take this message.
@@ -147,7 +147,7 @@ struct Scheduler {
     held: HashMap<MessageId, TopicId>,
 }
 
-/// What every delivery needs.
+/// The parts that all deliveries of a subscription share.
 #[derive(Debug)]
 pub(crate) struct Lane {
     spool: Spool,
@@ -158,7 +158,7 @@ pub(crate) struct Lane {
     pub(crate) metrics: Arc<SubscriptionMetrics>,
 }
 
-/// What follows a list of messages.
+/// The result of delivering a list of messages.
 struct Next {
     messages: Vec<MessageId>,
     disabled: Option<String>,

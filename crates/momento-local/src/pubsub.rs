@@ -66,7 +66,7 @@ fn value(value: Option<TopicValue>, max_bytes: usize) -> Result<Value, Status> {
 struct Feed {
     subscription: Subscription,
     heartbeats: Interval,
-    /// Whether the first heartbeat has been sent.
+    /// True if the first heartbeat has been sent.
     is_open: bool,
     faults: StreamFaults,
     context: CallContext,

@@ -1,4 +1,4 @@
-//! What does not count.
+//! Texts that do not count.
 
 use super::moderated;
 

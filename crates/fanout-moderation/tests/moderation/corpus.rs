@@ -12,7 +12,7 @@ use super::{moderated, standard};
 
 const DICTIONARY: &str = "/usr/share/dict/american-english";
 
-/// What a dictionary has and the lists count: each word with its forms.
+/// The words of the dictionary that the lists contain, with their forms.
 const COUNTED: usize = 200;
 
 fn masked_of<'t>(texts: impl IntoIterator<Item = &'t str>) -> Vec<String> {

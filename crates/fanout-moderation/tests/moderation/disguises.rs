@@ -1,4 +1,4 @@
-//! What counts, in each language and each disguise.
+//! Texts that count, in each language and each disguise.
 
 use super::{moderated, standard};
 use fanout_moderation::{Language, masked};

@@ -1,4 +1,4 @@
-//! What counts, what does not, and how often ordinary text is taken for something else.
+//! Texts that count, texts that do not, and the rate at which ordinary text is masked.
 #![expect(clippy::unwrap_used, reason = "a test asserts by panicking")]
 
 mod benign;

@@ -101,7 +101,7 @@ pub enum Payload {
     Gap(GapNotice),
 }
 
-/// What a target learns of a gap.
+/// The description of a gap for a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GapNotice {
     /// The first missing number.
@@ -125,7 +125,7 @@ pub struct Received {
     pub received_at: Millis,
     /// The id in the publisher's token, if it has one.
     pub token_id: Option<String>,
-    /// What was published.
+    /// The text or the bytes.
     pub payload: Payload,
     /// The message to continue with after this one.
     pub cursor: Option<Cursor>,
@@ -213,7 +213,7 @@ pub struct Spooled {
     pub received_at: Millis,
     /// The id in the publisher's token, if it has one.
     pub token_id: Option<String>,
-    /// What was published.
+    /// The text or the bytes.
     pub payload: Payload,
     /// Attempts so far.
     pub attempts: u32,
@@ -221,7 +221,7 @@ pub struct Spooled {
     pub due_at: Millis,
     /// Why the last attempt failed.
     pub error: Option<String>,
-    /// What the target wants to know at the next attempt.
+    /// A note of the target to itself, for the next attempt.
     pub progress: Option<String>,
     /// Its outcome; `None` while it is pending.
     pub outcome: Option<Outcome>,
@@ -295,7 +295,7 @@ pub enum Change {
         due_at: Millis,
         /// Why it failed.
         error: String,
-        /// What the target wants to know at the next attempt.
+        /// A note of the target to itself, for the next attempt.
         progress: Option<String>,
     },
     /// A message has its outcome. A message that has one keeps it, except that a dead one can be dropped.

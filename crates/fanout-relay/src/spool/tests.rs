@@ -316,7 +316,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the spool holds: number, attempts and outcome of each message, in the order of arrival.
+/// The content of the spool: number, attempts and outcome of each message, in the order of arrival.
 #[derive(Debug, Default)]
 struct Model {
     messages: Vec<(u64, u32, Option<Outcome>)>,

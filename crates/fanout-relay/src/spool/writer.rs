@@ -19,7 +19,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The time between two purges.
 const PURGE_EVERY: Duration = Duration::from_secs(10);
 
-/// What the thread does next.
+/// A command for the thread.
 pub(super) enum Command {
     Change(Change),
     Read(Box<dyn FnOnce(&Store) + Send>),
