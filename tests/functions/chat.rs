@@ -3,6 +3,7 @@
 use momento_local::MomentoLocal;
 use serde_json::{Value, json};
 use test_support::AwsResponse;
+use test_support::comprehend_server::ComprehendServer;
 use test_support::process::Process;
 use test_support::secrets_server::SecretsServer;
 use test_support::signed;
@@ -205,6 +206,28 @@ async fn log_does_not_show_text_at_any_level() {
     chat.function.log_record(|line| line["outcome"] == "destination_refused").await;
     let output = chat.function.process.output().join("\n");
     assert!(!output.contains("a-private-text"), "{output}");
+}
+
+#[tokio::test]
+async fn comprehend_classifies_what_the_lists_leave_and_its_failure_never_passes_a_text() {
+    for transport in BOTH {
+        let comprehend = ComprehendServer::start().await.unwrap();
+        let file = one("{ moderate = { service = \"comprehend\" } }");
+        let function = with(transport, &file, &comprehend.environment()).await;
+        for (number, text) in [(1, "Hello"), (2, "shit happens"), (3, "so toxic")] {
+            let (status, response) = say(&function, transport, number, text).await;
+            assert_eq!(status, 200, "{transport:?}: {text}: {response}");
+        }
+        let published = function.published("friends-out");
+        assert_eq!(published, ["Hello", "**** happens", "** *****"], "{transport:?}");
+        assert_eq!(comprehend.requests(), [["Hello"], ["**** happens"], ["so toxic"]]);
+
+        comprehend.script([AwsResponse::error(400, "AccessDeniedException")]);
+        let (status, response) = say(&function, transport, 4, "hello").await;
+        assert_ne!(status, 200, "{transport:?}: {response}");
+        assert_eq!(response["destinations"][0]["reason"], "permission_denied", "{response}");
+        assert_eq!(function.published("friends-out"), published);
+    }
 }
 
 #[tokio::test]
