@@ -131,9 +131,8 @@ async fn step(subscription: &mut Subscription, reader: &Reader) -> Result<(), Sp
         }
         Err(SubscriptionError { status, .. }) => {
             let message = fanout_momento::status::describe(&status);
-            if state.send_replace(ReaderState::Rejected(message.clone()))
-                != ReaderState::Rejected(message.clone())
-            {
+            let before = state.send_replace(ReaderState::Rejected(message.clone()));
+            if !matches!(before, ReaderState::Rejected(before) if before == message) {
                 tracing::error!(error = message, "Momento rejects the subscription");
             }
             tokio::time::sleep(REJECTED_RETRY).await;
