@@ -3,7 +3,7 @@
 //! A browser sends requests to a loopback port for any page that it shows. Same-origin rules keep the response from
 //! the page, but the request has its effect. With DNS rebinding, a page reads the response as well: it maps its own
 //! name to `127.0.0.1`. So a local port without authentication checks every request with a [`Guard`] before it does
-//! anything else. [`serve`] serves such a port.
+//! anything else. [`serve()`] serves such a port.
 //!
 //! | check | accepts | rejects |
 //! | --- | --- | --- |
