@@ -60,6 +60,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use fanout_core::destination::AwsSender;
+#[cfg(feature = "sqs")]
+use fanout_core::destination::sqs::QueueSender;
 use fanout_core::reason::Failure;
 use fanout_core::secret_store::{SecretName, SecretStore, StoredSecret};
 use fanout_core::transform::Transforms;
@@ -134,6 +136,13 @@ impl Cloud {
         return Arc::clone(&self.aws) as Arc<dyn AwsSender>;
         #[cfg(not(feature = "aws-sdk"))]
         Arc::new(fanout_core::destination::NoAws)
+    }
+
+    /// Returns the sender for batches of messages for queues.
+    #[cfg(feature = "sqs")]
+    #[must_use]
+    pub fn queue_sender(&self) -> Arc<dyn QueueSender> {
+        Arc::clone(&self.aws) as Arc<dyn QueueSender>
     }
 
     /// Reads one parameter of Systems Manager, decrypted if it is a secret.

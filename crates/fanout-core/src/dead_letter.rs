@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use crate::destination::aws::short;
-use crate::destination::sqs::{QueueMessage, group_of, is_fifo};
+use crate::destination::sqs::{QueueMessage, escaped, group_of, is_fifo};
 use crate::destination::{AwsRequest, AwsSender, Target, Topic};
 use crate::fan_out::{Delivery, DeliveryOutcome};
 use crate::reason::{Failure, Reason};
@@ -195,9 +195,7 @@ fn body(event: &Event, undelivered: &[Listed<'_>], now: Millis) -> String {
         destinations: &'b [Listed<'b>],
     }
     let body = Body { dead_letter: Head { timestamp: now, destinations: undelivered }, event };
-    let body = serde_json::to_string(&body).expect("strings and numbers under string keys are JSON");
-    // JSON may hold these two characters as they are, and a queue refuses them.
-    body.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
+    escaped(&serde_json::to_string(&body).expect("strings and numbers under string keys are JSON"))
 }
 
 impl Serialize for Listed<'_> {

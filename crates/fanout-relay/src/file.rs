@@ -142,7 +142,7 @@ impl fmt::Display for FileTarget {
         match self {
             Self::Webhook(webhook) => write!(f, "{webhook:?}"),
             Self::Routes(path) => write!(f, "the routes of {}", path.display()),
-            Self::Sqs(queue) => write!(f, "the queue {queue}"),
+            Self::Sqs(queue) => write!(f, "the queue {queue}, with up to {} messages a call", sqs::MAX_BATCH),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use fanout_core::clock::{Clock, SystemClock};
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use momento_webhook::Millis;
 use rand::Rng as _;
 use tokio::task::JoinSet;
@@ -77,6 +77,16 @@ impl Default for Schedule {
 pub trait Target: fmt::Debug + Send + Sync + 'static {
     /// Delivers a message once.
     fn deliver<'a>(&'a self, message: &'a Spooled) -> BoxFuture<'a, Attempt>;
+
+    /// Returns the largest number of messages that [`deliver_batch`](Self::deliver_batch) delivers at the same time.
+    fn batch_size(&self) -> usize {
+        1
+    }
+
+    /// Delivers several messages once. Returns the result of each, in their order.
+    fn deliver_batch<'a>(&'a self, messages: &'a [Spooled]) -> BoxFuture<'a, Vec<Attempt>> {
+        Box::pin(join_all(messages.iter().map(|message| self.deliver(message))))
+    }
 }
 
 /// The result of one attempt.
@@ -141,7 +151,7 @@ struct Scheduler {
     subscription: SubscriptionId,
     lane: Arc<Lane>,
     /// Lists of messages that are to be delivered one after the other.
-    waiting: VecDeque<Vec<Spooled>>,
+    waiting: VecDeque<VecDeque<Spooled>>,
     running: JoinSet<Result<Next, SpoolError>>,
     /// The messages that wait or run, by the task or list that has them. They are still pending in the spool.
     held: HashMap<MessageId, TopicId>,
@@ -158,7 +168,7 @@ pub(crate) struct Lane {
     pub(crate) metrics: Arc<SubscriptionMetrics>,
 }
 
-/// The result of delivering a list of messages.
+/// The result of delivering lists of messages.
 struct Next {
     messages: Vec<MessageId>,
     disabled: Option<String>,
@@ -220,10 +230,12 @@ impl Scheduler {
             if !self.lane.breaker.try_start() {
                 return Ok(self.lane.breaker.open_until().unwrap_or_else(|| Instant::now() + MAX_SLEEP));
             }
-            self.lane.pace.start();
-            let messages = self.waiting.pop_front().expect("it was not empty");
+            // A batch waits for nothing: it has the messages that are due now.
+            let size = self.lane.target.batch_size().clamp(1, self.waiting.len());
+            let lists: Vec<_> = self.waiting.drain(..size).collect();
+            self.lane.start_attempts(lists.len());
             let lane = Arc::clone(&self.lane);
-            self.running.spawn(async move { lane.deliver_all(messages).await });
+            self.running.spawn(async move { lane.deliver_all(lists).await });
         }
     }
 
@@ -235,18 +247,19 @@ impl Scheduler {
                 let due = spool.due(self.subscription, now, FETCH + self.held.len()).await?;
                 for message in due {
                     if self.held.insert(message.id, message.topic).is_none() {
-                        self.waiting.push_back(vec![message]);
+                        self.waiting.push_back(VecDeque::from([message]));
                     }
                 }
             }
             Order::Topic => {
                 let busy: HashSet<TopicId> = self.held.values().copied().collect();
-                let free = self.lane.schedule.concurrency - self.running.len();
+                let batch = self.lane.target.batch_size();
+                let free = (self.lane.schedule.concurrency - self.running.len()).saturating_mul(batch);
+                let each = FETCH / self.lane.schedule.concurrency.saturating_mul(batch).max(1) + 1;
                 let topics = spool.due_topics(self.subscription, now).await?;
                 for topic in topics.into_iter().filter(|topic| !busy.contains(topic)).take(free) {
-                    let messages =
-                        spool.oldest(topic, FETCH / self.lane.schedule.concurrency.max(1) + 1).await?;
-                    let due: Vec<_> =
+                    let messages = spool.oldest(topic, each).await?;
+                    let due: VecDeque<_> =
                         messages.into_iter().take_while(|message| message.due_at <= now).collect();
                     self.held.extend(due.iter().map(|message| (message.id, topic)));
                     self.waiting.push_back(due);
@@ -276,42 +289,97 @@ impl Lane {
         Self { spool, schedule, target, breaker, pace, metrics: Arc::default() }
     }
 
-    /// Delivers the messages one after the other, up to the first that needs another attempt.
-    async fn deliver_all(&self, messages: Vec<Spooled>) -> Result<Next, SpoolError> {
-        let mut next = Next { messages: messages.iter().map(|message| message.id).collect(), disabled: None };
-        for (index, message) in messages.iter().enumerate() {
-            // The scheduler has asked for the first.
-            if index > 0 {
+    fn start_attempts(&self, count: usize) {
+        for _ in 0..count {
+            self.pace.start();
+        }
+    }
+
+    /// Delivers the first message of each list as one batch, then the second, and so on. A list ends with the first message
+    /// that needs another attempt.
+    async fn deliver_all(&self, mut lists: Vec<VecDeque<Spooled>>) -> Result<Next, SpoolError> {
+        let messages = lists.iter().flatten().map(|message| message.id).collect();
+        let mut next = Next { messages, disabled: None };
+        let mut is_first = true;
+        while !lists.is_empty() {
+            // The scheduler has asked for the first batch.
+            if !std::mem::take(&mut is_first) {
                 if self.pace.wait().is_some() || !self.breaker.try_start() {
                     break;
                 }
-                self.pace.start();
+                self.start_attempts(lists.len());
             }
-            let now = SystemClock.now();
-            if self.expires_at(message) <= now {
-                self.breaker.abandon();
-                let (id, outcome) = (message.id, Outcome::Expired);
-                let expired = Change::Finished { id, outcome, attempts: None, at: now, error: None };
-                self.spool.send(expired).await?;
-                continue;
+            let mut batch = Vec::with_capacity(lists.len());
+            let mut behind = Vec::with_capacity(lists.len());
+            for mut list in lists {
+                if let Some(message) = self.next_unexpired(&mut list).await? {
+                    batch.push(message);
+                    behind.push(list);
+                }
             }
-            let started = Instant::now();
-            // The message is not lost if the target panics. The panic is in the log.
-            let attempt = AssertUnwindSafe(self.target.deliver(message)).catch_unwind().await;
-            let attempt = attempt.unwrap_or_else(|_| Attempt::Transient {
-                error: "the delivery panicked".to_owned(),
-                retry_after: None,
-                progress: message.progress.clone(),
-            });
-            let age = Duration::from_millis(SystemClock.now().saturating_sub(message.received_at));
-            self.metrics.attempt(&attempt, started.elapsed(), age);
-            let is_finished = matches!(attempt, Attempt::Delivered | Attempt::Permanent { .. });
-            next.disabled = self.record(message, attempt).await?;
-            if !is_finished {
-                break;
+            lists = Vec::new();
+            for ((message, attempt), list) in batch.iter().zip(self.attempt(&batch).await).zip(behind) {
+                if matches!(attempt, Attempt::Delivered | Attempt::Permanent { .. }) && !list.is_empty() {
+                    lists.push(list);
+                }
+                let disabled = self.record(message, attempt).await?;
+                next.disabled = next.disabled.or(disabled);
             }
         }
         Ok(next)
+    }
+
+    /// Takes the first message of a list that is not too old. Those before it expire.
+    async fn next_unexpired(&self, list: &mut VecDeque<Spooled>) -> Result<Option<Spooled>, SpoolError> {
+        while let Some(message) = list.pop_front() {
+            let now = SystemClock.now();
+            if self.expires_at(&message) > now {
+                return Ok(Some(message));
+            }
+            let (id, outcome) = (message.id, Outcome::Expired);
+            let expired = Change::Finished { id, outcome, attempts: None, at: now, error: None };
+            self.spool.send(expired).await?;
+        }
+        Ok(None)
+    }
+
+    /// Makes one attempt for each message of a batch, and tells the breaker whether the target responds.
+    async fn attempt(&self, batch: &[Spooled]) -> Vec<Attempt> {
+        if batch.is_empty() {
+            self.breaker.abandon();
+            return Vec::new();
+        }
+        let started = Instant::now();
+        let attempts = AssertUnwindSafe(self.target.deliver_batch(batch)).catch_unwind().await;
+        // No message is lost if the target panics. The panic is in the log.
+        let panicked = |message: &Spooled| Attempt::Transient {
+            error: "the delivery panicked".to_owned(),
+            retry_after: None,
+            progress: message.progress.clone(),
+        };
+        let attempts = attempts.unwrap_or_else(|_| batch.iter().map(panicked).collect());
+        assert_eq!(attempts.len(), batch.len(), "a target returns the result of each message");
+        for (message, attempt) in batch.iter().zip(&attempts) {
+            let age = Duration::from_millis(SystemClock.now().saturating_sub(message.received_at));
+            self.metrics.attempt(attempt, started.elapsed(), age);
+        }
+        let is_any = |is_one: fn(&Attempt) -> bool| attempts.iter().any(is_one);
+        let change = if is_any(|one| matches!(one, Attempt::Delivered | Attempt::Permanent { .. })) {
+            self.breaker.succeeded()
+        } else if is_any(|one| matches!(one, Attempt::Transient { .. })) {
+            self.breaker.failed()
+        } else {
+            self.breaker.abandon();
+            breaker::Change::None
+        };
+        match change {
+            breaker::Change::Opened(cooldown) => {
+                tracing::warn!(target = ?self.target, ?cooldown, "the target fails repeatedly; deliveries wait");
+            }
+            breaker::Change::Closed => tracing::info!(target = ?self.target, "the target responds again"),
+            breaker::Change::None => {}
+        }
+        attempts
     }
 
     /// Records the result of an attempt. Returns why the target is disabled.
@@ -320,28 +388,17 @@ impl Lane {
         let (id, attempts) = (message.id, message.attempts.saturating_add(1));
         let finished =
             |outcome, error| Change::Finished { id, outcome, attempts: Some(attempts), at: now, error };
-        let (breaker, change) = match attempt {
-            Attempt::Delivered => (self.breaker.succeeded(), finished(Outcome::Delivered, None)),
-            Attempt::Permanent { error } => (self.breaker.succeeded(), finished(Outcome::Dead, Some(error))),
+        let change = match attempt {
+            Attempt::Delivered => finished(Outcome::Delivered, None),
+            Attempt::Permanent { error } => finished(Outcome::Dead, Some(error)),
             Attempt::Transient { error, retry_after, progress } => {
-                let change = match self.next_attempt(message, now, retry_after) {
+                match self.next_attempt(message, now, retry_after) {
                     Some(due_at) => Change::Retry { id, attempts, due_at, error, progress },
                     None => finished(Outcome::Dead, Some(error)),
-                };
-                (self.breaker.failed(), change)
+                }
             }
-            Attempt::Disabled { error } => {
-                self.breaker.abandon();
-                return Ok(Some(error));
-            }
+            Attempt::Disabled { error } => return Ok(Some(error)),
         };
-        match breaker {
-            breaker::Change::Opened(cooldown) => {
-                tracing::warn!(target = ?self.target, ?cooldown, "the target fails repeatedly; deliveries wait");
-            }
-            breaker::Change::Closed => tracing::info!(target = ?self.target, "the target responds again"),
-            breaker::Change::None => {}
-        }
         self.spool.send(change).await?;
         Ok(None)
     }
@@ -511,6 +568,99 @@ mod tests {
         for (topic, numbers) in &*delivered.lock().unwrap() {
             assert_eq!(*numbers, (1..=50).collect::<Vec<_>>(), "{topic:?}");
         }
+    }
+
+    /// Takes batches of four, and calls a function for each.
+    struct Batches<F>(F);
+
+    impl<F> fmt::Debug for Batches<F> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("batches")
+        }
+    }
+
+    impl<F: Fn(&[Spooled]) -> Vec<Attempt> + Send + Sync + 'static> Target for Batches<F> {
+        fn deliver<'a>(&'a self, message: &'a Spooled) -> BoxFuture<'a, Attempt> {
+            ready(self.0(std::slice::from_ref(message)).remove(0))
+        }
+
+        fn batch_size(&self) -> usize {
+            4
+        }
+
+        fn deliver_batch<'a>(&'a self, messages: &'a [Spooled]) -> BoxFuture<'a, Vec<Attempt>> {
+            let attempts = self.0(messages);
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                attempts
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn messages_that_are_due_go_together_and_fail_one_by_one() {
+        let spool = spool(1, 11).await;
+        let sizes: Arc<Mutex<Vec<usize>>> = Arc::default();
+        let seen = Arc::clone(&sizes);
+        let target = Batches(move |messages: &[Spooled]| {
+            seen.lock().unwrap().push(messages.len());
+            let attempt = |message: &Spooled| match (message.number, message.attempts) {
+                (2, _) => Attempt::Permanent { error: "404".to_owned() },
+                (3, 0) | (4, _) => transient(),
+                _ => Attempt::Delivered,
+            };
+            messages.iter().map(attempt).collect()
+        });
+        assert_eq!(run_all(&spool, Schedule { concurrency: 1, ..quick() }, target).await, (9, 2, 0));
+        assert_eq!(sizes.lock().unwrap()[..2], [4, 4]);
+        let dead = spool.0.finished(Outcome::Dead, MessageId::default(), 9).await.unwrap();
+        assert_eq!(
+            dead.iter().map(|message| (message.number, message.attempts)).collect::<Vec<_>>(),
+            [(2, 1), (4, 4)]
+        );
+    }
+
+    #[tokio::test]
+    async fn batch_has_one_message_of_each_topic_and_keeps_their_order() {
+        let spool = spool(6, 20).await;
+        let delivered: Arc<Mutex<HashMap<TopicId, Vec<u64>>>> = Arc::default();
+        let seen = Arc::clone(&delivered);
+        let target = Batches(move |messages: &[Spooled]| {
+            let topics: HashSet<_> = messages.iter().map(|message| message.topic).collect();
+            assert_eq!(topics.len(), messages.len());
+            let attempt = |message: &Spooled| {
+                if message.number % 5 == 2 && message.attempts < 2 {
+                    return transient();
+                }
+                seen.lock().unwrap().entry(message.topic).or_default().push(message.number);
+                Attempt::Delivered
+            };
+            messages.iter().map(attempt).collect()
+        });
+        let schedule = Schedule { order: Order::Topic, concurrency: 2, ..quick() };
+        assert_eq!(run_all(&spool, schedule, target).await, (120, 0, 0));
+        for (topic, numbers) in &*delivered.lock().unwrap() {
+            assert_eq!(*numbers, (1..=20).collect::<Vec<_>>(), "{topic:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn batch_that_fails_is_one_failure_for_the_breaker() {
+        let spool = spool(1, 40).await;
+        let calls = Arc::new(AtomicUsize::new(0));
+        let (count, third) = (Arc::clone(&calls), Arc::new(Notify::new()));
+        let reached = Arc::clone(&third);
+        let target = Batches(move |messages: &[Spooled]| {
+            if count.fetch_add(1, Ordering::SeqCst) == 2 {
+                reached.notify_one();
+            }
+            messages.iter().map(|_| transient()).collect()
+        });
+        let breaker = BreakerPolicy { failures: 3, ..BreakerPolicy::default() };
+        let schedule = Schedule { concurrency: 1, breaker, ..quick() };
+        let shutdown = async move { third.notified().await };
+        run(Lane::new(spool.0.clone(), schedule, Arc::new(target)), spool.1, shutdown).await.unwrap();
+        assert_eq!(calls.load(Ordering::SeqCst), 3);
     }
 
     #[tokio::test]

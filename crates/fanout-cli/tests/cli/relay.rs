@@ -9,7 +9,7 @@ use momento_local::MomentoLocal;
 use momento_webhook::{SigningSecret, momento as scheme};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use test_support::aws_server::AwsServer;
+use test_support::aws_server::{AwsRequest, AwsServer, entries_failed};
 use test_support::process::{Process, TIMEOUT};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -509,6 +509,63 @@ async fn two_relays_put_each_message_into_one_fifo_queue_whichever_dies() {
     assert_eq!(numbers, (1..=40).collect::<Vec<_>>());
     relays[1].terminate().await.unwrap();
     assert!(relays[1].ended().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn queue_gets_batches_and_only_the_failed_messages_again() {
+    let aws = AwsServer::start().await.unwrap();
+    let setup = Setup::new().await;
+    let spool = setup.folder.path().join("relay.db");
+    let text = format!(
+        "spool = {:?}\n[[subscriptions]]\ncache = \"demo\"\ntopics = [\"t\"]\ntarget = {{ sqs = {:?} }}\n\
+         concurrency = 1\nretry = [\"1ms\"]",
+        spool.to_str().unwrap(),
+        aws.queue_url("events")
+    );
+    std::fs::write(setup.path(), text).unwrap();
+    let path = setup.path();
+    let start_relay = async || {
+        let mut command = fanout(&["relay", "--config", &path]);
+        command.envs(aws.environment()).env("MOMENTO_ENDPOINT", setup.momento.endpoint());
+        let process = start(command);
+        timeout(TIMEOUT, setup.momento.wait_for_subscribers("demo", "t", 1)).await.unwrap();
+        Relay { process, port: None }
+    };
+    let relay = start_relay().await;
+    publish(&setup.momento, "t", 12);
+    let all = async {
+        while aws.sent("events").len() < 12 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(TIMEOUT, all).await.expect("the queue has every message");
+    relay.stop().await;
+    // All of them are due at the same time.
+    let replayed = setup.run(&["replay", "--topic", "t", "--from", "1", "--to", "12"]).await.assert_code(0);
+    assert_eq!(replayed.out, "12 messages will be delivered again\n");
+    let before = aws.requests().len();
+    let failed = [(1, "InternalError", false), (2, "InvalidMessageContents", true)];
+    aws.script("SendMessageBatch", [entries_failed(10, &failed)]);
+    let relay = start_relay().await;
+    timeout(TIMEOUT, aws.wait_for_requests(before + 3)).await.unwrap();
+    relay.stop().await;
+    let numbers = |request: &AwsRequest| -> Vec<u64> {
+        let entries = request.body["Entries"].as_array().unwrap().iter();
+        let bodies = entries.map(|entry| entry["MessageBody"].as_str().unwrap());
+        let bodies = bodies.map(|body| serde_json::from_str::<Value>(body).unwrap());
+        bodies.map(|body| body["topic_sequence_number"].as_u64().unwrap()).collect()
+    };
+    let calls: Vec<_> = aws.requests()[before..].iter().map(numbers).collect();
+    assert_eq!(calls[0], (1..=10).collect::<Vec<_>>());
+    let mut rest = calls[1..].concat();
+    rest.sort_unstable();
+    assert_eq!(rest, [2, 11, 12], "{calls:?}");
+    let totals = setup.run(&["totals"]).await.assert_code(0);
+    assert!(totals.out.contains(" 11 delivered, 0 pending, 1 dead,"), "{totals:?}");
+    let dead = setup.run(&["dead", "list"]).await.assert_code(0);
+    assert!(dead.out.contains("number 3 of page "), "{dead:?}");
+    let ended = setup.run(&["check"]).await.assert_code(0);
+    assert!(ended.out.contains("/events, with up to 10 messages a call\n"), "{ended:?}");
 }
 
 #[tokio::test]

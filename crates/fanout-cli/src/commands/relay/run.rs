@@ -159,7 +159,7 @@ fn config(
     };
     let target: Arc<dyn Target> = match target {
         FileTarget::Webhook(webhook) => Arc::new(*webhook),
-        FileTarget::Sqs(queue) => Arc::new(QueueTarget::new(queue, Cloud::default().sender())),
+        FileTarget::Sqs(queue) => Arc::new(QueueTarget::new(queue, Cloud::default().queue_sender())),
         FileTarget::Routes(path) => {
             let retry = RetryPolicy::PUBLISH;
             let publisher = service.publisher_within(retry.attempt_timeout)?;
