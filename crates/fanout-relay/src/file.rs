@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use fanout_core::destination::sqs;
 use fanout_core::file::FileError;
+use fanout_core::function::FunctionArn;
 use fanout_core::names::{CacheName, TopicName};
 use fanout_core::spanned::{self, CollectFaults, Fault, Given, Span};
 use ipnet::IpNet;
@@ -62,6 +63,7 @@ const SUBSCRIPTION_KEYS: [&str; 12] = [
     "expire_after",
 ];
 const WEBHOOK_KEYS: [&str; 4] = ["url", "secret", "signature", "allow"];
+const FUNCTION_KEYS: [&str; 3] = ["lambda", "secret", "signature"];
 
 /// The content of a file.
 #[derive(Debug)]
@@ -119,6 +121,8 @@ pub enum FileTarget {
     Routes(PathBuf),
     /// The URL of a queue of Amazon SQS.
     Sqs(String),
+    /// A function of AWS Lambda, and the signer of what it gets.
+    Lambda(FunctionArn, Box<Signer>),
 }
 
 /// Reads the text of a file. `variable` returns the value of a variable of the environment.
@@ -142,6 +146,7 @@ impl fmt::Display for FileTarget {
         match self {
             Self::Webhook(webhook) => write!(f, "{webhook:?}"),
             Self::Routes(path) => write!(f, "the routes of {}", path.display()),
+            Self::Lambda(function, _) => write!(f, "the function {function}"),
             Self::Sqs(queue) => write!(f, "the queue {queue}, with up to {} messages a call", sqs::MAX_BATCH),
         }
     }
@@ -206,6 +211,14 @@ enum Gaps {
     Record,
     /// It is recorded, and the target is told.
     Deliver,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FunctionKeys {
+    lambda: Spanned<String>,
+    secret: Spanned<String>,
+    signature: Option<Scheme>,
 }
 
 #[derive(Deserialize)]
@@ -324,7 +337,7 @@ impl Reader<'_> {
             (Some(topics), _) => self.topics(topics),
             (None, Some(FileTarget::Routes(_)) | None) => Some(Vec::new()),
             (None, Some(_)) if has_set => Some(Vec::new()),
-            (None, Some(FileTarget::Webhook(_) | FileTarget::Sqs(_))) => {
+            (None, Some(FileTarget::Webhook(_) | FileTarget::Sqs(_) | FileTarget::Lambda(..))) => {
                 self.fault(span.clone(), spanned::missing("topics"))
             }
         };
@@ -430,8 +443,18 @@ impl Reader<'_> {
                 Err(message) => self.fault(queue.span(), message),
             };
         }
+        if given.contains("lambda") {
+            let keys: FunctionKeys = self.rest(given, &FUNCTION_KEYS)?;
+            let signer = self.signer(&keys.secret, keys.signature.unwrap_or(Scheme::Both));
+            return match FunctionArn::new(keys.lambda.get_ref()) {
+                Ok(function) => Some(FileTarget::Lambda(function, Box::new(signer?))),
+                Err(error) => self.fault(keys.lambda.span(), error.to_string()),
+            };
+        }
         if given.is_empty() {
-            return self.fault(span, "the target is empty; expected `url` and `secret`, `routes` or `sqs`");
+            let message =
+                "the target is empty; expected `url` and `secret`, `lambda` and `secret`, `routes` or `sqs`";
+            return self.fault(span, message);
         }
         let keys: WebhookKeys = self.rest(given, &WEBHOOK_KEYS)?;
         let signer = self.signer(&keys.secret, keys.signature.unwrap_or(Scheme::Both));
@@ -704,7 +727,7 @@ target = { url = "https://example.com", secret = "env:UNSET" }
             ("target = { routes = 'f' }\ngaps = 'deliver'", "routes take no notices of gaps; remove `gaps`"),
             (
                 "target = {}\ntopics = ['t']",
-                "the target is empty; expected `url` and `secret`, `routes` or `sqs`",
+                "the target is empty; expected `url` and `secret`, `lambda` and `secret`, `routes` or `sqs`",
             ),
             (
                 "target = { sqs = 'q' }\ntopics = ['t']",
@@ -717,6 +740,42 @@ target = { url = "https://example.com", secret = "env:UNSET" }
         ] {
             let error = read_target(more).unwrap_err();
             assert!(error.ends_with(fault), "{error}");
+        }
+    }
+
+    #[test]
+    fn reads_function_that_verifies_signatures() {
+        let read_target = |target: &str| {
+            let text = format!(
+                "spool = 'memory'\n[[subscriptions]]\ncache = 'c'\ntopics = ['t']\ntarget = {target}"
+            );
+            read(&text, &variable)
+                .map(|mut file| file.subscriptions.remove(0).target.to_string())
+                .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        let arn = "arn:aws:lambda:eu-west-1:123456789012:function:webhook:live";
+        let target = read_target(&format!("{{ lambda = '{arn}', secret = 'env:SECRET' }}"));
+        assert_eq!(target, Ok(format!("the function {arn}")));
+        assert!(
+            read_target(&format!("{{ lambda = '{arn}', secret = 'env:PLAIN', signature = 'momento' }}"))
+                .is_ok()
+        );
+        for (target, expected) in [
+            (format!("{{ lambda = '{arn}' }}"), &["5:10: missing key `secret`"][..]),
+            (
+                "{ lambda = 'webhook', secret = 'env:UNSET' }".to_owned(),
+                &[
+                    "5:21: not the ARN of a function; expected \
+                     arn:aws:lambda:<region>:<account>:function:<name>, perhaps with :<alias>",
+                    "5:41: the variable UNSET is not set",
+                ],
+            ),
+            (
+                format!("{{ lambda = '{arn}', secret = 'env:SECRET', url = 'x' }}"),
+                &["5:107: unknown key `url`; expected one of `lambda`, `secret`, `signature`"],
+            ),
+        ] {
+            assert_eq!(read_target(&target).unwrap_err(), expected, "{target}");
         }
     }
 

@@ -569,6 +569,67 @@ async fn queue_gets_batches_and_only_the_failed_messages_again() {
 }
 
 #[tokio::test]
+async fn function_is_invoked_as_by_its_url_until_it_accepts() {
+    let setup = Setup::new().await;
+    let lambda = Stub::start(|request, _| {
+        let (status, header, body) = match request {
+            1 => (
+                429,
+                ("x-amzn-errortype", "TooManyRequestsException"),
+                r#"{"Reason":"CallerRateLimitExceeded"}"#,
+            ),
+            2 => (200, ("x-amz-function-error", "Unhandled"), r#"{"errorType":"Runtime.ExitError"}"#),
+            3 => (200, ("x-amz-executed-version", "1"), r#"{"statusCode":503,"body":""}"#),
+            _ => (200, ("x-amz-executed-version", "1"), r#"{"statusCode":200,"body":"{}"}"#),
+        };
+        let response = http::Response::builder().status(status).header(header.0, header.1);
+        response.body(body.to_owned()).unwrap()
+    })
+    .await;
+    let arn = "arn:aws:lambda:eu-west-1:123456789012:function:webhook:live";
+    let text = format!(
+        "spool = {:?}\n[[subscriptions]]\ncache = \"demo\"\ntopics = [\"in\"]\n\
+         target = {{ lambda = \"{arn}\", secret = \"env:SECRET\" }}\nretry = [\"1ms\", \"1ms\", \"1ms\"]",
+        setup.folder.path().join("relay.db").to_str().unwrap()
+    );
+    std::fs::write(setup.path(), text).unwrap();
+    let path = setup.path();
+    let mut command = fanout(&["relay", "--config", &path]);
+    command.env("SECRET", SECRET).env("MOMENTO_ENDPOINT", setup.momento.endpoint());
+    command.env("AWS_ENDPOINT_URL", lambda.url.trim_end_matches('/')).env("AWS_REGION", "eu-central-1");
+    command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+    let relay = Relay { process: start(command), port: None };
+    timeout(TIMEOUT, setup.momento.wait_for_subscribers("demo", "in", 1)).await.unwrap();
+    publish(&setup.momento, "in", 1);
+    let all = async {
+        while lambda.requests().len() < 4 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(TIMEOUT, all).await.expect("the function is invoked until it accepts the message");
+    relay.stop().await;
+    let totals = setup.run(&["totals"]).await.assert_code(0);
+    assert!(totals.out.contains(" 1 delivered, 0 pending, 0 dead,"), "{totals:?}");
+    let requests = lambda.requests();
+    let [.., last] = &requests[..] else { panic!("{requests:?}") };
+    let name = arn.replace(':', "%3A");
+    assert_eq!(last.path, format!("/2015-03-31/functions/{name}/invocations"));
+    // The ARN names the region.
+    assert!(last.header("authorization").contains("/eu-west-1/lambda/aws4_request"), "{last:?}");
+    // The function accepts what its URL would make of the payload.
+    let payload = last.json();
+    let function = RealFunction::start(&setup.momento, "out", "uppercase").await;
+    let mut request = reqwest::Client::new().post(&function.url);
+    for (name, value) in payload["headers"].as_object().unwrap() {
+        request = request.header(name, value.as_str().unwrap());
+    }
+    let response = request.body(payload["body"].as_str().unwrap().to_owned()).send().await.unwrap();
+    assert_eq!(response.status(), 200, "{:?}", response.text().await);
+    let check = setup.run(&["check"]).await.assert_code(0);
+    assert!(check.out.contains(&format!(", to the function {arn}\n")), "{check:?}");
+}
+
+#[tokio::test]
 async fn topics_follow_a_set_in_a_cache() {
     let setup = Setup::new().await;
     let receiver = Receiver::start(|_| 200).await;

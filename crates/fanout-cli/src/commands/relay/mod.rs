@@ -109,7 +109,7 @@ fn load(name: &str, output: &mut Output) -> Result<Loaded, Error> {
         .map(|mut subscription| {
             let routes = match &subscription.target {
                 FileTarget::Routes(path) => Some(load_routes(&path.display().to_string(), output)?),
-                FileTarget::Webhook(_) | FileTarget::Sqs(_) => None,
+                FileTarget::Webhook(_) | FileTarget::Sqs(_) | FileTarget::Lambda(..) => None,
             };
             let lists_topics = !subscription.topics.is_empty() || subscription.topics_from.is_some();
             if let (Some(routes), false) = (&routes, lists_topics) {

@@ -11,6 +11,7 @@ use fanout_core::route::Routes;
 use fanout_momento::CacheSet;
 use fanout_momento::subscription::SubscriptionPolicy;
 use fanout_relay::file::{FileSubscription, FileTarget};
+use fanout_relay::function::FunctionTarget;
 use fanout_relay::queue::QueueTarget;
 use fanout_relay::routes::RoutesTarget;
 use fanout_relay::shard::Shard;
@@ -160,6 +161,9 @@ fn config(
     let target: Arc<dyn Target> = match target {
         FileTarget::Webhook(webhook) => Arc::new(*webhook),
         FileTarget::Sqs(queue) => Arc::new(QueueTarget::new(queue, Cloud::default().queue_sender())),
+        FileTarget::Lambda(function, signer) => {
+            Arc::new(FunctionTarget::new(function, *signer, Cloud::default().function_invoker()))
+        }
         FileTarget::Routes(path) => {
             let retry = RetryPolicy::PUBLISH;
             let publisher = service.publisher_within(retry.attempt_timeout)?;
