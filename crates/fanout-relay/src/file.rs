@@ -17,7 +17,7 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fanout_core::destination::sqs;
+use fanout_core::destination::{Topic, sqs};
 use fanout_core::file::FileError;
 use fanout_core::function::FunctionArn;
 use fanout_core::names::{CacheName, TopicName};
@@ -48,7 +48,7 @@ const MEMORY: &str = "memory";
 
 const FILE_KEYS: [&str; 7] =
     ["spool", "max_messages", "max_bytes", "keep_for", "listen", "shard", "subscriptions"];
-const SUBSCRIPTION_KEYS: [&str; 12] = [
+const SUBSCRIPTION_KEYS: [&str; 13] = [
     "name",
     "cache",
     "topics",
@@ -61,6 +61,7 @@ const SUBSCRIPTION_KEYS: [&str; 12] = [
     "rate",
     "retry",
     "expire_after",
+    "dead_letters",
 ];
 const WEBHOOK_KEYS: [&str; 4] = ["url", "secret", "signature", "allow"];
 const FUNCTION_KEYS: [&str; 3] = ["lambda", "secret", "signature"];
@@ -99,6 +100,8 @@ pub struct FileSubscription {
     pub schedule: Schedule,
     /// Where they are delivered to.
     pub target: FileTarget,
+    /// Where copies of dead messages go.
+    pub dead_letters: Option<FileDeadLetters>,
 }
 
 /// A set in a cache, whose texts are topics.
@@ -125,6 +128,15 @@ pub enum FileTarget {
     Lambda(FunctionArn, Box<Signer>),
 }
 
+/// A queue or a topic for dead letters in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileDeadLetters {
+    /// The URL of a queue of Amazon SQS.
+    Sqs(String),
+    /// A topic of Momento.
+    Topic(Topic<'static>),
+}
+
 /// Reads the text of a file. `variable` returns the value of a variable of the environment.
 ///
 /// # Errors
@@ -148,6 +160,15 @@ impl fmt::Display for FileTarget {
             Self::Routes(path) => write!(f, "the routes of {}", path.display()),
             Self::Lambda(function, _) => write!(f, "the function {function}"),
             Self::Sqs(queue) => write!(f, "the queue {queue}, with up to {} messages a call", sqs::MAX_BATCH),
+        }
+    }
+}
+
+impl fmt::Display for FileDeadLetters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqs(queue) => write!(f, "the queue {queue}"),
+            Self::Topic(Topic { cache, topic }) => write!(f, "the topic {topic:?} in the cache {cache:?}"),
         }
     }
 }
@@ -211,6 +232,13 @@ enum Gaps {
     Record,
     /// It is recorded, and the target is told.
     Deliver,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TopicKeys {
+    topic: Spanned<String>,
+    cache: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -316,6 +344,7 @@ impl Reader<'_> {
         let mut given = self.kept(Given::table(given))?;
         let span = given.span();
         let (target, set) = (given.take("target"), given.take("topics_from"));
+        let dead_letters = given.take("dead_letters");
         let keys: Option<SubscriptionKeys> = self.rest(given, &SUBSCRIPTION_KEYS);
         let target = match target {
             Some(target) => self.target(target),
@@ -369,10 +398,15 @@ impl Reader<'_> {
             expire_after: expire_after?,
             breaker: default.breaker,
         };
+        let dead_letters = match dead_letters {
+            None => Some(None),
+            Some(given) => self.dead_letters(given, cache.as_deref(), topics.as_deref()).map(Some),
+        };
         let subscription = FileSubscription {
             name: name?,
             cache: cache?,
             topics: topics?,
+            dead_letters: dead_letters?,
             topics_from: match set {
                 None => None,
                 Some(set) => Some(set?),
@@ -424,11 +458,51 @@ impl Reader<'_> {
         Some(SetOfTopics { cache: keys.cache.into_inner(), set: keys.set.into_inner(), every: every? })
     }
 
+    /// Reads where dead letters of a subscription with this cache and these topics go.
+    fn dead_letters(
+        &mut self,
+        given: Spanned<DeValue<'_>>,
+        cache: Option<&str>,
+        topics: Option<&[String]>,
+    ) -> Option<FileDeadLetters> {
+        let mut given = self.kept(Given::table(given))?;
+        let span = given.span();
+        if let Some(queue) = given.take("sqs") {
+            self.no_more(given, "dead letters", "sqs");
+            return self.queue(queue).map(FileDeadLetters::Sqs);
+        }
+        let keys: TopicKeys = self.rest(given, &["sqs", "topic", "cache"])?;
+        let topic = match TopicName::new(keys.topic.get_ref().as_str()) {
+            Ok(topic) => Some(topic.as_str().to_owned()),
+            Err(error) => self.fault(keys.topic.span(), format!("the topic {error}")),
+        };
+        let to = match keys.cache {
+            None => cache.map(str::to_owned),
+            Some(given) => match CacheName::new(given.get_ref().as_str()) {
+                Ok(cache) => Some(cache.as_str().to_owned()),
+                Err(error) => self.fault(given.span(), format!("the cache {error}")),
+            },
+        };
+        let (topic, to) = (topic?, to?);
+        if Some(to.as_str()) == cache && topics.is_some_and(|topics| topics.contains(&topic)) {
+            return self.fault(span, "the subscription has this topic, so its dead letters would come back");
+        }
+        Some(FileDeadLetters::Topic(Topic::new(to, topic)))
+    }
+
+    fn queue(&mut self, given: Spanned<DeValue<'_>>) -> Option<String> {
+        let queue = self.kept(spanned::text(given))?;
+        match sqs::check_queue(queue.get_ref()) {
+            Ok(()) => Some(queue.into_inner()),
+            Err(message) => self.fault(queue.span(), message),
+        }
+    }
+
     fn target(&mut self, given: Spanned<DeValue<'_>>) -> Option<FileTarget> {
         let mut given = self.kept(Given::table(given))?;
         let span = given.span();
         if let Some(routes) = given.take("routes") {
-            self.no_more(given, "routes");
+            self.no_more(given, "a target", "routes");
             let path = self.kept(spanned::text(routes))?;
             if path.get_ref().is_empty() {
                 return self.fault(path.span(), "the path is empty; expected the path of a fanout.toml");
@@ -436,12 +510,8 @@ impl Reader<'_> {
             return Some(FileTarget::Routes(PathBuf::from(path.into_inner())));
         }
         if let Some(queue) = given.take("sqs") {
-            self.no_more(given, "sqs");
-            let queue = self.kept(spanned::text(queue))?;
-            return match sqs::check_queue(queue.get_ref()) {
-                Ok(()) => Some(FileTarget::Sqs(queue.into_inner())),
-                Err(message) => self.fault(queue.span(), message),
-            };
+            self.no_more(given, "a target", "sqs");
+            return self.queue(queue).map(FileTarget::Sqs);
         }
         if given.contains("lambda") {
             let keys: FunctionKeys = self.rest(given, &FUNCTION_KEYS)?;
@@ -473,10 +543,10 @@ impl Reader<'_> {
         }
     }
 
-    /// Notes the keys that a target with `kind` cannot have.
-    fn no_more(&mut self, given: Given<'_>, kind: &str) {
+    /// Notes the keys that `what` with the key `kind` cannot have.
+    fn no_more(&mut self, given: Given<'_>, what: &str, kind: &str) {
         for (key, value) in given.into_entries() {
-            self.note(value.span(), format!("a target with `{kind}` cannot have `{}`", key.get_ref()));
+            self.note(value.span(), format!("{what} with `{kind}` cannot have `{}`", key.get_ref()));
         }
     }
 
@@ -740,6 +810,39 @@ target = { url = "https://example.com", secret = "env:UNSET" }
         ] {
             let error = read_target(more).unwrap_err();
             assert!(error.ends_with(fault), "{error}");
+        }
+    }
+
+    #[test]
+    fn reads_queue_or_topic_for_dead_letters() {
+        let read_letters = |letters: &str| {
+            let text = format!(
+                "spool = 'memory'\n[[subscriptions]]\ncache = 'c'\ntopics = ['t']\n\
+                 target = {{ url = 'https://example.com/', secret = 'env:SECRET' }}\ndead_letters = {letters}"
+            );
+            read(&text, &variable)
+                .map(|mut file| file.subscriptions.remove(0).dead_letters.unwrap().to_string())
+                .map_err(|faults| faults[0].to_string())
+        };
+        for (letters, expected) in [
+            ("{ sqs = 'https://q/dead' }", "the queue https://q/dead"),
+            ("{ topic = 'dead' }", "the topic \"dead\" in the cache \"c\""),
+            ("{ topic = 't', cache = 'd' }", "the topic \"t\" in the cache \"d\""),
+        ] {
+            assert_eq!(read_letters(letters).as_deref(), Ok(expected));
+        }
+        for (letters, fault) in [
+            ("{ topic = 't' }", "6:16: the subscription has this topic, so its dead letters would come back"),
+            ("{ topic = '' }", "6:26: the topic is empty"),
+            ("{ topic = 'd', cache = ' ' }", "6:39: the cache is blank; expected a name"),
+            ("{ sqs = 'https://q/d', topic = 'd' }", "6:47: dead letters with `sqs` cannot have `topic`"),
+            ("{}", "6:16: missing key `topic`"),
+            (
+                "{ topic = 'd', queue = 'x' }",
+                "6:31: unknown key `queue`; expected one of `sqs`, `topic`, `cache`",
+            ),
+        ] {
+            assert_eq!(read_letters(letters).unwrap_err(), fault);
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod body;
 mod breaker;
+pub mod dead_letter;
 pub mod file;
 pub mod function;
 pub mod metrics;

@@ -239,8 +239,7 @@ async fn gaps(spool: &Spool) -> Result<Vec<ListedGap>, OperationError> {
 
 /// Returns the message with this id. If `outcome` is given, the message must have it.
 async fn find(spool: &Spool, id: i64, outcome: Option<Outcome>) -> Result<Spooled, OperationError> {
-    let all = [Outcome::Dead, Outcome::Delivered, Outcome::Expired, Outcome::Dropped];
-    for outcome in all.into_iter().filter(|any| outcome.is_none_or(|outcome| outcome == *any)) {
+    for outcome in Outcome::ALL.into_iter().filter(|any| outcome.is_none_or(|outcome| outcome == *any)) {
         let found = spool.finished(outcome, MessageId::new(id.saturating_sub(1)), 1).await?;
         if let Some(message) = found.into_iter().find(|message| message.id.number() == id) {
             return Ok(message);

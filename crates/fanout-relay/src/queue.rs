@@ -14,6 +14,7 @@ use futures_util::future::{BoxFuture, join_all};
 use tokio::time::Instant;
 
 use crate::body::BodyKind;
+use crate::dead_letter;
 use crate::schedule::{Attempt, Target};
 use crate::spool::Spooled;
 
@@ -27,13 +28,21 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct QueueTarget {
     queue: String,
     sender: Arc<dyn QueueSender>,
+    /// The name of a subscription, whose dead messages are sent as dead letters.
+    dead_letters_of: Option<String>,
 }
 
 impl QueueTarget {
     /// Returns the target for the queue with this URL.
     #[must_use]
     pub fn new(queue: String, sender: Arc<dyn QueueSender>) -> Self {
-        Self { queue, sender }
+        Self { queue, sender, dead_letters_of: None }
+    }
+
+    /// Sends dead letters of the subscription with this name instead.
+    #[must_use]
+    pub fn for_dead_letters(self, subscription: String) -> Self {
+        Self { dead_letters_of: Some(subscription), ..self }
     }
 
     async fn attempt(&self, messages: &[Spooled]) -> Vec<Attempt> {
@@ -46,11 +55,19 @@ impl QueueTarget {
     fn message(&self, message: &Spooled) -> QueueMessage {
         let (mut event, kind) = BodyKind::of(message);
         event.publish_timestamp = SystemClock.now();
+        let (body, id) = match &self.dead_letters_of {
+            None => (kind.body(&event), kind.id(&event)),
+            // A message that is redriven and dead again is another dead letter.
+            Some(subscription) => (
+                dead_letter::body(subscription, message, event.publish_timestamp),
+                format!("{}_{}", kind.id(&event), message.received_at),
+            ),
+        };
         QueueMessage {
             queue: self.queue.clone(),
-            body: escaped(&kind.body(&event)),
+            body: escaped(&body),
             group: Some(group_of(&event)),
-            deduplication: is_fifo(&self.queue).then(|| kind.id(&event)),
+            deduplication: is_fifo(&self.queue).then_some(id),
             attributes: BTreeMap::new(),
             delay_seconds: None,
         }
@@ -72,7 +89,8 @@ impl QueueTarget {
     }
 }
 
-fn attempt_of(result: Result<(), Failure>) -> Attempt {
+/// Returns the result of an attempt for the response of a service.
+pub(crate) fn attempt_of(result: Result<(), Failure>) -> Attempt {
     let Err(failure) = result else { return Attempt::Delivered };
     let error = failure.to_string();
     match failure.reason {
@@ -175,6 +193,24 @@ mod tests {
         let sent = sent("https://sqs.eu-west-1.amazonaws.com/1/events", Payload::Binary(vec![0])).await;
         assert_eq!((&sent["group"], sent.get("deduplication")), (&json!("c#t"), None));
         assert!(sent["body"].as_str().unwrap().ends_with(r#""text":"AA==","encoding":"base64"}"#), "{sent}");
+    }
+
+    #[tokio::test]
+    async fn dead_letter_has_another_deduplication_id_after_each_redrive() {
+        let fake = Arc::new(Fake::default());
+        let target = target(FIFO, &fake).for_dead_letters("s".to_owned());
+        let dead = message(Payload::Text("hi".to_owned()));
+        let again = Spooled { received_at: dead.received_at + 1, ..dead.clone() };
+        target.deliver_batch(&[dead.clone(), dead, again]).await;
+        let sent = fake.calls.lock().unwrap().concat();
+        assert_eq!(sent[0]["deduplication"], sent[1]["deduplication"]);
+        assert_ne!(sent[0]["deduplication"], sent[2]["deduplication"]);
+        assert_eq!(sent[0]["group"], "c#t");
+        let body: Value = serde_json::from_str(sent[0]["body"].as_str().unwrap()).unwrap();
+        assert_eq!(
+            (&body["dead_letter"]["subscription"], &body["event"]["text"]),
+            (&json!("s"), &json!("hi"))
+        );
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ use tonic::transport::Channel;
 use tracing::Instrument as _;
 
 use crate::breaker::Breaker;
+use crate::dead_letter;
 use crate::metrics::SubscriptionMetrics;
 use crate::reader::{self, Reader, ReaderState};
 use crate::schedule::{self, End, Lane, Schedule, Target};
@@ -41,6 +42,8 @@ pub struct SubscriptionConfig {
     pub schedule: Schedule,
     /// Where they are delivered to.
     pub target: Arc<dyn Target>,
+    /// Where copies of dead messages go. Without it, dead messages stay in the spool.
+    pub dead_letters: Option<Arc<dyn Target>>,
 }
 
 /// The first message of a new subscription.
@@ -192,7 +195,7 @@ impl Running<'_> {
         found: &mpsc::Sender<(usize, BTreeSet<String>)>,
     ) -> Result<Topics, RelayError> {
         let id = self.spool.subscription(&config.name).await?;
-        let lane = Lane::new(self.spool.clone(), config.schedule, config.target);
+        let lane = Arc::new(Lane::new(self.spool.clone(), config.schedule, config.target));
         self.status.lock().push(SubscriptionStatus {
             name: config.name.clone(),
             topics: Vec::new(),
@@ -211,6 +214,14 @@ impl Running<'_> {
             readers: BTreeMap::new(),
         };
         self.follow(index, &mut topics, &BTreeSet::new()).await?;
+        if let Some(target) = config.dead_letters {
+            let span = tracing::info_span!("dead letters", subscription = topics.name);
+            let (lane, stop) = (Arc::clone(&lane), self.stop.clone());
+            let send = async move {
+                dead_letter::run(&lane, id, &*target, stop.cancelled()).await.map(|()| Ended::Reader)
+            };
+            self.tasks.spawn(send.instrument(span));
+        }
         let span = tracing::info_span!("scheduler", subscription = topics.name);
         let stop = self.stop.clone();
         let deliver = async move {

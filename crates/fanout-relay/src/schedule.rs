@@ -14,6 +14,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use momento_webhook::Millis;
 use rand::Rng as _;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -121,11 +122,10 @@ pub enum Attempt {
 /// # Errors
 /// If the spool has stopped.
 pub(crate) async fn run(
-    lane: Lane,
+    lane: Arc<Lane>,
     subscription: SubscriptionId,
     shutdown: impl Future<Output = ()>,
 ) -> Result<End, SpoolError> {
-    let lane = Arc::new(lane);
     let mut scheduler = Scheduler {
         subscription,
         lane,
@@ -160,12 +160,27 @@ struct Scheduler {
 /// The parts that all deliveries of a subscription share.
 #[derive(Debug)]
 pub(crate) struct Lane {
-    spool: Spool,
+    pub(crate) spool: Spool,
     schedule: Schedule,
     target: Arc<dyn Target>,
     pub(crate) breaker: Arc<Breaker>,
     pace: Pace,
     pub(crate) metrics: Arc<SubscriptionMetrics>,
+    /// Notified when a message is dead.
+    pub(crate) died: Notify,
+}
+
+/// Delivers several messages once. No message is lost if the target panics. The panic is in the log.
+pub(crate) async fn deliver_contained(target: &dyn Target, messages: &[Spooled]) -> Vec<Attempt> {
+    let panicked = |message: &Spooled| Attempt::Transient {
+        error: "the delivery panicked".to_owned(),
+        retry_after: None,
+        progress: message.progress.clone(),
+    };
+    let attempts = AssertUnwindSafe(target.deliver_batch(messages)).catch_unwind().await;
+    let attempts = attempts.unwrap_or_else(|_| messages.iter().map(panicked).collect());
+    assert_eq!(attempts.len(), messages.len(), "a target returns the result of each message");
+    attempts
 }
 
 /// The result of delivering lists of messages.
@@ -286,7 +301,7 @@ impl Lane {
     pub(crate) fn new(spool: Spool, schedule: Schedule, target: Arc<dyn Target>) -> Self {
         let breaker = Arc::new(Breaker::new(schedule.breaker));
         let pace = Pace::new(schedule.rate);
-        Self { spool, schedule, target, breaker, pace, metrics: Arc::default() }
+        Self { spool, schedule, target, breaker, pace, metrics: Arc::default(), died: Notify::new() }
     }
 
     fn start_attempts(&self, count: usize) {
@@ -350,15 +365,7 @@ impl Lane {
             return Vec::new();
         }
         let started = Instant::now();
-        let attempts = AssertUnwindSafe(self.target.deliver_batch(batch)).catch_unwind().await;
-        // No message is lost if the target panics. The panic is in the log.
-        let panicked = |message: &Spooled| Attempt::Transient {
-            error: "the delivery panicked".to_owned(),
-            retry_after: None,
-            progress: message.progress.clone(),
-        };
-        let attempts = attempts.unwrap_or_else(|_| batch.iter().map(panicked).collect());
-        assert_eq!(attempts.len(), batch.len(), "a target returns the result of each message");
+        let attempts = deliver_contained(&*self.target, batch).await;
         for (message, attempt) in batch.iter().zip(&attempts) {
             let age = Duration::from_millis(SystemClock.now().saturating_sub(message.received_at));
             self.metrics.attempt(attempt, started.elapsed(), age);
@@ -399,7 +406,11 @@ impl Lane {
             }
             Attempt::Disabled { error } => return Ok(Some(error)),
         };
+        let is_dead = matches!(change, Change::Finished { outcome: Outcome::Dead, .. });
         self.spool.send(change).await?;
+        if is_dead {
+            self.died.notify_one();
+        }
         Ok(None)
     }
 
@@ -426,8 +437,6 @@ fn millis(duration: Duration) -> Millis {
 mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use tokio::sync::Notify;
 
     use super::*;
     use crate::spool::{Limits, Location, Payload, Received};
@@ -508,6 +517,10 @@ mod tests {
         }
     }
 
+    fn lane(spool: &Spool, schedule: Schedule, target: impl Target) -> Arc<Lane> {
+        Arc::new(Lane::new(spool.clone(), schedule, Arc::new(target)))
+    }
+
     /// Runs a scheduler until no message is pending.
     async fn run_all(
         (spool, subscription): &(Spool, SubscriptionId),
@@ -517,7 +530,7 @@ mod tests {
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
         let shutdown = async move { stopped.notified().await };
-        let scheduler = run(Lane::new(spool.clone(), schedule, Arc::new(target)), *subscription, shutdown);
+        let scheduler = run(lane(spool, schedule, target), *subscription, shutdown);
         let (end, sums) = tokio::join!(scheduler, async {
             let sums = finished(spool).await;
             stop.notify_one();
@@ -659,7 +672,7 @@ mod tests {
         let breaker = BreakerPolicy { failures: 3, ..BreakerPolicy::default() };
         let schedule = Schedule { concurrency: 1, breaker, ..quick() };
         let shutdown = async move { third.notified().await };
-        run(Lane::new(spool.0.clone(), schedule, Arc::new(target)), spool.1, shutdown).await.unwrap();
+        run(lane(&spool.0, schedule, target), spool.1, shutdown).await.unwrap();
         assert_eq!(calls.load(Ordering::SeqCst), 3);
     }
 
@@ -728,7 +741,7 @@ mod tests {
             ..quick()
         };
         let shutdown = async move { tenth.notified().await };
-        run(Lane::new(spool.0.clone(), schedule, Arc::new(target)), spool.1, shutdown).await.unwrap();
+        run(lane(&spool.0, schedule, target), spool.1, shutdown).await.unwrap();
         assert_eq!(attempts.load(Ordering::SeqCst), 10);
         assert_eq!(spool.0.usage().messages, 100);
     }
@@ -737,8 +750,7 @@ mod tests {
     async fn pauses_subscription_that_target_disables() {
         let spool = spool(1, 2).await;
         let target = fake(|_: &Spooled| ready(Attempt::Disabled { error: "410".to_owned() }));
-        let end =
-            run(Lane::new(spool.0.clone(), quick(), Arc::new(target)), spool.1, std::future::pending()).await;
+        let end = run(lane(&spool.0, quick(), target), spool.1, std::future::pending()).await;
         assert_eq!(end.unwrap(), End::Disabled("410".to_owned()));
         assert_eq!(spool.0.usage().messages, 2);
     }
@@ -754,7 +766,7 @@ mod tests {
         });
         let schedule = Schedule { concurrency: 1, ..quick() };
         let shutdown = async move { begun.notified().await };
-        run(Lane::new(spool.0.clone(), schedule, Arc::new(target)), spool.1, shutdown).await.unwrap();
+        run(lane(&spool.0, schedule, target), spool.1, shutdown).await.unwrap();
         let totals = spool.0.totals().await.unwrap();
         assert!(totals[0].delivered >= 1, "{totals:?}");
         assert_eq!(totals[0].delivered + totals[0].pending, 2);

@@ -9,6 +9,7 @@ use momento_local::MomentoLocal;
 use momento_webhook::{SigningSecret, momento as scheme};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use test_support::AwsResponse;
 use test_support::aws_server::{AwsRequest, AwsServer, entries_failed};
 use test_support::process::{Process, TIMEOUT};
 use tokio::sync::watch;
@@ -269,8 +270,8 @@ async fn commands_work_on_the_spool_of_a_relay_that_has_ended() {
     assert_eq!(setup.run(&["gaps"]).await.assert_code(0).out, "");
     assert_eq!(
         setup.run(&["totals"]).await.assert_code(0).out,
-        "\"t\" in the cache \"demo\", for \"demo\": 3 received, 0 delivered, 3 pending, 0 dead, 0 expired, 0 dropped; 0 \
-         missing\n"
+        "\"t\" in the cache \"demo\", for \"demo\": 3 received, 0 delivered, 3 pending, 0 dead, 0 expired, 0 dropped, 0 \
+         dead-lettered; 0 missing\n"
     );
     let relay = setup.relay("t").await;
     assert_eq!(receiver.wait(5).await, [2, 3, 1, 2, 3]);
@@ -566,6 +567,85 @@ async fn queue_gets_batches_and_only_the_failed_messages_again() {
     assert!(dead.out.contains("number 3 of page "), "{dead:?}");
     let ended = setup.run(&["check"]).await.assert_code(0);
     assert!(ended.out.contains("/events, with up to 10 messages a call\n"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn dead_message_leaves_the_spool_once_its_queue_has_a_copy() {
+    let aws = AwsServer::start().await.unwrap();
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|request| if request == 2 { 200 } else { 422 }).await;
+    let dead_letters = format!("dead_letters = {{ sqs = {:?} }}", aws.queue_url("dead"));
+    setup.write(&receiver.stub.url, &["t"], &format!("order = \"topic\"\n{dead_letters}"));
+    aws.fail_queue("dead", AwsResponse::error(400, "com.amazonaws.sqs#QueueDoesNotExist"));
+    let path = setup.path();
+    let mut command = fanout(&["relay", "--config", &path]);
+    command.envs(aws.environment()).env("SECRET", SECRET).env("MOMENTO_ENDPOINT", setup.momento.endpoint());
+    let mut relay = Relay { process: start(command), port: None };
+    timeout(TIMEOUT, setup.momento.wait_for_subscribers("demo", "t", 1)).await.unwrap();
+    publish(&setup.momento, "t", 3);
+    let failing = async {
+        loop {
+            let (_, metrics) = relay.get("/metrics").await;
+            let value = |line: &str| {
+                Some(
+                    line.strip_prefix("fanout_relay_dead_letter_failures_total{subscription=\"demo\"} ")?
+                        != "0",
+                )
+            };
+            if metrics.contains("fanout_relay_dead{subscription=\"demo\"} 2\n")
+                && metrics.lines().find_map(value) == Some(true)
+            {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(TIMEOUT, failing).await.expect("a metric counts the failures");
+    aws.recover_queue("dead");
+    let accepted = async {
+        while aws.bodies("dead").len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(TIMEOUT, accepted).await.expect("the queue has the dead letters");
+    relay.stop().await;
+    let totals = setup.run(&["totals"]).await.assert_code(0);
+    assert!(
+        totals.out.contains(" 1 delivered, 0 pending, 0 dead, 0 expired, 0 dropped, 2 dead-lettered;"),
+        "{totals:?}"
+    );
+    let letters = aws.bodies("dead");
+    let letters = letters.iter().map(|body| serde_json::from_str::<Value>(body).unwrap());
+    let letters: Vec<_> =
+        letters.map(|letter| (letter["event"]["text"].clone(), letter["dead_letter"].clone())).collect();
+    assert_eq!((&letters[0].0, &letters[1].0), (&json!("text 0"), &json!("text 2")));
+    let head = &letters[0].1;
+    assert_eq!(
+        (&head["subscription"], &head["attempts"], &head["error"]),
+        (&json!("demo"), &json!(1), &json!("the response is 422 Unprocessable Entity"))
+    );
+    let check = setup.run(&["check"]).await.assert_code(0);
+    assert!(check.out.contains("              dead messages go to the queue "), "{check:?}");
+}
+
+#[tokio::test]
+async fn dead_messages_can_go_to_a_topic() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|_| 422).await;
+    setup.write(&receiver.stub.url, &["t"], "dead_letters = { topic = \"dead\" }");
+    let credentials = Credentials::new("any", Some(&setup.momento.endpoint().parse().unwrap())).unwrap();
+    let mut subscription = Subscription::new(&credentials, "demo", "dead", None).unwrap();
+    assert!(matches!(subscription.next().await.unwrap(), SubscriptionEvent::Opened));
+    let relay = setup.relay("t").await;
+    publish(&setup.momento, "t", 1);
+    let letter = loop {
+        let event = timeout(TIMEOUT, subscription.next()).await.unwrap().unwrap();
+        if let SubscriptionEvent::Item(Item { value: ItemValue::Text(text), .. }) = event {
+            break serde_json::from_str::<Value>(&text).unwrap();
+        }
+    };
+    relay.stop().await;
+    assert_eq!((&letter["event"]["text"], &letter["dead_letter"]["attempts"]), (&json!("text 0"), &json!(1)));
 }
 
 #[tokio::test]

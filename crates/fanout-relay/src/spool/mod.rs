@@ -169,7 +169,7 @@ impl GapRecord {
 
 /// How a message left the spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The target has it.
     Delivered,
@@ -179,9 +179,21 @@ pub enum Outcome {
     Expired,
     /// It was dead, and the operator gave it up.
     Dropped,
+    /// It was dead, and a queue or a topic for dead letters has it.
+    DeadLettered,
 }
 
 impl Outcome {
+    /// All outcomes.
+    pub const ALL: [Self; 5] =
+        [Self::Delivered, Self::Dead, Self::Expired, Self::Dropped, Self::DeadLettered];
+
+    /// Returns true if only a dead message can get this outcome.
+    #[must_use]
+    pub const fn follows_dead(self) -> bool {
+        matches!(self, Self::Dropped | Self::DeadLettered)
+    }
+
     /// Returns the name in metrics and listings.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -190,6 +202,7 @@ impl Outcome {
             Self::Dead => "dead",
             Self::Expired => "expired",
             Self::Dropped => "dropped",
+            Self::DeadLettered => "dead_lettered",
         }
     }
 }
@@ -265,6 +278,8 @@ pub struct TopicTotals {
     pub expired: u64,
     /// Dead messages that were dropped.
     pub dropped: u64,
+    /// Dead messages that a queue or a topic for dead letters has.
+    pub dead_lettered: u64,
     /// Messages without an outcome.
     pub pending: u64,
     /// Messages in gaps, which did not arrive.
@@ -298,7 +313,7 @@ pub enum Change {
         /// A note of the target to itself, for the next attempt.
         progress: Option<String>,
     },
-    /// A message has its outcome. A message that has one keeps it, except that a dead one can be dropped.
+    /// A message has its outcome. A message that has one keeps it, except that a dead one can be dropped or dead-lettered.
     Finished {
         /// The message.
         id: MessageId,
@@ -523,6 +538,19 @@ impl Spool {
         limit: usize,
     ) -> Result<Vec<Spooled>, SpoolError> {
         self.read(move |store| store.finished(outcome, after, limit)).await
+    }
+
+    /// Returns up to `limit` dead messages of a subscription that come after `after`, the oldest first.
+    ///
+    /// # Errors
+    /// If the thread has ended, or SQLite fails.
+    pub async fn dead(
+        &self,
+        subscription: SubscriptionId,
+        after: MessageId,
+        limit: usize,
+    ) -> Result<Vec<Spooled>, SpoolError> {
+        self.read(move |store| store.dead(subscription, after, limit)).await
     }
 
     /// Returns up to `limit` messages of a topic with numbers from `from` to `to` that come after `after`, with any

@@ -50,6 +50,7 @@ CREATE TABLE topics (
     dead INTEGER NOT NULL DEFAULT 0,
     expired INTEGER NOT NULL DEFAULT 0,
     dropped INTEGER NOT NULL DEFAULT 0,
+    dead_lettered INTEGER NOT NULL DEFAULT 0,
     UNIQUE (subscription, cache, topic)
 ) STRICT;
 CREATE TABLE messages (
@@ -77,6 +78,7 @@ CREATE INDEX pending ON messages (subscription, due_at, id) WHERE state = 0;
 CREATE INDEX pending_by_topic ON messages (subscription, topic, id) WHERE state = 0;
 CREATE INDEX pending_by_age ON messages (subscription, received_at) WHERE state = 0;
 CREATE INDEX finished ON messages (state, due_at) WHERE state > 0;
+CREATE INDEX dead ON messages (subscription, id) WHERE state = 2;
 CREATE TABLE gaps (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     topic INTEGER NOT NULL REFERENCES topics,
@@ -359,6 +361,18 @@ impl Store {
         self.select(condition, params![outcome.code(), after.0, rows(limit)])
     }
 
+    /// Returns dead messages of a subscription that come after `after`, the oldest first.
+    pub(super) fn dead(
+        &self,
+        subscription: SubscriptionId,
+        after: MessageId,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Spooled>> {
+        // An index of dead messages is used only if the statement itself has their state.
+        let condition = "m.state = 2 AND m.subscription = ?1 AND m.id > ?2 ORDER BY m.id LIMIT ?3";
+        self.select(condition, params![subscription.0, after.0, rows(limit)])
+    }
+
     /// Returns the messages of a topic by number, with any outcome or none: page by page in the order of arrival.
     pub(super) fn range(
         &self,
@@ -393,6 +407,7 @@ impl Store {
     pub(super) fn totals(&self) -> rusqlite::Result<Vec<TopicTotals>> {
         let mut statement = self.connection.prepare(
             "SELECT t.id, s.name, t.cache, t.topic, t.received, t.delivered, t.dead, t.expired, t.dropped,
+                    t.dead_lettered,
                     (SELECT count(*) FROM messages m
                      WHERE m.subscription = t.subscription AND m.topic = t.id AND m.state = 0 AND m.kind < 2),
                     (SELECT coalesce(sum(max(g.last - g.first + 1, 0)), 0) FROM gaps g WHERE g.topic = t.id),
@@ -411,9 +426,10 @@ impl Store {
                 dead: row.get(6)?,
                 expired: row.get(7)?,
                 dropped: row.get(8)?,
-                pending: row.get(9)?,
-                missing: row.get(10)?,
-                oldest: row.get(11)?,
+                dead_lettered: row.get(9)?,
+                pending: row.get(10)?,
+                missing: row.get(11)?,
+                oldest: row.get(12)?,
             })
         })?;
         totals.collect()
@@ -425,12 +441,13 @@ impl Store {
             .connection
             .prepare_cached(
                 "DELETE FROM messages WHERE id IN (
-                     SELECT id FROM messages WHERE state IN (?1, ?2, ?3) AND due_at < ?4 LIMIT ?5)",
+                     SELECT id FROM messages WHERE state IN (?1, ?2, ?3, ?4) AND due_at < ?5 LIMIT ?6)",
             )?
             .execute(params![
                 Outcome::Delivered.code(),
                 Outcome::Expired.code(),
                 Outcome::Dropped.code(),
+                Outcome::DeadLettered.code(),
                 time(before),
                 PURGE_ROWS
             ])?;
@@ -544,7 +561,8 @@ fn set_cursor(transaction: &Transaction<'_>, topic: TopicId, cursor: Option<Curs
         .map(drop)
 }
 
-/// Gives a pending message its outcome. A message that has one keeps it, except that a dead one can be dropped.
+/// Gives a pending message its outcome. A message that has one keeps it, except that a dead one can be dropped or
+/// dead-lettered.
 fn finish(
     transaction: &Transaction<'_>,
     id: MessageId,
@@ -554,7 +572,7 @@ fn finish(
     error: Option<&str>,
     difference: &mut Difference,
 ) -> rusqlite::Result<()> {
-    let from = if outcome == Outcome::Dropped { Outcome::Dead.code() } else { PENDING };
+    let from = if outcome.follows_dead() { Outcome::Dead.code() } else { PENDING };
     let updated: Option<(i64, i64, i64)> = transaction
         .prepare_cached(
             "UPDATE messages SET state = ?2, due_at = ?3, attempts = coalesce(?4, attempts), error = coalesce(?5, error)
@@ -627,6 +645,7 @@ impl Outcome {
             Self::Dead => 2,
             Self::Expired => 3,
             Self::Dropped => 4,
+            Self::DeadLettered => 5,
         }
     }
 
@@ -637,6 +656,7 @@ impl Outcome {
             2 => Some(Self::Dead),
             3 => Some(Self::Expired),
             4 => Some(Self::Dropped),
+            5 => Some(Self::DeadLettered),
             _ => None,
         }
     }

@@ -87,6 +87,7 @@ impl Running {
             gap_notices: false,
             schedule,
             target: Arc::clone(target) as Arc<dyn Target>,
+            dead_letters: None,
         };
         let (stop, stopped) = oneshot::channel();
         let (status, spool) = (Status::default(), spool.clone());

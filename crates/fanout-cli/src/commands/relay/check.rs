@@ -48,6 +48,9 @@ pub(super) fn run(name: &str, file: &Loaded, output: &mut Output) -> Result<(), 
             schedule.retry.len() + 1,
             humantime::format_duration(schedule.expire_after)
         ))?;
+        if let Some(dead_letters) = &subscription.dead_letters {
+            output.result(format_args!("              dead messages go to {dead_letters}"))?;
+        }
         for topic in &subscription.topics {
             output.result(format_args!("  topic       {}", Quoted(topic)))?;
         }

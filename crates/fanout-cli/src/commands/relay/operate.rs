@@ -87,8 +87,8 @@ pub(super) async fn totals(file: &Loaded, args: ListArgs, output: &mut Output) -
             continue;
         }
         output.result(format_args!(
-            "{} in the cache {}, for {}: {} received, {} delivered, {} pending, {} dead, {} expired, {} dropped; \
-             {} missing",
+            "{} in the cache {}, for {}: {} received, {} delivered, {} pending, {} dead, {} expired, {} dropped, {} \
+             dead-lettered; {} missing",
             Quoted(&topic.name),
             Quoted(&topic.cache),
             Quoted(&topic.subscription),
@@ -98,6 +98,7 @@ pub(super) async fn totals(file: &Loaded, args: ListArgs, output: &mut Output) -
             topic.dead,
             topic.expired,
             topic.dropped,
+            topic.dead_lettered,
             topic.missing
         ))?;
     }

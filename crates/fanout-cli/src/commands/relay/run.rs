@@ -10,7 +10,8 @@ use fanout_core::retry::RetryPolicy;
 use fanout_core::route::Routes;
 use fanout_momento::CacheSet;
 use fanout_momento::subscription::SubscriptionPolicy;
-use fanout_relay::file::{FileSubscription, FileTarget};
+use fanout_relay::dead_letter::DeadLetterTopic;
+use fanout_relay::file::{FileDeadLetters, FileSubscription, FileTarget};
 use fanout_relay::function::FunctionTarget;
 use fanout_relay::queue::QueueTarget;
 use fanout_relay::routes::RoutesTarget;
@@ -146,8 +147,27 @@ fn config(
     shard: Option<Shard>,
     service: &Service,
 ) -> Result<SubscriptionConfig, Error> {
-    let FileSubscription { name, cache, topics, topics_from, from, gap_notices, schedule, target } =
-        subscription;
+    let FileSubscription {
+        name,
+        cache,
+        topics,
+        topics_from,
+        from,
+        gap_notices,
+        schedule,
+        target,
+        dead_letters,
+    } = subscription;
+    let dead_letters: Option<Arc<dyn Target>> = match dead_letters {
+        None => None,
+        Some(FileDeadLetters::Sqs(queue)) => {
+            let target = QueueTarget::new(queue, Cloud::default().queue_sender());
+            Some(Arc::new(target.for_dead_letters(name.clone())))
+        }
+        Some(FileDeadLetters::Topic(topic)) => {
+            Some(Arc::new(DeadLetterTopic::new(name.clone(), topic, service.publisher()?)))
+        }
+    };
     let topics_from = match topics_from {
         None => None,
         Some(set) => Some(TopicsFrom {
@@ -172,5 +192,15 @@ fn config(
             Arc::new(RoutesTarget::new(path.display().to_string(), routes, fan_out))
         }
     };
-    Ok(SubscriptionConfig { name, cache, topics, topics_from, from, gap_notices, schedule, target })
+    Ok(SubscriptionConfig {
+        name,
+        cache,
+        topics,
+        topics_from,
+        from,
+        gap_notices,
+        schedule,
+        target,
+        dead_letters,
+    })
 }
