@@ -145,12 +145,24 @@ pub fn read(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Rel
     let mut reader = Reader { variable, faults: Vec::new() };
     let document = Given::document(text).map_err(|faults| reader.faults.extend(faults)).ok();
     let file = document.and_then(|document| reader.document(document));
-    let mut faults = reader.faults;
-    if let (Some(file), true) = (file, faults.is_empty()) {
-        return Ok(file);
-    }
-    faults.sort_by_key(|fault| fault.span.start);
-    Err(faults.into_iter().map(|fault| FileError::new(text, fault)).collect())
+    reader.end(text, file)
+}
+
+/// Reads the text of a target, such as `target = { url = "https://example.com/", secret = "env:SECRET" }`.
+///
+/// # Errors
+/// All faults, in the order of the text.
+pub fn read_target(
+    text: &str,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<FileTarget, Vec<FileError>> {
+    let mut reader = Reader { variable, faults: Vec::new() };
+    let document = Given::document(text).map_err(|faults| reader.faults.extend(faults)).ok();
+    let target = document.and_then(|mut document| match document.take("target") {
+        Some(target) => reader.target(target),
+        None => reader.fault(document.span(), spanned::missing("target")),
+    });
+    reader.end(text, target)
 }
 
 impl fmt::Display for FileTarget {
@@ -260,6 +272,17 @@ struct WebhookKeys {
 }
 
 impl Reader<'_> {
+    /// Returns what was read from `text`, or the faults.
+    fn end<T>(self, text: &str, read: Option<T>) -> Result<T, Vec<FileError>> {
+        let mut faults = self.faults;
+        match read {
+            Some(read) if faults.is_empty() => return Ok(read),
+            _ => {}
+        }
+        faults.sort_by_key(|fault| fault.span.start);
+        Err(faults.into_iter().map(|fault| FileError::new(text, fault)).collect())
+    }
+
     fn document(&mut self, mut document: Given<'_>) -> Option<RelayFile> {
         let span = document.span();
         let subscriptions = document.take("subscriptions");
@@ -810,6 +833,21 @@ target = { url = "https://example.com", secret = "env:UNSET" }
         ] {
             let error = read_target(more).unwrap_err();
             assert!(error.ends_with(fault), "{error}");
+        }
+    }
+
+    #[test]
+    fn reads_target_alone() {
+        let target = read_target("target = { sqs = 'https://q/events' }", &variable).unwrap();
+        assert!(matches!(target, FileTarget::Sqs(queue) if queue == "https://q/events"));
+        for (text, fault) in [
+            ("target = { url = 'x', secret = 'env:UNSET' }", "1:32: the variable UNSET is not set"),
+            ("other = 1", "1:1: missing key `target`"),
+            ("target = { sqs = 'q' ", "1:"),
+        ] {
+            let faults = read_target(text, &variable).unwrap_err();
+            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            assert!(faults.iter().any(|found| found.starts_with(fault)), "{text}: {faults:?}");
         }
     }
 

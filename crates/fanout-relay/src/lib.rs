@@ -16,6 +16,7 @@ pub mod port;
 pub mod queue;
 mod reader;
 mod relay;
+pub mod replay;
 pub mod routes;
 mod schedule;
 pub mod shard;

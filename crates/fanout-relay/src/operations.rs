@@ -37,6 +37,15 @@ pub enum Operation {
     Drop(Which),
     /// Delivers messages again that the spool still holds.
     Replay(Replay),
+    /// Reads the messages that a replay selects, pending ones as well.
+    Read {
+        /// Selects the messages.
+        replay: Replay,
+        /// The last message that is not read.
+        after: i64,
+        /// The largest number of messages; at most 256 are read.
+        limit: usize,
+    },
 }
 
 /// Selects dead messages.
@@ -75,6 +84,8 @@ pub enum Performed {
     Messages(Vec<ListedMessage>),
     /// One message, with its content.
     Message(Box<ShownMessage>),
+    /// Messages with their content, the oldest first.
+    Read(Vec<ReadMessage>),
     /// The number of messages that were changed.
     Changed(u64),
 }
@@ -134,6 +145,16 @@ pub struct ShownMessage {
     pub binary: Option<Vec<u8>>,
 }
 
+/// A message with its content, and the subscription that it arrived for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadMessage {
+    /// The name of the subscription.
+    pub subscription: String,
+    /// The message.
+    #[serde(flatten)]
+    pub message: ShownMessage,
+}
+
 /// Error for an operation that cannot be done.
 #[derive(Debug, thiserror::Error)]
 pub enum OperationError {
@@ -160,17 +181,7 @@ pub async fn perform(spool: &Spool, operation: Operation) -> Result<Performed, O
             let messages = spool.finished(outcome, MessageId::new(after), limit).await?;
             Performed::Messages(messages.iter().map(ListedMessage::from).collect())
         }
-        Operation::Show { id } => {
-            let message = find(spool, id, None).await?;
-            let (text, binary) = match &message.payload {
-                Payload::Text(text) => (Some(text.clone()), None),
-                Payload::Binary(bytes) => (None, Some(bytes.clone())),
-                Payload::Gap(_) => (None, None),
-            };
-            let token_id = message.token_id.clone();
-            let message = ListedMessage::from(&message);
-            Performed::Message(Box::new(ShownMessage { message, token_id, text, binary }))
-        }
+        Operation::Show { id } => Performed::Message(Box::new(find(spool, id, None).await?.into())),
         Operation::Redrive(which) => {
             let at = SystemClock.now();
             let redrive = |id| Change::Redrive { id, from: Outcome::Dead, at };
@@ -184,39 +195,53 @@ pub async fn perform(spool: &Spool, operation: Operation) -> Result<Performed, O
         }
         Operation::Replay(replay) => {
             let at = SystemClock.now();
-            let mut changed = 0;
-            for message in replayed(spool, &replay).await? {
-                let Some(from) = message.outcome else { continue };
-                spool.send(Change::Redrive { id: message.id, from, at }).await?;
-                changed += 1;
+            let (mut changed, mut after) = (0, MessageId::default());
+            loop {
+                let page = selected(spool, &replay, after, PAGE).await?;
+                let Some((_, last)) = page.last() else { break };
+                after = last.id;
+                for (_, message) in page {
+                    let Some(from) = message.outcome else { continue };
+                    spool.send(Change::Redrive { id: message.id, from, at }).await?;
+                    changed += 1;
+                }
             }
             spool.flush().await?;
             Performed::Changed(changed)
         }
+        Operation::Read { replay, after, limit } => {
+            let selected = selected(spool, &replay, MessageId::new(after), limit.min(PAGE)).await?;
+            let read =
+                |(subscription, message): (_, Spooled)| ReadMessage { subscription, message: message.into() };
+            Performed::Read(selected.into_iter().map(read).collect())
+        }
     })
 }
 
-/// Returns the messages that a replay selects, pending ones as well.
+/// Returns up to `limit` messages that a replay selects and that come after `after`, the oldest first, each with the name
+/// of its subscription.
 ///
 /// # Errors
 /// If no topic has this name, or the spool fails.
-pub async fn replayed(spool: &Spool, replay: &Replay) -> Result<Vec<Spooled>, OperationError> {
+async fn selected(
+    spool: &Spool,
+    replay: &Replay,
+    after: MessageId,
+    limit: usize,
+) -> Result<Vec<(String, Spooled)>, OperationError> {
     let topics = spool.totals().await?.into_iter().filter(|topic| {
         topic.name == replay.topic
             && replay.subscription.as_ref().is_none_or(|subscription| topic.subscription == *subscription)
     });
-    let mut messages = Vec::new();
     let mut is_known = false;
+    let mut messages = Vec::new();
     for topic in topics {
         is_known = true;
-        let mut after = MessageId::default();
-        loop {
-            let page = spool.range(topic.topic, replay.from, replay.to, after, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            after = last.id;
-            messages.extend(page.into_iter().filter(|message| !matches!(message.payload, Payload::Gap(_))));
-        }
+        let page = spool.range(topic.topic, replay.from, replay.to, after, limit).await?;
+        messages.extend(page.into_iter().map(|message| (topic.subscription.clone(), message)));
     }
+    messages.sort_by_key(|(_, message)| message.id);
+    messages.truncate(limit);
     if is_known { Ok(messages) } else { Err(OperationError::NoTopic(replay.topic.clone())) }
 }
 
@@ -298,6 +323,18 @@ impl From<&Spooled> for ListedMessage {
     }
 }
 
+impl From<Spooled> for ShownMessage {
+    fn from(spooled: Spooled) -> Self {
+        let message = ListedMessage::from(&spooled);
+        let (text, binary) = match spooled.payload {
+            Payload::Text(text) => (Some(text), None),
+            Payload::Binary(bytes) => (None, Some(bytes)),
+            Payload::Gap(_) => (None, None),
+        };
+        Self { message, token_id: spooled.token_id, text, binary }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -362,6 +399,34 @@ mod tests {
         let redrive = Operation::Redrive(Which::All);
         assert_eq!(perform(&spool, redrive).await.unwrap(), Performed::Changed(1));
         assert_eq!(totals(&spool).await, (1, 0, 1, 1, 3));
+    }
+
+    #[tokio::test]
+    async fn reads_selected_messages_page_by_page() {
+        let spool = spool().await;
+        let other = spool.subscription("other").await.unwrap();
+        let (topic, _) = spool.topic(other, "c", "t").await.unwrap();
+        let payload = Payload::Binary(vec![7]);
+        let (token_id, cursor) = (None, None);
+        let received = Received { topic, page: 1, number: 5, received_at: 7, token_id, payload, cursor };
+        spool.send(Change::Received(received)).await.unwrap();
+        let replay = Replay { subscription: None, topic: "t".to_owned(), from: 4, to: 6 };
+        let (mut read, mut after) = (Vec::new(), 0);
+        loop {
+            let operation = Operation::Read { replay: replay.clone(), after, limit: 3 };
+            let performed = perform(&spool, operation).await.unwrap();
+            // As the port sends it.
+            let json = serde_json::to_string(&performed).unwrap();
+            let Performed::Read(page) = serde_json::from_str(&json).unwrap() else { panic!("{json}") };
+            let Some(last) = page.last() else { break };
+            after = last.message.message.id;
+            read.extend(page.into_iter().map(|read| {
+                let ShownMessage { message, text, binary, .. } = read.message;
+                (read.subscription, message.number, text.is_some(), binary)
+            }));
+        }
+        let text = |number| ("s".to_owned(), number, true, None);
+        assert_eq!(read, [text(4), text(5), text(6), ("other".to_owned(), 5, false, Some(vec![7]))]);
     }
 
     #[tokio::test]

@@ -279,6 +279,92 @@ async fn commands_work_on_the_spool_of_a_relay_that_has_ended() {
 }
 
 #[tokio::test]
+async fn replay_delivers_to_another_target_and_changes_nothing() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|_| 200).await;
+    let other = Receiver::start(|request| [503, 200, 422][(request - 1) % 3]).await;
+    setup.write(&receiver.stub.url, &["t"], "");
+    let mut relay = setup.relay("t").await;
+    publish(&setup.momento, "t", 3);
+    receiver.wait(3).await;
+    let text = std::fs::read_to_string(setup.path()).unwrap();
+    let port = relay.port().await.split_off("http://".len());
+    std::fs::write(setup.path(), text.replace("127.0.0.1:0", &port)).unwrap();
+    let again = ["replay", "--topic", "t", "--from", "2", "--to", "3", "--target"];
+    let target = format!("{{ url = {:?}, secret = \"env:SECRET\" }}", other.stub.url);
+    // A relay that runs, and one that has ended.
+    for is_running in [true, false] {
+        let ended = setup.run(&[&again[..], &[&target]].concat()).await.assert_code(1);
+        let url = other.stub.url.trim_end_matches('/');
+        assert_eq!(ended.out, format!("1 of 2 messages delivered to {url}\n"));
+        assert!(ended.err.contains("number 3 of page "), "{ended:?}");
+        assert!(ended.err.contains(": the response is 422 Unprocessable Entity\n"), "{ended:?}");
+        if is_running {
+            relay.process.terminate().await.unwrap();
+            relay.process.ended().await.unwrap();
+        }
+    }
+    let requests = other.stub.requests();
+    assert_eq!(requests.iter().map(number).collect::<Vec<_>>(), [2, 2, 3, 2, 2, 3]);
+    let original = receiver.stub.requests()[1].clone();
+    assert_eq!(requests[0].header("webhook-id"), original.header("webhook-id"));
+    assert_eq!(requests[0].json()["event_timestamp"], original.json()["event_timestamp"]);
+    let totals = setup.run(&["totals"]).await.assert_code(0);
+    assert!(totals.out.contains(" 3 received, 3 delivered, 0 pending, 0 dead,"), "{totals:?}");
+    for (target, says) in [
+        ("ftp://example.com", "--target:1:18: not a URL"),
+        ("arn:aws:lambda:x", "--target:1:21: not the ARN of a function"),
+        ("{ url = 'https://example.com/' }", "--target:1:10: missing key `secret`"),
+    ] {
+        let mut command = fanout(&[&["relay", "--config", &setup.path()], &again[..], &[target]].concat());
+        command.env("SECRET", SECRET).env("WEBHOOK_SIGNING_SECRET", SECRET);
+        end(command).await.assert_code(1).assert_err(says);
+    }
+}
+
+#[tokio::test]
+async fn replay_shows_what_routes_would_make_of_messages() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|_| 200).await;
+    setup.write(&receiver.stub.url, &["t"], "");
+    let relay = setup.relay("t").await;
+    publish(&setup.momento, "t", 2);
+    receiver.wait(2).await;
+    relay.stop().await;
+    let routes = setup.folder.path().join("new.toml").to_str().unwrap().to_owned();
+    let rules = "[[routes]]\ntopic = 't'\ntransforms = ['uppercase']\n\
+                 destinations = ['out', { topic = 'ones', extra_transforms = [{ filter = { matches = '1' } }] }]";
+    std::fs::write(&routes, rules).unwrap();
+    let again = ["replay", "--topic", "t", "--from", "1", "--to", "9", "--dry-run"];
+    let ended = setup.run(&[&again[..], &["--routes", &routes]].concat()).await.assert_code(0);
+    for part in [
+        "number 1 of page ",
+        ", for \"demo\"\n",
+        "text     \"text 0\"\n",
+        "=> would be published: \"TEXT 1\"\n",
+        "=> would be dropped by filter: ",
+        "2 messages would be accepted\n",
+    ] {
+        assert!(ended.out.contains(part), "{part} in {ended:#?}");
+    }
+    let ended = setup.run(&again).await.assert_code(0);
+    let url = receiver.stub.url.trim_end_matches('/');
+    assert!(ended.out.contains(&format!("would be delivered to {url}\n")), "{ended:?}");
+    // The routes of a new file, with the same spool.
+    let spool = setup.folder.path().join("relay.db");
+    let text = format!(
+        "spool = {:?}\n[[subscriptions]]\ncache = \"demo\"\ntarget = {{ routes = {routes:?} }}",
+        spool.to_str().unwrap()
+    );
+    std::fs::write(setup.path(), text).unwrap();
+    std::fs::write(&routes, rules.replace("'out'", "'out-{token_id}'")).unwrap();
+    let ended = setup.run(&again).await.assert_code(1);
+    let ended = ended.assert_err("2 of 2 messages would not be accepted");
+    assert!(ended.out.contains("the event lacks token_id"), "{ended:?}");
+    assert_eq!(receiver.stub.requests().len(), 2);
+}
+
+#[tokio::test]
 async fn hangup_loads_the_file_again() {
     let setup = Setup::new().await;
     let receiver = Receiver::start(|_| 200).await;

@@ -554,7 +554,7 @@ impl Spool {
     }
 
     /// Returns up to `limit` messages of a topic with numbers from `from` to `to` that come after `after`, with any
-    /// outcome or none.
+    /// outcome or none. Notices of gaps are not among them.
     ///
     /// # Errors
     /// If the thread has ended, or SQLite fails.

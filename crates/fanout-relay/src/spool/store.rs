@@ -373,7 +373,8 @@ impl Store {
         self.select(condition, params![subscription.0, after.0, rows(limit)])
     }
 
-    /// Returns the messages of a topic by number, with any outcome or none: page by page in the order of arrival.
+    /// Returns the messages of a topic by number, with any outcome or none: page by page in the order of arrival. Notices of
+    /// gaps are not among them.
     pub(super) fn range(
         &self,
         topic: TopicId,
@@ -382,7 +383,8 @@ impl Store {
         after: MessageId,
         limit: usize,
     ) -> rusqlite::Result<Vec<Spooled>> {
-        let condition = "m.topic = ?1 AND m.number BETWEEN ?2 AND ?3 AND m.id > ?4 ORDER BY m.id LIMIT ?5";
+        let condition = "m.topic = ?1 AND m.number BETWEEN ?2 AND ?3 AND m.id > ?4 AND m.kind < 2 \
+                         ORDER BY m.id LIMIT ?5";
         let params = params![topic.0, from.cast_signed(), to.cast_signed(), after.0, rows(limit)];
         self.select(condition, params)
     }

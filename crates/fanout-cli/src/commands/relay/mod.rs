@@ -4,10 +4,12 @@
 //! | --- | --- |
 //! | `run` | the relay itself, until a signal ends it |
 //! | `check` | shows what a file subscribes to |
-//! | `operate` | counts, gaps, dead messages and replays: through the port of a running relay, or in the file of its spool |
+//! | `operate` | counts, gaps and dead messages: through the port of a running relay, or in the file of its spool |
+//! | `replay` | delivers messages again, or shows what would become of them |
 
 mod check;
 mod operate;
+mod replay;
 mod run;
 
 use std::collections::BTreeSet;
@@ -72,7 +74,7 @@ enum Command {
     #[command(subcommand)]
     Dead(operate::DeadCommand),
     /// Deliver messages again that the spool still holds
-    Replay(operate::ReplayArgs),
+    Replay(replay::ReplayArgs),
 }
 
 pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
@@ -83,7 +85,7 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
         Some(Command::Totals(args)) => operate::totals(&file, args, output).await,
         Some(Command::Gaps(args)) => operate::gaps(&file, args, output).await,
         Some(Command::Dead(command)) => operate::dead(&file, command, output).await,
-        Some(Command::Replay(args)) => operate::replay(&file, args, output).await,
+        Some(Command::Replay(replay)) => replay::run(&file, replay, &args.service, output).await,
     }
 }
 
@@ -126,10 +128,25 @@ fn load(name: &str, output: &mut Output) -> Result<Loaded, Error> {
 }
 
 fn load_routes(name: &str, output: &mut Output) -> Result<Routes, Error> {
+    read_routes(name, Translations::Amazon, output).map(|(_, routes)| routes)
+}
+
+/// Reads a file of routes. Returns its text as well.
+fn read_routes(
+    name: &str,
+    translations: Translations,
+    output: &mut Output,
+) -> Result<(String, Routes), Error> {
     let text = read(name)?;
-    let transforms = Translations::Amazon.transforms();
-    let routes = text_file::read(&text, &transforms, fanout_aws::KINDS);
-    routes.map_err(|errors| print(name, &text, &errors, output))
+    match text_file::read(&text, &translations.transforms(), fanout_aws::KINDS) {
+        Ok(routes) => Ok((text, routes)),
+        Err(errors) => Err(print(name, &text, &errors, output)),
+    }
+}
+
+/// Returns a number with its noun.
+fn counted(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 /// Returns the topics of the routes of a subscription that are exact, and are for its cache.

@@ -178,20 +178,7 @@ fn config(
             shard: shard.map(|shard| (shard, cache.clone())),
         }),
     };
-    let target: Arc<dyn Target> = match target {
-        FileTarget::Webhook(webhook) => Arc::new(*webhook),
-        FileTarget::Sqs(queue) => Arc::new(QueueTarget::new(queue, Cloud::default().queue_sender())),
-        FileTarget::Lambda(function, signer) => {
-            Arc::new(FunctionTarget::new(function, *signer, Cloud::default().function_invoker()))
-        }
-        FileTarget::Routes(path) => {
-            let retry = RetryPolicy::PUBLISH;
-            let publisher = service.publisher_within(retry.attempt_timeout)?;
-            let fan_out = FanOut::new(publisher, retry).with_sender(Cloud::default().sender());
-            let routes = routes.expect("`load` reads the routes of each such target");
-            Arc::new(RoutesTarget::new(path.display().to_string(), routes, fan_out))
-        }
-    };
+    let target = self::target(target, routes.map(|routes| (routes, service)))?;
     Ok(SubscriptionConfig {
         name,
         cache,
@@ -202,5 +189,26 @@ fn config(
         schedule,
         target,
         dead_letters,
+    })
+}
+
+/// Returns a target. One with routes needs them, and Momento to publish to.
+pub(super) fn target(
+    target: FileTarget,
+    routes: Option<(Routes, &Service)>,
+) -> Result<Arc<dyn Target>, Error> {
+    Ok(match target {
+        FileTarget::Webhook(webhook) => Arc::new(*webhook),
+        FileTarget::Sqs(queue) => Arc::new(QueueTarget::new(queue, Cloud::default().queue_sender())),
+        FileTarget::Lambda(function, signer) => {
+            Arc::new(FunctionTarget::new(function, *signer, Cloud::default().function_invoker()))
+        }
+        FileTarget::Routes(path) => {
+            let (routes, service) = routes.expect("the caller reads the routes of each such target");
+            let retry = RetryPolicy::PUBLISH;
+            let publisher = service.publisher_within(retry.attempt_timeout)?;
+            let fan_out = FanOut::new(publisher, retry).with_sender(Cloud::default().sender());
+            Arc::new(RoutesTarget::new(path.display().to_string(), routes, fan_out))
+        }
     })
 }
