@@ -88,8 +88,10 @@ pub struct FileSubscription {
     pub name: String,
     /// The cache of its topics.
     pub cache: String,
-    /// Its topics. Without any, the exact topics of its routes.
+    /// Its topics.
     pub topics: Vec<String>,
+    /// True if the file lists no topics, so that they are the exact topics of the routes.
+    pub has_topics_of_routes: bool,
     /// The set in a cache that has more topics.
     pub topics_from: Option<SetOfTopics>,
     /// Where a topic starts that the spool does not know.
@@ -385,6 +387,8 @@ impl Reader<'_> {
             Some(name) => Some(name.into_inner()),
             None => cache.clone(),
         };
+        let has_topics_of_routes =
+            keys.topics.is_none() && !has_set && matches!(target, Some(FileTarget::Routes(_)));
         let topics = match (keys.topics, &target) {
             (Some(topics), _) => self.topics(topics),
             (None, Some(FileTarget::Routes(_)) | None) => Some(Vec::new()),
@@ -429,6 +433,7 @@ impl Reader<'_> {
             name: name?,
             cache: cache?,
             topics: topics?,
+            has_topics_of_routes,
             dead_letters: dead_letters?,
             topics_from: match set {
                 None => None,
@@ -445,9 +450,6 @@ impl Reader<'_> {
     fn topics(&mut self, given: Spanned<Vec<Spanned<String>>>) -> Option<Vec<String>> {
         let span = given.span();
         let given = given.into_inner();
-        if given.is_empty() {
-            return self.fault(span, "the subscription has no topics");
-        }
         if given.len() > MAX_TOPICS {
             let message = format!("the subscription has {} topics; the maximum is {MAX_TOPICS}", given.len());
             return self.fault(span, message);
@@ -752,7 +754,6 @@ target = { url = "https://example.com", secret = "env:UNSET" }
                 "10:15: is 5000; the maximum is 1000",
                 "11:10: not a duration; expected a number with a unit, such as \"30s\"",
                 "11:21: not a duration; expected a number with a unit, such as \"30s\"",
-                "14:10: the subscription has no topics",
                 "15:18: the URL is not encrypted; expected https://, except for this machine",
                 "19:50: the variable PLAIN: Standard Webhooks needs a secret of the form whsec_ and base64; or set \
                  signature = \"momento\"",

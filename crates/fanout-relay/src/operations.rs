@@ -1,10 +1,14 @@
 //! The requests of an operator to a spool: on the command line if no relay runs, and through the port of the relay otherwise.
 
+use std::collections::BTreeSet;
+
 use fanout_core::clock::{Clock as _, SystemClock};
+use fanout_core::names::{NameError, TopicName};
 use momento_webhook::Millis;
 use serde::{Deserialize, Serialize};
 
 use crate::spool::{Change, GapNotice, MessageId, Outcome, Payload, Spool, SpoolError, Spooled, TopicTotals};
+use crate::topics::MAX_TOPICS;
 
 /// The messages that are read from the spool at once.
 const PAGE: usize = 256;
@@ -37,6 +41,12 @@ pub enum Operation {
     Drop(Which),
     /// Delivers messages again that the spool still holds.
     Replay(Replay),
+    /// Lists the topics that were added at run time.
+    Topics,
+    /// Adds topics to a subscription. They stay over a restart. Those that it has already stay as they are.
+    AddTopics(TopicsOf),
+    /// Removes topics that were added. Their messages in the spool are still delivered.
+    RemoveTopics(TopicsOf),
     /// Reads the messages that a replay selects, pending ones as well.
     Read {
         /// Selects the messages.
@@ -72,6 +82,16 @@ pub struct Replay {
     pub to: u64,
 }
 
+/// Topics of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TopicsOf {
+    /// The name of the subscription.
+    pub subscription: String,
+    /// The topics.
+    pub topics: Vec<String>,
+}
+
 /// The result of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -86,8 +106,10 @@ pub enum Performed {
     Message(Box<ShownMessage>),
     /// Messages with their content, the oldest first.
     Read(Vec<ReadMessage>),
-    /// The number of messages that were changed.
+    /// The number of messages or topics that were changed.
     Changed(u64),
+    /// The topics that were added at run time, by subscription.
+    Topics(Vec<TopicsOf>),
 }
 
 /// A gap with the names of its topic.
@@ -164,6 +186,18 @@ pub enum OperationError {
     /// The topic is not there.
     #[error("the spool has no topic {0:?} in such a subscription")]
     NoTopic(String),
+    /// The subscription is not there.
+    #[error("the spool has no subscription {0:?}; a relay with it has to run first")]
+    NoSubscription(String),
+    /// The name of a topic is invalid.
+    #[error("the topic {0:?} {1}")]
+    InvalidTopic(String, NameError),
+    /// The topic was not added at run time.
+    #[error("the topic {0:?} was not added at run time")]
+    NotAdded(String),
+    /// The subscription has no room.
+    #[error("the subscription would have {0} topics that were added; the maximum is {MAX_TOPICS}")]
+    TooManyTopics(usize),
     /// The spool fails.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -209,6 +243,18 @@ pub async fn perform(spool: &Spool, operation: Operation) -> Result<Performed, O
             spool.flush().await?;
             Performed::Changed(changed)
         }
+        Operation::Topics => {
+            let mut all: Vec<TopicsOf> = Vec::new();
+            for (subscription, topic) in spool.added_topics(None).await? {
+                match all.last_mut() {
+                    Some(last) if last.subscription == subscription => last.topics.push(topic),
+                    _ => all.push(TopicsOf { subscription, topics: vec![topic] }),
+                }
+            }
+            Performed::Topics(all)
+        }
+        Operation::AddTopics(topics) => Performed::Changed(change_topics(spool, topics, true).await?),
+        Operation::RemoveTopics(topics) => Performed::Changed(change_topics(spool, topics, false).await?),
         Operation::Read { replay, after, limit } => {
             let selected = selected(spool, &replay, MessageId::new(after), limit.min(PAGE)).await?;
             let read =
@@ -216,6 +262,37 @@ pub async fn perform(spool: &Spool, operation: Operation) -> Result<Performed, O
             Performed::Read(selected.into_iter().map(read).collect())
         }
     })
+}
+
+/// Adds or removes topics. Returns the number of those that are new, or no longer there.
+async fn change_topics(
+    spool: &Spool,
+    TopicsOf { subscription: name, topics }: TopicsOf,
+    are_added: bool,
+) -> Result<u64, OperationError> {
+    let Some(subscription) = spool.find_subscription(&name).await? else {
+        return Err(OperationError::NoSubscription(name));
+    };
+    let before = spool.added_topics(Some(subscription)).await?.into_iter().map(|(_, topic)| topic);
+    let before: BTreeSet<String> = before.collect();
+    let topics: BTreeSet<String> = topics.into_iter().collect();
+    // All of them are checked first, so that a wrong one changes nothing.
+    for topic in &topics {
+        if let Err(error) = TopicName::new(topic.as_str()) {
+            return Err(OperationError::InvalidTopic(topic.clone(), error));
+        }
+        if !are_added && !before.contains(topic) {
+            return Err(OperationError::NotAdded(topic.clone()));
+        }
+    }
+    if are_added && before.union(&topics).count() > MAX_TOPICS {
+        return Err(OperationError::TooManyTopics(before.union(&topics).count()));
+    }
+    let topics: Vec<_> = topics.into_iter().filter(|topic| before.contains(topic) != are_added).collect();
+    let changed = topics.len().try_into().unwrap_or(u64::MAX);
+    spool.send(Change::Topics { subscription, topics, are_added }).await?;
+    spool.flush().await?;
+    Ok(changed)
 }
 
 /// Returns up to `limit` messages that a replay selects and that come after `after`, the oldest first, each with the name
@@ -399,6 +476,36 @@ mod tests {
         let redrive = Operation::Redrive(Which::All);
         assert_eq!(perform(&spool, redrive).await.unwrap(), Performed::Changed(1));
         assert_eq!(totals(&spool).await, (1, 0, 1, 1, 3));
+    }
+
+    #[tokio::test]
+    async fn adds_and_removes_topics_of_known_subscription() {
+        let spool = spool().await;
+        let of = |subscription: &str, topics: &[&str]| TopicsOf {
+            subscription: subscription.to_owned(),
+            topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
+        };
+        let add = async |topics: TopicsOf| perform(&spool, Operation::AddTopics(topics)).await;
+        let remove = async |topics: TopicsOf| perform(&spool, Operation::RemoveTopics(topics)).await;
+        assert_eq!(add(of("s", &["b", "a", "a"])).await.unwrap(), Performed::Changed(2));
+        assert_eq!(add(of("s", &["b", "c"])).await.unwrap(), Performed::Changed(1));
+        for (error, says) in [
+            (add(of("unknown", &["a"])).await, "the spool has no subscription \"unknown\""),
+            (add(of("s", &["d", ""])).await, "the topic \"\" is empty"),
+            (remove(of("s", &["a", "d"])).await, "the topic \"d\" was not added at run time"),
+        ] {
+            let error = error.unwrap_err().to_string();
+            assert!(error.starts_with(says), "{error}");
+        }
+        let many: Vec<_> = (0..MAX_TOPICS).map(|number| number.to_string()).collect();
+        let error = add(TopicsOf { topics: many, ..of("s", &[]) }).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the subscription would have 10003 topics that were added; the maximum is 10000"
+        );
+        assert_eq!(remove(of("s", &["b"])).await.unwrap(), Performed::Changed(1));
+        let listed = perform(&spool, Operation::Topics).await.unwrap();
+        assert_eq!(listed, Performed::Topics(vec![of("s", &["a", "c"])]));
     }
 
     #[tokio::test]

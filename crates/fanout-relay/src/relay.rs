@@ -126,6 +126,9 @@ pub async fn run(
     let channels = Channels { credentials, current: None };
     let mut running = Running { spool, policy, status, stop: stop.clone(), channels, tasks: JoinSet::new() };
     let mut topics = Vec::new();
+    // A change that is made from here on is seen.
+    let mut added = spool.topic_changes();
+    added.mark_unchanged();
     for (index, config) in subscriptions.into_iter().enumerate() {
         topics.push(running.start(index, config, &found_sender).await?);
     }
@@ -133,9 +136,17 @@ pub async fn run(
     loop {
         tokio::select! {
             () = &mut shutdown, if !stop.is_cancelled() => stop.cancel(),
-            Some((index, wanted)) = found.recv(), if !stop.is_cancelled() => {
+            Some((index, found)) = found.recv(), if !stop.is_cancelled() => {
                 let topics: &mut Topics = topics.get_mut(index).expect("a source has the index of its subscription");
-                running.follow(index, topics, &wanted).await?;
+                topics.found = found;
+                running.follow(index, topics).await?;
+            }
+            changed = added.changed(), if !stop.is_cancelled() => {
+                changed.map_err(|_| SpoolError::Stopped)?;
+                for (index, topics) in topics.iter_mut().enumerate() {
+                    topics.added = running.added(topics.id).await?;
+                    running.follow(index, topics).await?;
+                }
             }
             ended = running.tasks.join_next() => match ended {
                 None if stop.is_cancelled() => return Ok(()),
@@ -182,6 +193,10 @@ struct Topics {
     metrics: Arc<SubscriptionMetrics>,
     /// The topics that stay, whatever the source says.
     fixed: BTreeSet<String>,
+    /// Those that the source says.
+    found: BTreeSet<String>,
+    /// Those that were added at run time.
+    added: BTreeSet<String>,
     /// The readers, each with what ends it.
     readers: BTreeMap<String, CancellationToken>,
 }
@@ -211,9 +226,11 @@ impl Running<'_> {
             gap_notices: config.gap_notices,
             metrics: Arc::clone(&lane.metrics),
             fixed: config.topics.into_iter().collect(),
+            found: BTreeSet::new(),
+            added: self.added(id).await?,
             readers: BTreeMap::new(),
         };
-        self.follow(index, &mut topics, &BTreeSet::new()).await?;
+        self.follow(index, &mut topics).await?;
         if let Some(target) = config.dead_letters {
             let span = tracing::info_span!("dead letters", subscription = topics.name);
             let (lane, stop) = (Arc::clone(&lane), self.stop.clone());
@@ -244,14 +261,15 @@ impl Running<'_> {
         Ok(topics)
     }
 
-    /// Starts and ends readers, so that the fixed topics and those in `wanted` have one.
-    async fn follow(
-        &mut self,
-        index: usize,
-        topics: &mut Topics,
-        wanted: &BTreeSet<String>,
-    ) -> Result<(), RelayError> {
-        let wanted: BTreeSet<_> = topics.fixed.union(wanted).cloned().collect();
+    /// Returns the topics that were added to a subscription at run time.
+    async fn added(&self, id: SubscriptionId) -> Result<BTreeSet<String>, SpoolError> {
+        Ok(self.spool.added_topics(Some(id)).await?.into_iter().map(|(_, topic)| topic).collect())
+    }
+
+    /// Starts and ends readers, so that the topics of all origins have one.
+    async fn follow(&mut self, index: usize, topics: &mut Topics) -> Result<(), RelayError> {
+        let all = [&topics.fixed, &topics.found, &topics.added];
+        let wanted: BTreeSet<_> = all.into_iter().flatten().cloned().collect();
         topics.readers.retain(|topic, stop| {
             let is_wanted = wanted.contains(topic);
             if !is_wanted {

@@ -496,9 +496,7 @@ async fn check_shows_subscriptions_and_reports_all_errors() {
     setup.write("ftp://example.com", &[], "speed = 1");
     for command in [&["check"][..], &[]] {
         let ended = setup.run(command).await.assert_code(1);
-        for part in
-            ["relay.toml:5:10: the subscription has no topics", "6:18: not a URL", "7:1: unknown key `speed`"]
-        {
+        for part in ["relay.toml:6:18: not a URL", "7:1: unknown key `speed`"] {
             assert!(ended.err.contains(part), "{part} in {ended:#?}");
         }
     }
@@ -839,6 +837,56 @@ async fn topics_follow_a_set_in_a_cache() {
         ended.out.contains("  topics      of the set \"rooms\" in the cache \"demo\", every 20ms"),
         "{ended:?}"
     );
+}
+
+#[tokio::test]
+async fn topics_are_added_and_removed_at_run_time_and_stay_over_restart() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|_| 200).await;
+    setup.write(&receiver.stub.url, &["fixed"], "");
+    let mut relay = setup.relay("fixed").await;
+    let url = format!("{}/topics", relay.port().await);
+    let client = reqwest::Client::new();
+    let send = async |request: reqwest::RequestBuilder, topics: &[&str]| {
+        let body = json!({"subscription": "demo", "topics": topics});
+        let response = request.body(body.to_string()).send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+    };
+    assert_eq!(send(client.post(&url), &["a", "b", "fixed"]).await, (200, json!({"changed": 3})));
+    for topic in ["a", "b"] {
+        timeout(TIMEOUT, setup.momento.wait_for_subscribers("demo", topic, 1)).await.unwrap();
+        publish(&setup.momento, topic, 1);
+    }
+    receiver.wait(2).await;
+    assert_eq!(send(client.delete(&url), &["a", "fixed"]).await, (200, json!({"changed": 2})));
+    timeout(TIMEOUT, setup.momento.wait_for_no_subscribers("demo", "a")).await.unwrap();
+    assert_eq!(setup.momento.subscriber_count("demo", "fixed"), 1);
+    let (status, error) = send(client.delete(&url), &["fixed"]).await;
+    assert_eq!((status, &error["error"]), (422, &json!("the topic \"fixed\" was not added at run time")));
+    let listed = client.get(&url).send().await.unwrap().json::<Value>().await.unwrap();
+    assert_eq!(listed, json!({"topics": [{"subscription": "demo", "topics": ["b"]}]}));
+    assert_eq!(client.put(&url).send().await.unwrap().status(), 405);
+    relay.stop().await;
+    // The command line, while no relay runs.
+    assert_eq!(setup.run(&["topics", "add", "b", "c d"]).await.assert_code(0).out, "1 topic added\n");
+    assert_eq!(
+        setup.run(&["topics", "list"]).await.assert_code(0).out,
+        "\"b\", for \"demo\"\n\"c d\", for \"demo\"\n"
+    );
+    setup.run(&["topics", "add", "--subscription", "x", "a"]).await.assert_code(2);
+    let relay = setup.relay("c d").await;
+    timeout(TIMEOUT, setup.momento.wait_for_subscribers("demo", "b", 1)).await.unwrap();
+    publish(&setup.momento, "b", 1);
+    receiver.wait(3).await;
+    relay.stop().await;
+    assert_eq!(setup.run(&["topics", "remove", "b", "c d"]).await.assert_code(0).out, "2 topics removed\n");
+    let many: Vec<_> = (0..100).map(|number| number.to_string()).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    let ended = setup.run(&[&["topics", "add"], &many[..]].concat()).await.assert_code(0);
+    ended.assert_err("note: 101 subscriptions are more than the default limit of an account, 100");
+    setup.write(&receiver.stub.url, &[], "");
+    let ended = setup.run(&["check"]).await.assert_code(0);
+    assert!(ended.out.contains("  topics      none in the file; "), "{ended:?}");
 }
 
 #[tokio::test]

@@ -335,6 +335,15 @@ pub enum Change {
         /// The time.
         at: Millis,
     },
+    /// Topics are added to a subscription at run time, or removed.
+    Topics {
+        /// The subscription.
+        subscription: SubscriptionId,
+        /// The topics.
+        topics: Vec<String>,
+        /// True if they are added, and false if they are removed.
+        are_added: bool,
+    },
     /// Messages that arrived too long ago expire.
     Expire {
         /// Their subscription.
@@ -367,6 +376,7 @@ pub struct Spool {
     usage: watch::Receiver<Usage>,
     failure: watch::Receiver<Option<String>>,
     changed: watch::Receiver<u64>,
+    topics: watch::Receiver<u64>,
     closing: Arc<AtomicBool>,
     closed: Arc<writer::Closed>,
 }
@@ -390,6 +400,7 @@ impl Spool {
         let (usage_sender, usage) = watch::channel(usage);
         let (failure_sender, failure) = watch::channel(None);
         let (changed_sender, changed) = watch::channel(0);
+        let (topics_sender, topics) = watch::channel(0);
         let closing = Arc::default();
         let closed = writer::spawn(writer::Writer {
             store,
@@ -398,10 +409,11 @@ impl Spool {
             usage: usage_sender,
             failure: failure_sender,
             changed: changed_sender,
+            topics: topics_sender,
             closing: Arc::clone(&closing),
         })
         .map_err(|error| io(path, Box::new(error)))?;
-        Ok(Self { commands, limits, usage, failure, changed, closing, closed: Arc::new(closed) })
+        Ok(Self { commands, limits, usage, failure, changed, topics, closing, closed: Arc::new(closed) })
     }
 
     /// Sends a change, which is stored after all changes that were sent before. Waits while the queue is full.
@@ -457,6 +469,33 @@ impl Spool {
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.clone()
+    }
+
+    /// Returns a counter that grows when topics are added or removed at run time.
+    #[must_use]
+    pub fn topic_changes(&self) -> watch::Receiver<u64> {
+        self.topics.clone()
+    }
+
+    /// Returns the topics that were added at run time, in alphabetical order: those of one subscription, or of all. Each has
+    /// the name of its subscription.
+    ///
+    /// # Errors
+    /// If the thread has ended, or SQLite fails.
+    pub async fn added_topics(
+        &self,
+        subscription: Option<SubscriptionId>,
+    ) -> Result<Vec<(String, String)>, SpoolError> {
+        self.read(move |store| store.added_topics(subscription)).await
+    }
+
+    /// Returns the id of the subscription with this name, if the spool has it.
+    ///
+    /// # Errors
+    /// If the thread has ended, or SQLite fails.
+    pub async fn find_subscription(&self, name: &str) -> Result<Option<SubscriptionId>, SpoolError> {
+        let name = name.to_owned();
+        self.read(move |store| store.find_subscription(&name)).await
     }
 
     /// Returns the id of the subscription with this name, which is created if it is missing.

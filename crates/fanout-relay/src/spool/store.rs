@@ -79,6 +79,11 @@ CREATE INDEX pending_by_topic ON messages (subscription, topic, id) WHERE state 
 CREATE INDEX pending_by_age ON messages (subscription, received_at) WHERE state = 0;
 CREATE INDEX finished ON messages (state, due_at) WHERE state > 0;
 CREATE INDEX dead ON messages (subscription, id) WHERE state = 2;
+CREATE TABLE added_topics (
+    subscription INTEGER NOT NULL REFERENCES subscriptions,
+    topic TEXT NOT NULL,
+    PRIMARY KEY (subscription, topic)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE gaps (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     topic INTEGER NOT NULL REFERENCES topics,
@@ -269,9 +274,26 @@ impl Store {
 
     pub(super) fn subscription(&self, name: &str) -> rusqlite::Result<SubscriptionId> {
         self.connection.execute("INSERT OR IGNORE INTO subscriptions (name) VALUES (?)", [name])?;
-        self.connection.query_row("SELECT id FROM subscriptions WHERE name = ?", [name], |row| {
+        self.find_subscription(name)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
+    }
+
+    pub(super) fn find_subscription(&self, name: &str) -> rusqlite::Result<Option<SubscriptionId>> {
+        let id = self.connection.query_row("SELECT id FROM subscriptions WHERE name = ?", [name], |row| {
             row.get(0).map(SubscriptionId)
-        })
+        });
+        id.optional()
+    }
+
+    pub(super) fn added_topics(
+        &self,
+        subscription: Option<SubscriptionId>,
+    ) -> rusqlite::Result<Vec<(String, String)>> {
+        let mut statement = self.connection.prepare(
+            "SELECT s.name, a.topic FROM added_topics a JOIN subscriptions s ON s.id = a.subscription
+             WHERE ?1 IS NULL OR s.id = ?1 ORDER BY s.name, a.topic",
+        )?;
+        let id = subscription.map(|subscription| subscription.0);
+        statement.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
     }
 
     pub(super) fn topic(
@@ -500,6 +522,15 @@ fn apply(
             finish(transaction, *id, *outcome, *attempts, *at, error.as_deref(), difference)
         }
         Change::Redrive { id, from, at } => redrive(transaction, *id, *from, *at, difference),
+        Change::Topics { subscription, topics, are_added } => {
+            let sql = if *are_added {
+                "INSERT OR IGNORE INTO added_topics (subscription, topic) VALUES (?, ?)"
+            } else {
+                "DELETE FROM added_topics WHERE subscription = ? AND topic = ?"
+            };
+            let mut statement = transaction.prepare_cached(sql)?;
+            topics.iter().try_for_each(|topic| statement.execute(params![subscription.0, topic]).map(drop))
+        }
         Change::Expire { subscription, received_before, at, except } => {
             let limit = rows(except.len()).saturating_add(EXPIRE_ROWS);
             let ids: Vec<i64> = transaction

@@ -161,6 +161,36 @@ async fn redrives_dead_message() {
 }
 
 #[tokio::test]
+async fn keeps_added_topics_and_announces_changes() {
+    let (_folder, path) = folder();
+    let location = Location::File(path);
+    let (spool, subscription, ..) = open(&location, Limits::default()).await;
+    let other = spool.subscription("other").await.unwrap();
+    let mut changes = spool.topic_changes();
+    let set = |subscription, topics: &[&str], are_added| {
+        let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        Change::Topics { subscription, topics, are_added }
+    };
+    for change in [
+        set(subscription, &["b", "a", "d"], true),
+        set(other, &["b"], true),
+        set(subscription, &["a"], true),
+        set(subscription, &["d", "unknown"], false),
+    ] {
+        changes.mark_unchanged();
+        spool.send(change).await.unwrap();
+        changes.changed().await.unwrap();
+    }
+    spool.close().await;
+    let (spool, ..) = open(&location, Limits::default()).await;
+    let pair = |name: &str, topic: &str| (name.to_owned(), topic.to_owned());
+    assert_eq!(spool.added_topics(None).await.unwrap(), [pair("other", "b"), pair("s", "a"), pair("s", "b")]);
+    let of_one = spool.added_topics(Some(other)).await.unwrap();
+    assert_eq!(of_one, [pair("other", "b")]);
+    assert_eq!(spool.find_subscription("unknown").await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn lists_dead_messages_of_one_subscription() {
     let (spool, subscription, topic, _) = open(&Location::Memory, Limits::default()).await;
     let other = spool.subscription("other").await.unwrap();

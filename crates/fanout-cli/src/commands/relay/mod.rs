@@ -6,11 +6,13 @@
 //! | `check` | shows what a file subscribes to |
 //! | `operate` | counts, gaps and dead messages: through the port of a running relay, or in the file of its spool |
 //! | `replay` | delivers messages again, or shows what would become of them |
+//! | `topics` | adds, removes and lists topics at run time |
 
 mod check;
 mod operate;
 mod replay;
 mod run;
+mod topics;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -42,6 +44,7 @@ use crate::translations::Translations;
   fanout relay dead list
   fanout relay dead redrive --all
   fanout relay replay --topic friends-publish --from 10 --to 20
+  fanout relay topics add 'room 7' 'room 8'
 
 A file, to begin with:
   spool = \"relay.db\"
@@ -75,6 +78,9 @@ enum Command {
     Dead(operate::DeadCommand),
     /// Deliver messages again that the spool still holds
     Replay(replay::ReplayArgs),
+    /// Add topics to a subscription at run time, remove or list them
+    #[command(subcommand)]
+    Topics(topics::TopicsCommand),
 }
 
 pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
@@ -85,6 +91,7 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
         Some(Command::Totals(args)) => operate::totals(&file, args, output).await,
         Some(Command::Gaps(args)) => operate::gaps(&file, args, output).await,
         Some(Command::Dead(command)) => operate::dead(&file, command, output).await,
+        Some(Command::Topics(command)) => topics::run(&file, command, output).await,
         Some(Command::Replay(replay)) => replay::run(&file, replay, &args.service, output).await,
     }
 }
@@ -113,8 +120,7 @@ fn load(name: &str, output: &mut Output) -> Result<Loaded, Error> {
                 FileTarget::Routes(path) => Some(load_routes(&path.display().to_string(), output)?),
                 FileTarget::Webhook(_) | FileTarget::Sqs(_) | FileTarget::Lambda(..) => None,
             };
-            let lists_topics = !subscription.topics.is_empty() || subscription.topics_from.is_some();
-            if let (Some(routes), false) = (&routes, lists_topics) {
+            if let (Some(routes), true) = (&routes, subscription.has_topics_of_routes) {
                 subscription.topics = exact_topics(&subscription, routes)?;
             }
             if let Some(shard) = shard {

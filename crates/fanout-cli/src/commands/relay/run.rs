@@ -157,6 +157,7 @@ fn config(
         schedule,
         target,
         dead_letters,
+        has_topics_of_routes: _,
     } = subscription;
     let dead_letters: Option<Arc<dyn Target>> = match dead_letters {
         None => None,
