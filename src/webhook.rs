@@ -167,7 +167,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
     ) -> Result<Verified<B>, Rejection> {
         let mut secrets = self.secrets.current();
         loop {
-            match momento::verify(&secrets, body, signatures()) {
+            match momento::verify(&*secrets, body, signatures()) {
                 Err(SignatureError::Mismatch) => {}
                 verified => return Ok(verified?),
             }
