@@ -388,13 +388,17 @@ impl Finished<'_> {
 
 #[cfg(test)]
 mod tests {
-    use momento_webhook::momento::SignatureError;
+    use momento_webhook::{ReceivedError, momento::SignatureError};
 
     use super::*;
     use fanout_core::destination::{Target, Topic};
     use fanout_core::reason::Reason;
     use fanout_core::route::FeedsItself;
     use fanout_core::testing::{NOW, event_with};
+
+    fn wrong_signature() -> Outcome<'static> {
+        Outcome::Rejected(ReceivedError::from(SignatureError::Mismatch).into())
+    }
 
     fn line(outcome: &Outcome<'_>, with_event: bool) -> serde_json::Value {
         line_of(LogRecord::new(NOW, Some("id-1".into())), outcome, with_event)
@@ -457,7 +461,7 @@ mod tests {
 
     #[test]
     fn counts_rejections_by_reason() {
-        let line = line(&Outcome::Rejected(SignatureError::Mismatch.into()), false);
+        let line = line(&wrong_signature(), false);
         assert_eq!(line["Refused"], 1);
         assert_eq!(line["Reason"], "signature_wrong");
         assert_eq!(line["level"], "WARN");
@@ -540,7 +544,7 @@ mod tests {
             (Outcome::Delivered(failing()), 1, 0),
             (Outcome::DeadLettered(failing()), 0, 0),
             (Outcome::Rejected(FeedsItself.into()), 1, 0),
-            (Outcome::Rejected(SignatureError::Mismatch.into()), 0, 0),
+            (wrong_signature(), 0, 0),
             (Outcome::Ignored, 0, 1),
             (Outcome::Duplicate, 0, 0),
         ] {
