@@ -19,6 +19,9 @@ use crate::Guard;
 /// The time that a client has to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The connections that are open at once. Others wait to be accepted.
+const MAX_CONNECTIONS: usize = 100;
+
 /// The wait after a connection that cannot be accepted, for example because too many files are open.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
@@ -41,7 +44,7 @@ pub async fn serve<R>(
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => accepted,
             Some(_) = connections.join_next() => continue,
             () = &mut shutdown => break,
         };

@@ -11,11 +11,10 @@ mod operate;
 mod run;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 
 use fanout_core::file::{self as text_file, FileError};
 use fanout_core::route::{Route, Routes, Topics};
-use fanout_relay::file::{self, FileSubscription, FileTarget, RelayFile};
+use fanout_relay::file::{self, FileSubscription, FileTarget, Listen, RelayFile};
 use fanout_relay::shard::Shard;
 use fanout_relay::spool::{Limits, Location};
 
@@ -92,7 +91,7 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
 struct Loaded {
     spool: Location,
     limits: Limits,
-    listen: Option<SocketAddr>,
+    listen: Option<Listen>,
     shard: Option<Shard>,
     subscriptions: Vec<(FileSubscription, Option<Routes>)>,
 }

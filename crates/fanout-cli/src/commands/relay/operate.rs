@@ -1,7 +1,9 @@
 //! Counts, gaps, dead messages and replays.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
+use fanout_relay::file::Listen;
 use fanout_relay::operations::{ListedMessage, Operation, Performed, Replay, Which, perform};
 use fanout_relay::spool::{Location, OpenError, Outcome, Spool};
 use momento_webhook::Millis;
@@ -168,8 +170,8 @@ async fn changed(file: &Loaded, operation: Operation, what: &str, output: &mut O
 /// Performs an operation in the file of the spool, or through the port of the relay that has it open.
 async fn operate(file: &Loaded, operation: Operation) -> Result<Performed, Error> {
     let Location::File(path) = &file.spool else {
-        return match file.listen {
-            Some(address) => ask(address, &operation).await,
+        return match &file.listen {
+            Some(listen) => ask(listen, &operation).await,
             None => Err(Error::Failed(
                 "a spool in memory is reached through `listen` only, which is not set".to_owned(),
             )),
@@ -184,18 +186,23 @@ async fn operate(file: &Loaded, operation: Operation) -> Result<Performed, Error
             spool.close().await;
             Ok(performed?)
         }
-        Err(error @ OpenError::InUse(_)) => match file.listen {
-            Some(address) => ask(address, &operation).await,
+        Err(error @ OpenError::InUse(_)) => match &file.listen {
+            Some(listen) => ask(listen, &operation).await,
             None => Err(Error::Failed(format!("{error}, and the file does not set `listen`"))),
         },
         Err(error) => Err(error.into()),
     }
 }
 
-async fn ask(address: std::net::SocketAddr, operation: &Operation) -> Result<Performed, Error> {
+async fn ask(listen: &Listen, operation: &Operation) -> Result<Performed, Error> {
     let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
-    let url = format!("http://{address}/operations");
-    let sent = client.post(url).body(serde_json::to_vec(operation)?).send().await;
+    let address = reachable(listen.address);
+    let mut request =
+        client.post(format!("http://{address}/operations")).body(serde_json::to_vec(operation)?);
+    if let Some(token) = &listen.token {
+        request = request.header("authorization", token.authorization());
+    }
+    let sent = request.send().await;
     let response = sent
         .map_err(|error| Error::because(format_args!("the relay at {address} does not respond"), &error))?;
     let is_success = response.status().is_success();
@@ -206,6 +213,16 @@ async fn ask(address: std::net::SocketAddr, operation: &Operation) -> Result<Per
     let error: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let error = error.get("error").and_then(serde_json::Value::as_str).unwrap_or("not a relay").to_owned();
     Err(Error::Failed(format!("the relay at {address} responds: {error}")))
+}
+
+/// Returns the address of a port on this machine, where it listens on all of its addresses.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
 }
 
 impl From<WhichArgs> for Which {

@@ -1,7 +1,6 @@
 //! The relay itself.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use fanout_aws::Cloud;
@@ -10,7 +9,7 @@ use fanout_core::retry::RetryPolicy;
 use fanout_core::route::Routes;
 use fanout_momento::CacheSet;
 use fanout_momento::subscription::SubscriptionPolicy;
-use fanout_relay::file::{FileSubscription, FileTarget};
+use fanout_relay::file::{FileSubscription, FileTarget, Listen};
 use fanout_relay::queue::QueueTarget;
 use fanout_relay::routes::RoutesTarget;
 use fanout_relay::shard::Shard;
@@ -56,7 +55,7 @@ async fn serve(
     mut hangup: Signal,
     output: &mut Output,
 ) -> Result<(), Error> {
-    let fixed = (file.spool.clone(), file.limits, file.listen);
+    let fixed = (file.spool.clone(), file.limits, file.listen.clone());
     let (location, limits, listen) = &fixed;
     let spool = Spool::open(location, *limits)?;
     let pending = spool.usage().messages;
@@ -67,15 +66,16 @@ async fn serve(
         }
     }
     let status = Status::default();
-    let port = match *listen {
+    let port = match listen {
         None => None,
-        Some(address) => {
+        Some(Listen { address, token }) => {
             let listener = TcpListener::bind(address)
                 .await
                 .map_err(|error| Error::because(format_args!("cannot listen on {address}"), &error))?;
             let address = listener.local_addr()?;
-            tracing::info!(%address, "listening for operators");
-            Some(tokio::spawn(port::serve(listener, spool.clone(), status.clone())))
+            let has_token = token.is_some();
+            tracing::info!(%address, has_token, "listening for operators");
+            Some(tokio::spawn(port::serve(listener, spool.clone(), status.clone(), token.clone())))
         }
     };
     let mut shutdown = std::pin::pin!(shutdown);
@@ -126,14 +126,14 @@ async fn serve(
 /// Reads the file as it is now. What is `fixed` must not differ.
 fn reload(
     name: &str,
-    fixed: &(Location, Limits, Option<SocketAddr>),
+    fixed: &(Location, Limits, Option<Listen>),
     output: &mut Output,
 ) -> Result<Loaded, String> {
     let file = load(name, output).map_err(|error| match error {
         Error::Usage(message) | Error::Failed(message) => message,
         Error::Closed => "standard output is closed".to_owned(),
     })?;
-    if (&file.spool, file.limits, file.listen) != (&fixed.0, fixed.1, fixed.2) {
+    if (&file.spool, file.limits, &file.listen) != (&fixed.0, fixed.1, &fixed.2) {
         return Err("the spool, its bounds and `listen` can change at a restart only".to_owned());
     }
     tracing::info!("the file is loaded again");
