@@ -46,8 +46,17 @@ const DEFAULT_EVERY: Duration = Duration::from_secs(30);
 /// The name of a spool in memory.
 const MEMORY: &str = "memory";
 
-const FILE_KEYS: [&str; 8] =
-    ["spool", "max_messages", "max_bytes", "keep_for", "listen", "listen_token", "shard", "subscriptions"];
+const FILE_KEYS: [&str; 9] = [
+    "spool",
+    "max_messages",
+    "max_bytes",
+    "keep_for",
+    "listen",
+    "listen_token",
+    "metrics",
+    "shard",
+    "subscriptions",
+];
 const SUBSCRIPTION_KEYS: [&str; 12] = [
     "name",
     "cache",
@@ -73,10 +82,20 @@ pub struct RelayFile {
     pub limits: Limits,
     /// The port for operators.
     pub listen: Option<Listen>,
+    /// The form of metrics in the log; `None` for no metrics there.
+    pub metrics: Option<LogMetrics>,
     /// The part of all topics that this relay takes.
     pub shard: Option<Shard>,
     /// The subscriptions, each with another name.
     pub subscriptions: Vec<FileSubscription>,
+}
+
+/// The form of metrics in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogMetrics {
+    /// The embedded metric format of CloudWatch.
+    Emf,
 }
 
 /// The port for operators.
@@ -171,6 +190,7 @@ struct FileKeys {
     keep_for: Option<Spanned<String>>,
     listen: Option<Spanned<String>>,
     listen_token: Option<Spanned<String>>,
+    metrics: Option<LogMetrics>,
     shard: Option<Spanned<String>>,
 }
 
@@ -205,6 +225,7 @@ struct Top {
     spool: Location,
     limits: Limits,
     listen: Option<Listen>,
+    metrics: Option<LogMetrics>,
     shard: Option<Shard>,
 }
 
@@ -269,9 +290,9 @@ impl Reader<'_> {
                 self.note(span.clone(), message);
             }
         }
-        let Top { spool, limits, listen, shard } = keys?;
+        let Top { spool, limits, listen, metrics, shard } = keys?;
         let subscriptions = subscriptions.into_iter().map(|(subscription, _)| subscription).collect();
-        Some(RelayFile { spool, limits, listen, shard, subscriptions })
+        Some(RelayFile { spool, limits, listen, metrics, shard, subscriptions })
     }
 
     fn top(&mut self, keys: FileKeys) -> Option<Top> {
@@ -297,7 +318,7 @@ impl Reader<'_> {
             None => None,
             Some(shard) => Some(shard?),
         };
-        Some(Top { spool, limits, listen, shard })
+        Some(Top { spool, limits, listen, metrics: keys.metrics, shard })
     }
 
     /// Returns the port; `None` if a key is invalid.
@@ -569,6 +590,7 @@ mod tests {
             keep_for = "1h"
             listen = "0.0.0.0:9100"
             listen_token = "env:TOKEN"
+            metrics = "emf"
             shard = "1/4"
 
             [[subscriptions]]
@@ -594,6 +616,7 @@ mod tests {
             token: Some(Token::new("a-token-of-the-tests").unwrap()),
         };
         assert_eq!((file.limits, &file.listen), (limits, &Some(listen)));
+        assert_eq!(file.metrics, Some(LogMetrics::Emf));
         assert_eq!(file.shard, Some("1/4".parse().unwrap()));
         let [subscription] = &file.subscriptions[..] else { panic!("{file:?}") };
         assert_eq!((subscription.name.as_str(), subscription.cache.as_str()), ("friends", "chat"));
@@ -670,7 +693,7 @@ target = { url = "https://example.com", secret = "env:UNSET" }
             [
                 "1:9: the spool is empty; expected a file, or \"memory\"",
                 "2:1: unknown key `speed`; expected one of `spool`, `max_messages`, `max_bytes`, `keep_for`, `listen`, \
-                 `listen_token`, `shard`, `subscriptions`",
+                 `listen_token`, `metrics`, `shard`, `subscriptions`",
                 "3:12: not a duration; expected a number with a unit, such as \"30s\"",
                 "4:10: the address is not a loopback address; expected 127.0.0.1:PORT, or a token in `listen_token`",
                 "6:9: the cache is blank; expected a name",

@@ -24,7 +24,6 @@ use tokio::net::TcpListener;
 
 use crate::metrics;
 use crate::operations::{Operation, OperationError, perform};
-use crate::reader::ReaderState;
 use crate::relay::Status;
 use crate::spool::Spool;
 use crate::token::Token;
@@ -132,14 +131,9 @@ fn causes(spool: &Spool, status: &Status) -> Vec<String> {
     for subscription in status.subscriptions() {
         let name = &subscription.name;
         for (topic, state) in &subscription.topics {
-            let state = state.borrow();
-            let cause = match &*state {
-                ReaderState::Subscribed => continue,
-                ReaderState::Connecting => "not subscribed yet",
-                ReaderState::Waiting => "the spool is full",
-                ReaderState::Interrupted(cause) | ReaderState::Rejected(cause) => cause,
-            };
-            causes.push(format!("{name}: topic {topic:?}: {cause}"));
+            if let Some(cause) = state.borrow().cause() {
+                causes.push(format!("{name}: topic {topic:?}: {cause}"));
+            }
         }
         if let Some(cause) = &subscription.disabled {
             causes.push(format!("{name}: the target wants no more messages: {cause}"));

@@ -3,10 +3,12 @@
 //! | module | purpose |
 //! | --- | --- |
 //! | `run` | the relay itself, until a signal ends it |
+//! | `emf` | metrics in the log |
 //! | `check` | shows what a file subscribes to |
 //! | `operate` | counts, gaps, dead messages and replays: through the port of a running relay, or in the file of its spool |
 
 mod check;
+mod emf;
 mod operate;
 mod run;
 
@@ -14,7 +16,7 @@ use std::collections::BTreeSet;
 
 use fanout_core::file::{self as text_file, FileError};
 use fanout_core::route::{Route, Routes, Topics};
-use fanout_relay::file::{self, FileSubscription, FileTarget, Listen, RelayFile};
+use fanout_relay::file::{self, FileSubscription, FileTarget, Listen, LogMetrics, RelayFile};
 use fanout_relay::shard::Shard;
 use fanout_relay::spool::{Limits, Location};
 
@@ -92,6 +94,7 @@ struct Loaded {
     spool: Location,
     limits: Limits,
     listen: Option<Listen>,
+    metrics: Option<LogMetrics>,
     shard: Option<Shard>,
     subscriptions: Vec<(FileSubscription, Option<Routes>)>,
 }
@@ -101,7 +104,7 @@ fn load(name: &str, output: &mut Output) -> Result<Loaded, Error> {
     let text = read(name)?;
     let file = file::read(&text, &|variable| std::env::var(variable).ok());
     let file = file.map_err(|errors| print(name, &text, &errors, output))?;
-    let RelayFile { spool, limits, listen, shard, subscriptions } = file;
+    let RelayFile { spool, limits, listen, metrics, shard, subscriptions } = file;
     // The errors of each file are printed before the first of them ends it.
     let loaded: Vec<_> = subscriptions
         .into_iter()
@@ -121,7 +124,7 @@ fn load(name: &str, output: &mut Output) -> Result<Loaded, Error> {
         })
         .collect();
     let subscriptions = loaded.into_iter().collect::<Result<_, Error>>()?;
-    Ok(Loaded { spool, limits, listen, shard, subscriptions })
+    Ok(Loaded { spool, limits, listen, metrics, shard, subscriptions })
 }
 
 fn load_routes(name: &str, output: &mut Output) -> Result<Routes, Error> {

@@ -1,6 +1,6 @@
 //! The relay itself.
 
-use std::future::Future;
+use std::future::{self, Future};
 use std::sync::Arc;
 
 use fanout_aws::Cloud;
@@ -9,7 +9,7 @@ use fanout_core::retry::RetryPolicy;
 use fanout_core::route::Routes;
 use fanout_momento::CacheSet;
 use fanout_momento::subscription::SubscriptionPolicy;
-use fanout_relay::file::{FileSubscription, FileTarget, Listen};
+use fanout_relay::file::{FileSubscription, FileTarget, Listen, LogMetrics};
 use fanout_relay::queue::QueueTarget;
 use fanout_relay::routes::RoutesTarget;
 use fanout_relay::shard::Shard;
@@ -22,7 +22,7 @@ use topic_fanout::config::{Environment, LogConfig};
 use topic_fanout::serve::shutdown_signal;
 use topic_fanout::telemetry::Telemetry;
 
-use super::{Loaded, load};
+use super::{Loaded, emf, load};
 use crate::args::ServiceArgs;
 use crate::error::Error;
 use crate::output::Output;
@@ -42,7 +42,7 @@ pub(super) async fn run(
     let service = service.service(output)?;
     let telemetry = Telemetry::new(false);
     telemetry.start(&log);
-    let ended = serve(name, file, &service, shutdown, hangup, output).await;
+    let ended = serve(name, file, &service, &telemetry, (shutdown, hangup), output).await;
     telemetry.end();
     ended
 }
@@ -51,8 +51,8 @@ async fn serve(
     name: &str,
     file: Loaded,
     service: &Service,
-    shutdown: impl Future<Output = ()>,
-    mut hangup: Signal,
+    telemetry: &Telemetry,
+    (shutdown, mut hangup): (impl Future<Output = ()>, Signal),
     output: &mut Output,
 ) -> Result<(), Error> {
     let fixed = (file.spool.clone(), file.limits, file.listen.clone());
@@ -76,6 +76,12 @@ async fn serve(
             let has_token = token.is_some();
             tracing::info!(%address, has_token, "listening for operators");
             Some(tokio::spawn(port::serve(listener, spool.clone(), status.clone(), token.clone())))
+        }
+    };
+    let mut records = match file.metrics {
+        None => None,
+        Some(LogMetrics::Emf) => {
+            Some(emf::Records::start(spool.clone(), status.clone(), telemetry.output().clone()).await?)
         }
     };
     let mut shutdown = std::pin::pin!(shutdown);
@@ -109,8 +115,20 @@ async fn serve(
         let mut reloaded = None;
         let stop = async { reloaded = stop.await };
         let policy = SubscriptionPolicy::default();
-        fanout_relay::run(subscriptions, &spool, service.credentials(), policy, &status, stop).await?;
+        let shown = async {
+            match &mut records {
+                Some(records) => records.run().await,
+                None => future::pending().await,
+            }
+        };
+        tokio::select! {
+            ended = fanout_relay::run(subscriptions, &spool, service.credentials(), policy, &status, stop) => ended?,
+            () = shown => {}
+        }
         next = reloaded;
+    }
+    if let Some(records) = &mut records {
+        records.write().await;
     }
     if let Some(port) = port {
         port.abort();
