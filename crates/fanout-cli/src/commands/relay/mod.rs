@@ -4,11 +4,13 @@
 //! | --- | --- |
 //! | `run` | the relay itself, until a signal ends it |
 //! | `emf` | metrics in the log |
+//! | `live` | the line that shows its work in a terminal |
 //! | `check` | shows what a file subscribes to |
 //! | `operate` | counts, gaps, dead messages and replays: through the port of a running relay, or in the file of its spool |
 
 mod check;
 mod emf;
+mod live;
 mod operate;
 mod run;
 

@@ -22,7 +22,7 @@ use topic_fanout::config::{Environment, LogConfig};
 use topic_fanout::serve::shutdown_signal;
 use topic_fanout::telemetry::Telemetry;
 
-use super::{Loaded, emf, load};
+use super::{Loaded, emf, live, load};
 use crate::args::ServiceArgs;
 use crate::error::Error;
 use crate::output::Output;
@@ -121,12 +121,21 @@ async fn serve(
                 None => future::pending().await,
             }
         };
+        let live = async {
+            if telemetry.is_terminal() {
+                live::run(&spool, &status, telemetry.output()).await;
+            } else {
+                future::pending().await
+            }
+        };
         tokio::select! {
             ended = fanout_relay::run(subscriptions, &spool, service.credentials(), policy, &status, stop) => ended?,
             () = shown => {}
+            () = live => {}
         }
         next = reloaded;
     }
+    telemetry.output().status(None);
     if let Some(records) = &mut records {
         records.write().await;
     }
