@@ -342,6 +342,41 @@ async fn port_with_token_shows_only_health_without_it() {
 }
 
 #[tokio::test]
+async fn container_needs_no_file_and_no_shell() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|_| 200).await;
+    setup.write(&receiver.stub.url, &["t"], "");
+    let text = std::fs::read_to_string(setup.path()).unwrap();
+    let with = |text: &str, args: &[&str]| {
+        let mut command = fanout(&[&["relay", "--config", "env:RELAY_CONFIG"], args].concat());
+        command
+            .env("SECRET", SECRET)
+            .env("RELAY_CONFIG", text)
+            .env("MOMENTO_ENDPOINT", setup.momento.endpoint());
+        command
+    };
+    let mut relay = Relay { process: start(with(&text, &[])), port: None };
+    timeout(TIMEOUT, setup.momento.wait_for_subscribers("demo", "t", 1)).await.unwrap();
+    let port = relay.port().await.split_off("http://".len());
+    let known = text.replace("127.0.0.1:0", &port);
+    end(with(&known, &["health"])).await.assert_code(0);
+    while end(with(&known, &["health", "--ready"])).await.code != Some(0) {}
+    setup.momento.delete_cache("demo").unwrap();
+    setup.momento.cut_connections();
+    let ended = loop {
+        let ended = end(with(&known, &["health", "--ready"])).await;
+        if ended.code == Some(1) {
+            break ended;
+        }
+    };
+    ended.assert_one_error("topic");
+    end(with(&known, &["health"])).await.assert_code(0);
+    relay.stop().await;
+    end(with(&known, &["health"])).await.assert_code(1).assert_one_error("does not respond");
+    end(with("", &["health"])).await.assert_code(1).assert_one_error("the variable RELAY_CONFIG is not set");
+}
+
+#[tokio::test]
 async fn port_reports_health_and_metrics_and_rejects_other_sites() {
     let setup = Setup::new().await;
     let receiver = Receiver::start(|_| 200).await;

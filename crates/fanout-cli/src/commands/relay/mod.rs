@@ -52,7 +52,7 @@ A file, to begin with:
   topics = [\"topic 1\"]
   target = { url = \"http://127.0.0.1:9000/\", secret = \"env:WEBHOOK_SIGNING_SECRET\" }")]
 pub(crate) struct Args {
-    /// The file with the spool and the subscriptions
+    /// The file with the spool and the subscriptions, or env:NAME for a variable that has its text
     #[arg(long, global = true, value_name = "FILE", default_value = "relay.toml")]
     config: String,
 
@@ -67,6 +67,8 @@ pub(crate) struct Args {
 enum Command {
     /// Check the file, and show what it subscribes to
     Check,
+    /// Ask a running relay for its health
+    Health(operate::HealthArgs),
     /// List the counts of each topic
     Totals(operate::ListArgs),
     /// List the messages that Momento did not deliver
@@ -83,6 +85,7 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     match args.command {
         None => run::run(&args.config, file, &args.service, output).await,
         Some(Command::Check) => check::run(&args.config, &file, output),
+        Some(Command::Health(args)) => operate::health(&file, args, output).await,
         Some(Command::Totals(args)) => operate::totals(&file, args, output).await,
         Some(Command::Gaps(args)) => operate::gaps(&file, args, output).await,
         Some(Command::Dead(command)) => operate::dead(&file, command, output).await,
@@ -163,7 +166,12 @@ fn exact_topics(subscription: &FileSubscription, routes: &Routes) -> Result<Vec<
     Ok(topics.into_iter().collect())
 }
 
+/// Reads a file, or the variable of `env:NAME`: a container may have no file.
 fn read(name: &str) -> Result<String, Error> {
+    if let Some(variable) = name.strip_prefix("env:") {
+        let text = std::env::var(variable).ok().filter(|text| !text.is_empty());
+        return text.ok_or_else(|| Error::Failed(format!("the variable {variable} is not set")));
+    }
     text_file::text(input::file(name)?).map_err(|error| Error::Failed(format!("{name}:{error}")))
 }
 
