@@ -203,6 +203,7 @@ struct Line<'l> {
 
 /// The properties of a record that decide which members are metrics.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each adds or names metrics, whatever the others are")]
 struct Kind {
     /// True for a message of a queue. Its time is a separate metric, because no sender waits for it.
     from_queue: bool,

@@ -90,10 +90,12 @@ async fn route(
         (&Method::GET, "/health/ready") => {
             let causes = causes(spool, status);
             let code = if causes.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-            let mut body = json!({ "ready": causes.is_empty() });
-            if shows_causes {
-                body["causes"] = json!(causes);
-            }
+            let is_ready = causes.is_empty();
+            let body = if shows_causes {
+                json!({ "ready": is_ready, "causes": causes })
+            } else {
+                json!({ "ready": is_ready })
+            };
             Ok((code, Body::Json(body)))
         }
         (&Method::GET, "/metrics") => {

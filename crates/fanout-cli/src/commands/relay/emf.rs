@@ -16,7 +16,7 @@ use topic_fanout::emf::{self, Directive, Metadata, Metric};
 use topic_fanout::output::Output;
 
 /// The interval between records, which is the resolution of CloudWatch.
-const INTERVAL: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_mins(1);
 
 /// The variable with the dimension `Relay`, and its default.
 const NAME: &str = "RELAY_NAME";

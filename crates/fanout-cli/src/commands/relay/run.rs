@@ -125,7 +125,7 @@ async fn serve(
             if telemetry.is_terminal() {
                 live::run(&spool, &status, telemetry.output()).await;
             } else {
-                future::pending().await
+                future::pending::<()>().await;
             }
         };
         tokio::select! {
