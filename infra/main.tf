@@ -34,6 +34,8 @@ locals {
     WEBHOOK_SIGNING_SECRET_ID       = try(aws_secretsmanager_secret.made["webhook_signing_secret"].arn, local.secret_ids.webhook_signing_secret)
     SECRETS_MAX_AGE_SECONDS         = tostring(var.secrets_max_age_seconds)
     MAX_EVENT_AGE_SECONDS           = tostring(var.max_event_age_seconds)
+    DEDUPE                          = var.dedupe
+    DEDUPE_CACHE                    = var.dedupe_cache
     FANOUT_CONFIG                   = var.fanout_config
     OUTBOUND_TOPICS                 = join(",", var.outbound_topics)
     OUTBOUND_CACHE                  = var.outbound_cache

@@ -143,6 +143,23 @@ variable "max_event_age_seconds" {
   default     = 60
 }
 
+variable "dedupe" {
+  description = "Where handled events are remembered: memory (of each environment), or cache (also a cache of Momento, for all of them)."
+  type        = string
+  default     = "memory"
+
+  validation {
+    condition     = contains(["memory", "cache"], var.dedupe)
+    error_message = "memory or cache."
+  }
+}
+
+variable "dedupe_cache" {
+  description = "With dedupe cache, the cache that remembers. Empty for the event's own."
+  type        = string
+  default     = ""
+}
+
 # Routes and what they use
 
 variable "fanout_config" {

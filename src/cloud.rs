@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{
-    Config, ConfigError, ConfigErrors, MomentoConfig, RoutesConfig, SecretsConfig, SigningConfig, Source,
-    Sourced, from_parameter, signing_secret,
+    Config, ConfigError, ConfigErrors, DedupeConfig, MomentoConfig, RoutesConfig, SecretsConfig,
+    SigningConfig, Source, Sourced, from_parameter, signing_secret,
 };
 use crate::secrets::{Refresh, Refreshed, Rotating, SecretSetting, fetch_all};
 use crate::webhook::Signing;
@@ -34,6 +34,8 @@ pub struct Complete {
     pub routes: Routes,
     /// The URL of the queue for dead letters.
     pub dead_letters: Option<String>,
+    /// Where the progress of events is kept.
+    pub dedupe: DedupeConfig,
 }
 
 impl Complete {
@@ -73,11 +75,11 @@ pub async fn complete(
     config: Config,
     transforms: &Transforms,
 ) -> Result<Complete, ConfigErrors> {
-    let Config { momento, signing, secrets, routes, dead_letters, .. } = config;
+    let Config { momento, signing, secrets, routes, dead_letters, dedupe, .. } = config;
     let secrets = fetch_secrets(cloud, momento, signing, secrets);
     let (routes, secrets) = tokio::join!(fetch_routes(cloud, routes, transforms), secrets);
     let ((keys, signing), routes) = both(secrets, routes)?;
-    Ok(Complete { keys, signing, routes, dead_letters: dead_letters.queue })
+    Ok(Complete { keys, signing, routes, dead_letters: dead_letters.queue, dedupe })
 }
 
 async fn fetch_routes(

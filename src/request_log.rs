@@ -59,6 +59,8 @@ pub struct LogRecord {
     xray_trace_id: Option<XrayId>,
     #[serde(flatten)]
     event: Option<EventFields>,
+    #[serde(skip)]
+    dedupe_failed: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -87,7 +89,15 @@ impl LogRecord {
     /// Begins a record at `time`.
     #[must_use]
     pub const fn new(time: Millis, request_id: Option<String>) -> Self {
-        Self { time, request_id, queue: None, trace_id: None, xray_trace_id: None, event: None }
+        Self {
+            time,
+            request_id,
+            queue: None,
+            trace_id: None,
+            xray_trace_id: None,
+            event: None,
+            dedupe_failed: false,
+        }
     }
 
     /// Marks it as the record of a message of this queue.
@@ -118,6 +128,11 @@ impl LogRecord {
             token_id: event.token_id.clone(),
             age_ms: self.time.saturating_sub(event.event_timestamp),
         });
+    }
+
+    /// Sets whether the cache for dedupe failed.
+    pub const fn set_dedupe_failed(&mut self, failed: bool) {
+        self.dedupe_failed = failed;
     }
 
     /// Adds the outcome and the time that it took.
@@ -183,6 +198,8 @@ struct Line<'l> {
     #[serde(skip_serializing_if = "Option::is_none")]
     EventAge: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    DedupeFailed: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     Refused: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     Reason: Option<&'static str>,
@@ -202,21 +219,22 @@ struct Kind {
     /// True for a message of a queue. Its time is a separate metric, because no sender waits for it.
     from_queue: bool,
     has_event: bool,
+    dedupe_failed: bool,
     refused: bool,
 }
 
 /// The declarations of metrics. Each is serialized once for its kind.
-static DIRECTIVES: [OnceLock<Box<RawValue>>; 8] = [const { OnceLock::new() }; 8];
+static DIRECTIVES: [OnceLock<Box<RawValue>>; 16] = [const { OnceLock::new() }; 16];
 
 impl Kind {
     fn index(self) -> usize {
-        [self.from_queue, self.has_event, self.refused]
+        [self.from_queue, self.has_event, self.dedupe_failed, self.refused]
             .iter()
             .fold(0, |index, flag| index * 2 + usize::from(*flag))
     }
 
     fn directives(self) -> &'static RawValue {
-        let directives = DIRECTIVES.get(self.index()).expect("three flags make eight kinds");
+        let directives = DIRECTIVES.get(self.index()).expect("four flags make sixteen kinds");
         directives.get_or_init(|| self.written())
     }
 
@@ -232,6 +250,7 @@ impl Kind {
             metric(if self.from_queue { "QueueLatency" } else { "Latency" }, "Milliseconds"),
         ];
         metrics.extend(self.has_event.then(|| metric("EventAge", "Milliseconds")));
+        metrics.extend(self.dedupe_failed.then(|| metric("DedupeFailed", "Count")));
         let mut directives =
             vec![json!({"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": metrics})];
         directives.extend(self.refused.then(|| {
@@ -293,7 +312,9 @@ impl Finished<'_> {
     fn line(&self, function: &str, timestamp: &str) -> Vec<u8> {
         let refused = matches!(self.outcome, Outcome::Rejected(_));
         let age = self.record.event.as_ref().map(|event| event.age_ms);
-        let kind = Kind { from_queue: self.record.queue.is_some(), has_event: age.is_some(), refused };
+        let dedupe_failed = self.record.dedupe_failed;
+        let from_queue = self.record.queue.is_some();
+        let kind = Kind { from_queue, has_event: age.is_some(), dedupe_failed, refused };
         let took = millis(self.took);
         let line = Line {
             timestamp,
@@ -315,6 +336,7 @@ impl Finished<'_> {
             Latency: (!kind.from_queue).then_some(took),
             QueueLatency: kind.from_queue.then_some(took),
             EventAge: age,
+            DedupeFailed: dedupe_failed.then_some(1),
             Refused: refused.then_some(1),
             Reason: refused.then(|| self.outcome.name()),
         };
@@ -461,6 +483,7 @@ mod tests {
             for queue in [None, Some("letters")] {
                 let mut record = LogRecord::new(NOW, None);
                 record.queue = queue.map(str::to_owned);
+                record.set_dedupe_failed(with_event);
                 let line = line_of(record, &outcome, with_event);
                 for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
                     for metric in directive["Metrics"].as_array().unwrap() {
@@ -477,6 +500,18 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn counts_failures_of_dedupe_only_where_they_occur() {
+        for failed in [false, true] {
+            let mut record = LogRecord::new(NOW, None);
+            record.set_dedupe_failed(failed);
+            let line = line_of(record, &Outcome::Delivered(Vec::new()), true);
+            let declared = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].to_string();
+            assert_eq!(declared.contains("DedupeFailed"), failed);
+            assert_eq!(line.get("DedupeFailed"), failed.then(|| json!(1)).as_ref());
         }
     }
 

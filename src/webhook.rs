@@ -22,6 +22,7 @@ use crate::secrets::{Refreshed, Rotating};
 use crate::trace::TraceContext;
 use fanout_core::clock::{Clock, SystemClock};
 use fanout_core::dead_letter::{DeadLetterPolicy, DeadLetters};
+use fanout_core::dedupe::shared::SharedDedupe;
 use fanout_core::destination::Publisher;
 use fanout_core::fan_out::FanOut;
 use fanout_core::route::Routes;
@@ -92,6 +93,12 @@ impl<P: Publisher> Webhook<P> {
         Self { pipeline: self.pipeline.with_dead_letters(dead_letters), ..self }
     }
 
+    /// Recognizes events that other environments have handled, too.
+    #[must_use]
+    pub fn with_shared_dedupe(self, shared: Option<SharedDedupe>) -> Self {
+        Self { pipeline: self.pipeline.with_shared_dedupe(shared), ..self }
+    }
+
     /// Uses another clock.
     pub fn with_clock<C: Clock>(self, clock: C) -> Webhook<P, C> {
         let Self { secrets, window, pipeline, request_log, .. } = self;
@@ -145,7 +152,11 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
             deadline,
         };
         let outcome = match self.window.check(event.publish_timestamp, job.now) {
-            Ok(_) => self.pipeline.run(job).await,
+            Ok(_) => {
+                let handled = self.pipeline.run(job).await;
+                record.set_dedupe_failed(handled.dedupe_failed);
+                handled.outcome
+            }
             Err(error) => Outcome::Rejected(error.into()),
         };
         self.finish(record, &outcome, started)
@@ -167,7 +178,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
     ) -> Result<Verified<B>, Rejection> {
         let mut secrets = self.secrets.current();
         loop {
-            match momento::verify(&secrets, body, signatures()) {
+            match momento::verify(&*secrets, body, signatures()) {
                 Err(SignatureError::Mismatch) => {}
                 verified => return Ok(verified?),
             }

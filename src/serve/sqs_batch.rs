@@ -154,8 +154,9 @@ async fn handle<P: Publisher, C: Clock>(
         let xray = trace.as_ref().map(TraceContext::to_xray);
         let policy = webhook.pipeline.policy_for_message(record.queue(), dead_letter.is_some());
         let (now, xray) = (log.time(), xray.as_deref());
-        let outcome = webhook.pipeline.run(Job { event, dead_letter, policy, now, xray, deadline }).await;
-        finish(webhook, &log, &outcome, started)
+        let handled = webhook.pipeline.run(Job { event, dead_letter, policy, now, xray, deadline }).await;
+        log.set_dedupe_failed(handled.dedupe_failed);
+        finish(webhook, &log, &handled.outcome, started)
     };
     match contained(handling).await {
         Some(is_done) => is_done,

@@ -16,6 +16,7 @@ mod aws_destinations;
 mod chat;
 #[cfg(feature = "aws")]
 mod dead_letters;
+mod dedupe;
 mod faults;
 mod hostile;
 mod lifecycle;
