@@ -51,8 +51,15 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// The maximum size of the headers of a request, in bytes.
 const MAX_HEADERS: u16 = 16 * 1024;
 
+/// The maximum size of the headers of a request over HTTP/2, in bytes. They are buffered for each of [`MAX_STREAMS`].
+const MAX_HTTP2_HEADERS: u32 = 8 * 1024;
+
 /// The maximum number of requests at once in an HTTP/2 connection.
-const MAX_STREAMS: u32 = 16;
+const MAX_STREAMS: u32 = 8;
+
+/// The number of requests over [`MAX_STREAMS`] that an HTTP/2 connection survives. A client may send some before it learns of
+/// the limit: hyper and Go send 100 at most.
+const MAX_REFUSED_STREAMS: usize = 100;
 
 /// The bytes that a caller may send on an HTTP/2 connection or stream before the function reads them: the least that
 /// HTTP/2 allows for a connection.
@@ -105,8 +112,9 @@ fn builder(idle_timeout: Duration) -> auto::Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(MAX_HEADERS.into())
+        .max_header_list_size(MAX_HTTP2_HEADERS)
         .max_concurrent_streams(MAX_STREAMS)
+        .max_local_error_reset_streams(MAX_REFUSED_STREAMS)
         .initial_connection_window_size(WINDOW)
         .initial_stream_window_size(WINDOW);
     builder

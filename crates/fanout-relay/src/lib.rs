@@ -6,6 +6,7 @@
 
 mod body;
 mod breaker;
+mod clock;
 pub mod file;
 pub mod metrics;
 pub mod operations;

@@ -16,9 +16,9 @@ use std::future::pending;
 use bytes::Bytes;
 use fanout_core::clock::{Clock as _, SystemClock};
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
-use local_guard::{Guard, json_response};
+use local_guard::{Guard, json_response, read_body};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -27,9 +27,6 @@ use crate::operations::{Operation, OperationError, perform};
 use crate::relay::Status;
 use crate::spool::Spool;
 use crate::token::Token;
-
-/// The longest request body. The ids of some thousand messages fit.
-const MAX_BODY: usize = 64 * 1_024;
 
 /// Serves requests until the future is dropped.
 pub async fn serve(listener: TcpListener, spool: Spool, status: Status, token: Option<Token>) {
@@ -103,11 +100,7 @@ async fn route(
             Ok((StatusCode::OK, Body::Text(text.map_err(|error| internal(error.to_string()))?)))
         }
         (&Method::POST, "/operations") => {
-            let body = Limited::new(request.into_body(), MAX_BODY)
-                .collect()
-                .await
-                .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
-            let operation: Operation = serde_json::from_slice(&body.to_bytes())
+            let operation: Operation = serde_json::from_slice(&read_body(request).await?)
                 .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
             let performed = perform(spool, operation).await.map_err(|error| match error {
                 OperationError::Spool(error) => internal(error.to_string()),

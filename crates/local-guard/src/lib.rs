@@ -30,7 +30,7 @@ mod serve;
 
 use std::net::{IpAddr, Ipv6Addr};
 
-pub use self::serve::{json_response, serve};
+pub use self::serve::{json_response, read_body, serve};
 
 use http::uri::Authority;
 use http::{HeaderMap, Request, StatusCode, header};

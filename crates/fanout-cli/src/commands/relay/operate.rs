@@ -141,7 +141,7 @@ pub(super) async fn gaps(file: &Loaded, args: ListArgs, output: &mut Output) -> 
             continue;
         }
         let numbers = match (gap.gap.first, gap.gap.last) {
-            (first, last) if first > last => "unknown numbers".to_owned(),
+            (first, last) if first > last => format!("numbers from {first} on, as far as there were any,"),
             (first, last) if first == last => format!("number {first}"),
             (first, last) => format!("numbers {first} to {last}"),
         };
