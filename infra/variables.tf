@@ -137,6 +137,17 @@ variable "secret_recovery_days" {
   default     = 30
 }
 
+variable "webhook_signature" {
+  description = "The signatures that are accepted: momento, standard (Standard Webhooks) or either. The last two need a secret of the form whsec_ and base64."
+  type        = string
+  default     = "momento"
+
+  validation {
+    condition     = contains(["momento", "standard", "either"], var.webhook_signature)
+    error_message = "momento, standard or either."
+  }
+}
+
 variable "max_event_age_seconds" {
   description = "How long ago a webhook may have been sent. 0 switches the check off."
   type        = number

@@ -122,21 +122,22 @@ async fn fetch_secrets(
             fetched.start(SecretSetting { name: MomentoConfig::SECRET_ID, id, parse: Box::new(parse) })
         }
     };
-    let SigningConfig { secret, previous: given, max_age } = signing;
+    let SigningConfig { signatures, secret, previous: given, max_age } = signing;
     let secrets = match secret {
         Sourced::Given(current) => {
             Ok(Rotating::fixed([Some(current), given].into_iter().flatten().collect()))
         }
         Sourced::Secret(id) => {
             let parse = move |secret: &Versioned<SecretText>| {
-                let Versioned { current, previous } = secret.try_map(|text| signing_secret(text.reveal()))?;
+                let read = |text: &SecretText| signing_secret(signatures, text.reveal());
+                let Versioned { current, previous } = secret.try_map(read)?;
                 Ok([Some(current), previous, given.clone()].into_iter().flatten().collect())
             };
             fetched.start(SecretSetting { name: SigningConfig::SECRET_ID, id, parse: Box::new(parse) })
         }
     };
     let (keys, secrets) = both(keys, secrets)?;
-    Ok((keys, Signing { secrets, max_age }))
+    Ok((keys, Signing { signatures, secrets, max_age }))
 }
 
 /// Secrets that were fetched at the start, each once.

@@ -1,9 +1,7 @@
 //! The request log: one log record for each invocation.
 //!
 //! In Lambda, and wherever standard output is not a terminal, a record is a line of JSON that carries its own metrics in
-//! CloudWatch's
-//! [embedded metric format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html):
-//! so every point of a graph has its line. In a terminal it is a sentence. Neither contains a text, a
+//! CloudWatch's [embedded metric format](emf): so every point of a graph has its line. In a terminal it is a sentence. Neither contains a text, a
 //! signature or a secret.
 
 use std::sync::OnceLock;
@@ -11,11 +9,9 @@ use std::time::Duration;
 
 use momento_webhook::{Event, Millis};
 use serde::Serialize;
-use serde_json::json;
 use serde_json::value::RawValue;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
+use crate::emf::{self, Directive, Metadata, Metric, timestamp};
 use crate::output::Output;
 use crate::response::{IS_JSON, Outcome, Rejection};
 use crate::trace::{TraceId, XrayId};
@@ -205,16 +201,9 @@ struct Line<'l> {
     Reason: Option<&'static str>,
 }
 
-/// The member that declares metrics.
-#[derive(Serialize)]
-#[expect(non_snake_case, reason = "the names that the format gives")]
-struct Metadata<'d> {
-    Timestamp: Millis,
-    CloudWatchMetrics: &'d RawValue,
-}
-
 /// The properties of a record that decide which members are metrics.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each adds or names metrics, whatever the others are")]
 struct Kind {
     /// True for a message of a queue. Its time is a separate metric, because no sender waits for it.
     from_queue: bool,
@@ -239,28 +228,20 @@ impl Kind {
     }
 
     fn written(self) -> Box<RawValue> {
-        let metric = |name: &str, unit: &str| json!({"Name": name, "Unit": unit});
-        let mut metrics = vec![
-            metric("Received", "Count"),
-            metric("Published", "Count"),
-            metric("Failed", "Count"),
-            metric("DeadLettered", "Count"),
-            metric("Undelivered", "Count"),
-            metric("Ignored", "Count"),
-            metric(if self.from_queue { "QueueLatency" } else { "Latency" }, "Milliseconds"),
-        ];
-        metrics.extend(self.has_event.then(|| metric("EventAge", "Milliseconds")));
-        metrics.extend(self.dedupe_failed.then(|| metric("DedupeFailed", "Count")));
+        let counts = ["Received", "Published", "Failed", "DeadLettered", "Undelivered", "Ignored"];
+        let mut metrics = counts.map(|name| Metric::new(name, "Count")).to_vec();
+        let latency = if self.from_queue { "QueueLatency" } else { "Latency" };
+        metrics.push(Metric::new(latency, "Milliseconds"));
+        metrics.extend(self.has_event.then(|| Metric::new("EventAge", "Milliseconds")));
+        metrics.extend(self.dedupe_failed.then(|| Metric::new("DedupeFailed", "Count")));
         let mut directives =
-            vec![json!({"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": metrics})];
-        directives.extend(self.refused.then(|| {
-            json!({
-                "Namespace": NAMESPACE,
-                "Dimensions": [["FunctionName"], ["FunctionName", "Reason"]],
-                "Metrics": [metric("Refused", "Count")],
-            })
+            vec![Directive { Namespace: NAMESPACE, Dimensions: &[&["FunctionName"]], Metrics: metrics }];
+        directives.extend(self.refused.then(|| Directive {
+            Namespace: NAMESPACE,
+            Dimensions: &[&["FunctionName"], &["FunctionName", "Reason"]],
+            Metrics: vec![Metric::new("Refused", "Count")],
         }));
-        serde_json::value::to_raw_value(&directives).expect(IS_JSON)
+        emf::written(&directives)
     }
 }
 
@@ -268,13 +249,6 @@ impl Kind {
 fn millis(time: Duration) -> f64 {
     let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
     f64::from(micros) / 1e3
-}
-
-/// Returns the current time in the form of the other log lines.
-fn timestamp() -> String {
-    let mut timestamp = String::new();
-    SystemTime.format_time(&mut Writer::new(&mut timestamp)).expect("a string takes all that is written");
-    timestamp
 }
 
 impl Finished<'_> {
@@ -388,13 +362,18 @@ impl Finished<'_> {
 
 #[cfg(test)]
 mod tests {
-    use momento_webhook::momento::SignatureError;
+    use momento_webhook::{ReceivedError, momento::SignatureError};
+    use serde_json::json;
 
     use super::*;
     use fanout_core::destination::{Target, Topic};
     use fanout_core::reason::Reason;
     use fanout_core::route::FeedsItself;
     use fanout_core::testing::{NOW, event_with};
+
+    fn wrong_signature() -> Outcome<'static> {
+        Outcome::Rejected(ReceivedError::from(SignatureError::Mismatch).into())
+    }
 
     fn line(outcome: &Outcome<'_>, with_event: bool) -> serde_json::Value {
         line_of(LogRecord::new(NOW, Some("id-1".into())), outcome, with_event)
@@ -457,7 +436,7 @@ mod tests {
 
     #[test]
     fn counts_rejections_by_reason() {
-        let line = line(&Outcome::Rejected(SignatureError::Mismatch.into()), false);
+        let line = line(&wrong_signature(), false);
         assert_eq!(line["Refused"], 1);
         assert_eq!(line["Reason"], "signature_wrong");
         assert_eq!(line["level"], "WARN");
@@ -540,7 +519,7 @@ mod tests {
             (Outcome::Delivered(failing()), 1, 0),
             (Outcome::DeadLettered(failing()), 0, 0),
             (Outcome::Rejected(FeedsItself.into()), 1, 0),
-            (Outcome::Rejected(SignatureError::Mismatch.into()), 0, 0),
+            (wrong_signature(), 0, 0),
             (Outcome::Ignored, 0, 1),
             (Outcome::Duplicate, 0, 0),
         ] {

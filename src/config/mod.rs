@@ -295,6 +295,7 @@ pub(crate) mod tests {
             "WEBHOOK_SIGNING_SECRET",
             "WEBHOOK_SIGNING_SECRET_ID",
             "WEBHOOK_SIGNING_SECRET_PREVIOUS",
+            "WEBHOOK_SIGNATURE",
             "SECRETS_MAX_AGE_SECONDS",
             "OUTBOUND_TOPIC",
             "OUTBOUND_TOPICS",

@@ -26,6 +26,7 @@ mod responses;
 mod routes;
 #[cfg(feature = "aws")]
 mod secrets;
+mod signatures;
 mod support;
 mod tracing;
 mod transports;

@@ -184,7 +184,7 @@ pub fn check(headers: Headers<'_>) -> Result<u64, SignatureError> {
 }
 
 /// Returns the encoded signatures of the known version.
-fn signatures<'h>(headers: Headers<'h>) -> impl Iterator<Item = &'h str> {
+fn signatures(headers: Headers<'_>) -> impl Iterator<Item = &str> {
     headers.signature.split(' ').filter_map(|signature| signature.strip_prefix(VERSION))
 }
 
