@@ -2,13 +2,14 @@
 //!
 //! Nothing here knows HTTP or a client library. I/O stands behind narrow traits: [`Publisher`] for topics, [`AwsSender`] for
 //! AWS destinations, [`QueueSender`] for batches of messages, [`FunctionInvoker`] for functions, [`Translator`] for
-//! translations, and [`Clock`].
+//! translations, [`SharedStore`] for the progress of events, and [`Clock`].
 //!
 //! [`Publisher`]: destination::Publisher
 //! [`AwsSender`]: destination::AwsSender
 //! [`QueueSender`]: destination::sqs::QueueSender
 //! [`FunctionInvoker`]: function::FunctionInvoker
 //! [`Translator`]: transform::translate::Translator
+//! [`SharedStore`]: dedupe::shared::SharedStore
 //! [`Clock`]: clock::Clock
 
 pub mod clock;

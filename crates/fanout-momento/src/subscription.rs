@@ -129,7 +129,7 @@ pub enum Interruption {
     #[error("nothing heard for {} s, not even a heartbeat", .0.as_secs())]
     Idle(Duration),
     /// The service did not respond within this time.
-    #[error("no answer within {} s", .0.as_secs())]
+    #[error("no response within {} s", .0.as_secs())]
     TimedOut(Duration),
 }
 
@@ -198,7 +198,8 @@ impl Subscription {
             cache: cache.to_owned(),
             topic: topic.to_owned(),
             policy: SubscriptionPolicy::default(),
-            cursor: cursor.filter(|cursor| cursor.number > 0),
+            // Number 0 of an unknown page is the latest message, whichever that is.
+            cursor: cursor.filter(|cursor| cursor.number > 0 || cursor.page > 0),
             state: State::BackingOff(Instant::now()),
             failures: 0,
             held: None,
@@ -218,6 +219,14 @@ impl Subscription {
         match &self.held {
             Some(item) => Some(Cursor { number: item.number, page: item.page }),
             None => self.cursor,
+        }
+    }
+
+    /// Ends the stream. [`next`](Self::next) opens another, which continues with the next message. A stream that is not
+    /// read would hold up the others on its connection. Without a message to continue with, the stream stays.
+    pub fn pause(&mut self) {
+        if self.cursor.is_some() {
+            self.state = State::BackingOff(Instant::now());
         }
     }
 
@@ -490,6 +499,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn paused_subscription_continues_with_next_message() {
+        let momento = momento().await;
+        let mut subscription = subscribe(&momento, None);
+        assert!(matches!(subscription.next().await, Ok(SubscriptionEvent::Opened)));
+        // It has nothing to continue with yet.
+        subscription.pause();
+        for text in ["one", "two", "three"] {
+            momento.publish("c", "t", text).unwrap();
+        }
+        assert_eq!(next_item(&mut subscription).await, (1, "one".to_owned()));
+        subscription.pause();
+        momento.wait_for_no_subscribers("c", "t").await;
+        assert_eq!(next_item(&mut subscription).await, (2, "two".to_owned()));
+        assert_eq!(next_item(&mut subscription).await, (3, "three".to_owned()));
+    }
+
+    #[tokio::test]
     async fn orderly_end_is_an_interruption() {
         let momento = momento().await;
         let mut subscription = subscribe(&momento, None);
@@ -558,6 +584,24 @@ mod tests {
             assert_eq!(next_item(&mut subscription).await, (2, "two".to_owned()));
             assert_eq!(next_item(&mut subscription).await, (3, "three".to_owned()));
         }
+    }
+
+    #[tokio::test]
+    async fn reports_what_is_missing_after_cursor_at_number_0() {
+        let momento = momento().await;
+        for text in ["one", "two", "three"] {
+            momento.publish("c", "t", text).unwrap();
+        }
+        let page = momento.published("c", "t")[0].sequence_page;
+        // With number 0, Momento begins with the latest message.
+        let mut subscription = subscribe(&momento, Some(Cursor { number: 0, page }));
+        assert!(matches!(subscription.next().await, Ok(SubscriptionEvent::Opened)));
+        let SubscriptionEvent::Discontinuity(gap) = next(&mut subscription).await else {
+            panic!("a discontinuity")
+        };
+        assert_eq!((gap.new, gap.page), (2, page));
+        assert_eq!(subscription.cursor(), Some(Cursor { number: 3, page }));
+        assert_eq!(next_item(&mut subscription).await, (3, "three".to_owned()));
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 
 mod body;
 mod breaker;
+mod clock;
 pub mod dead_letter;
 pub mod file;
 pub mod function;
@@ -21,6 +22,7 @@ pub mod routes;
 mod schedule;
 pub mod shard;
 pub mod spool;
+pub mod token;
 pub mod topics;
 pub mod webhook;
 

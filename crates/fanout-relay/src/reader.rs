@@ -13,7 +13,7 @@ use fanout_momento::subscription::{
 use tokio::sync::watch;
 
 use crate::metrics::SubscriptionMetrics;
-use crate::spool::{Change, GapRecord, Payload, Received, Spool, SpoolError, TopicId};
+use crate::spool::{Change, GapRecord, Payload, Received, Room, Spool, SpoolError, TopicId};
 
 /// The wait before another attempt where Momento rejects the subscription: the cache may be created later, or the key
 /// may get the permission.
@@ -39,6 +39,17 @@ impl ReaderState {
     /// All names.
     pub(crate) const NAMES: [&str; 5] = ["connecting", "subscribed", "interrupted", "rejected", "waiting"];
 
+    /// Returns why no messages arrive; `None` if they do.
+    #[must_use]
+    pub fn cause(&self) -> Option<&str> {
+        match self {
+            Self::Subscribed => None,
+            Self::Connecting => Some("not subscribed yet"),
+            Self::Waiting => Some("the spool is full"),
+            Self::Interrupted(cause) | Self::Rejected(cause) => Some(cause),
+        }
+    }
+
     /// Returns the name in metrics.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -59,6 +70,8 @@ pub(crate) struct Reader {
     /// True if the target is told of gaps.
     pub(crate) gap_notices: bool,
     pub(crate) spool: Spool,
+    /// The room in the spool that it may take.
+    pub(crate) room: Room,
     pub(crate) state: watch::Sender<ReaderState>,
     pub(crate) metrics: Arc<SubscriptionMetrics>,
 }
@@ -84,11 +97,12 @@ pub(crate) async fn read(
 }
 
 async fn step(subscription: &mut Subscription, reader: &Reader) -> Result<(), SpoolError> {
-    let Reader { topic, gap_notices: notice, spool, state, metrics } = reader;
+    let Reader { topic, gap_notices: notice, spool, room, state, metrics } = reader;
     let (topic, notice) = (*topic, *notice);
-    if !spool.has_room() {
+    if !spool.has_room(*room) {
         let before = state.send_replace(ReaderState::Waiting);
-        spool.room().await?;
+        subscription.pause();
+        spool.room(*room).await?;
         state.send_replace(before);
     }
     let before = subscription.cursor();
@@ -120,14 +134,16 @@ async fn step(subscription: &mut Subscription, reader: &Reader) -> Result<(), Sp
             spool.send(change).await?;
         }
         Ok(SubscriptionEvent::Discontinuity(gap)) => {
-            let gap = record(topic, before, gap, subscription.cursor());
-            tracing::warn!(
-                page = gap.page,
-                first = gap.first,
-                last = gap.last,
-                "Momento did not deliver messages"
-            );
-            spool.send(Change::Gap { gap, notice }).await?;
+            for gap in records(topic, before, gap, subscription.cursor()) {
+                tracing::warn!(
+                    page = gap.page,
+                    first = gap.first,
+                    last = gap.last,
+                    reason = gap.reason,
+                    "Momento did not deliver messages"
+                );
+                spool.send(Change::Gap { gap, notice }).await?;
+            }
         }
         Err(SubscriptionError { status, .. }) => {
             let message = fanout_momento::status::describe(&status);
@@ -163,21 +179,69 @@ fn received(topic: TopicId, item: Item, cursor: Option<Cursor>) -> Result<Receiv
     })
 }
 
-fn record(topic: TopicId, before: Option<Cursor>, gap: Discontinuity, cursor: Option<Cursor>) -> GapRecord {
-    // Numbers of different pages cannot be compared: what the old page had after `before` is not known.
-    let is_same_page = before.is_none_or(|before| before.page == gap.page || before.page == 0);
-    let (first, reason) = if is_same_page {
-        (gap.last.saturating_add(1), "messages are missing")
-    } else {
-        (0, "the topic was reset")
-    };
-    GapRecord {
+/// Returns the records of a gap. The last one has the cursor.
+fn records(
+    topic: TopicId,
+    before: Option<Cursor>,
+    gap: Discontinuity,
+    cursor: Option<Cursor>,
+) -> Vec<GapRecord> {
+    let at = SystemClock.now();
+    let record = |page, first, last, reason: &str, cursor| GapRecord {
         topic,
-        page: gap.page,
+        page,
         first,
-        last: gap.new,
+        last,
         reason: reason.to_owned(),
-        at: SystemClock.now(),
+        at,
         cursor,
+    };
+    let missing = "messages are missing";
+    match before {
+        // Numbers of different pages cannot be compared: what the old page had from `before` on is not known.
+        Some(before) if before.page != gap.page && before.page != 0 => {
+            let first = before.number.max(1);
+            let reset = |cursor| record(before.page, first, first - 1, "the topic was reset", cursor);
+            if gap.new == 0 {
+                vec![reset(cursor)]
+            } else {
+                vec![reset(None), record(gap.page, 1, gap.new, missing, cursor)]
+            }
+        }
+        // What Momento says is last may be less than what arrived.
+        Some(before) => vec![record(gap.page, before.number, gap.new, missing, cursor)],
+        None => vec![record(gap.page, gap.last.saturating_add(1), gap.new, missing, cursor)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::tests::topic_id;
+
+    #[test]
+    fn records_name_the_numbers_that_are_missing() {
+        let at = |number, page| Some(Cursor { number, page });
+        let gap = |last, new, page| Discontinuity { last, new, page };
+        for (before, gap, expected) in [
+            // (page, first, last)
+            (at(5, 1), gap(4, 7, 1), &[(1, 5, 7)][..]),
+            (at(5, 1), gap(2, 7, 1), &[(1, 5, 7)]),
+            (at(1, 0), gap(0, 7, 1), &[(1, 1, 7)]),
+            (at(0, 1), gap(0, 7, 1), &[(1, 0, 7)]),
+            (None, gap(3, 7, 1), &[(1, 4, 7)]),
+            // A reset: it is not known what is missing of the old page.
+            (at(5, 1), gap(4, 0, 2), &[(1, 5, 4)]),
+            (at(0, 1), gap(0, 0, 2), &[(1, 1, 0)]),
+            (at(5, 1), gap(4, 3, 2), &[(1, 5, 4), (2, 1, 3)]),
+        ] {
+            let records = records(topic_id(1), before, gap, at(8, gap.page));
+            let numbers: Vec<_> =
+                records.iter().map(|record| (record.page, record.first, record.last)).collect();
+            assert_eq!(numbers, expected, "{before:?} {gap:?}");
+            let cursors: Vec<_> = records.iter().rev().map(|record| record.cursor).collect();
+            assert_eq!(cursors[0], at(8, gap.page));
+            assert!(cursors[1..].iter().all(Option::is_none));
+        }
     }
 }

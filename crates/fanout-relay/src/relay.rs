@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use fanout_momento::subscription::{Cursor, SubscriptionPolicy};
 use fanout_momento::{Credentials, Subscription};
@@ -17,7 +18,7 @@ use crate::dead_letter;
 use crate::metrics::SubscriptionMetrics;
 use crate::reader::{self, Reader, ReaderState};
 use crate::schedule::{self, End, Lane, Schedule, Target};
-use crate::spool::{Spool, SpoolError, SubscriptionId};
+use crate::spool::{Room, Spool, SpoolError, SubscriptionId};
 use crate::topics::{self, TopicsFrom};
 
 /// The streams that one connection carries. Source: Momento closes a connection with more.
@@ -102,6 +103,7 @@ impl Status {
 
 enum Ended {
     Reader,
+    Expiry,
     Scheduler { index: usize, end: End },
 }
 
@@ -124,11 +126,14 @@ pub async fn run(
     let _stop = stop.clone().drop_guard();
     let (found_sender, mut found) = mpsc::channel(1);
     let channels = Channels { credentials, current: None };
-    let mut running = Running { spool, policy, status, stop: stop.clone(), channels, tasks: JoinSet::new() };
+    let is_shared = subscriptions.len() > 1;
+    let mut running =
+        Running { spool, is_shared, policy, status, stop: stop.clone(), channels, tasks: JoinSet::new() };
     let mut topics = Vec::new();
     // A change that is made from here on is seen.
     let mut added = spool.topic_changes();
     added.mark_unchanged();
+    running.expire_others(&subscriptions).await?;
     for (index, config) in subscriptions.into_iter().enumerate() {
         topics.push(running.start(index, config, &found_sender).await?);
     }
@@ -157,15 +162,17 @@ pub async fn run(
                 }
                 Some(ended) => {
                     let ended = ended.expect("no task panics, and none is aborted")?;
-                    if let Ended::Scheduler { index, end: End::Disabled(error) } = ended
-                        && let Some(subscription) = status.lock().get_mut(index)
-                    {
+                    if let Ended::Scheduler { index, end: End::Disabled(error) } = ended {
+                        let topics = topics.get(index).expect("a scheduler has the index of its subscription");
                         tracing::error!(
-                            subscription = subscription.name,
+                            subscription = topics.name,
                             error,
                             "the target disabled its webhook; messages stay in the spool until the relay restarts"
                         );
-                        subscription.disabled = Some(error);
+                        running.expire(topics.id, topics.expire_after);
+                        if let Some(subscription) = status.lock().get_mut(index) {
+                            subscription.disabled = Some(error);
+                        }
                     }
                 }
             },
@@ -176,6 +183,8 @@ pub async fn run(
 /// The parts that all subscriptions share.
 struct Running<'r> {
     spool: &'r Spool,
+    /// True if several subscriptions share the spool.
+    is_shared: bool,
     policy: SubscriptionPolicy,
     status: &'r Status,
     stop: CancellationToken,
@@ -190,6 +199,7 @@ struct Topics {
     cache: String,
     from: Start,
     gap_notices: bool,
+    expire_after: Duration,
     metrics: Arc<SubscriptionMetrics>,
     /// The topics that stay, whatever the source says.
     fixed: BTreeSet<String>,
@@ -202,6 +212,29 @@ struct Topics {
 }
 
 impl Running<'_> {
+    /// Lets the messages of subscriptions expire that are not among `subscriptions`.
+    async fn expire_others(&mut self, subscriptions: &[SubscriptionConfig]) -> Result<(), RelayError> {
+        for (name, id) in self.spool.waiting_subscriptions().await? {
+            if subscriptions.iter().all(|subscription| subscription.name != name) {
+                tracing::warn!(
+                    subscription = name,
+                    "the spool has messages of a subscription that is not in the file; they expire"
+                );
+                self.expire(id, Schedule::default().expire_after);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the messages of a subscription expire that are not delivered.
+    fn expire(&mut self, id: SubscriptionId, expire_after: Duration) {
+        let (spool, stop) = (self.spool.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            schedule::expire(spool, id, expire_after, stop.cancelled()).await?;
+            Ok(Ended::Expiry)
+        });
+    }
+
     /// Starts a subscription with its fixed topics.
     async fn start(
         &mut self,
@@ -210,6 +243,7 @@ impl Running<'_> {
         found: &mpsc::Sender<(usize, BTreeSet<String>)>,
     ) -> Result<Topics, RelayError> {
         let id = self.spool.subscription(&config.name).await?;
+        let expire_after = config.schedule.expire_after;
         let lane = Arc::new(Lane::new(self.spool.clone(), config.schedule, config.target));
         self.status.lock().push(SubscriptionStatus {
             name: config.name.clone(),
@@ -224,6 +258,7 @@ impl Running<'_> {
             cache: config.cache,
             from: config.from,
             gap_notices: config.gap_notices,
+            expire_after,
             metrics: Arc::clone(&lane.metrics),
             fixed: config.topics.into_iter().collect(),
             found: BTreeSet::new(),
@@ -314,6 +349,7 @@ impl Running<'_> {
             topic,
             gap_notices: *gap_notices,
             spool: self.spool.clone(),
+            room: if self.is_shared { Room::Shared(*id) } else { Room::All },
             state: sender,
             metrics: Arc::clone(metrics),
         };

@@ -9,7 +9,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanout_core::clock::{Clock, SystemClock};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use momento_webhook::Millis;
@@ -19,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::breaker::{self, Breaker, BreakerPolicy};
+use crate::clock::{RelayClock, millis};
 use crate::metrics::SubscriptionMetrics;
 use crate::pace::Pace;
 use crate::spool::{Change, MessageId, Outcome, Spool, SpoolError, Spooled, SubscriptionId, TopicId};
@@ -29,8 +29,12 @@ const FETCH: usize = 256;
 const MAX_SLEEP: Duration = Duration::from_secs(30);
 /// The time between two searches for expired messages.
 const EXPIRE_EVERY: Duration = Duration::from_secs(5);
+/// The longest time that attempts may take to end after a shutdown. The targets have timeouts of 5 seconds.
+const MAX_END: Duration = Duration::from_secs(10);
 /// The longest wait that a target can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
+/// The share by which a wait between attempts is longer or shorter.
+const JITTER: f64 = 0.2;
 
 /// How a subscription delivers.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,10 +136,41 @@ pub(crate) async fn run(
         waiting: VecDeque::new(),
         running: JoinSet::new(),
         held: HashMap::new(),
+        last_topic: None,
     };
-    let end = scheduler.run(pin!(shutdown)).await;
-    while scheduler.running.join_next().await.is_some() {}
+    let end = tokio::select! {
+        end = scheduler.run() => end,
+        // Also while the spool cannot store or read.
+        () = shutdown => Ok(End::Shutdown),
+    };
+    let ended = async { while scheduler.running.join_next().await.is_some() {} };
+    // Outcomes that cannot be stored are given up. Their messages are delivered again.
+    let _ = tokio::time::timeout(MAX_END, ended).await;
     end
+}
+
+/// Lets the messages of a subscription expire that are not delivered, until `shutdown` completes. Without that, they would
+/// keep their room in the spool.
+///
+/// # Errors
+/// If the spool has stopped.
+pub(crate) async fn expire(
+    spool: Spool,
+    subscription: SubscriptionId,
+    expire_after: Duration,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), SpoolError> {
+    let clock = RelayClock::default();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let (at, received_before) = clock.before(expire_after);
+        let (due_until, except) = (Millis::MAX, HashSet::new());
+        spool.send(Change::Expire { subscription, received_before, at, due_until, except }).await?;
+        tokio::select! {
+            () = &mut shutdown => return Ok(()),
+            () = tokio::time::sleep(EXPIRE_EVERY) => {}
+        }
+    }
 }
 
 /// Why a scheduler ended.
@@ -155,6 +190,8 @@ struct Scheduler {
     running: JoinSet<Result<Next, SpoolError>>,
     /// The messages that wait or run, by the task or list that has them. They are still pending in the spool.
     held: HashMap<MessageId, TopicId>,
+    /// The topic that had its turn last, with an order by topic.
+    last_topic: Option<TopicId>,
 }
 
 /// The parts that all deliveries of a subscription share.
@@ -165,6 +202,7 @@ pub(crate) struct Lane {
     target: Arc<dyn Target>,
     pub(crate) breaker: Arc<Breaker>,
     pace: Pace,
+    clock: RelayClock,
     pub(crate) metrics: Arc<SubscriptionMetrics>,
     /// Notified when a message is dead.
     pub(crate) died: Notify,
@@ -190,10 +228,7 @@ struct Next {
 }
 
 impl Scheduler {
-    async fn run(
-        &mut self,
-        mut shutdown: std::pin::Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<End, SpoolError> {
+    async fn run(&mut self) -> Result<End, SpoolError> {
         let mut changes = self.lane.spool.changes();
         let mut expire_at = Instant::now();
         loop {
@@ -204,7 +239,6 @@ impl Scheduler {
             }
             let wake = self.start().await?.min(expire_at);
             tokio::select! {
-                () = &mut shutdown => return Ok(End::Shutdown),
                 Some(next) = self.running.join_next() => {
                     let next = next.expect("a delivery does not panic, and nothing aborts it")?;
                     for message in next.messages {
@@ -226,7 +260,7 @@ impl Scheduler {
 
     /// Starts as many deliveries as may run. Returns the time at which more can be started without another reason.
     async fn start(&mut self) -> Result<Instant, SpoolError> {
-        let now = SystemClock.now();
+        let now = self.lane.clock.now();
         loop {
             if self.running.len() >= self.lane.schedule.concurrency {
                 return Ok(Instant::now() + MAX_SLEEP);
@@ -271,8 +305,12 @@ impl Scheduler {
                 let batch = self.lane.target.batch_size();
                 let free = (self.lane.schedule.concurrency - self.running.len()).saturating_mul(batch);
                 let each = FETCH / self.lane.schedule.concurrency.saturating_mul(batch).max(1) + 1;
-                let topics = spool.due_topics(self.subscription, now).await?;
+                let mut topics = spool.due_topics(self.subscription, now).await?;
+                // They are sorted. Each has its turn: those that always have messages must not keep out the others.
+                let next = topics.partition_point(|topic| Some(*topic) <= self.last_topic);
+                topics.rotate_left(next);
                 for topic in topics.into_iter().filter(|topic| !busy.contains(topic)).take(free) {
+                    self.last_topic = Some(topic);
                     let messages = spool.oldest(topic, each).await?;
                     let due: VecDeque<_> =
                         messages.into_iter().take_while(|message| message.due_at <= now).collect();
@@ -289,11 +327,8 @@ impl Scheduler {
         for message in self.waiting.drain(..).flatten() {
             self.held.remove(&message.id);
         }
-        let at = SystemClock.now();
-        let received_before = at.saturating_sub(millis(self.lane.schedule.expire_after));
         let except = self.held.keys().copied().collect();
-        let change = Change::Expire { subscription: self.subscription, received_before, at, except };
-        self.lane.spool.send(change).await
+        self.lane.spool.send(self.lane.expired(self.subscription, except)).await
     }
 }
 
@@ -301,7 +336,16 @@ impl Lane {
     pub(crate) fn new(spool: Spool, schedule: Schedule, target: Arc<dyn Target>) -> Self {
         let breaker = Arc::new(Breaker::new(schedule.breaker));
         let pace = Pace::new(schedule.rate);
-        Self { spool, schedule, target, breaker, pace, metrics: Arc::default(), died: Notify::new() }
+        let (clock, metrics, died) = (RelayClock::default(), Arc::default(), Notify::new());
+        Self { spool, schedule, target, breaker, pace, clock, metrics, died }
+    }
+
+    /// Returns the change that gives old messages their outcome, except for those in `except`.
+    fn expired(&self, subscription: SubscriptionId, except: HashSet<MessageId>) -> Change {
+        let (at, received_before) = self.clock.before(self.schedule.expire_after);
+        let longest = self.schedule.retry.iter().max().copied().unwrap_or_default().mul_f64(1.0 + JITTER);
+        let due_until = at.saturating_add(millis(longest.max(MAX_RETRY_AFTER)));
+        Change::Expire { subscription, received_before, at, due_until, except }
     }
 
     fn start_attempts(&self, count: usize) {
@@ -347,8 +391,8 @@ impl Lane {
     /// Takes the first message of a list that is not too old. Those before it expire.
     async fn next_unexpired(&self, list: &mut VecDeque<Spooled>) -> Result<Option<Spooled>, SpoolError> {
         while let Some(message) = list.pop_front() {
-            let now = SystemClock.now();
-            if self.expires_at(&message) > now {
+            let (now, received_before) = self.clock.before(self.schedule.expire_after);
+            if message.received_at > received_before {
                 return Ok(Some(message));
             }
             let (id, outcome) = (message.id, Outcome::Expired);
@@ -367,7 +411,7 @@ impl Lane {
         let started = Instant::now();
         let attempts = deliver_contained(&*self.target, batch).await;
         for (message, attempt) in batch.iter().zip(&attempts) {
-            let age = Duration::from_millis(SystemClock.now().saturating_sub(message.received_at));
+            let age = Duration::from_millis(self.clock.now().saturating_sub(message.received_at));
             self.metrics.attempt(attempt, started.elapsed(), age);
         }
         let is_any = |is_one: fn(&Attempt) -> bool| attempts.iter().any(is_one);
@@ -391,7 +435,7 @@ impl Lane {
 
     /// Records the result of an attempt. Returns why the target is disabled.
     async fn record(&self, message: &Spooled, attempt: Attempt) -> Result<Option<String>, SpoolError> {
-        let now = SystemClock.now();
+        let now = self.clock.now();
         let (id, attempts) = (message.id, message.attempts.saturating_add(1));
         let finished =
             |outcome, error| Change::Finished { id, outcome, attempts: Some(attempts), at: now, error };
@@ -417,20 +461,14 @@ impl Lane {
     /// Returns the time of the next attempt, or `None` after the last one.
     fn next_attempt(&self, message: &Spooled, now: Millis, retry_after: Option<Duration>) -> Option<Millis> {
         let index = usize::try_from(message.attempts).ok()?;
-        let wait = self.schedule.retry.get(index)?.mul_f64(rand::rng().random_range(0.8..=1.2));
+        let wait =
+            self.schedule.retry.get(index)?.mul_f64(rand::rng().random_range(1.0 - JITTER..=1.0 + JITTER));
         let wait = wait.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER));
         // A message is looked at when it expires, not later.
-        let expires_at = self.expires_at(message).max(now.saturating_add(1));
-        Some(now.saturating_add(millis(wait)).min(expires_at))
+        let (_, received_before) = self.clock.before(self.schedule.expire_after);
+        let left = message.received_at.saturating_sub(received_before).max(1);
+        Some(now.saturating_add(millis(wait).min(left)))
     }
-
-    fn expires_at(&self, message: &Spooled) -> Millis {
-        message.received_at.saturating_add(millis(self.schedule.expire_after))
-    }
-}
-
-fn millis(duration: Duration) -> Millis {
-    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
 }
 
 #[cfg(test)]
@@ -438,7 +476,10 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use fanout_core::clock::{Clock as _, SystemClock};
+
     use super::*;
+    use crate::clock::tests::Settable;
     use crate::spool::{Limits, Location, Payload, Received};
 
     /// Calls a function for every attempt.
@@ -721,6 +762,140 @@ mod tests {
         };
         let target = fake(|_: &Spooled| ready(transient()));
         assert_eq!(run_all(&spool, schedule, target).await, (0, 0, 1));
+    }
+
+    /// Runs a scheduler with `clock` until `end` completes.
+    async fn run_with_clock(
+        (spool, subscription): &(Spool, SubscriptionId),
+        schedule: Schedule,
+        target: impl Target,
+        clock: &Settable,
+        end: impl Future<Output = ()>,
+    ) {
+        let mut lane = Lane::new(spool.clone(), schedule, Arc::new(target));
+        lane.clock = RelayClock::new(clock.clone());
+        assert_eq!(run(Arc::new(lane), *subscription, end).await.unwrap(), End::Shutdown);
+    }
+
+    #[tokio::test]
+    async fn message_does_not_expire_because_clock_is_set_forward() {
+        let spool = spool(1, 5).await;
+        let clock = Settable::at(SystemClock.now());
+        let set = clock.clone();
+        // The clock is set while the first message is delivered.
+        let target = fake(move |_: &Spooled| {
+            set.set(SystemClock.now() + 365 * 24 * 3_600_000);
+            ready(Attempt::Delivered)
+        });
+        let schedule = Schedule { concurrency: 1, ..quick() };
+        let end = async {
+            finished(&spool.0).await;
+        };
+        run_with_clock(&spool, schedule, target, &clock, end).await;
+        assert_eq!(finished(&spool.0).await, (5, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn message_is_delivered_although_clock_was_set_back() {
+        for order in [Order::None, Order::Topic] {
+            let spool = spool(2, 5).await;
+            // What has arrived, arrived in the future. One has been tried, and waits for its next attempt in the future.
+            let id = spool.0.due(spool.1, SystemClock.now(), 1).await.unwrap()[0].id;
+            let (error, due_at) = ("503".to_owned(), SystemClock.now() + 60_000);
+            let retry = Change::Retry { id, attempts: 1, due_at, error, progress: None };
+            spool.0.send(retry).await.unwrap();
+            let clock = Settable::at(SystemClock.now() - 365 * 24 * 3_600_000);
+            let end = async {
+                finished(&spool.0).await;
+            };
+            let target = fake(|_: &Spooled| ready(Attempt::Delivered));
+            let schedule = Schedule { order, ..quick() };
+            run_with_clock(&spool, schedule, target, &clock, end).await;
+            assert_eq!(finished(&spool.0).await, (10, 0, 0), "{order:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn wait_of_retry_in_far_future_ends() {
+        let spool = spool(1, 1).await;
+        let id = spool.0.due(spool.1, SystemClock.now(), 1).await.unwrap()[0].id;
+        // The attempt was recorded while the clock was wrong by a year. The message arrived before.
+        let (error, due_at) = ("503".to_owned(), SystemClock.now() + 365 * 24 * 3_600_000);
+        spool.0.send(Change::Retry { id, attempts: 1, due_at, error, progress: None }).await.unwrap();
+        let target = fake(|_: &Spooled| ready(Attempt::Delivered));
+        assert_eq!(run_all(&spool, quick(), target).await, (1, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn every_topic_has_its_turn_while_others_are_busy() {
+        let spool = spool(4, 600).await;
+        let seen: Arc<Mutex<Vec<TopicId>>> = Arc::default();
+        let sink = Arc::clone(&seen);
+        let target = fake(move |message: &Spooled| {
+            sink.lock().unwrap().push(message.topic);
+            ready(Attempt::Delivered)
+        });
+        let schedule = Schedule { order: Order::Topic, concurrency: 1, ..quick() };
+        assert_eq!(run_all(&spool, schedule, target).await, (2_400, 0, 0));
+        // A turn has as many messages as are read at once.
+        let first_turns: HashSet<_> = seen.lock().unwrap().iter().take(4 * (FETCH + 1)).copied().collect();
+        assert_eq!(first_turns.len(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn shutdown_ends_scheduler_while_disk_is_full() {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location::File(folder.path().join("relay.db"));
+        let spool = Spool::open(&location, Limits::default()).unwrap();
+        let subscription = spool.subscription("s").await.unwrap();
+        let topic = spool.topic(subscription, "cache", "topic").await.unwrap().0;
+        spool.fill_disk(u32::MAX).await;
+        let received = Received {
+            topic,
+            page: 1,
+            number: 1,
+            received_at: SystemClock.now(),
+            token_id: None,
+            payload: Payload::Text("x".repeat(1_000_000)),
+            cursor: None,
+        };
+        spool.send(Change::Received(received)).await.unwrap();
+        let target = fake(|_: &Spooled| ready(Attempt::Delivered));
+        let shutdown = tokio::time::sleep(Duration::from_secs(1));
+        let end = run(lane(&spool, quick(), target), subscription, shutdown).await;
+        assert_eq!(end.unwrap(), End::Shutdown);
+        spool.close().await;
+    }
+
+    #[tokio::test]
+    async fn waits_as_long_as_target_asks_up_to_a_bound() {
+        for (asked, expected) in [(600, 600), (1_000_000, 3_600)] {
+            let spool = spool(1, 1).await;
+            let before = SystemClock.now();
+            let tried = Arc::new(Notify::new());
+            let stop = Arc::clone(&tried);
+            let target = fake(move |_: &Spooled| {
+                stop.notify_one();
+                ready(Attempt::Transient {
+                    error: "429".to_owned(),
+                    retry_after: Some(Duration::from_secs(asked)),
+                    progress: None,
+                })
+            });
+            let shutdown = async move { tried.notified().await };
+            run(lane(&spool.0, quick(), target), spool.1, shutdown).await.unwrap();
+            let wait = spool.0.next_due(spool.1, before).await.unwrap().unwrap() - before;
+            assert!((expected * 1_000..expected * 1_000 + 60_000).contains(&wait), "{asked}: {wait}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_expire_that_are_not_delivered() {
+        let spool = spool(1, 3).await;
+        let expired = async {
+            assert_eq!(finished(&spool.0).await, (0, 0, 3));
+        };
+        expire(spool.0.clone(), spool.1, Duration::ZERO, expired).await.unwrap();
     }
 
     #[tokio::test]

@@ -1,23 +1,35 @@
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
 
 use crate::Guard;
 
 /// The time that a client has to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The time that a client has to send the body of a request.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest body of a request, in bytes.
+const MAX_BODY: usize = 64 * 1_024;
+
+/// The largest number of open connections. Beyond it, the oldest one without a request is closed, or else the oldest one.
+const MAX_CONNECTIONS: usize = 256;
 
 /// The wait after a connection that cannot be accepted, for example because too many files are open.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -38,6 +50,7 @@ pub async fn serve<R>(
 {
     let guard = Arc::new(guard);
     let mut connections = JoinSet::new();
+    let mut open = VecDeque::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -53,17 +66,23 @@ pub async fn serve<R>(
                 continue;
             }
         };
+        make_room(&mut open);
         let (guard, respond) = (Arc::clone(&guard), respond.clone());
-        connections.spawn(async move {
+        let is_busy = Arc::new(AtomicBool::new(false));
+        let busy = Arc::clone(&is_busy);
+        let task = connections.spawn(async move {
             let service = service_fn(move |request| {
-                let (guard, respond) = (Arc::clone(&guard), respond.clone());
+                let (guard, respond, busy) = (Arc::clone(&guard), respond.clone(), Arc::clone(&busy));
                 async move {
-                    Ok::<_, Infallible>(match guard.check(&request) {
+                    busy.store(true, Ordering::Relaxed);
+                    let response = match guard.check(&request) {
                         Ok(()) => respond(request).await,
                         Err(rejected) => {
                             json_response(rejected.status(), &json!({ "error": rejected.to_string() }))
                         }
-                    })
+                    };
+                    busy.store(false, Ordering::Relaxed);
+                    Ok::<_, Infallible>(response)
                 }
             });
             let served = http1::Builder::new()
@@ -75,8 +94,44 @@ pub async fn serve<R>(
                 tracing::debug!(%error, "a connection on {port} ended early");
             }
         });
+        open.push_back(Connection { task, is_busy });
     }
     connections.shutdown().await;
+}
+
+/// An open connection.
+struct Connection {
+    task: AbortHandle,
+    /// True while a request is handled.
+    is_busy: Arc<AtomicBool>,
+}
+
+/// Closes a connection if as many are open as may be. A client that opens many must not keep out the others.
+fn make_room(open: &mut VecDeque<Connection>) {
+    open.retain(|connection| !connection.task.is_finished());
+    if open.len() < MAX_CONNECTIONS {
+        return;
+    }
+    let idle = open.iter().position(|connection| !connection.is_busy.load(Ordering::Relaxed));
+    if let Some(closed) = open.remove(idle.unwrap_or(0)) {
+        closed.task.abort();
+    }
+}
+
+/// Reads the body of a request. An error is a response: its status and its text.
+///
+/// # Errors
+/// If the body is longer than 64 KiB, or does not arrive within 10 seconds.
+pub async fn read_body(request: Request<Incoming>) -> Result<Bytes, (StatusCode, String)> {
+    let body = Limited::new(request.into_body(), MAX_BODY).collect();
+    match timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) => Err((StatusCode::BAD_REQUEST, format!("cannot read the body: {error}"))),
+        Err(_) => {
+            let seconds = BODY_TIMEOUT.as_secs();
+            Err((StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {seconds} s")))
+        }
+    }
 }
 
 /// Returns a response with JSON, on one line.

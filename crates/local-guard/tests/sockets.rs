@@ -222,3 +222,35 @@ async fn checks_authority_of_http2() {
         response.into_body().collect().await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn serves_requests_while_others_keep_more_connections_than_may_be_open() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let respond = |request| async {
+        match local_guard::read_body(request).await {
+            Ok(body) => local_guard::json_response(StatusCode::OK, &serde_json::json!(body.len())),
+            Err((status, error)) => local_guard::json_response(status, &serde_json::json!(error)),
+        }
+    };
+    let serve = local_guard::serve(listener, Guard::loopback(), "the port", std::future::pending(), respond);
+    tokio::spawn(serve);
+    for beginning in
+        ["", "GET / HTTP/1.1\r\n", "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n"]
+    {
+        let mut kept = Vec::new();
+        for number in 0..300 {
+            let mut socket = TcpStream::connect(addr).await.unwrap();
+            socket.write_all(beginning.as_bytes()).await.unwrap();
+            kept.push(socket);
+            if number % 10 == 0 {
+                let response = send(addr, "GET / HTTP/1.1", &["host: localhost"]).await;
+                assert_eq!(response, (200, "0\n".to_owned()), "{beginning:?} {number}");
+            }
+        }
+        // The oldest are closed.
+        let mut rest = Vec::new();
+        let _ = tokio::time::timeout(TIMEOUT, kept[0].read_to_end(&mut rest)).await.unwrap();
+        assert!(rest.is_empty());
+    }
+}

@@ -18,9 +18,8 @@
 use std::sync::Arc;
 
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use local_guard::{Guard, is_from_browser, json_response};
+use local_guard::{Guard, is_from_browser, json_response, read_body};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -29,10 +28,7 @@ use crate::call::Shared;
 use crate::faults::Fault;
 use crate::faults::json::{FaultJson, ListedFault};
 
-/// The longest request body. A fault takes a few hundred bytes.
-const MAX_BODY_BYTES: usize = 64 * 1_024;
-
-/// The faults that can be injected at once. A fault with long texts takes up to [`MAX_BODY_BYTES`].
+/// The faults that can be injected at once. A fault with long texts takes up to 64 KiB.
 const MAX_FAULTS: usize = 1_000;
 
 /// Serves requests until the server shuts down.
@@ -163,12 +159,7 @@ fn percent_decode(text: &str) -> Option<String> {
 }
 
 async fn read<T: for<'de> Deserialize<'de>>(request: Request<Incoming>) -> Result<T, Failure> {
-    let body = Limited::new(request.into_body(), MAX_BODY_BYTES);
-    let bytes = body
-        .collect()
-        .await
-        .map_err(|error| (StatusCode::BAD_REQUEST, format!("cannot read the body: {error}")))?
-        .to_bytes();
+    let bytes = read_body(request).await?;
     serde_json::from_slice(&bytes).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
 }
 

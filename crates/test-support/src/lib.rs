@@ -10,12 +10,14 @@
 //! | [`signed`] | signed events |
 //! | [`aws_server`] | queues, buses, tables and state machines of Amazon |
 //! | [`comprehend_server`] | Amazon Comprehend |
+//! | [`faulty_proxy`] | a TCP proxy with resets, black holes and other faults |
 //! | [`secrets_server`] | Secrets Manager, and parameters of the Systems Manager with their versions |
 //! | [`translate_server`] | Amazon Translate |
 
 mod aws_json;
 pub mod aws_server;
 pub mod comprehend_server;
+pub mod faulty_proxy;
 pub mod gateway;
 pub mod http_client;
 pub mod process;
@@ -25,6 +27,8 @@ pub mod signed;
 pub mod translate_server;
 
 pub use aws_json::AwsResponse;
+/// Makes a folder, which is removed when the value is dropped.
+pub use tempfile::tempdir;
 
 /// A response of a function, over HTTP or through a gateway.
 #[derive(Clone, Debug)]

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::store::Store;
+use self::store::Usages;
 pub use self::store::{OpenError, Usage};
 use self::writer::Command;
 
@@ -52,9 +53,26 @@ pub struct Limits {
     pub keep_for: Duration,
 }
 
+/// The room in a spool that a subscription may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// All of it.
+    All,
+    /// A share of it.
+    Shared(SubscriptionId),
+}
+
 impl Limits {
-    fn fit(&self, usage: &Usage) -> bool {
-        usage.messages < self.max_messages && usage.bytes < self.max_bytes
+    /// Returns true if `room` has room. A subscription that shares the spool takes up to what it leaves free, so that a
+    /// target that is away cannot stop the others.
+    fn fit(&self, usages: &Usages, room: Room) -> bool {
+        let all = usages.all;
+        let own = match room {
+            Room::All => Usage::default(),
+            Room::Shared(subscription) => usages.of(subscription),
+        };
+        own.messages < self.max_messages.saturating_sub(all.messages)
+            && own.bytes < self.max_bytes.saturating_sub(all.bytes)
     }
 }
 
@@ -140,7 +158,8 @@ pub struct GapRecord {
     pub page: u64,
     /// The first missing number.
     pub first: u64,
-    /// The last missing number. It is less than `first` if the topic was reset and it is not known what is missing.
+    /// The last missing number. It is less than `first` if the topic was reset: the messages of this page from `first` on may
+    /// be missing, and it is not known how many there were.
     pub last: u64,
     /// How it was noticed.
     pub reason: String,
@@ -344,7 +363,8 @@ pub enum Change {
         /// True if they are added, and false if they are removed.
         are_added: bool,
     },
-    /// Messages that arrived too long ago expire.
+    /// Messages that arrived too long ago expire. Those whose times are in the future, because the clock was set back, are due
+    /// now.
     Expire {
         /// Their subscription.
         subscription: SubscriptionId,
@@ -352,6 +372,8 @@ pub enum Change {
         received_before: Millis,
         /// The time.
         at: Millis,
+        /// The latest time at which a message can be due.
+        due_until: Millis,
         /// Messages that are being delivered, which do not expire.
         except: HashSet<MessageId>,
     },
@@ -373,7 +395,7 @@ pub enum SpoolError {
 pub struct Spool {
     commands: mpsc::Sender<Command>,
     limits: Limits,
-    usage: watch::Receiver<Usage>,
+    usages: watch::Receiver<Usages>,
     failure: watch::Receiver<Option<String>>,
     changed: watch::Receiver<u64>,
     topics: watch::Receiver<u64>,
@@ -395,9 +417,9 @@ impl Spool {
             Location::File(path) => (Store::open(path)?, path.as_path()),
             Location::Memory => (Store::in_memory()?, Path::new(":memory:")),
         };
-        let usage = store.usage().map_err(|error| io(path, Box::new(error)))?;
+        let usages = store.usages().map_err(|error| io(path, Box::new(error)))?;
         let (commands, received) = mpsc::channel(QUEUE);
-        let (usage_sender, usage) = watch::channel(usage);
+        let (usages_sender, usages) = watch::channel(usages);
         let (failure_sender, failure) = watch::channel(None);
         let (changed_sender, changed) = watch::channel(0);
         let (topics_sender, topics) = watch::channel(0);
@@ -406,14 +428,14 @@ impl Spool {
             store,
             keep_for: limits.keep_for,
             commands: received,
-            usage: usage_sender,
+            usages: usages_sender,
             failure: failure_sender,
             changed: changed_sender,
             topics: topics_sender,
             closing: Arc::clone(&closing),
         })
         .map_err(|error| io(path, Box::new(error)))?;
-        Ok(Self { commands, limits, usage, failure, changed, topics, closing, closed: Arc::new(closed) })
+        Ok(Self { commands, limits, usages, failure, changed, topics, closing, closed: Arc::new(closed) })
     }
 
     /// Sends a change, which is stored after all changes that were sent before. Waits while the queue is full.
@@ -434,23 +456,30 @@ impl Spool {
 
     /// Returns true if the spool takes more messages.
     #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.limits.fit(&self.usage.borrow())
+    pub fn has_room(&self, room: Room) -> bool {
+        self.limits.fit(&self.usages.borrow(), room)
     }
 
-    /// Waits until the spool takes more messages.
+    /// Waits until the spool takes more messages, an eighth of its limits if it was full.
     ///
     /// # Errors
     /// If the thread has ended.
-    pub async fn room(&self) -> Result<(), SpoolError> {
-        let mut usage = self.usage.clone();
-        usage.wait_for(|usage| self.limits.fit(usage)).await.map(drop).map_err(|_| SpoolError::Stopped)
+    pub async fn room(&self, room: Room) -> Result<(), SpoolError> {
+        if self.has_room(room) {
+            return Ok(());
+        }
+        let Limits { max_messages, max_bytes, .. } = self.limits;
+        let max_messages = max_messages - max_messages / 8;
+        let low = Limits { max_messages, max_bytes: max_bytes - max_bytes / 8, ..self.limits };
+        let mut usages = self.usages.clone();
+        let fit = usages.wait_for(|usages| low.fit(usages, room)).await;
+        fit.map(drop).map_err(|_| SpoolError::Stopped)
     }
 
     /// Returns the messages without an outcome.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        *self.usage.borrow()
+        self.usages.borrow().all
     }
 
     /// Returns the limits.
@@ -505,6 +534,14 @@ impl Spool {
     pub async fn subscription(&self, name: &str) -> Result<SubscriptionId, SpoolError> {
         let name = name.to_owned();
         self.read(move |store| store.subscription(&name)).await
+    }
+
+    /// Returns the names and ids of the subscriptions that have messages without an outcome.
+    ///
+    /// # Errors
+    /// If the thread has ended, or SQLite fails.
+    pub async fn waiting_subscriptions(&self) -> Result<Vec<(String, SubscriptionId)>, SpoolError> {
+        self.read(Store::waiting_subscriptions).await
     }
 
     /// Returns the id of a topic, which is created if it is missing, and the message to continue with.
@@ -622,6 +659,12 @@ impl Spool {
     /// If the thread has ended, or SQLite fails.
     pub async fn totals(&self) -> Result<Vec<TopicTotals>, SpoolError> {
         self.read(Store::totals).await
+    }
+
+    /// Makes the disk full for this many transactions.
+    #[cfg(test)]
+    pub(crate) async fn fill_disk(&self, transactions: u32) {
+        self.read(move |store| store.fill_disk(transactions)).await.expect("SQLite takes a limit");
     }
 
     /// Stores what was sent, and closes the file. Changes that other handles send later are lost. If the disk is full,

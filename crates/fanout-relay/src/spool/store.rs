@@ -1,14 +1,17 @@
 //! The tables of the spool and the statements on them.
 
 use std::borrow::Cow;
-use std::fs::OpenOptions;
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fanout_momento::subscription::Cursor;
 use momento_webhook::Millis;
+use rusqlite::config::DbConfig;
 use rusqlite::types::ToSql;
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, Transaction, params};
 
 use super::{
     Change, GapRecord, MessageId, Outcome, Payload, Received, Spooled, SubscriptionId, TopicId, TopicTotals,
@@ -25,6 +28,8 @@ const SCHEMA_VERSION: i32 = 1;
 const MAX_WAL_BYTES: i64 = 64 * 1024 * 1024;
 /// The longest wait for another process that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+/// The time in milliseconds by which a message can arrive after `at` of a change that was sent before it.
+const FUTURE: Millis = 1_000;
 /// The messages that expire in one change, so that it does not hold up others. A scheduler notices the rest by itself.
 const EXPIRE_ROWS: i64 = 1_000;
 /// The largest number of rows that one purge removes, so that it does not hold up messages.
@@ -120,7 +125,7 @@ pub enum OpenError {
         found: i32,
     },
     /// The file is damaged. It is left as it is.
-    #[error("the spool {} is damaged: {detail}; restore it from a copy, or move it away to start with an empty one", .path.display())]
+    #[error("the spool {} is damaged: {detail}; restore its files from a copy, or move all of them away to start with an empty one", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -155,9 +160,31 @@ pub struct Usage {
     pub bytes: u64,
 }
 
-/// The difference that changes make to [`Usage`].
-#[derive(Clone, Copy, Debug, Default)]
+/// The messages that wait, of all subscriptions and of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Usages {
+    pub(super) all: Usage,
+    of: BTreeMap<SubscriptionId, Usage>,
+}
+
+impl Usages {
+    /// Returns the messages of one subscription that wait.
+    pub(super) fn of(&self, subscription: SubscriptionId) -> Usage {
+        self.of.get(&subscription).copied().unwrap_or_default()
+    }
+
+    fn add(&mut self, Difference { subscription, messages, bytes }: Difference) {
+        for usage in [&mut self.all, self.of.entry(subscription).or_default()] {
+            usage.messages = usage.messages.saturating_add_signed(messages);
+            usage.bytes = usage.bytes.saturating_add_signed(bytes);
+        }
+    }
+}
+
+/// The difference that a change makes to [`Usages`].
+#[derive(Clone, Copy, Debug)]
 struct Difference {
+    subscription: SubscriptionId,
     messages: i64,
     bytes: i64,
 }
@@ -167,28 +194,31 @@ impl Store {
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         check_version()?;
         let io = |source| OpenError::Io { path: path.to_owned(), source };
-        // Messages are for the owner alone. The other files of SQLite take the mode of this one.
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(path).map_err(|error| io(Box::new(error)))?;
+        let damaged = |detail| OpenError::Damaged { path: path.to_owned(), detail };
         let fail = |error: rusqlite::Error| match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::InUse(path.to_owned()),
             Some(ErrorCode::NotADatabase) => OpenError::Foreign(path.to_owned()),
-            Some(ErrorCode::DatabaseCorrupt) => {
-                OpenError::Damaged { path: path.to_owned(), detail: error.to_string() }
-            }
+            Some(ErrorCode::DatabaseCorrupt) => damaged(error.to_string()),
             _ => OpenError::Io { path: path.to_owned(), source: Box::new(error) },
         };
-        let connection = Connection::open(path).map_err(fail)?;
+        match fs::metadata(path) {
+            Ok(file) if file.len() > 0 => {}
+            // SQLite would take it for a new database.
+            Ok(_) => return Err(damaged("it is empty".to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::create(path)?,
+            Err(error) => return Err(io(Box::new(error))),
+        }
+        let connection =
+            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(fail)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
+        // A file that is rejected stays as it is.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fail)?;
         // The lock is held until the connection closes, so a second relay cannot deliver the same messages.
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(fail)?;
         connection.execute_batch("BEGIN IMMEDIATE; COMMIT").map_err(fail)?;
         match marks(&connection).map_err(fail)? {
-            (0, 0, true) | (APPLICATION_ID, SCHEMA_VERSION, _) => {}
-            (APPLICATION_ID, found, _) if found > SCHEMA_VERSION => {
+            (APPLICATION_ID, SCHEMA_VERSION) => {}
+            (APPLICATION_ID, found) if found > SCHEMA_VERSION => {
                 return Err(OpenError::Newer { path: path.to_owned(), found });
             }
             _ => return Err(OpenError::Foreign(path.to_owned())),
@@ -201,12 +231,70 @@ impl Store {
         }
         connection.pragma_update(None, "journal_size_limit", MAX_WAL_BYTES).map_err(fail)?;
         let store = Self::set_up(connection).map_err(fail)?;
-        let damage: String =
-            store.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(fail)?;
-        if damage != "ok" {
-            return Err(OpenError::Damaged { path: path.to_owned(), detail: damage });
+        if let Some(damage) = store.damage().map_err(fail)? {
+            return Err(damaged(damage));
         }
+        store.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(fail)?;
         Ok(store)
+    }
+
+    /// Creates the database at `path`. A crash leaves a whole one or none, so an empty file is damage.
+    fn create(path: &Path) -> Result<(), OpenError> {
+        let io = |source| OpenError::Io { path: path.to_owned(), source };
+        let beside = |end: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(end);
+            PathBuf::from(name)
+        };
+        // SQLite would remove it, with the messages in it.
+        let wal = beside("-wal");
+        if fs::metadata(&wal).is_ok_and(|file| file.len() > 0) {
+            let detail = format!("it is missing, but {} is there", wal.display());
+            return Err(OpenError::Damaged { path: path.to_owned(), detail });
+        }
+        let new = beside(&format!("-new-{}", std::process::id()));
+        let created = || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+            // Messages are for the owner alone. The other files of SQLite take the mode of this one.
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            options.open(&new)?;
+            let connection = Self::set_up(Connection::open(&new)?)?.connection;
+            connection.close().map_err(|(_, error)| error)?;
+            // Unlike a rename, a link does not replace the file of another process that was faster.
+            match fs::hard_link(&new, path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                // Some file systems have no links.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => fs::rename(&new, path)?,
+                linked => linked?,
+            }
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+            Ok(())
+        };
+        let created = created();
+        let _ = fs::remove_file(&new);
+        created.map_err(io)
+    }
+
+    /// Returns what is wrong with the content: with the structure, with an index, or with the counts of a topic.
+    fn damage(&self) -> rusqlite::Result<Option<String>> {
+        let check: String = self.connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+        if check != "ok" {
+            return Ok(Some(check));
+        }
+        self.connection
+            .prepare(
+                "SELECT t.topic FROM topics t LEFT JOIN (
+                     SELECT topic, sum(state = 0) pending, sum(state = 2) dead FROM messages WHERE kind < 2 GROUP BY topic
+                 ) m ON m.topic = t.id
+                 WHERE t.received <> t.delivered + t.dead + t.expired + t.dropped + coalesce(m.pending, 0)
+                     OR t.dead <> coalesce(m.dead, 0) LIMIT 1",
+            )?
+            .query_row([], |row| row.get(0))
+            .optional()
+            .map(|topic: Option<String>| topic.map(|topic| format!("messages of the topic {topic:?} are missing")))
     }
 
     /// Creates a database that ends with the process.
@@ -221,7 +309,7 @@ impl Store {
     fn set_up(mut connection: Connection) -> rusqlite::Result<Self> {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
-        let (_, version, _) = marks(&connection)?;
+        let (_, version) = marks(&connection)?;
         if version == 0 {
             let transaction = connection.transaction()?;
             transaction.execute_batch(TABLES)?;
@@ -237,6 +325,11 @@ impl Store {
         })
     }
 
+    #[cfg(test)]
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// Makes the disk full for this many transactions.
     #[cfg(test)]
     pub(super) fn fill_disk(&self, transactions: u32) -> rusqlite::Result<()> {
@@ -246,30 +339,35 @@ impl Store {
     }
 
     /// Applies all changes, or none.
-    pub(super) fn apply(&mut self, changes: &[&Change], usage: &mut Usage) -> rusqlite::Result<()> {
+    pub(super) fn apply(&mut self, changes: &[&Change], usages: &mut Usages) -> rusqlite::Result<()> {
         #[cfg(test)]
         match self.full_for.get() {
             0 => self.connection.pragma_update(None, "max_page_count", i64::from(u32::MAX) - 1)?,
             left => self.full_for.set(left - 1),
         }
         let transaction = self.connection.transaction()?;
-        let mut difference = Difference::default();
+        let mut differences = Vec::new();
         for change in changes {
-            apply(&transaction, change, &mut difference)?;
+            apply(&transaction, change, &mut differences)?;
         }
         transaction.commit()?;
-        usage.messages = usage.messages.saturating_add_signed(difference.messages);
-        usage.bytes = usage.bytes.saturating_add_signed(difference.bytes);
+        for difference in differences {
+            usages.add(difference);
+        }
         Ok(())
     }
 
     /// Returns the messages that wait.
-    pub(super) fn usage(&self) -> rusqlite::Result<Usage> {
-        self.connection.query_row(
-            "SELECT count(*), coalesce(sum(length(body)), 0) FROM messages WHERE state = 0",
-            [],
-            |row| Ok(Usage { messages: row.get(0)?, bytes: row.get(1)? }),
-        )
+    pub(super) fn usages(&self) -> rusqlite::Result<Usages> {
+        let mut usages = Usages::default();
+        self.connection
+            .prepare("SELECT subscription, count(*), sum(length(body)) FROM messages WHERE state = 0 GROUP BY subscription")?
+            .query_map([], |row| {
+                let subscription = SubscriptionId(row.get(0)?);
+                Ok(Difference { subscription, messages: row.get(1)?, bytes: row.get(2)? })
+            })?
+            .try_for_each(|difference| difference.map(|difference| usages.add(difference)))?;
+        Ok(usages)
     }
 
     pub(super) fn subscription(&self, name: &str) -> rusqlite::Result<SubscriptionId> {
@@ -294,6 +392,16 @@ impl Store {
         )?;
         let id = subscription.map(|subscription| subscription.0);
         statement.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    }
+
+    pub(super) fn waiting_subscriptions(&self) -> rusqlite::Result<Vec<(String, SubscriptionId)>> {
+        self.connection
+            .prepare_cached(
+                "SELECT name, id FROM subscriptions s
+                 WHERE EXISTS (SELECT * FROM messages WHERE subscription = s.id AND state = 0)",
+            )?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1).map(SubscriptionId)?)))?
+            .collect()
     }
 
     pub(super) fn topic(
@@ -492,10 +600,10 @@ impl Store {
 fn apply(
     transaction: &Transaction<'_>,
     change: &Change,
-    difference: &mut Difference,
+    differences: &mut Vec<Difference>,
 ) -> rusqlite::Result<()> {
     match change {
-        Change::Received(received) => insert(transaction, received, difference),
+        Change::Received(received) => insert(transaction, received, differences),
         Change::Gap { gap, notice } => {
             transaction
                 .prepare_cached("INSERT INTO gaps (topic, page, first, last, reason, at) VALUES (?, ?, ?, ?, ?, ?)")?
@@ -508,7 +616,7 @@ fn apply(
                     time(gap.at)
                 ])?;
             if *notice {
-                insert(transaction, &gap.notice(), difference)?;
+                insert(transaction, &gap.notice(), differences)?;
             }
             set_cursor(transaction, gap.topic, gap.cursor)
         }
@@ -519,9 +627,9 @@ fn apply(
             .execute(params![id.0, attempts, time(*due_at), error, progress])
             .map(drop),
         Change::Finished { id, outcome, attempts, at, error } => {
-            finish(transaction, *id, *outcome, *attempts, *at, error.as_deref(), difference)
+            finish(transaction, *id, *outcome, *attempts, *at, error.as_deref(), differences)
         }
-        Change::Redrive { id, from, at } => redrive(transaction, *id, *from, *at, difference),
+        Change::Redrive { id, from, at } => redrive(transaction, *id, *from, *at, differences),
         Change::Topics { subscription, topics, are_added } => {
             let sql = if *are_added {
                 "INSERT OR IGNORE INTO added_topics (subscription, topic) VALUES (?, ?)"
@@ -531,14 +639,27 @@ fn apply(
             let mut statement = transaction.prepare_cached(sql)?;
             topics.iter().try_for_each(|topic| statement.execute(params![subscription.0, topic]).map(drop))
         }
-        Change::Expire { subscription, received_before, at, except } => {
+        Change::Expire { subscription, received_before, at, due_until, except } => {
+            // Each part of the union has its index.
+            transaction
+                .prepare_cached(
+                    "UPDATE messages SET received_at = min(received_at, ?2), due_at = ?2 WHERE id IN (
+                         SELECT id FROM messages WHERE subscription = ?1 AND state = 0 AND received_at > ?3
+                         UNION SELECT id FROM messages WHERE subscription = ?1 AND state = 0 AND due_at > ?4)",
+                )?
+                .execute(params![
+                    subscription.0,
+                    time(*at),
+                    time(at.saturating_add(FUTURE)),
+                    time(*due_until)
+                ])?;
             let limit = rows(except.len()).saturating_add(EXPIRE_ROWS);
             let ids: Vec<i64> = transaction
                 .prepare_cached("SELECT id FROM messages WHERE subscription = ? AND state = 0 AND received_at < ? LIMIT ?")?
                 .query_map(params![subscription.0, time(*received_before), limit], |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()?;
             for id in ids.into_iter().map(MessageId).filter(|id| !except.contains(id)) {
-                finish(transaction, id, Outcome::Expired, None, *at, None, difference)?;
+                finish(transaction, id, Outcome::Expired, None, *at, None, differences)?;
             }
             Ok(())
         }
@@ -548,7 +669,7 @@ fn apply(
 fn insert(
     transaction: &Transaction<'_>,
     received: &Received,
-    difference: &mut Difference,
+    differences: &mut Vec<Difference>,
 ) -> rusqlite::Result<()> {
     let Received { topic, page, number, received_at, token_id, payload, cursor } = received;
     let (kind, body) = match payload {
@@ -558,30 +679,35 @@ fn insert(
             (GAP, Cow::Owned(serde_json::to_vec(notice).expect("numbers and texts are valid JSON")))
         }
     };
-    let inserted = transaction
+    let inserted: Option<i64> = transaction
         .prepare_cached(
             "INSERT OR IGNORE INTO messages
                  (topic, subscription, page, number, received_at, token_id, kind, body, due_at)
-             VALUES (?1, (SELECT subscription FROM topics WHERE id = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?4)",
+             VALUES (?1, (SELECT subscription FROM topics WHERE id = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?4)
+             RETURNING subscription",
         )?
-        .execute(params![
-            topic.0,
-            page.cast_signed(),
-            number.cast_signed(),
-            time(*received_at),
-            token_id,
-            kind,
-            body
-        ])?;
+        .query_row(
+            params![
+                topic.0,
+                page.cast_signed(),
+                number.cast_signed(),
+                time(*received_at),
+                token_id,
+                kind,
+                body
+            ],
+            |row| row.get(0),
+        )
+        .optional()?;
     // The message is there already if Momento sends it again.
-    if inserted > 0 {
+    if let Some(subscription) = inserted {
         if kind != GAP {
             transaction
                 .prepare_cached("UPDATE topics SET received = received + 1 WHERE id = ?")?
                 .execute([topic.0])?;
         }
-        difference.messages += 1;
-        difference.bytes += size(body.len());
+        let subscription = SubscriptionId(subscription);
+        differences.push(Difference { subscription, messages: 1, bytes: size(body.len()) });
     }
     set_cursor(transaction, *topic, *cursor)
 }
@@ -603,22 +729,22 @@ fn finish(
     attempts: Option<u32>,
     at: Millis,
     error: Option<&str>,
-    difference: &mut Difference,
+    differences: &mut Vec<Difference>,
 ) -> rusqlite::Result<()> {
     let from = if outcome.follows_dead() { Outcome::Dead.code() } else { PENDING };
-    let updated: Option<(i64, i64, i64)> = transaction
+    let updated: Option<(i64, i64, i64, i64)> = transaction
         .prepare_cached(
             "UPDATE messages SET state = ?2, due_at = ?3, attempts = coalesce(?4, attempts), error = coalesce(?5, error)
-             WHERE id = ?1 AND state = ?6 RETURNING topic, length(body), kind",
+             WHERE id = ?1 AND state = ?6 RETURNING topic, length(body), kind, subscription",
         )?
         .query_row(params![id.0, outcome.code(), time(at), attempts, error, from], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })
         .optional()?;
-    let Some((topic, bytes, kind)) = updated else { return Ok(()) };
+    let Some((topic, bytes, kind, subscription)) = updated else { return Ok(()) };
     if from == PENDING {
-        difference.messages -= 1;
-        difference.bytes -= bytes;
+        let subscription = SubscriptionId(subscription);
+        differences.push(Difference { subscription, messages: -1, bytes: -bytes });
     }
     // The totals count messages only.
     if kind == GAP {
@@ -636,18 +762,19 @@ fn redrive(
     id: MessageId,
     from: Outcome,
     at: Millis,
-    difference: &mut Difference,
+    differences: &mut Vec<Difference>,
 ) -> rusqlite::Result<()> {
-    let updated: Option<(i64, i64, i64)> = transaction
+    let updated: Option<(i64, i64, i64, i64)> = transaction
         .prepare_cached(
             "UPDATE messages SET state = 0, attempts = 0, due_at = ?2, received_at = ?2, progress = NULL
-             WHERE id = ?1 AND state = ?3 RETURNING topic, length(body), kind",
+             WHERE id = ?1 AND state = ?3 RETURNING topic, length(body), kind, subscription",
         )?
-        .query_row(params![id.0, time(at), from.code()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row(params![id.0, time(at), from.code()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
         .optional()?;
-    let Some((topic, bytes, kind)) = updated else { return Ok(()) };
-    difference.messages += 1;
-    difference.bytes += bytes;
+    let Some((topic, bytes, kind, subscription)) = updated else { return Ok(()) };
+    differences.push(Difference { subscription: SubscriptionId(subscription), messages: 1, bytes });
     if kind == GAP { Ok(()) } else { add_to_total(transaction, TopicId(topic), from, -1) }
 }
 
@@ -724,12 +851,11 @@ fn spooled(row: &Row<'_>) -> rusqlite::Result<Spooled> {
     })
 }
 
-/// Returns the application id, the schema version, and whether there are no tables.
-fn marks(connection: &Connection) -> rusqlite::Result<(i32, i32, bool)> {
+/// Returns the application id and the schema version.
+fn marks(connection: &Connection) -> rusqlite::Result<(i32, i32)> {
     let application = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    Ok((application, version, tables == 0))
+    Ok((application, version))
 }
 
 fn check_version() -> Result<(), OpenError> {

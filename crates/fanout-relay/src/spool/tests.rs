@@ -223,6 +223,7 @@ async fn expires_old_messages_except_those_in_delivery() {
         subscription,
         received_before,
         at: NOW,
+        due_until: Millis::MAX,
         except: HashSet::from([id]),
     };
     spool.send(expire(NOW)).await.unwrap();
@@ -250,11 +251,11 @@ async fn makes_senders_wait_while_full() {
     let limits = Limits { max_messages: 2, ..Limits::default() };
     let (spool, subscription, topic, _) = open(&Location::Memory, limits).await;
     for number in 1..=2 {
-        spool.room().await.unwrap();
+        spool.room(Room::All).await.unwrap();
         spool.send(Change::Received(message(topic, number))).await.unwrap();
         spool.flush().await.unwrap();
     }
-    let mut room = Box::pin(spool.room());
+    let mut room = Box::pin(spool.room(Room::All));
     tokio::select! {
         biased;
         _ = &mut room => panic!("the spool is full"),
@@ -266,12 +267,33 @@ async fn makes_senders_wait_while_full() {
 }
 
 #[tokio::test]
+async fn subscription_takes_no_more_room_than_it_leaves_to_others() {
+    let limits = Limits { max_messages: 8, ..Limits::default() };
+    let (spool, first, topic, _) = open(&Location::Memory, limits).await;
+    let second = spool.subscription("second").await.unwrap();
+    let other = spool.topic(second, "cache", "topic").await.unwrap().0;
+    let fill = async |subscription, topic| {
+        let mut number = 0;
+        while spool.has_room(Room::Shared(subscription)) {
+            number += 1;
+            spool.send(Change::Received(message(topic, number))).await.unwrap();
+            spool.flush().await.unwrap();
+        }
+        number
+    };
+    assert_eq!(fill(first, topic).await, 4);
+    assert!(spool.has_room(Room::All));
+    assert_eq!(fill(second, other).await, 2);
+    assert!(!spool.has_room(Room::Shared(first)));
+}
+
+#[tokio::test]
 async fn keeps_changes_and_reports_failure_while_disk_is_full() {
     let (_folder, path) = folder();
     let location = Location::File(path);
     let (spool, subscription, topic, _) = open(&location, Limits::default()).await;
     // A limit of pages is how SQLite lets a test fill the disk.
-    spool.read(|store| store.fill_disk(2)).await.unwrap();
+    spool.fill_disk(2).await;
     let mut large = message(topic, 1);
     large.payload = Payload::Text("x".repeat(1_000_000));
     spool.send(Change::Received(large)).await.unwrap();
@@ -279,6 +301,23 @@ async fn keeps_changes_and_reports_failure_while_disk_is_full() {
     assert!(failure.unwrap().contains("full"));
     spool.failure.clone().wait_for(Option::is_none).await.unwrap();
     assert_eq!(spool.due(subscription, NOW, 2).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn stores_nothing_after_a_change_that_it_gave_up() {
+    let (_folder, path) = folder();
+    let location = Location::File(path);
+    let (spool, _, topic, _) = open(&location, Limits::default()).await;
+    spool.fill_disk(2).await;
+    let large = Received { payload: Payload::Text("x".repeat(1_000_000)), ..message(topic, 1) };
+    spool.send(Change::Received(large)).await.unwrap();
+    spool.failure.clone().wait_for(Option::is_some).await.unwrap();
+    // The disk has room again for the second message, after the first was given up.
+    spool.send(Change::Received(message(topic, 2))).await.unwrap();
+    spool.close().await;
+    let (spool, _, topic, cursor) = open(&location, Limits::default()).await;
+    assert_eq!(cursor, None, "the first message is not behind the cursor");
+    assert_eq!(spool.oldest(topic, 2).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -303,6 +342,64 @@ fn rejects_foreign_file_and_leaves_it_as_it_is() {
 }
 
 #[test]
+fn does_not_start_from_nothing_where_a_spool_was() {
+    let (folder, path) = folder();
+    let mut store = Store::open(&path).unwrap();
+    let topic = topic_of(&store);
+    store.apply(&[&Change::Received(message(topic, 1))], &mut Usages::default()).unwrap();
+    let wal = folder.path().join("relay.db-wal");
+    let content = fs::read(&wal).unwrap();
+    drop(store);
+    for (is_missing, expected) in [(false, "it is empty"), (true, "it is missing, but ")] {
+        fs::write(&wal, &content).unwrap();
+        if is_missing {
+            fs::remove_file(&path).unwrap();
+        } else {
+            fs::write(&path, "").unwrap();
+        }
+        let error = Store::open(&path).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        assert_eq!(fs::read(&wal).unwrap(), content);
+        assert_eq!(path.exists(), !is_missing);
+    }
+}
+
+#[test]
+fn rejects_file_that_lacks_messages() {
+    let (_folder, path) = folder();
+    let mut store = Store::open(&path).unwrap();
+    let topic = topic_of(&store);
+    let changes: Vec<_> = (1..=3).map(|number| Change::Received(message(topic, number))).collect();
+    store.apply(&changes.iter().collect::<Vec<_>>(), &mut Usages::default()).unwrap();
+    drop(store);
+    Connection::open(&path).unwrap().execute("DELETE FROM messages WHERE number = 2", []).unwrap();
+    let error = Store::open(&path).unwrap_err().to_string();
+    assert!(error.contains("messages of the topic \"topic\" are missing"), "{error}");
+}
+
+#[tokio::test]
+async fn removes_old_messages_as_fast_as_they_come() {
+    let (_folder, path) = folder();
+    let location = Location::File(path);
+    // These messages were delivered years ago.
+    let forever = Limits { keep_for: Duration::MAX, ..Limits::default() };
+    let (spool, subscription, topic, _) = open(&location, forever).await;
+    for number in 1..=5_000 {
+        spool.send(Change::Received(message(topic, number))).await.unwrap();
+    }
+    for message in spool.due(subscription, NOW, 5_000).await.unwrap() {
+        spool.send(finished(message.id, Outcome::Delivered)).await.unwrap();
+    }
+    spool.close().await;
+    let (spool, ..) = open(&location, Limits::default()).await;
+    let begun = std::time::Instant::now();
+    while !spool.finished(Outcome::Delivered, MessageId::default(), 1).await.unwrap().is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "old messages stay");
+    }
+    assert_eq!(spool.totals().await.unwrap()[0].delivered, 5_000);
+}
+
+#[test]
 fn rejects_file_of_newer_version() {
     let (_folder, path) = folder();
     drop(Store::open(&path).unwrap());
@@ -316,7 +413,7 @@ fn rejects_damaged_file() {
     let mut store = Store::open(&path).unwrap();
     let topic = topic_of(&store);
     let changes: Vec<_> = (0..500).map(|number| Change::Received(message(topic, number))).collect();
-    store.apply(&changes.iter().collect::<Vec<_>>(), &mut Usage::default()).unwrap();
+    store.apply(&changes.iter().collect::<Vec<_>>(), &mut Usages::default()).unwrap();
     drop(store);
     let mut bytes = fs::read(&path).unwrap();
     // All pages but the first, which says what kind of file it is.
@@ -403,7 +500,7 @@ fn check(store: &Store, model: &Model) {
     let sum = totals.delivered + dead + totals.expired + totals.pending;
     let all = model.messages.len() as u64;
     assert_eq!((totals.received, sum), (all, all));
-    assert_eq!(store.usage().unwrap().messages, model.with(None).len() as u64);
+    assert_eq!(store.usages().unwrap().all.messages, model.with(None).len() as u64);
 }
 
 proptest! {
@@ -417,7 +514,7 @@ proptest! {
         let mut folders = vec![folder()];
         let mut store = Store::open(&folders[0].1).unwrap();
         let topic = topic_of(&store);
-        let (mut model, mut usage) = (Model::default(), Usage::default());
+        let (mut model, mut usages) = (Model::default(), Usages::default());
         for transaction in transactions {
             let crash = transaction.iter().any(|step| matches!(step, Step::Crash));
             let known = store.range(topic, 0, u64::MAX >> 1, MessageId::default(), usize::MAX).unwrap();
@@ -458,8 +555,8 @@ proptest! {
                     Step::Crash => {}
                 }
             }
-            store.apply(&changes.iter().collect::<Vec<_>>(), &mut usage).unwrap();
-            prop_assert_eq!(usage, store.usage().unwrap());
+            store.apply(&changes.iter().collect::<Vec<_>>(), &mut usages).unwrap();
+            prop_assert_eq!(usages.all, store.usages().unwrap().all);
             if crash {
                 let (next, path) = folder();
                 for file in fs::read_dir(folders.last().unwrap().0.path()).unwrap() {
@@ -470,6 +567,126 @@ proptest! {
                 folders.push((next, path));
             }
             check(&store, &model);
+        }
+    }
+}
+
+/// What a damaged spool still has.
+#[derive(Clone, Debug, PartialEq)]
+struct Content {
+    cursor: Option<Cursor>,
+    totals: Vec<u64>,
+    messages: Vec<(u64, Option<Outcome>, u32, Payload)>,
+}
+
+impl Content {
+    fn of(store: &Store) -> rusqlite::Result<Self> {
+        let subscription = store.subscription("s")?;
+        let (topic, cursor) = store.topic(subscription, "cache", "topic")?;
+        let all = store.range(topic, 0, u64::MAX >> 1, MessageId::default(), usize::MAX)?;
+        let totals = store.totals()?;
+        let counts = |topic: &TopicTotals| {
+            [topic.received, topic.delivered, topic.dead, topic.expired, topic.dropped, topic.pending]
+        };
+        Ok(Self {
+            cursor,
+            totals: totals.iter().flat_map(counts).collect(),
+            messages: all
+                .into_iter()
+                .map(|message| (message.number, message.outcome, message.attempts, message.payload))
+                .collect(),
+        })
+    }
+
+    /// Returns the messages with their outcomes. SQLite has no checksums for the rest.
+    fn outcomes(&self) -> Vec<(u64, Option<Outcome>)> {
+        self.messages.iter().map(|(number, outcome, ..)| (*number, *outcome)).collect()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// A damaged file is rejected, or it has everything that was committed. With a damaged WAL, it may be everything that
+    /// was committed up to some time: Momento is asked again for what came after. A damage is in the WAL or in the database, a
+    /// bit that flips or an end that is missing, at a share of the length.
+    #[test]
+    fn loses_nothing_in_silence_when_a_file_is_damaged(
+        transactions in prop::collection::vec(prop::collection::vec(step(), 1..8), 1..16),
+        damages in prop::collection::vec((any::<bool>(), any::<bool>(), 0.0..1.0_f64, 0..8_u8), 12),
+    ) {
+        let (folder_of_original, path) = folder();
+        let mut store = Store::open(&path).unwrap();
+        let topic = topic_of(&store);
+        let mut committed = vec![Content::of(&store).unwrap()];
+        for (index, transaction) in transactions.into_iter().enumerate() {
+            let known = store.range(topic, 0, u64::MAX >> 1, MessageId::default(), usize::MAX).unwrap();
+            let nth = |at: usize| at.checked_rem(known.len()).map(|at| known[at].id);
+            let mut changes = Vec::new();
+            for step in &transaction {
+                let change = match *step {
+                    Step::Receive(number) => {
+                        let payload = Payload::Text("text".repeat(usize::try_from(number * 57).unwrap()));
+                        Some(Change::Received(Received { payload, ..message(topic, number) }))
+                    }
+                    Step::Retry(at) => nth(at).map(|id| {
+                        let error = "503".to_owned();
+                        Change::Retry { id, attempts: 9, due_at: NOW, error, progress: None }
+                    }),
+                    Step::Finish(at, outcome) => nth(at).map(|id| finished(id, outcome)),
+                    Step::Redrive(at, from) => nth(at).map(|id| Change::Redrive { id, from, at: NOW }),
+                    Step::Crash => None,
+                };
+                changes.extend(change);
+            }
+            store.apply(&changes.iter().collect::<Vec<_>>(), &mut Usages::default()).unwrap();
+            committed.push(Content::of(&store).unwrap());
+            if transaction.iter().any(|step| matches!(step, Step::Crash)) {
+                if index % 2 == 0 {
+                    // What was committed before is in the file, and in no WAL.
+                    drop(store);
+                    store = Store::open(&path).unwrap();
+                    committed.drain(..committed.len() - 1);
+                } else {
+                    // It is in both.
+                    store.connection().execute_batch("PRAGMA wal_checkpoint(PASSIVE)").unwrap();
+                }
+            }
+        }
+        let database = fs::read(&path).unwrap();
+        let wal = fs::read(folder_of_original.path().join("relay.db-wal")).unwrap_or_default();
+        for (in_wal, flips, share, bit) in damages {
+            let (mut database, mut wal) = (database.clone(), wal.clone());
+            let bytes = if in_wal { &mut wal } else { &mut database };
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_precision_loss,
+                clippy::cast_sign_loss,
+                reason = "any place will do"
+            )]
+            let at = (share * bytes.len() as f64) as usize;
+            if !flips {
+                bytes.truncate(at);
+            } else if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= 1 << bit;
+            }
+            let (folder, path) = folder();
+            fs::write(&path, database).unwrap();
+            fs::write(folder.path().join("relay.db-wal"), wal).unwrap();
+            // Another error than these is a fault of the test.
+            let found = match Store::open(&path) {
+                Err(OpenError::Damaged { .. } | OpenError::Foreign(_) | OpenError::Newer { .. } | OpenError::Io { .. }) => continue,
+                Err(error) => panic!("{error}"),
+                Ok(store) => Content::of(&store),
+            };
+            let Ok(found) = found else { continue };
+            let last = committed.last().unwrap();
+            let is_whole = match (in_wal, flips) {
+                (true, _) => committed.contains(&found),
+                (false, true) => found.outcomes() == last.outcomes() && found.totals == last.totals,
+                (false, false) => found == *last,
+            };
+            prop_assert!(is_whole, "in the WAL: {in_wal}, a bit: {flips}, at {at}: {found:?} of {committed:?}");
         }
     }
 }

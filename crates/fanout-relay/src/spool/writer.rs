@@ -10,13 +10,13 @@ use momento_webhook::Millis;
 use tokio::sync::{mpsc, watch};
 
 use super::Change;
-use super::store::{Store, Usage};
+use super::store::{Store, Usages};
 
 /// The largest number of changes in one transaction.
 const MAX_BATCH: usize = 256;
 /// The wait after a transaction that failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// The time between two purges.
+/// The time between two purges, if the first removed all old messages.
 const PURGE_EVERY: Duration = Duration::from_secs(10);
 
 /// A command for the thread.
@@ -31,7 +31,7 @@ pub(super) struct Writer {
     pub(super) store: Store,
     pub(super) keep_for: Duration,
     pub(super) commands: mpsc::Receiver<Command>,
-    pub(super) usage: watch::Sender<Usage>,
+    pub(super) usages: watch::Sender<Usages>,
     pub(super) failure: watch::Sender<Option<String>>,
     pub(super) changed: watch::Sender<u64>,
     pub(super) topics: watch::Sender<u64>,
@@ -69,7 +69,7 @@ pub(super) fn spawn(writer: Writer) -> std::io::Result<Closed> {
 impl Writer {
     fn run(mut self) {
         let mut batch = Vec::with_capacity(MAX_BATCH);
-        let mut purged = Instant::now();
+        let mut purge_at = Instant::now();
         while let Some(command) = self.commands.blocking_recv() {
             let mut next = Some(command);
             // Changes that wait already go into the same transaction.
@@ -77,27 +77,33 @@ impl Writer {
                 batch.push(change);
                 next = if batch.len() < MAX_BATCH { self.commands.try_recv().ok() } else { None };
             }
-            self.store_batch(&mut batch);
+            if !self.store_batch(&mut batch) {
+                // A later change must not be stored without these: its cursor would be behind messages that are lost.
+                return;
+            }
             match next {
                 Some(Command::Read(read)) => read(&self.store),
                 Some(Command::Close) => return,
                 Some(Command::Change(_)) | None => {}
             }
-            if purged.elapsed() >= PURGE_EVERY {
-                purged = Instant::now();
-                self.purge();
+            let now = Instant::now();
+            if purge_at <= now {
+                // Old messages leave as fast as new ones arrive: while more remain, half of the time is for them.
+                let is_more = self.purge();
+                purge_at = Instant::now() + if is_more { now.elapsed() } else { PURGE_EVERY };
             }
         }
     }
 
-    /// Stores the changes in one transaction, and tries until it succeeds.
-    fn store_batch(&mut self, batch: &mut Vec<Change>) {
+    /// Stores the changes in one transaction, and tries until it succeeds. Returns false if it gave up, because the spool
+    /// closes.
+    fn store_batch(&mut self, batch: &mut Vec<Change>) -> bool {
         if batch.is_empty() {
-            return;
+            return true;
         }
         let changes: Vec<&Change> = batch.iter().collect();
-        let mut usage = *self.usage.borrow();
-        while let Err(error) = self.store.apply(&changes, &mut usage) {
+        let mut usages = self.usages.borrow().clone();
+        while let Err(error) = self.store.apply(&changes, &mut usages) {
             let error = error.to_string();
             if self.failure.borrow().as_ref() != Some(&error) {
                 tracing::error!(%error, "the spool cannot store messages; subscriptions wait");
@@ -105,7 +111,7 @@ impl Writer {
             self.failure.send_replace(Some(error));
             if self.commands.is_closed() || self.closing.load(Ordering::Relaxed) {
                 tracing::error!(changes = changes.len(), "the spool stops with changes that it cannot store");
-                break;
+                return false;
             }
             std::thread::sleep(RETRY_AFTER);
         }
@@ -116,17 +122,18 @@ impl Writer {
         if have_topics_changed {
             self.topics.send_modify(|count| *count = count.wrapping_add(1));
         }
-        self.usage.send_replace(usage);
+        self.usages.send_replace(usages);
         self.changed.send_modify(|count| *count = count.wrapping_add(1));
+        true
     }
 
-    fn purge(&self) {
+    /// Removes old messages. Returns true if more remain.
+    fn purge(&self) -> bool {
         let keep = Millis::try_from(self.keep_for.as_millis()).unwrap_or(Millis::MAX);
         let before = SystemClock.now().saturating_sub(keep);
-        match self.store.purge(before) {
-            Ok(true) => tracing::debug!("more old messages remain to be removed"),
-            Ok(false) => {}
-            Err(error) => tracing::warn!(%error, "old messages cannot be removed from the spool"),
-        }
+        self.store.purge(before).unwrap_or_else(|error| {
+            tracing::warn!(%error, "old messages cannot be removed from the spool");
+            false
+        })
     }
 }

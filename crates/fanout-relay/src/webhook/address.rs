@@ -3,9 +3,11 @@
 //! Names are checked when the relay connects, and not only when it starts: a name of the public internet can later get the
 //! address of a private host, or of the metadata service of a cloud.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -18,6 +20,14 @@ use super::post::{host_address, is_loopback};
 pub(super) struct Addresses {
     is_loopback: bool,
     allowed: Arc<[IpNet]>,
+    lookup: Lookup,
+}
+
+/// Returns the addresses of a name.
+type Lookup = fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+
+fn lookup(name: String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+    Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) })
 }
 
 /// Error for an address that is refused.
@@ -76,7 +86,7 @@ impl Addresses {
     /// # Errors
     /// If the host of `url` is an address that is refused.
     pub(super) fn new(url: &Url, allowed: &[IpNet]) -> Result<Self, Refused> {
-        let addresses = Self { is_loopback: is_loopback(url), allowed: allowed.into() };
+        let addresses = Self { is_loopback: is_loopback(url), allowed: allowed.into(), lookup };
         // Such a host is not resolved.
         match host_address(url) {
             Some(address) if !addresses.contains(address) => Err(Refused(address)),
@@ -106,7 +116,7 @@ impl Resolve for Addresses {
     fn resolve(&self, name: Name) -> Resolving {
         let addresses = self.clone();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found = (addresses.lookup)(name.as_str().to_owned()).await?;
             let addresses: Addrs = Box::new(addresses.permitted(found)?.into_iter());
             Ok(addresses)
         })
@@ -115,8 +125,16 @@ impl Resolve for Addresses {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http::HeaderMap;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
-    use crate::webhook::post;
+    use crate::webhook::post::{self, Poster};
 
     #[test]
     fn knows_public_addresses() {
@@ -187,9 +205,38 @@ mod tests {
     #[tokio::test]
     async fn resolver_refuses_name_with_private_address() {
         // Every machine resolves this name to itself.
-        let addresses = Addresses { is_loopback: false, allowed: Arc::default() };
+        let addresses = Addresses { is_loopback: false, allowed: Arc::default(), lookup };
         let resolved = addresses.resolve("localhost".parse().unwrap()).await;
         let error = resolved.err().expect("it is refused").to_string();
         assert!(error.ends_with("is not public, and no network in `allow` contains it"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn name_that_changes_to_metadata_address_is_refused_at_next_connection() {
+        static HAS_CHANGED: AtomicBool = AtomicBool::new(false);
+        fn changing(_: String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+            let has_changed = HAS_CHANGED.swap(true, Ordering::SeqCst);
+            let ip = if has_changed { [169, 254, 169, 254] } else { [127, 0, 0, 1] };
+            Box::pin(std::future::ready(Ok(vec![SocketAddr::from((ip, 0))])))
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = post::url(&format!("http://hook.example:{}/", listener.local_addr().unwrap().port()));
+        let allowed = Arc::new(["127.0.0.0/8".parse().unwrap()]);
+        let addresses = Addresses { is_loopback: false, allowed, lookup: changing };
+        let poster = Poster::guarded(url.unwrap(), Duration::from_secs(5), addresses).unwrap();
+        let receiver = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"body") {
+                stream.read_buf(&mut request).await.unwrap();
+            }
+            let response = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(response).await.unwrap();
+        });
+        let post = async || poster.post(HeaderMap::new(), Bytes::from("body")).await;
+        assert!(post().await.unwrap().status.is_success());
+        receiver.await.unwrap();
+        let error = post().await.unwrap_err().to_string();
+        assert!(error.contains("the address 169.254.169.254 is not public"), "{error}");
     }
 }

@@ -1,5 +1,15 @@
 //! The relay between local Momento and a target in this process.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test asserts by panicking")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test asserts by panicking"
+)]
+
+mod ledger;
+mod network;
+mod outages;
+mod targets;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -77,7 +87,6 @@ impl Running {
         schedule: Schedule,
         target: &Arc<Recorder>,
     ) -> Self {
-        let credentials = Credentials::new("any", Some(&momento.endpoint().parse().unwrap())).unwrap();
         let subscription = SubscriptionConfig {
             name: "test".to_owned(),
             cache: "c".to_owned(),
@@ -89,12 +98,23 @@ impl Running {
             target: Arc::clone(target) as Arc<dyn Target>,
             dead_letters: None,
         };
+        Self::of(&momento.endpoint(), vec![subscription], spool, QUICK)
+    }
+
+    /// Starts a relay of these subscriptions.
+    fn of(
+        endpoint: &str,
+        subscriptions: Vec<SubscriptionConfig>,
+        spool: &Spool,
+        policy: SubscriptionPolicy,
+    ) -> Self {
+        let credentials = Credentials::new("any", Some(&endpoint.parse().unwrap())).unwrap();
         let (stop, stopped) = oneshot::channel();
         let (status, spool) = (Status::default(), spool.clone());
         let shared = status.clone();
         let task = tokio::spawn(async move {
             let shutdown = async { drop(stopped.await) };
-            run(vec![subscription], &spool, &credentials, QUICK, &shared, shutdown).await.unwrap();
+            run(subscriptions, &spool, &credentials, policy, &shared, shutdown).await.unwrap();
         });
         Self { stop, task, status }
     }
@@ -157,6 +177,7 @@ async fn delivers_every_message_of_every_topic_in_order() {
         assert_eq!(numbers, (1..=100).collect::<Vec<_>>(), "{topic}");
     }
     relay.stop().await;
+    spool.flush().await.unwrap();
     assert_eq!(spool.usage().messages, 0);
 }
 
