@@ -370,6 +370,7 @@ def check_template() -> None:
         for name, text in {
             "translated": json.dumps(template),
             "infra/github-role.yaml": Path("infra/github-role.yaml").read_text(),
+            "infra/relay/template.yaml": Path("infra/relay/template.yaml").read_text(),
             # The whole template with the parameters of a case as defaults: cfn-lint then sees resources with conditions.
             **{case: json.dumps(with_defaults(template, given)) for case, (given, _) in CASES.items()},
         }.items():
