@@ -374,6 +374,7 @@ pub struct Spool {
     usages: watch::Receiver<Usages>,
     failure: watch::Receiver<Option<String>>,
     changed: watch::Receiver<u64>,
+    arrivals: watch::Receiver<u64>,
     closing: Arc<AtomicBool>,
     closed: Arc<writer::Closed>,
 }
@@ -397,6 +398,7 @@ impl Spool {
         let (usages_sender, usages) = watch::channel(usages);
         let (failure_sender, failure) = watch::channel(None);
         let (changed_sender, changed) = watch::channel(0);
+        let (arrivals_sender, arrivals) = watch::channel(0);
         let closing = Arc::default();
         let closed = writer::spawn(writer::Writer {
             store,
@@ -405,10 +407,11 @@ impl Spool {
             usages: usages_sender,
             failure: failure_sender,
             changed: changed_sender,
+            arrivals: arrivals_sender,
             closing: Arc::clone(&closing),
         })
         .map_err(|error| io(path, Box::new(error)))?;
-        Ok(Self { commands, limits, usages, failure, changed, closing, closed: Arc::new(closed) })
+        Ok(Self { commands, limits, usages, failure, changed, arrivals, closing, closed: Arc::new(closed) })
     }
 
     /// Sends a change, which is stored after all changes that were sent before. Waits while the queue is full.
@@ -467,10 +470,16 @@ impl Spool {
         self.failure.borrow().clone()
     }
 
-    /// Returns a counter that grows with every transaction, so that a scheduler can wait for new messages.
+    /// Returns a counter that grows with every transaction.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.clone()
+    }
+
+    /// Returns a counter that grows with every transaction that can make a message due, so that a scheduler can wait for it.
+    #[must_use]
+    pub fn arrivals(&self) -> watch::Receiver<u64> {
+        self.arrivals.clone()
     }
 
     /// Returns the id of the subscription with this name, which is created if it is missing.
@@ -515,6 +524,20 @@ impl Spool {
         limit: usize,
     ) -> Result<Vec<Spooled>, SpoolError> {
         self.read(move |store| store.due(subscription, now, limit)).await
+    }
+
+    /// Returns what [`due`](Self::due) does, and the time after `now` at which the next message is due.
+    ///
+    /// # Errors
+    /// If the thread has ended, or SQLite fails.
+    pub async fn due_and_next(
+        &self,
+        subscription: SubscriptionId,
+        now: Millis,
+        limit: usize,
+    ) -> Result<(Vec<Spooled>, Option<Millis>), SpoolError> {
+        self.read(move |store| Ok((store.due(subscription, now, limit)?, store.next_due(subscription, now)?)))
+            .await
     }
 
     /// Returns up to `limit` pending messages of one topic, the oldest first, due or not.
