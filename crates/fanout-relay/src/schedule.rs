@@ -208,6 +208,8 @@ pub(crate) struct Lane {
 /// The result of delivering a list of messages.
 struct Next {
     messages: Vec<MessageId>,
+    /// True if one of them needs another attempt.
+    is_retried: bool,
     disabled: Option<String>,
 }
 
@@ -228,7 +230,7 @@ impl Scheduler {
     }
 
     async fn run(&mut self) -> Result<End, SpoolError> {
-        let mut arrivals = self.lane.spool.arrivals();
+        let mut arrivals = self.lane.spool.arrivals(self.subscription);
         let mut expire_at = Instant::now();
         loop {
             let now = Instant::now();
@@ -247,6 +249,8 @@ impl Scheduler {
             tokio::select! {
                 Some(next) = self.running.join_next() => {
                     let next = next.expect("a delivery does not panic, and nothing aborts it")?;
+                    // The next message of the topic may be due, or the wait of one has begun.
+                    self.is_stale |= next.is_retried || self.lane.schedule.order == Order::Topic;
                     self.release(next.messages);
                     if let Some(error) = next.disabled {
                         return Ok(End::Disabled(error));
@@ -256,8 +260,8 @@ impl Scheduler {
                     self.fetching = None;
                     self.take(fetched?);
                 }
-                ended = arrivals.changed(), if !self.is_stale => {
-                    ended.map_err(|_| SpoolError::Stopped)?;
+                ended = arrivals.next(), if !self.is_stale => {
+                    ended?;
                     self.is_stale = true;
                 }
                 () = tokio::time::sleep_until(wake) => {}
@@ -356,8 +360,6 @@ impl Scheduler {
 
     /// Lets go of messages that a delivery has ended with.
     fn release(&mut self, messages: Vec<MessageId>) {
-        // The next message of their topic may be due.
-        self.is_stale |= self.lane.schedule.order == Order::Topic;
         if self.fetching.is_some() {
             self.released.extend(messages);
         } else {
@@ -397,7 +399,8 @@ impl Lane {
 
     /// Delivers the messages one after the other, up to the first that needs another attempt.
     async fn deliver_all(&self, messages: Vec<Spooled>) -> Result<Next, SpoolError> {
-        let mut next = Next { messages: messages.iter().map(|message| message.id).collect(), disabled: None };
+        let ids = messages.iter().map(|message| message.id).collect();
+        let mut next = Next { messages: ids, is_retried: false, disabled: None };
         for (index, message) in messages.iter().enumerate() {
             // The scheduler has asked for the first.
             if index > 0 {
@@ -427,6 +430,7 @@ impl Lane {
             let is_finished = matches!(attempt, Attempt::Delivered | Attempt::Permanent { .. });
             next.disabled = self.record(message, attempt).await?;
             if !is_finished {
+                next.is_retried = true;
                 break;
             }
         }

@@ -374,7 +374,6 @@ pub struct Spool {
     usages: watch::Receiver<Usages>,
     failure: watch::Receiver<Option<String>>,
     changed: watch::Receiver<u64>,
-    arrivals: watch::Receiver<u64>,
     closing: Arc<AtomicBool>,
     closed: Arc<writer::Closed>,
 }
@@ -398,7 +397,6 @@ impl Spool {
         let (usages_sender, usages) = watch::channel(usages);
         let (failure_sender, failure) = watch::channel(None);
         let (changed_sender, changed) = watch::channel(0);
-        let (arrivals_sender, arrivals) = watch::channel(0);
         let closing = Arc::default();
         let closed = writer::spawn(writer::Writer {
             store,
@@ -407,11 +405,10 @@ impl Spool {
             usages: usages_sender,
             failure: failure_sender,
             changed: changed_sender,
-            arrivals: arrivals_sender,
             closing: Arc::clone(&closing),
         })
         .map_err(|error| io(path, Box::new(error)))?;
-        Ok(Self { commands, limits, usages, failure, changed, arrivals, closing, closed: Arc::new(closed) })
+        Ok(Self { commands, limits, usages, failure, changed, closing, closed: Arc::new(closed) })
     }
 
     /// Sends a change, which is stored after all changes that were sent before. Waits while the queue is full.
@@ -476,10 +473,9 @@ impl Spool {
         self.changed.clone()
     }
 
-    /// Returns a counter that grows with every transaction that can make a message due, so that a scheduler can wait for it.
-    #[must_use]
-    pub fn arrivals(&self) -> watch::Receiver<u64> {
-        self.arrivals.clone()
+    /// Returns the arrivals of a subscription, for its scheduler.
+    pub(crate) fn arrivals(&self, subscription: SubscriptionId) -> Arrivals {
+        Arrivals { usages: self.usages.clone(), subscription, seen: 0 }
     }
 
     /// Returns the id of the subscription with this name, which is created if it is missing.
@@ -645,6 +641,23 @@ impl Spool {
         });
         self.commands.send(Command::Read(read)).await.map_err(|_| SpoolError::Stopped)?;
         Ok(receiver.await.map_err(|_| SpoolError::Stopped)??)
+    }
+}
+
+/// Notices that messages of one subscription have become pending.
+pub(crate) struct Arrivals {
+    usages: watch::Receiver<Usages>,
+    subscription: SubscriptionId,
+    seen: u64,
+}
+
+impl Arrivals {
+    /// Waits until more have than before. The future can be dropped at any time.
+    pub(crate) async fn next(&mut self) -> Result<(), SpoolError> {
+        let Self { usages, subscription, seen } = self;
+        let usages = usages.wait_for(|usages| usages.arrivals(*subscription) != *seen).await;
+        *seen = usages.map_err(|_| SpoolError::Stopped)?.arrivals(*subscription);
+        Ok(())
     }
 }
 

@@ -154,10 +154,11 @@ pub struct Usage {
 }
 
 /// The messages that wait, of all subscriptions and of each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Usages {
     pub(super) all: Usage,
     of: BTreeMap<SubscriptionId, Usage>,
+    arrivals: BTreeMap<SubscriptionId, u64>,
 }
 
 impl Usages {
@@ -166,7 +167,15 @@ impl Usages {
         self.of.get(&subscription).copied().unwrap_or_default()
     }
 
+    /// Returns how many messages of a subscription have become pending.
+    pub(super) fn arrivals(&self, subscription: SubscriptionId) -> u64 {
+        self.arrivals.get(&subscription).copied().unwrap_or_default()
+    }
+
     fn add(&mut self, Difference { subscription, messages, bytes }: Difference) {
+        if messages > 0 {
+            *self.arrivals.entry(subscription).or_default() += messages.unsigned_abs();
+        }
         for usage in [&mut self.all, self.of.entry(subscription).or_default()] {
             usage.messages = usage.messages.saturating_add_signed(messages);
             usage.bytes = usage.bytes.saturating_add_signed(bytes);

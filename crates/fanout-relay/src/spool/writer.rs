@@ -34,7 +34,6 @@ pub(super) struct Writer {
     pub(super) usages: watch::Sender<Usages>,
     pub(super) failure: watch::Sender<Option<String>>,
     pub(super) changed: watch::Sender<u64>,
-    pub(super) arrivals: watch::Sender<u64>,
     /// Set when the spool closes: a transaction that fails is given up then.
     pub(super) closing: Arc<AtomicBool>,
 }
@@ -118,14 +117,9 @@ impl Writer {
         if self.failure.send_replace(None).is_some() {
             tracing::info!("the spool stores messages again");
         }
-        let is_due = |change: &Change| !matches!(change, Change::Finished { .. } | Change::Expire { .. });
-        let arrived = batch.iter().any(is_due);
         batch.clear();
         self.usages.send_replace(usages);
         self.changed.send_modify(|count| *count = count.wrapping_add(1));
-        if arrived {
-            self.arrivals.send_modify(|count| *count = count.wrapping_add(1));
-        }
         true
     }
 
