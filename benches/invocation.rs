@@ -161,7 +161,7 @@ async fn cold_start(binaries: &Binaries, momento: &MomentoLocal, rounds: usize) 
             body(invoked)?;
         }
     }
-    row("process start to first answer", Some(&mut hello), None, &mut webhook, "1.50");
+    row("process start to first response", Some(&mut hello), None, &mut webhook, "1.50");
     Ok(())
 }
 
@@ -276,7 +276,7 @@ async fn variants(binaries: &Binaries, momento: &MomentoLocal, rounds: usize) ->
             *memory = memory.max(resident(&process)?);
         }
     }
-    println!("| process start to first answer | | ratio | memory | binary | zipped |");
+    println!("| process start to first response | | ratio | memory | binary | zipped |");
     println!("| --- | --- | --- | --- | --- | --- |");
     let mut against = None;
     for ((what, program, _), (times, memory)) in variants.iter().zip(&mut measured) {

@@ -33,7 +33,10 @@ locals {
     WEBHOOK_SIGNING_SECRET_PREVIOUS = var.webhook_signing_secret_previous
     WEBHOOK_SIGNING_SECRET_ID       = try(aws_secretsmanager_secret.made["webhook_signing_secret"].arn, local.secret_ids.webhook_signing_secret)
     SECRETS_MAX_AGE_SECONDS         = tostring(var.secrets_max_age_seconds)
+    WEBHOOK_SIGNATURE               = var.webhook_signature
     MAX_EVENT_AGE_SECONDS           = tostring(var.max_event_age_seconds)
+    DEDUPE                          = var.dedupe
+    DEDUPE_CACHE                    = var.dedupe_cache
     FANOUT_CONFIG                   = var.fanout_config
     OUTBOUND_TOPICS                 = join(",", var.outbound_topics)
     OUTBOUND_CACHE                  = var.outbound_cache

@@ -137,10 +137,38 @@ variable "secret_recovery_days" {
   default     = 30
 }
 
+variable "webhook_signature" {
+  description = "The signatures that are accepted: momento, standard (Standard Webhooks) or either. The last two need a secret of the form whsec_ and base64."
+  type        = string
+  default     = "momento"
+
+  validation {
+    condition     = contains(["momento", "standard", "either"], var.webhook_signature)
+    error_message = "momento, standard or either."
+  }
+}
+
 variable "max_event_age_seconds" {
   description = "How long ago a webhook may have been sent. 0 switches the check off."
   type        = number
   default     = 60
+}
+
+variable "dedupe" {
+  description = "Where handled events are remembered: memory (of each environment), or cache (also a cache of Momento, for all of them)."
+  type        = string
+  default     = "memory"
+
+  validation {
+    condition     = contains(["memory", "cache"], var.dedupe)
+    error_message = "memory or cache."
+  }
+}
+
+variable "dedupe_cache" {
+  description = "With dedupe cache, the cache that remembers. Empty for the event's own."
+  type        = string
+  default     = ""
 }
 
 # Routes and what they use

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{
-    Config, ConfigError, ConfigErrors, MomentoConfig, RoutesConfig, SecretsConfig, SigningConfig, Source,
-    Sourced, from_parameter, signing_secret,
+    Config, ConfigError, ConfigErrors, DedupeConfig, MomentoConfig, RoutesConfig, SecretsConfig,
+    SigningConfig, Source, Sourced, from_parameter, signing_secret,
 };
 use crate::secrets::{Refresh, Refreshed, Rotating, SecretSetting, fetch_all};
 use crate::webhook::Signing;
@@ -34,6 +34,8 @@ pub struct Complete {
     pub routes: Routes,
     /// The URL of the queue for dead letters.
     pub dead_letters: Option<String>,
+    /// Where the progress of events is kept.
+    pub dedupe: DedupeConfig,
 }
 
 impl Complete {
@@ -73,11 +75,11 @@ pub async fn complete(
     config: Config,
     transforms: &Transforms,
 ) -> Result<Complete, ConfigErrors> {
-    let Config { momento, signing, secrets, routes, dead_letters, .. } = config;
+    let Config { momento, signing, secrets, routes, dead_letters, dedupe, .. } = config;
     let secrets = fetch_secrets(cloud, momento, signing, secrets);
     let (routes, secrets) = tokio::join!(fetch_routes(cloud, routes, transforms), secrets);
     let ((keys, signing), routes) = both(secrets, routes)?;
-    Ok(Complete { keys, signing, routes, dead_letters: dead_letters.queue })
+    Ok(Complete { keys, signing, routes, dead_letters: dead_letters.queue, dedupe })
 }
 
 async fn fetch_routes(
@@ -120,21 +122,22 @@ async fn fetch_secrets(
             fetched.start(SecretSetting { name: MomentoConfig::SECRET_ID, id, parse: Box::new(parse) })
         }
     };
-    let SigningConfig { secret, previous: given, max_age } = signing;
+    let SigningConfig { signatures, secret, previous: given, max_age } = signing;
     let secrets = match secret {
         Sourced::Given(current) => {
             Ok(Rotating::fixed([Some(current), given].into_iter().flatten().collect()))
         }
         Sourced::Secret(id) => {
             let parse = move |secret: &Versioned<SecretText>| {
-                let Versioned { current, previous } = secret.try_map(|text| signing_secret(text.reveal()))?;
+                let read = |text: &SecretText| signing_secret(signatures, text.reveal());
+                let Versioned { current, previous } = secret.try_map(read)?;
                 Ok([Some(current), previous, given.clone()].into_iter().flatten().collect())
             };
             fetched.start(SecretSetting { name: SigningConfig::SECRET_ID, id, parse: Box::new(parse) })
         }
     };
     let (keys, secrets) = both(keys, secrets)?;
-    Ok((keys, Signing { secrets, max_age }))
+    Ok((keys, Signing { signatures, secrets, max_age }))
 }
 
 /// Secrets that were fetched at the start, each once.

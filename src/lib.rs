@@ -10,6 +10,7 @@
 //! | [`pipeline`] | a verified event to an outcome: route, dedupe, fan-out, dead letter |
 //! | [`response`] | what the caller gets: the one place that knows HTTP statuses |
 //! | [`request_log`] | one log record for each invocation, with its metrics |
+//! | [`emf`] | the form of metrics in log lines |
 //! | [`config`] | the settings |
 //! | [`cloud`] | the settings with everything that had to be fetched |
 //! | [`secrets`] | values of secrets that can change while the function runs |
@@ -21,6 +22,7 @@
 
 pub mod cloud;
 pub mod config;
+pub mod emf;
 pub mod output;
 pub mod pipeline;
 pub mod request_log;

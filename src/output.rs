@@ -2,7 +2,8 @@
 //!
 //! In Lambda each line is written at once. The environment stops after a response, so a line that is still queued would be
 //! written minutes later, or never. Elsewhere standard output can be a pipe whose reader stops. A separate thread writes
-//! there. When it is stuck, lines are lost and counted, and no request waits.
+//! there. When it is stuck, lines are lost and counted, and no request waits. The same thread keeps a status line below the
+//! lines in a terminal, so that the two do not mix.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -18,6 +19,12 @@ const WAITING: usize = 1_024;
 
 /// The timeout for writing the queued lines at the end.
 const FLUSH: Duration = Duration::from_secs(1);
+
+/// Returns to the begin of the row and clears it.
+const CLEAR: &str = "\r\x1b[K";
+/// Keep the terminal from continuing a long line in the next row, and undo that.
+const NO_WRAP: &str = "\x1b[?7l";
+const WRAP: &str = "\x1b[?7h";
 
 /// The writer of lines.
 #[derive(Clone, Debug)]
@@ -38,6 +45,8 @@ pub struct Queue {
 #[derive(Debug)]
 enum Item {
     Line(Vec<u8>),
+    /// Replaces the status line.
+    Status(Option<String>),
     /// Is confirmed when everything before it is written.
     Flush(SyncSender<()>),
 }
@@ -74,6 +83,14 @@ impl Output {
         }
     }
 
+    /// Shows a status line below all other lines, or removes it. For a terminal only, and without a line end.
+    pub fn status(&self, status: Option<String>) {
+        if let Self::Queued(Queue { sender, .. }) = self {
+            // If the queue is full, the next one follows soon.
+            let _ = sender.try_send(Item::Status(status));
+        }
+    }
+
     /// Waits until all lines are written, for a second at most.
     pub fn flush(&self) {
         let Self::Queued(Queue { sender, .. }) = self else { return };
@@ -90,10 +107,18 @@ impl Output {
 }
 
 fn write_all(mut writer: impl Write, items: &Receiver<Item>, lost: &AtomicU64) {
+    let mut status = None;
     for item in items {
         match item {
             Item::Line(line) => {
+                clear(&mut writer, status.as_deref());
                 let _ = writer.write_all(&line);
+                show(&mut writer, status.as_deref());
+            }
+            Item::Status(next) => {
+                clear(&mut writer, status.as_deref());
+                status = next;
+                show(&mut writer, status.as_deref());
             }
             Item::Flush(done) => {
                 let _ = writer.flush();
@@ -107,6 +132,19 @@ fn write_all(mut writer: impl Write, items: &Receiver<Item>, lost: &AtomicU64) {
                 r#"{{"level":"WARN","message":"log lines lost: standard output is not read fast enough","lost":{lost}}}"#
             );
         }
+    }
+}
+
+fn clear(writer: &mut impl Write, status: Option<&str>) {
+    if status.is_some() {
+        let _ = writer.write_all(CLEAR.as_bytes());
+    }
+}
+
+fn show(writer: &mut impl Write, status: Option<&str>) {
+    if let Some(status) = status {
+        let _ = write!(writer, "{NO_WRAP}{status}{WRAP}");
+        let _ = writer.flush();
     }
 }
 
@@ -165,6 +203,23 @@ mod tests {
         output.flush();
         let written = String::from_utf8(gate.written.lock().unwrap().clone()).unwrap();
         assert!(written.lines().eq((0..100).map(|number| format!("line {number}"))), "{written}");
+    }
+
+    #[test]
+    fn keeps_status_line_below_all_others() {
+        let gate = Gate::default();
+        let output = Output::queued_to(gate.clone(), 100);
+        output.write(b"one\n");
+        output.status(Some("busy".to_owned()));
+        output.write(b"two\n");
+        output.status(Some("idle".to_owned()));
+        output.status(None);
+        output.write(b"three\n");
+        output.flush();
+        let written = String::from_utf8(gate.written.lock().unwrap().clone()).unwrap();
+        let shown = |status| format!("{NO_WRAP}{status}{WRAP}");
+        let (busy, idle) = (shown("busy"), shown("idle"));
+        assert_eq!(written, format!("one\n{busy}{CLEAR}two\n{busy}{CLEAR}{idle}{CLEAR}three\n"));
     }
 
     #[test]

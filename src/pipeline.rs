@@ -2,21 +2,29 @@
 //!
 //! Where the event comes from does not matter here: the edges say what differs, in a [`Job`].
 
+use std::time::Duration;
+
 use momento_webhook::{Event, Millis, Verified};
 use tokio::time::{Instant, timeout_at};
 
 use crate::response::{Outcome, Rejection};
 use fanout_core::dead_letter::{DeadLetter, DeadLetterPolicy, DeadLetters, NoSuchDestination};
+use fanout_core::dedupe::shared::{SharedClaim, SharedDedupe};
 use fanout_core::dedupe::{Dedupe, DestinationProgress, Progress};
 use fanout_core::destination::Publisher;
 use fanout_core::fan_out::{Delivery, DeliveryOutcome, FanOut};
-use fanout_core::route::Routes;
+use fanout_core::reason::{Failure, with_sources};
+use fanout_core::route::{Plan, Routes};
+
+/// The time that is kept free for storing the progress of an event for other environments.
+const TIME_TO_STORE: Duration = Duration::from_millis(300);
 
 /// Routes, dedupe, fan-out and dead letters.
 #[derive(Debug)]
 pub struct Pipeline<P> {
     routes: Routes,
     dedupe: Dedupe,
+    shared: Option<SharedDedupe>,
     fan_out: FanOut<P>,
     dead_letters: Option<DeadLetters>,
 }
@@ -38,16 +46,31 @@ pub struct Job<'j> {
     pub deadline: Instant,
 }
 
+/// The result of a [`Job`].
+#[derive(Debug)]
+pub struct Handled<'e> {
+    /// The outcome.
+    pub outcome: Outcome<'e>,
+    /// True if the store that environments share failed, so that another one may handle the event again.
+    pub dedupe_failed: bool,
+}
+
 impl<P: Publisher> Pipeline<P> {
     /// Sends events through `fan_out` by `routes`.
     pub fn new(routes: Routes, fan_out: FanOut<P>) -> Self {
-        Self { routes, dedupe: Dedupe::default(), fan_out, dead_letters: None }
+        Self { routes, dedupe: Dedupe::default(), shared: None, fan_out, dead_letters: None }
     }
 
     /// Writes dead letters to this queue.
     #[must_use]
     pub fn with_dead_letters(self, dead_letters: Option<DeadLetters>) -> Self {
         Self { dead_letters, ..self }
+    }
+
+    /// Recognizes events that other environments have handled, too.
+    #[must_use]
+    pub fn with_shared_dedupe(self, shared: Option<SharedDedupe>) -> Self {
+        Self { shared, ..self }
     }
 
     /// Returns the policy for a message of the queue named `queue`. `is_dead_letter` says whether it is a dead letter.
@@ -58,25 +81,72 @@ impl<P: Publisher> Pipeline<P> {
     }
 
     /// Sends an event to the destinations that have not accepted it yet.
-    pub async fn run<'e>(&'e self, job: Job<'e>) -> Outcome<'e> {
-        self.deliver(job).await.unwrap_or_else(Outcome::Rejected)
+    pub async fn run<'e>(&'e self, job: Job<'e>) -> Handled<'e> {
+        let mut dedupe_failed = false;
+        let outcome = self.deliver(job, &mut dedupe_failed).await.unwrap_or_else(Outcome::Rejected);
+        Handled { outcome, dedupe_failed }
     }
 
-    async fn deliver<'e>(&'e self, job: Job<'e>) -> Result<Outcome<'e>, Rejection> {
-        let Job { event, dead_letter, policy, now, xray, deadline } = job;
+    async fn deliver<'e>(&'e self, job: Job<'e>, dedupe_failed: &mut bool) -> Result<Outcome<'e>, Rejection> {
+        let Job { event, dead_letter, deadline, .. } = job;
         let plan = match (self.routes.plan(event)?, dead_letter) {
             (Some(plan), _) => plan,
             (None, None) => return Ok(Outcome::Ignored),
             (None, Some(_)) => return Err(NoSuchDestination.into()),
         };
         let only = dead_letter.map(|dead_letter| dead_letter.indexes(&plan)).transpose()?;
-        let is_wanted = |index: usize| only.as_ref().is_none_or(|only| only.contains(&index));
 
         let claim = self.dedupe.claim(event, only.as_deref());
         let Ok(mut progress) = timeout_at(deadline, claim).await else { return Ok(Outcome::Busy) };
-        let earlier = match &*progress {
-            Progress::Done => return Ok(Outcome::Duplicate),
+        if *progress == Progress::Done {
+            return Ok(Outcome::Duplicate);
+        }
+        let Some(shared) = &self.shared else {
+            return Ok(self.serve(job, plan, only.as_deref(), &mut progress).await);
+        };
+        let mut failed = |error: &Failure| {
+            *dedupe_failed = true;
+            let (topic, number) = (&event.topic, event.topic_sequence_number);
+            let error = with_sources(error);
+            tracing::warn!(%topic, number, error, "the cache for dedupe failed: other environments may repeat the event");
+        };
+        let held = match shared.claim(event, &plan, only.as_deref(), deadline).await {
+            Ok(SharedClaim::Held(held)) => held,
+            Ok(SharedClaim::Done) => {
+                *progress = Progress::Done;
+                return Ok(Outcome::Duplicate);
+            }
+            Ok(SharedClaim::Busy) => return Ok(Outcome::Busy),
+            // An event twice is better than a lost one.
+            Err(error) => {
+                failed(&error);
+                return Ok(self.serve(job, plan, only.as_deref(), &mut progress).await);
+            }
+        };
+        *progress = std::mem::take(&mut *progress).merge(held.progress.clone());
+        let left = deadline.saturating_duration_since(Instant::now());
+        let job = Job { deadline: deadline - TIME_TO_STORE.min(left / 4), ..job };
+        let outcome = self.serve(job, plan, only.as_deref(), &mut progress).await;
+        if let Err(error) = shared.finish(held, &progress, deadline).await {
+            failed(&error);
+        }
+        Ok(outcome)
+    }
+
+    /// Serves the destinations that are pending by `progress`, and updates it. `only` are those of a dead letter.
+    async fn serve<'e>(
+        &'e self,
+        job: Job<'e>,
+        plan: Plan<'e>,
+        only: Option<&[usize]>,
+        progress: &mut Progress,
+    ) -> Outcome<'e> {
+        let Job { event, policy, now, xray, deadline, .. } = job;
+        let is_wanted = |index: usize| only.is_none_or(|only| only.contains(&index));
+        let earlier = match progress {
             Progress::Partial(earlier) => Some(earlier.clone()),
+            // The deliveries of several environments together have served every destination.
+            Progress::Done => return Outcome::Duplicate,
             Progress::New => only.is_some().then(|| {
                 // The dead letter does not list the destinations that have accepted the event.
                 let earlier = |index| {
@@ -101,19 +171,19 @@ impl<P: Publisher> Pipeline<P> {
         let deliveries = plan.into_targets().zip(outcomes);
         let deliveries: Vec<_> = deliveries.map(|(target, outcome)| Delivery { target, outcome }).collect();
         let Some(dead_letters) = dead_letters.filter(|_| is_due) else {
-            return Ok(Outcome::Delivered(deliveries));
+            return Outcome::Delivered(deliveries);
         };
         match dead_letters.send(event, route, &deliveries, now, xray, deadline).await {
             Ok(()) => {
                 *progress = Progress::Done;
-                Ok(Outcome::DeadLettered(deliveries))
+                Outcome::DeadLettered(deliveries)
             }
             // The response is the one without a dead-letter queue: some senders retry.
             Err(error) => {
                 let (topic, number) = (&event.topic, event.topic_sequence_number);
                 let (reason, source) = (error.reason, error.source);
                 tracing::error!(%topic, number, %reason, ?source, "dead letter not written");
-                Ok(Outcome::Delivered(deliveries))
+                Outcome::Delivered(deliveries)
             }
         }
     }

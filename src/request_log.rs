@@ -1,9 +1,7 @@
 //! The request log: one log record for each invocation.
 //!
 //! In Lambda, and wherever standard output is not a terminal, a record is a line of JSON that carries its own metrics in
-//! CloudWatch's
-//! [embedded metric format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html):
-//! so every point of a graph has its line. In a terminal it is a sentence. Neither contains a text, a
+//! CloudWatch's [embedded metric format](emf): so every point of a graph has its line. In a terminal it is a sentence. Neither contains a text, a
 //! signature or a secret.
 
 use std::sync::OnceLock;
@@ -11,11 +9,9 @@ use std::time::Duration;
 
 use momento_webhook::{Event, Millis};
 use serde::Serialize;
-use serde_json::json;
 use serde_json::value::RawValue;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
+use crate::emf::{self, Directive, Metadata, Metric, timestamp};
 use crate::output::Output;
 use crate::response::{IS_JSON, Outcome, Rejection};
 use crate::trace::{TraceId, XrayId};
@@ -59,6 +55,8 @@ pub struct LogRecord {
     xray_trace_id: Option<XrayId>,
     #[serde(flatten)]
     event: Option<EventFields>,
+    #[serde(skip)]
+    dedupe_failed: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -87,7 +85,15 @@ impl LogRecord {
     /// Begins a record at `time`.
     #[must_use]
     pub const fn new(time: Millis, request_id: Option<String>) -> Self {
-        Self { time, request_id, queue: None, trace_id: None, xray_trace_id: None, event: None }
+        Self {
+            time,
+            request_id,
+            queue: None,
+            trace_id: None,
+            xray_trace_id: None,
+            event: None,
+            dedupe_failed: false,
+        }
     }
 
     /// Marks it as the record of a message of this queue.
@@ -118,6 +124,11 @@ impl LogRecord {
             token_id: event.token_id.clone(),
             age_ms: self.time.saturating_sub(event.event_timestamp),
         });
+    }
+
+    /// Sets whether the cache for dedupe failed.
+    pub const fn set_dedupe_failed(&mut self, failed: bool) {
+        self.dedupe_failed = failed;
     }
 
     /// Adds the outcome and the time that it took.
@@ -183,65 +194,54 @@ struct Line<'l> {
     #[serde(skip_serializing_if = "Option::is_none")]
     EventAge: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    DedupeFailed: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     Refused: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     Reason: Option<&'static str>,
 }
 
-/// The member that declares metrics.
-#[derive(Serialize)]
-#[expect(non_snake_case, reason = "the names that the format gives")]
-struct Metadata<'d> {
-    Timestamp: Millis,
-    CloudWatchMetrics: &'d RawValue,
-}
-
 /// The properties of a record that decide which members are metrics.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each adds or names metrics, whatever the others are")]
 struct Kind {
     /// True for a message of a queue. Its time is a separate metric, because no sender waits for it.
     from_queue: bool,
     has_event: bool,
+    dedupe_failed: bool,
     refused: bool,
 }
 
 /// The declarations of metrics. Each is serialized once for its kind.
-static DIRECTIVES: [OnceLock<Box<RawValue>>; 8] = [const { OnceLock::new() }; 8];
+static DIRECTIVES: [OnceLock<Box<RawValue>>; 16] = [const { OnceLock::new() }; 16];
 
 impl Kind {
     fn index(self) -> usize {
-        [self.from_queue, self.has_event, self.refused]
+        [self.from_queue, self.has_event, self.dedupe_failed, self.refused]
             .iter()
             .fold(0, |index, flag| index * 2 + usize::from(*flag))
     }
 
     fn directives(self) -> &'static RawValue {
-        let directives = DIRECTIVES.get(self.index()).expect("three flags make eight kinds");
+        let directives = DIRECTIVES.get(self.index()).expect("four flags make sixteen kinds");
         directives.get_or_init(|| self.written())
     }
 
     fn written(self) -> Box<RawValue> {
-        let metric = |name: &str, unit: &str| json!({"Name": name, "Unit": unit});
-        let mut metrics = vec![
-            metric("Received", "Count"),
-            metric("Published", "Count"),
-            metric("Failed", "Count"),
-            metric("DeadLettered", "Count"),
-            metric("Undelivered", "Count"),
-            metric("Ignored", "Count"),
-            metric(if self.from_queue { "QueueLatency" } else { "Latency" }, "Milliseconds"),
-        ];
-        metrics.extend(self.has_event.then(|| metric("EventAge", "Milliseconds")));
+        let counts = ["Received", "Published", "Failed", "DeadLettered", "Undelivered", "Ignored"];
+        let mut metrics = counts.map(|name| Metric::new(name, "Count")).to_vec();
+        let latency = if self.from_queue { "QueueLatency" } else { "Latency" };
+        metrics.push(Metric::new(latency, "Milliseconds"));
+        metrics.extend(self.has_event.then(|| Metric::new("EventAge", "Milliseconds")));
+        metrics.extend(self.dedupe_failed.then(|| Metric::new("DedupeFailed", "Count")));
         let mut directives =
-            vec![json!({"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": metrics})];
-        directives.extend(self.refused.then(|| {
-            json!({
-                "Namespace": NAMESPACE,
-                "Dimensions": [["FunctionName"], ["FunctionName", "Reason"]],
-                "Metrics": [metric("Refused", "Count")],
-            })
+            vec![Directive { Namespace: NAMESPACE, Dimensions: &[&["FunctionName"]], Metrics: metrics }];
+        directives.extend(self.refused.then(|| Directive {
+            Namespace: NAMESPACE,
+            Dimensions: &[&["FunctionName"], &["FunctionName", "Reason"]],
+            Metrics: vec![Metric::new("Refused", "Count")],
         }));
-        serde_json::value::to_raw_value(&directives).expect(IS_JSON)
+        emf::written(&directives)
     }
 }
 
@@ -249,13 +249,6 @@ impl Kind {
 fn millis(time: Duration) -> f64 {
     let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
     f64::from(micros) / 1e3
-}
-
-/// Returns the current time in the form of the other log lines.
-fn timestamp() -> String {
-    let mut timestamp = String::new();
-    SystemTime.format_time(&mut Writer::new(&mut timestamp)).expect("a string takes all that is written");
-    timestamp
 }
 
 impl Finished<'_> {
@@ -293,7 +286,9 @@ impl Finished<'_> {
     fn line(&self, function: &str, timestamp: &str) -> Vec<u8> {
         let refused = matches!(self.outcome, Outcome::Rejected(_));
         let age = self.record.event.as_ref().map(|event| event.age_ms);
-        let kind = Kind { from_queue: self.record.queue.is_some(), has_event: age.is_some(), refused };
+        let dedupe_failed = self.record.dedupe_failed;
+        let from_queue = self.record.queue.is_some();
+        let kind = Kind { from_queue, has_event: age.is_some(), dedupe_failed, refused };
         let took = millis(self.took);
         let line = Line {
             timestamp,
@@ -315,6 +310,7 @@ impl Finished<'_> {
             Latency: (!kind.from_queue).then_some(took),
             QueueLatency: kind.from_queue.then_some(took),
             EventAge: age,
+            DedupeFailed: dedupe_failed.then_some(1),
             Refused: refused.then_some(1),
             Reason: refused.then(|| self.outcome.name()),
         };
@@ -366,13 +362,18 @@ impl Finished<'_> {
 
 #[cfg(test)]
 mod tests {
-    use momento_webhook::momento::SignatureError;
+    use momento_webhook::{ReceivedError, momento::SignatureError};
+    use serde_json::json;
 
     use super::*;
     use fanout_core::destination::{Target, Topic};
     use fanout_core::reason::Reason;
     use fanout_core::route::FeedsItself;
     use fanout_core::testing::{NOW, event_with};
+
+    fn wrong_signature() -> Outcome<'static> {
+        Outcome::Rejected(ReceivedError::from(SignatureError::Mismatch).into())
+    }
 
     fn line(outcome: &Outcome<'_>, with_event: bool) -> serde_json::Value {
         line_of(LogRecord::new(NOW, Some("id-1".into())), outcome, with_event)
@@ -435,7 +436,7 @@ mod tests {
 
     #[test]
     fn counts_rejections_by_reason() {
-        let line = line(&Outcome::Rejected(SignatureError::Mismatch.into()), false);
+        let line = line(&wrong_signature(), false);
         assert_eq!(line["Refused"], 1);
         assert_eq!(line["Reason"], "signature_wrong");
         assert_eq!(line["level"], "WARN");
@@ -461,6 +462,7 @@ mod tests {
             for queue in [None, Some("letters")] {
                 let mut record = LogRecord::new(NOW, None);
                 record.queue = queue.map(str::to_owned);
+                record.set_dedupe_failed(with_event);
                 let line = line_of(record, &outcome, with_event);
                 for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
                     for metric in directive["Metrics"].as_array().unwrap() {
@@ -477,6 +479,18 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn counts_failures_of_dedupe_only_where_they_occur() {
+        for failed in [false, true] {
+            let mut record = LogRecord::new(NOW, None);
+            record.set_dedupe_failed(failed);
+            let line = line_of(record, &Outcome::Delivered(Vec::new()), true);
+            let declared = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].to_string();
+            assert_eq!(declared.contains("DedupeFailed"), failed);
+            assert_eq!(line.get("DedupeFailed"), failed.then(|| json!(1)).as_ref());
         }
     }
 
@@ -505,7 +519,7 @@ mod tests {
             (Outcome::Delivered(failing()), 1, 0),
             (Outcome::DeadLettered(failing()), 0, 0),
             (Outcome::Rejected(FeedsItself.into()), 1, 0),
-            (Outcome::Rejected(SignatureError::Mismatch.into()), 0, 0),
+            (wrong_signature(), 0, 0),
             (Outcome::Ignored, 0, 1),
             (Outcome::Duplicate, 0, 0),
         ] {

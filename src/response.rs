@@ -6,9 +6,8 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use momento_webhook::EventError;
 use momento_webhook::freshness::FreshnessError;
-use momento_webhook::momento::SignatureError;
+use momento_webhook::{EventError, ReceivedError};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -62,7 +61,7 @@ pub enum Rejection {
     NotHttp,
     /// The signature is missing or wrong.
     #[error(transparent)]
-    Signature(#[from] SignatureError),
+    Signature(#[from] ReceivedError),
     /// The signature matches no known secret, and the current secret could not be fetched before the deadline.
     #[error("the signature cannot be checked at the moment: send it again")]
     SignatureUndecided,
@@ -161,7 +160,7 @@ impl Outcome<'_> {
                 Rejection::BodyBroken => "body_broken",
                 Rejection::Overloaded => "overloaded",
                 Rejection::NotHttp => "not_http",
-                Rejection::Signature(SignatureError::Missing) => "signature_missing",
+                Rejection::Signature(error) if error.is_missing() => "signature_missing",
                 Rejection::Signature(_) => "signature_wrong",
                 Rejection::SignatureUndecided => "signature_undecided",
                 Rejection::Freshness(FreshnessError::TooOld { .. }) => "event_too_old",
@@ -292,9 +291,19 @@ struct Problem<'a> {
 mod tests {
     use std::time::Duration;
 
+    use momento_webhook::{momento::SignatureError, standard};
+
     use super::*;
     use fanout_core::destination::{Target, Topic};
     use fanout_core::fan_out::DeliveryOutcome;
+
+    fn unsigned(error: SignatureError) -> Rejection {
+        ReceivedError::from(error).into()
+    }
+
+    fn by_standard(error: standard::SignatureError) -> Rejection {
+        ReceivedError::from(error).into()
+    }
 
     fn failed(reason: Reason) -> DeliveryOutcome {
         DeliveryOutcome::Failed { attempts: 1, reason }
@@ -354,10 +363,16 @@ mod tests {
             (Outcome::Rejected(Rejection::Overloaded), 503, "overloaded"),
             (Outcome::Crashed, 500, "crashed"),
             (Outcome::Rejected(Rejection::NotHttp), 400, "not_http"),
-            (Outcome::Rejected(SignatureError::Missing.into()), 403, "signature_missing"),
-            (Outcome::Rejected(SignatureError::Several.into()), 403, "signature_wrong"),
-            (Outcome::Rejected(SignatureError::Malformed.into()), 403, "signature_wrong"),
-            (Outcome::Rejected(SignatureError::Mismatch.into()), 403, "signature_wrong"),
+            (Outcome::Rejected(unsigned(SignatureError::Missing)), 403, "signature_missing"),
+            (Outcome::Rejected(unsigned(SignatureError::Several)), 403, "signature_wrong"),
+            (Outcome::Rejected(unsigned(SignatureError::Malformed)), 403, "signature_wrong"),
+            (Outcome::Rejected(unsigned(SignatureError::Mismatch)), 403, "signature_wrong"),
+            (
+                Outcome::Rejected(by_standard(standard::SignatureError::Missing("x"))),
+                403,
+                "signature_missing",
+            ),
+            (Outcome::Rejected(by_standard(standard::SignatureError::Mismatch)), 403, "signature_wrong"),
             (Outcome::Rejected(Rejection::SignatureUndecided), 503, "signature_undecided"),
             (Outcome::Rejected(FreshnessError::TooOld { age, max_age: age }.into()), 403, "event_too_old"),
             (
@@ -382,10 +397,10 @@ mod tests {
             (Rejection::BodyBroken, false),
             (Rejection::Overloaded, false),
             (Rejection::NotHttp, false),
-            (SignatureError::Missing.into(), false),
-            (SignatureError::Several.into(), false),
-            (SignatureError::Malformed.into(), false),
-            (SignatureError::Mismatch.into(), false),
+            (unsigned(SignatureError::Missing), false),
+            (unsigned(SignatureError::Several), false),
+            (unsigned(SignatureError::Malformed), false),
+            (unsigned(SignatureError::Mismatch), false),
             (Rejection::SignatureUndecided, false),
             (FreshnessError::TooOld { age, max_age: age }.into(), true),
             (FreshnessError::FromTheFuture { ahead: age }.into(), true),

@@ -10,17 +10,18 @@ use tokio::runtime::{Builder, Runtime};
 use fanout_aws::Cloud;
 
 use crate::cloud::{self, Complete};
-use crate::config::{Config, Environment, Source};
+use crate::config::{Config, DedupeConfig, Environment, Source};
 use crate::request_log::RequestLog;
 use crate::serve::{self, lambda};
 use crate::telemetry::Telemetry;
 use crate::webhook::Webhook;
 use fanout_core::dead_letter::DeadLetters;
+use fanout_core::dedupe::shared::{CALL_TIMEOUT, SharedDedupe};
 use fanout_core::fan_out::FanOut;
 use fanout_core::reason::with_sources;
 use fanout_core::retry::RetryPolicy;
 use fanout_core::transform::Transforms;
-use fanout_momento::MomentoPublisher;
+use fanout_momento::{KeySource, MomentoCache, MomentoPublisher};
 
 /// Error for a function that does not start, or ends early.
 #[derive(Debug, thiserror::Error)]
@@ -96,12 +97,21 @@ pub fn build(
     cloud: &Cloud,
     request_log: RequestLog,
 ) -> Result<Webhook<MomentoPublisher>, RunError> {
-    let Complete { keys, signing, routes, dead_letters } = complete;
+    let Complete { keys, signing, routes, dead_letters, dedupe } = complete;
+    let keys: Arc<dyn KeySource> = Arc::new(keys);
     let retry = RetryPolicy::PUBLISH;
-    let publisher = MomentoPublisher::new(Arc::new(keys), retry.attempt_timeout).map_err(RunError::Client)?;
+    let publisher =
+        MomentoPublisher::new(Arc::clone(&keys), retry.attempt_timeout).map_err(RunError::Client)?;
+    let shared = match dedupe {
+        DedupeConfig::Memory => None,
+        DedupeConfig::Cache { cache } => {
+            Some(SharedDedupe::new(Arc::new(MomentoCache::new(keys, CALL_TIMEOUT)), cache))
+        }
+    };
     let fan_out = FanOut::new(publisher, retry).with_sender(cloud.sender());
     let dead_letters = dead_letters.map(|queue| DeadLetters::new(queue, cloud.sender()));
-    Ok(Webhook::new(signing, routes, fan_out, request_log).with_dead_letters(dead_letters))
+    let webhook = Webhook::new(signing, routes, fan_out, request_log);
+    Ok(webhook.with_dead_letters(dead_letters).with_shared_dedupe(shared))
 }
 
 fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> Result<(), RunError> {

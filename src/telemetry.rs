@@ -40,6 +40,18 @@ impl Telemetry {
         }
     }
 
+    /// Returns the writer of log lines.
+    #[must_use]
+    pub const fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// Returns true if log lines are for a person at a terminal.
+    #[must_use]
+    pub const fn is_terminal(&self) -> bool {
+        !self.is_json
+    }
+
     /// Starts logging. From then on the process logs where it panics, and never prints the message of a panic.
     pub fn start(&self, config: &LogConfig) {
         let layer = tracing_subscriber::fmt::layer().with_target(false).with_writer(self.output.clone());

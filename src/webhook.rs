@@ -10,8 +10,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use momento_webhook::freshness::Window;
-use momento_webhook::momento::SignatureError;
-use momento_webhook::{Event, SigningSecret, Verified, momento};
+use momento_webhook::{Event, Millis, ReceiverSecret, SignatureHeaders, SignaturePolicy, Verified};
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 
@@ -22,6 +21,7 @@ use crate::secrets::{Refreshed, Rotating};
 use crate::trace::TraceContext;
 use fanout_core::clock::{Clock, SystemClock};
 use fanout_core::dead_letter::{DeadLetterPolicy, DeadLetters};
+use fanout_core::dedupe::shared::SharedDedupe;
 use fanout_core::destination::Publisher;
 use fanout_core::fan_out::FanOut;
 use fanout_core::route::Routes;
@@ -37,7 +37,8 @@ pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
 /// The function: everything between a request and its response.
 #[derive(Debug)]
 pub struct Webhook<P, C = SystemClock> {
-    secrets: Rotating<Vec<SigningSecret>>,
+    signatures: SignaturePolicy,
+    secrets: Rotating<Vec<ReceiverSecret>>,
     window: Window,
     pub(crate) pipeline: Pipeline<P>,
     request_log: RequestLog,
@@ -59,11 +60,13 @@ pub struct WebhookRequest {
     pub time_left: Duration,
 }
 
-/// The signing secrets of the sender, and the maximum age of an event.
+/// The signatures and secrets of the sender, and the maximum age of an event.
 #[derive(Debug)]
 pub struct Signing {
+    /// The schemes that are accepted.
+    pub signatures: SignaturePolicy,
     /// The secrets that are accepted.
-    pub secrets: Rotating<Vec<SigningSecret>>,
+    pub secrets: Rotating<Vec<ReceiverSecret>>,
     /// The maximum age; zero for no limit.
     pub max_age: Duration,
 }
@@ -78,6 +81,7 @@ impl<P: Publisher> Webhook<P> {
     /// Accepts requests with a signature by a secret of `signing`, and sends their events through `fan_out` by `routes`.
     pub fn new(signing: Signing, routes: Routes, fan_out: FanOut<P>, request_log: RequestLog) -> Self {
         Self {
+            signatures: signing.signatures,
             secrets: signing.secrets,
             window: Window::new(signing.max_age),
             pipeline: Pipeline::new(routes, fan_out),
@@ -92,10 +96,16 @@ impl<P: Publisher> Webhook<P> {
         Self { pipeline: self.pipeline.with_dead_letters(dead_letters), ..self }
     }
 
+    /// Recognizes events that other environments have handled, too.
+    #[must_use]
+    pub fn with_shared_dedupe(self, shared: Option<SharedDedupe>) -> Self {
+        Self { pipeline: self.pipeline.with_shared_dedupe(shared), ..self }
+    }
+
     /// Uses another clock.
     pub fn with_clock<C: Clock>(self, clock: C) -> Webhook<P, C> {
-        let Self { secrets, window, pipeline, request_log, .. } = self;
-        Webhook { secrets, window, pipeline, request_log, clock }
+        let Self { signatures, secrets, window, pipeline, request_log, .. } = self;
+        Webhook { signatures, secrets, window, pipeline, request_log, clock }
     }
 }
 
@@ -126,8 +136,8 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
             Some(rejection) => Err(rejection),
             None => self.read(&request.request, deadline).await,
         };
-        let event = match event {
-            Ok(event) => event,
+        let (event, sent) = match event {
+            Ok(read) => read,
             Err(rejection) => return self.finish(record, &Outcome::Rejected(rejection), started),
         };
         // Headers are not signed. They are read after the body is verified, so that a forged request writes nothing of
@@ -144,41 +154,72 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
             xray: xray.as_deref(),
             deadline,
         };
-        let outcome = match self.window.check(event.publish_timestamp, job.now) {
-            Ok(_) => self.pipeline.run(job).await,
+        let outcome = match self.window.check(sent, job.now) {
+            Ok(_) => {
+                let handled = self.pipeline.run(job).await;
+                record.set_dedupe_failed(handled.dedupe_failed);
+                handled.outcome
+            }
             Err(error) => Outcome::Rejected(error.into()),
         };
         self.finish(record, &outcome, started)
     }
 
-    /// Verifies a request, and reads its event.
-    async fn read(&self, request: &Request<Bytes>, deadline: Instant) -> Result<Verified<Event>, Rejection> {
-        check_head(request.method(), request.headers(), request.body().len() as u64)?;
-        let signatures = || signatures(request.headers());
-        Ok(self.verify(request.body(), signatures, deadline).await?.event()?)
+    /// Verifies a request, and reads its event and the time at which it was sent.
+    async fn read(
+        &self,
+        request: &Request<Bytes>,
+        deadline: Instant,
+    ) -> Result<(Verified<Event>, Millis), Rejection> {
+        self.check_head(request.method(), request.headers(), request.body().len() as u64)?;
+        let (verified, sent) = self.verify(request.body(), signatures(request.headers()), deadline).await?;
+        let event = verified.event()?;
+        // A sender of Standard Webhooks may repeat a body as it was, with a new time.
+        let sent = sent.unwrap_or(event.publish_timestamp);
+        Ok((event, sent))
     }
 
-    /// Verifies bytes by one of these signatures.
-    pub(crate) async fn verify<'s, B: AsRef<[u8]> + Copy, S: Iterator<Item = &'s [u8]>>(
+    /// Returns the schemes that are accepted.
+    pub(crate) const fn signatures(&self) -> SignaturePolicy {
+        self.signatures
+    }
+
+    /// Verifies bytes by one of these signatures. Returns the time of sending if the signature covers it.
+    pub(crate) async fn verify<B: AsRef<[u8]> + Copy>(
         &self,
         body: B,
-        signatures: impl Fn() -> S,
+        signatures: SignatureHeaders<'_>,
         deadline: Instant,
-    ) -> Result<Verified<B>, Rejection> {
+    ) -> Result<(Verified<B>, Option<Millis>), Rejection> {
         let mut secrets = self.secrets.current();
         loop {
-            match momento::verify(&secrets, body, signatures()) {
-                Err(SignatureError::Mismatch) => {}
+            let error = match signatures.verify(self.signatures, &secrets, body) {
+                Err(error) if error.is_mismatch() => error,
                 verified => return Ok(verified?),
-            }
+            };
             // The secret may have changed. Requests whose signature matches do not wait for this.
             match timeout_at(deadline, self.secrets.refresh(&secrets)).await {
                 Ok(Refreshed::Changed(changed)) => secrets = changed,
-                Ok(Refreshed::Unchanged) => return Err(SignatureError::Mismatch.into()),
+                Ok(Refreshed::Unchanged) => return Err(error.into()),
                 // A genuine request may be sent again then. A forged one gets the same response.
                 Ok(Refreshed::Unknown) | Err(_) => return Err(Rejection::SignatureUndecided),
             }
         }
+    }
+
+    /// Checks the head of a request, whose body has `length` bytes or more. A listener that reads bodies itself checks it
+    /// before it reads one.
+    ///
+    /// # Errors
+    /// If the request cannot be genuine.
+    pub fn check_head(&self, method: &Method, headers: &HeaderMap, length: u64) -> Result<(), Rejection> {
+        if method != Method::POST {
+            return Err(Rejection::Method);
+        }
+        if length > MAX_BODY as u64 {
+            return Err(Rejection::BodyTooLarge { limit: MAX_BODY });
+        }
+        Ok(signatures(headers).check(self.signatures)?)
     }
 
     fn finish(&self, record: &LogRecord, outcome: &Outcome<'_>, started: Instant) -> Response<Bytes> {
@@ -211,24 +252,8 @@ pub(crate) async fn contained<T>(handling: impl Future<Output = T>) -> Option<T>
     AssertUnwindSafe(handling).catch_unwind().await.ok()
 }
 
-/// Checks the head of a request, whose body has `length` bytes or more. A listener that reads bodies itself checks it before
-/// it reads one.
-///
-/// # Errors
-/// If the request cannot be genuine.
-pub fn check_head(method: &Method, headers: &HeaderMap, length: u64) -> Result<(), Rejection> {
-    if method != Method::POST {
-        return Err(Rejection::Method);
-    }
-    if length > MAX_BODY as u64 {
-        return Err(Rejection::BodyTooLarge { limit: MAX_BODY });
-    }
-    momento::read_signature(signatures(headers))?;
-    Ok(())
-}
-
-fn signatures(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    headers.get_all(momento::SIGNATURE_HEADER).iter().map(HeaderValue::as_bytes)
+fn signatures(headers: &HeaderMap) -> SignatureHeaders<'_> {
+    SignatureHeaders::collect(|name| headers.get_all(name).into_iter().map(HeaderValue::as_bytes))
 }
 
 /// Returns true for `GET /health`, with any prefix that a gateway may add to the path.
@@ -244,7 +269,7 @@ pub(crate) mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use momento_webhook::Millis;
+    use momento_webhook::momento;
     use serde_json::{Value, json};
 
     use super::*;
@@ -283,8 +308,9 @@ pub(crate) mod tests {
     }
 
     fn routed(publisher: &Arc<FakePublisher>, routes: Routes, request_log: RequestLog) -> TestWebhook {
-        let secrets = Rotating::fixed(vec![secret()]);
-        let signing = Signing { secrets, max_age: Duration::from_mins(1) };
+        let secrets = Rotating::fixed(vec![secret().into()]);
+        let signing =
+            Signing { signatures: SignaturePolicy::Momento, secrets, max_age: Duration::from_mins(1) };
         let fan_out = FanOut::new(Arc::clone(publisher), RetryPolicy::PUBLISH);
         Webhook::new(signing, routes, fan_out, request_log).with_clock(FixedClock)
     }

@@ -225,7 +225,13 @@ fn tables(stems: &BTreeMap<String, u64>) -> String {
             letters.iter().map(|letter| u8::try_from(*letter).expect("it is ASCII")).collect();
         letters.resize(3, 0);
         let script = match character.script() {
-            Script::Latin | Script::Common | Script::Inherited => 0,
+            // Chats have the last three as lookalikes only, so that a whole word of them is read as Latin.
+            Script::Latin
+            | Script::Common
+            | Script::Inherited
+            | Script::Cherokee
+            | Script::Coptic
+            | Script::Lisu => 0,
             script => {
                 let known = scripts.iter().position(|known| *known == script);
                 known.unwrap_or_else(|| {

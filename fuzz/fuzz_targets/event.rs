@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use http::Request;
 use libfuzzer_sys::fuzz_target;
-use momento_webhook::{SigningSecret, momento};
+use momento_webhook::{SignaturePolicy, SigningSecret, momento};
 use fanout_core::file;
 use fanout_core::destination::{KINDS, Publisher, Topic};
 use fanout_core::fan_out::FanOut;
@@ -50,8 +50,9 @@ fuzz_target!(|input: &str| {
     let Ok(routes) = file::read(routes, &TRANSFORMS, KINDS) else { return };
     let secret = SigningSecret::new("secret").expect("the secret is not empty");
     let signature = momento::sign(&secret, body.as_bytes());
-    let secrets = Rotating::fixed(vec![secret]);
-    let signing = Signing { secrets, max_age: std::time::Duration::ZERO };
+    let secrets = Rotating::fixed(vec![secret.into()]);
+    let (signatures, max_age) = (SignaturePolicy::Momento, std::time::Duration::ZERO);
+    let signing = Signing { signatures, secrets, max_age };
     let fan_out = FanOut::new(Fake { accepts: accepts.is_empty() }, RetryPolicy::PUBLISH);
     let webhook = Webhook::new(signing, routes, fan_out, RequestLog::Off);
     let request = Request::post("/")

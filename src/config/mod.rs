@@ -7,6 +7,7 @@ use std::fmt;
 
 mod credentials;
 mod dead_letters;
+mod dedupe;
 mod listen;
 mod log;
 mod routes;
@@ -15,6 +16,7 @@ mod signing;
 
 pub use credentials::MomentoConfig;
 pub use dead_letters::DeadLettersConfig;
+pub use dedupe::DedupeConfig;
 pub use listen::ListenConfig;
 pub use log::LogConfig;
 pub use routes::{RoutesConfig, from_parameter};
@@ -68,6 +70,8 @@ pub struct Config {
     pub routes: RoutesConfig,
     /// The queue for dead letters.
     pub dead_letters: DeadLettersConfig,
+    /// Where the progress of events is kept.
+    pub dedupe: DedupeConfig,
     /// The HTTP server, outside Lambda.
     pub listen: ListenConfig,
     /// The level of the log.
@@ -106,6 +110,7 @@ impl Config {
             let secrets = SecretsConfig::read(settings);
             let routes = RoutesConfig::read(settings, transforms);
             let dead_letters = DeadLettersConfig::read(settings);
+            let dedupe = DedupeConfig::read(settings);
             let listen = ListenConfig::read(settings);
             let log = LogConfig::read(settings);
             Ok(Self {
@@ -114,6 +119,7 @@ impl Config {
                 secrets: secrets?,
                 routes: routes?,
                 dead_letters: dead_letters?,
+                dedupe: dedupe?,
                 listen: listen?,
                 log: log?,
             })
@@ -289,6 +295,7 @@ pub(crate) mod tests {
             "WEBHOOK_SIGNING_SECRET",
             "WEBHOOK_SIGNING_SECRET_ID",
             "WEBHOOK_SIGNING_SECRET_PREVIOUS",
+            "WEBHOOK_SIGNATURE",
             "SECRETS_MAX_AGE_SECONDS",
             "OUTBOUND_TOPIC",
             "OUTBOUND_TOPICS",
@@ -296,6 +303,8 @@ pub(crate) mod tests {
             "TRANSFORM",
             "FANOUT_CONFIG",
             "MAX_EVENT_AGE_SECONDS",
+            "DEDUPE",
+            "DEDUPE_CACHE",
             "PORT",
             "RUST_LOG",
         ] {

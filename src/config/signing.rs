@@ -2,23 +2,26 @@
 
 use std::time::Duration;
 
-use momento_webhook::SigningSecret;
 use momento_webhook::visible::single_line;
+use momento_webhook::{ReceiverSecret, SignaturePolicy};
 
 use super::secrets::sourced;
 use super::{Read, SecretId, Settings, Sourced};
 
 const SECRET: &str = "WEBHOOK_SIGNING_SECRET";
 const PREVIOUS: &str = "WEBHOOK_SIGNING_SECRET_PREVIOUS";
+const SIGNATURE: &str = "WEBHOOK_SIGNATURE";
 
-/// `WEBHOOK_SIGNING_SECRET` or `WEBHOOK_SIGNING_SECRET_ID`, `WEBHOOK_SIGNING_SECRET_PREVIOUS`, and
+/// `WEBHOOK_SIGNATURE`, `WEBHOOK_SIGNING_SECRET` or `WEBHOOK_SIGNING_SECRET_ID`, `WEBHOOK_SIGNING_SECRET_PREVIOUS`, and
 /// `MAX_EVENT_AGE_SECONDS`.
 #[derive(Clone, Debug)]
 pub struct SigningConfig {
+    /// The schemes that are accepted.
+    pub signatures: SignaturePolicy,
     /// The signing secret, or the secret that has it.
-    pub secret: Sourced<SigningSecret, SecretId>,
+    pub secret: Sourced<ReceiverSecret, SecretId>,
     /// One more that is accepted. It can be set beside a secret that has a previous version.
-    pub previous: Option<SigningSecret>,
+    pub previous: Option<ReceiverSecret>,
     /// The maximum age of an event; zero for no limit.
     pub max_age: Duration,
 }
@@ -31,46 +34,63 @@ impl SigningConfig {
     pub const DEFAULT_MAX_AGE: Duration = Duration::from_mins(1);
 
     pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
+        // With an unknown scheme, the secrets are still read.
+        let signatures = policy(settings);
+        let scheme = signatures.as_ref().copied().unwrap_or_default();
         let needed = "the secret that the sender signs with is needed";
         let secret = sourced(settings, SECRET, Self::SECRET_ID, needed).and_then(|secret| {
             Ok(match secret {
-                Sourced::Given(secret) => Sourced::Given(checked(settings, SECRET, &secret)?),
+                Sourced::Given(secret) => Sourced::Given(checked(settings, SECRET, scheme, &secret)?),
                 Sourced::Secret(id) => Sourced::Secret(id),
             })
         });
         let previous = settings
             .line(PREVIOUS)
-            .and_then(|secret| secret.map(|secret| checked(settings, PREVIOUS, &secret)).transpose());
+            .and_then(|secret| secret.map(|secret| checked(settings, PREVIOUS, scheme, &secret)).transpose());
         let max_age = settings.parse(
             "MAX_EVENT_AGE_SECONDS",
             Self::DEFAULT_MAX_AGE.as_secs(),
             "a number of seconds, 0 or more",
         );
         let (secret, previous, max_age) = (secret?, previous?, Duration::from_secs(max_age?));
-        Ok(Self { secret, previous, max_age })
+        Ok(Self { signatures: signatures?, secret, previous, max_age })
     }
 }
 
-/// Parses a signing secret. Trims invisible characters at its ends, such as a line end of a file: they would make every
+fn policy(settings: &mut Settings<'_>) -> Read<SignaturePolicy> {
+    match settings.line(SIGNATURE)?.as_deref() {
+        None | Some("momento") => Ok(SignaturePolicy::Momento),
+        Some("standard") => Ok(SignaturePolicy::Standard),
+        Some("either") => Ok(SignaturePolicy::Either),
+        Some(_) => settings.fault(SIGNATURE, "is none of momento, standard and either"),
+    }
+}
+
+/// Parses a signing secret for these schemes. Trims invisible characters at its ends, such as a line end of a file: they would make every
 /// signature wrong.
 ///
 /// # Errors
 /// If the secret is invalid. The error does not show it.
-pub fn signing_secret(secret: &str) -> Result<SigningSecret, String> {
+pub fn signing_secret(signatures: SignaturePolicy, secret: &str) -> Result<ReceiverSecret, String> {
     let secret = single_line(secret).map_err(|error| error.to_string())?;
     if secret.trim() != secret {
         return Err("begins or ends with white space".to_owned());
     }
-    SigningSecret::new(secret).map_err(|error| error.to_string())
+    ReceiverSecret::new(signatures, secret).map_err(|error| error.to_string())
 }
 
-fn checked(settings: &mut Settings<'_>, name: &str, secret: &str) -> Read<SigningSecret> {
-    signing_secret(secret).or_else(|error| settings.fault(name, error))
+fn checked(
+    settings: &mut Settings<'_>,
+    name: &str,
+    signatures: SignaturePolicy,
+    secret: &str,
+) -> Read<ReceiverSecret> {
+    signing_secret(signatures, secret).or_else(|error| settings.fault(name, error))
 }
 
 #[cfg(test)]
 mod tests {
-    use momento_webhook::momento::sign;
+    use momento_webhook::{SignatureHeaders, SigningSecret, momento};
 
     use super::*;
     use crate::config::tests::{LEAST, faults, read, vars};
@@ -111,15 +131,41 @@ mod tests {
 
     #[test]
     fn trims_invisible_characters_at_both_ends() {
-        let expected = sign(&SigningSecret::new("secret").unwrap(), b"body");
+        let signature = momento::sign(&SigningSecret::new("secret").unwrap(), b"body");
+        let is_header = |name| name == momento::SIGNATURE_HEADER;
+        let headers = SignatureHeaders::collect(|name| is_header(name).then_some(signature.as_bytes()));
         for secret in ["\u{feff}secret", "secret\r\n", "\u{200b}secret\u{2060}"] {
             let with = SECRETS.map(|name| (name, secret));
             let signing = read(&vars(&[&with[..], &LEAST].concat())).unwrap().signing;
             let Sourced::Given(current) = signing.secret else { panic!("it is given") };
             for secret in [current, signing.previous.unwrap()] {
-                assert_eq!(sign(&secret, b"body"), expected, "{secret:?}");
+                assert!(headers.verify(signing.signatures, &[secret], b"body").is_ok());
             }
         }
+    }
+
+    #[test]
+    fn reads_schemes_and_secrets_that_fit_them() {
+        let whsec = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        for (word, expected) in [
+            ("", SignaturePolicy::Momento),
+            ("momento", SignaturePolicy::Momento),
+            ("standard", SignaturePolicy::Standard),
+            ("either", SignaturePolicy::Either),
+        ] {
+            let with = [(SIGNATURE, word), (SECRET, whsec)];
+            assert_eq!(read(&vars(&[&with[..], &LEAST].concat())).unwrap().signing.signatures, expected);
+        }
+        let says = "is not a secret of Standard Webhooks, which is whsec_ and base64";
+        for word in ["standard", "either"] {
+            for (current, previous, at) in [("not base64!", whsec, SECRET), (whsec, "not base64!", PREVIOUS)]
+            {
+                let with = [(SIGNATURE, word), (SECRET, current), (PREVIOUS, previous)];
+                assert_eq!(faults(&with), [(at.to_owned(), says.to_owned())]);
+            }
+        }
+        let wrong = faults(&[(SIGNATURE, "both")]);
+        assert_eq!(wrong, [(SIGNATURE.to_owned(), "is none of momento, standard and either".to_owned())]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use momento_webhook::momento::SIGNATURE_HEADER;
+use momento_webhook::received::SIGNATURE_HEADERS;
 use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -29,7 +29,7 @@ use super::budget::{Budget, Evicted, Lease};
 use crate::config::ListenConfig;
 use crate::response::{Outcome, Rejection};
 use crate::trace::{TRACEPARENT, XRAY};
-use crate::webhook::{MAX_BODY, RESPONSE_TIMEOUT, Webhook, WebhookRequest, check_head, is_health_check};
+use crate::webhook::{MAX_BODY, RESPONSE_TIMEOUT, Webhook, WebhookRequest, is_health_check};
 use fanout_core::clock::Clock;
 use fanout_core::destination::Publisher;
 
@@ -51,8 +51,15 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// The maximum size of the headers of a request, in bytes.
 const MAX_HEADERS: u16 = 16 * 1024;
 
+/// The maximum size of the headers of a request over HTTP/2, in bytes. They are buffered for each of [`MAX_STREAMS`].
+const MAX_HTTP2_HEADERS: u32 = 8 * 1024;
+
 /// The maximum number of requests at once in an HTTP/2 connection.
-const MAX_STREAMS: u32 = 16;
+const MAX_STREAMS: u32 = 8;
+
+/// The number of requests over [`MAX_STREAMS`] that an HTTP/2 connection survives. A client may send some before it learns of
+/// the limit: hyper and Go send 100 at most.
+const MAX_REFUSED_STREAMS: usize = 100;
 
 /// The bytes that a caller may send on an HTTP/2 connection or stream before the function reads them: the least that
 /// HTTP/2 allows for a connection.
@@ -64,8 +71,8 @@ const REQUEST_SIZE: usize = 8 * 1024;
 /// The first capacity of the buffer for a body, in bytes, where the body is not shorter. Most events fit.
 const FIRST_CAPACITY: usize = 8 * 1024;
 
-/// The headers that the function reads.
-const READ_HEADERS: [&str; 3] = [SIGNATURE_HEADER, TRACEPARENT, XRAY];
+/// The headers that the function reads, beside those with signatures.
+const TRACE_HEADERS: [&str; 2] = [TRACEPARENT, XRAY];
 
 /// Serves `webhook` on `listener` until `shutdown`, then finishes the requests that have begun.
 pub async fn serve<P: Publisher, C: Clock>(
@@ -105,8 +112,9 @@ fn builder(idle_timeout: Duration) -> auto::Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(MAX_HEADERS.into())
+        .max_header_list_size(MAX_HTTP2_HEADERS)
         .max_concurrent_streams(MAX_STREAMS)
+        .max_local_error_reset_streams(MAX_REFUSED_STREAMS)
         .initial_connection_window_size(WINDOW)
         .initial_stream_window_size(WINDOW);
     builder
@@ -278,7 +286,7 @@ impl<P: Publisher, C: Clock> Requests<P, C> {
     async fn respond(&self, request: Request<Incoming>, mut active: Active) -> Response<Bytes> {
         let started = Instant::now();
         let mut lease = self.bodies.lease();
-        let (request, rejection) = match read(request, &mut lease, started + RESPONSE_TIMEOUT).await {
+        let (request, rejection) = match self.read(request, &mut lease, started + RESPONSE_TIMEOUT).await {
             Ok(request) => (request, None),
             Err(rejection) => (Request::default(), Some(rejection)),
         };
@@ -298,61 +306,64 @@ impl<P: Publisher, C: Clock> Requests<P, C> {
             Outcome::Crashed.response(None)
         })
     }
-}
 
-/// Reads a request: its body, and the headers that the function needs.
-async fn read(
-    request: Request<Incoming>,
-    lease: &mut Lease,
-    deadline: Instant,
-) -> Result<Request<Bytes>, Rejection> {
-    let (parts, body) = request.into_parts();
-    let mut body = pin!(body);
-    // The caller of an HTTP/2 stream, or one that waits for `100 Continue`, sees the response without a drain.
-    let may_drain = parts.version < Version::HTTP_2 && !parts.headers.contains_key(header::EXPECT);
-    let read = if is_health_check(&parts.method, &parts.uri) {
-        Ok(Request::from_parts(parts, Bytes::new()))
-    } else {
-        read_webhook(parts, body.as_mut(), lease, deadline).await
-    };
-    if may_drain && !matches!(read, Err(Rejection::Overloaded)) {
-        // The response follows in any case.
-        let _ = timeout_at(deadline, drain(body)).await;
+    /// Reads a request: its body, and the headers that the function needs.
+    async fn read(
+        &self,
+        request: Request<Incoming>,
+        lease: &mut Lease,
+        deadline: Instant,
+    ) -> Result<Request<Bytes>, Rejection> {
+        let (parts, body) = request.into_parts();
+        let mut body = pin!(body);
+        // The caller of an HTTP/2 stream, or one that waits for `100 Continue`, sees the response without a drain.
+        let may_drain = parts.version < Version::HTTP_2 && !parts.headers.contains_key(header::EXPECT);
+        let read = if is_health_check(&parts.method, &parts.uri) {
+            Ok(Request::from_parts(parts, Bytes::new()))
+        } else {
+            self.read_webhook(parts, body.as_mut(), lease, deadline).await
+        };
+        if may_drain && !matches!(read, Err(Rejection::Overloaded)) {
+            // The response follows in any case.
+            let _ = timeout_at(deadline, drain(body)).await;
+        }
+        read
     }
-    read
-}
 
-async fn read_webhook(
-    parts: Parts,
-    body: Pin<&mut Incoming>,
-    lease: &mut Lease,
-    deadline: Instant,
-) -> Result<Request<Bytes>, Rejection> {
-    check_head(&parts.method, &parts.headers, body.size_hint().lower())?;
-    let mut request = Request::new(Bytes::new());
-    *request.method_mut() = parts.method;
-    *request.headers_mut() = keep(&parts.headers);
-    // All else of the head would take memory until the body is there.
-    drop((parts.headers, parts.uri, parts.extensions));
-    let headers = request.headers().values().map(HeaderValue::len).sum::<usize>();
-    let evicted = lease.evicted();
-    let read = async {
-        take(lease, REQUEST_SIZE + headers, deadline).await?;
-        lease.set_evictable(true);
-        read_body(body, lease, deadline).await
-    };
-    *request.body_mut() = tokio::select! {
-        biased;
-        () = evicted.cancelled() => Err(Rejection::Overloaded),
-        body = read => body,
-    }?;
-    Ok(request)
+    async fn read_webhook(
+        &self,
+        parts: Parts,
+        body: Pin<&mut Incoming>,
+        lease: &mut Lease,
+        deadline: Instant,
+    ) -> Result<Request<Bytes>, Rejection> {
+        self.webhook.check_head(&parts.method, &parts.headers, body.size_hint().lower())?;
+        let mut request = Request::new(Bytes::new());
+        *request.method_mut() = parts.method;
+        *request.headers_mut() = keep(&parts.headers);
+        // All else of the head would take memory until the body is there.
+        drop((parts.headers, parts.uri, parts.extensions));
+        let headers = request.headers().values().map(HeaderValue::len).sum::<usize>();
+        let evicted = lease.evicted();
+        let read = async {
+            take(lease, REQUEST_SIZE + headers, deadline).await?;
+            lease.set_evictable(true);
+            read_body(body, lease, deadline).await
+        };
+        *request.body_mut() = tokio::select! {
+            biased;
+            () = evicted.cancelled() => Err(Rejection::Overloaded),
+            body = read => body,
+        }?;
+        Ok(request)
+    }
 }
 
 /// Returns the headers that the function reads, in memory of their own.
 fn keep(headers: &HeaderMap) -> HeaderMap {
-    let mut kept = HeaderMap::with_capacity(READ_HEADERS.len());
-    for name in READ_HEADERS {
+    let names = SIGNATURE_HEADERS.into_iter().chain(TRACE_HEADERS);
+    let mut kept = HeaderMap::with_capacity(SIGNATURE_HEADERS.len() + TRACE_HEADERS.len());
+    for name in names {
         for value in headers.get_all(name) {
             let value = HeaderValue::from_bytes(value.as_bytes()).expect("a copy of a valid value is valid");
             kept.append(HeaderName::from_static(name), value);

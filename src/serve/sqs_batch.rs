@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use momento_webhook::{Event, Verified, momento};
+use momento_webhook::{Event, SignatureHeaders, Verified};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -154,8 +154,9 @@ async fn handle<P: Publisher, C: Clock>(
         let xray = trace.as_ref().map(TraceContext::to_xray);
         let policy = webhook.pipeline.policy_for_message(record.queue(), dead_letter.is_some());
         let (now, xray) = (log.time(), xray.as_deref());
-        let outcome = webhook.pipeline.run(Job { event, dead_letter, policy, now, xray, deadline }).await;
-        finish(webhook, &log, &outcome, started)
+        let handled = webhook.pipeline.run(Job { event, dead_letter, policy, now, xray, deadline }).await;
+        log.set_dedupe_failed(handled.dedupe_failed);
+        finish(webhook, &log, &handled.outcome, started)
     };
     match contained(handling).await {
         Some(is_done) => is_done,
@@ -206,9 +207,8 @@ impl Record {
         // A message that SQS delivers without a body is not an event.
         let body = self.body.as_deref().unwrap_or("");
         let signatures = self.signatures();
-        if !signatures.is_empty() {
-            let signatures = || signatures.iter().map(|signature| signature.as_bytes());
-            let verified = webhook.verify(body.as_bytes(), signatures, deadline).await?;
+        if signatures.has_any(webhook.signatures()) {
+            let (verified, _) = webhook.verify(body.as_bytes(), signatures, deadline).await?;
             return Ok(Content::Event(verified.event()?));
         }
         Ok(match DeadLetter::read(body)? {
@@ -217,11 +217,14 @@ impl Record {
         })
     }
 
-    /// Returns the values of the message attribute for the signature. One without a text is an invalid signature.
-    fn signatures(&self) -> Vec<&str> {
-        let attributes = self.message_attributes.iter().flatten();
-        let signatures = attributes.filter(|(name, _)| name.eq_ignore_ascii_case(momento::SIGNATURE_HEADER));
-        signatures.map(|(_, attribute)| attribute.string_value.as_deref().unwrap_or("")).collect()
+    /// Returns the signatures in message attributes, which have the names of headers. One without a text is an invalid
+    /// signature.
+    fn signatures(&self) -> SignatureHeaders<'_> {
+        SignatureHeaders::collect(|wanted| {
+            let attributes = self.message_attributes.iter().flatten();
+            let values = attributes.filter(move |(name, _)| name.eq_ignore_ascii_case(wanted));
+            values.map(|(_, attribute)| attribute.string_value.as_deref().unwrap_or("").as_bytes())
+        })
     }
 
     /// Returns its message group, whether or not the queue keeps an order.
@@ -244,6 +247,7 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use momento_webhook::SignaturePolicy;
     use serde_json::{Value, json};
 
     use super::*;
@@ -288,7 +292,8 @@ mod tests {
             (record.message_id.as_str(), record.queue(), record.body.as_deref()),
             ("1", "plain", Some("{}"))
         );
-        assert_eq!(record.signatures(), ["abc"]);
+        assert!(record.signatures().has_any(SignaturePolicy::Momento));
+        assert!(!record.signatures().has_any(SignaturePolicy::Standard));
     }
 
     #[test]

@@ -318,7 +318,7 @@ async fn stops_waiting_for_parameter() {
     server.fail("/key", AwsResponse::Hang);
     let begun = Instant::now();
     let error = at(&server.endpoint()).parameter("/key").await.unwrap_err();
-    assert_eq!(error.to_string(), "parameter /key: no answer in time");
+    assert_eq!(error.to_string(), "parameter /key: no response in time");
     assert!(begun.elapsed() < Duration::from_secs(6));
 }
 

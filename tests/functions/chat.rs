@@ -238,9 +238,8 @@ async fn reads_region_endpoint_and_credentials_from_environment_of_aws() {
         list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     };
 
-    let folder = std::env::temp_dir().join(format!("topic-fanout-profile-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let profile = folder.join("config");
+    let folder = test_support::tempdir().unwrap();
+    let profile = folder.path().join("config");
     let keys = "aws_access_key_id = test\naws_secret_access_key = test";
     std::fs::write(&profile, format!("[profile fan]\nregion = eu-west-1\n{keys}\n")).unwrap();
 
@@ -276,7 +275,6 @@ async fn reads_region_endpoint_and_credentials_from_environment_of_aws() {
         assert_eq!(function.published("friends-out"), ["[de] Hello"]);
     }
     giving.await.unwrap();
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod aws_destinations;
 mod chat;
 #[cfg(feature = "aws")]
 mod dead_letters;
+mod dedupe;
 mod faults;
 mod hostile;
 mod lifecycle;
@@ -25,6 +26,7 @@ mod responses;
 mod routes;
 #[cfg(feature = "aws")]
 mod secrets;
+mod signatures;
 mod support;
 mod tracing;
 mod transports;

@@ -90,12 +90,11 @@ async fn invalid_name_affects_no_other_destination() {
 
 #[tokio::test]
 async fn reads_routes_from_path() {
-    let folder = std::env::temp_dir().join(format!("topic-fanout-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let file = folder.join("fanout.toml");
+    let folder = test_support::tempdir().unwrap();
+    let file = folder.path().join("fanout.toml");
     std::fs::write(&file, CHAT).unwrap();
     let function = start(Transport::Http1, file.to_str().unwrap()).await;
-    std::fs::remove_dir_all(&folder).unwrap();
+    drop(folder);
     let mut loud = Subscriber::new(&function.momento, "friends-loud").await;
     send(&function, Transport::Http1, "friends-publish", Some("mo"), "Hello").await;
     assert_eq!(loud.next().await, "HELLO");

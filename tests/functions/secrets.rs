@@ -240,8 +240,8 @@ async fn stops_waiting_at_start_for_service_that_does_not_respond() {
     let begun = Instant::now();
     let output = ends(&secrets, &ids).await;
     for said in [
-        "MOMENTO_API_KEY_SECRET_ID: secret chat/keys: no answer in time",
-        "WEBHOOK_SIGNING_SECRET_ID: parameter /chat/webhook: no answer in time",
+        "MOMENTO_API_KEY_SECRET_ID: secret chat/keys: no response in time",
+        "WEBHOOK_SIGNING_SECRET_ID: parameter /chat/webhook: no response in time",
     ] {
         assert!(output.contains(said), "{said} in {output}");
     }

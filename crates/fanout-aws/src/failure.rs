@@ -47,7 +47,7 @@ pub(super) fn of_secret(failure: Failure, not_allowed: &'static str, not_found: 
 
 /// Returns the failure of a call that did not end by its deadline.
 pub(super) fn timed_out() -> Failure {
-    Failure::new(Reason::TimedOut, "no answer in time")
+    Failure::new(Reason::TimedOut, "no response in time")
 }
 
 /// Returns the failure of an error of the SDK.
@@ -56,9 +56,9 @@ where
     E: Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
     let (reason, detail) = match &error {
-        SdkError::ServiceError(answer) => {
-            let status = answer.raw().status().as_u16();
-            let meta = answer.err().meta();
+        SdkError::ServiceError(response) => {
+            let status = response.raw().status().as_u16();
+            let meta = response.err().meta();
             let code = meta.code();
             let (reason, detail) = code.and_then(by_code).or_else(|| by_status(status)).unwrap_or(UNREADABLE);
             let refusal = Refusal {
@@ -68,7 +68,7 @@ where
             };
             return Failure::new(reason, detail).because(refusal);
         }
-        SdkError::TimeoutError(_) => (Reason::TimedOut, "no answer in time"),
+        SdkError::TimeoutError(_) => (Reason::TimedOut, "no response in time"),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
             (Reason::TimedOut, "no connection in time")
         }

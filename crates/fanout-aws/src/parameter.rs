@@ -57,8 +57,8 @@ impl Aws {
     /// Reads the value and the number of its version.
     async fn read(&self, name: &str) -> Result<(String, i64), Failure> {
         let call = self.ssm().await?.get_parameter().name(name).with_decryption(true);
-        let answer = call.send().await.map_err(of_sdk)?;
-        let value = answer.parameter.and_then(|parameter| Some((parameter.value?, parameter.version)));
+        let response = call.send().await.map_err(of_sdk)?;
+        let value = response.parameter.and_then(|parameter| Some((parameter.value?, parameter.version)));
         value.ok_or(Failure::new(Reason::Internal, "the response of the service lacks the value"))
     }
 }

@@ -61,9 +61,9 @@ enum Held {
 }
 
 async fn stage(client: &Client, name: &str, stage: &str) -> Result<Held, Failure> {
-    let answer =
+    let response =
         client.get_secret_value().secret_id(name).version_stage(stage).send().await.map_err(of_sdk)?;
-    Ok(match (answer.secret_string, answer.secret_binary) {
+    Ok(match (response.secret_string, response.secret_binary) {
         (Some(text), _) => Held::Text(SecretText::new(text)),
         (None, Some(_)) => Held::Bytes,
         (None, None) => Held::Nothing,

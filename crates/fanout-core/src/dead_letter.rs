@@ -1,7 +1,7 @@
 //! Dead letters: events that destinations did not accept, kept in a queue until they can be delivered.
 //!
 //! A hosted webhook is sent once, so an event that the function answers with 503 is lost. With a dead-letter queue the
-//! function writes the event there, with the destinations that did not accept it, and answers 200. When the dead letter
+//! function writes the event there, with the destinations that did not accept it, and responds with 200. When the dead letter
 //! comes back from the queue, only those destinations are served.
 
 use std::collections::{BTreeMap, HashSet};

@@ -1,11 +1,13 @@
 //! Handles events between input and output: routes, transforms, destinations and the fan-out.
 //!
-//! Nothing here knows HTTP, AWS Lambda or a client library. I/O stands behind four narrow traits: [`Publisher`] for
-//! topics, [`AwsSender`] for AWS destinations, [`Translator`] for translations, and [`Clock`].
+//! Nothing here knows HTTP, AWS Lambda or a client library. I/O stands behind narrow traits: [`Publisher`] for
+//! topics, [`AwsSender`] for AWS destinations, [`Translator`] for translations, [`SharedStore`] for the progress of events,
+//! and [`Clock`].
 //!
 //! [`Publisher`]: destination::Publisher
 //! [`AwsSender`]: destination::AwsSender
 //! [`Translator`]: transform::translate::Translator
+//! [`SharedStore`]: dedupe::shared::SharedStore
 //! [`Clock`]: clock::Clock
 
 pub mod clock;

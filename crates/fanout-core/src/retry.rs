@@ -18,7 +18,7 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Publishes from a function that answers within 4 s. An attempt within a region takes a few milliseconds, so
+    /// Publishes from a function that responds within 4 s. An attempt within a region takes a few milliseconds, so
     /// one that takes 1.1 s (the deadline of the SDK's own `Lambda` configuration) hangs. Three of those and a part
     /// of a fourth fit.
     pub const PUBLISH: Self = Self {

@@ -539,7 +539,10 @@ impl Lexicon {
         let hit = || Hit { end, entry: entry(), value };
         if (way.similar == 0 || value & SPELLED_FREELY != 0)
             && (!way.seen.has(Seen::FOREIGN) || value & ENGLISH != 0)
-            && best.bad.as_ref().is_none_or(|bad| bad.end < end)
+            && best
+                .bad
+                .as_ref()
+                .is_none_or(|bad| bad.end < end || bad.end == end && is_preferred(value, bad.value))
             && (is_plain || way.letters >= SHORT && way.similar < 2)
             && (!way.seen.has(Seen::JOINED) || !way.seen.has(Seen::SPACE) && is_alone(units, start..end))
             && (!way.seen.has(Seen::HIDDEN) || is_hidden_word(units, start..end, value))
@@ -677,6 +680,11 @@ fn readings(unit: &Unit, mut tell: impl FnMut(&[u8], Reading)) {
             tell(&[*letter], how);
         }
     }
+}
+
+/// Returns true if `value` names what is found better than `other`: a disguise as `f*ck` fits words of several languages.
+fn is_preferred(value: u64, other: u64) -> bool {
+    value & ENGLISH != 0 && other & ENGLISH == 0
 }
 
 fn is_start(units: &[Unit], number: usize) -> bool {

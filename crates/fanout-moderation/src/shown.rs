@@ -4,6 +4,8 @@
 //! otherwise: between U+202E (right-to-left override) and U+202C the last one stands first, so that
 //! `\u{202e}kcuf` is seen as another word than it spells. U+202D does the same to Hebrew and Arabic.
 //!
+//! Letters that are turned upside down, as `ʇᴉɥs`, are read from the end of the word.
+//!
 //! This is as much of Unicode's bidirectional algorithm (UAX #9) as overrides need: what of embeddings and isolates
 //! only moves whole words about is left alone.
 
@@ -14,6 +16,40 @@ use unicode_segmentation::UnicodeSegmentation;
 
 /// How deep what changes the order may be in one another; what is deeper does nothing (UAX #9, BD2).
 const DEEPEST: usize = 125;
+
+/// Letters, and what each is when it is turned upside down.
+const TURNED: [(char, char); 30] = [
+    ('b', 'q'),
+    ('d', 'p'),
+    ('l', 'l'),
+    ('n', 'u'),
+    ('o', 'o'),
+    ('p', 'd'),
+    ('q', 'b'),
+    ('s', 's'),
+    ('u', 'n'),
+    ('x', 'x'),
+    ('z', 'z'),
+    ('ı', 'i'),
+    ('ƃ', 'g'),
+    ('ǝ', 'e'),
+    ('ɐ', 'a'),
+    ('ɔ', 'c'),
+    ('ə', 'e'),
+    ('ɟ', 'f'),
+    ('ɥ', 'h'),
+    ('ɯ', 'm'),
+    ('ɹ', 'r'),
+    ('ɾ', 'j'),
+    ('ʃ', 'l'),
+    ('ʇ', 't'),
+    ('ʌ', 'v'),
+    ('ʍ', 'w'),
+    ('ʎ', 'y'),
+    ('ʞ', 'k'),
+    ('ᴉ', 'i'),
+    ('ꞁ', 'l'),
+];
 
 /// A text in the order in which it is shown.
 #[derive(Debug)]
@@ -43,11 +79,41 @@ impl Run {
 }
 
 impl Shown {
-    /// A text as it is shown, where that is in another order than it stands.
+    /// Returns the text as it is shown, if that is in another order than it stands.
     pub(crate) fn of(text: &str) -> Option<Self> {
-        if !text.contains(['\u{202d}', '\u{202e}']) {
-            return None;
+        if text.is_ascii() {
+            None
+        } else if text.contains(['\u{202d}', '\u{202e}']) {
+            Some(Self::overridden(text))
+        } else {
+            Self::turned(text)
         }
+    }
+
+    /// Returns the text with each word of turned letters as its reader sees it, if there is one.
+    fn turned(text: &str) -> Option<Self> {
+        let upright = |character: char| TURNED.iter().find(|(turned, _)| *turned == character).map(|it| it.1);
+        let mut shown = Self { text: String::with_capacity(text.len()), from: Vec::new() };
+        let mut has_turned = false;
+        let characters: Vec<_> = text.char_indices().collect();
+        for word in characters.chunk_by(|one, next| upright(one.1).is_some() == upright(next.1).is_some()) {
+            let is_turned = word.iter().any(|it| !it.1.is_ascii() && upright(it.1).is_some());
+            has_turned |= is_turned;
+            let in_order: Vec<_> = if is_turned {
+                word.iter().rev().map(|(start, it)| (*start, *it, upright(*it).unwrap_or(*it))).collect()
+            } else {
+                word.iter().map(|(start, it)| (*start, *it, *it)).collect()
+            };
+            for (start, from, to) in in_order {
+                shown.text.push(to);
+                shown.from.push((shown.text.len(), start..start + from.len_utf8()));
+            }
+        }
+        has_turned.then_some(shown)
+    }
+
+    /// Returns the text in the order that its overrides make.
+    fn overridden(text: &str) -> Self {
         let characters: Vec<_> = text.grapheme_indices(true).collect();
         let mut runs = vec![Run::default()];
         let mut too_deep = 0_usize;
@@ -103,7 +169,7 @@ impl Shown {
             shown.text.push_str(character);
             shown.from.push((shown.text.len(), *start..start + character.len()));
         }
-        Some(shown)
+        shown
     }
 
     /// Where the characters came from that have to do with these places; both have them in their order.
@@ -167,6 +233,19 @@ mod tests {
         }
         let deep = format!("{}ab{}cd", "\u{202e}".repeat(50_000), "\u{202c}".repeat(50_000));
         assert_eq!(shown(&deep).unwrap(), "bacd");
+    }
+
+    #[test]
+    fn words_of_turned_letters_are_read_from_their_end() {
+        for (text, wanted) in [
+            ("ʞɔnɟ", Some("fuck")),
+            ("so ʇᴉɥs, ʎssnd", Some("so shit, pussy")),
+            ("no turned letters in café", None),
+        ] {
+            assert_eq!(shown(text).as_deref(), wanted, "{text}");
+        }
+        let word = std::slice::from_ref(&(2..6));
+        assert_eq!(Shown::of("a ʇᴉɥs").unwrap().came_from(word), [2..4, 4..7, 7..9, 9..10]);
     }
 
     #[test]

@@ -2,18 +2,21 @@
 //!
 //! | module | content |
 //! | --- | --- |
+//! | [`cache`] | items in caches, with credentials that can change |
 //! | [`credentials`] | an API key, the endpoint that it reaches, and connections to it |
 //! | [`publisher`] | publishes to topics, with credentials that can change |
 //! | [`set`] | a set in a cache |
 //! | [`subscription`] | a subscription to one topic that survives interruptions |
 //! | [`status`] | failures: their reason, and their description |
 
+pub mod cache;
 pub mod credentials;
 pub mod publisher;
 pub mod set;
 pub mod status;
 pub mod subscription;
 
+pub use cache::MomentoCache;
 pub use credentials::{Credentials, CredentialsError, Endpoint, EndpointError};
 pub use publisher::{KeySource, Keys, MomentoPublisher};
 pub use set::CacheSet;

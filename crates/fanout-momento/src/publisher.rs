@@ -18,7 +18,7 @@ use crate::credentials::Credentials;
 use crate::status::reason;
 
 /// Attempts in a row without a response, after which the client is replaced.
-const MAX_UNANSWERED: u32 = 2;
+pub(crate) const MAX_UNANSWERED: u32 = 2;
 
 /// The current credentials, and optionally the previous ones.
 pub type Keys = Versioned<Credentials>;

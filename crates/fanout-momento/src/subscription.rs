@@ -129,7 +129,7 @@ pub enum Interruption {
     #[error("nothing heard for {} s, not even a heartbeat", .0.as_secs())]
     Idle(Duration),
     /// The service did not respond within this time.
-    #[error("no answer within {} s", .0.as_secs())]
+    #[error("no response within {} s", .0.as_secs())]
     TimedOut(Duration),
 }
 

@@ -30,6 +30,7 @@ use crate::relay::Start;
 use crate::schedule::{Order, Schedule};
 use crate::shard::{Shard, ShardError};
 use crate::spool::{Limits, Location};
+use crate::token::Token;
 use crate::webhook::post;
 use crate::webhook::signer::{Scheme, Signer, SignerError};
 use crate::webhook::{Webhook, WebhookError};
@@ -45,8 +46,17 @@ const DEFAULT_EVERY: Duration = Duration::from_secs(30);
 /// The name of a spool in memory.
 const MEMORY: &str = "memory";
 
-const FILE_KEYS: [&str; 7] =
-    ["spool", "max_messages", "max_bytes", "keep_for", "listen", "shard", "subscriptions"];
+const FILE_KEYS: [&str; 9] = [
+    "spool",
+    "max_messages",
+    "max_bytes",
+    "keep_for",
+    "listen",
+    "listen_token",
+    "metrics",
+    "shard",
+    "subscriptions",
+];
 const SUBSCRIPTION_KEYS: [&str; 12] = [
     "name",
     "cache",
@@ -70,12 +80,31 @@ pub struct RelayFile {
     pub spool: Location,
     /// The bounds of the spool.
     pub limits: Limits,
-    /// The address for operators.
-    pub listen: Option<SocketAddr>,
+    /// The port for operators.
+    pub listen: Option<Listen>,
+    /// The form of metrics in the log; `None` for no metrics there.
+    pub metrics: Option<LogMetrics>,
     /// The part of all topics that this relay takes.
     pub shard: Option<Shard>,
     /// The subscriptions, each with another name.
     pub subscriptions: Vec<FileSubscription>,
+}
+
+/// The form of metrics in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogMetrics {
+    /// The embedded metric format of CloudWatch.
+    Emf,
+}
+
+/// The port for operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Its address. It is a loopback address if there is no token.
+    pub address: SocketAddr,
+    /// What operators send.
+    pub token: Option<Token>,
 }
 
 /// A subscription in a file.
@@ -160,6 +189,8 @@ struct FileKeys {
     max_bytes: Option<NonZeroU64>,
     keep_for: Option<Spanned<String>>,
     listen: Option<Spanned<String>>,
+    listen_token: Option<Spanned<String>>,
+    metrics: Option<LogMetrics>,
     shard: Option<Spanned<String>>,
 }
 
@@ -193,7 +224,8 @@ struct SetKeys {
 struct Top {
     spool: Location,
     limits: Limits,
-    listen: Option<SocketAddr>,
+    listen: Option<Listen>,
+    metrics: Option<LogMetrics>,
     shard: Option<Shard>,
 }
 
@@ -258,22 +290,15 @@ impl Reader<'_> {
                 self.note(span.clone(), message);
             }
         }
-        let Top { spool, limits, listen, shard } = keys?;
+        let Top { spool, limits, listen, metrics, shard } = keys?;
         let subscriptions = subscriptions.into_iter().map(|(subscription, _)| subscription).collect();
-        Some(RelayFile { spool, limits, listen, shard, subscriptions })
+        Some(RelayFile { spool, limits, listen, metrics, shard, subscriptions })
     }
 
     fn top(&mut self, keys: FileKeys) -> Option<Top> {
         let default = Limits::default();
         let keep_for = self.duration_or(keys.keep_for, default.keep_for);
-        let listen = keys.listen.map(|listen| match listen.get_ref().parse::<SocketAddr>() {
-            Ok(address) if address.ip().is_loopback() => Some(address),
-            Ok(_) => self.fault(
-                listen.span(),
-                "the address is not a loopback address, and the port has no authentication; expected 127.0.0.1:PORT",
-            ),
-            Err(_) => self.fault(listen.span(), "not an address; expected 127.0.0.1:PORT"),
-        });
+        let listen = self.listen(keys.listen, keys.listen_token);
         let shard = keys.shard.map(|shard| match shard.get_ref().parse() {
             Ok(shard) => Some(shard),
             Err(error) => self.fault(shard.span(), ShardError::to_string(&error)),
@@ -288,15 +313,45 @@ impl Reader<'_> {
             max_bytes: keys.max_bytes.map_or(default.max_bytes, NonZeroU64::get),
             keep_for: keep_for?,
         };
-        let listen = match listen {
-            None => None,
-            Some(listen) => Some(listen?),
-        };
+        let listen = listen?;
         let shard = match shard {
             None => None,
             Some(shard) => Some(shard?),
         };
-        Some(Top { spool, limits, listen, shard })
+        Some(Top { spool, limits, listen, metrics: keys.metrics, shard })
+    }
+
+    /// Returns the port; `None` if a key is invalid.
+    #[expect(clippy::option_option, reason = "the outer one is that of all keys")]
+    fn listen(
+        &mut self,
+        listen: Option<Spanned<String>>,
+        token: Option<Spanned<String>>,
+    ) -> Option<Option<Listen>> {
+        let has_token = token.is_some();
+        let token = match token {
+            None => Some(None),
+            Some(token) if listen.is_none() => self.fault(token.span(), "`listen_token` needs `listen`"),
+            Some(token) => self.token(&token).map(Some),
+        };
+        let Some(listen) = listen else { return token.map(|_| None) };
+        let address = match listen.get_ref().parse::<SocketAddr>() {
+            Ok(address) if has_token || address.ip().is_loopback() => Some(address),
+            Ok(_) => self.fault(
+                listen.span(),
+                "the address is not a loopback address; expected 127.0.0.1:PORT, or a token in `listen_token`",
+            ),
+            Err(_) => self.fault(listen.span(), "not an address; expected 127.0.0.1:PORT"),
+        };
+        Some(Some(Listen { address: address?, token: token? }))
+    }
+
+    fn token(&mut self, given: &Spanned<String>) -> Option<Token> {
+        let (name, token) = self.secret(given)?;
+        match Token::new(token) {
+            Ok(token) => Some(token),
+            Err(error) => self.fault(given.span(), format!("the variable {name}: {error}")),
+        }
     }
 
     fn subscription(&mut self, given: Spanned<DeValue<'_>>) -> Option<(FileSubscription, Span)> {
@@ -457,7 +512,8 @@ impl Reader<'_> {
         }
     }
 
-    fn signer(&mut self, given: &Spanned<String>, scheme: Scheme) -> Option<Signer> {
+    /// Returns the name and the value of the variable that has a secret.
+    fn secret<'g>(&mut self, given: &'g Spanned<String>) -> Option<(&'g str, String)> {
         let Some(name) = given.get_ref().strip_prefix("env:").filter(|name| !name.is_empty()) else {
             let message = "not the source of a secret; expected \"env:NAME\", with the name of a variable";
             return self.fault(given.span(), message);
@@ -465,6 +521,11 @@ impl Reader<'_> {
         let Some(secret) = (self.variable)(name).filter(|secret| !secret.is_empty()) else {
             return self.fault(given.span(), format!("the variable {name} is not set"));
         };
+        Some((name, secret))
+    }
+
+    fn signer(&mut self, given: &Spanned<String>, scheme: Scheme) -> Option<Signer> {
+        let (name, secret) = self.secret(given)?;
         match Signer::new(scheme, &secret) {
             Ok(signer) => Some(signer),
             Err(error @ SignerError::Standard(_)) => {
@@ -510,6 +571,7 @@ mod tests {
         match name {
             "SECRET" => Some(SECRET.to_owned()),
             "PLAIN" => Some("not base64!".to_owned()),
+            "TOKEN" => Some("a-token-of-the-tests".to_owned()),
             _ => None,
         }
     }
@@ -526,7 +588,9 @@ mod tests {
             max_messages = 10
             max_bytes = 20
             keep_for = "1h"
-            listen = "127.0.0.1:9100"
+            listen = "0.0.0.0:9100"
+            listen_token = "env:TOKEN"
+            metrics = "emf"
             shard = "1/4"
 
             [[subscriptions]]
@@ -547,7 +611,12 @@ mod tests {
         .unwrap();
         assert_eq!(file.spool, Location::File(PathBuf::from("relay.db")));
         let limits = Limits { max_messages: 10, max_bytes: 20, keep_for: Duration::from_hours(1) };
-        assert_eq!((file.limits, file.listen), (limits, Some("127.0.0.1:9100".parse().unwrap())));
+        let listen = Listen {
+            address: "0.0.0.0:9100".parse().unwrap(),
+            token: Some(Token::new("a-token-of-the-tests").unwrap()),
+        };
+        assert_eq!((file.limits, &file.listen), (limits, &Some(listen)));
+        assert_eq!(file.metrics, Some(LogMetrics::Emf));
         assert_eq!(file.shard, Some("1/4".parse().unwrap()));
         let [subscription] = &file.subscriptions[..] else { panic!("{file:?}") };
         assert_eq!((subscription.name.as_str(), subscription.cache.as_str()), ("friends", "chat"));
@@ -624,10 +693,9 @@ target = { url = "https://example.com", secret = "env:UNSET" }
             [
                 "1:9: the spool is empty; expected a file, or \"memory\"",
                 "2:1: unknown key `speed`; expected one of `spool`, `max_messages`, `max_bytes`, `keep_for`, `listen`, \
-                 `shard`, `subscriptions`",
+                 `listen_token`, `metrics`, `shard`, `subscriptions`",
                 "3:12: not a duration; expected a number with a unit, such as \"30s\"",
-                "4:10: the address is not a loopback address, and the port has no authentication; expected \
-                 127.0.0.1:PORT",
+                "4:10: the address is not a loopback address; expected 127.0.0.1:PORT, or a token in `listen_token`",
                 "6:9: the cache is blank; expected a name",
                 "7:16: the topic is empty",
                 "7:20: the subscription has this topic already",
@@ -645,6 +713,37 @@ target = { url = "https://example.com", secret = "env:UNSET" }
                 "27:50: the variable UNSET is not set",
             ]
         );
+    }
+
+    #[test]
+    fn port_beyond_this_machine_needs_token() {
+        let read_listen = |keys: &str| {
+            let text = format!(
+                "{keys}\nspool = 'memory'\n[[subscriptions]]\ncache = 'c'\ntopics = ['t']\n\
+                 target = {{ routes = 'f' }}"
+            );
+            read(&text, &variable).map(|file| file.listen).map_err(|faults| faults[0].to_string())
+        };
+        for address in ["0.0.0.0:1", "[::]:1", "127.0.0.1:1"] {
+            let listen =
+                read_listen(&format!("listen = '{address}'\nlisten_token = 'env:TOKEN'")).unwrap().unwrap();
+            assert!(listen.address.to_string() == address && listen.token.is_some());
+        }
+        assert_eq!(read_listen("listen = '[::1]:1'").unwrap().unwrap().token, None);
+        for (keys, fault) in [
+            ("listen_token = 'env:TOKEN'", "1:16: `listen_token` needs `listen`"),
+            (
+                "listen = '127.0.0.1:1'\nlisten_token = 'env:PLAIN'",
+                "2:16: the variable PLAIN: the token has a character that is not visible ASCII",
+            ),
+            ("listen = '127.0.0.1:1'\nlisten_token = 'env:UNSET'", "2:16: the variable UNSET is not set"),
+            (
+                "listen = '127.0.0.1:1'\nlisten_token = 's3cr3t'",
+                "2:16: not the source of a secret; expected \"env:NAME\", with the name of a variable",
+            ),
+        ] {
+            assert_eq!(read_listen(keys).unwrap_err(), fault);
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod routes;
 mod schedule;
 pub mod shard;
 pub mod spool;
+pub mod token;
 pub mod topics;
 pub mod webhook;
 

@@ -1,5 +1,6 @@
 //! Counts what a relay does, and writes the counts for Prometheus.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -104,6 +105,90 @@ impl fmt::Display for Label<'_> {
             other => f.write_char(other),
         })
     }
+}
+
+/// The counts and the state of a subscription at one time. Counts are those of the spool, since it exists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// The name of the subscription.
+    pub subscription: String,
+    /// Messages that arrived, each once.
+    pub received: u64,
+    /// Messages that the target has.
+    pub delivered: u64,
+    /// Messages that were not delivered in time.
+    pub expired: u64,
+    /// Dead messages that the operator gave up.
+    pub dropped: u64,
+    /// Messages in gaps.
+    pub missing: u64,
+    /// Dead messages that the spool holds.
+    pub dead: u64,
+    /// Messages without an outcome.
+    pub pending: u64,
+    /// The age of the oldest of them.
+    pub oldest_pending: Duration,
+    /// The topics of the subscription.
+    pub topics: usize,
+    /// Those that are not subscribed to, and why.
+    pub deaf: Vec<(String, ReaderState)>,
+    /// True while the target fails repeatedly.
+    pub breaker_open: bool,
+    /// Why the target wants no more messages.
+    pub disabled: Option<String>,
+}
+
+/// Returns the counts of each subscription that the spool knows, without its state.
+///
+/// # Errors
+/// If the spool cannot be read.
+pub async fn counts(spool: &Spool) -> Result<Vec<Sample>, SpoolError> {
+    let totals = spool.totals().await?;
+    let names: BTreeSet<_> = totals.iter().map(|topic| topic.subscription.as_str()).collect();
+    Ok(names.into_iter().map(|name| sum(name, &totals)).collect())
+}
+
+fn sum(name: &str, totals: &[TopicTotals]) -> Sample {
+    let own = totals.iter().filter(|topic| topic.subscription == name);
+    let sum = |count: CountOf| own.clone().map(count).sum();
+    Sample {
+        subscription: name.to_owned(),
+        received: sum(|topic| topic.received),
+        delivered: sum(|topic| topic.delivered),
+        expired: sum(|topic| topic.expired),
+        dropped: sum(|topic| topic.dropped),
+        missing: sum(|topic| topic.missing),
+        dead: sum(|topic| topic.dead),
+        pending: sum(|topic| topic.pending),
+        ..Sample::default()
+    }
+}
+
+/// Returns a sample of each subscription.
+///
+/// # Errors
+/// If the spool cannot be read.
+pub async fn samples(
+    spool: &Spool,
+    subscriptions: &[SubscriptionStatus],
+    now: Millis,
+) -> Result<Vec<Sample>, SpoolError> {
+    let totals = spool.totals().await?;
+    let sample = |status: &SubscriptionStatus| {
+        let own = totals.iter().filter(|topic| topic.subscription == status.name);
+        let oldest = own.filter_map(|topic| topic.oldest).min();
+        let states = status.topics.iter().map(|(topic, state)| (topic, state.borrow().clone()));
+        let deaf = states.filter(|(_, state)| *state != ReaderState::Subscribed);
+        Sample {
+            oldest_pending: Duration::from_millis(oldest.map_or(0, |oldest| now.saturating_sub(oldest))),
+            topics: status.topics.len(),
+            deaf: deaf.map(|(topic, state)| (topic.clone(), state)).collect(),
+            breaker_open: status.breaker.is_open(),
+            disabled: status.disabled.clone(),
+            ..sum(&status.name, &totals)
+        }
+    };
+    Ok(subscriptions.iter().map(sample).collect())
 }
 
 /// Returns all metrics in the text format of Prometheus.

@@ -1,4 +1,4 @@
-//! The port for operators: plain HTTP/1.1, on a loopback address.
+//! The port for operators: plain HTTP/1.1.
 //!
 //! | request | response |
 //! | --- | --- |
@@ -7,7 +7,9 @@
 //! | `GET /metrics` | the metrics, for Prometheus |
 //! | `POST /operations` with an [`Operation`] | its result |
 //!
-//! The port has no authentication, so a [`Guard`] rejects requests that a page of another origin can have sent.
+//! With a [`Token`], metrics and operations need it, and health does not, because orchestrators have no token. To a request
+//! without it, `ready` names no causes: they have names of topics and texts of errors. Without a token, the port is on a
+//! loopback address only, and a [`Guard`] rejects requests that a page of another origin can have sent.
 
 use std::future::pending;
 
@@ -22,23 +24,39 @@ use tokio::net::TcpListener;
 
 use crate::metrics;
 use crate::operations::{Operation, OperationError, perform};
-use crate::reader::ReaderState;
 use crate::relay::Status;
 use crate::spool::Spool;
+use crate::token::Token;
 
 /// Serves requests until the future is dropped.
-pub async fn serve(listener: TcpListener, spool: Spool, status: Status) {
-    let respond = move |request| {
+pub async fn serve(listener: TcpListener, spool: Spool, status: Status, token: Option<Token>) {
+    let guard = if token.is_some() { Guard::any_host() } else { Guard::loopback() };
+    let respond = move |request: Request<Incoming>| {
         let (spool, status) = (spool.clone(), status.clone());
+        let is_allowed = token.as_ref().is_none_or(|token| token.is_in(request.headers()));
         async move {
-            match route(&spool, &status, request).await {
+            let routed = match (is_allowed, request.uri().path()) {
+                (true, _) | (false, "/health/live" | "/health/ready") => {
+                    route(&spool, &status, request, is_allowed).await
+                }
+                (false, _) => return unauthorized(),
+            };
+            match routed {
                 Ok((code, Body::Json(json))) => json_response(code, &json),
                 Ok((code, Body::Text(text))) => text_response(code, text),
                 Err((code, error)) => json_response(code, &json!({ "error": error })),
             }
         }
     };
-    local_guard::serve(listener, Guard::loopback(), "the port for operators", pending(), respond).await;
+    local_guard::serve(listener, guard, "the port for operators", pending(), respond).await;
+}
+
+fn unauthorized() -> Response<Full<Bytes>> {
+    let mut response =
+        json_response(StatusCode::UNAUTHORIZED, &json!({ "error": "the token is missing or wrong" }));
+    let scheme = header::HeaderValue::from_static("Bearer");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+    response
 }
 
 fn text_response(status: StatusCode, text: String) -> Response<Full<Bytes>> {
@@ -61,6 +79,7 @@ async fn route(
     spool: &Spool,
     status: &Status,
     request: Request<Incoming>,
+    shows_causes: bool,
 ) -> Result<(StatusCode, Body), Failure> {
     let internal = |error: String| (StatusCode::INTERNAL_SERVER_ERROR, error);
     match (request.method(), request.uri().path()) {
@@ -68,7 +87,13 @@ async fn route(
         (&Method::GET, "/health/ready") => {
             let causes = causes(spool, status);
             let code = if causes.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-            Ok((code, Body::Json(json!({ "ready": causes.is_empty(), "causes": causes }))))
+            let is_ready = causes.is_empty();
+            let body = if shows_causes {
+                json!({ "ready": is_ready, "causes": causes })
+            } else {
+                json!({ "ready": is_ready })
+            };
+            Ok((code, Body::Json(body)))
         }
         (&Method::GET, "/metrics") => {
             let text = metrics::prometheus(spool, &status.subscriptions(), SystemClock.now()).await;
@@ -101,14 +126,9 @@ fn causes(spool: &Spool, status: &Status) -> Vec<String> {
     for subscription in status.subscriptions() {
         let name = &subscription.name;
         for (topic, state) in &subscription.topics {
-            let state = state.borrow();
-            let cause = match &*state {
-                ReaderState::Subscribed => continue,
-                ReaderState::Connecting => "not subscribed yet",
-                ReaderState::Waiting => "the spool is full",
-                ReaderState::Interrupted(cause) | ReaderState::Rejected(cause) => cause,
-            };
-            causes.push(format!("{name}: topic {topic:?}: {cause}"));
+            if let Some(cause) = state.borrow().cause() {
+                causes.push(format!("{name}: topic {topic:?}: {cause}"));
+            }
         }
         if let Some(cause) = &subscription.disabled {
             causes.push(format!("{name}: the target wants no more messages: {cause}"));

@@ -39,6 +39,17 @@ impl ReaderState {
     /// All names.
     pub(crate) const NAMES: [&str; 5] = ["connecting", "subscribed", "interrupted", "rejected", "waiting"];
 
+    /// Returns why no messages arrive; `None` if they do.
+    #[must_use]
+    pub fn cause(&self) -> Option<&str> {
+        match self {
+            Self::Subscribed => None,
+            Self::Connecting => Some("not subscribed yet"),
+            Self::Waiting => Some("the spool is full"),
+            Self::Interrupted(cause) | Self::Rejected(cause) => Some(cause),
+        }
+    }
+
     /// Returns the name in metrics.
     #[must_use]
     pub const fn name(&self) -> &'static str {

@@ -42,6 +42,7 @@ const SEC_FETCH_SITE: &str = "sec-fetch-site";
 pub struct Guard {
     /// The accepted hosts in addition to loopback addresses.
     hosts: Vec<Host>,
+    any_host: bool,
 }
 
 /// Error for a host that cannot be configured.
@@ -92,7 +93,14 @@ impl Guard {
     /// Returns a guard that accepts `localhost` and loopback addresses.
     #[must_use]
     pub const fn loopback() -> Self {
-        Self { hosts: Vec::new() }
+        Self { hosts: Vec::new(), any_host: false }
+    }
+
+    /// Returns a guard that accepts every host, for a port whose requests need a token. A page of another origin does not
+    /// know the token, and is rejected all the same.
+    #[must_use]
+    pub const fn any_host() -> Self {
+        Self { hosts: Vec::new(), any_host: true }
     }
 
     /// Accepts one more host, such as the name of a container.
@@ -114,7 +122,7 @@ impl Guard {
     pub fn check<B>(&self, request: &Request<B>) -> Result<(), Rejected> {
         let headers = request.headers();
         let place = place(request)?;
-        if !place.host.is_loopback() && !self.hosts.contains(&place.host) {
+        if !self.any_host && !place.host.is_loopback() && !self.hosts.contains(&place.host) {
             return Err(Rejected::ForeignHost(place.host.to_string()));
         }
         if let Some(origin) = single(headers, header::ORIGIN.as_str())?
@@ -243,6 +251,17 @@ mod tests {
         for host in ["momento.example", "[fd00::2]", "fd00::1"] {
             assert!(check(host).is_err(), "{host}");
         }
+    }
+
+    #[test]
+    fn guard_for_any_host_still_rejects_other_origins() {
+        let request = |origin: &str| {
+            let request = Request::get("/").header("host", "10.0.0.7:9100");
+            let request = if origin.is_empty() { request } else { request.header("origin", origin) };
+            Guard::any_host().check(&request.body(()).unwrap())
+        };
+        assert_eq!(request(""), Ok(()));
+        assert!(matches!(request("http://attacker.example"), Err(Rejected::ForeignOrigin(_))));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! | [`event`] | [`Event`], the content of a body; its parser and writer |
 //! | [`momento`] | Momento's own signature: lower-case hex of HMAC-SHA3-256 |
 //! | [`standard`] | the signature of [Standard Webhooks](https://www.standardwebhooks.com): HMAC-SHA256 |
+//! | [`received`] | the signature of a received request, by each scheme that the receiver accepts |
 //! | [`freshness`] | the accepted age of an event, against replays |
 //! | [`verified`] | [`Verified`], the type of data with a valid signature |
 //! | [`visible`] | invisible characters at the ends of a secret, or inside |
@@ -38,10 +39,12 @@
 pub mod event;
 pub mod freshness;
 pub mod momento;
+pub mod received;
 pub mod standard;
 pub mod verified;
 pub mod visible;
 
 pub use event::{Event, EventError, Millis};
 pub use momento::{SigningSecret, SigningSecretError};
+pub use received::{ReceivedError, ReceiverSecret, SignatureHeaders, SignaturePolicy};
 pub use verified::Verified;

@@ -108,13 +108,14 @@ pub fn read_signature<'s>(
 ///
 /// # Errors
 /// If the request has no valid signature; see [`SignatureError`].
-pub fn verify<'s, B: AsRef<[u8]>>(
-    secrets: &[SigningSecret],
+pub fn verify<'k, 's, B: AsRef<[u8]>>(
+    secrets: impl IntoIterator<Item = &'k SigningSecret>,
     body: B,
     signatures: impl IntoIterator<Item = &'s [u8]>,
 ) -> Result<Verified<B>, SignatureError> {
     let signature = read_signature(signatures)?;
-    let is_valid = secrets.iter().any(|secret| secret.mac(body.as_ref()).verify_slice(&signature).is_ok());
+    let is_valid =
+        secrets.into_iter().any(|secret| secret.mac(body.as_ref()).verify_slice(&signature).is_ok());
     if is_valid { Ok(Verified::new(body)) } else { Err(SignatureError::Mismatch) }
 }
 

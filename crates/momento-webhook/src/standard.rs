@@ -25,6 +25,9 @@ const SECRET_PREFIX: &str = "whsec_";
 /// The prefix of a symmetric signature. A header can have others as well (`v1a`, Ed25519).
 const VERSION: &str = "v1,";
 
+/// The length of a signature in bytes, before the base64 encoding.
+const SIGNATURE_LEN: usize = 32;
+
 /// A signing secret. Its key is hashed once, not for every body.
 #[derive(Clone)]
 pub struct StandardSecret(Hmac<Sha256>);
@@ -60,6 +63,12 @@ pub enum SignatureError {
     /// The timestamp is not a whole number of seconds since the Unix epoch.
     #[error("the webhook timestamp is not a number of seconds since the Unix epoch")]
     BadTimestamp,
+    /// The header is missing.
+    #[error("the header `{0}` is missing")]
+    Missing(&'static str),
+    /// The request has the header several times, and the sender's intent is unclear.
+    #[error("there is more than one header `{0}`")]
+    Several(&'static str),
     /// The request has no signature of a known version.
     #[error("the `v1` signature is missing")]
     NoSignature,
@@ -140,27 +149,43 @@ pub fn sign(
 ///
 /// # Errors
 /// If the request has no valid signature; see [`SignatureError`].
-pub fn verify<B: AsRef<[u8]>>(
-    secrets: &[StandardSecret],
+pub fn verify<'k, B: AsRef<[u8]>>(
+    secrets: impl IntoIterator<Item = &'k StandardSecret>,
     body: B,
     headers: Headers<'_>,
 ) -> Result<(Verified<B>, u64), SignatureError> {
+    let seconds = check(headers)?;
+    let signatures: Vec<_> = signatures(headers)
+        .filter_map(|signature| BASE64.decode(signature).ok())
+        .filter(|signature| signature.len() == SIGNATURE_LEN)
+        .collect();
+    // The body is hashed once for each secret, however many signatures a stranger sends.
+    let is_valid = secrets.into_iter().any(|secret| {
+        let mac = secret.mac(headers.id, headers.timestamp, body.as_ref());
+        signatures.iter().any(|signature| mac.clone().verify_slice(signature).is_ok())
+    });
+    if is_valid { Ok((Verified::new(body), seconds)) } else { Err(SignatureError::Mismatch) }
+}
+
+/// Checks the form of the headers, without the body. Returns the time in seconds since the Unix epoch.
+///
+/// # Errors
+/// If a header is malformed.
+pub fn check(headers: Headers<'_>) -> Result<u64, SignatureError> {
     check_id(headers.id)?;
     if headers.timestamp.bytes().any(|byte| !byte.is_ascii_digit()) {
         return Err(SignatureError::BadTimestamp);
     }
     let seconds = headers.timestamp.parse().map_err(|_| SignatureError::BadTimestamp)?;
-    let mut signatures =
-        headers.signature.split(' ').filter_map(|signature| signature.strip_prefix(VERSION)).peekable();
-    if signatures.peek().is_none() {
+    if signatures(headers).next().is_none() {
         return Err(SignatureError::NoSignature);
     }
-    let is_valid = signatures.filter_map(|signature| BASE64.decode(signature).ok()).any(|signature| {
-        secrets.iter().any(|secret| {
-            secret.mac(headers.id, headers.timestamp, body.as_ref()).verify_slice(&signature).is_ok()
-        })
-    });
-    if is_valid { Ok((Verified::new(body), seconds)) } else { Err(SignatureError::Mismatch) }
+    Ok(seconds)
+}
+
+/// Returns the encoded signatures of the known version.
+fn signatures(headers: Headers<'_>) -> impl Iterator<Item = &str> {
+    headers.signature.split(' ').filter_map(|signature| signature.strip_prefix(VERSION))
 }
 
 fn check_id(id: &str) -> Result<(), SignatureError> {

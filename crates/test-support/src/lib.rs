@@ -27,6 +27,8 @@ pub mod signed;
 pub mod translate_server;
 
 pub use aws_json::AwsResponse;
+/// Makes a folder, which is removed when the value is dropped.
+pub use tempfile::tempdir;
 
 /// A response of a function, over HTTP or through a gateway.
 #[derive(Clone, Debug)]

@@ -298,6 +298,85 @@ async fn hangup_loads_the_file_again() {
 }
 
 #[tokio::test]
+async fn port_with_token_shows_only_health_without_it() {
+    const TOKEN: &str = "a-token-of-the-tests";
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|_| 422).await;
+    setup.write(&receiver.stub.url, &["t"], "");
+    let text = std::fs::read_to_string(setup.path()).unwrap();
+    let text = text.replace("\"127.0.0.1:0\"", "\"0.0.0.0:0\"\nlisten_token = \"env:TOKEN\"");
+    std::fs::write(setup.path(), &text).unwrap();
+    let path = setup.path();
+    let mut command = fanout(&["relay", "--config", &path]);
+    command.env("SECRET", SECRET).env("TOKEN", TOKEN).env("MOMENTO_ENDPOINT", setup.momento.endpoint());
+    let mut relay = Relay { process: start(command), port: None };
+    timeout(TIMEOUT, setup.momento.wait_for_subscribers("demo", "t", 1)).await.unwrap();
+    let port = relay.port().await.replace("0.0.0.0", "127.0.0.1");
+    relay.port = Some(port.clone());
+    let ready = loop {
+        let (status, body) = relay.get("/health/ready").await;
+        if status == 200 {
+            break body;
+        }
+    };
+    assert_eq!(ready, "{\"ready\":true}\n");
+    assert_eq!(relay.get("/health/live").await.0, 200);
+    for path in ["/metrics", "/operations", "/other"] {
+        assert_eq!(relay.get(path).await.0, 401, "{path}");
+    }
+    let client = reqwest::Client::new();
+    for (authorization, status) in [("Bearer wrong".to_owned(), 401), (format!("Bearer {TOKEN}"), 200)] {
+        let request = client.get(format!("{port}/metrics")).header("authorization", authorization);
+        assert_eq!(request.send().await.unwrap().status().as_u16(), status);
+    }
+    // The command line sends the token.
+    let address = port.trim_start_matches("http://127.0.0.1");
+    std::fs::write(setup.path(), text.replace("0.0.0.0:0", &format!("0.0.0.0{address}"))).unwrap();
+    for (token, code) in [(TOKEN, 0), ("another-token-of-the-tests", 1)] {
+        let mut command = fanout(&["relay", "--config", &path, "totals"]);
+        command.env("SECRET", SECRET).env("TOKEN", token);
+        let ended = end(command).await.assert_code(code);
+        assert_eq!(ended.err.contains("the token is missing or wrong"), code == 1, "{ended:?}");
+    }
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn container_needs_no_file_and_no_shell() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|_| 200).await;
+    setup.write(&receiver.stub.url, &["t"], "");
+    let text = std::fs::read_to_string(setup.path()).unwrap();
+    let with = |text: &str, args: &[&str]| {
+        let mut command = fanout(&[&["relay", "--config", "env:RELAY_CONFIG"], args].concat());
+        command
+            .env("SECRET", SECRET)
+            .env("RELAY_CONFIG", text)
+            .env("MOMENTO_ENDPOINT", setup.momento.endpoint());
+        command
+    };
+    let mut relay = Relay { process: start(with(&text, &[])), port: None };
+    timeout(TIMEOUT, setup.momento.wait_for_subscribers("demo", "t", 1)).await.unwrap();
+    let port = relay.port().await.split_off("http://".len());
+    let known = text.replace("127.0.0.1:0", &port);
+    end(with(&known, &["health"])).await.assert_code(0);
+    while end(with(&known, &["health", "--ready"])).await.code != Some(0) {}
+    setup.momento.delete_cache("demo").unwrap();
+    setup.momento.cut_connections();
+    let ended = loop {
+        let ended = end(with(&known, &["health", "--ready"])).await;
+        if ended.code == Some(1) {
+            break ended;
+        }
+    };
+    ended.assert_one_error("topic");
+    end(with(&known, &["health"])).await.assert_code(0);
+    relay.stop().await;
+    end(with(&known, &["health"])).await.assert_code(1).assert_one_error("does not respond");
+    end(with("", &["health"])).await.assert_code(1).assert_one_error("the variable RELAY_CONFIG is not set");
+}
+
+#[tokio::test]
 async fn port_reports_health_and_metrics_and_rejects_other_sites() {
     let setup = Setup::new().await;
     let receiver = Receiver::start(|_| 200).await;

@@ -41,6 +41,11 @@ fn finds_disguised_words() {
         ("HelloBitch TheCunt fuck2020", "Hello***** The**** ****2020"),
         ("⒡⒰⒞⒦ ɟuɔʞ", "**** ****"),
         ("F4GG0T-B1TCH", "******-*****"),
+        ("mOtHeRfUcKeR motherfucker2020 m*th*rf*ck*r", "************ ************2020 ************"),
+        // Upside down, and in lookalikes of one other alphabet alone.
+        ("ʞɔnɟ ʇᴉɥs ʎssnd, uoᴉʇɐʇs", "**** **** *****, uoᴉʇɐʇs"),
+        ("ᏚᎻᎥᎢ ꮪꮋꭵꭲ", "**** ****"),
+        ("s lut, ba stard, bi tch, w hore, p ussy", "* ***, ** *****, ** ***, * ****, * ****"),
     ] {
         assert_eq!(moderated(given), wanted, "{given}");
     }

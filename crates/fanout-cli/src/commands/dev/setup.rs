@@ -11,6 +11,7 @@ use fanout_core::file;
 use fanout_core::names::{CacheName, TopicName};
 use fanout_core::route::{Destination, Route, Routes, Topics};
 use fanout_core::transform::{Stage, Transforms};
+use momento_webhook::SignaturePolicy;
 use rand::Rng as _;
 use topic_fanout::config::{SigningConfig, signing_secret};
 use topic_fanout::secrets::Rotating;
@@ -112,9 +113,13 @@ impl Setup {
     /// # Errors
     /// If the secret is invalid.
     pub(super) fn signing(&self) -> Result<Signing, Error> {
-        let secret = signing_secret(self.secret.reveal());
+        let secret = signing_secret(SignaturePolicy::Momento, self.secret.reveal());
         let secret = secret.map_err(|error| usage(format!("--secret {error}")))?;
-        Ok(Signing { secrets: Rotating::fixed(vec![secret]), max_age: SigningConfig::DEFAULT_MAX_AGE })
+        Ok(Signing {
+            signatures: SignaturePolicy::Momento,
+            secrets: Rotating::fixed(vec![secret]),
+            max_age: SigningConfig::DEFAULT_MAX_AGE,
+        })
     }
 
     /// Returns the sender for AWS destinations, if `--aws` is given.

@@ -3,19 +3,22 @@
 //! | module | purpose |
 //! | --- | --- |
 //! | `run` | the relay itself, until a signal ends it |
+//! | `emf` | metrics in the log |
+//! | `live` | the line that shows its work in a terminal |
 //! | `check` | shows what a file subscribes to |
 //! | `operate` | counts, gaps, dead messages and replays: through the port of a running relay, or in the file of its spool |
 
 mod check;
+mod emf;
+mod live;
 mod operate;
 mod run;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 
 use fanout_core::file::{self as text_file, FileError};
 use fanout_core::route::{Route, Routes, Topics};
-use fanout_relay::file::{self, FileSubscription, FileTarget, RelayFile};
+use fanout_relay::file::{self, FileSubscription, FileTarget, Listen, LogMetrics, RelayFile};
 use fanout_relay::shard::Shard;
 use fanout_relay::spool::{Limits, Location};
 
@@ -49,7 +52,7 @@ A file, to begin with:
   topics = [\"topic 1\"]
   target = { url = \"http://127.0.0.1:9000/\", secret = \"env:WEBHOOK_SIGNING_SECRET\" }")]
 pub(crate) struct Args {
-    /// The file with the spool and the subscriptions
+    /// The file with the spool and the subscriptions, or env:NAME for a variable that has its text
     #[arg(long, global = true, value_name = "FILE", default_value = "relay.toml")]
     config: String,
 
@@ -64,6 +67,8 @@ pub(crate) struct Args {
 enum Command {
     /// Check the file, and show what it subscribes to
     Check,
+    /// Ask a running relay for its health
+    Health(operate::HealthArgs),
     /// List the counts of each topic
     Totals(operate::ListArgs),
     /// List the messages that Momento did not deliver
@@ -80,6 +85,7 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     match args.command {
         None => run::run(&args.config, file, &args.service, output).await,
         Some(Command::Check) => check::run(&args.config, &file, output),
+        Some(Command::Health(args)) => operate::health(&file, args, output).await,
         Some(Command::Totals(args)) => operate::totals(&file, args, output).await,
         Some(Command::Gaps(args)) => operate::gaps(&file, args, output).await,
         Some(Command::Dead(command)) => operate::dead(&file, command, output).await,
@@ -92,7 +98,8 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
 struct Loaded {
     spool: Location,
     limits: Limits,
-    listen: Option<SocketAddr>,
+    listen: Option<Listen>,
+    metrics: Option<LogMetrics>,
     shard: Option<Shard>,
     subscriptions: Vec<(FileSubscription, Option<Routes>)>,
 }
@@ -102,7 +109,7 @@ fn load(name: &str, output: &mut Output) -> Result<Loaded, Error> {
     let text = read(name)?;
     let file = file::read(&text, &|variable| std::env::var(variable).ok());
     let file = file.map_err(|errors| print(name, &text, &errors, output))?;
-    let RelayFile { spool, limits, listen, shard, subscriptions } = file;
+    let RelayFile { spool, limits, listen, metrics, shard, subscriptions } = file;
     // The errors of each file are printed before the first of them ends it.
     let loaded: Vec<_> = subscriptions
         .into_iter()
@@ -122,7 +129,7 @@ fn load(name: &str, output: &mut Output) -> Result<Loaded, Error> {
         })
         .collect();
     let subscriptions = loaded.into_iter().collect::<Result<_, Error>>()?;
-    Ok(Loaded { spool, limits, listen, shard, subscriptions })
+    Ok(Loaded { spool, limits, listen, metrics, shard, subscriptions })
 }
 
 fn load_routes(name: &str, output: &mut Output) -> Result<Routes, Error> {
@@ -159,7 +166,12 @@ fn exact_topics(subscription: &FileSubscription, routes: &Routes) -> Result<Vec<
     Ok(topics.into_iter().collect())
 }
 
+/// Reads a file, or the variable of `env:NAME`: a container may have no file.
 fn read(name: &str) -> Result<String, Error> {
+    if let Some(variable) = name.strip_prefix("env:") {
+        let text = std::env::var(variable).ok().filter(|text| !text.is_empty());
+        return text.ok_or_else(|| Error::Failed(format!("the variable {variable} is not set")));
+    }
     text_file::text(input::file(name)?).map_err(|error| Error::Failed(format!("{name}:{error}")))
 }
 

@@ -1,9 +1,12 @@
 //! Counts, gaps, dead messages and replays.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
+use fanout_relay::file::Listen;
 use fanout_relay::operations::{ListedMessage, Operation, Performed, Replay, Which, perform};
 use fanout_relay::spool::{Location, OpenError, Outcome, Spool};
+use http::Method;
 use momento_webhook::Millis;
 
 use super::Loaded;
@@ -12,12 +15,24 @@ use crate::output::{Output, Quoted};
 
 /// The timeout for the response of a running relay.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// The timeout for the response to a health check.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(4);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ListArgs {
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
+}
+
+/// Ask a running relay for its health
+///
+/// For health checks of containers, which have no shell. Fails unless the relay responds.
+#[derive(Debug, clap::Args)]
+pub(super) struct HealthArgs {
+    /// Also fail unless every topic is subscribed to, and the spool stores messages
+    #[arg(long)]
+    ready: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -77,6 +92,20 @@ pub(super) struct ReplayArgs {
     /// The name of the subscription [default: all that have the topic]
     #[arg(long, value_name = "NAME")]
     subscription: Option<String>,
+}
+
+pub(super) async fn health(file: &Loaded, args: HealthArgs, output: &mut Output) -> Result<(), Error> {
+    let Some(listen) = &file.listen else {
+        return Err(Error::Failed("the file does not set `listen`, which health checks need".to_owned()));
+    };
+    let path = if args.ready { "/health/ready" } else { "/health/live" };
+    let (address, response) = request(listen, Method::GET, path, Vec::new(), HEALTH_TIMEOUT).await?;
+    let is_success = response.status().is_success();
+    let body = response.text().await?;
+    if is_success {
+        return output.results(&body);
+    }
+    Err(Error::Failed(format!("the relay at {address} responds: {}", body.trim_end())))
 }
 
 pub(super) async fn totals(file: &Loaded, args: ListArgs, output: &mut Output) -> Result<(), Error> {
@@ -168,8 +197,8 @@ async fn changed(file: &Loaded, operation: Operation, what: &str, output: &mut O
 /// Performs an operation in the file of the spool, or through the port of the relay that has it open.
 async fn operate(file: &Loaded, operation: Operation) -> Result<Performed, Error> {
     let Location::File(path) = &file.spool else {
-        return match file.listen {
-            Some(address) => ask(address, &operation).await,
+        return match &file.listen {
+            Some(listen) => ask(listen, &operation).await,
             None => Err(Error::Failed(
                 "a spool in memory is reached through `listen` only, which is not set".to_owned(),
             )),
@@ -184,20 +213,37 @@ async fn operate(file: &Loaded, operation: Operation) -> Result<Performed, Error
             spool.close().await;
             Ok(performed?)
         }
-        Err(error @ OpenError::InUse(_)) => match file.listen {
-            Some(address) => ask(address, &operation).await,
+        Err(error @ OpenError::InUse(_)) => match &file.listen {
+            Some(listen) => ask(listen, &operation).await,
             None => Err(Error::Failed(format!("{error}, and the file does not set `listen`"))),
         },
         Err(error) => Err(error.into()),
     }
 }
 
-async fn ask(address: std::net::SocketAddr, operation: &Operation) -> Result<Performed, Error> {
-    let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
-    let url = format!("http://{address}/operations");
-    let sent = client.post(url).body(serde_json::to_vec(operation)?).send().await;
+/// Sends a request to the port of a running relay. Returns its address too.
+async fn request(
+    listen: &Listen,
+    method: Method,
+    path: &str,
+    body: Vec<u8>,
+    timeout: Duration,
+) -> Result<(SocketAddr, reqwest::Response), Error> {
+    let client = reqwest::Client::builder().no_proxy().timeout(timeout).build()?;
+    let address = reachable(listen.address);
+    let mut request = client.request(method, format!("http://{address}{path}")).body(body);
+    if let Some(token) = &listen.token {
+        request = request.header("authorization", token.authorization());
+    }
+    let sent = request.send().await;
     let response = sent
         .map_err(|error| Error::because(format_args!("the relay at {address} does not respond"), &error))?;
+    Ok((address, response))
+}
+
+async fn ask(listen: &Listen, operation: &Operation) -> Result<Performed, Error> {
+    let body = serde_json::to_vec(operation)?;
+    let (address, response) = request(listen, Method::POST, "/operations", body, TIMEOUT).await?;
     let is_success = response.status().is_success();
     let body = response.bytes().await?;
     if is_success {
@@ -206,6 +252,16 @@ async fn ask(address: std::net::SocketAddr, operation: &Operation) -> Result<Per
     let error: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let error = error.get("error").and_then(serde_json::Value::as_str).unwrap_or("not a relay").to_owned();
     Err(Error::Failed(format!("the relay at {address} responds: {error}")))
+}
+
+/// Returns the address of a port on this machine, where it listens on all of its addresses.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
 }
 
 impl From<WhichArgs> for Which {

@@ -1,7 +1,6 @@
 //! The relay itself.
 
-use std::future::Future;
-use std::net::SocketAddr;
+use std::future::{self, Future};
 use std::sync::Arc;
 
 use fanout_aws::Cloud;
@@ -10,7 +9,7 @@ use fanout_core::retry::RetryPolicy;
 use fanout_core::route::Routes;
 use fanout_momento::CacheSet;
 use fanout_momento::subscription::SubscriptionPolicy;
-use fanout_relay::file::{FileSubscription, FileTarget};
+use fanout_relay::file::{FileSubscription, FileTarget, Listen, LogMetrics};
 use fanout_relay::queue::QueueTarget;
 use fanout_relay::routes::RoutesTarget;
 use fanout_relay::shard::Shard;
@@ -23,7 +22,7 @@ use topic_fanout::config::{Environment, LogConfig};
 use topic_fanout::serve::shutdown_signal;
 use topic_fanout::telemetry::Telemetry;
 
-use super::{Loaded, load};
+use super::{Loaded, emf, live, load};
 use crate::args::ServiceArgs;
 use crate::error::Error;
 use crate::output::Output;
@@ -43,7 +42,7 @@ pub(super) async fn run(
     let service = service.service(output)?;
     let telemetry = Telemetry::new(false);
     telemetry.start(&log);
-    let ended = serve(name, file, &service, shutdown, hangup, output).await;
+    let ended = serve(name, file, &service, &telemetry, (shutdown, hangup), output).await;
     telemetry.end();
     ended
 }
@@ -52,11 +51,11 @@ async fn serve(
     name: &str,
     file: Loaded,
     service: &Service,
-    shutdown: impl Future<Output = ()>,
-    mut hangup: Signal,
+    telemetry: &Telemetry,
+    (shutdown, mut hangup): (impl Future<Output = ()>, Signal),
     output: &mut Output,
 ) -> Result<(), Error> {
-    let fixed = (file.spool.clone(), file.limits, file.listen);
+    let fixed = (file.spool.clone(), file.limits, file.listen.clone());
     let (location, limits, listen) = &fixed;
     let spool = Spool::open(location, *limits)?;
     let pending = spool.usage().messages;
@@ -67,15 +66,22 @@ async fn serve(
         }
     }
     let status = Status::default();
-    let port = match *listen {
+    let port = match listen {
         None => None,
-        Some(address) => {
+        Some(Listen { address, token }) => {
             let listener = TcpListener::bind(address)
                 .await
                 .map_err(|error| Error::because(format_args!("cannot listen on {address}"), &error))?;
             let address = listener.local_addr()?;
-            tracing::info!(%address, "listening for operators");
-            Some(tokio::spawn(port::serve(listener, spool.clone(), status.clone())))
+            let has_token = token.is_some();
+            tracing::info!(%address, has_token, "listening for operators");
+            Some(tokio::spawn(port::serve(listener, spool.clone(), status.clone(), token.clone())))
+        }
+    };
+    let mut records = match file.metrics {
+        None => None,
+        Some(LogMetrics::Emf) => {
+            Some(emf::Records::start(spool.clone(), status.clone(), telemetry.output().clone()).await?)
         }
     };
     let mut shutdown = std::pin::pin!(shutdown);
@@ -109,8 +115,29 @@ async fn serve(
         let mut reloaded = None;
         let stop = async { reloaded = stop.await };
         let policy = SubscriptionPolicy::default();
-        fanout_relay::run(subscriptions, &spool, service.credentials(), policy, &status, stop).await?;
+        let shown = async {
+            match &mut records {
+                Some(records) => records.run().await,
+                None => future::pending().await,
+            }
+        };
+        let live = async {
+            if telemetry.is_terminal() {
+                live::run(&spool, &status, telemetry.output()).await;
+            } else {
+                future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            ended = fanout_relay::run(subscriptions, &spool, service.credentials(), policy, &status, stop) => ended?,
+            () = shown => {}
+            () = live => {}
+        }
         next = reloaded;
+    }
+    telemetry.output().status(None);
+    if let Some(records) = &mut records {
+        records.write().await;
     }
     if let Some(port) = port {
         port.abort();
@@ -126,14 +153,14 @@ async fn serve(
 /// Reads the file as it is now. What is `fixed` must not differ.
 fn reload(
     name: &str,
-    fixed: &(Location, Limits, Option<SocketAddr>),
+    fixed: &(Location, Limits, Option<Listen>),
     output: &mut Output,
 ) -> Result<Loaded, String> {
     let file = load(name, output).map_err(|error| match error {
         Error::Usage(message) | Error::Failed(message) => message,
         Error::Closed => "standard output is closed".to_owned(),
     })?;
-    if (&file.spool, file.limits, file.listen) != (&fixed.0, fixed.1, fixed.2) {
+    if (&file.spool, file.limits, &file.listen) != (&fixed.0, fixed.1, &fixed.2) {
         return Err("the spool, its bounds and `listen` can change at a restart only".to_owned());
     }
     tracing::info!("the file is loaded again");

@@ -1,7 +1,9 @@
 //! The events that this process has handled, or is handling.
 //!
 //! Senders retry, and a retry must serve only the destinations that have not accepted the event yet. The memory is bounded
-//! and belongs to this process; a process that has never seen an event handles it anew.
+//! and belongs to this process; a process that has never seen an event handles it anew, unless it asks a [`shared`] store.
+
+pub mod shared;
 
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
@@ -72,6 +74,19 @@ impl Progress {
             Self::Done
         }
     }
+
+    /// Returns the progress of an event whose deliveries got this far in two places.
+    #[must_use]
+    pub fn merge(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Done, _) | (_, Self::Done) => Self::Done,
+            (Self::New, progress) | (progress, Self::New) => progress,
+            (Self::Partial(one), Self::Partial(other)) => {
+                let further = |(one, other)| if one == DestinationProgress::Pending { other } else { one };
+                Self::of(one.into_iter().zip(other).map(further))
+            }
+        }
+    }
 }
 
 impl Dedupe {
@@ -140,6 +155,23 @@ mod tests {
         *claim = partial.clone();
         drop(claim);
         assert_eq!(progress(&dedupe, &event).await, partial);
+    }
+
+    #[test]
+    fn merges_progress_of_two_places() {
+        use DestinationProgress::{Dropped, Pending, Published};
+        let partial = |destinations: &[DestinationProgress]| Progress::Partial(destinations.to_vec());
+        for (one, other, merged) in [
+            (Progress::New, Progress::New, Progress::New),
+            (Progress::New, Progress::Done, Progress::Done),
+            (Progress::New, partial(&[Pending, Dropped]), partial(&[Pending, Dropped])),
+            (partial(&[Pending, Dropped]), Progress::Done, Progress::Done),
+            (partial(&[Pending, Pending]), partial(&[Pending, Published]), partial(&[Pending, Published])),
+            (partial(&[Published, Pending]), partial(&[Pending, Dropped]), Progress::Done),
+        ] {
+            assert_eq!(one.clone().merge(other.clone()), merged, "{one:?} {other:?}");
+            assert_eq!(other.clone().merge(one.clone()), merged, "{other:?} {one:?}");
+        }
     }
 
     #[tokio::test]
