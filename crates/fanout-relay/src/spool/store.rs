@@ -154,10 +154,11 @@ pub struct Usage {
 }
 
 /// The messages that wait, of all subscriptions and of each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Usages {
     pub(super) all: Usage,
     of: BTreeMap<SubscriptionId, Usage>,
+    arrivals: BTreeMap<SubscriptionId, u64>,
 }
 
 impl Usages {
@@ -166,7 +167,15 @@ impl Usages {
         self.of.get(&subscription).copied().unwrap_or_default()
     }
 
+    /// Returns how many messages of a subscription have become pending.
+    pub(super) fn arrivals(&self, subscription: SubscriptionId) -> u64 {
+        self.arrivals.get(&subscription).copied().unwrap_or_default()
+    }
+
     fn add(&mut self, Difference { subscription, messages, bytes }: Difference) {
+        if messages > 0 {
+            *self.arrivals.entry(subscription).or_default() += messages.unsigned_abs();
+        }
         for usage in [&mut self.all, self.of.entry(subscription).or_default()] {
             usage.messages = usage.messages.saturating_add_signed(messages);
             usage.bytes = usage.bytes.saturating_add_signed(bytes);
@@ -577,7 +586,7 @@ fn apply(
             if *notice {
                 insert(transaction, &gap.notice(), differences)?;
             }
-            set_cursor(transaction, gap.topic, gap.cursor)
+            advance(transaction, gap.topic, 0, gap.cursor)
         }
         Change::Retry { id, attempts, due_at, error, progress } => transaction
             .prepare_cached(
@@ -651,22 +660,27 @@ fn insert(
         .optional()?;
     // The message is there already if Momento sends it again.
     if let Some(subscription) = inserted {
-        if kind != GAP {
-            transaction
-                .prepare_cached("UPDATE topics SET received = received + 1 WHERE id = ?")?
-                .execute([topic.0])?;
-        }
         let subscription = SubscriptionId(subscription);
         differences.push(Difference { subscription, messages: 1, bytes: size(body.len()) });
     }
-    set_cursor(transaction, *topic, *cursor)
+    advance(transaction, *topic, u32::from(inserted.is_some() && kind != GAP), *cursor)
 }
 
-fn set_cursor(transaction: &Transaction<'_>, topic: TopicId, cursor: Option<Cursor>) -> rusqlite::Result<()> {
-    let Some(Cursor { page, number }) = cursor else { return Ok(()) };
+/// Counts messages that a topic received, and moves its cursor.
+fn advance(
+    transaction: &Transaction<'_>,
+    topic: TopicId,
+    received: u32,
+    cursor: Option<Cursor>,
+) -> rusqlite::Result<()> {
+    let page = cursor.map(|cursor| cursor.page.cast_signed());
+    let number = cursor.map(|cursor| cursor.number.cast_signed());
     transaction
-        .prepare_cached("UPDATE topics SET page = ?2, number = ?3 WHERE id = ?1")?
-        .execute(params![topic.0, page.cast_signed(), number.cast_signed()])
+        .prepare_cached(
+            "UPDATE topics SET received = received + ?2, page = coalesce(?3, page), number = coalesce(?4, number)
+             WHERE id = ?1",
+        )?
+        .execute(params![topic.0, received, page, number])
         .map(drop)
 }
 
