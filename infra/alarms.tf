@@ -116,7 +116,8 @@ resource "aws_cloudwatch_metric_alarm" "silence" {
 }
 
 resource "aws_cloudwatch_dashboard" "webhook" {
-  dashboard_name = var.name
+  # Names of dashboards are global in an account.
+  dashboard_name = "${var.name}-${local.region}"
 
   # template.yaml has the same body.
   dashboard_body = jsonencode(jsondecode(templatefile("${path.module}/dashboard.json", {

@@ -221,9 +221,15 @@ variable "table_arns" {
 }
 
 variable "state_machine_arns" {
-  description = "The Step Functions state machines that routes start."
+  description = "The Step Functions state machines that routes start, without the version or alias that a route may name."
   type        = list(string)
   default     = []
+
+  validation {
+    # IAM knows the state machine only: with a qualifier, every start would be denied.
+    condition     = alltrue([for arn in var.state_machine_arns : can(regex("^arn:[a-z-]+:states:[a-z0-9-]+:[0-9]{12}:stateMachine:[A-Za-z0-9_-]+$", arn))])
+    error_message = "state_machine_arns: the ARN of a state machine has neither a version nor an alias."
+  }
 }
 
 variable "destination_key_arns" {

@@ -16,6 +16,10 @@
     cloud.py execution ARN          the input of the first execution of a state machine, or nothing
     cloud.py alarms PREFIX          the number of alarms, and of those with an action and a dimension
     cloud.py resources STACK        the resources that a stack still has
+    cloud.py network                a VPC with two subnets; `NAME VALUE` a line
+    cloud.py stack NAME FILE N=V... creates a stack from a template with these parameters, and waits
+    cloud.py unstack NAME           deletes it, and waits
+    cloud.py config FAMILY          the variable RELAY_CONFIG of the container of a task definition
 """
 
 from __future__ import annotations
@@ -92,6 +96,28 @@ def execution(arn: str) -> str:
     return ""
 
 
+def network() -> dict[str, str]:
+    ec2 = boto3.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    blocks = ("10.9.1.0/24", "10.9.2.0/24")
+    subnets = [ec2.create_subnet(VpcId=vpc, CidrBlock=block)["Subnet"]["SubnetId"] for block in blocks]
+    return {"vpc": vpc, "subnets": ",".join(subnets)}
+
+
+def stack(name: str, path: Path, given: list[str]) -> None:
+    client = boto3.client("cloudformation")
+    parameters = [{"ParameterKey": key, "ParameterValue": value} for key, _, value in (one.partition("=") for one in given)]
+    client.create_stack(
+        StackName=name, TemplateBody=path.read_text(), Parameters=parameters, Capabilities=["CAPABILITY_IAM"]
+    )
+    client.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": TIMEOUT_SECONDS})
+
+
+def config(family: str) -> str:
+    [container] = boto3.client("ecs").describe_task_definition(taskDefinition=family)["taskDefinition"]["containerDefinitions"]
+    return next(one["value"] for one in container["environment"] if one["name"] == "RELAY_CONFIG")
+
+
 def lines(values: dict[str, str]) -> None:
     for name, value in values.items():
         print(name, value)
@@ -148,5 +174,15 @@ match sys.argv[1:]:
     case ["resources", stack]:
         found = boto3.client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
         lines({one["LogicalResourceId"]: one["ResourceType"] for one in found})
+    case ["network"]:
+        lines(network())
+    case ["stack", name, path, *given]:
+        stack(name, Path(path), given)
+    case ["unstack", name]:
+        client = boto3.client("cloudformation")
+        client.delete_stack(StackName=name)
+        client.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+    case ["config", family]:
+        print(config(family))
     case _:
         sys.exit(__doc__)

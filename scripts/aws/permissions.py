@@ -12,6 +12,7 @@ Prints `ok ...` or `FAILED ...` for every check; exits 1 if any failed. Run from
 from __future__ import annotations
 
 import copy
+import fnmatch
 import json
 import re
 import subprocess
@@ -369,6 +370,7 @@ def check_template() -> None:
         for name, text in {
             "translated": json.dumps(template),
             "infra/github-role.yaml": Path("infra/github-role.yaml").read_text(),
+            "infra/relay/template.yaml": Path("infra/relay/template.yaml").read_text(),
             # The whole template with the parameters of a case as defaults: cfn-lint then sees resources with conditions.
             **{case: json.dumps(with_defaults(template, given)) for case, (given, _) in CASES.items()},
         }.items():
@@ -394,22 +396,72 @@ def check_template() -> None:
         except AssertionError as refusal:
             refusals = [str(refusal)]
         report(f"rules: {name} is refused", [] if refusals else ["it was accepted"])
-    report("infra/github-role.yaml: it may deploy every service of the template", undeployable(template))
+    report("infra/github-role.yaml: it may make every call that CloudFormation makes for the template", undeployable(template))
     [body, _] = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     same = body == Path("infra/dashboard.json").read_text()
     report("dashboard: it is infra/dashboard.json", [] if same else ["the texts differ"])
 
 
+# Permissions of CloudFormation's handlers that only properties need which the template does not set.
+UNUSED = {
+    "apigateway:": {"s3:getObject": "the API is not imported from a file", "iam:PassRole": "the integration has no role"},
+    "iam:": {
+        action: "the role has inline policies only, and no boundary"
+        for action in (
+            "iam:AttachRolePolicy",
+            "iam:DetachRolePolicy",
+            "iam:DeleteRolePermissionsBoundary",
+            "iam:PutRolePermissionsBoundary",
+        )
+    },
+    "lambda:": {
+        **{f"ec2:Describe{what}": "no VPC" for what in ("NetworkInterfaces", "SecurityGroups", "Subnets", "Vpcs")},
+        "elasticfilesystem:DescribeMountTargets": "no file system",
+        "s3files:ListMountTargets": "no file system",
+        "s3:GetObjectVersion": "the package has no version",
+        **{f"kms:{what}": "no key of the customer" for what in ("CreateGrant", "Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey")},
+        "lambda:GetCodeSigningConfig": "no code signing",
+        "lambda:GetLayerVersion": "no layers",
+        "lambda:PassCapacityProvider": "no capacity provider",
+    },
+    "logs:": {
+        action: "the log group has no data protection, delivery, index or resource policy"
+        for action in (
+            "s3:REST.PUT.OBJECT",
+            "firehose:TagDeliveryStream",
+            "logs:CreateLogDelivery",
+            "logs:DescribeResourcePolicies",
+            "logs:PutResourcePolicy",
+            "logs:DeleteResourcePolicy",
+        )
+    },
+    "sns:": {action: "no delivery status is logged" for action in ("iam:GetRole", "iam:PassRole")},
+}
+
+
 def undeployable(template: dict[str, Any]) -> list[str]:
-    """Returns the services of a template that the role of GitHub may not call at all. Only AWS knows the calls of each."""
+    """Returns the calls of CloudFormation's handlers for the template that the role of GitHub may not make.
+
+    cfn-lint has the handlers of each resource type in the registry of CloudFormation. The handler `list` is for imports only.
+    """
+    import cfnlint
     from samtranslator.yaml_helper import yaml_parse
 
-    prefixes = {"ApiGatewayV2": "apigateway"}
     role = yaml_parse(Path("infra/github-role.yaml").read_text())["Resources"]["DeployRole"]["Properties"]
     statements = [one for policy in role["Policies"] for one in policy["PolicyDocument"]["Statement"]]
-    allowed = {action.split(":")[0] for one in statements for action in listed(one["Action"])}
-    services = {resource["Type"].split("::")[1] for resource in template["Resources"].values()}
-    return sorted(one for one in services if prefixes.get(one, one.lower()) not in allowed)
+    allowed = [action for one in statements for action in listed(one["Action"])]
+    schemas = Path(cfnlint.__file__).parent / "data/schemas"
+    registry = json.loads((schemas / f"providers/{REGION}.json").read_text())
+    problems = []
+    for kind in sorted({resource["Type"] for resource in template["Resources"].values()}):
+        schema = json.loads((schemas / f"resources/{registry[kind]}.json").read_text())
+        handlers = {name: one for name, one in schema["handlers"].items() if name != "list"}
+        needed = {action for handler in handlers.values() for action in handler["permissions"]}
+        service = {"ApiGatewayV2": "apigateway"}.get(kind.split("::")[1], kind.split("::")[1].lower())
+        for action in sorted(needed - set(UNUSED.get(f"{service}:", {}))):
+            if not any(fnmatch.fnmatchcase(action, pattern) for pattern in allowed):
+                problems.append(f"{kind} needs {action}")
+    return problems
 
 
 def with_defaults(template: dict[str, Any], given: dict[str, str]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ fn main() -> anyhow::Result<()> {
     let sizes = if args.iter().any(|argument| argument == "--quick") {
         Sizes { rounds: 1, messages: 500, samples: 20, spooled: 10_000 }
     } else {
-        Sizes { rounds: 5, messages: 20_000, samples: 300, spooled: 1_000_000 }
+        Sizes { rounds: 3, messages: 20_000, samples: 300, spooled: 1_000_000 }
     };
     runtime.block_on(measure(&sizes))
 }

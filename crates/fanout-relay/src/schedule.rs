@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::{BoxFuture, OptionFuture, join_all};
 use momento_webhook::Millis;
 use rand::Rng as _;
 use tokio::sync::Notify;
@@ -130,14 +130,7 @@ pub(crate) async fn run(
     subscription: SubscriptionId,
     shutdown: impl Future<Output = ()>,
 ) -> Result<End, SpoolError> {
-    let mut scheduler = Scheduler {
-        subscription,
-        lane,
-        waiting: VecDeque::new(),
-        running: JoinSet::new(),
-        held: HashMap::new(),
-        last_topic: None,
-    };
+    let mut scheduler = Scheduler::new(lane, subscription);
     let end = tokio::select! {
         end = scheduler.run() => end,
         // Also while the spool cannot store or read.
@@ -190,8 +183,25 @@ struct Scheduler {
     running: JoinSet<Result<Next, SpoolError>>,
     /// The messages that wait or run, by the task or list that has them. They are still pending in the spool.
     held: HashMap<MessageId, TopicId>,
+    /// The read of more messages, while deliveries run.
+    fetching: Option<BoxFuture<'static, Result<Fetched, SpoolError>>>,
+    /// The messages that were delivered since that read began. It may return them.
+    released: Vec<MessageId>,
+    /// True if messages may be due that were not read.
+    is_stale: bool,
+    /// The time at which the next message is due, as far as it is known.
+    due_at: Instant,
     /// The topic that had its turn last, with an order by topic.
     last_topic: Option<TopicId>,
+}
+
+/// The messages that are due.
+struct Fetched {
+    lists: Vec<VecDeque<Spooled>>,
+    /// False if more may be due.
+    is_all: bool,
+    /// The time at which the next message is due.
+    next_due: Option<Millis>,
 }
 
 /// The parts that all deliveries of a subscription share.
@@ -224,60 +234,85 @@ pub(crate) async fn deliver_contained(target: &dyn Target, messages: &[Spooled])
 /// The result of delivering lists of messages.
 struct Next {
     messages: Vec<MessageId>,
+    /// True if one of them needs another attempt.
+    is_retried: bool,
     disabled: Option<String>,
 }
 
 impl Scheduler {
+    fn new(lane: Arc<Lane>, subscription: SubscriptionId) -> Self {
+        Self {
+            subscription,
+            lane,
+            waiting: VecDeque::new(),
+            running: JoinSet::new(),
+            held: HashMap::new(),
+            fetching: None,
+            released: Vec::new(),
+            is_stale: true,
+            due_at: Instant::now(),
+            last_topic: None,
+        }
+    }
+
     async fn run(&mut self) -> Result<End, SpoolError> {
-        let mut changes = self.lane.spool.changes();
+        let mut arrivals = self.lane.spool.arrivals(self.subscription);
         let mut expire_at = Instant::now();
         loop {
-            changes.mark_unchanged();
-            if expire_at <= Instant::now() {
-                expire_at = Instant::now() + EXPIRE_EVERY;
+            let now = Instant::now();
+            if expire_at <= now {
+                expire_at = now + EXPIRE_EVERY;
                 self.expire().await?;
             }
-            let wake = self.start().await?.min(expire_at);
+            if self.due_at <= now {
+                self.due_at = now + MAX_SLEEP;
+                self.is_stale = true;
+            }
+            let wake = self.start().min(expire_at).min(self.due_at);
+            if self.is_stale && self.fetching.is_none() && self.has_few() {
+                self.fetch();
+            }
             tokio::select! {
                 Some(next) = self.running.join_next() => {
                     let next = next.expect("a delivery does not panic, and nothing aborts it")?;
-                    for message in next.messages {
-                        self.held.remove(&message);
-                    }
+                    // The next message of the topic may be due, or the wait of one has begun.
+                    self.is_stale |= next.is_retried || self.lane.schedule.order == Order::Topic;
+                    self.release(next.messages);
                     if let Some(error) = next.disabled {
                         return Ok(End::Disabled(error));
                     }
                 }
-                ended = changes.changed(), if self.can_start() => ended.map_err(|_| SpoolError::Stopped)?,
+                Some(fetched) = OptionFuture::from(self.fetching.as_mut()) => {
+                    self.fetching = None;
+                    self.take(fetched?);
+                }
+                ended = arrivals.next(), if !self.is_stale => {
+                    ended?;
+                    self.is_stale = true;
+                }
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
     }
 
-    fn can_start(&self) -> bool {
-        self.running.len() < self.lane.schedule.concurrency && !self.lane.breaker.is_open()
+    /// Returns true if more messages are to be read.
+    fn has_few(&self) -> bool {
+        match self.lane.schedule.order {
+            // The read takes a while, and the rest is delivered meanwhile.
+            Order::None => self.waiting.len() < FETCH / 2,
+            Order::Topic => self.waiting.is_empty() && self.running.len() < self.lane.schedule.concurrency,
+        }
     }
 
     /// Starts as many deliveries as may run. Returns the time at which more can be started without another reason.
-    async fn start(&mut self) -> Result<Instant, SpoolError> {
-        let now = self.lane.clock.now();
-        loop {
-            if self.running.len() >= self.lane.schedule.concurrency {
-                return Ok(Instant::now() + MAX_SLEEP);
-            }
-            if self.waiting.is_empty() {
-                self.fetch(now).await?;
-            }
-            if self.waiting.is_empty() {
-                let next = self.lane.spool.next_due(self.subscription, now).await?;
-                let wait = next.map_or(MAX_SLEEP, |next| Duration::from_millis(next.saturating_sub(now)));
-                return Ok(Instant::now() + wait.min(MAX_SLEEP));
-            }
+    fn start(&mut self) -> Instant {
+        let later = Instant::now() + MAX_SLEEP;
+        while self.running.len() < self.lane.schedule.concurrency && !self.waiting.is_empty() {
             if let Some(wait) = self.lane.pace.wait() {
-                return Ok(Instant::now() + wait);
+                return Instant::now() + wait;
             }
             if !self.lane.breaker.try_start() {
-                return Ok(self.lane.breaker.open_until().unwrap_or_else(|| Instant::now() + MAX_SLEEP));
+                return self.lane.breaker.open_until().unwrap_or(later);
             }
             // A batch waits for nothing: it has the messages that are due now.
             let size = self.lane.target.batch_size().clamp(1, self.waiting.len());
@@ -286,47 +321,90 @@ impl Scheduler {
             let lane = Arc::clone(&self.lane);
             self.running.spawn(async move { lane.deliver_all(lists).await });
         }
+        later
     }
 
-    /// Reads messages that are due and not held.
-    async fn fetch(&mut self, now: Millis) -> Result<(), SpoolError> {
-        let spool = &self.lane.spool;
-        match self.lane.schedule.order {
+    /// Begins to read messages that are due.
+    fn fetch(&mut self) {
+        self.is_stale = false;
+        let (spool, subscription, now) = (self.lane.spool.clone(), self.subscription, self.lane.clock.now());
+        self.fetching = Some(match self.lane.schedule.order {
             Order::None => {
-                let due = spool.due(self.subscription, now, FETCH + self.held.len()).await?;
-                for message in due {
-                    if self.held.insert(message.id, message.topic).is_none() {
-                        self.waiting.push_back(VecDeque::from([message]));
-                    }
-                }
+                let limit = FETCH + self.held.len();
+                Box::pin(async move {
+                    let (due, next_due) = spool.due_and_next(subscription, now, limit).await?;
+                    let is_all = due.len() < limit;
+                    Ok(Fetched {
+                        lists: due.into_iter().map(|message| VecDeque::from([message])).collect(),
+                        is_all,
+                        next_due,
+                    })
+                })
             }
             Order::Topic => {
                 let busy: HashSet<TopicId> = self.held.values().copied().collect();
-                let batch = self.lane.target.batch_size();
-                let free = (self.lane.schedule.concurrency - self.running.len()).saturating_mul(batch);
-                let each = FETCH / self.lane.schedule.concurrency.saturating_mul(batch).max(1) + 1;
-                let mut topics = spool.due_topics(self.subscription, now).await?;
-                // They are sorted. Each has its turn: those that always have messages must not keep out the others.
-                let next = topics.partition_point(|topic| Some(*topic) <= self.last_topic);
-                topics.rotate_left(next);
-                for topic in topics.into_iter().filter(|topic| !busy.contains(topic)).take(free) {
-                    self.last_topic = Some(topic);
-                    let messages = spool.oldest(topic, each).await?;
-                    let due: VecDeque<_> =
-                        messages.into_iter().take_while(|message| message.due_at <= now).collect();
-                    self.held.extend(due.iter().map(|message| (message.id, topic)));
-                    self.waiting.push_back(due);
-                }
+                let (concurrency, batch) = (self.lane.schedule.concurrency, self.lane.target.batch_size());
+                let free = (concurrency - self.running.len()).saturating_mul(batch);
+                let each = FETCH / concurrency.saturating_mul(batch).max(1) + 1;
+                let last = self.last_topic;
+                Box::pin(async move {
+                    let mut topics = spool.due_topics(subscription, now).await?;
+                    // They are sorted. Each has its turn: those that always have messages must not keep out the others.
+                    let next = topics.partition_point(|topic| Some(*topic) <= last);
+                    topics.rotate_left(next);
+                    topics.retain(|topic| !busy.contains(topic));
+                    let is_all = topics.len() <= free;
+                    let mut lists = Vec::new();
+                    for topic in topics.into_iter().take(free) {
+                        let messages = spool.oldest(topic, each).await?;
+                        lists
+                            .push(messages.into_iter().take_while(|message| message.due_at <= now).collect());
+                    }
+                    let next_due = spool.next_due(subscription, now).await?;
+                    Ok(Fetched { lists, is_all, next_due })
+                })
+            }
+        });
+    }
+
+    /// Takes messages that were read, except for those that it has already.
+    fn take(&mut self, Fetched { lists, is_all, next_due }: Fetched) {
+        for mut list in lists {
+            list.retain(|message| !self.held.contains_key(&message.id));
+            let Some(first) = list.front() else { continue };
+            self.last_topic = Some(first.topic);
+            self.held.extend(list.iter().map(|message| (message.id, message.topic)));
+            self.waiting.push_back(list);
+        }
+        for message in self.released.drain(..) {
+            self.held.remove(&message);
+        }
+        self.is_stale |= !is_all;
+        let wait = next_due.map_or(MAX_SLEEP, |next| {
+            Duration::from_millis(next.saturating_sub(self.lane.clock.now())).min(MAX_SLEEP)
+        });
+        self.due_at = Instant::now() + wait;
+    }
+
+    /// Lets go of messages that a delivery has ended with.
+    fn release(&mut self, messages: Vec<MessageId>) {
+        if self.fetching.is_some() {
+            self.released.extend(messages);
+        } else {
+            for message in messages {
+                self.held.remove(&message);
             }
         }
-        Ok(())
     }
 
     async fn expire(&mut self) -> Result<(), SpoolError> {
-        // What waits here can expire too. It is read again if it does not.
-        for message in self.waiting.drain(..).flatten() {
-            self.held.remove(&message.id);
+        // What waits here can expire too, and so can what is being read. It is read again if it does not.
+        self.fetching = None;
+        let waiting = self.waiting.drain(..).flatten().map(|message| message.id);
+        for message in waiting.chain(self.released.drain(..)) {
+            self.held.remove(&message);
         }
+        self.is_stale = true;
         let except = self.held.keys().copied().collect();
         self.lane.spool.send(self.lane.expired(self.subscription, except)).await
     }
@@ -358,7 +436,7 @@ impl Lane {
     /// that needs another attempt.
     async fn deliver_all(&self, mut lists: Vec<VecDeque<Spooled>>) -> Result<Next, SpoolError> {
         let messages = lists.iter().flatten().map(|message| message.id).collect();
-        let mut next = Next { messages, disabled: None };
+        let mut next = Next { messages, is_retried: false, disabled: None };
         let mut is_first = true;
         while !lists.is_empty() {
             // The scheduler has asked for the first batch.
@@ -378,7 +456,9 @@ impl Lane {
             }
             lists = Vec::new();
             for ((message, attempt), list) in batch.iter().zip(self.attempt(&batch).await).zip(behind) {
-                if matches!(attempt, Attempt::Delivered | Attempt::Permanent { .. }) && !list.is_empty() {
+                let is_finished = matches!(attempt, Attempt::Delivered | Attempt::Permanent { .. });
+                next.is_retried |= !is_finished;
+                if is_finished && !list.is_empty() {
                     lists.push(list);
                 }
                 let disabled = self.record(message, attempt).await?;

@@ -25,6 +25,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time that a client has to send the body of a request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The longest head of a request, in bytes.
+const MAX_HEAD: usize = 16 * 1_024;
+
 /// The longest body of a request, in bytes.
 const MAX_BODY: usize = 64 * 1_024;
 
@@ -88,6 +91,7 @@ pub async fn serve<R>(
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
+                .max_buf_size(MAX_HEAD)
                 .serve_connection(TokioIo::new(socket), service)
                 .await;
             if let Err(error) = served {

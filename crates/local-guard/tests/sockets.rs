@@ -253,4 +253,7 @@ async fn serves_requests_while_others_keep_more_connections_than_may_be_open() {
         let _ = tokio::time::timeout(TIMEOUT, kept[0].read_to_end(&mut rest)).await.unwrap();
         assert!(rest.is_empty());
     }
+    // A head that is too long takes no memory.
+    let long = format!("x-a: {}", "b".repeat(17 * 1_024));
+    assert_eq!(send(addr, "GET / HTTP/1.1", &["host: localhost", &long]).await.0, 431);
 }

@@ -1,14 +1,16 @@
-//! The relay under kill -9: every published message is delivered, dead, expired, or in a gap.
+//! The relay under kill -9: every published message is delivered, dead, expired, or in a gap. Of two relays to one FIFO queue,
+//! either may die.
 //!
 //! `scripts/relay-crashes` runs more cycles.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use momento_local::MomentoLocal;
 use serde_json::Value;
+use test_support::aws_server::AwsServer;
 use test_support::process::{Process, TIMEOUT};
 use tokio::time::timeout;
 
@@ -233,4 +235,109 @@ async fn no_message_is_lost_when_relay_is_killed_at_any_moment() {
             counts.duplicates
         );
     }
+}
+
+/// The FIFO queue of two relays.
+struct Queue(AwsServer);
+
+impl Queue {
+    const NAME: &str = "events.fifo";
+
+    /// Returns the messages of each topic as the queue has them: of those with the same deduplication id, it keeps the
+    /// first. Returns the number of all that were sent too.
+    fn kept(&self) -> (BTreeMap<String, Vec<u64>>, usize) {
+        let sent = self.0.sent(Self::NAME);
+        let mut ids = BTreeMap::new();
+        let mut kept: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for message in &sent {
+            let body: Value = serde_json::from_str(message["MessageBody"].as_str().unwrap()).unwrap();
+            let topic = body["topic"].as_str().unwrap().to_owned();
+            let number = body["topic_sequence_number"].as_u64().unwrap();
+            let id = message["MessageDeduplicationId"].as_str().unwrap().to_owned();
+            let before = ids.insert(id, (topic.clone(), number));
+            match before {
+                None => kept.entry(topic).or_default().push(number),
+                Some(before) => assert_eq!(before, (topic, number), "two messages have one id"),
+            }
+        }
+        (kept, sent.len())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifo_queue_of_two_relays_has_each_message_once_and_in_order_whichever_dies() {
+    let cycles = variable("RELAY_CRASH_CYCLES", 24) / 2;
+    let mut random = Random(variable("RELAY_CRASH_SEED", 1));
+    let queue = Queue(AwsServer::start().await.unwrap());
+    // Momento has every message, so that no gap hides one.
+    let momento = MomentoLocal::builder().cache("demo").history(1_000_000).start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |index: usize| folder.path().join(format!("{index}.toml"));
+    for index in 0..2 {
+        let text = format!(
+            "spool = {:?}\n[[subscriptions]]\ncache = \"demo\"\ntopics = {TOPICS:?}\nfrom = \"available\"\n\
+             order = \"topic\"\ntarget = {{ sqs = {:?} }}\n",
+            folder.path().join(format!("{index}.db")).to_str().unwrap(),
+            queue.0.queue_url(Queue::NAME)
+        );
+        std::fs::write(path(index), text).unwrap();
+    }
+    let begin = |index: usize| {
+        let mut command = fanout(&["relay", "--config", path(index).to_str().unwrap()]);
+        command.envs(queue.0.environment()).env("MOMENTO_ENDPOINT", momento.endpoint());
+        start(command)
+    };
+    let mut published = [0; TOPICS.len()];
+    let mut publish = |random: &mut Random| {
+        for _ in 0..random.draw(0..40) {
+            let index = usize::try_from(random.draw(0..TOPICS.len() as u64)).unwrap();
+            published[index] += 1;
+            momento.publish("demo", TOPICS[index], "text").unwrap();
+        }
+    };
+    let mut relays: [Option<Process>; 2] = [None, None];
+    let mut kills = 0;
+    for _ in 0..cycles {
+        for (index, relay) in relays.iter_mut().enumerate() {
+            // One that died stays away for some cycles.
+            if relay.is_none() && random.draw(0..3) > 0 {
+                *relay = Some(begin(index));
+            }
+        }
+        publish(&mut random);
+        tokio::time::sleep(Duration::from_micros(random.draw(0..300_000))).await;
+        publish(&mut random);
+        let index = usize::try_from(random.draw(0..2)).unwrap();
+        if let Some(mut relay) = relays[index].take() {
+            relay.signal("KILL").await.unwrap();
+            relay.ended().await.unwrap();
+            kills += 1;
+        }
+    }
+    // The one that is left, or the first, delivers the rest.
+    let mut last = relays.into_iter().flatten().next().unwrap_or_else(|| begin(0));
+    let all: u64 = published.iter().sum();
+    let complete = async {
+        loop {
+            let seen = queue.0.requests().len();
+            if queue.kept().0.values().map(|numbers| numbers.len() as u64).sum::<u64>() == all {
+                break;
+            }
+            queue.0.wait_for_requests(seen + 1).await;
+        }
+    };
+    timeout(TIMEOUT * 4, complete).await.expect("the queue has every message");
+    last.wait_for_line(|line| line.contains("relay started").then_some(())).await.unwrap();
+    last.terminate().await.unwrap();
+    assert!(last.ended().await.unwrap().success(), "{:?}", last.output());
+    let (kept, sent) = queue.kept();
+    for (topic, published) in TOPICS.iter().zip(published) {
+        let numbers = kept.get(*topic).cloned().unwrap_or_default();
+        assert_eq!(numbers, (1..=published).collect::<Vec<_>>(), "{topic}");
+    }
+    let _ = writeln!(
+        std::io::stdout(),
+        "two relays: {kills} kills; {all} published = {all} in the queue; {} dropped by it as duplicates",
+        sent as u64 - all
+    );
 }

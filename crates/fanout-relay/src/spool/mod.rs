@@ -494,7 +494,7 @@ impl Spool {
         self.failure.borrow().clone()
     }
 
-    /// Returns a counter that grows with every transaction, so that a scheduler can wait for new messages.
+    /// Returns a counter that grows with every transaction.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.clone()
@@ -525,6 +525,11 @@ impl Spool {
     pub async fn find_subscription(&self, name: &str) -> Result<Option<SubscriptionId>, SpoolError> {
         let name = name.to_owned();
         self.read(move |store| store.find_subscription(&name)).await
+    }
+
+    /// Returns the arrivals of a subscription, for its scheduler.
+    pub(crate) fn arrivals(&self, subscription: SubscriptionId) -> Arrivals {
+        Arrivals { usages: self.usages.clone(), subscription, seen: 0 }
     }
 
     /// Returns the id of the subscription with this name, which is created if it is missing.
@@ -569,6 +574,20 @@ impl Spool {
         limit: usize,
     ) -> Result<Vec<Spooled>, SpoolError> {
         self.read(move |store| store.due(subscription, now, limit)).await
+    }
+
+    /// Returns what [`due`](Self::due) does, and the time after `now` at which the next message is due.
+    ///
+    /// # Errors
+    /// If the thread has ended, or SQLite fails.
+    pub async fn due_and_next(
+        &self,
+        subscription: SubscriptionId,
+        now: Millis,
+        limit: usize,
+    ) -> Result<(Vec<Spooled>, Option<Millis>), SpoolError> {
+        self.read(move |store| Ok((store.due(subscription, now, limit)?, store.next_due(subscription, now)?)))
+            .await
     }
 
     /// Returns up to `limit` pending messages of one topic, the oldest first, due or not.
@@ -689,6 +708,23 @@ impl Spool {
         });
         self.commands.send(Command::Read(read)).await.map_err(|_| SpoolError::Stopped)?;
         Ok(receiver.await.map_err(|_| SpoolError::Stopped)??)
+    }
+}
+
+/// Notices that messages of one subscription have become pending.
+pub(crate) struct Arrivals {
+    usages: watch::Receiver<Usages>,
+    subscription: SubscriptionId,
+    seen: u64,
+}
+
+impl Arrivals {
+    /// Waits until more have than before. The future can be dropped at any time.
+    pub(crate) async fn next(&mut self) -> Result<(), SpoolError> {
+        let Self { usages, subscription, seen } = self;
+        let usages = usages.wait_for(|usages| usages.arrivals(*subscription) != *seen).await;
+        *seen = usages.map_err(|_| SpoolError::Stopped)?.arrivals(*subscription);
+        Ok(())
     }
 }
 

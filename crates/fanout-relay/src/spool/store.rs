@@ -161,10 +161,11 @@ pub struct Usage {
 }
 
 /// The messages that wait, of all subscriptions and of each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Usages {
     pub(super) all: Usage,
     of: BTreeMap<SubscriptionId, Usage>,
+    arrivals: BTreeMap<SubscriptionId, u64>,
 }
 
 impl Usages {
@@ -173,7 +174,15 @@ impl Usages {
         self.of.get(&subscription).copied().unwrap_or_default()
     }
 
+    /// Returns how many messages of a subscription have become pending.
+    pub(super) fn arrivals(&self, subscription: SubscriptionId) -> u64 {
+        self.arrivals.get(&subscription).copied().unwrap_or_default()
+    }
+
     fn add(&mut self, Difference { subscription, messages, bytes }: Difference) {
+        if messages > 0 {
+            *self.arrivals.entry(subscription).or_default() += messages.unsigned_abs();
+        }
         for usage in [&mut self.all, self.of.entry(subscription).or_default()] {
             usage.messages = usage.messages.saturating_add_signed(messages);
             usage.bytes = usage.bytes.saturating_add_signed(bytes);
@@ -289,7 +298,8 @@ impl Store {
                 "SELECT t.topic FROM topics t LEFT JOIN (
                      SELECT topic, sum(state = 0) pending, sum(state = 2) dead FROM messages WHERE kind < 2 GROUP BY topic
                  ) m ON m.topic = t.id
-                 WHERE t.received <> t.delivered + t.dead + t.expired + t.dropped + coalesce(m.pending, 0)
+                 WHERE t.received <> t.delivered + t.dead + t.dead_lettered + t.expired + t.dropped
+                         + coalesce(m.pending, 0)
                      OR t.dead <> coalesce(m.dead, 0) LIMIT 1",
             )?
             .query_row([], |row| row.get(0))
@@ -618,7 +628,7 @@ fn apply(
             if *notice {
                 insert(transaction, &gap.notice(), differences)?;
             }
-            set_cursor(transaction, gap.topic, gap.cursor)
+            advance(transaction, gap.topic, 0, gap.cursor)
         }
         Change::Retry { id, attempts, due_at, error, progress } => transaction
             .prepare_cached(
@@ -701,22 +711,27 @@ fn insert(
         .optional()?;
     // The message is there already if Momento sends it again.
     if let Some(subscription) = inserted {
-        if kind != GAP {
-            transaction
-                .prepare_cached("UPDATE topics SET received = received + 1 WHERE id = ?")?
-                .execute([topic.0])?;
-        }
         let subscription = SubscriptionId(subscription);
         differences.push(Difference { subscription, messages: 1, bytes: size(body.len()) });
     }
-    set_cursor(transaction, *topic, *cursor)
+    advance(transaction, *topic, u32::from(inserted.is_some() && kind != GAP), *cursor)
 }
 
-fn set_cursor(transaction: &Transaction<'_>, topic: TopicId, cursor: Option<Cursor>) -> rusqlite::Result<()> {
-    let Some(Cursor { page, number }) = cursor else { return Ok(()) };
+/// Counts messages that a topic received, and moves its cursor.
+fn advance(
+    transaction: &Transaction<'_>,
+    topic: TopicId,
+    received: u32,
+    cursor: Option<Cursor>,
+) -> rusqlite::Result<()> {
+    let page = cursor.map(|cursor| cursor.page.cast_signed());
+    let number = cursor.map(|cursor| cursor.number.cast_signed());
     transaction
-        .prepare_cached("UPDATE topics SET page = ?2, number = ?3 WHERE id = ?1")?
-        .execute(params![topic.0, page.cast_signed(), number.cast_signed()])
+        .prepare_cached(
+            "UPDATE topics SET received = received + ?2, page = coalesce(?3, page), number = coalesce(?4, number)
+             WHERE id = ?1",
+        )?
+        .execute(params![topic.0, received, page, number])
         .map(drop)
 }
 
