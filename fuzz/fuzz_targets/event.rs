@@ -6,17 +6,17 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use fanout_core::destination::{KINDS, Publisher, Topic};
+use fanout_core::fan_out::FanOut;
+use fanout_core::file;
+use fanout_core::reason::{Failure, Reason};
+use fanout_core::retry::RetryPolicy;
+use fanout_core::transform::Transforms;
 use http::Request;
 use libfuzzer_sys::fuzz_target;
 use momento_webhook::{SignaturePolicy, SigningSecret, momento};
-use fanout_core::file;
-use fanout_core::destination::{KINDS, Publisher, Topic};
-use fanout_core::fan_out::FanOut;
 use topic_fanout::request_log::RequestLog;
-use fanout_core::reason::{Failure, Reason};
-use fanout_core::retry::RetryPolicy;
 use topic_fanout::secrets::Rotating;
-use fanout_core::transform::Transforms;
 use topic_fanout::webhook::{Signing, Webhook};
 
 struct Fake {

@@ -118,6 +118,25 @@ async fn undelivered_event_becomes_dead_letter_and_response_is_200() {
 }
 
 #[tokio::test]
+async fn dead_letter_without_list_is_for_all_destinations() {
+    let queues = AwsServer::start().await.unwrap();
+    let function = start(LAMBDA, &queues, &[]).await;
+    let event: Value = serde_json::from_str(&body(1, "hello")).unwrap();
+    let head = json!({"timestamp": 7, "subscription": "chat", "attempts": 9, "error": "the response is 503"});
+    let letter = json!({"dead_letter": head, "event": event}).to_string();
+    refuse(&function, "b", Code::Unavailable);
+    // Some destinations accept it, so a new dead letter lists the other.
+    assert_eq!(batch(&function, &[record(DEAD, "1", &letter)]).await, [""; 0]);
+    assert_eq!(published(&function), [vec!["HELLO".to_owned()], vec![], vec!["HELLO".to_owned()]]);
+    let [rest] = &queues.bodies(DEAD)[..] else { panic!("one letter: {:?}", queues.bodies(DEAD)) };
+    let rest: Value = serde_json::from_str(rest).unwrap();
+    assert_eq!(rest["dead_letter"]["destinations"][0]["topic"], "b", "{rest}");
+    function.momento.clear_faults();
+    assert_eq!(batch(&function, &[record(DEAD, "2", &rest.to_string())]).await, [""; 0]);
+    assert_eq!(published(&function).map(|texts| texts.len()), [1, 1, 1]);
+}
+
+#[tokio::test]
 async fn writes_no_dead_letter_for_delivered_or_rejected_event() {
     let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;

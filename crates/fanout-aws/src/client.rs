@@ -134,6 +134,7 @@ services! {
     }
     others {
         "comprehend" comprehend: aws_sdk_comprehend,
+        "lambda" lambda: aws_sdk_lambda,
         "parameters" ssm: aws_sdk_ssm,
         "secrets" secrets_manager: aws_sdk_secretsmanager,
         "translate" translate: aws_sdk_translate,
@@ -249,7 +250,7 @@ fn retries() -> RetryConfig {
 
 /// Returns the timeouts of every call. The SDK does not share connections between different timeouts, so a timeout made of
 /// the time left would need a new connection for each call.
-fn timeouts() -> TimeoutConfig {
+pub(crate) fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(RETRY.attempt_timeout)

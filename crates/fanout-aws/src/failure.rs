@@ -24,8 +24,17 @@ struct Refusal {
 
 /// Returns the failure of one part of a request, whose response is neither a success nor an error as a whole.
 pub(super) fn of_part(code: &str) -> Failure {
-    let (reason, detail) =
-        by_code(code).unwrap_or((Reason::InvalidArgument, "the service does not accept the request"));
+    of_entry(code, true)
+}
+
+/// Returns the failure of one part of a request, if the response says for unknown codes too whether it is the caller's.
+pub(super) fn of_entry(code: &str, is_of_caller: bool) -> Failure {
+    let unknown = if is_of_caller {
+        (Reason::InvalidArgument, "the service does not accept the request")
+    } else {
+        (Reason::Internal, "the service failed")
+    };
+    let (reason, detail) = by_code(code).unwrap_or(unknown);
     Failure::new(reason, detail).because(code.to_owned())
 }
 
@@ -371,6 +380,7 @@ mod tests {
             }
         }
         assert_eq!(of_part("Unheard").reason, Reason::InvalidArgument);
+        assert_eq!(of_entry("Unheard", false).reason, Reason::Internal);
     }
 
     #[test]

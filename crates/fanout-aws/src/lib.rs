@@ -35,6 +35,8 @@ mod eventbridge;
 mod failure;
 #[cfg(feature = "aws-sdk")]
 mod in_time;
+#[cfg(feature = "lambda")]
+mod lambda;
 #[cfg(feature = "parameters")]
 mod parameter;
 #[cfg(feature = "secrets")]
@@ -60,6 +62,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use fanout_core::destination::AwsSender;
+#[cfg(feature = "sqs")]
+use fanout_core::destination::sqs::QueueSender;
+#[cfg(feature = "lambda")]
+use fanout_core::function::FunctionInvoker;
 use fanout_core::reason::Failure;
 use fanout_core::secret_store::{SecretName, SecretStore, StoredSecret};
 use fanout_core::transform::Transforms;
@@ -134,6 +140,20 @@ impl Cloud {
         return Arc::clone(&self.aws) as Arc<dyn AwsSender>;
         #[cfg(not(feature = "aws-sdk"))]
         Arc::new(fanout_core::destination::NoAws)
+    }
+
+    /// Returns the sender for batches of messages for queues.
+    #[cfg(feature = "sqs")]
+    #[must_use]
+    pub fn queue_sender(&self) -> Arc<dyn QueueSender> {
+        Arc::clone(&self.aws) as Arc<dyn QueueSender>
+    }
+
+    /// Returns what invokes functions of AWS Lambda.
+    #[cfg(feature = "lambda")]
+    #[must_use]
+    pub fn function_invoker(&self) -> Arc<dyn FunctionInvoker> {
+        Arc::clone(&self.aws) as Arc<dyn FunctionInvoker>
     }
 
     /// Reads one parameter of Systems Manager, decrypted if it is a secret.

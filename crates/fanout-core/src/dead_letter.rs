@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use crate::destination::aws::short;
-use crate::destination::sqs::{QueueMessage, group_of, is_fifo};
+use crate::destination::sqs::{QueueMessage, escaped, group_of, is_fifo};
 use crate::destination::{AwsRequest, AwsSender, Target, Topic};
 use crate::fan_out::{Delivery, DeliveryOutcome};
 use crate::reason::{Failure, Reason};
@@ -84,7 +84,8 @@ impl DeadLetterPolicy {
 pub struct DeadLetter {
     /// The event that was not delivered.
     pub event: Verified<Event>,
-    destinations: Vec<Undelivered>,
+    /// Those that did not accept it. `None` means all: the relay does not know them.
+    destinations: Option<Vec<Undelivered>>,
 }
 
 /// A destination that did not accept the event.
@@ -195,9 +196,7 @@ fn body(event: &Event, undelivered: &[Listed<'_>], now: Millis) -> String {
         destinations: &'b [Listed<'b>],
     }
     let body = Body { dead_letter: Head { timestamp: now, destinations: undelivered }, event };
-    let body = serde_json::to_string(&body).expect("strings and numbers under string keys are JSON");
-    // JSON may hold these two characters as they are, and a queue refuses them.
-    body.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
+    escaped(&serde_json::to_string(&body).expect("strings and numbers under string keys are JSON"))
 }
 
 impl Serialize for Listed<'_> {
@@ -224,7 +223,7 @@ impl DeadLetter {
         }
         #[derive(Deserialize)]
         struct Head {
-            destinations: Vec<Undelivered>,
+            destinations: Option<Vec<Undelivered>>,
         }
         let Ok(body) = serde_json::from_str::<Body<'_>>(body) else { return Ok(None) };
         let event = Verified::trusted(body.event.get().as_bytes()).event()?;
@@ -235,13 +234,14 @@ impl DeadLetter {
     /// written: a destination is found by its id, or else by its names. Its old index decides between several.
     ///
     /// # Errors
-    /// When the plan lacks one of the destinations, and when the dead letter lists none.
+    /// When the plan lacks one of the destinations, and when the list of the dead letter is empty.
     pub fn indexes(&self, plan: &Plan<'_>) -> Result<Vec<usize>, NoSuchDestination> {
         let planned: Vec<_> = plan.destinations().iter().zip(plan.route().destinations()).collect();
-        let mut indexes: Vec<Option<usize>> = vec![None; self.destinations.len()];
+        let Some(destinations) = &self.destinations else { return Ok((0..planned.len()).collect()) };
+        let mut indexes: Vec<Option<usize>> = vec![None; destinations.len()];
         let mut found = HashSet::new();
         for by_id in [true, false] {
-            let undelivered = indexes.iter_mut().zip(&self.destinations);
+            let undelivered = indexes.iter_mut().zip(destinations);
             for (unset, Undelivered { index, id, names }) in undelivered.filter(|(index, _)| index.is_none())
             {
                 let is_same = |index: &usize| {

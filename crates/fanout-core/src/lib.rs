@@ -1,11 +1,13 @@
 //! Handles events between input and output: routes, transforms, destinations and the fan-out.
 //!
-//! Nothing here knows HTTP, AWS Lambda or a client library. I/O stands behind narrow traits: [`Publisher`] for
-//! topics, [`AwsSender`] for AWS destinations, [`Translator`] for translations, [`SharedStore`] for the progress of events,
-//! and [`Clock`].
+//! Nothing here knows HTTP or a client library. I/O stands behind narrow traits: [`Publisher`] for topics, [`AwsSender`] for
+//! AWS destinations, [`QueueSender`] for batches of messages, [`FunctionInvoker`] for functions, [`Translator`] for
+//! translations, [`SharedStore`] for the progress of events, and [`Clock`].
 //!
 //! [`Publisher`]: destination::Publisher
 //! [`AwsSender`]: destination::AwsSender
+//! [`QueueSender`]: destination::sqs::QueueSender
+//! [`FunctionInvoker`]: function::FunctionInvoker
 //! [`Translator`]: transform::translate::Translator
 //! [`SharedStore`]: dedupe::shared::SharedStore
 //! [`Clock`]: clock::Clock
@@ -19,6 +21,7 @@ pub mod destination;
 mod documentation;
 pub mod fan_out;
 pub mod file;
+pub mod function;
 mod json;
 pub mod limits;
 pub mod names;

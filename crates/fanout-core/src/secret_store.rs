@@ -142,7 +142,8 @@ pub struct StoredSecret {
 /// Returns the failure of a store that does not respond in time. An unreachable store does not refuse the connection.
 #[must_use]
 pub fn timed_out() -> Failure {
-    let detail = "no response in time: a function in a VPC needs a NAT gateway, or an endpoint of the service";
+    let detail =
+        "no response in time: a function in a VPC needs a NAT gateway, or an endpoint of the service";
     Failure::new(Reason::TimedOut, detail)
 }
 

@@ -135,6 +135,12 @@ impl<'i> Given<'i> {
         self.table.is_empty()
     }
 
+    /// Returns true if the table has `key`.
+    #[must_use]
+    pub fn contains(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// Removes and returns the value of `key`, which the caller reads in another way than the rest.
     pub fn take(&mut self, key: &str) -> Option<Spanned<DeValue<'i>>> {
         self.table.remove(key)

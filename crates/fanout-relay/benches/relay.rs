@@ -157,6 +157,7 @@ async fn relay(
         gap_notices: false,
         schedule: Schedule { concurrency: CONCURRENCY, ..Schedule::default() },
         target: Arc::new(target),
+        dead_letters: None,
     };
     let (status, policy) = (Status::default(), SubscriptionPolicy::default());
     run(vec![subscription], &spool, credentials, policy, &status, std::future::pending()).await?;

@@ -17,8 +17,9 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fanout_core::destination::sqs;
+use fanout_core::destination::{Topic, sqs};
 use fanout_core::file::FileError;
+use fanout_core::function::FunctionArn;
 use fanout_core::names::{CacheName, TopicName};
 use fanout_core::spanned::{self, CollectFaults, Fault, Given, Span};
 use ipnet::IpNet;
@@ -57,7 +58,7 @@ const FILE_KEYS: [&str; 9] = [
     "shard",
     "subscriptions",
 ];
-const SUBSCRIPTION_KEYS: [&str; 12] = [
+const SUBSCRIPTION_KEYS: [&str; 13] = [
     "name",
     "cache",
     "topics",
@@ -70,8 +71,10 @@ const SUBSCRIPTION_KEYS: [&str; 12] = [
     "rate",
     "retry",
     "expire_after",
+    "dead_letters",
 ];
 const WEBHOOK_KEYS: [&str; 4] = ["url", "secret", "signature", "allow"];
+const FUNCTION_KEYS: [&str; 3] = ["lambda", "secret", "signature"];
 
 /// The content of a file.
 #[derive(Debug)]
@@ -114,8 +117,10 @@ pub struct FileSubscription {
     pub name: String,
     /// The cache of its topics.
     pub cache: String,
-    /// Its topics. Without any, the exact topics of its routes.
+    /// Its topics.
     pub topics: Vec<String>,
+    /// True if the file lists no topics, so that they are the exact topics of the routes.
+    pub has_topics_of_routes: bool,
     /// The set in a cache that has more topics.
     pub topics_from: Option<SetOfTopics>,
     /// Where a topic starts that the spool does not know.
@@ -126,6 +131,8 @@ pub struct FileSubscription {
     pub schedule: Schedule,
     /// Where they are delivered to.
     pub target: FileTarget,
+    /// Where copies of dead messages go.
+    pub dead_letters: Option<FileDeadLetters>,
 }
 
 /// A set in a cache, whose texts are topics.
@@ -148,6 +155,17 @@ pub enum FileTarget {
     Routes(PathBuf),
     /// The URL of a queue of Amazon SQS.
     Sqs(String),
+    /// A function of AWS Lambda, and the signer of what it gets.
+    Lambda(FunctionArn, Box<Signer>),
+}
+
+/// A queue or a topic for dead letters in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileDeadLetters {
+    /// The URL of a queue of Amazon SQS.
+    Sqs(String),
+    /// A topic of Momento.
+    Topic(Topic<'static>),
 }
 
 /// Reads the text of a file. `variable` returns the value of a variable of the environment.
@@ -158,12 +176,24 @@ pub fn read(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Rel
     let mut reader = Reader { variable, faults: Vec::new() };
     let document = Given::document(text).map_err(|faults| reader.faults.extend(faults)).ok();
     let file = document.and_then(|document| reader.document(document));
-    let mut faults = reader.faults;
-    if let (Some(file), true) = (file, faults.is_empty()) {
-        return Ok(file);
-    }
-    faults.sort_by_key(|fault| fault.span.start);
-    Err(faults.into_iter().map(|fault| FileError::new(text, fault)).collect())
+    reader.end(text, file)
+}
+
+/// Reads the text of a target, such as `target = { url = "https://example.com/", secret = "env:SECRET" }`.
+///
+/// # Errors
+/// All faults, in the order of the text.
+pub fn read_target(
+    text: &str,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<FileTarget, Vec<FileError>> {
+    let mut reader = Reader { variable, faults: Vec::new() };
+    let document = Given::document(text).map_err(|faults| reader.faults.extend(faults)).ok();
+    let target = document.and_then(|mut document| match document.take("target") {
+        Some(target) => reader.target(target),
+        None => reader.fault(document.span(), spanned::missing("target")),
+    });
+    reader.end(text, target)
 }
 
 impl fmt::Display for FileTarget {
@@ -171,7 +201,17 @@ impl fmt::Display for FileTarget {
         match self {
             Self::Webhook(webhook) => write!(f, "{webhook:?}"),
             Self::Routes(path) => write!(f, "the routes of {}", path.display()),
+            Self::Lambda(function, _) => write!(f, "the function {function}"),
+            Self::Sqs(queue) => write!(f, "the queue {queue}, with up to {} messages a call", sqs::MAX_BATCH),
+        }
+    }
+}
+
+impl fmt::Display for FileDeadLetters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::Sqs(queue) => write!(f, "the queue {queue}"),
+            Self::Topic(Topic { cache, topic }) => write!(f, "the topic {topic:?} in the cache {cache:?}"),
         }
     }
 }
@@ -242,6 +282,21 @@ enum Gaps {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct TopicKeys {
+    topic: Spanned<String>,
+    cache: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FunctionKeys {
+    lambda: Spanned<String>,
+    secret: Spanned<String>,
+    signature: Option<Scheme>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct WebhookKeys {
     url: Spanned<String>,
     secret: Spanned<String>,
@@ -251,6 +306,17 @@ struct WebhookKeys {
 }
 
 impl Reader<'_> {
+    /// Returns what was read from `text`, or the faults.
+    fn end<T>(self, text: &str, read: Option<T>) -> Result<T, Vec<FileError>> {
+        let mut faults = self.faults;
+        match read {
+            Some(read) if faults.is_empty() => return Ok(read),
+            _ => {}
+        }
+        faults.sort_by_key(|fault| fault.span.start);
+        Err(faults.into_iter().map(|fault| FileError::new(text, fault)).collect())
+    }
+
     fn document(&mut self, mut document: Given<'_>) -> Option<RelayFile> {
         let span = document.span();
         let subscriptions = document.take("subscriptions");
@@ -358,6 +424,7 @@ impl Reader<'_> {
         let mut given = self.kept(Given::table(given))?;
         let span = given.span();
         let (target, set) = (given.take("target"), given.take("topics_from"));
+        let dead_letters = given.take("dead_letters");
         let keys: Option<SubscriptionKeys> = self.rest(given, &SUBSCRIPTION_KEYS);
         let target = match target {
             Some(target) => self.target(target),
@@ -375,11 +442,13 @@ impl Reader<'_> {
             Some(name) => Some(name.into_inner()),
             None => cache.clone(),
         };
+        let has_topics_of_routes =
+            keys.topics.is_none() && !has_set && matches!(target, Some(FileTarget::Routes(_)));
         let topics = match (keys.topics, &target) {
             (Some(topics), _) => self.topics(topics),
             (None, Some(FileTarget::Routes(_)) | None) => Some(Vec::new()),
             (None, Some(_)) if has_set => Some(Vec::new()),
-            (None, Some(FileTarget::Webhook(_) | FileTarget::Sqs(_))) => {
+            (None, Some(FileTarget::Webhook(_) | FileTarget::Sqs(_) | FileTarget::Lambda(..))) => {
                 self.fault(span.clone(), spanned::missing("topics"))
             }
         };
@@ -411,10 +480,16 @@ impl Reader<'_> {
             expire_after: expire_after?,
             breaker: default.breaker,
         };
+        let dead_letters = match dead_letters {
+            None => Some(None),
+            Some(given) => self.dead_letters(given, cache.as_deref(), topics.as_deref()).map(Some),
+        };
         let subscription = FileSubscription {
             name: name?,
             cache: cache?,
             topics: topics?,
+            has_topics_of_routes,
+            dead_letters: dead_letters?,
             topics_from: match set {
                 None => None,
                 Some(set) => Some(set?),
@@ -430,9 +505,6 @@ impl Reader<'_> {
     fn topics(&mut self, given: Spanned<Vec<Spanned<String>>>) -> Option<Vec<String>> {
         let span = given.span();
         let given = given.into_inner();
-        if given.is_empty() {
-            return self.fault(span, "the subscription has no topics");
-        }
         if given.len() > MAX_TOPICS {
             let message = format!("the subscription has {} topics; the maximum is {MAX_TOPICS}", given.len());
             return self.fault(span, message);
@@ -466,11 +538,51 @@ impl Reader<'_> {
         Some(SetOfTopics { cache: keys.cache.into_inner(), set: keys.set.into_inner(), every: every? })
     }
 
+    /// Reads where dead letters of a subscription with this cache and these topics go.
+    fn dead_letters(
+        &mut self,
+        given: Spanned<DeValue<'_>>,
+        cache: Option<&str>,
+        topics: Option<&[String]>,
+    ) -> Option<FileDeadLetters> {
+        let mut given = self.kept(Given::table(given))?;
+        let span = given.span();
+        if let Some(queue) = given.take("sqs") {
+            self.no_more(given, "dead letters", "sqs");
+            return self.queue(queue).map(FileDeadLetters::Sqs);
+        }
+        let keys: TopicKeys = self.rest(given, &["sqs", "topic", "cache"])?;
+        let topic = match TopicName::new(keys.topic.get_ref().as_str()) {
+            Ok(topic) => Some(topic.as_str().to_owned()),
+            Err(error) => self.fault(keys.topic.span(), format!("the topic {error}")),
+        };
+        let to = match keys.cache {
+            None => cache.map(str::to_owned),
+            Some(given) => match CacheName::new(given.get_ref().as_str()) {
+                Ok(cache) => Some(cache.as_str().to_owned()),
+                Err(error) => self.fault(given.span(), format!("the cache {error}")),
+            },
+        };
+        let (topic, to) = (topic?, to?);
+        if Some(to.as_str()) == cache && topics.is_some_and(|topics| topics.contains(&topic)) {
+            return self.fault(span, "the subscription has this topic, so its dead letters would come back");
+        }
+        Some(FileDeadLetters::Topic(Topic::new(to, topic)))
+    }
+
+    fn queue(&mut self, given: Spanned<DeValue<'_>>) -> Option<String> {
+        let queue = self.kept(spanned::text(given))?;
+        match sqs::check_queue(queue.get_ref()) {
+            Ok(()) => Some(queue.into_inner()),
+            Err(message) => self.fault(queue.span(), message),
+        }
+    }
+
     fn target(&mut self, given: Spanned<DeValue<'_>>) -> Option<FileTarget> {
         let mut given = self.kept(Given::table(given))?;
         let span = given.span();
         if let Some(routes) = given.take("routes") {
-            self.no_more(given, "routes");
+            self.no_more(given, "a target", "routes");
             let path = self.kept(spanned::text(routes))?;
             if path.get_ref().is_empty() {
                 return self.fault(path.span(), "the path is empty; expected the path of a fanout.toml");
@@ -478,15 +590,21 @@ impl Reader<'_> {
             return Some(FileTarget::Routes(PathBuf::from(path.into_inner())));
         }
         if let Some(queue) = given.take("sqs") {
-            self.no_more(given, "sqs");
-            let queue = self.kept(spanned::text(queue))?;
-            return match sqs::check_queue(queue.get_ref()) {
-                Ok(()) => Some(FileTarget::Sqs(queue.into_inner())),
-                Err(message) => self.fault(queue.span(), message),
+            self.no_more(given, "a target", "sqs");
+            return self.queue(queue).map(FileTarget::Sqs);
+        }
+        if given.contains("lambda") {
+            let keys: FunctionKeys = self.rest(given, &FUNCTION_KEYS)?;
+            let signer = self.signer(&keys.secret, keys.signature.unwrap_or(Scheme::Both));
+            return match FunctionArn::new(keys.lambda.get_ref()) {
+                Ok(function) => Some(FileTarget::Lambda(function, Box::new(signer?))),
+                Err(error) => self.fault(keys.lambda.span(), error.to_string()),
             };
         }
         if given.is_empty() {
-            return self.fault(span, "the target is empty; expected `url` and `secret`, `routes` or `sqs`");
+            let message =
+                "the target is empty; expected `url` and `secret`, `lambda` and `secret`, `routes` or `sqs`";
+            return self.fault(span, message);
         }
         let keys: WebhookKeys = self.rest(given, &WEBHOOK_KEYS)?;
         let signer = self.signer(&keys.secret, keys.signature.unwrap_or(Scheme::Both));
@@ -505,10 +623,10 @@ impl Reader<'_> {
         }
     }
 
-    /// Notes the keys that a target with `kind` cannot have.
-    fn no_more(&mut self, given: Given<'_>, kind: &str) {
+    /// Notes the keys that `what` with the key `kind` cannot have.
+    fn no_more(&mut self, given: Given<'_>, what: &str, kind: &str) {
         for (key, value) in given.into_entries() {
-            self.note(value.span(), format!("a target with `{kind}` cannot have `{}`", key.get_ref()));
+            self.note(value.span(), format!("{what} with `{kind}` cannot have `{}`", key.get_ref()));
         }
     }
 
@@ -704,7 +822,6 @@ target = { url = "https://example.com", secret = "env:UNSET" }
                 "10:15: is 5000; the maximum is 1000",
                 "11:10: not a duration; expected a number with a unit, such as \"30s\"",
                 "11:21: not a duration; expected a number with a unit, such as \"30s\"",
-                "14:10: the subscription has no topics",
                 "15:18: the URL is not encrypted; expected https://, except for this machine",
                 "19:50: the variable PLAIN: Standard Webhooks needs a secret of the form whsec_ and base64; or set \
                  signature = \"momento\"",
@@ -803,7 +920,7 @@ target = { url = "https://example.com", secret = "env:UNSET" }
             ("target = { routes = 'f' }\ngaps = 'deliver'", "routes take no notices of gaps; remove `gaps`"),
             (
                 "target = {}\ntopics = ['t']",
-                "the target is empty; expected `url` and `secret`, `routes` or `sqs`",
+                "the target is empty; expected `url` and `secret`, `lambda` and `secret`, `routes` or `sqs`",
             ),
             (
                 "target = { sqs = 'q' }\ntopics = ['t']",
@@ -816,6 +933,90 @@ target = { url = "https://example.com", secret = "env:UNSET" }
         ] {
             let error = read_target(more).unwrap_err();
             assert!(error.ends_with(fault), "{error}");
+        }
+    }
+
+    #[test]
+    fn reads_target_alone() {
+        let target = read_target("target = { sqs = 'https://q/events' }", &variable).unwrap();
+        assert!(matches!(target, FileTarget::Sqs(queue) if queue == "https://q/events"));
+        for (text, fault) in [
+            ("target = { url = 'x', secret = 'env:UNSET' }", "1:32: the variable UNSET is not set"),
+            ("other = 1", "1:1: missing key `target`"),
+            ("target = { sqs = 'q' ", "1:"),
+        ] {
+            let faults = read_target(text, &variable).unwrap_err();
+            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            assert!(faults.iter().any(|found| found.starts_with(fault)), "{text}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn reads_queue_or_topic_for_dead_letters() {
+        let read_letters = |letters: &str| {
+            let text = format!(
+                "spool = 'memory'\n[[subscriptions]]\ncache = 'c'\ntopics = ['t']\n\
+                 target = {{ url = 'https://example.com/', secret = 'env:SECRET' }}\ndead_letters = {letters}"
+            );
+            read(&text, &variable)
+                .map(|mut file| file.subscriptions.remove(0).dead_letters.unwrap().to_string())
+                .map_err(|faults| faults[0].to_string())
+        };
+        for (letters, expected) in [
+            ("{ sqs = 'https://q/dead' }", "the queue https://q/dead"),
+            ("{ topic = 'dead' }", "the topic \"dead\" in the cache \"c\""),
+            ("{ topic = 't', cache = 'd' }", "the topic \"t\" in the cache \"d\""),
+        ] {
+            assert_eq!(read_letters(letters).as_deref(), Ok(expected));
+        }
+        for (letters, fault) in [
+            ("{ topic = 't' }", "6:16: the subscription has this topic, so its dead letters would come back"),
+            ("{ topic = '' }", "6:26: the topic is empty"),
+            ("{ topic = 'd', cache = ' ' }", "6:39: the cache is blank; expected a name"),
+            ("{ sqs = 'https://q/d', topic = 'd' }", "6:47: dead letters with `sqs` cannot have `topic`"),
+            ("{}", "6:16: missing key `topic`"),
+            (
+                "{ topic = 'd', queue = 'x' }",
+                "6:31: unknown key `queue`; expected one of `sqs`, `topic`, `cache`",
+            ),
+        ] {
+            assert_eq!(read_letters(letters).unwrap_err(), fault);
+        }
+    }
+
+    #[test]
+    fn reads_function_that_verifies_signatures() {
+        let read_target = |target: &str| {
+            let text = format!(
+                "spool = 'memory'\n[[subscriptions]]\ncache = 'c'\ntopics = ['t']\ntarget = {target}"
+            );
+            read(&text, &variable)
+                .map(|mut file| file.subscriptions.remove(0).target.to_string())
+                .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        let arn = "arn:aws:lambda:eu-west-1:123456789012:function:webhook:live";
+        let target = read_target(&format!("{{ lambda = '{arn}', secret = 'env:SECRET' }}"));
+        assert_eq!(target, Ok(format!("the function {arn}")));
+        assert!(
+            read_target(&format!("{{ lambda = '{arn}', secret = 'env:PLAIN', signature = 'momento' }}"))
+                .is_ok()
+        );
+        for (target, expected) in [
+            (format!("{{ lambda = '{arn}' }}"), &["5:10: missing key `secret`"][..]),
+            (
+                "{ lambda = 'webhook', secret = 'env:UNSET' }".to_owned(),
+                &[
+                    "5:21: not the ARN of a function; expected \
+                     arn:aws:lambda:<region>:<account>:function:<name>, perhaps with :<alias>",
+                    "5:41: the variable UNSET is not set",
+                ],
+            ),
+            (
+                format!("{{ lambda = '{arn}', secret = 'env:SECRET', url = 'x' }}"),
+                &["5:107: unknown key `url`; expected one of `lambda`, `secret`, `signature`"],
+            ),
+        ] {
+            assert_eq!(read_target(&target).unwrap_err(), expected, "{target}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Delivers the messages of Momento topics as signed webhooks, at least once.
+//! Delivers the messages of Momento topics to webhooks, functions, queues or routes, at least once.
 //!
 //! A reader per topic subscribes and writes each message to the [`spool`], together with the cursor. A scheduler per
 //! subscription takes messages from the spool and delivers them. A message leaves the spool with an outcome: delivered,
@@ -7,7 +7,9 @@
 mod body;
 mod breaker;
 mod clock;
+pub mod dead_letter;
 pub mod file;
+pub mod function;
 pub mod metrics;
 pub mod operations;
 mod pace;
@@ -15,6 +17,7 @@ pub mod port;
 pub mod queue;
 mod reader;
 mod relay;
+pub mod replay;
 pub mod routes;
 mod schedule;
 pub mod shard;

@@ -25,6 +25,7 @@ pub struct SubscriptionMetrics {
     attempt_seconds: Histogram,
     latency_seconds: Histogram,
     operations: AtomicU64,
+    dead_letter_failures: AtomicU64,
 }
 
 /// The results of attempts.
@@ -83,6 +84,11 @@ impl SubscriptionMetrics {
         }
     }
 
+    /// Records a dead letter that was not accepted.
+    pub(crate) fn dead_letter_failed(&self) {
+        self.dead_letter_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Records a message that arrived.
     pub(crate) fn received(&self, bytes: usize) {
         let operations = u64::try_from(bytes.div_ceil(OPERATION_BYTES).max(1)).unwrap_or(u64::MAX);
@@ -120,6 +126,8 @@ pub struct Sample {
     pub expired: u64,
     /// Dead messages that the operator gave up.
     pub dropped: u64,
+    /// Dead messages that the dead letters have.
+    pub dead_lettered: u64,
     /// Messages in gaps.
     pub missing: u64,
     /// Dead messages that the spool holds.
@@ -157,6 +165,7 @@ fn sum(name: &str, totals: &[TopicTotals]) -> Sample {
         delivered: sum(|topic| topic.delivered),
         expired: sum(|topic| topic.expired),
         dropped: sum(|topic| topic.dropped),
+        dead_lettered: sum(|topic| topic.dead_lettered),
         missing: sum(|topic| topic.missing),
         dead: sum(|topic| topic.dead),
         pending: sum(|topic| topic.pending),
@@ -203,11 +212,14 @@ pub async fn prometheus(
     let totals = spool.totals().await?;
     let of = |name: &str| totals.iter().filter(move |topic| topic.subscription == name).collect::<Vec<_>>();
     let mut out = String::new();
-    let counts: [(&str, &str, &str, CountOf); 7] = [
+    let counts: [(&str, &str, &str, CountOf); 8] = [
         ("received_total", "counter", "Messages that arrived, each once.", |topic| topic.received),
         ("delivered_total", "counter", "Messages that the target has.", |topic| topic.delivered),
         ("expired_total", "counter", "Messages that were not delivered in time.", |topic| topic.expired),
         ("dropped_total", "counter", "Dead messages that the operator gave up.", |topic| topic.dropped),
+        ("dead_lettered_total", "counter", "Dead messages that the dead letters have.", |topic| {
+            topic.dead_lettered
+        }),
         ("missing_total", "counter", "Messages in gaps.", |topic| topic.missing),
         ("dead", "gauge", "Dead messages that the spool holds.", |topic| topic.dead),
         ("pending", "gauge", "Messages without an outcome.", |topic| topic.pending),
@@ -238,6 +250,16 @@ pub async fn prometheus(
     for subscription in subscriptions {
         let operations = subscription.metrics.operations.load(Ordering::Relaxed);
         line(&mut out, "operations_total", &subscription.name, operations);
+    }
+    head(
+        &mut out,
+        "dead_letter_failures_total",
+        "counter",
+        "Dead letters that were not accepted, by attempt.",
+    );
+    for subscription in subscriptions {
+        let failures = subscription.metrics.dead_letter_failures.load(Ordering::Relaxed);
+        line(&mut out, "dead_letter_failures_total", &subscription.name, failures);
     }
     head(&mut out, "breaker_open", "gauge", "1 while the target fails repeatedly, and deliveries wait.");
     for subscription in subscriptions {

@@ -5,6 +5,8 @@
 //! | `GET /health/live` | 200 while the process serves |
 //! | `GET /health/ready` | 200 if every topic is subscribed to and the spool stores messages; 503 otherwise, with the causes |
 //! | `GET /metrics` | the metrics, for Prometheus |
+//! | `GET /topics` | the topics that were added at run time |
+//! | `POST /topics`, `DELETE /topics` with [`TopicsOf`](crate::operations::TopicsOf) | adds or removes topics; the number of those that are new, or no longer there |
 //! | `POST /operations` with an [`Operation`] | its result |
 //!
 //! With a [`Token`], metrics and operations need it, and health does not, because orchestrators have no token. To a request
@@ -19,6 +21,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use local_guard::{Guard, json_response, read_body};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -99,21 +102,32 @@ async fn route(
             let text = metrics::prometheus(spool, &status.subscriptions(), SystemClock.now()).await;
             Ok((StatusCode::OK, Body::Text(text.map_err(|error| internal(error.to_string()))?)))
         }
-        (&Method::POST, "/operations") => {
-            let operation: Operation = serde_json::from_slice(&read_body(request).await?)
-                .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
-            let performed = perform(spool, operation).await.map_err(|error| match error {
-                OperationError::Spool(error) => internal(error.to_string()),
-                error => (StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
-            })?;
-            let json = serde_json::to_value(&performed).map_err(|error| internal(error.to_string()))?;
-            Ok((StatusCode::OK, Body::Json(json)))
-        }
-        (method, path @ ("/health/live" | "/health/ready" | "/metrics" | "/operations")) => {
+        (&Method::POST, "/operations") => operate(spool, read(request).await?).await,
+        (&Method::GET, "/topics") => operate(spool, Operation::Topics).await,
+        (&Method::POST, "/topics") => operate(spool, Operation::AddTopics(read(request).await?)).await,
+        (&Method::DELETE, "/topics") => operate(spool, Operation::RemoveTopics(read(request).await?)).await,
+        (method, path @ ("/health/live" | "/health/ready" | "/metrics" | "/operations" | "/topics")) => {
             Err((StatusCode::METHOD_NOT_ALLOWED, format!("{path} does not support {method}")))
         }
         (_, path) => Err((StatusCode::NOT_FOUND, format!("unknown path {path}"))),
     }
+}
+
+/// Reads the body of a request.
+async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Failure> {
+    let body = read_body(request).await?;
+    serde_json::from_slice(&body).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+/// Performs an operation.
+async fn operate(spool: &Spool, operation: Operation) -> Result<(StatusCode, Body), Failure> {
+    let internal = |error: String| (StatusCode::INTERNAL_SERVER_ERROR, error);
+    let performed = perform(spool, operation).await.map_err(|error| match error {
+        OperationError::Spool(error) => internal(error.to_string()),
+        error => (StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+    })?;
+    let json = serde_json::to_value(&performed).map_err(|error| internal(error.to_string()))?;
+    Ok((StatusCode::OK, Body::Json(json)))
 }
 
 /// Returns why the relay is not ready.

@@ -14,6 +14,7 @@ use tonic::transport::Channel;
 use tracing::Instrument as _;
 
 use crate::breaker::Breaker;
+use crate::dead_letter;
 use crate::metrics::SubscriptionMetrics;
 use crate::reader::{self, Reader, ReaderState};
 use crate::schedule::{self, End, Lane, Schedule, Target};
@@ -42,6 +43,8 @@ pub struct SubscriptionConfig {
     pub schedule: Schedule,
     /// Where they are delivered to.
     pub target: Arc<dyn Target>,
+    /// Where copies of dead messages go. Without it, dead messages stay in the spool.
+    pub dead_letters: Option<Arc<dyn Target>>,
 }
 
 /// The first message of a new subscription.
@@ -127,6 +130,9 @@ pub async fn run(
     let mut running =
         Running { spool, is_shared, policy, status, stop: stop.clone(), channels, tasks: JoinSet::new() };
     let mut topics = Vec::new();
+    // A change that is made from here on is seen.
+    let mut added = spool.topic_changes();
+    added.mark_unchanged();
     running.expire_others(&subscriptions).await?;
     for (index, config) in subscriptions.into_iter().enumerate() {
         topics.push(running.start(index, config, &found_sender).await?);
@@ -135,9 +141,17 @@ pub async fn run(
     loop {
         tokio::select! {
             () = &mut shutdown, if !stop.is_cancelled() => stop.cancel(),
-            Some((index, wanted)) = found.recv(), if !stop.is_cancelled() => {
+            Some((index, found)) = found.recv(), if !stop.is_cancelled() => {
                 let topics: &mut Topics = topics.get_mut(index).expect("a source has the index of its subscription");
-                running.follow(index, topics, &wanted).await?;
+                topics.found = found;
+                running.follow(index, topics).await?;
+            }
+            changed = added.changed(), if !stop.is_cancelled() => {
+                changed.map_err(|_| SpoolError::Stopped)?;
+                for (index, topics) in topics.iter_mut().enumerate() {
+                    topics.added = running.added(topics.id).await?;
+                    running.follow(index, topics).await?;
+                }
             }
             ended = running.tasks.join_next() => match ended {
                 None if stop.is_cancelled() => return Ok(()),
@@ -189,6 +203,10 @@ struct Topics {
     metrics: Arc<SubscriptionMetrics>,
     /// The topics that stay, whatever the source says.
     fixed: BTreeSet<String>,
+    /// Those that the source says.
+    found: BTreeSet<String>,
+    /// Those that were added at run time.
+    added: BTreeSet<String>,
     /// The readers, each with what ends it.
     readers: BTreeMap<String, CancellationToken>,
 }
@@ -226,7 +244,7 @@ impl Running<'_> {
     ) -> Result<Topics, RelayError> {
         let id = self.spool.subscription(&config.name).await?;
         let expire_after = config.schedule.expire_after;
-        let lane = Lane::new(self.spool.clone(), config.schedule, config.target);
+        let lane = Arc::new(Lane::new(self.spool.clone(), config.schedule, config.target));
         self.status.lock().push(SubscriptionStatus {
             name: config.name.clone(),
             topics: Vec::new(),
@@ -243,9 +261,19 @@ impl Running<'_> {
             expire_after,
             metrics: Arc::clone(&lane.metrics),
             fixed: config.topics.into_iter().collect(),
+            found: BTreeSet::new(),
+            added: self.added(id).await?,
             readers: BTreeMap::new(),
         };
-        self.follow(index, &mut topics, &BTreeSet::new()).await?;
+        self.follow(index, &mut topics).await?;
+        if let Some(target) = config.dead_letters {
+            let span = tracing::info_span!("dead letters", subscription = topics.name);
+            let (lane, stop) = (Arc::clone(&lane), self.stop.clone());
+            let send = async move {
+                dead_letter::run(&lane, id, &*target, stop.cancelled()).await.map(|()| Ended::Reader)
+            };
+            self.tasks.spawn(send.instrument(span));
+        }
         let span = tracing::info_span!("scheduler", subscription = topics.name);
         let stop = self.stop.clone();
         let deliver = async move {
@@ -268,14 +296,15 @@ impl Running<'_> {
         Ok(topics)
     }
 
-    /// Starts and ends readers, so that the fixed topics and those in `wanted` have one.
-    async fn follow(
-        &mut self,
-        index: usize,
-        topics: &mut Topics,
-        wanted: &BTreeSet<String>,
-    ) -> Result<(), RelayError> {
-        let wanted: BTreeSet<_> = topics.fixed.union(wanted).cloned().collect();
+    /// Returns the topics that were added to a subscription at run time.
+    async fn added(&self, id: SubscriptionId) -> Result<BTreeSet<String>, SpoolError> {
+        Ok(self.spool.added_topics(Some(id)).await?.into_iter().map(|(_, topic)| topic).collect())
+    }
+
+    /// Starts and ends readers, so that the topics of all origins have one.
+    async fn follow(&mut self, index: usize, topics: &mut Topics) -> Result<(), RelayError> {
+        let all = [&topics.fixed, &topics.found, &topics.added];
+        let wanted: BTreeSet<_> = all.into_iter().flatten().cloned().collect();
         topics.readers.retain(|topic, stop| {
             let is_wanted = wanted.contains(topic);
             if !is_wanted {

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, OptionFuture};
+use futures_util::future::{BoxFuture, OptionFuture, join_all};
 use momento_webhook::Millis;
 use rand::Rng as _;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -81,6 +82,16 @@ impl Default for Schedule {
 pub trait Target: fmt::Debug + Send + Sync + 'static {
     /// Delivers a message once.
     fn deliver<'a>(&'a self, message: &'a Spooled) -> BoxFuture<'a, Attempt>;
+
+    /// Returns the largest number of messages that [`deliver_batch`](Self::deliver_batch) delivers at the same time.
+    fn batch_size(&self) -> usize {
+        1
+    }
+
+    /// Delivers several messages once. Returns the result of each, in their order.
+    fn deliver_batch<'a>(&'a self, messages: &'a [Spooled]) -> BoxFuture<'a, Vec<Attempt>> {
+        Box::pin(join_all(messages.iter().map(|message| self.deliver(message))))
+    }
 }
 
 /// The result of one attempt.
@@ -115,7 +126,7 @@ pub enum Attempt {
 /// # Errors
 /// If the spool has stopped.
 pub(crate) async fn run(
-    lane: Lane,
+    lane: Arc<Lane>,
     subscription: SubscriptionId,
     shutdown: impl Future<Output = ()>,
 ) -> Result<End, SpoolError> {
@@ -168,7 +179,7 @@ struct Scheduler {
     subscription: SubscriptionId,
     lane: Arc<Lane>,
     /// Lists of messages that are to be delivered one after the other.
-    waiting: VecDeque<Vec<Spooled>>,
+    waiting: VecDeque<VecDeque<Spooled>>,
     running: JoinSet<Result<Next, SpoolError>>,
     /// The messages that wait or run, by the task or list that has them. They are still pending in the spool.
     held: HashMap<MessageId, TopicId>,
@@ -186,7 +197,7 @@ struct Scheduler {
 
 /// The messages that are due.
 struct Fetched {
-    lists: Vec<Vec<Spooled>>,
+    lists: Vec<VecDeque<Spooled>>,
     /// False if more may be due.
     is_all: bool,
     /// The time at which the next message is due.
@@ -196,16 +207,31 @@ struct Fetched {
 /// The parts that all deliveries of a subscription share.
 #[derive(Debug)]
 pub(crate) struct Lane {
-    spool: Spool,
+    pub(crate) spool: Spool,
     schedule: Schedule,
     target: Arc<dyn Target>,
     pub(crate) breaker: Arc<Breaker>,
     pace: Pace,
     clock: RelayClock,
     pub(crate) metrics: Arc<SubscriptionMetrics>,
+    /// Notified when a message is dead.
+    pub(crate) died: Notify,
 }
 
-/// The result of delivering a list of messages.
+/// Delivers several messages once. No message is lost if the target panics. The panic is in the log.
+pub(crate) async fn deliver_contained(target: &dyn Target, messages: &[Spooled]) -> Vec<Attempt> {
+    let panicked = |message: &Spooled| Attempt::Transient {
+        error: "the delivery panicked".to_owned(),
+        retry_after: None,
+        progress: message.progress.clone(),
+    };
+    let attempts = AssertUnwindSafe(target.deliver_batch(messages)).catch_unwind().await;
+    let attempts = attempts.unwrap_or_else(|_| messages.iter().map(panicked).collect());
+    assert_eq!(attempts.len(), messages.len(), "a target returns the result of each message");
+    attempts
+}
+
+/// The result of delivering lists of messages.
 struct Next {
     messages: Vec<MessageId>,
     /// True if one of them needs another attempt.
@@ -214,10 +240,10 @@ struct Next {
 }
 
 impl Scheduler {
-    fn new(lane: Lane, subscription: SubscriptionId) -> Self {
+    fn new(lane: Arc<Lane>, subscription: SubscriptionId) -> Self {
         Self {
             subscription,
-            lane: Arc::new(lane),
+            lane,
             waiting: VecDeque::new(),
             running: JoinSet::new(),
             held: HashMap::new(),
@@ -288,10 +314,12 @@ impl Scheduler {
             if !self.lane.breaker.try_start() {
                 return self.lane.breaker.open_until().unwrap_or(later);
             }
-            self.lane.pace.start();
-            let messages = self.waiting.pop_front().expect("it is not empty");
+            // A batch waits for nothing: it has the messages that are due now.
+            let size = self.lane.target.batch_size().clamp(1, self.waiting.len());
+            let lists: Vec<_> = self.waiting.drain(..size).collect();
+            self.lane.start_attempts(lists.len());
             let lane = Arc::clone(&self.lane);
-            self.running.spawn(async move { lane.deliver_all(messages).await });
+            self.running.spawn(async move { lane.deliver_all(lists).await });
         }
         later
     }
@@ -307,7 +335,7 @@ impl Scheduler {
                     let (due, next_due) = spool.due_and_next(subscription, now, limit).await?;
                     let is_all = due.len() < limit;
                     Ok(Fetched {
-                        lists: due.into_iter().map(|message| vec![message]).collect(),
+                        lists: due.into_iter().map(|message| VecDeque::from([message])).collect(),
                         is_all,
                         next_due,
                     })
@@ -315,8 +343,9 @@ impl Scheduler {
             }
             Order::Topic => {
                 let busy: HashSet<TopicId> = self.held.values().copied().collect();
-                let concurrency = self.lane.schedule.concurrency;
-                let free = concurrency - self.running.len();
+                let (concurrency, batch) = (self.lane.schedule.concurrency, self.lane.target.batch_size());
+                let free = (concurrency - self.running.len()).saturating_mul(batch);
+                let each = FETCH / concurrency.saturating_mul(batch).max(1) + 1;
                 let last = self.last_topic;
                 Box::pin(async move {
                     let mut topics = spool.due_topics(subscription, now).await?;
@@ -327,10 +356,9 @@ impl Scheduler {
                     let is_all = topics.len() <= free;
                     let mut lists = Vec::new();
                     for topic in topics.into_iter().take(free) {
-                        let mut messages = spool.oldest(topic, FETCH / concurrency.max(1) + 1).await?;
-                        let due = messages.iter().take_while(|message| message.due_at <= now).count();
-                        messages.truncate(due);
-                        lists.push(messages);
+                        let messages = spool.oldest(topic, each).await?;
+                        lists
+                            .push(messages.into_iter().take_while(|message| message.due_at <= now).collect());
                     }
                     let next_due = spool.next_due(subscription, now).await?;
                     Ok(Fetched { lists, is_all, next_due })
@@ -343,7 +371,7 @@ impl Scheduler {
     fn take(&mut self, Fetched { lists, is_all, next_due }: Fetched) {
         for mut list in lists {
             list.retain(|message| !self.held.contains_key(&message.id));
-            let Some(first) = list.first() else { continue };
+            let Some(first) = list.front() else { continue };
             self.last_topic = Some(first.topic);
             self.held.extend(list.iter().map(|message| (message.id, message.topic)));
             self.waiting.push_back(list);
@@ -386,7 +414,8 @@ impl Lane {
     pub(crate) fn new(spool: Spool, schedule: Schedule, target: Arc<dyn Target>) -> Self {
         let breaker = Arc::new(Breaker::new(schedule.breaker));
         let pace = Pace::new(schedule.rate);
-        Self { spool, schedule, target, breaker, pace, clock: RelayClock::default(), metrics: Arc::default() }
+        let (clock, metrics, died) = (RelayClock::default(), Arc::default(), Notify::new());
+        Self { spool, schedule, target, breaker, pace, clock, metrics, died }
     }
 
     /// Returns the change that gives old messages their outcome, except for those in `except`.
@@ -397,44 +426,91 @@ impl Lane {
         Change::Expire { subscription, received_before, at, due_until, except }
     }
 
-    /// Delivers the messages one after the other, up to the first that needs another attempt.
-    async fn deliver_all(&self, messages: Vec<Spooled>) -> Result<Next, SpoolError> {
-        let ids = messages.iter().map(|message| message.id).collect();
-        let mut next = Next { messages: ids, is_retried: false, disabled: None };
-        for (index, message) in messages.iter().enumerate() {
-            // The scheduler has asked for the first.
-            if index > 0 {
+    fn start_attempts(&self, count: usize) {
+        for _ in 0..count {
+            self.pace.start();
+        }
+    }
+
+    /// Delivers the first message of each list as one batch, then the second, and so on. A list ends with the first message
+    /// that needs another attempt.
+    async fn deliver_all(&self, mut lists: Vec<VecDeque<Spooled>>) -> Result<Next, SpoolError> {
+        let messages = lists.iter().flatten().map(|message| message.id).collect();
+        let mut next = Next { messages, is_retried: false, disabled: None };
+        let mut is_first = true;
+        while !lists.is_empty() {
+            // The scheduler has asked for the first batch.
+            if !std::mem::take(&mut is_first) {
                 if self.pace.wait().is_some() || !self.breaker.try_start() {
                     break;
                 }
-                self.pace.start();
+                self.start_attempts(lists.len());
             }
-            let (now, received_before) = self.clock.before(self.schedule.expire_after);
-            if message.received_at <= received_before {
-                self.breaker.abandon();
-                let (id, outcome) = (message.id, Outcome::Expired);
-                let expired = Change::Finished { id, outcome, attempts: None, at: now, error: None };
-                self.spool.send(expired).await?;
-                continue;
+            let mut batch = Vec::with_capacity(lists.len());
+            let mut behind = Vec::with_capacity(lists.len());
+            for mut list in lists {
+                if let Some(message) = self.next_unexpired(&mut list).await? {
+                    batch.push(message);
+                    behind.push(list);
+                }
             }
-            let started = Instant::now();
-            // The message is not lost if the target panics. The panic is in the log.
-            let attempt = AssertUnwindSafe(self.target.deliver(message)).catch_unwind().await;
-            let attempt = attempt.unwrap_or_else(|_| Attempt::Transient {
-                error: "the delivery panicked".to_owned(),
-                retry_after: None,
-                progress: message.progress.clone(),
-            });
-            let age = Duration::from_millis(self.clock.now().saturating_sub(message.received_at));
-            self.metrics.attempt(&attempt, started.elapsed(), age);
-            let is_finished = matches!(attempt, Attempt::Delivered | Attempt::Permanent { .. });
-            next.disabled = self.record(message, attempt).await?;
-            if !is_finished {
-                next.is_retried = true;
-                break;
+            lists = Vec::new();
+            for ((message, attempt), list) in batch.iter().zip(self.attempt(&batch).await).zip(behind) {
+                let is_finished = matches!(attempt, Attempt::Delivered | Attempt::Permanent { .. });
+                next.is_retried |= !is_finished;
+                if is_finished && !list.is_empty() {
+                    lists.push(list);
+                }
+                let disabled = self.record(message, attempt).await?;
+                next.disabled = next.disabled.or(disabled);
             }
         }
         Ok(next)
+    }
+
+    /// Takes the first message of a list that is not too old. Those before it expire.
+    async fn next_unexpired(&self, list: &mut VecDeque<Spooled>) -> Result<Option<Spooled>, SpoolError> {
+        while let Some(message) = list.pop_front() {
+            let (now, received_before) = self.clock.before(self.schedule.expire_after);
+            if message.received_at > received_before {
+                return Ok(Some(message));
+            }
+            let (id, outcome) = (message.id, Outcome::Expired);
+            let expired = Change::Finished { id, outcome, attempts: None, at: now, error: None };
+            self.spool.send(expired).await?;
+        }
+        Ok(None)
+    }
+
+    /// Makes one attempt for each message of a batch, and tells the breaker whether the target responds.
+    async fn attempt(&self, batch: &[Spooled]) -> Vec<Attempt> {
+        if batch.is_empty() {
+            self.breaker.abandon();
+            return Vec::new();
+        }
+        let started = Instant::now();
+        let attempts = deliver_contained(&*self.target, batch).await;
+        for (message, attempt) in batch.iter().zip(&attempts) {
+            let age = Duration::from_millis(self.clock.now().saturating_sub(message.received_at));
+            self.metrics.attempt(attempt, started.elapsed(), age);
+        }
+        let is_any = |is_one: fn(&Attempt) -> bool| attempts.iter().any(is_one);
+        let change = if is_any(|one| matches!(one, Attempt::Delivered | Attempt::Permanent { .. })) {
+            self.breaker.succeeded()
+        } else if is_any(|one| matches!(one, Attempt::Transient { .. })) {
+            self.breaker.failed()
+        } else {
+            self.breaker.abandon();
+            breaker::Change::None
+        };
+        match change {
+            breaker::Change::Opened(cooldown) => {
+                tracing::warn!(target = ?self.target, ?cooldown, "the target fails repeatedly; deliveries wait");
+            }
+            breaker::Change::Closed => tracing::info!(target = ?self.target, "the target responds again"),
+            breaker::Change::None => {}
+        }
+        attempts
     }
 
     /// Records the result of an attempt. Returns why the target is disabled.
@@ -443,29 +519,22 @@ impl Lane {
         let (id, attempts) = (message.id, message.attempts.saturating_add(1));
         let finished =
             |outcome, error| Change::Finished { id, outcome, attempts: Some(attempts), at: now, error };
-        let (breaker, change) = match attempt {
-            Attempt::Delivered => (self.breaker.succeeded(), finished(Outcome::Delivered, None)),
-            Attempt::Permanent { error } => (self.breaker.succeeded(), finished(Outcome::Dead, Some(error))),
+        let change = match attempt {
+            Attempt::Delivered => finished(Outcome::Delivered, None),
+            Attempt::Permanent { error } => finished(Outcome::Dead, Some(error)),
             Attempt::Transient { error, retry_after, progress } => {
-                let change = match self.next_attempt(message, now, retry_after) {
+                match self.next_attempt(message, now, retry_after) {
                     Some(due_at) => Change::Retry { id, attempts, due_at, error, progress },
                     None => finished(Outcome::Dead, Some(error)),
-                };
-                (self.breaker.failed(), change)
+                }
             }
-            Attempt::Disabled { error } => {
-                self.breaker.abandon();
-                return Ok(Some(error));
-            }
+            Attempt::Disabled { error } => return Ok(Some(error)),
         };
-        match breaker {
-            breaker::Change::Opened(cooldown) => {
-                tracing::warn!(target = ?self.target, ?cooldown, "the target fails repeatedly; deliveries wait");
-            }
-            breaker::Change::Closed => tracing::info!(target = ?self.target, "the target responds again"),
-            breaker::Change::None => {}
-        }
+        let is_dead = matches!(change, Change::Finished { outcome: Outcome::Dead, .. });
         self.spool.send(change).await?;
+        if is_dead {
+            self.died.notify_one();
+        }
         Ok(None)
     }
 
@@ -488,7 +557,6 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use fanout_core::clock::{Clock as _, SystemClock};
-    use tokio::sync::Notify;
 
     use super::*;
     use crate::clock::tests::Settable;
@@ -570,6 +638,10 @@ mod tests {
         }
     }
 
+    fn lane(spool: &Spool, schedule: Schedule, target: impl Target) -> Arc<Lane> {
+        Arc::new(Lane::new(spool.clone(), schedule, Arc::new(target)))
+    }
+
     /// Runs a scheduler until no message is pending.
     async fn run_all(
         (spool, subscription): &(Spool, SubscriptionId),
@@ -579,7 +651,7 @@ mod tests {
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
         let shutdown = async move { stopped.notified().await };
-        let scheduler = run(Lane::new(spool.clone(), schedule, Arc::new(target)), *subscription, shutdown);
+        let scheduler = run(lane(spool, schedule, target), *subscription, shutdown);
         let (end, sums) = tokio::join!(scheduler, async {
             let sums = finished(spool).await;
             stop.notify_one();
@@ -630,6 +702,99 @@ mod tests {
         for (topic, numbers) in &*delivered.lock().unwrap() {
             assert_eq!(*numbers, (1..=50).collect::<Vec<_>>(), "{topic:?}");
         }
+    }
+
+    /// Takes batches of four, and calls a function for each.
+    struct Batches<F>(F);
+
+    impl<F> fmt::Debug for Batches<F> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("batches")
+        }
+    }
+
+    impl<F: Fn(&[Spooled]) -> Vec<Attempt> + Send + Sync + 'static> Target for Batches<F> {
+        fn deliver<'a>(&'a self, message: &'a Spooled) -> BoxFuture<'a, Attempt> {
+            ready(self.0(std::slice::from_ref(message)).remove(0))
+        }
+
+        fn batch_size(&self) -> usize {
+            4
+        }
+
+        fn deliver_batch<'a>(&'a self, messages: &'a [Spooled]) -> BoxFuture<'a, Vec<Attempt>> {
+            let attempts = self.0(messages);
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                attempts
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn messages_that_are_due_go_together_and_fail_one_by_one() {
+        let spool = spool(1, 11).await;
+        let sizes: Arc<Mutex<Vec<usize>>> = Arc::default();
+        let seen = Arc::clone(&sizes);
+        let target = Batches(move |messages: &[Spooled]| {
+            seen.lock().unwrap().push(messages.len());
+            let attempt = |message: &Spooled| match (message.number, message.attempts) {
+                (2, _) => Attempt::Permanent { error: "404".to_owned() },
+                (3, 0) | (4, _) => transient(),
+                _ => Attempt::Delivered,
+            };
+            messages.iter().map(attempt).collect()
+        });
+        assert_eq!(run_all(&spool, Schedule { concurrency: 1, ..quick() }, target).await, (9, 2, 0));
+        assert_eq!(sizes.lock().unwrap()[..2], [4, 4]);
+        let dead = spool.0.finished(Outcome::Dead, MessageId::default(), 9).await.unwrap();
+        assert_eq!(
+            dead.iter().map(|message| (message.number, message.attempts)).collect::<Vec<_>>(),
+            [(2, 1), (4, 4)]
+        );
+    }
+
+    #[tokio::test]
+    async fn batch_has_one_message_of_each_topic_and_keeps_their_order() {
+        let spool = spool(6, 20).await;
+        let delivered: Arc<Mutex<HashMap<TopicId, Vec<u64>>>> = Arc::default();
+        let seen = Arc::clone(&delivered);
+        let target = Batches(move |messages: &[Spooled]| {
+            let topics: HashSet<_> = messages.iter().map(|message| message.topic).collect();
+            assert_eq!(topics.len(), messages.len());
+            let attempt = |message: &Spooled| {
+                if message.number % 5 == 2 && message.attempts < 2 {
+                    return transient();
+                }
+                seen.lock().unwrap().entry(message.topic).or_default().push(message.number);
+                Attempt::Delivered
+            };
+            messages.iter().map(attempt).collect()
+        });
+        let schedule = Schedule { order: Order::Topic, concurrency: 2, ..quick() };
+        assert_eq!(run_all(&spool, schedule, target).await, (120, 0, 0));
+        for (topic, numbers) in &*delivered.lock().unwrap() {
+            assert_eq!(*numbers, (1..=20).collect::<Vec<_>>(), "{topic:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn batch_that_fails_is_one_failure_for_the_breaker() {
+        let spool = spool(1, 40).await;
+        let calls = Arc::new(AtomicUsize::new(0));
+        let (count, third) = (Arc::clone(&calls), Arc::new(Notify::new()));
+        let reached = Arc::clone(&third);
+        let target = Batches(move |messages: &[Spooled]| {
+            if count.fetch_add(1, Ordering::SeqCst) == 2 {
+                reached.notify_one();
+            }
+            messages.iter().map(|_| transient()).collect()
+        });
+        let breaker = BreakerPolicy { failures: 3, ..BreakerPolicy::default() };
+        let schedule = Schedule { concurrency: 1, breaker, ..quick() };
+        let shutdown = async move { third.notified().await };
+        run(lane(&spool.0, schedule, target), spool.1, shutdown).await.unwrap();
+        assert_eq!(calls.load(Ordering::SeqCst), 3);
     }
 
     #[tokio::test]
@@ -689,7 +854,7 @@ mod tests {
     ) {
         let mut lane = Lane::new(spool.clone(), schedule, Arc::new(target));
         lane.clock = RelayClock::new(clock.clone());
-        assert_eq!(run(lane, *subscription, end).await.unwrap(), End::Shutdown);
+        assert_eq!(run(Arc::new(lane), *subscription, end).await.unwrap(), End::Shutdown);
     }
 
     #[tokio::test]
@@ -777,7 +942,7 @@ mod tests {
         spool.send(Change::Received(received)).await.unwrap();
         let target = fake(|_: &Spooled| ready(Attempt::Delivered));
         let shutdown = tokio::time::sleep(Duration::from_secs(1));
-        let end = run(Lane::new(spool.clone(), quick(), Arc::new(target)), subscription, shutdown).await;
+        let end = run(lane(&spool, quick(), target), subscription, shutdown).await;
         assert_eq!(end.unwrap(), End::Shutdown);
         spool.close().await;
     }
@@ -798,7 +963,7 @@ mod tests {
                 })
             });
             let shutdown = async move { tried.notified().await };
-            run(Lane::new(spool.0.clone(), quick(), Arc::new(target)), spool.1, shutdown).await.unwrap();
+            run(lane(&spool.0, quick(), target), spool.1, shutdown).await.unwrap();
             let wait = spool.0.next_due(spool.1, before).await.unwrap().unwrap() - before;
             assert!((expected * 1_000..expected * 1_000 + 60_000).contains(&wait), "{asked}: {wait}");
         }
@@ -831,7 +996,7 @@ mod tests {
             ..quick()
         };
         let shutdown = async move { tenth.notified().await };
-        run(Lane::new(spool.0.clone(), schedule, Arc::new(target)), spool.1, shutdown).await.unwrap();
+        run(lane(&spool.0, schedule, target), spool.1, shutdown).await.unwrap();
         assert_eq!(attempts.load(Ordering::SeqCst), 10);
         assert_eq!(spool.0.usage().messages, 100);
     }
@@ -840,8 +1005,7 @@ mod tests {
     async fn pauses_subscription_that_target_disables() {
         let spool = spool(1, 2).await;
         let target = fake(|_: &Spooled| ready(Attempt::Disabled { error: "410".to_owned() }));
-        let end =
-            run(Lane::new(spool.0.clone(), quick(), Arc::new(target)), spool.1, std::future::pending()).await;
+        let end = run(lane(&spool.0, quick(), target), spool.1, std::future::pending()).await;
         assert_eq!(end.unwrap(), End::Disabled("410".to_owned()));
         assert_eq!(spool.0.usage().messages, 2);
     }
@@ -857,7 +1021,7 @@ mod tests {
         });
         let schedule = Schedule { concurrency: 1, ..quick() };
         let shutdown = async move { begun.notified().await };
-        run(Lane::new(spool.0.clone(), schedule, Arc::new(target)), spool.1, shutdown).await.unwrap();
+        run(lane(&spool.0, schedule, target), spool.1, shutdown).await.unwrap();
         let totals = spool.0.totals().await.unwrap();
         assert!(totals[0].delivered >= 1, "{totals:?}");
         assert_eq!(totals[0].delivered + totals[0].pending, 2);

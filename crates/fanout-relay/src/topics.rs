@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use crate::shard::Shard;
 
 /// The largest number of topics of one source.
-const MAX_TOPICS: usize = 10_000;
+pub(crate) const MAX_TOPICS: usize = 10_000;
 
 /// A source of topics, and the interval at which it is read.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! Small Amazon queues, buses, tables and state machines, over real HTTP and in the protocols of the services.
 //!
 //! The server records requests, and responds as the services do or as a test scripts. It implements
-//! `SendMessage` of <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>,
+//! `SendMessage` and `SendMessageBatch` of <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/>,
 //! `PutEvents` of <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>,
 //! `PutItem` and `TransactWriteItems` of <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/>, and
 //! `StartExecution` of <https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html>.
@@ -18,11 +18,15 @@ use crate::aws_json::{Call, Operation, Recorder, Service, text};
 
 const OPERATIONS: &[Operation] = &[
     ("AmazonSQS.SendMessage", "sqs", "1.0"),
+    ("AmazonSQS.SendMessageBatch", "sqs", "1.0"),
     ("AWSEvents.PutEvents", "events", "1.1"),
     ("DynamoDB_20120810.PutItem", "dynamodb", "1.0"),
     ("DynamoDB_20120810.TransactWriteItems", "dynamodb", "1.0"),
     ("AWSStepFunctions.StartExecution", "states", "1.0"),
 ];
+
+/// The largest number of messages of one `SendMessageBatch`.
+const MAX_ENTRIES: usize = 10;
 
 /// Services on a free port of this machine, until they are dropped.
 #[derive(Debug)]
@@ -57,6 +61,26 @@ struct State {
 pub fn event_failed(code: &str) -> AwsResponse {
     let entry = json!({"ErrorCode": code, "ErrorMessage": "a message of the test"});
     AwsResponse::success(json!({"FailedEntryCount": 1, "Entries": [entry]}))
+}
+
+/// Returns the response to a batch of messages in which these entries fail, each with a code and whether it is the caller's
+/// fault. The others have the result of a stored message.
+#[must_use]
+pub fn entries_failed(entries: usize, failed: &[(usize, &str, bool)]) -> AwsResponse {
+    let is_failed = |index: usize| failed.iter().any(|(failed, ..)| *failed == index);
+    let successful: Vec<_> = (0..entries).filter(|index| !is_failed(*index)).map(stored_entry).collect();
+    let failed = failed.iter().map(|(index, code, is_of_caller)| {
+        json!({"Id": index.to_string(), "Code": code, "SenderFault": is_of_caller, "Message": "a message of the test"})
+    });
+    AwsResponse::success(json!({"Successful": successful, "Failed": failed.collect::<Vec<_>>()}))
+}
+
+fn stored_entry(index: usize) -> Value {
+    json!({
+        "Id": index.to_string(),
+        "MessageId": format!("00000000-0000-4000-8000-{index:012}"),
+        "MD5OfMessageBody": "5d41402abc4b2a76b9719d911017c592",
+    })
 }
 
 /// Returns the error of a transaction that is cancelled for this reason.
@@ -164,16 +188,26 @@ impl State {
         let mut is_new = |key: Value| self.existing.insert(key.to_string());
         let empty = AwsResponse::success(json!({}));
         match operation {
-            "SendMessage" => {
+            "SendMessage" | "SendMessageBatch" => {
                 let url = text(body, "QueueUrl").unwrap_or_default();
                 let queue = url.rsplit('/').next().unwrap_or_default();
                 if let Some(failure) = self.queue_failures.get(queue) {
                     return failure.clone();
                 }
-                if text(body, "MessageBody").is_none_or(|body| body.is_empty()) {
+                let entries = body.get("Entries").and_then(Value::as_array);
+                let messages = entries.cloned().unwrap_or_else(|| vec![body.clone()]);
+                if messages.len() > MAX_ENTRIES {
+                    return AwsResponse::error(400, "com.amazonaws.sqs#TooManyEntriesInBatchRequest");
+                }
+                let is_empty = |message| text(message, "MessageBody").is_none_or(|body| body.is_empty());
+                if messages.iter().any(is_empty) {
                     return AwsResponse::error(400, "com.amazonaws.sqs#MissingParameter");
                 }
-                self.sent.entry(queue.to_owned()).or_default().push(body.clone());
+                let count = messages.len();
+                self.sent.entry(queue.to_owned()).or_default().extend(messages);
+                if entries.is_some() {
+                    return entries_failed(count, &[]);
+                }
                 // The SDK does not compare the digest with the body.
                 AwsResponse::success(json!({
                     "MessageId": "00000000-0000-4000-8000-000000000002",

@@ -9,7 +9,8 @@ use momento_local::MomentoLocal;
 use momento_webhook::{SigningSecret, momento as scheme};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use test_support::aws_server::AwsServer;
+use test_support::AwsResponse;
+use test_support::aws_server::{AwsRequest, AwsServer, entries_failed};
 use test_support::process::{Process, TIMEOUT};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -269,12 +270,98 @@ async fn commands_work_on_the_spool_of_a_relay_that_has_ended() {
     assert_eq!(setup.run(&["gaps"]).await.assert_code(0).out, "");
     assert_eq!(
         setup.run(&["totals"]).await.assert_code(0).out,
-        "\"t\" in the cache \"demo\", for \"demo\": 3 received, 0 delivered, 3 pending, 0 dead, 0 expired, 0 dropped; 0 \
-         missing\n"
+        "\"t\" in the cache \"demo\", for \"demo\": 3 received, 0 delivered, 3 pending, 0 dead, 0 expired, 0 dropped, 0 \
+         dead-lettered; 0 missing\n"
     );
     let relay = setup.relay("t").await;
     assert_eq!(receiver.wait(5).await, [2, 3, 1, 2, 3]);
     relay.stop().await;
+}
+
+#[tokio::test]
+async fn replay_delivers_to_another_target_and_changes_nothing() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|_| 200).await;
+    let other = Receiver::start(|request| [503, 200, 422][(request - 1) % 3]).await;
+    setup.write(&receiver.stub.url, &["t"], "");
+    let mut relay = setup.relay("t").await;
+    publish(&setup.momento, "t", 3);
+    receiver.wait(3).await;
+    let text = std::fs::read_to_string(setup.path()).unwrap();
+    let port = relay.port().await.split_off("http://".len());
+    std::fs::write(setup.path(), text.replace("127.0.0.1:0", &port)).unwrap();
+    let again = ["replay", "--topic", "t", "--from", "2", "--to", "3", "--target"];
+    let target = format!("{{ url = {:?}, secret = \"env:SECRET\" }}", other.stub.url);
+    // A relay that runs, and one that has ended.
+    for is_running in [true, false] {
+        let ended = setup.run(&[&again[..], &[&target]].concat()).await.assert_code(1);
+        let url = other.stub.url.trim_end_matches('/');
+        assert_eq!(ended.out, format!("1 of 2 messages delivered to {url}\n"));
+        assert!(ended.err.contains("number 3 of page "), "{ended:?}");
+        assert!(ended.err.contains(": the response is 422 Unprocessable Entity\n"), "{ended:?}");
+        if is_running {
+            relay.process.terminate().await.unwrap();
+            relay.process.ended().await.unwrap();
+        }
+    }
+    let requests = other.stub.requests();
+    assert_eq!(requests.iter().map(number).collect::<Vec<_>>(), [2, 2, 3, 2, 2, 3]);
+    let original = receiver.stub.requests()[1].clone();
+    assert_eq!(requests[0].header("webhook-id"), original.header("webhook-id"));
+    assert_eq!(requests[0].json()["event_timestamp"], original.json()["event_timestamp"]);
+    let totals = setup.run(&["totals"]).await.assert_code(0);
+    assert!(totals.out.contains(" 3 received, 3 delivered, 0 pending, 0 dead,"), "{totals:?}");
+    for (target, says) in [
+        ("ftp://example.com", "--target:1:18: not a URL"),
+        ("arn:aws:lambda:x", "--target:1:21: not the ARN of a function"),
+        ("{ url = 'https://example.com/' }", "--target:1:10: missing key `secret`"),
+    ] {
+        let mut command = fanout(&[&["relay", "--config", &setup.path()], &again[..], &[target]].concat());
+        command.env("SECRET", SECRET).env("WEBHOOK_SIGNING_SECRET", SECRET);
+        end(command).await.assert_code(1).assert_err(says);
+    }
+}
+
+#[tokio::test]
+async fn replay_shows_what_routes_would_make_of_messages() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|_| 200).await;
+    setup.write(&receiver.stub.url, &["t"], "");
+    let relay = setup.relay("t").await;
+    publish(&setup.momento, "t", 2);
+    receiver.wait(2).await;
+    relay.stop().await;
+    let routes = setup.folder.path().join("new.toml").to_str().unwrap().to_owned();
+    let rules = "[[routes]]\ntopic = 't'\ntransforms = ['uppercase']\n\
+                 destinations = ['out', { topic = 'ones', extra_transforms = [{ filter = { matches = '1' } }] }]";
+    std::fs::write(&routes, rules).unwrap();
+    let again = ["replay", "--topic", "t", "--from", "1", "--to", "9", "--dry-run"];
+    let ended = setup.run(&[&again[..], &["--routes", &routes]].concat()).await.assert_code(0);
+    for part in [
+        "number 1 of page ",
+        ", for \"demo\"\n",
+        "text     \"text 0\"\n",
+        "=> would be published: \"TEXT 1\"\n",
+        "=> would be dropped by filter: ",
+        "2 messages would be accepted\n",
+    ] {
+        assert!(ended.out.contains(part), "{part} in {ended:#?}");
+    }
+    let ended = setup.run(&again).await.assert_code(0);
+    let url = receiver.stub.url.trim_end_matches('/');
+    assert!(ended.out.contains(&format!("would be delivered to {url}\n")), "{ended:?}");
+    // The routes of a new file, with the same spool.
+    let spool = setup.folder.path().join("relay.db");
+    let text = format!(
+        "spool = {:?}\n[[subscriptions]]\ncache = \"demo\"\ntarget = {{ routes = {routes:?} }}",
+        spool.to_str().unwrap()
+    );
+    std::fs::write(setup.path(), text).unwrap();
+    std::fs::write(&routes, rules.replace("'out'", "'out-{token_id}'")).unwrap();
+    let ended = setup.run(&again).await.assert_code(1);
+    let ended = ended.assert_err("2 of 2 messages would not be accepted");
+    assert!(ended.out.contains("the event lacks token_id"), "{ended:?}");
+    assert_eq!(receiver.stub.requests().len(), 2);
 }
 
 #[tokio::test]
@@ -488,9 +575,7 @@ async fn check_shows_subscriptions_and_reports_all_errors() {
     setup.write("ftp://example.com", &[], "speed = 1");
     for command in [&["check"][..], &[]] {
         let ended = setup.run(command).await.assert_code(1);
-        for part in
-            ["relay.toml:5:10: the subscription has no topics", "6:18: not a URL", "7:1: unknown key `speed`"]
-        {
+        for part in ["relay.toml:6:18: not a URL", "7:1: unknown key `speed`"] {
             assert!(ended.err.contains(part), "{part} in {ended:#?}");
         }
     }
@@ -591,6 +676,203 @@ async fn two_relays_put_each_message_into_one_fifo_queue_whichever_dies() {
 }
 
 #[tokio::test]
+async fn queue_gets_batches_and_only_the_failed_messages_again() {
+    let aws = AwsServer::start().await.unwrap();
+    let setup = Setup::new().await;
+    let spool = setup.folder.path().join("relay.db");
+    let text = format!(
+        "spool = {:?}\n[[subscriptions]]\ncache = \"demo\"\ntopics = [\"t\"]\ntarget = {{ sqs = {:?} }}\n\
+         concurrency = 1\nretry = [\"1ms\"]",
+        spool.to_str().unwrap(),
+        aws.queue_url("events")
+    );
+    std::fs::write(setup.path(), text).unwrap();
+    let path = setup.path();
+    let start_relay = async || {
+        let mut command = fanout(&["relay", "--config", &path]);
+        command.envs(aws.environment()).env("MOMENTO_ENDPOINT", setup.momento.endpoint());
+        let process = start(command);
+        timeout(TIMEOUT, setup.momento.wait_for_subscribers("demo", "t", 1)).await.unwrap();
+        Relay { process, port: None }
+    };
+    let relay = start_relay().await;
+    publish(&setup.momento, "t", 12);
+    let all = async {
+        while aws.sent("events").len() < 12 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(TIMEOUT, all).await.expect("the queue has every message");
+    relay.stop().await;
+    // All of them are due at the same time.
+    let replayed = setup.run(&["replay", "--topic", "t", "--from", "1", "--to", "12"]).await.assert_code(0);
+    assert_eq!(replayed.out, "12 messages will be delivered again\n");
+    let before = aws.requests().len();
+    let failed = [(1, "InternalError", false), (2, "InvalidMessageContents", true)];
+    aws.script("SendMessageBatch", [entries_failed(10, &failed)]);
+    let relay = start_relay().await;
+    timeout(TIMEOUT, aws.wait_for_requests(before + 3)).await.unwrap();
+    relay.stop().await;
+    let numbers = |request: &AwsRequest| -> Vec<u64> {
+        let entries = request.body["Entries"].as_array().unwrap().iter();
+        let bodies = entries.map(|entry| entry["MessageBody"].as_str().unwrap());
+        let bodies = bodies.map(|body| serde_json::from_str::<Value>(body).unwrap());
+        bodies.map(|body| body["topic_sequence_number"].as_u64().unwrap()).collect()
+    };
+    let calls: Vec<_> = aws.requests()[before..].iter().map(numbers).collect();
+    assert_eq!(calls[0], (1..=10).collect::<Vec<_>>());
+    let mut rest = calls[1..].concat();
+    rest.sort_unstable();
+    assert_eq!(rest, [2, 11, 12], "{calls:?}");
+    let totals = setup.run(&["totals"]).await.assert_code(0);
+    assert!(totals.out.contains(" 11 delivered, 0 pending, 1 dead,"), "{totals:?}");
+    let dead = setup.run(&["dead", "list"]).await.assert_code(0);
+    assert!(dead.out.contains("number 3 of page "), "{dead:?}");
+    let ended = setup.run(&["check"]).await.assert_code(0);
+    assert!(ended.out.contains("/events, with up to 10 messages a call\n"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn dead_message_leaves_the_spool_once_its_queue_has_a_copy() {
+    let aws = AwsServer::start().await.unwrap();
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|request| if request == 2 { 200 } else { 422 }).await;
+    let dead_letters = format!("dead_letters = {{ sqs = {:?} }}", aws.queue_url("dead"));
+    setup.write(&receiver.stub.url, &["t"], &format!("order = \"topic\"\n{dead_letters}"));
+    aws.fail_queue("dead", AwsResponse::error(400, "com.amazonaws.sqs#QueueDoesNotExist"));
+    let path = setup.path();
+    let mut command = fanout(&["relay", "--config", &path]);
+    command.envs(aws.environment()).env("SECRET", SECRET).env("MOMENTO_ENDPOINT", setup.momento.endpoint());
+    let mut relay = Relay { process: start(command), port: None };
+    timeout(TIMEOUT, setup.momento.wait_for_subscribers("demo", "t", 1)).await.unwrap();
+    publish(&setup.momento, "t", 3);
+    let failing = async {
+        loop {
+            let (_, metrics) = relay.get("/metrics").await;
+            let value = |line: &str| {
+                Some(
+                    line.strip_prefix("fanout_relay_dead_letter_failures_total{subscription=\"demo\"} ")?
+                        != "0",
+                )
+            };
+            if metrics.contains("fanout_relay_dead{subscription=\"demo\"} 2\n")
+                && metrics.lines().find_map(value) == Some(true)
+            {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(TIMEOUT, failing).await.expect("a metric counts the failures");
+    aws.recover_queue("dead");
+    let accepted = async {
+        while aws.bodies("dead").len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(TIMEOUT, accepted).await.expect("the queue has the dead letters");
+    relay.stop().await;
+    let totals = setup.run(&["totals"]).await.assert_code(0);
+    assert!(
+        totals.out.contains(" 1 delivered, 0 pending, 0 dead, 0 expired, 0 dropped, 2 dead-lettered;"),
+        "{totals:?}"
+    );
+    let letters = aws.bodies("dead");
+    let letters = letters.iter().map(|body| serde_json::from_str::<Value>(body).unwrap());
+    let letters: Vec<_> =
+        letters.map(|letter| (letter["event"]["text"].clone(), letter["dead_letter"].clone())).collect();
+    assert_eq!((&letters[0].0, &letters[1].0), (&json!("text 0"), &json!("text 2")));
+    let head = &letters[0].1;
+    assert_eq!(
+        (&head["subscription"], &head["attempts"], &head["error"]),
+        (&json!("demo"), &json!(1), &json!("the response is 422 Unprocessable Entity"))
+    );
+    let check = setup.run(&["check"]).await.assert_code(0);
+    assert!(check.out.contains("              dead messages go to the queue "), "{check:?}");
+}
+
+#[tokio::test]
+async fn dead_messages_can_go_to_a_topic() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|_| 422).await;
+    setup.write(&receiver.stub.url, &["t"], "dead_letters = { topic = \"dead\" }");
+    let credentials = Credentials::new("any", Some(&setup.momento.endpoint().parse().unwrap())).unwrap();
+    let mut subscription = Subscription::new(&credentials, "demo", "dead", None).unwrap();
+    assert!(matches!(subscription.next().await.unwrap(), SubscriptionEvent::Opened));
+    let relay = setup.relay("t").await;
+    publish(&setup.momento, "t", 1);
+    let letter = loop {
+        let event = timeout(TIMEOUT, subscription.next()).await.unwrap().unwrap();
+        if let SubscriptionEvent::Item(Item { value: ItemValue::Text(text), .. }) = event {
+            break serde_json::from_str::<Value>(&text).unwrap();
+        }
+    };
+    relay.stop().await;
+    assert_eq!((&letter["event"]["text"], &letter["dead_letter"]["attempts"]), (&json!("text 0"), &json!(1)));
+}
+
+#[tokio::test]
+async fn function_is_invoked_as_by_its_url_until_it_accepts() {
+    let setup = Setup::new().await;
+    let lambda = Stub::start(|request, _| {
+        let (status, header, body) = match request {
+            1 => (
+                429,
+                ("x-amzn-errortype", "TooManyRequestsException"),
+                r#"{"Reason":"CallerRateLimitExceeded"}"#,
+            ),
+            2 => (200, ("x-amz-function-error", "Unhandled"), r#"{"errorType":"Runtime.ExitError"}"#),
+            3 => (200, ("x-amz-executed-version", "1"), r#"{"statusCode":503,"body":""}"#),
+            _ => (200, ("x-amz-executed-version", "1"), r#"{"statusCode":200,"body":"{}"}"#),
+        };
+        let response = http::Response::builder().status(status).header(header.0, header.1);
+        response.body(body.to_owned()).unwrap()
+    })
+    .await;
+    let arn = "arn:aws:lambda:eu-west-1:123456789012:function:webhook:live";
+    let text = format!(
+        "spool = {:?}\n[[subscriptions]]\ncache = \"demo\"\ntopics = [\"in\"]\n\
+         target = {{ lambda = \"{arn}\", secret = \"env:SECRET\" }}\nretry = [\"1ms\", \"1ms\", \"1ms\"]",
+        setup.folder.path().join("relay.db").to_str().unwrap()
+    );
+    std::fs::write(setup.path(), text).unwrap();
+    let path = setup.path();
+    let mut command = fanout(&["relay", "--config", &path]);
+    command.env("SECRET", SECRET).env("MOMENTO_ENDPOINT", setup.momento.endpoint());
+    command.env("AWS_ENDPOINT_URL", lambda.url.trim_end_matches('/')).env("AWS_REGION", "eu-central-1");
+    command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+    let relay = Relay { process: start(command), port: None };
+    timeout(TIMEOUT, setup.momento.wait_for_subscribers("demo", "in", 1)).await.unwrap();
+    publish(&setup.momento, "in", 1);
+    let all = async {
+        while lambda.requests().len() < 4 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(TIMEOUT, all).await.expect("the function is invoked until it accepts the message");
+    relay.stop().await;
+    let totals = setup.run(&["totals"]).await.assert_code(0);
+    assert!(totals.out.contains(" 1 delivered, 0 pending, 0 dead,"), "{totals:?}");
+    let requests = lambda.requests();
+    let [.., last] = &requests[..] else { panic!("{requests:?}") };
+    let name = arn.replace(':', "%3A");
+    assert_eq!(last.path, format!("/2015-03-31/functions/{name}/invocations"));
+    // The ARN names the region.
+    assert!(last.header("authorization").contains("/eu-west-1/lambda/aws4_request"), "{last:?}");
+    // The function accepts what its URL would make of the payload.
+    let payload = last.json();
+    let function = RealFunction::start(&setup.momento, "out", "uppercase").await;
+    let mut request = reqwest::Client::new().post(&function.url);
+    for (name, value) in payload["headers"].as_object().unwrap() {
+        request = request.header(name, value.as_str().unwrap());
+    }
+    let response = request.body(payload["body"].as_str().unwrap().to_owned()).send().await.unwrap();
+    assert_eq!(response.status(), 200, "{:?}", response.text().await);
+    let check = setup.run(&["check"]).await.assert_code(0);
+    assert!(check.out.contains(&format!(", to the function {arn}\n")), "{check:?}");
+}
+
+#[tokio::test]
 async fn topics_follow_a_set_in_a_cache() {
     let setup = Setup::new().await;
     let receiver = Receiver::start(|_| 200).await;
@@ -634,6 +916,56 @@ async fn topics_follow_a_set_in_a_cache() {
         ended.out.contains("  topics      of the set \"rooms\" in the cache \"demo\", every 20ms"),
         "{ended:?}"
     );
+}
+
+#[tokio::test]
+async fn topics_are_added_and_removed_at_run_time_and_stay_over_restart() {
+    let setup = Setup::new().await;
+    let receiver = Receiver::start(|_| 200).await;
+    setup.write(&receiver.stub.url, &["fixed"], "");
+    let mut relay = setup.relay("fixed").await;
+    let url = format!("{}/topics", relay.port().await);
+    let client = reqwest::Client::new();
+    let send = async |request: reqwest::RequestBuilder, topics: &[&str]| {
+        let body = json!({"subscription": "demo", "topics": topics});
+        let response = request.body(body.to_string()).send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+    };
+    assert_eq!(send(client.post(&url), &["a", "b", "fixed"]).await, (200, json!({"changed": 3})));
+    for topic in ["a", "b"] {
+        timeout(TIMEOUT, setup.momento.wait_for_subscribers("demo", topic, 1)).await.unwrap();
+        publish(&setup.momento, topic, 1);
+    }
+    receiver.wait(2).await;
+    assert_eq!(send(client.delete(&url), &["a", "fixed"]).await, (200, json!({"changed": 2})));
+    timeout(TIMEOUT, setup.momento.wait_for_no_subscribers("demo", "a")).await.unwrap();
+    assert_eq!(setup.momento.subscriber_count("demo", "fixed"), 1);
+    let (status, error) = send(client.delete(&url), &["fixed"]).await;
+    assert_eq!((status, &error["error"]), (422, &json!("the topic \"fixed\" was not added at run time")));
+    let listed = client.get(&url).send().await.unwrap().json::<Value>().await.unwrap();
+    assert_eq!(listed, json!({"topics": [{"subscription": "demo", "topics": ["b"]}]}));
+    assert_eq!(client.put(&url).send().await.unwrap().status(), 405);
+    relay.stop().await;
+    // The command line, while no relay runs.
+    assert_eq!(setup.run(&["topics", "add", "b", "c d"]).await.assert_code(0).out, "1 topic added\n");
+    assert_eq!(
+        setup.run(&["topics", "list"]).await.assert_code(0).out,
+        "\"b\", for \"demo\"\n\"c d\", for \"demo\"\n"
+    );
+    setup.run(&["topics", "add", "--subscription", "x", "a"]).await.assert_code(2);
+    let relay = setup.relay("c d").await;
+    timeout(TIMEOUT, setup.momento.wait_for_subscribers("demo", "b", 1)).await.unwrap();
+    publish(&setup.momento, "b", 1);
+    receiver.wait(3).await;
+    relay.stop().await;
+    assert_eq!(setup.run(&["topics", "remove", "b", "c d"]).await.assert_code(0).out, "2 topics removed\n");
+    let many: Vec<_> = (0..100).map(|number| number.to_string()).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    let ended = setup.run(&[&["topics", "add"], &many[..]].concat()).await.assert_code(0);
+    ended.assert_err("note: 101 subscriptions are more than the default limit of an account, 100");
+    setup.write(&receiver.stub.url, &[], "");
+    let ended = setup.run(&["check"]).await.assert_code(0);
+    assert!(ended.out.contains("  topics      none in the file; "), "{ended:?}");
 }
 
 #[tokio::test]

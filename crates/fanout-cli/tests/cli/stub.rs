@@ -29,6 +29,7 @@ pub(crate) struct Stub {
 /// A received request.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
+    pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
@@ -64,7 +65,8 @@ impl Stub {
                     async move {
                         let (parts, body) = request.into_parts();
                         let body = body.collect().await.unwrap().to_bytes();
-                        let received = Received { headers: parts.headers, body };
+                        let path = parts.uri.path().to_owned();
+                        let received = Received { path, headers: parts.headers, body };
                         let number = {
                             let mut seen = seen.lock().unwrap();
                             seen.push(received.clone());

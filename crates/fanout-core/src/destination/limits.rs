@@ -22,6 +22,12 @@ limits! {
     /// SQS: bytes of a message, attributes included
     SQS_MESSAGE_BYTES: usize = 1_048_576,
     "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html";
+    /// SQS: messages of one call of the relay
+    SQS_BATCH_MESSAGES: usize = 10,
+    "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html";
+    /// SQS: bytes of all messages of one call of the relay
+    SQS_BATCH_BYTES: usize = 1_048_576,
+    "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html";
     /// SQS: characters of the name of a queue, `.fifo` included
     SQS_NAME: usize = 80,
     "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html";

@@ -6,21 +6,26 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use momento_webhook::Event;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::time::Instant;
 use toml::Spanned;
 
 use super::AwsRequest;
 use super::aws::{AwsSettings, Fields, MakeRequest, RequestError, fitting, short};
 use super::content::{Content, ContentKeys};
 use super::limits::{
-    SQS_ATTRIBUTE_NAME, SQS_ATTRIBUTES, SQS_DELAY_SECONDS, SQS_ID, SQS_MESSAGE_BYTES, SQS_NAME,
+    SQS_ATTRIBUTE_NAME, SQS_ATTRIBUTES, SQS_BATCH_BYTES, SQS_BATCH_MESSAGES, SQS_DELAY_SECONDS, SQS_ID,
+    SQS_MESSAGE_BYTES, SQS_NAME,
 };
 use crate::file::Texts;
 use crate::placeholder::Template;
+use crate::reason::Failure;
 
 /// A queue, as a route names it.
 #[derive(Clone, Debug)]
@@ -54,6 +59,23 @@ pub struct QueueMessage {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_seconds: Option<u16>,
 }
+
+/// Sends messages to queues, several with one call.
+pub trait QueueSender: fmt::Debug + Send + Sync {
+    /// Sends messages to the queue of the first one with one call, with as many attempts as fit before `deadline`. Returns
+    /// the result of each message, in their order. The [`batches`] are small enough.
+    ///
+    /// # Errors
+    /// If the call fails as a whole.
+    fn send_batch<'c>(
+        &'c self,
+        messages: &'c [QueueMessage],
+        deadline: Instant,
+    ) -> BoxFuture<'c, Result<Vec<Result<(), Failure>>, Failure>>;
+}
+
+/// The largest number of messages of one call.
+pub const MAX_BATCH: usize = SQS_BATCH_MESSAGES;
 
 /// A queue of Amazon SQS.
 #[derive(Deserialize, Serialize)]
@@ -196,14 +218,42 @@ impl QueueMessage {
         if texts.any(|text| !text.chars().all(is_valid)) {
             return Err(RequestError::invalid("the message has a character that SQS does not accept"));
         }
-        let attribute = |(name, text): (&String, &String)| name.len() + ATTRIBUTE_TYPE.len() + text.len();
-        let bytes = self.body.len() + self.attributes.iter().map(attribute).sum::<usize>();
+        let bytes = self.bytes();
         if bytes > SQS_MESSAGE_BYTES {
             let message = format!("the message has {bytes} bytes; SQS accepts at most {SQS_MESSAGE_BYTES}");
             return Err(RequestError::too_large(message));
         }
         Ok(())
     }
+
+    /// Returns the size as SQS counts it.
+    fn bytes(&self) -> usize {
+        let attribute = |(name, text): (&String, &String)| name.len() + ATTRIBUTE_TYPE.len() + text.len();
+        self.body.len() + self.attributes.iter().map(attribute).sum::<usize>()
+    }
+}
+
+/// Divides messages into batches that one call can send, in their order. A message that is too large is alone.
+#[must_use]
+pub fn batches(mut messages: &[QueueMessage]) -> Vec<&[QueueMessage]> {
+    let mut batches = Vec::new();
+    while !messages.is_empty() {
+        let sizes = messages.iter().scan(0_usize, |bytes, message| {
+            *bytes += message.bytes();
+            Some(*bytes)
+        });
+        let fitting = sizes.take(MAX_BATCH).take_while(|bytes| *bytes <= SQS_BATCH_BYTES).count();
+        let (batch, rest) = messages.split_at(fitting.max(1));
+        batches.push(batch);
+        messages = rest;
+    }
+    batches
+}
+
+/// Returns JSON without the two characters that JSON may contain unescaped and that SQS does not accept.
+#[must_use]
+pub fn escaped(json: &str) -> String {
+    json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
 }
 
 /// Checks the URL of a queue.
@@ -337,6 +387,38 @@ mod tests {
         let rest = 4 + 6 + 7;
         assert!(request_of(settings, |event| event.text = "x".repeat(SQS_MESSAGE_BYTES - rest)).is_ok());
         assert_eq!(refused(settings, &"x".repeat(SQS_MESSAGE_BYTES - rest + 1)).0, Reason::TooLarge);
+    }
+
+    #[test]
+    fn divides_messages_into_batches_by_number_and_size() {
+        let message = |bytes: usize| QueueMessage {
+            queue: "https://q/1".to_owned(),
+            body: "x".repeat(bytes),
+            group: None,
+            deduplication: None,
+            attributes: BTreeMap::new(),
+            delay_seconds: None,
+        };
+        let half = SQS_BATCH_BYTES / 2;
+        for (sizes, expected) in [
+            (vec![], &[][..]),
+            (vec![1; 25], &[10, 10, 5]),
+            (vec![half, half, half, 1], &[2, 2]),
+            (vec![half, half + 1, 1], &[1, 2]),
+            (vec![1, SQS_BATCH_BYTES + 1, 1], &[1, 1, 1]),
+        ] {
+            let messages: Vec<_> = sizes.into_iter().map(message).collect();
+            let batches: Vec<_> = batches(&messages).into_iter().map(<[_]>::len).collect();
+            assert_eq!(batches, expected);
+        }
+    }
+
+    #[test]
+    fn escaped_json_has_only_characters_that_queues_accept() {
+        let json = json!({ "a": "\u{fffe}\u{ffff}\u{fffd}" });
+        let escaped = escaped(&json.to_string());
+        assert!(escaped.chars().all(is_valid), "{escaped}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), json);
     }
 
     #[test]

@@ -188,7 +188,7 @@ impl GapRecord {
 
 /// How a message left the spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The target has it.
     Delivered,
@@ -198,9 +198,21 @@ pub enum Outcome {
     Expired,
     /// It was dead, and the operator gave it up.
     Dropped,
+    /// It was dead, and a queue or a topic for dead letters has it.
+    DeadLettered,
 }
 
 impl Outcome {
+    /// All outcomes.
+    pub const ALL: [Self; 5] =
+        [Self::Delivered, Self::Dead, Self::Expired, Self::Dropped, Self::DeadLettered];
+
+    /// Returns true if only a dead message can get this outcome.
+    #[must_use]
+    pub const fn follows_dead(self) -> bool {
+        matches!(self, Self::Dropped | Self::DeadLettered)
+    }
+
     /// Returns the name in metrics and listings.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -209,6 +221,7 @@ impl Outcome {
             Self::Dead => "dead",
             Self::Expired => "expired",
             Self::Dropped => "dropped",
+            Self::DeadLettered => "dead_lettered",
         }
     }
 }
@@ -284,6 +297,8 @@ pub struct TopicTotals {
     pub expired: u64,
     /// Dead messages that were dropped.
     pub dropped: u64,
+    /// Dead messages that a queue or a topic for dead letters has.
+    pub dead_lettered: u64,
     /// Messages without an outcome.
     pub pending: u64,
     /// Messages in gaps, which did not arrive.
@@ -317,7 +332,7 @@ pub enum Change {
         /// A note of the target to itself, for the next attempt.
         progress: Option<String>,
     },
-    /// A message has its outcome. A message that has one keeps it, except that a dead one can be dropped.
+    /// A message has its outcome. A message that has one keeps it, except that a dead one can be dropped or dead-lettered.
     Finished {
         /// The message.
         id: MessageId,
@@ -338,6 +353,15 @@ pub enum Change {
         from: Outcome,
         /// The time.
         at: Millis,
+    },
+    /// Topics are added to a subscription at run time, or removed.
+    Topics {
+        /// The subscription.
+        subscription: SubscriptionId,
+        /// The topics.
+        topics: Vec<String>,
+        /// True if they are added, and false if they are removed.
+        are_added: bool,
     },
     /// Messages that arrived too long ago expire. Those whose times are in the future, because the clock was set back, are due
     /// now.
@@ -374,6 +398,7 @@ pub struct Spool {
     usages: watch::Receiver<Usages>,
     failure: watch::Receiver<Option<String>>,
     changed: watch::Receiver<u64>,
+    topics: watch::Receiver<u64>,
     closing: Arc<AtomicBool>,
     closed: Arc<writer::Closed>,
 }
@@ -397,6 +422,7 @@ impl Spool {
         let (usages_sender, usages) = watch::channel(usages);
         let (failure_sender, failure) = watch::channel(None);
         let (changed_sender, changed) = watch::channel(0);
+        let (topics_sender, topics) = watch::channel(0);
         let closing = Arc::default();
         let closed = writer::spawn(writer::Writer {
             store,
@@ -405,10 +431,11 @@ impl Spool {
             usages: usages_sender,
             failure: failure_sender,
             changed: changed_sender,
+            topics: topics_sender,
             closing: Arc::clone(&closing),
         })
         .map_err(|error| io(path, Box::new(error)))?;
-        Ok(Self { commands, limits, usages, failure, changed, closing, closed: Arc::new(closed) })
+        Ok(Self { commands, limits, usages, failure, changed, topics, closing, closed: Arc::new(closed) })
     }
 
     /// Sends a change, which is stored after all changes that were sent before. Waits while the queue is full.
@@ -471,6 +498,33 @@ impl Spool {
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.clone()
+    }
+
+    /// Returns a counter that grows when topics are added or removed at run time.
+    #[must_use]
+    pub fn topic_changes(&self) -> watch::Receiver<u64> {
+        self.topics.clone()
+    }
+
+    /// Returns the topics that were added at run time, in alphabetical order: those of one subscription, or of all. Each has
+    /// the name of its subscription.
+    ///
+    /// # Errors
+    /// If the thread has ended, or SQLite fails.
+    pub async fn added_topics(
+        &self,
+        subscription: Option<SubscriptionId>,
+    ) -> Result<Vec<(String, String)>, SpoolError> {
+        self.read(move |store| store.added_topics(subscription)).await
+    }
+
+    /// Returns the id of the subscription with this name, if the spool has it.
+    ///
+    /// # Errors
+    /// If the thread has ended, or SQLite fails.
+    pub async fn find_subscription(&self, name: &str) -> Result<Option<SubscriptionId>, SpoolError> {
+        let name = name.to_owned();
+        self.read(move |store| store.find_subscription(&name)).await
     }
 
     /// Returns the arrivals of a subscription, for its scheduler.
@@ -581,8 +635,21 @@ impl Spool {
         self.read(move |store| store.finished(outcome, after, limit)).await
     }
 
+    /// Returns up to `limit` dead messages of a subscription that come after `after`, the oldest first.
+    ///
+    /// # Errors
+    /// If the thread has ended, or SQLite fails.
+    pub async fn dead(
+        &self,
+        subscription: SubscriptionId,
+        after: MessageId,
+        limit: usize,
+    ) -> Result<Vec<Spooled>, SpoolError> {
+        self.read(move |store| store.dead(subscription, after, limit)).await
+    }
+
     /// Returns up to `limit` messages of a topic with numbers from `from` to `to` that come after `after`, with any
-    /// outcome or none.
+    /// outcome or none. Notices of gaps are not among them.
     ///
     /// # Errors
     /// If the thread has ended, or SQLite fails.

@@ -55,6 +55,7 @@ CREATE TABLE topics (
     dead INTEGER NOT NULL DEFAULT 0,
     expired INTEGER NOT NULL DEFAULT 0,
     dropped INTEGER NOT NULL DEFAULT 0,
+    dead_lettered INTEGER NOT NULL DEFAULT 0,
     UNIQUE (subscription, cache, topic)
 ) STRICT;
 CREATE TABLE messages (
@@ -82,6 +83,12 @@ CREATE INDEX pending ON messages (subscription, due_at, id) WHERE state = 0;
 CREATE INDEX pending_by_topic ON messages (subscription, topic, id) WHERE state = 0;
 CREATE INDEX pending_by_age ON messages (subscription, received_at) WHERE state = 0;
 CREATE INDEX finished ON messages (state, due_at) WHERE state > 0;
+CREATE INDEX dead ON messages (subscription, id) WHERE state = 2;
+CREATE TABLE added_topics (
+    subscription INTEGER NOT NULL REFERENCES subscriptions,
+    topic TEXT NOT NULL,
+    PRIMARY KEY (subscription, topic)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE gaps (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     topic INTEGER NOT NULL REFERENCES topics,
@@ -291,7 +298,8 @@ impl Store {
                 "SELECT t.topic FROM topics t LEFT JOIN (
                      SELECT topic, sum(state = 0) pending, sum(state = 2) dead FROM messages WHERE kind < 2 GROUP BY topic
                  ) m ON m.topic = t.id
-                 WHERE t.received <> t.delivered + t.dead + t.expired + t.dropped + coalesce(m.pending, 0)
+                 WHERE t.received <> t.delivered + t.dead + t.dead_lettered + t.expired + t.dropped
+                         + coalesce(m.pending, 0)
                      OR t.dead <> coalesce(m.dead, 0) LIMIT 1",
             )?
             .query_row([], |row| row.get(0))
@@ -374,9 +382,26 @@ impl Store {
 
     pub(super) fn subscription(&self, name: &str) -> rusqlite::Result<SubscriptionId> {
         self.connection.execute("INSERT OR IGNORE INTO subscriptions (name) VALUES (?)", [name])?;
-        self.connection.query_row("SELECT id FROM subscriptions WHERE name = ?", [name], |row| {
+        self.find_subscription(name)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
+    }
+
+    pub(super) fn find_subscription(&self, name: &str) -> rusqlite::Result<Option<SubscriptionId>> {
+        let id = self.connection.query_row("SELECT id FROM subscriptions WHERE name = ?", [name], |row| {
             row.get(0).map(SubscriptionId)
-        })
+        });
+        id.optional()
+    }
+
+    pub(super) fn added_topics(
+        &self,
+        subscription: Option<SubscriptionId>,
+    ) -> rusqlite::Result<Vec<(String, String)>> {
+        let mut statement = self.connection.prepare(
+            "SELECT s.name, a.topic FROM added_topics a JOIN subscriptions s ON s.id = a.subscription
+             WHERE ?1 IS NULL OR s.id = ?1 ORDER BY s.name, a.topic",
+        )?;
+        let id = subscription.map(|subscription| subscription.0);
+        statement.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
     }
 
     pub(super) fn waiting_subscriptions(&self) -> rusqlite::Result<Vec<(String, SubscriptionId)>> {
@@ -476,7 +501,20 @@ impl Store {
         self.select(condition, params![outcome.code(), after.0, rows(limit)])
     }
 
-    /// Returns the messages of a topic by number, with any outcome or none: page by page in the order of arrival.
+    /// Returns dead messages of a subscription that come after `after`, the oldest first.
+    pub(super) fn dead(
+        &self,
+        subscription: SubscriptionId,
+        after: MessageId,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Spooled>> {
+        // An index of dead messages is used only if the statement itself has their state.
+        let condition = "m.state = 2 AND m.subscription = ?1 AND m.id > ?2 ORDER BY m.id LIMIT ?3";
+        self.select(condition, params![subscription.0, after.0, rows(limit)])
+    }
+
+    /// Returns the messages of a topic by number, with any outcome or none: page by page in the order of arrival. Notices of
+    /// gaps are not among them.
     pub(super) fn range(
         &self,
         topic: TopicId,
@@ -485,7 +523,8 @@ impl Store {
         after: MessageId,
         limit: usize,
     ) -> rusqlite::Result<Vec<Spooled>> {
-        let condition = "m.topic = ?1 AND m.number BETWEEN ?2 AND ?3 AND m.id > ?4 ORDER BY m.id LIMIT ?5";
+        let condition = "m.topic = ?1 AND m.number BETWEEN ?2 AND ?3 AND m.id > ?4 AND m.kind < 2 \
+                         ORDER BY m.id LIMIT ?5";
         let params = params![topic.0, from.cast_signed(), to.cast_signed(), after.0, rows(limit)];
         self.select(condition, params)
     }
@@ -510,6 +549,7 @@ impl Store {
     pub(super) fn totals(&self) -> rusqlite::Result<Vec<TopicTotals>> {
         let mut statement = self.connection.prepare(
             "SELECT t.id, s.name, t.cache, t.topic, t.received, t.delivered, t.dead, t.expired, t.dropped,
+                    t.dead_lettered,
                     (SELECT count(*) FROM messages m
                      WHERE m.subscription = t.subscription AND m.topic = t.id AND m.state = 0 AND m.kind < 2),
                     (SELECT coalesce(sum(max(g.last - g.first + 1, 0)), 0) FROM gaps g WHERE g.topic = t.id),
@@ -528,9 +568,10 @@ impl Store {
                 dead: row.get(6)?,
                 expired: row.get(7)?,
                 dropped: row.get(8)?,
-                pending: row.get(9)?,
-                missing: row.get(10)?,
-                oldest: row.get(11)?,
+                dead_lettered: row.get(9)?,
+                pending: row.get(10)?,
+                missing: row.get(11)?,
+                oldest: row.get(12)?,
             })
         })?;
         totals.collect()
@@ -542,12 +583,13 @@ impl Store {
             .connection
             .prepare_cached(
                 "DELETE FROM messages WHERE id IN (
-                     SELECT id FROM messages WHERE state IN (?1, ?2, ?3) AND due_at < ?4 LIMIT ?5)",
+                     SELECT id FROM messages WHERE state IN (?1, ?2, ?3, ?4) AND due_at < ?5 LIMIT ?6)",
             )?
             .execute(params![
                 Outcome::Delivered.code(),
                 Outcome::Expired.code(),
                 Outcome::Dropped.code(),
+                Outcome::DeadLettered.code(),
                 time(before),
                 PURGE_ROWS
             ])?;
@@ -598,6 +640,15 @@ fn apply(
             finish(transaction, *id, *outcome, *attempts, *at, error.as_deref(), differences)
         }
         Change::Redrive { id, from, at } => redrive(transaction, *id, *from, *at, differences),
+        Change::Topics { subscription, topics, are_added } => {
+            let sql = if *are_added {
+                "INSERT OR IGNORE INTO added_topics (subscription, topic) VALUES (?, ?)"
+            } else {
+                "DELETE FROM added_topics WHERE subscription = ? AND topic = ?"
+            };
+            let mut statement = transaction.prepare_cached(sql)?;
+            topics.iter().try_for_each(|topic| statement.execute(params![subscription.0, topic]).map(drop))
+        }
         Change::Expire { subscription, received_before, at, due_until, except } => {
             // Each part of the union has its index.
             transaction
@@ -684,7 +735,8 @@ fn advance(
         .map(drop)
 }
 
-/// Gives a pending message its outcome. A message that has one keeps it, except that a dead one can be dropped.
+/// Gives a pending message its outcome. A message that has one keeps it, except that a dead one can be dropped or
+/// dead-lettered.
 fn finish(
     transaction: &Transaction<'_>,
     id: MessageId,
@@ -694,7 +746,7 @@ fn finish(
     error: Option<&str>,
     differences: &mut Vec<Difference>,
 ) -> rusqlite::Result<()> {
-    let from = if outcome == Outcome::Dropped { Outcome::Dead.code() } else { PENDING };
+    let from = if outcome.follows_dead() { Outcome::Dead.code() } else { PENDING };
     let updated: Option<(i64, i64, i64, i64)> = transaction
         .prepare_cached(
             "UPDATE messages SET state = ?2, due_at = ?3, attempts = coalesce(?4, attempts), error = coalesce(?5, error)
@@ -768,6 +820,7 @@ impl Outcome {
             Self::Dead => 2,
             Self::Expired => 3,
             Self::Dropped => 4,
+            Self::DeadLettered => 5,
         }
     }
 
@@ -778,6 +831,7 @@ impl Outcome {
             2 => Some(Self::Dead),
             3 => Some(Self::Expired),
             4 => Some(Self::Dropped),
+            5 => Some(Self::DeadLettered),
             _ => None,
         }
     }

@@ -161,6 +161,58 @@ async fn redrives_dead_message() {
 }
 
 #[tokio::test]
+async fn keeps_added_topics_and_announces_changes() {
+    let (_folder, path) = folder();
+    let location = Location::File(path);
+    let (spool, subscription, ..) = open(&location, Limits::default()).await;
+    let other = spool.subscription("other").await.unwrap();
+    let mut changes = spool.topic_changes();
+    let set = |subscription, topics: &[&str], are_added| {
+        let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        Change::Topics { subscription, topics, are_added }
+    };
+    for change in [
+        set(subscription, &["b", "a", "d"], true),
+        set(other, &["b"], true),
+        set(subscription, &["a"], true),
+        set(subscription, &["d", "unknown"], false),
+    ] {
+        changes.mark_unchanged();
+        spool.send(change).await.unwrap();
+        changes.changed().await.unwrap();
+    }
+    spool.close().await;
+    let (spool, ..) = open(&location, Limits::default()).await;
+    let pair = |name: &str, topic: &str| (name.to_owned(), topic.to_owned());
+    assert_eq!(spool.added_topics(None).await.unwrap(), [pair("other", "b"), pair("s", "a"), pair("s", "b")]);
+    let of_one = spool.added_topics(Some(other)).await.unwrap();
+    assert_eq!(of_one, [pair("other", "b")]);
+    assert_eq!(spool.find_subscription("unknown").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn lists_dead_messages_of_one_subscription() {
+    let (spool, subscription, topic, _) = open(&Location::Memory, Limits::default()).await;
+    let other = spool.subscription("other").await.unwrap();
+    let (foreign, _) = spool.topic(other, "cache", "topic").await.unwrap();
+    for (topic, number) in [(topic, 1), (foreign, 2), (topic, 3), (topic, 4)] {
+        spool.send(Change::Received(message(topic, number))).await.unwrap();
+    }
+    for message in spool.range(topic, 1, 3, MessageId::default(), 9).await.unwrap() {
+        spool.send(finished(message.id, Outcome::Dead)).await.unwrap();
+    }
+    let id = spool.oldest(foreign, 1).await.unwrap()[0].id;
+    spool.send(finished(id, Outcome::Dead)).await.unwrap();
+    let dead = spool.dead(subscription, MessageId::default(), 9).await.unwrap();
+    assert_eq!(dead.iter().map(|message| message.number).collect::<Vec<_>>(), [1, 3]);
+    let rest = spool.dead(subscription, dead[0].id, 9).await.unwrap();
+    assert_eq!(rest.len(), 1);
+    spool.send(finished(dead[0].id, Outcome::DeadLettered)).await.unwrap();
+    let totals = spool.totals().await.unwrap().remove(0);
+    assert_eq!((totals.dead, totals.dead_lettered, totals.pending), (1, 1, 1));
+}
+
+#[tokio::test]
 async fn expires_old_messages_except_those_in_delivery() {
     let (spool, subscription, topic, _) = open(&Location::Memory, Limits::default()).await;
     for number in 1..=3 {
@@ -400,7 +452,7 @@ enum Step {
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
-    prop_oneof![Just(Outcome::Delivered), Just(Outcome::Dead), Just(Outcome::Expired), Just(Outcome::Dropped)]
+    prop::sample::select(Outcome::ALL.to_vec())
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -439,12 +491,13 @@ fn check(store: &Store, model: &Model) {
         messages.into_iter().map(|message| (message.number, message.attempts)).collect()
     };
     assert_eq!(shown(store.oldest(topic, usize::MAX).unwrap()), model.with(None));
-    for outcome in [Outcome::Delivered, Outcome::Dead, Outcome::Expired, Outcome::Dropped] {
+    for outcome in Outcome::ALL {
         let finished = store.finished(outcome, MessageId::default(), usize::MAX).unwrap();
         assert_eq!(shown(finished), model.with(Some(outcome)), "{outcome:?}");
     }
     let totals = store.totals().unwrap().remove(0);
-    let sum = totals.delivered + totals.dead + totals.expired + totals.dropped + totals.pending;
+    let dead = totals.dead + totals.dropped + totals.dead_lettered;
+    let sum = totals.delivered + dead + totals.expired + totals.pending;
     let all = model.messages.len() as u64;
     assert_eq!((totals.received, sum), (all, all));
     assert_eq!(store.usages().unwrap().all.messages, model.with(None).len() as u64);
@@ -488,7 +541,7 @@ proptest! {
                     Step::Finish(at, outcome) => if let Some((id, number)) = nth(at) {
                         changes.push(finished(id, outcome));
                         let entry = model.get(number);
-                        if entry.2 == (outcome == Outcome::Dropped).then_some(Outcome::Dead) {
+                        if entry.2 == outcome.follows_dead().then_some(Outcome::Dead) {
                             *entry = (number, 1, Some(outcome));
                         }
                     },

@@ -34,6 +34,7 @@ pub(super) struct Writer {
     pub(super) usages: watch::Sender<Usages>,
     pub(super) failure: watch::Sender<Option<String>>,
     pub(super) changed: watch::Sender<u64>,
+    pub(super) topics: watch::Sender<u64>,
     /// Set when the spool closes: a transaction that fails is given up then.
     pub(super) closing: Arc<AtomicBool>,
 }
@@ -117,7 +118,10 @@ impl Writer {
         if self.failure.send_replace(None).is_some() {
             tracing::info!("the spool stores messages again");
         }
-        batch.clear();
+        let have_topics_changed = batch.drain(..).any(|change| matches!(change, Change::Topics { .. }));
+        if have_topics_changed {
+            self.topics.send_modify(|count| *count = count.wrapping_add(1));
+        }
         self.usages.send_replace(usages);
         self.changed.send_modify(|count| *count = count.wrapping_add(1));
         true

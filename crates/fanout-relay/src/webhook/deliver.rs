@@ -137,14 +137,31 @@ impl<C: Clock> Deliverer<C> {
     /// If the response is not 2xx, or there is none.
     pub async fn attempt(&self, event: &mut Event, kind: BodyKind<'_>) -> Result<PostResponse, Failure> {
         event.publish_timestamp = self.clock.now();
-        let body = kind.body(event);
-        let seconds = event.publish_timestamp / 1_000;
-        // The id is the same for each attempt, as Standard Webhooks requires. Messages of other topics have other ids.
-        let id = kind.id(event);
-        let signatures = self.signer.headers(&id, seconds, body.as_bytes())?;
-        let headers = headers(signatures);
-        let response = self.poster.post(headers, Bytes::from(body)).await?;
-        if response.status.is_success() { Ok(response) } else { Err(Failure::Response(response)) }
+        let (headers, body) = signed(&self.signer, event, kind)?;
+        self.poster.post(headers, Bytes::from(body)).await?.into_result()
+    }
+}
+
+/// Returns the headers and the body of a webhook that is sent at the `publish_timestamp` of `event`.
+///
+/// # Errors
+/// If the event cannot be signed.
+pub(crate) fn signed(
+    signer: &Signer,
+    event: &Event,
+    kind: BodyKind<'_>,
+) -> Result<(HeaderMap, String), SignatureError> {
+    let body = kind.body(event);
+    let seconds = event.publish_timestamp / 1_000;
+    // The id is the same for each attempt, as Standard Webhooks requires. Messages of other topics have other ids.
+    let signatures = signer.headers(&kind.id(event), seconds, body.as_bytes())?;
+    Ok((headers(signatures), body))
+}
+
+impl PostResponse {
+    /// Returns the response if it is 2xx.
+    pub(crate) fn into_result(self) -> Result<Self, Failure> {
+        if self.status.is_success() { Ok(self) } else { Err(Failure::Response(self)) }
     }
 }
 

@@ -88,7 +88,8 @@ impl Target for Webhook {
     }
 }
 
-fn result(attempt: Result<PostResponse, Failure>) -> Attempt {
+/// Returns the result of an attempt for the response of a receiver.
+pub(crate) fn result(attempt: Result<PostResponse, Failure>) -> Attempt {
     let failure = match attempt {
         Ok(response) if response.disables => {
             return Attempt::Disabled { error: describe(&Failure::Response(response)) };
@@ -106,11 +107,16 @@ fn result(attempt: Result<PostResponse, Failure>) -> Attempt {
     }
 }
 
+/// Returns the part of a response that is kept with a message.
+pub(crate) fn excerpt(response: &str) -> String {
+    response.trim().chars().take(MAX_EXCERPT).collect()
+}
+
 /// Returns the failure, with the beginning of the response.
 fn describe(failure: &Failure) -> String {
     let Failure::Response(response) = failure else { return failure.to_string() };
     let disables = if response.disables { ", with webhook-delivery: disable" } else { "" };
-    let excerpt: String = response.body.trim().chars().take(MAX_EXCERPT).collect();
+    let excerpt = excerpt(&response.body);
     if excerpt.is_empty() {
         format!("{failure}{disables}")
     } else {

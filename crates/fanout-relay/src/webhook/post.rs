@@ -77,6 +77,17 @@ pub fn url(text: &str) -> Result<Url, NotAUrl> {
     if matches!(url.scheme(), "http" | "https") && url.has_host() { Ok(url) } else { Err(NotAUrl) }
 }
 
+impl PostResponse {
+    pub(crate) fn new(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+        Self {
+            status,
+            body: String::from_utf8_lossy(body).into_owned(),
+            retry_after: headers.get(header::RETRY_AFTER).and_then(seconds),
+            disables: headers.get(DELIVERY_HEADER).is_some_and(|value| value == "disable"),
+        }
+    }
+}
+
 impl Poster {
     /// Returns a client that posts to `url`, and waits for a whole response for `timeout`.
     ///
@@ -127,12 +138,7 @@ impl Poster {
                 break;
             }
         }
-        Ok(PostResponse {
-            status: response.status(),
-            body: String::from_utf8_lossy(&body).into_owned(),
-            retry_after: response.headers().get(header::RETRY_AFTER).and_then(seconds),
-            disables: response.headers().get(DELIVERY_HEADER).is_some_and(|value| value == "disable"),
-        })
+        Ok(PostResponse::new(response.status(), response.headers(), &body))
     }
 
     fn error(&self, error: &reqwest::Error) -> PostError {

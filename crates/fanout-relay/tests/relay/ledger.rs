@@ -101,7 +101,7 @@ impl Ledger {
                 Some(_) if is_missing => panic!("{key:?} arrived and is missing"),
                 Some(Outcome::Delivered) => sums.delivered += 1,
                 Some(Outcome::Dead) => sums.dead += 1,
-                Some(Outcome::Expired | Outcome::Dropped) => sums.expired += 1,
+                Some(Outcome::Expired | Outcome::Dropped | Outcome::DeadLettered) => sums.expired += 1,
                 None if is_missing => sums.missing += 1,
                 None if is_unknown => sums.unknown += 1,
                 None => open.push(key.clone()),

@@ -96,6 +96,7 @@ impl Running {
             gap_notices: false,
             schedule,
             target: Arc::clone(target) as Arc<dyn Target>,
+            dead_letters: None,
         };
         Self::of(&momento.endpoint(), vec![subscription], spool, QUICK)
     }

@@ -44,6 +44,7 @@ impl Scene {
             gap_notices: false,
             schedule: quick(Order::Topic),
             target: Arc::clone(&self.target) as Arc<dyn Target>,
+            dead_letters: None,
         };
         Running::of(&format!("http://{momento}"), vec![subscription], &self.spool, policy)
     }

@@ -41,6 +41,7 @@ async fn outage(is_target: bool, fault: NetworkFault, time: Duration) -> String 
         gap_notices: false,
         schedule: Schedule { order: Order::Topic, ..Schedule::default() },
         target: webhook(target.address()),
+        dead_letters: None,
     };
     let relay = Running::of(&source.url(), vec![subscription], &spool, SubscriptionPolicy::default());
     let mut ledger = Ledger::default();

@@ -89,6 +89,7 @@ fn subscription(topic: &str, schedule: Schedule, target: Arc<dyn Target>) -> Sub
         gap_notices: false,
         schedule,
         target,
+        dead_letters: None,
     }
 }
 

@@ -20,6 +20,8 @@ mod table;
 
 use clap::ValueEnum;
 use fanout_core::file;
+use fanout_core::route::Routes;
+use momento_webhook::{Event, Verified};
 
 use self::drawing::Drawing;
 use self::faults::Faults;
@@ -77,6 +79,20 @@ enum Format {
     Dot,
     /// One JSON object
     Json,
+}
+
+/// Shows step by step what one event becomes by the routes that were read from `text`.
+///
+/// # Errors
+/// If a destination would not accept it.
+pub(crate) async fn show(
+    text: &str,
+    routes: &Routes,
+    event: &Verified<Event>,
+    translations: Translations,
+    output: &mut Output,
+) -> Result<(), Error> {
+    steps::run(&Outline::new(text, routes), event, (false, translations), output).await
 }
 
 pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {

@@ -48,8 +48,15 @@ pub(super) fn run(name: &str, file: &Loaded, output: &mut Output) -> Result<(), 
             schedule.retry.len() + 1,
             humantime::format_duration(schedule.expire_after)
         ))?;
+        if let Some(dead_letters) = &subscription.dead_letters {
+            output.result(format_args!("              dead messages go to {dead_letters}"))?;
+        }
         for topic in &subscription.topics {
             output.result(format_args!("  topic       {}", Quoted(topic)))?;
+        }
+        if subscription.topics.is_empty() && subscription.topics_from.is_none() {
+            output
+                .result("  topics      none in the file; `fanout relay topics add` adds them at run time")?;
         }
         if let Some(SetOfTopics { cache, set, every }) = &subscription.topics_from {
             let every = humantime::format_duration(*every);
@@ -60,20 +67,30 @@ pub(super) fn run(name: &str, file: &Loaded, output: &mut Output) -> Result<(), 
             ))?;
         }
     }
-    let streams: usize = file.subscriptions.iter().map(|(subscription, _)| subscription.topics.len()).sum();
+    let streams = streams(file);
     output.result(format_args!(
         "streams       {streams}, over {} connections; an account has {DEFAULT_SUBSCRIPTIONS} subscriptions by default",
         streams.div_ceil(STREAMS_PER_CHANNEL)
     ))?;
+    note_excess(streams, output);
+    output.note(format_args!(
+        "note: each KB of a message counts one operation, when it is published and for each subscription; an account \
+         has {DEFAULT_OPERATIONS} operations a second by default"
+    ));
+    Ok(())
+}
+
+/// Returns the number of topics that a file lists.
+pub(super) fn streams(file: &Loaded) -> usize {
+    file.subscriptions.iter().map(|(subscription, _)| subscription.topics.len()).sum()
+}
+
+/// Says so if an account has fewer subscriptions by default.
+pub(super) fn note_excess(streams: usize, output: &mut Output) {
     if streams > DEFAULT_SUBSCRIPTIONS {
         output.note(format_args!(
             "note: {streams} subscriptions are more than the default limit of an account, {DEFAULT_SUBSCRIPTIONS}; \
              Momento raises it on request"
         ));
     }
-    output.note(format_args!(
-        "note: each KB of a message counts one operation, when it is published and for each subscription; an account \
-         has {DEFAULT_OPERATIONS} operations a second by default"
-    ));
-    Ok(())
 }

@@ -6,13 +6,17 @@
 //! | `emf` | metrics in the log |
 //! | `live` | the line that shows its work in a terminal |
 //! | `check` | shows what a file subscribes to |
-//! | `operate` | counts, gaps, dead messages and replays: through the port of a running relay, or in the file of its spool |
+//! | `operate` | counts, gaps and dead messages: through the port of a running relay, or in the file of its spool |
+//! | `replay` | delivers messages again, or shows what would become of them |
+//! | `topics` | adds, removes and lists topics at run time |
 
 mod check;
 mod emf;
 mod live;
 mod operate;
+mod replay;
 mod run;
+mod topics;
 
 use std::collections::BTreeSet;
 
@@ -43,6 +47,7 @@ use crate::translations::Translations;
   fanout relay dead list
   fanout relay dead redrive --all
   fanout relay replay --topic friends-publish --from 10 --to 20
+  fanout relay topics add 'room 7' 'room 8'
 
 A file, to begin with:
   spool = \"relay.db\"
@@ -77,7 +82,10 @@ enum Command {
     #[command(subcommand)]
     Dead(operate::DeadCommand),
     /// Deliver messages again that the spool still holds
-    Replay(operate::ReplayArgs),
+    Replay(replay::ReplayArgs),
+    /// Add topics to a subscription at run time, remove or list them
+    #[command(subcommand)]
+    Topics(topics::TopicsCommand),
 }
 
 pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
@@ -89,7 +97,8 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
         Some(Command::Totals(args)) => operate::totals(&file, args, output).await,
         Some(Command::Gaps(args)) => operate::gaps(&file, args, output).await,
         Some(Command::Dead(command)) => operate::dead(&file, command, output).await,
-        Some(Command::Replay(args)) => operate::replay(&file, args, output).await,
+        Some(Command::Topics(command)) => topics::run(&file, command, output).await,
+        Some(Command::Replay(replay)) => replay::run(&file, replay, &args.service, output).await,
     }
 }
 
@@ -116,10 +125,9 @@ fn load(name: &str, output: &mut Output) -> Result<Loaded, Error> {
         .map(|mut subscription| {
             let routes = match &subscription.target {
                 FileTarget::Routes(path) => Some(load_routes(&path.display().to_string(), output)?),
-                FileTarget::Webhook(_) | FileTarget::Sqs(_) => None,
+                FileTarget::Webhook(_) | FileTarget::Sqs(_) | FileTarget::Lambda(..) => None,
             };
-            let lists_topics = !subscription.topics.is_empty() || subscription.topics_from.is_some();
-            if let (Some(routes), false) = (&routes, lists_topics) {
+            if let (Some(routes), true) = (&routes, subscription.has_topics_of_routes) {
                 subscription.topics = exact_topics(&subscription, routes)?;
             }
             if let Some(shard) = shard {
@@ -133,10 +141,25 @@ fn load(name: &str, output: &mut Output) -> Result<Loaded, Error> {
 }
 
 fn load_routes(name: &str, output: &mut Output) -> Result<Routes, Error> {
+    read_routes(name, Translations::Amazon, output).map(|(_, routes)| routes)
+}
+
+/// Reads a file of routes. Returns its text as well.
+fn read_routes(
+    name: &str,
+    translations: Translations,
+    output: &mut Output,
+) -> Result<(String, Routes), Error> {
     let text = read(name)?;
-    let transforms = Translations::Amazon.transforms();
-    let routes = text_file::read(&text, &transforms, fanout_aws::KINDS);
-    routes.map_err(|errors| print(name, &text, &errors, output))
+    match text_file::read(&text, &translations.transforms(), fanout_aws::KINDS) {
+        Ok(routes) => Ok((text, routes)),
+        Err(errors) => Err(print(name, &text, &errors, output)),
+    }
+}
+
+/// Returns a number with its noun.
+fn counted(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 /// Returns the topics of the routes of a subscription that are exact, and are for its cache.

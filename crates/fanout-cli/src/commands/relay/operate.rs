@@ -1,15 +1,15 @@
-//! Counts, gaps, dead messages and replays.
+//! Counts, gaps and dead messages, and the requests for all of them.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use fanout_relay::file::Listen;
-use fanout_relay::operations::{ListedMessage, Operation, Performed, Replay, Which, perform};
+use fanout_relay::operations::{ListedMessage, Operation, Performed, Which, perform};
 use fanout_relay::spool::{Location, OpenError, Outcome, Spool};
 use http::Method;
 use momento_webhook::Millis;
 
-use super::Loaded;
+use super::{Loaded, counted};
 use crate::error::Error;
 use crate::output::{Output, Quoted};
 
@@ -72,28 +72,6 @@ pub(super) struct WhichArgs {
     all: bool,
 }
 
-/// Deliver messages again that the spool still holds
-///
-/// Messages with an outcome count as if they had just arrived. The spool holds them for `keep_for` after that outcome.
-#[derive(Debug, clap::Args)]
-pub(super) struct ReplayArgs {
-    /// The topic
-    #[arg(long)]
-    topic: String,
-
-    /// The first sequence number
-    #[arg(long, value_name = "N")]
-    from: u64,
-
-    /// The last sequence number
-    #[arg(long, value_name = "N")]
-    to: u64,
-
-    /// The name of the subscription [default: all that have the topic]
-    #[arg(long, value_name = "NAME")]
-    subscription: Option<String>,
-}
-
 pub(super) async fn health(file: &Loaded, args: HealthArgs, output: &mut Output) -> Result<(), Error> {
     let Some(listen) = &file.listen else {
         return Err(Error::Failed("the file does not set `listen`, which health checks need".to_owned()));
@@ -116,8 +94,8 @@ pub(super) async fn totals(file: &Loaded, args: ListArgs, output: &mut Output) -
             continue;
         }
         output.result(format_args!(
-            "{} in the cache {}, for {}: {} received, {} delivered, {} pending, {} dead, {} expired, {} dropped; \
-             {} missing",
+            "{} in the cache {}, for {}: {} received, {} delivered, {} pending, {} dead, {} expired, {} dropped, {} \
+             dead-lettered; {} missing",
             Quoted(&topic.name),
             Quoted(&topic.cache),
             Quoted(&topic.subscription),
@@ -127,6 +105,7 @@ pub(super) async fn totals(file: &Loaded, args: ListArgs, output: &mut Output) -
             topic.dead,
             topic.expired,
             topic.dropped,
+            topic.dead_lettered,
             topic.missing
         ))?;
     }
@@ -179,23 +158,19 @@ pub(super) async fn dead(file: &Loaded, command: DeadCommand, output: &mut Outpu
     changed(file, operation, what, output).await
 }
 
-pub(super) async fn replay(file: &Loaded, args: ReplayArgs, output: &mut Output) -> Result<(), Error> {
-    let ReplayArgs { topic, from, to, subscription } = args;
-    if from > to {
-        return Err(Error::Usage("--from is greater than --to".to_owned()));
-    }
-    let replay = Operation::Replay(Replay { subscription, topic, from, to });
-    changed(file, replay, "will be delivered again", output).await
-}
-
-async fn changed(file: &Loaded, operation: Operation, what: &str, output: &mut Output) -> Result<(), Error> {
+/// Changes messages, and prints their number.
+pub(super) async fn changed(
+    file: &Loaded,
+    operation: Operation,
+    what: &str,
+    output: &mut Output,
+) -> Result<(), Error> {
     let Performed::Changed(count) = operate(file, operation).await? else { return Err(other()) };
-    let messages = if count == 1 { "message" } else { "messages" };
-    output.result(format_args!("{count} {messages} {what}"))
+    output.result(format_args!("{} {what}", counted(count, "message")))
 }
 
 /// Performs an operation in the file of the spool, or through the port of the relay that has it open.
-async fn operate(file: &Loaded, operation: Operation) -> Result<Performed, Error> {
+pub(super) async fn operate(file: &Loaded, operation: Operation) -> Result<Performed, Error> {
     let Location::File(path) = &file.spool else {
         return match &file.listen {
             Some(listen) => ask(listen, &operation).await,
@@ -289,6 +264,6 @@ fn time(at: Millis) -> String {
 }
 
 /// Returns the error for a result of another operation, as from another version of the relay.
-fn other() -> Error {
+pub(super) fn other() -> Error {
     Error::Failed("the relay responds with the result of another operation".to_owned())
 }

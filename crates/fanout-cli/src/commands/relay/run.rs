@@ -9,7 +9,9 @@ use fanout_core::retry::RetryPolicy;
 use fanout_core::route::Routes;
 use fanout_momento::CacheSet;
 use fanout_momento::subscription::SubscriptionPolicy;
-use fanout_relay::file::{FileSubscription, FileTarget, Listen, LogMetrics};
+use fanout_relay::dead_letter::DeadLetterTopic;
+use fanout_relay::file::{FileDeadLetters, FileSubscription, FileTarget, Listen, LogMetrics};
+use fanout_relay::function::FunctionTarget;
 use fanout_relay::queue::QueueTarget;
 use fanout_relay::routes::RoutesTarget;
 use fanout_relay::shard::Shard;
@@ -172,8 +174,28 @@ fn config(
     shard: Option<Shard>,
     service: &Service,
 ) -> Result<SubscriptionConfig, Error> {
-    let FileSubscription { name, cache, topics, topics_from, from, gap_notices, schedule, target } =
-        subscription;
+    let FileSubscription {
+        name,
+        cache,
+        topics,
+        topics_from,
+        from,
+        gap_notices,
+        schedule,
+        target,
+        dead_letters,
+        has_topics_of_routes: _,
+    } = subscription;
+    let dead_letters: Option<Arc<dyn Target>> = match dead_letters {
+        None => None,
+        Some(FileDeadLetters::Sqs(queue)) => {
+            let target = QueueTarget::new(queue, Cloud::default().queue_sender());
+            Some(Arc::new(target.for_dead_letters(name.clone())))
+        }
+        Some(FileDeadLetters::Topic(topic)) => {
+            Some(Arc::new(DeadLetterTopic::new(name.clone(), topic, service.publisher()?)))
+        }
+    };
     let topics_from = match topics_from {
         None => None,
         Some(set) => Some(TopicsFrom {
@@ -184,16 +206,37 @@ fn config(
             shard: shard.map(|shard| (shard, cache.clone())),
         }),
     };
-    let target: Arc<dyn Target> = match target {
+    let target = self::target(target, routes.map(|routes| (routes, service)))?;
+    Ok(SubscriptionConfig {
+        name,
+        cache,
+        topics,
+        topics_from,
+        from,
+        gap_notices,
+        schedule,
+        target,
+        dead_letters,
+    })
+}
+
+/// Returns a target. One with routes needs them, and Momento to publish to.
+pub(super) fn target(
+    target: FileTarget,
+    routes: Option<(Routes, &Service)>,
+) -> Result<Arc<dyn Target>, Error> {
+    Ok(match target {
         FileTarget::Webhook(webhook) => Arc::new(*webhook),
-        FileTarget::Sqs(queue) => Arc::new(QueueTarget::new(queue, Cloud::default().sender())),
+        FileTarget::Sqs(queue) => Arc::new(QueueTarget::new(queue, Cloud::default().queue_sender())),
+        FileTarget::Lambda(function, signer) => {
+            Arc::new(FunctionTarget::new(function, *signer, Cloud::default().function_invoker()))
+        }
         FileTarget::Routes(path) => {
+            let (routes, service) = routes.expect("the caller reads the routes of each such target");
             let retry = RetryPolicy::PUBLISH;
             let publisher = service.publisher_within(retry.attempt_timeout)?;
             let fan_out = FanOut::new(publisher, retry).with_sender(Cloud::default().sender());
-            let routes = routes.expect("`load` reads the routes of each such target");
             Arc::new(RoutesTarget::new(path.display().to_string(), routes, fan_out))
         }
-    };
-    Ok(SubscriptionConfig { name, cache, topics, topics_from, from, gap_notices, schedule, target })
+    })
 }
