@@ -39,12 +39,15 @@ resource "aws_iam_role" "task" {
 }
 
 resource "aws_iam_role_policy" "task" {
-  count = local.is_queue ? 1 : 0
+  count = local.is_queue || length(var.function_arns) > 0 ? 1 : 0
 
-  name = "send-events"
+  name = "deliver"
   role = aws_iam_role.task.id
   policy = jsonencode({
-    Version   = "2012-10-17"
-    Statement = [{ Sid = "SendEvents", Effect = "Allow", Action = "sqs:SendMessage", Resource = aws_sqs_queue.events[0].arn }]
+    Version = "2012-10-17"
+    Statement = concat(
+      [for queue in aws_sqs_queue.events : { Sid = "SendEvents", Effect = "Allow", Action = "sqs:SendMessage", Resource = queue.arn }],
+      length(var.function_arns) == 0 ? [] : [{ Sid = "InvokeFunctions", Effect = "Allow", Action = "lambda:InvokeFunction", Resource = var.function_arns }],
+    )
   })
 }

@@ -93,6 +93,12 @@ variable "config" {
   default     = null
 }
 
+variable "function_arns" {
+  description = "The Lambda functions that config invokes."
+  type        = list(string)
+  default     = []
+}
+
 # Operation
 
 variable "log_retention_days" {
