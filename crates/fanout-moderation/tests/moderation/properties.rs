@@ -43,8 +43,9 @@ proptest! {
     #[test]
     fn finds_word_between_any_others(before in "[a-z]{1,8}[.,!?]? ", after in "[.,!?]? [a-z]{1,8}") {
         prop_assume!(standard().find(&format!("{before}x{after}")).is_empty());
-        let text = format!("{before}fuck{after}");
-        prop_assert_eq!(moderated(&text), format!("{before}****{after}"));
+        // The word can make a longer entry with what is beside it, as `fuck er`.
+        let result = moderated(&format!("{before}fuck{after}"));
+        prop_assert_eq!(result.get(before.len()..before.len() + 4), Some("****"), "{}", result);
     }
 }
 
