@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
 use fanout_momento::subscription::{ItemValue, SubscriptionPolicy};
 use fanout_momento::{Credentials, Subscription, SubscriptionEvent};
 use fanout_relay::spool::{Limits, Location, MessageId, Payload, Spool, Spooled};
@@ -19,8 +20,7 @@ use fanout_relay::webhook::signer::{Scheme, Signer};
 use fanout_relay::webhook::{Webhook, post};
 use fanout_relay::{Attempt, STREAMS_PER_CHANNEL, Schedule, Start, Status, SubscriptionConfig, Target, run};
 use http::{Request, StatusCode};
-use hyper::body::Incoming;
-use local_guard::{Guard, json_response, read_body, serve};
+use local_guard::{Guard, json_response, serve};
 use momento_local::MomentoLocal;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::net::TcpListener;
@@ -206,13 +206,10 @@ impl Arrivals {
 async fn receiver(arrivals: Arc<Arrivals>) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    let respond = move |request: Request<Incoming>| {
+    let respond = move |request: Request<Bytes>| {
         let arrivals = Arc::clone(&arrivals);
         async move {
-            let Ok(body) = read_body(request).await else {
-                return json_response(StatusCode::BAD_REQUEST, &serde_json::Value::Null);
-            };
-            if let Some(number) = number(&body) {
+            if let Some(number) = number(request.body()) {
                 arrivals.record(number);
             }
             json_response(StatusCode::OK, &serde_json::Value::Null)

@@ -19,8 +19,7 @@ use bytes::Bytes;
 use fanout_core::clock::{Clock as _, SystemClock};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use local_guard::{Guard, json_response, read_body};
+use local_guard::{Guard, json_response};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -34,7 +33,7 @@ use crate::token::Token;
 /// Serves requests until the future is dropped.
 pub async fn serve(listener: TcpListener, spool: Spool, status: Status, token: Option<Token>) {
     let guard = if token.is_some() { Guard::any_host() } else { Guard::loopback() };
-    let respond = move |request: Request<Incoming>| {
+    let respond = move |request: Request<Bytes>| {
         let (spool, status) = (spool.clone(), status.clone());
         let is_allowed = token.as_ref().is_none_or(|token| token.is_in(request.headers()));
         async move {
@@ -81,7 +80,7 @@ enum Body {
 async fn route(
     spool: &Spool,
     status: &Status,
-    request: Request<Incoming>,
+    request: Request<Bytes>,
     shows_causes: bool,
 ) -> Result<(StatusCode, Body), Failure> {
     let internal = |error: String| (StatusCode::INTERNAL_SERVER_ERROR, error);
@@ -102,10 +101,10 @@ async fn route(
             let text = metrics::prometheus(spool, &status.subscriptions(), SystemClock.now()).await;
             Ok((StatusCode::OK, Body::Text(text.map_err(|error| internal(error.to_string()))?)))
         }
-        (&Method::POST, "/operations") => operate(spool, read(request).await?).await,
+        (&Method::POST, "/operations") => operate(spool, read(&request)?).await,
         (&Method::GET, "/topics") => operate(spool, Operation::Topics).await,
-        (&Method::POST, "/topics") => operate(spool, Operation::AddTopics(read(request).await?)).await,
-        (&Method::DELETE, "/topics") => operate(spool, Operation::RemoveTopics(read(request).await?)).await,
+        (&Method::POST, "/topics") => operate(spool, Operation::AddTopics(read(&request)?)).await,
+        (&Method::DELETE, "/topics") => operate(spool, Operation::RemoveTopics(read(&request)?)).await,
         (method, path @ ("/health/live" | "/health/ready" | "/metrics" | "/operations" | "/topics")) => {
             Err((StatusCode::METHOD_NOT_ALLOWED, format!("{path} does not support {method}")))
         }
@@ -114,9 +113,8 @@ async fn route(
 }
 
 /// Reads the body of a request.
-async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Failure> {
-    let body = read_body(request).await?;
-    serde_json::from_slice(&body).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
+fn read<T: DeserializeOwned>(request: &Request<Bytes>) -> Result<T, Failure> {
+    serde_json::from_slice(request.body()).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
 }
 
 /// Performs an operation.

@@ -30,7 +30,7 @@ mod serve;
 
 use std::net::{IpAddr, Ipv6Addr};
 
-pub use self::serve::{json_response, read_body, serve};
+pub use self::serve::{json_response, serve};
 
 use http::uri::Authority;
 use http::{HeaderMap, Request, StatusCode, header};

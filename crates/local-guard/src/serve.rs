@@ -40,14 +40,15 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// Serves plain HTTP/1.1 on a local port until `shutdown` completes, and then drops the open connections: a client that
 /// keeps its connection open must not delay the shutdown.
 ///
-/// `respond` gets the requests that `guard` accepts. A rejected request gets the reason as JSON. `port` is the name of the
-/// port in the log, such as `the admin port`.
+/// `respond` gets the requests that `guard` accepts, with their bodies. A rejected request gets the reason as JSON: also one
+/// whose body is longer than 64 KiB, or does not arrive within 10 seconds. `port` is the name of the port in the log, such as
+/// `the admin port`.
 pub async fn serve<R>(
     listener: TcpListener,
     guard: Guard,
     port: &'static str,
     shutdown: impl Future<Output = ()>,
-    respond: impl Fn(Request<Incoming>) -> R + Clone + Send + 'static,
+    respond: impl Fn(Request<Bytes>) -> R + Clone + Send + 'static,
 ) where
     R: Future<Output = Response<Full<Bytes>>> + Send,
 {
@@ -77,14 +78,15 @@ pub async fn serve<R>(
             let service = service_fn(move |request| {
                 let (guard, respond, busy) = (Arc::clone(&guard), respond.clone(), Arc::clone(&busy));
                 async move {
-                    busy.store(true, Ordering::Relaxed);
-                    let response = match guard.check(&request) {
-                        Ok(()) => respond(request).await,
-                        Err(rejected) => {
-                            json_response(rejected.status(), &json!({ "error": rejected.to_string() }))
+                    let response = match read(&guard, request).await {
+                        Ok(request) => {
+                            busy.store(true, Ordering::Relaxed);
+                            let response = respond(request).await;
+                            busy.store(false, Ordering::Relaxed);
+                            response
                         }
+                        Err((status, error)) => json_response(status, &json!({ "error": error })),
                     };
-                    busy.store(false, Ordering::Relaxed);
                     Ok::<_, Infallible>(response)
                 }
             });
@@ -106,7 +108,7 @@ pub async fn serve<R>(
 /// An open connection.
 struct Connection {
     task: AbortHandle,
-    /// True while a request is handled.
+    /// True while a request is handled: it has arrived whole, and its response is not there yet.
     is_busy: Arc<AtomicBool>,
 }
 
@@ -122,14 +124,12 @@ fn make_room(open: &mut VecDeque<Connection>) {
     }
 }
 
-/// Reads the body of a request. An error is a response: its status and its text.
-///
-/// # Errors
-/// If the body is longer than 64 KiB, or does not arrive within 10 seconds.
-pub async fn read_body(request: Request<Incoming>) -> Result<Bytes, (StatusCode, String)> {
-    let body = Limited::new(request.into_body(), MAX_BODY).collect();
-    match timeout(BODY_TIMEOUT, body).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
+/// Checks a request and reads its body. An error is a response: its status and its text.
+async fn read(guard: &Guard, request: Request<Incoming>) -> Result<Request<Bytes>, (StatusCode, String)> {
+    guard.check(&request).map_err(|rejected| (rejected.status(), rejected.to_string()))?;
+    let (parts, body) = request.into_parts();
+    match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(body)) => Ok(Request::from_parts(parts, body.to_bytes())),
         Ok(Err(error)) => Err((StatusCode::BAD_REQUEST, format!("cannot read the body: {error}"))),
         Err(_) => {
             let seconds = BODY_TIMEOUT.as_secs();

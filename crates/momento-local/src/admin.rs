@@ -17,9 +17,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{Method, Request, StatusCode};
-use hyper::body::Incoming;
-use local_guard::{Guard, is_from_browser, json_response, read_body};
+use local_guard::{Guard, is_from_browser, json_response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -35,10 +35,10 @@ const MAX_FAULTS: usize = 1_000;
 pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, guard: Guard) {
     let respond = {
         let shared = Arc::clone(&shared);
-        move |request| {
+        move |request: Request<Bytes>| {
             let shared = Arc::clone(&shared);
             async move {
-                let result = route(&shared, request).await;
+                let result = route(&shared, &request);
                 let (status, body) =
                     result.unwrap_or_else(|(status, error)| (status, json!({ "error": error })));
                 json_response(status, &body)
@@ -51,13 +51,13 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, guard: Gua
 /// A status and the text of an error.
 type Failure = (StatusCode, String);
 
-async fn route(shared: &Shared, request: Request<Incoming>) -> Result<(StatusCode, Value), Failure> {
+fn route(shared: &Shared, request: &Request<Bytes>) -> Result<(StatusCode, Value), Failure> {
     let method = request.method().clone();
     let uri = request.uri().clone();
     // The Go SDK's suite calls `//block`: empty segments do not count.
     let segments: Vec<_> = uri.path().split('/').filter(|segment| !segment.is_empty()).collect();
     tracing::debug!(%method, path = uri.path(), "admin request");
-    let is_from_browser = is_from_browser(&request);
+    let is_from_browser = is_from_browser(request);
     match (method, segments.as_slice()) {
         (Method::GET, ["health"]) => Ok(state(shared)),
         (Method::GET, ["block" | "unblock"]) if is_from_browser => {
@@ -76,7 +76,7 @@ async fn route(shared: &Shared, request: Request<Incoming>) -> Result<(StatusCod
             Ok(state(shared))
         }
         (Method::POST, ["reset"]) => {
-            let TopicName { cache, topic } = read(request).await?;
+            let TopicName { cache, topic } = read(request)?;
             shared
                 .hub
                 .reset_topic(&cache, &topic)
@@ -88,7 +88,7 @@ async fn route(shared: &Shared, request: Request<Incoming>) -> Result<(StatusCod
             Ok((StatusCode::OK, json!({ "subscribers": shared.hub.subscriber_count(&cache, &topic) })))
         }
         (Method::POST, ["faults"]) => {
-            let fault: FaultJson = read(request).await?;
+            let fault: FaultJson = read(request)?;
             let fault = Fault::try_from(fault).map_err(|error| (StatusCode::BAD_REQUEST, error))?;
             let handle = shared.faults.inject_within(MAX_FAULTS, fault).ok_or_else(|| {
                 let error =
@@ -158,9 +158,8 @@ fn percent_decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-async fn read<T: for<'de> Deserialize<'de>>(request: Request<Incoming>) -> Result<T, Failure> {
-    let bytes = read_body(request).await?;
-    serde_json::from_slice(&bytes).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
+fn read<T: for<'de> Deserialize<'de>>(request: &Request<Bytes>) -> Result<T, Failure> {
+    serde_json::from_slice(request.body()).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
 }
 
 #[cfg(test)]

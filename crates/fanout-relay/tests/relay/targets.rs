@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use fanout_relay::webhook::signer::{Scheme, Signer};
 use fanout_relay::webhook::{Webhook, post};
 use fanout_relay::{BreakerPolicy, SubscriptionStatus};
 use http::StatusCode;
-use http_body_util::BodyExt as _;
 use local_guard::Guard;
 use serde_json::{Value, json};
 use test_support::faulty_proxy::{Fault as NetworkFault, FaultyProxy};
@@ -30,14 +30,10 @@ impl Receiver {
         let address = listener.local_addr().unwrap();
         let accepted = watch::Sender::new(Vec::new());
         let sink = accepted.clone();
-        let respond = move |request: http::Request<_>| {
+        let respond = move |request: http::Request<Bytes>| {
             let sink = sink.clone();
             async move {
-                let body: hyper::body::Incoming = request.into_body();
-                let Ok(body) = body.collect().await else {
-                    return local_guard::json_response(StatusCode::BAD_REQUEST, &json!({}));
-                };
-                let body: Value = serde_json::from_slice(&body.to_bytes()).unwrap();
+                let body: Value = serde_json::from_slice(request.body()).unwrap();
                 let number = |name: &str| body[name].as_u64().unwrap();
                 let (page, number) = (number("topic_sequence_page"), number("topic_sequence_number"));
                 let key = (body["topic"].as_str().unwrap().to_owned(), page, number);
