@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::config::{
     Config, ConfigError, ConfigErrors, DedupeConfig, MomentoConfig, RoutesConfig, SecretsConfig,
-    SigningConfig, Source, Sourced, from_parameter, signing_secret,
+    SigningConfig, Source, Sourced, from_parameter, signing_secrets,
 };
 use crate::secrets::{Refresh, Refreshed, Rotating, SecretSetting, fetch_all};
 use crate::webhook::Signing;
@@ -102,7 +102,7 @@ async fn fetch_secrets(
     signing: SigningConfig,
     secrets: SecretsConfig,
 ) -> Result<(Rotating<Keys>, Signing), ConfigErrors> {
-    let ids = [momento.credentials.secret(), signing.secret.secret()];
+    let ids = [momento.credentials.secret(), signing.secrets.secret()];
     let fetched = Fetched {
         secrets: fetch_all(cloud, ids.into_iter().flatten().map(|id| &id.name)).await,
         refresh: Refresh {
@@ -122,16 +122,14 @@ async fn fetch_secrets(
             fetched.start(SecretSetting { name: MomentoConfig::SECRET_ID, id, parse: Box::new(parse) })
         }
     };
-    let SigningConfig { signatures, secret, previous: given, max_age } = signing;
-    let secrets = match secret {
-        Sourced::Given(current) => {
-            Ok(Rotating::fixed([Some(current), given].into_iter().flatten().collect()))
-        }
+    let SigningConfig { signatures, secrets, previous: given, max_age } = signing;
+    let secrets = match secrets {
+        Sourced::Given(current) => Ok(Rotating::fixed([current, given].concat())),
         Sourced::Secret(id) => {
             let parse = move |secret: &Versioned<SecretText>| {
-                let read = |text: &SecretText| signing_secret(signatures, text.reveal());
+                let read = |text: &SecretText| signing_secrets(signatures, text.reveal());
                 let Versioned { current, previous } = secret.try_map(read)?;
-                Ok([Some(current), previous, given.clone()].into_iter().flatten().collect())
+                Ok([current, previous.unwrap_or_default(), given.clone()].concat())
             };
             fetched.start(SecretSetting { name: SigningConfig::SECRET_ID, id, parse: Box::new(parse) })
         }

@@ -21,7 +21,7 @@ pub use listen::ListenConfig;
 pub use log::LogConfig;
 pub use routes::{RoutesConfig, from_parameter};
 pub use secrets::SecretsConfig;
-pub use signing::{SigningConfig, signing_secret};
+pub use signing::{SigningConfig, signing_secret, signing_secrets};
 
 use fanout_core::transform::Transforms;
 use momento_webhook::visible::{single_line, trim_invisible};

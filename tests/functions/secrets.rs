@@ -155,6 +155,48 @@ async fn accepts_previous_secret_of_the_environment_beside_a_stored_one() {
     }
 }
 
+/// Momento makes a secret for each of its webhooks.
+#[tokio::test]
+async fn accepts_each_secret_of_a_list() {
+    let transport = BOTH[0];
+    let list = |secrets: &[&str]| json!({"momento": OLD_KEY, "webhooks": secrets}).to_string();
+    let secrets = SecretsServer::start().await.unwrap();
+    secrets.put("chat/keys", &list(&["first", "second"]));
+    let with = [
+        ("MOMENTO_API_KEY_SECRET_ID", "chat/keys#momento"),
+        ("WEBHOOK_SIGNING_SECRET_ID", "chat/keys#webhooks"),
+        ("WEBHOOK_SIGNING_SECRET_PREVIOUS", r#"["older","oldest"]"#),
+    ];
+    let function = start(transport, OLD_KEY, &secrets, &with).await;
+    for (number, secret) in [(1, "first"), (2, "second"), (3, "older"), (4, "oldest")] {
+        let response = deliver(&function, transport, secret, number, "hello").await;
+        assert_eq!(response.status, 200, "{secret}: {}", response.body);
+    }
+    // One secret of the list is rotated. Those of the list before are accepted as well.
+    secrets.put("chat/keys", &list(&["first", "third"]));
+    for (number, secret) in [(5, "third"), (6, "second"), (7, "first")] {
+        let response = deliver(&function, transport, secret, number, "hello").await;
+        assert_eq!(response.status, 200, "{secret}: {}", response.body);
+    }
+    assert_eq!(secrets.requests().len(), 4, "fetched at start, and once more");
+    assert_eq!(deliver(&function, transport, &list(&["first", "third"]), 8, "hello").await.status, 403);
+}
+
+#[tokio::test]
+async fn keeps_secrets_when_new_list_is_invalid() {
+    let transport = BOTH[0];
+    let secrets = SecretsServer::start().await.unwrap();
+    secrets.put("chat/keys", r#"["first"]"#);
+    let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", "chat/keys")];
+    let function = start(transport, OLD_KEY, &secrets, &with).await;
+    secrets.put("chat/keys", r#"["first", "second", "second"]"#);
+    let response = deliver(&function, transport, "second", 1, "hello").await;
+    assert_eq!((response.status, response.json()["code"].as_str()), (503, UNDECIDED));
+    assert_eq!(deliver(&function, transport, "first", 2, "hello").await.status, 200);
+    let said = "secret number 3 is the same as number 2";
+    assert!(function.process.output().iter().any(|line| line.contains(said)));
+}
+
 #[tokio::test]
 async fn reports_all_unusable_secrets_at_start() {
     let secrets = SecretsServer::start().await.unwrap();
