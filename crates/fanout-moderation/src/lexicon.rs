@@ -415,9 +415,10 @@ impl Lexicon {
         }
         let Some(unit) = units.get(way.next) else { return };
         if way.letters > 0 {
-            if is_end(units, way.next)
-                && let Some(next) = word_behind(units, way.next)
+            if !way.seen.has(Seen::JOINED)
                 && let Some(state) = way.state.step(b" ")
+                && is_end(units, way.next)
+                && let Some(next) = word_behind(units, way.next)
             {
                 entry.push(b' ');
                 self.walk(
@@ -447,7 +448,7 @@ impl Lexicon {
             let is_letter = |number: usize| units.get(number).is_some_and(|it| it.class == Class::Letter);
             // A word of four letters has two on one side of the sign.
             let is_inside = is_letter(way.next + 2) || way.next > 1 && is_letter(way.next - 2);
-            if is_between && is_inside && way.similar == 0 {
+            if is_between && is_inside && way.similar == 0 && !is_tied_before(units, start) {
                 for letter in hidden_letters(unit) {
                     let Some(state) = way.state.step(&[*letter]) else { continue };
                     entry.push(*letter);
@@ -790,12 +791,18 @@ fn is_gap(units: &[Unit], between: Range<usize>) -> bool {
 
 /// Returns true if no sign joins the units with others.
 fn is_alone(units: &[Unit], at: Range<usize>) -> bool {
-    let is_tied = |sign: Option<&Unit>, other: Option<&Unit>| {
-        sign.is_some_and(|sign| matches!(sign.class, Class::Joiner | Class::Apostrophe))
-            && other.is_some_and(|other| other.is_wordy() || other.class == Class::Sign)
-    };
-    let before = |distance: usize| at.start.checked_sub(distance).and_then(|number| units.get(number));
-    !is_tied(before(1), before(2)) && !is_tied(units.get(at.end), units.get(at.end + 1))
+    !is_tied_before(units, at.start) && !is_tied(units.get(at.end), units.get(at.end + 1))
+}
+
+/// Returns true if a sign joins the unit `start` with one before it.
+fn is_tied_before(units: &[Unit], start: usize) -> bool {
+    let before = |distance: usize| start.checked_sub(distance).and_then(|number| units.get(number));
+    is_tied(before(1), before(2))
+}
+
+fn is_tied(sign: Option<&Unit>, other: Option<&Unit>) -> bool {
+    sign.is_some_and(|sign| matches!(sign.class, Class::Joiner | Class::Apostrophe))
+        && other.is_some_and(|other| other.is_wordy() || other.class == Class::Sign)
 }
 
 /// Returns true if a match with a hidden letter is a word: it ends with a letter, and is not code such as `p.to_string`.
