@@ -210,9 +210,11 @@ mod tests {
 
     #[test]
     fn rejects_list_with_invalid_secrets_by_their_positions() {
-        let many = serde_json::to_string(&(0..=MAX_SECRETS).collect::<Vec<_>>()).unwrap().replace(',', "\",\"");
+        let many =
+            serde_json::to_string(&(0..=MAX_SECRETS).collect::<Vec<_>>()).unwrap().replace(',', "\",\"");
         let many = many.replace('[', "[\"").replace(']', "\"]");
-        let no_list = r#"begins with `[` and is not a list of texts in JSON, such as ["one secret", "another"]"#;
+        let no_list =
+            r#"begins with `[` and is not a list of texts in JSON, such as ["one secret", "another"]"#;
         for (wrong, says) in [
             ("[", no_list),
             ("[s3cr3t]", no_list),
