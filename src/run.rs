@@ -60,8 +60,12 @@ pub fn webhook_with(transforms: &Transforms) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let reason = with_sources(&error);
             // Shells, containers and Lambda all show standard error.
-            let _ = writeln!(std::io::stderr(), "{}", with_sources(&error));
+            let _ = writeln!(std::io::stderr(), "{reason}");
+            if lambda::is_environment(&source) && !matches!(error, RunError::Lambda(_)) {
+                lambda::report_start_failure(&reason);
+            }
             ExitCode::FAILURE
         }
     }
@@ -131,7 +135,7 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
         let shutdown = async { drop(shutdown.await) };
         let listen_config = config.listen;
         let port = listen_config.port;
-        let complete = Box::pin(cloud::complete(&cloud, config, &transforms)).await?;
+        let complete = Box::pin(cloud::complete(&cloud, config, &transforms, &request_log)).await?;
         if complete.lacks_region(own, source) {
             tracing::warn!(
                 "AWS is needed and no region is set: set AWS_REGION, unless this machine's metadata has it"

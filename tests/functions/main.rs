@@ -22,6 +22,8 @@ mod hostile;
 mod lifecycle;
 mod limits;
 mod panics;
+#[cfg(feature = "aws")]
+mod reload;
 mod responses;
 mod routes;
 #[cfg(feature = "aws")]

@@ -45,7 +45,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const METADATA_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// The name of this program in the `x-amz-user-agent` of each call. It cannot have a `/`.
-const APP_NAME: &str = concat!("topic-fanout-", env!("CARGO_PKG_VERSION"));
+pub(crate) const APP_NAME: &str = concat!("topic-fanout-", env!("CARGO_PKG_VERSION"));
 
 /// The configuration and the clients, which are built at the first call and kept.
 #[derive(Debug, Default)]
@@ -165,7 +165,7 @@ impl Aws {
         Self { settings, ..Self::default() }
     }
 
-    async fn config(&self) -> Result<&SdkConfig, Failure> {
+    pub(crate) async fn config(&self) -> Result<&SdkConfig, Failure> {
         // The cell does not keep a failure: the next call tries again.
         self.config.get_or_try_init(|| self.settings.load()).await
     }
@@ -241,7 +241,7 @@ fn retry_partition(service: &'static str) -> RetryPartition {
     RetryPartition::custom(service).token_bucket(TokenBucket::unlimited()).build()
 }
 
-fn retries() -> RetryConfig {
+pub(crate) fn retries() -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(RETRY.max_attempts)
         .with_initial_backoff(RETRY.initial_backoff)

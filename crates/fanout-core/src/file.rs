@@ -18,6 +18,7 @@
 use std::fmt;
 
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -71,6 +72,17 @@ pub fn text(bytes: Vec<u8>) -> Result<String, FileError> {
         FileError { line, column, message }
     })
 }
+
+/// Returns a version of a text: the beginning of its SHA-256, in hexadecimal digits.
+#[must_use]
+pub fn version(text: &str) -> String {
+    let mut version = hex::encode(Sha256::digest(text));
+    version.truncate(VERSION_DIGITS);
+    version
+}
+
+/// The length of a [`version`]. Texts of one file that differ have different versions, but for one in 10^14.
+const VERSION_DIGITS: usize = 12;
 
 struct Reader<'r> {
     transforms: &'r Transforms,

@@ -25,6 +25,7 @@ pub mod function;
 mod json;
 pub mod limits;
 pub mod names;
+pub mod object_id;
 pub mod placeholder;
 pub mod reason;
 pub mod retry;

@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 
 use super::columns::aligned;
 use super::outline::{Outline, OutlinedDestination, OutlinedRoute, OutlinedStep, cache_of, cache_to};
+use super::parameter;
 use crate::error::Error;
 use crate::output::{Output, Printable, Quoted};
 
 /// Prints the table, its notes and a summary.
-pub(super) fn print(name: &str, outline: &Outline<'_>, output: &mut Output) -> Result<(), Error> {
+pub(super) fn print(name: &str, text: &str, outline: &Outline<'_>, output: &mut Output) -> Result<(), Error> {
     let head = ["line", "cache", "topic", "", "cache", "topic", "transforms"].map(str::to_owned);
     let rows: Vec<_> = std::iter::once(head).chain(outline.outlined.iter().flat_map(rows)).collect();
     for line in aligned(&rows) {
@@ -21,7 +22,7 @@ pub(super) fn print(name: &str, outline: &Outline<'_>, output: &mut Output) -> R
     if destinations.any(|destination| destination.steps.iter().any(|step| step.shared_with.is_some())) {
         output.result("(in parentheses: applied once, together with the destinations above)")?;
     }
-    for note in outline.notes() {
+    for note in outline.notes().into_iter().chain(parameter::notes(text)) {
         output.result(format_args!("note: {note}"))?;
     }
     output.result(format_args!("{name}: {}", summary(outline)))
@@ -86,9 +87,12 @@ pub(super) fn counted(count: usize, noun: &str) -> String {
 }
 
 /// Returns the routes and their notes for programs.
-pub(super) fn as_json(name: &str, outline: &Outline<'_>) -> Value {
+pub(super) fn as_json(name: &str, text: &str, outline: &Outline<'_>) -> Value {
     let routes: Vec<_> = outline.outlined.iter().map(|outlined| route_as_json(outline, outlined)).collect();
-    json!({"file": name, "errors": [], "routes": routes, "notes": outline.notes()})
+    let notes: Vec<_> = outline.notes().into_iter().chain(parameter::notes(text)).collect();
+    json!({
+        "file": name, "errors": [], "routes": routes, "notes": notes, "parameter": parameter::as_json(text),
+    })
 }
 
 fn route_as_json(outline: &Outline<'_>, outlined: &OutlinedRoute<'_>) -> Value {
