@@ -12,6 +12,7 @@
 mod amazon;
 #[cfg(feature = "aws")]
 mod aws_destinations;
+mod cache_destinations;
 #[cfg(feature = "aws")]
 mod chat;
 #[cfg(feature = "aws")]

@@ -45,7 +45,7 @@ fn rows(outlined: &OutlinedRoute<'_>) -> Vec<[String; 7]> {
             To::Topic(to) => {
                 (cache(cache_to(inbound, destination), "(same)"), Quoted(&to.topic.to_string()).to_string())
             }
-            To::Aws(_) => (String::new(), Printable(&destination.to.to_string()).to_string()),
+            To::Service(_) => (String::new(), Printable(&destination.to.to_string()).to_string()),
         };
         [line, from, topic, "->".to_owned(), to, to_topic, chain(&outlined_destination.steps)]
     };
@@ -101,8 +101,8 @@ fn route_as_json(outline: &Outline<'_>, outlined: &OutlinedRoute<'_>) -> Value {
                 "cache": cache_to(inbound, outlined.destination), "topic": to.topic.to_string(),
                 "transforms": transforms, "next_lines": next,
             }),
-            To::Aws(aws_destination) => json!({
-                "kind": aws_destination.kind(), "name": aws_destination.name().to_string(),
+            To::Service(service_destination) => json!({
+                "kind": service_destination.kind(), "name": service_destination.name().to_string(),
                 "transforms": transforms, "next_lines": next,
             }),
         }
