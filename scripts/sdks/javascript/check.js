@@ -8,6 +8,7 @@ const assert = require('node:assert/strict');
 const {randomUUID} = require('node:crypto');
 const {
   AuthClient,
+  AuthClientConfigurations,
   CacheClient,
   CacheDelete,
   CacheDictionaryIncrement,
@@ -367,7 +368,7 @@ check('adds to lists, dictionaries and sorted sets', async ({caches, cache}) => 
 
 check('token allows only its topic and carries its id', async context => {
   const {caches, cache} = context;
-  const auth = new AuthClient({credentialProvider});
+  const auth = new AuthClient({credentialProvider, configuration: AuthClientConfigurations.Default.latest(logs)});
   const scope = PermissionScopes.topicPublishSubscribe(cache, 'room');
   const issued = await auth.generateDisposableToken(scope, ExpiresIn.minutes(5), {tokenId: 'mo'});
   const {authToken} = is(GenerateDisposableToken.Success, issued);

@@ -39,7 +39,8 @@ fn rows(outlined: &OutlinedRoute<'_>) -> Vec<[String; 7]> {
             [const { String::new() }; 3]
         } else {
             let from = cache(cache_of(inbound), "(any)");
-            [outlined.line.to_string(), from, Quoted(&inbound.to_string()).to_string()]
+            let required = if outlined.route.requires_token_id() { ", with a token id" } else { "" };
+            [outlined.line.to_string(), from, format!("{}{required}", Quoted(&inbound.to_string()))]
         };
         let (to, to_topic) = match &destination.to {
             To::Topic(to) => {
@@ -108,14 +109,18 @@ fn route_as_json(outline: &Outline<'_>, outlined: &OutlinedRoute<'_>) -> Value {
         }
     };
     let (applied, unshared) = outlined.transforms();
-    json!({
+    let mut route = json!({
         "line": outlined.line,
         "cache": cache_of(inbound),
         "topic": inbound.to_string(),
         "destinations": outlined.destinations.iter().map(destination).collect::<Vec<_>>(),
         "transforms_applied": applied,
         "transforms_unshared": unshared,
-    })
+    });
+    if outlined.route.requires_token_id() {
+        route["require_token_id"] = json!(true);
+    }
+    route
 }
 
 fn step_as_json(step: &OutlinedStep<'_>) -> Value {
