@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
+use momento::CacheClient;
 use momento::cache::configurations::Laptop;
 use momento::cache::{DictionaryFetchResponse, ListFetchResponse};
-use momento::{CacheClient, CredentialProvider};
 use momento_local::{Fault, MomentoLocal, Rpc};
 use momento_webhook::Event;
 use serde_json::{Value, json};
 use test_support::signed;
 use tonic::Code;
 
-use crate::support::{CACHE, Function, INBOUND, SECRET, Transport};
+use crate::support::{CACHE, Function, INBOUND, SECRET, Transport, credentials};
 
 const FILE: &str = r#"
 [[routes]]
@@ -25,14 +25,10 @@ destinations = [
 "#;
 
 fn caches(momento: &MomentoLocal) -> CacheClient {
-    let key = "eyJhcGlfa2V5IjoibG9jYWwiLCJlbmRwb2ludCI6ImxvY2FsIn0=";
-    let credentials = CredentialProvider::from_disposable_token(key)
-        .unwrap()
-        .insecure_endpoint_override(&momento.endpoint());
     CacheClient::builder()
         .default_ttl(Duration::from_mins(1))
         .configuration(Laptop::latest())
-        .credential_provider(credentials)
+        .credential_provider(credentials(momento))
         .build()
         .unwrap()
 }

@@ -23,6 +23,7 @@ mod hostile;
 mod lifecycle;
 mod limits;
 mod panics;
+mod recipes;
 mod responses;
 mod routes;
 #[cfg(feature = "aws")]

@@ -14,8 +14,9 @@ use crate::transform::moderate::COMPREHEND;
 use crate::transform::tests::faulty_of;
 use crate::transform::{Context, Message, NoClassifier, Pseudolocalizer, Stage, Transformed, Transforms};
 
-const DOCUMENTS: [(&str, &str); 3] = [
+const DOCUMENTS: [(&str, &str); 4] = [
     ("docs/CONFIGURATION.md", include_str!("../../../docs/CONFIGURATION.md")),
+    ("docs/RECIPES.md", include_str!("../../../docs/RECIPES.md")),
     ("README.md", include_str!("../../../README.md")),
     ("examples/chat/README.md", include_str!("../../../examples/chat/README.md")),
 ];

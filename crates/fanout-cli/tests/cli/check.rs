@@ -395,6 +395,18 @@ destinations = [{ list = { key = "of-{token_id}", max_length = 3 } }, { counter 
 }
 
 #[tokio::test]
+async fn draws_diagrams_of_recipes() {
+    let document = include_str!("../../../../docs/RECIPES.md");
+    for recipe in ["uppercase", "comments", "history", "poll"] {
+        let path = format!("{}/../../examples/recipes/{recipe}.toml", env!("CARGO_MANIFEST_DIR"));
+        let ended = end(fanout(&["check", &path])).await.assert_code(0);
+        let (_, drawing) = ended.out.split_once("flowchart").unwrap();
+        let drawing = drawing.split("\nnote:").next().unwrap().trim_end();
+        assert!(document.contains(&format!("```mermaid\nflowchart{drawing}\n```")), "{recipe}: {drawing}");
+    }
+}
+
+#[tokio::test]
 async fn shows_aws_requests_of_event() {
     let file = File::new("sent.toml", AWS_DESTINATIONS);
     let event = br#"{"cache": "c", "topic": "lobby-publish", "text": "Hi", "topic_sequence_number": 7}"#;

@@ -109,18 +109,15 @@ fn route_as_json(outline: &Outline<'_>, outlined: &OutlinedRoute<'_>) -> Value {
         }
     };
     let (applied, unshared) = outlined.transforms();
-    let mut route = json!({
+    json!({
         "line": outlined.line,
         "cache": cache_of(inbound),
         "topic": inbound.to_string(),
+        "require_token_id": outlined.route.requires_token_id(),
         "destinations": outlined.destinations.iter().map(destination).collect::<Vec<_>>(),
         "transforms_applied": applied,
         "transforms_unshared": unshared,
-    });
-    if outlined.route.requires_token_id() {
-        route["require_token_id"] = json!(true);
-    }
-    route
+    })
 }
 
 fn step_as_json(step: &OutlinedStep<'_>) -> Value {
