@@ -63,7 +63,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use fanout_core::destination::AwsSender;
+use fanout_core::destination::ServiceSender;
 #[cfg(feature = "sqs")]
 use fanout_core::destination::sqs::QueueSender;
 #[cfg(feature = "lambda")]
@@ -140,11 +140,11 @@ impl Cloud {
 
     /// Returns the sender for AWS destinations.
     #[must_use]
-    pub fn sender(&self) -> Arc<dyn AwsSender> {
+    pub fn sender(&self) -> Arc<dyn ServiceSender> {
         #[cfg(feature = "aws-sdk")]
-        return Arc::clone(&self.aws) as Arc<dyn AwsSender>;
+        return Arc::clone(&self.aws) as Arc<dyn ServiceSender>;
         #[cfg(not(feature = "aws-sdk"))]
-        Arc::new(fanout_core::destination::NoAws)
+        Arc::new(fanout_core::destination::NoService)
     }
 
     /// Returns the sender for batches of messages for queues.

@@ -40,13 +40,14 @@ fn rows(outlined: &OutlinedRoute<'_>) -> Vec<[String; 7]> {
             [const { String::new() }; 3]
         } else {
             let from = cache(cache_of(inbound), "(any)");
-            [outlined.line.to_string(), from, Quoted(&inbound.to_string()).to_string()]
+            let required = if outlined.route.requires_token_id() { ", with a token id" } else { "" };
+            [outlined.line.to_string(), from, format!("{}{required}", Quoted(&inbound.to_string()))]
         };
         let (to, to_topic) = match &destination.to {
             To::Topic(to) => {
                 (cache(cache_to(inbound, destination), "(same)"), Quoted(&to.topic.to_string()).to_string())
             }
-            To::Aws(_) => (String::new(), Printable(&destination.to.to_string()).to_string()),
+            To::Service(_) => (String::new(), Printable(&destination.to.to_string()).to_string()),
         };
         [line, from, topic, "->".to_owned(), to, to_topic, chain(&outlined_destination.steps)]
     };
@@ -105,8 +106,8 @@ fn route_as_json(outline: &Outline<'_>, outlined: &OutlinedRoute<'_>) -> Value {
                 "cache": cache_to(inbound, outlined.destination), "topic": to.topic.to_string(),
                 "transforms": transforms, "next_lines": next,
             }),
-            To::Aws(aws_destination) => json!({
-                "kind": aws_destination.kind(), "name": aws_destination.name().to_string(),
+            To::Service(service_destination) => json!({
+                "kind": service_destination.kind(), "name": service_destination.name().to_string(),
                 "transforms": transforms, "next_lines": next,
             }),
         }
@@ -116,6 +117,7 @@ fn route_as_json(outline: &Outline<'_>, outlined: &OutlinedRoute<'_>) -> Value {
         "line": outlined.line,
         "cache": cache_of(inbound),
         "topic": inbound.to_string(),
+        "require_token_id": outlined.route.requires_token_id(),
         "destinations": outlined.destinations.iter().map(destination).collect::<Vec<_>>(),
         "transforms_applied": applied,
         "transforms_unshared": unshared,
