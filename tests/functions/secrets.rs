@@ -9,7 +9,7 @@ use test_support::gateway::Gateway;
 use test_support::process::{Process, TIMEOUT};
 use test_support::runtime_api::{Invoked, RuntimeApi};
 use test_support::secrets_server::{SecretRequest, SecretsServer};
-use test_support::signed;
+use test_support::signed::{self, RawRequest};
 use test_support::{AwsResponse, HttpResponse};
 use tokio::time::timeout;
 use tonic::Code;
@@ -349,6 +349,45 @@ async fn fetches_again_within_seconds_after_failed_fetch() {
         assert_eq!(deliver(&function, transport, OLD, number + 1, "old").await.status, 200, "{transport:?}");
         shows_no_secret(&function);
     }
+}
+
+async fn ready(function: &Function, transport: Transport) -> HttpResponse {
+    let path = Some("/health/ready");
+    let request = RawRequest { method: "GET".to_owned(), path, headers: Vec::new(), body: Vec::new().into() };
+    function.send(transport, &request).await
+}
+
+#[tokio::test]
+async fn is_ready_unless_last_fetch_failed() {
+    for transport in BOTH {
+        let secrets = SecretsServer::start().await.unwrap();
+        secrets.put("chat/keys", &in_one(OLD_KEY, OLD));
+        let function = start(transport, OLD_KEY, &secrets, &IN_ONE).await;
+        assert_eq!(ready(&function, transport).await.status, 200, "{transport:?}");
+        secrets.fail("chat/keys", AwsResponse::error(400, "AccessDeniedException"));
+        assert_eq!(deliver(&function, transport, NEW, 1, "one").await.status, 503, "{transport:?}");
+        let response = ready(&function, transport).await;
+        assert_eq!((response.status, response.json()["code"].as_str()), (503, Some("secrets_unreadable")));
+        assert!(!response.body.contains("chat/keys"), "{}", response.body);
+        assert_eq!(deliver(&function, transport, OLD, 2, "two").await.status, 200, "it works on");
+    }
+}
+
+/// A deployment invokes a new version, and shows what is wrong with it.
+#[tokio::test]
+async fn start_failure_names_unreadable_secret_to_lambda() {
+    let secrets = SecretsServer::start().await.unwrap();
+    secrets.put("chat/webhook", OLD);
+    let with = [("MOMENTO_API_KEY_SECRET_ID", "chat/none"), ("WEBHOOK_SIGNING_SECRET_ID", "chat/webhook")];
+    let runtime_api = RuntimeApi::start().await.unwrap();
+    let mut environment = environment("http://127.0.0.1:1", &secrets, &with);
+    environment.extend(runtime_api.environment());
+    let mut process = Process::start(program(), environment).unwrap();
+    assert_eq!(process.ended().await.unwrap().code(), Some(1));
+    let failure = runtime_api.start_failure().unwrap();
+    let failure = String::from_utf8_lossy(&failure);
+    assert!(failure.contains("MOMENTO_API_KEY_SECRET_ID: secret chat/none: not found"), "{failure}");
+    assert!(!failure.contains(OLD), "{failure}");
 }
 
 #[tokio::test]
