@@ -91,7 +91,7 @@ resource "aws_ecs_task_definition" "relay" {
       logDriver = "awslogs"
       options = {
         awslogs-group         = aws_cloudwatch_log_group.relay.name
-        awslogs-region        = data.aws_region.current.name
+        awslogs-region        = data.aws_region.current.id
         awslogs-stream-prefix = "relay"
       }
     }

@@ -73,6 +73,12 @@ variable "restart" {
   default     = ""
 }
 
+variable "rollout" {
+  description = "Which version gets the traffic: see the module."
+  type        = object({ stable_version = optional(string), new_weight = optional(number, 0) })
+  default     = {}
+}
+
 variable "alarm_email" {
   description = "The mail address for alarms. A mail asks to confirm. Empty for no alarms by mail."
   type        = string
@@ -115,8 +121,10 @@ module "fanout" {
   fanout_config   = "ssm:${aws_ssm_parameter.routes.name}"
   allow_translate = true
   endpoint        = var.endpoint
-  restart         = var.restart
-  alarm_actions   = [aws_sns_topic.alarms.arn]
+  rollout         = var.rollout
+  # Other routes make another version, which reads them when it starts.
+  restart       = join("-", compact([tostring(aws_ssm_parameter.routes.version), var.restart]))
+  alarm_actions = [aws_sns_topic.alarms.arn]
 }
 
 output "webhook_url" {
@@ -142,6 +150,11 @@ output "alarm_topic_arn" {
 output "function_name" {
   description = "The function."
   value       = module.fanout.function_name
+}
+
+output "function_version" {
+  description = "Its newest version."
+  value       = module.fanout.function_version
 }
 
 output "log_group" {
