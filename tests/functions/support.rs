@@ -176,13 +176,16 @@ pub(crate) fn genuine(number: u64, text: &str) -> RawRequest {
     signed::post(SECRET, event.to_json()).unwrap()
 }
 
-/// A client of the real SDK.
-pub(crate) fn client(momento: &MomentoLocal) -> TopicClient {
+/// Credentials for clients of the real SDK.
+pub(crate) fn credentials(momento: &MomentoLocal) -> CredentialProvider {
     // {"api_key":"local","endpoint":"local"}
     let key = "eyJhcGlfa2V5IjoibG9jYWwiLCJlbmRwb2ludCI6ImxvY2FsIn0=";
-    let credentials = CredentialProvider::from_disposable_token(key)
-        .unwrap()
-        .insecure_endpoint_override(&momento.endpoint());
+    CredentialProvider::from_disposable_token(key).unwrap().insecure_endpoint_override(&momento.endpoint())
+}
+
+/// A client of the real SDK.
+pub(crate) fn client(momento: &MomentoLocal) -> TopicClient {
+    let credentials = credentials(momento);
     TopicClient::builder().configuration(Laptop::latest()).credential_provider(credentials).build().unwrap()
 }
 

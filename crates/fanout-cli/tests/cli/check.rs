@@ -128,7 +128,7 @@ destinations = ["a"]
         .filter_map(|line| line.strip_prefix(file.path()).and_then(|line| line.strip_prefix(':')))
         .collect();
     for (index, (begins, says)) in [
-        ("3:1: unknown key `transform_s`", "expected one of `topic`, `cache`, `transforms`"),
+        ("3:1: unknown key `transform_s`", "expected one of `topic`, `cache`, `require_token_id`"),
         ("4:15: unknown transform \"shout\"", "expected one of echo, "),
         ("5:18: the topic has the unknown name `rom`", "expected one of `room`, "),
         ("7:1: the route at line 1 is for the same topics", "give one of them a cache"),
@@ -360,6 +360,50 @@ async fn shows_aws_destinations() {
     let ended = end(fanout(&["check", file.path(), "--format", "json"])).await.assert_code(0);
     let destination = &ended.json()[0]["routes"][0]["destinations"][1];
     assert_eq!((&destination["kind"], &destination["name"]), (&json!("dynamodb"), &json!("people")));
+}
+
+#[tokio::test]
+async fn shows_cache_destinations_and_required_token_id() {
+    let text = r#"
+[[routes]]
+topic = "{room}-publish"
+require_token_id = true
+destinations = [{ list = { key = "of-{token_id}", max_length = 3 } }, { counter = { key = "{json.course}" } }]
+"#;
+    let file = File::new("check-cache.toml", text);
+    let ended = end(fanout(&["check", file.path()])).await.assert_code(0);
+    for part in [
+        "\"{room}-publish\", with a token id  ->         list of-{token_id}",
+        "n1[(\"list of-{token_id}\")]",
+        "note: line 2: \"counter {json.course}\" needs {json.course}, which some events lack",
+    ] {
+        assert!(ended.out.contains(part), "{part} in {ended:#?}");
+    }
+    assert!(!ended.out.contains("needs {token_id}"), "{ended:#?}");
+    let ended = end(fanout(&["check", file.path(), "--format", "json"])).await.assert_code(0);
+    assert_eq!(ended.json()[0]["routes"][0]["require_token_id"], true);
+
+    let event = |token_id: &str| {
+        format!(r#"{{"cache": "c", "topic": "lobby-publish", "text": "{{\"course\": 7}}"{token_id}}}"#)
+    };
+    let args = ["check", file.path(), "--event", "-"];
+    let ended = end_with(fanout(&args), event(r#", "token_id": "mo""#).as_bytes()).await.assert_code(0);
+    let write = r#"{"cache":"c","key":"of-mo","value":"{\"course\": 7}","end":"back","max_length":3,"refresh_ttl":true,"ttl_seconds":86400}"#;
+    assert!(ended.out.contains(&format!("=> would be sent to list of-mo: {write}\n")), "{ended:#?}");
+    let ended = end_with(fanout(&args), event("").as_bytes()).await;
+    assert!(ended.out.contains("the publisher's token has no id"), "{ended:#?}");
+}
+
+#[tokio::test]
+async fn draws_diagrams_of_recipes() {
+    let document = include_str!("../../../../docs/RECIPES.md");
+    for recipe in ["uppercase", "comments", "history", "poll"] {
+        let path = format!("{}/../../examples/recipes/{recipe}.toml", env!("CARGO_MANIFEST_DIR"));
+        let ended = end(fanout(&["check", &path])).await.assert_code(0);
+        let (_, drawing) = ended.out.split_once("flowchart").unwrap();
+        let drawing = drawing.split("\nnote:").next().unwrap().trim_end();
+        assert!(document.contains(&format!("```mermaid\nflowchart{drawing}\n```")), "{recipe}: {drawing}");
+    }
 }
 
 #[tokio::test]

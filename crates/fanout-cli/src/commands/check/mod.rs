@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `faults` | prints the errors of a file, each with its line |
 //! | `outline` | the routes as they are shown: their order, their lines, their shared transforms |
+//! | `parameter` | whether the file fits into a parameter of Systems Manager |
 //! | `table` | prints the outline as a table, or as JSON |
 //! | `drawing` | prints the outline as a drawing |
 //! | `recording` | runs the fan-out for one event, with recorders |
@@ -14,6 +15,7 @@ mod columns;
 mod drawing;
 pub(crate) mod faults;
 mod outline;
+mod parameter;
 mod recording;
 mod steps;
 mod table;
@@ -126,10 +128,10 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
         return steps::run(&outline, &event, (is_json, translations), output).await;
     }
     if is_json {
-        return output.json(&table::as_json(name, &outline));
+        return output.json(&table::as_json(name, &text, &outline));
     }
     if matches!(args.format, None | Some(Format::Table)) {
-        table::print(name, &outline, output)?;
+        table::print(name, &text, &outline, output)?;
     }
     if args.format == Some(Format::Table) {
         return Ok(());
