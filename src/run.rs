@@ -58,16 +58,17 @@ pub fn webhook_with(transforms: &Transforms) -> ExitCode {
     }
     let source = Environment;
     if flag.as_deref() == Some("--health") {
-        return exit_code(health::check(&source));
+        return match health::check(&source) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                let _ = writeln!(std::io::stderr(), "{}", with_sources(&error));
+                ExitCode::FAILURE
+            }
+        };
     }
     let telemetry = Telemetry::new(lambda::is_environment(&source));
     let ended = run(&source, &telemetry, transforms);
     telemetry.end();
-    exit_code(ended)
-}
-
-/// Returns the exit code, and writes an error to standard error.
-fn exit_code<E: std::error::Error>(ended: Result<(), E>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
