@@ -1,4 +1,4 @@
-# Alarms. docs/DEPLOYING.md describes what to do at each.
+# Alarms. docs/RUNBOOK.md describes what to do at each.
 
 locals {
   of_function     = { FunctionName = local.function }
