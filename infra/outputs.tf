@@ -1,11 +1,26 @@
 output "webhook_url" {
   description = "Where webhooks are sent."
-  value       = one(concat(aws_lambda_function_url.webhook[*].function_url, [for api in aws_apigatewayv2_api.webhook : "${api.api_endpoint}/"]))
+  value       = one(concat(aws_lambda_function_url.webhook[*].function_url, [for api in aws_apigatewayv2_api.webhook : var.domain == null ? "${api.api_endpoint}/" : "https://${var.domain.name}/"]))
+}
+
+output "domain_target" {
+  description = "The name and the hosted zone that the DNS record of the domain is an alias for."
+  value       = one([for domain in aws_apigatewayv2_domain_name.webhook : { name = domain.domain_name_configuration[0].target_domain_name, zone_id = domain.domain_name_configuration[0].hosted_zone_id }])
 }
 
 output "function_name" {
   description = "The function."
   value       = aws_lambda_function.webhook.function_name
+}
+
+output "function_version" {
+  description = "The newest version of the function."
+  value       = aws_lambda_function.webhook.version
+}
+
+output "alias_arn" {
+  description = "The alias that everything invokes, and that a relay invokes without a URL."
+  value       = aws_lambda_alias.live.arn
 }
 
 output "role_name" {

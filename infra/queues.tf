@@ -3,7 +3,8 @@
 resource "aws_sqs_queue" "parked" {
   name                      = "${var.name}-parked"
   message_retention_seconds = 1209600
-  sqs_managed_sse_enabled   = true
+  sqs_managed_sse_enabled   = var.data_key_arn == null ? true : null
+  kms_master_key_id         = var.data_key_arn
   tags                      = local.tags
 }
 
@@ -11,7 +12,8 @@ resource "aws_sqs_queue" "dead_letters" {
   name                       = "${var.name}-dead-letters"
   message_retention_seconds  = 1209600
   visibility_timeout_seconds = var.redrive.pause_seconds
-  sqs_managed_sse_enabled    = true
+  sqs_managed_sse_enabled    = var.data_key_arn == null ? true : null
+  kms_master_key_id          = var.data_key_arn
   tags                       = local.tags
 
   redrive_policy = jsonencode({
@@ -47,7 +49,7 @@ resource "aws_sqs_queue_policy" "tls_only" {
 }
 
 resource "aws_lambda_event_source_mapping" "redrive" {
-  function_name           = aws_lambda_function.webhook.arn
+  function_name           = aws_lambda_alias.live.arn
   event_source_arn        = aws_sqs_queue.dead_letters.arn
   enabled                 = var.redrive.enabled
   batch_size              = 10
@@ -62,7 +64,7 @@ resource "aws_lambda_event_source_mapping" "redrive" {
 resource "aws_lambda_event_source_mapping" "source" {
   count = var.source_queue == null ? 0 : 1
 
-  function_name           = aws_lambda_function.webhook.arn
+  function_name           = aws_lambda_alias.live.arn
   event_source_arn        = var.source_queue.arn
   batch_size              = 10
   function_response_types = ["ReportBatchItemFailures"]

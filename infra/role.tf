@@ -1,4 +1,4 @@
-# The role of the function. Each statement exists only if a setting needs it. permissions.json has the reasons, also for the two
+# The role of the function. Each statement exists only if a setting needs it. permissions.json has the reasons, also for the
 # statements with the resource `*`.
 
 locals {
@@ -12,8 +12,9 @@ locals {
     "${local.arn}:ssm:${local.here}:parameter${split("#", trimprefix(id, "ssm:"))[0]}" if startswith(id, "ssm:")
   ]
 
-  receive = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
-  suffix  = data.aws_partition.current.dns_suffix
+  receive    = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
+  interfaces = ["ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses"]
+  suffix     = data.aws_partition.current.dns_suffix
 
   statements = [
     { sid = "WriteLog", actions = ["logs:CreateLogStream", "logs:PutLogEvents"], resources = ["${aws_cloudwatch_log_group.webhook.arn}:*"], via = [] },
@@ -23,7 +24,10 @@ locals {
     { sid = "Trace", actions = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"], resources = var.tracing == "Active" ? ["*"] : [], via = [] },
     { sid = "ReadSecrets", actions = ["secretsmanager:GetSecretValue"], resources = local.secret_arns, via = [] },
     { sid = "ReadParameters", actions = ["ssm:GetParameter"], resources = local.parameter_arns, via = [] },
+    { sid = "ReadRoutes", actions = ["s3:GetObject", "s3:GetObjectVersion"], resources = [for place in [var.fanout_config] : "${local.arn}:s3:::${split("?", trimprefix(place, "s3://"))[0]}" if startswith(place, "s3://")], via = [] },
     { sid = "DecryptSecrets", actions = ["kms:Decrypt"], resources = var.secrets_key_arn[*], via = ["secretsmanager", "ssm"] },
+    { sid = "UseDataKey", actions = ["kms:Decrypt", "kms:GenerateDataKey"], resources = var.data_key_arn[*], via = ["lambda", "s3", "sqs"] },
+    { sid = "JoinNetwork", actions = local.interfaces, resources = var.network == null ? [] : ["*"], via = [] },
     { sid = "PutEvents", actions = ["events:PutEvents"], resources = var.event_bus_arns, via = [] },
     { sid = "SendMessages", actions = ["sqs:SendMessage"], resources = var.queue_arns, via = [] },
     { sid = "WriteItems", actions = ["dynamodb:PutItem", "dynamodb:UpdateItem"], resources = var.table_arns, via = [] },
@@ -40,7 +44,10 @@ locals {
     Trace              = var.tracing == "Active"
     ReadSecrets        = length(local.made) > 0 || anytrue([for id in values(local.secret_ids) : startswith(id, "arn:")])
     ReadParameters     = length(local.parameter_arns) > 0
+    ReadRoutes         = startswith(var.fanout_config, "s3://")
     DecryptSecrets     = var.secrets_key_arn != null
+    UseDataKey         = var.data_key_arn != null
+    JoinNetwork        = var.network != null
     PutEvents          = length(var.event_bus_arns) > 0
     SendMessages       = length(var.queue_arns) > 0
     WriteItems         = length(var.table_arns) > 0
@@ -86,10 +93,12 @@ data "aws_iam_policy_document" "webhook" {
 }
 
 resource "aws_iam_role" "webhook" {
-  name_prefix        = "${substr(local.function, 0, 37)}-"
-  description        = "What the function webhook of topic-fanout may do"
-  assume_role_policy = data.aws_iam_policy_document.assume.json
-  tags               = local.tags
+  name_prefix          = "${substr(local.function, 0, 37)}-"
+  description          = "What the function webhook of topic-fanout may do"
+  path                 = var.role_path
+  permissions_boundary = var.permissions_boundary_arn
+  assume_role_policy   = data.aws_iam_policy_document.assume.json
+  tags                 = local.tags
 }
 
 resource "aws_iam_role_policy" "webhook" {

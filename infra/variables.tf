@@ -174,7 +174,7 @@ variable "dedupe_cache" {
 # Routes and what they use
 
 variable "fanout_config" {
-  description = "Routes: the text of a fanout.toml, or ssm:/name of a parameter that has it."
+  description = "Routes: the text of a fanout.toml, or where it is: ssm:/name of a parameter, or s3://bucket/key of an object, perhaps with ?versionId= and a version."
   type        = string
   default     = ""
 
@@ -182,6 +182,17 @@ variable "fanout_config" {
     condition     = !startswith(var.fanout_config, "ssm:") || can(regex("^ssm:/[A-Za-z0-9/_.-]+$", var.fanout_config))
     error_message = "A parameter is ssm: and a name that begins with a slash."
   }
+
+  validation {
+    condition     = !startswith(var.fanout_config, "s3:") || can(regex("^s3://[a-z0-9.-]+/[^?#*]+([?]versionId=[^&#]+)?$", var.fanout_config))
+    error_message = "An object is s3://bucket/key."
+  }
+}
+
+variable "routes_max_age_seconds" {
+  description = "After how many seconds the function looks for a new text of the routes in a parameter or an object. It keeps the old routes if the new ones have faults. 0 for never."
+  type        = number
+  default     = 300
 }
 
 variable "outbound_topics" {
@@ -256,6 +267,32 @@ variable "terminology_arns" {
   default     = []
 }
 
+# What an organisation asks for
+
+variable "permissions_boundary_arn" {
+  description = "The permissions boundary of the role."
+  type        = string
+  default     = null
+}
+
+variable "role_path" {
+  description = "The path of the role."
+  type        = string
+  default     = "/"
+}
+
+variable "data_key_arn" {
+  description = "A KMS key of yours for the log, the queues and the environment of the function. Its policy must let the services use it: see docs/DEPLOYING.md."
+  type        = string
+  default     = null
+}
+
+variable "network" {
+  description = "Private subnets and security groups of yours that the function runs in. It needs a way to Momento and to the services of AWS that it uses."
+  type        = object({ subnet_ids = list(string), security_group_ids = list(string) })
+  default     = null
+}
+
 # How events come in
 
 variable "endpoint" {
@@ -273,6 +310,12 @@ variable "http_api_limits" {
   description = "With HttpApi, how many requests a second, and how many at once."
   type        = object({ rate = number, burst = number })
   default     = { rate = 500, burst = 1000 }
+}
+
+variable "domain" {
+  description = "With HttpApi, a domain name of yours, and the certificate for it in this region. Its DNS record, an alias for the output domain_target, is yours to make."
+  type        = object({ name = string, certificate_arn = string })
+  default     = null
 }
 
 variable "source_queue" {
@@ -347,6 +390,25 @@ variable "restart" {
   default     = ""
 }
 
+variable "rollout" {
+  description = "Who gets the traffic. By default, the newest version at once. With stable_version, that version, and new_weight (0 to 1) is the part that the newest one gets."
+  type = object({
+    stable_version = optional(string)
+    new_weight     = optional(number, 0)
+  })
+  default = {}
+
+  validation {
+    condition     = var.rollout.new_weight >= 0 && var.rollout.new_weight < 1
+    error_message = "rollout: new_weight is at least 0 and less than 1. Without stable_version, the newest version gets everything."
+  }
+
+  validation {
+    condition     = var.rollout.stable_version == null || can(regex("^[0-9]+$", var.rollout.stable_version))
+    error_message = "rollout: stable_version is the number of a version."
+  }
+}
+
 # Alarms
 
 variable "alarm_actions" {
@@ -356,17 +418,23 @@ variable "alarm_actions" {
 }
 
 variable "alarm_limits" {
-  description = "When there is an alarm: the age of a dead letter, the time of a response, wrong signatures in 15 minutes, minutes without any genuine message (0 for no such alarm)."
+  description = "When there is an alarm: the age of a dead letter, the time of a response, wrong signatures in 15 minutes, minutes without any genuine message (0 for no such alarm), the percentage of genuine messages that must reach all their destinations."
   type = object({
     oldest_dead_letter_seconds = optional(number, 86400)
     slow_milliseconds          = optional(number, 2000)
     wrong_signatures           = optional(number, 3)
     silent_minutes             = optional(number, 0)
+    objective_percent          = optional(number, 99.9)
   })
   default = {}
 
   validation {
     condition     = var.alarm_limits.silent_minutes >= 0 && var.alarm_limits.silent_minutes <= 1440
     error_message = "silent_minutes is 0, for no such alarm, to 1440."
+  }
+
+  validation {
+    condition     = var.alarm_limits.objective_percent >= 50 && var.alarm_limits.objective_percent < 100
+    error_message = "objective_percent is at least 50, and less than 100."
   }
 }

@@ -12,6 +12,7 @@
 //! | [`request_log`] | one log record for each invocation, with its metrics |
 //! | [`emf`] | the form of metrics in log lines |
 //! | [`config`] | the settings |
+//! | [`health`] | the health check of a container |
 //! | [`cloud`] | the settings with everything that had to be fetched |
 //! | [`secrets`] | values of secrets that can change while the function runs |
 //! | [`telemetry`] | everything else that is logged |
@@ -23,6 +24,7 @@
 pub mod cloud;
 pub mod config;
 pub mod emf;
+pub mod health;
 pub mod live_routes;
 pub mod output;
 pub mod pipeline;

@@ -11,6 +11,7 @@ use fanout_aws::Cloud;
 
 use crate::cloud::{self, Complete};
 use crate::config::{Config, DedupeConfig, Environment, Source};
+use crate::health;
 use crate::request_log::RequestLog;
 use crate::serve::{self, lambda};
 use crate::telemetry::Telemetry;
@@ -50,11 +51,21 @@ pub fn webhook() -> ExitCode {
 /// Runs the function `webhook` with custom transforms.
 #[must_use]
 pub fn webhook_with(transforms: &Transforms) -> ExitCode {
-    if let Some(said) = std::env::args().nth(1).and_then(|flag| about(&flag)) {
+    let flag = std::env::args().nth(1);
+    if let Some(said) = flag.as_deref().and_then(about) {
         let _ = writeln!(std::io::stdout(), "{said}");
         return ExitCode::SUCCESS;
     }
     let source = Environment;
+    if flag.as_deref() == Some("--health") {
+        return match health::check(&source) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                let _ = writeln!(std::io::stderr(), "{}", with_sources(&error));
+                ExitCode::FAILURE
+            }
+        };
+    }
     let telemetry = Telemetry::new(lambda::is_environment(&source));
     let ended = run(&source, &telemetry, transforms);
     telemetry.end();
@@ -81,7 +92,8 @@ fn about(flag: &str) -> Option<String> {
             "topic-fanout {VERSION}: takes signed webhooks of Momento's topics, and publishes their texts to other topics.\n\
              \n\
              With AWS_LAMBDA_RUNTIME_API in the environment it is an AWS Lambda function, without it an HTTP server. Its\n\
-             settings are variables of the environment, and there are no flags. At least these are needed:\n\
+             settings are variables of the environment. The only other flag, --health, asks the server on PORT of this machine for\n\
+             its health. At least these are needed:\n\
              \n  \
              MOMENTO_API_KEY         a key or token of Momento (and MOMENTO_ENDPOINT, for a v2 key or a local server)\n  \
              WEBHOOK_SIGNING_SECRET  what the sender signs with\n  \

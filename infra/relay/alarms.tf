@@ -1,4 +1,4 @@
-# Alarms. docs/RELAY.md describes what to do at each. The metrics are in the log of the relay.
+# Alarms. docs/RUNBOOK.md describes what to do at each. The metrics are in the log of the relay.
 
 locals {
   alarms = {

@@ -7,8 +7,14 @@
     cloud.py secret ARN             makes standard input the current value
     cloud.py value ARN [STAGE]      the current value of a secret, or that of another stage
     cloud.py mend FUNCTION          makes numbers of the texts that ministack stores for its event source mappings
-    cloud.py without-sums TEMPLATE  removes the alarms on two metrics from a template that sam has built, because ministack
-                                    rejects them; prints their names
+    cloud.py without-gaps TEMPLATE  removes from a template what ministack rejects: alarms on two or more metrics, and CodeDeploy;
+                                    prints their names
+    cloud.py live FUNCTION          the number of the version that the alias `live` has, and its description
+    cloud.py weights FUNCTION       the weights of other versions in that alias, as JSON
+    cloud.py probe TEMPLATE FUNCTION VERSION  runs the probe of the template against a version, as CodeDeploy would; prints the status
+                                    that it reports
+    cloud.py faulty FUNCTION        publishes a version with a setting that is invalid; prints its number
+    cloud.py zip FILE ZIP           makes a zip of an executable
     cloud.py send URL               sends standard input to a queue
     cloud.py receive URL            waits for a message of a queue, deletes it and prints it
     cloud.py count URL              the number of messages in a queue, with those in flight and those that are delayed
@@ -123,7 +129,7 @@ def lines(values: dict[str, str]) -> None:
         print(name, value)
 
 
-def without_sums(path: Path) -> list[str]:
+def without_gaps(path: Path) -> list[str]:
     from samcli.yamlhelper import yaml_dump, yaml_parse
 
     template = yaml_parse(path.read_text())
@@ -131,8 +137,49 @@ def without_sums(path: Path) -> list[str]:
     sums = [name for name, one in resources.items() if "Metrics" in one.get("Properties", {})]
     for name in sums:
         del resources[name]
+    del resources["Webhook"]["Properties"]["DeploymentPreference"]
     path.write_text(yaml_dump(template))
-    return sums
+    return [*sums, "DeploymentPreference"]
+
+
+def probe(path: Path, function: str, version: str) -> str:
+    """Runs the inline code of the probe. CodeDeploy is a fake that keeps what it is told."""
+    import os
+    from types import SimpleNamespace
+
+    from samcli.yamlhelper import yaml_parse
+
+    code = yaml_parse(path.read_text())["Resources"]["Probe"]["Properties"]["Code"]["ZipFile"]
+    told: dict[str, str] = {}
+    codedeploy = SimpleNamespace(put_lifecycle_event_hook_execution_status=lambda **status: told.update(status))
+    fake = SimpleNamespace(client=lambda name: codedeploy if name == "codedeploy" else boto3.client(name))
+    arn = boto3.client("lambda").get_function_configuration(FunctionName=function)["FunctionArn"]
+    os.environ["VERSION"] = f"{arn}:{version}"
+    real, sys.modules["boto3"] = sys.modules["boto3"], fake
+    module: dict[str, object] = {}
+    exec(code, module)
+    module["handler"]({"DeploymentId": "d-1", "LifecycleEventHookExecutionId": "hook-1"}, None)
+    sys.modules["boto3"] = real
+    assert (told["deploymentId"], told["lifecycleEventHookExecutionId"]) == ("d-1", "hook-1")
+    return told["status"]
+
+
+def faulty(function: str) -> str:
+    client = boto3.client("lambda")
+    variables = client.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+    client.update_function_configuration(FunctionName=function, Environment={"Variables": variables | {"FANOUT_CONFIG": "[["}})
+    version = client.publish_version(FunctionName=function)["Version"]
+    client.update_function_configuration(FunctionName=function, Environment={"Variables": variables})
+    return version
+
+
+def make_zip(executable: Path, path: Path) -> None:
+    import zipfile
+
+    entry = zipfile.ZipInfo(executable.name)
+    entry.external_attr = 0o755 << 16
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(entry, executable.read_bytes())
 
 
 match sys.argv[1:]:
@@ -155,8 +202,22 @@ match sys.argv[1:]:
     case ["value", arn, *stage]:
         version = stage[0] if stage else "AWSCURRENT"
         print(boto3.client("secretsmanager").get_secret_value(SecretId=arn, VersionStage=version)["SecretString"])
-    case ["without-sums", path]:
-        print(*without_sums(Path(path)))
+    case ["without-gaps", path]:
+        print(*without_gaps(Path(path)))
+    case ["live", function]:
+        client = boto3.client("lambda")
+        version = client.get_alias(FunctionName=function, Name="live")["FunctionVersion"]
+        described = client.get_function_configuration(FunctionName=function, Qualifier=version)
+        print(version, described["Description"])
+    case ["weights", function]:
+        alias = boto3.client("lambda").get_alias(FunctionName=function, Name="live")
+        print(json.dumps(alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})))
+    case ["probe", path, function, version]:
+        print(probe(Path(path), function, version))
+    case ["faulty", function]:
+        print(faulty(function))
+    case ["zip", executable, path]:
+        make_zip(Path(executable), Path(path))
     case ["send", url]:
         boto3.client("sqs").send_message(QueueUrl=url, MessageBody=sys.stdin.read())
     case ["receive", url]:

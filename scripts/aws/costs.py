@@ -23,18 +23,21 @@ PRICES = {
     "sqs": (0.40 / 1e6, "SQS, a request to a standard queue"),
     "secret": (0.40, "Secrets Manager, a secret a month"),
     "trace": (5.00 / 1e6, "X-Ray, a trace recorded"),
-    "momento": (0.50, "Momento, a GB transferred"),
+    # An assumption.
+    "momento": (0.50 / 1e6, "Momento, an operation"),
+    "eventbridge": (1.00 / 1e6, "EventBridge, an event of up to 64 KB"),
+    "dynamodb": (0.625 / 1e6, "DynamoDB on demand, a write of up to 1 KB"),
+    "states": (25.00 / 1e6, "Step Functions, a state transition of a standard workflow"),
     "transfer": (0.09, "a GB out to the internet"),
 }
 MONTH_SECONDS = 30 * 24 * 3600
 MEMORY_GB, BILLED_SECONDS = 128 / 1024, 0.010
-# Eight metrics of handled events, one of refused requests, and one for a reason. The alarm on dead letters has two metrics, and
-# costs as much as two alarms.
-LINE_BYTES, METRICS, ALARM_METRICS, SECRETS = 1024, 10, 10, 2
-HTTP_API_ALARM_METRICS = 2
+# Eight metrics of handled events, one of refused requests, and one for a reason. Of the twelve alarms, one has four metrics, one three
+# and one two.
+LINE_BYTES, METRICS, ALARM_METRICS, SECRETS = 1024, 10, 18, 2
 # A disabled event source mapping does not poll. One event in a thousand is dead-lettered, received and deleted.
 DEAD_LETTERS, REQUESTS_EACH = 1 / 1000, 3
-# Momento charges whole kilobytes in and out: a message is published once, and has one subscriber.
+# Momento counts an operation for each kilobyte in and out: a message is published once, and has one subscriber.
 MESSAGE_KB, WAYS = 1, 2
 
 
@@ -44,8 +47,7 @@ def price(name: str) -> float:
 
 def http_api(messages: int) -> float:
     first = min(messages, 300e6)
-    requests = first * price("http_api") + (messages - first) * 0.90 / 1e6
-    return requests + HTTP_API_ALARM_METRICS * price("alarm")
+    return first * price("http_api") + (messages - first) * 0.90 / 1e6
 
 
 def rows(messages: int) -> dict[str, float]:
@@ -55,12 +57,12 @@ def rows(messages: int) -> dict[str, float]:
         "function URL": 0.0,
         "CloudWatch Logs, a line of 1 KB": messages * LINE_BYTES / 2**30 * price("logs"),
         "the log, kept for a month": messages * LINE_BYTES / 2**30 * price("logs_kept"),
-        "10 metrics, 9 alarms, a dashboard": METRICS * price("metric")
+        "10 metrics, 12 alarms, a dashboard": METRICS * price("metric")
         + ALARM_METRICS * price("alarm")
         + price("dashboard"),
         "SQS, one dead letter in 1,000": messages * DEAD_LETTERS * REQUESTS_EACH * price("sqs"),
         "Secrets Manager, 2 secrets": SECRETS * price("secret"),
-        "Momento, 1 KB in and out": messages * MESSAGE_KB * WAYS / 2**20 * price("momento"),
+        "Momento, 1 KB in and out: 2 operations": messages * MESSAGE_KB * WAYS * price("momento"),
     }
 
 
@@ -88,6 +90,11 @@ def tables() -> str:
     totals = [sum(column.values()) for column in columns]
     lines.append("| **together** | " + " | ".join(f"**{dollars(total)}**" for total in totals) + " |")
     lines.append("| HTTP API instead of the URL, more | " + " | ".join(dollars(http_api(v)) for v in volumes) + " |")
+    lines.append("| `sqs` as a destination, more | " + " | ".join(dollars(v * price("sqs")) for v in volumes) + " |")
+    lines.append("| `eventbridge`, more | " + " | ".join(dollars(v * price("eventbridge")) for v in volumes) + " |")
+    # A transaction, which makes updates idempotent, counts two units for each. A put counts one.
+    lines.append("| `dynamodb`, two write units, more | " + " | ".join(dollars(2 * v * price("dynamodb")) for v in volumes) + " |")
+    lines.append("| `step_functions`, three transitions, more | " + " | ".join(dollars(3 * v * price("states")) for v in volumes) + " |")
     lines.append("| Momento in another region, more | " + " | ".join(dollars(transfer(v)) for v in volumes) + " |")
     lines.append("| `Tracing=Active`, more | " + " | ".join(dollars(traces(v)) for v in volumes) + " |")
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
     permissions.py calls      every call of the AWS SDK in crates/fanout-aws has its permission, and every permission its call
     permissions.py template   the role of template.yaml has the expected statements, for several sets of parameters; the resources
-                              of the template are valid (cfn-lint)
+                              of the template are valid (cfn-lint); the policies allow the calls that are needed, and no others
     permissions.py role NAME  a deployed role in the account at AWS_ENDPOINT_URL has the expected statements, which are JSON on
                               standard input: {"Sid": ["resource"]}
 
@@ -21,7 +21,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-REGION, ACCOUNT = "eu-central-1", "000000000000"
+from policies import allows
+from template import MADE, REGION, STACK, Template, here, listed, plain, translated
+
 PERMISSIONS = json.loads(Path("infra/permissions.json").read_text())
 STATEMENTS = {entry["sid"]: entry for entry in PERMISSIONS["statements"]}
 failures = 0
@@ -33,14 +35,6 @@ def report(name: str, problems: list[str]) -> None:
     for problem in problems:
         print(f"    {problem}")
     failures += bool(problems)
-
-
-def listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def here(text: str) -> str:
-    return text.replace("REGION", REGION).replace("ACCOUNT", ACCOUNT)
 
 
 # The calls
@@ -125,13 +119,11 @@ def check_statements(name: str, statements: list[dict[str, Any]], expected: dict
 
 # The template
 
-STACK = "chat"
 OWN = {
     "WriteLog": [here(f"arn:aws:logs:REGION:ACCOUNT:log-group:{STACK}-WebhookLog:*")],
     "SendDeadLetters": [here(f"arn:aws:sqs:REGION:ACCOUNT:{STACK}-dead-letters")],
     "ReceiveDeadLetters": [here(f"arn:aws:sqs:REGION:ACCOUNT:{STACK}-dead-letters")],
 }
-MADE = here("arn:aws:secretsmanager:REGION:ACCOUNT:secret:{}-000000")
 ARN = {
     kind: here(f"arn:aws:{kind}:REGION:ACCOUNT:{rest}")
     for kind, rest in {
@@ -143,8 +135,9 @@ ARN = {
         "sqs": "archive",
         "states": "stateMachine:moderation",
         "translate": "terminology/brands/LATEST",
+        "acm": "certificate/1234-abcd",
     }.items()
-}
+} | {"iam": "arn:aws:iam::000000000000:policy/boundary"}
 # Sets of parameters, and the statements of the role for each.
 CASES: dict[str, tuple[dict[str, str], dict[str, list[str]]]] = {
     "the least": (
@@ -158,6 +151,9 @@ CASES: dict[str, tuple[dict[str, str], dict[str, list[str]]]] = {
             "SecretStorage": "Environment",
             "OutboundTopics": "a",
             "Endpoint": "HttpApi",
+            "DomainName": "hooks.example.com",
+            "CertificateArn": ARN["acm"],
+            "Rollout": "AllAtOnce",
             "AlarmEmail": "alarms@example.com",
             "ReservedConcurrency": "5",
             "SilentMinutes": "30",
@@ -179,6 +175,11 @@ CASES: dict[str, tuple[dict[str, str], dict[str, list[str]]]] = {
             "AllowComprehend": "true",
             "TerminologyArns": ARN["translate"],
             "Endpoint": "None",
+            "PermissionsBoundaryArn": ARN["iam"],
+            "RolePath": "/apps/chat/",
+            "DataKeyArn": ARN["kms"],
+            "SubnetIds": "subnet-0a,subnet-0b",
+            "SecurityGroupIds": "sg-0a",
             "SourceQueueArn": ARN["sqs"],
             "Redrive": "Enabled",
             "Tracing": "Active",
@@ -199,6 +200,8 @@ CASES: dict[str, tuple[dict[str, str], dict[str, list[str]]]] = {
             "Classify": ["*"],
             "UseTerminologies": [ARN["translate"]],
             "ReceiveEvents": [ARN["sqs"]],
+            "UseDataKey": [ARN["kms"]],
+            "JoinNetwork": ["*"],
         },
     ),
     "secrets in parameters": (
@@ -215,6 +218,18 @@ CASES: dict[str, tuple[dict[str, str], dict[str, list[str]]]] = {
             ],
         },
     ),
+    "routes in an object": (
+        {
+            "MomentoApiKeyParameter": "/chat/key",
+            "WebhookSigningSecretParameter": "/chat/signing",
+            "FanoutConfigObject": "s3://routes/chat/fanout.toml?versionId=3HL4",
+        },
+        OWN
+        | {
+            "ReadParameters": [here(f"arn:aws:ssm:REGION:ACCOUNT:parameter/chat/{name}") for name in ("key", "signing")],
+            "ReadRoutes": ["arn:aws:s3:::routes/chat/fanout.toml"],
+        },
+    ),
 }
 # Sets of parameters that the rules of the template must reject.
 REFUSED: dict[str, dict[str, str]] = {
@@ -225,147 +240,13 @@ REFUSED: dict[str, dict[str, str]] = {
     "routes and a transform beside them": {"MomentoApiKey": "k", "FanoutConfigParameter": "/a", "Transform": "trim"},
     "routes and a cache beside them": {"MomentoApiKey": "k", "FanoutConfigParameter": "/a", "OutboundCache": "chat"},
     "routes that were cut at their first space": {"MomentoApiKey": "k", "FanoutConfig": "#:schema"},
+    "subnets without a security group": {"MomentoApiKey": "k", "OutboundTopics": "a", "SubnetIds": "subnet-0a"},
+    "a domain without a certificate": {"MomentoApiKey": "k", "OutboundTopics": "a", "Endpoint": "HttpApi", "DomainName": "a.b"},
+    "a domain of a function URL": {"MomentoApiKey": "k", "OutboundTopics": "a", "DomainName": "a.b", "CertificateArn": ARN["acm"]},
     "no secret in the environment": {"MomentoApiKey": "k", "OutboundTopics": "a", "SecretStorage": "Environment"},
 }
 
-NOTHING = object()
-
-
-class Template:
-    """Evaluates the functions and conditions of a template as CloudFormation does."""
-
-    def __init__(self, template: dict[str, Any], given: dict[str, str]) -> None:
-        self.template = template
-        self.parameters = {}
-        for name, parameter in template["Parameters"].items():
-            value = given.get(name, parameter.get("Default"))
-            pattern = parameter.get("AllowedPattern")
-            values = str(value).split(",") if parameter["Type"] == "CommaDelimitedList" else [str(value)]
-            for one in values:
-                assert pattern is None or re.fullmatch(pattern, one), f"{name} does not take {one}"
-            assert str(value) in map(str, parameter.get("AllowedValues", [value])), f"{name} does not take {value}"
-            self.parameters[name] = values if parameter["Type"] == "CommaDelimitedList" else str(value)
-        unknown = set(given) - set(template["Parameters"])
-        assert not unknown, f"unknown parameters {unknown}"
-
-    def reference(self, name: str) -> Any:
-        if name in self.parameters:
-            return self.parameters[name]
-        pseudo = {
-            "AWS::AccountId": ACCOUNT,
-            "AWS::NoValue": NOTHING,
-            "AWS::Partition": "aws",
-            "AWS::Region": REGION,
-            "AWS::StackName": STACK,
-            "AWS::URLSuffix": "amazonaws.com",
-        }
-        if name in pseudo:
-            return pseudo[name]
-        return name
-
-    def attribute(self, name: str, attribute: str) -> str:
-        resource = self.template["Resources"][name]
-        properties = resource["Properties"]
-        if (resource["Type"], attribute) == ("AWS::SQS::Queue", "Arn"):
-            return here(f"arn:aws:sqs:REGION:ACCOUNT:{self.value(properties['QueueName'])}")
-        if (resource["Type"], attribute) == ("AWS::Logs::LogGroup", "Arn"):
-            return here(f"arn:aws:logs:REGION:ACCOUNT:log-group:{STACK}-{name}:*")
-        if (resource["Type"], attribute) == ("AWS::SecretsManager::Secret", "Id"):
-            return MADE.format(name)
-        return f"{name}.{attribute}"
-
-    def substitute(self, argument: Any) -> str:
-        text, names = argument if isinstance(argument, list) else (argument, {})
-        names = {name: self.value(value) for name, value in names.items()}
-
-        def one(match: re.Match[str]) -> str:
-            name = match[1]
-            if name in names:
-                return str(names[name])
-            return str(self.attribute(*name.split(".", 1)) if "." in name else self.reference(name))
-
-        return re.sub(r"\$\{([^!}]+)\}", one, text)
-
-    def condition(self, value: Any) -> bool:
-        if isinstance(value, str):
-            return self.condition(self.template["Conditions"][value])
-        [(function, argument)] = value.items()
-        match function:
-            case "Condition":
-                return self.condition(argument)
-            case "Fn::Equals":
-                left, right = (self.value(side) for side in argument)
-                return str(left) == str(right)
-            case "Fn::Not":
-                return not self.condition(argument[0])
-            case "Fn::And":
-                return all(self.condition(one) for one in argument)
-            case "Fn::Or":
-                return any(self.condition(one) for one in argument)
-        raise AssertionError(f"{function} in a condition")
-
-    def value(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [one for one in map(self.value, value) if one is not NOTHING]
-        if not isinstance(value, dict):
-            return value
-        if len(value) == 1:
-            [(function, argument)] = value.items()
-            match function:
-                case "Ref":
-                    return self.reference(argument)
-                case "Fn::GetAtt":
-                    return self.attribute(*(argument if isinstance(argument, list) else argument.split(".", 1)))
-                case "Fn::Sub":
-                    return self.substitute(argument)
-                case "Fn::If":
-                    name, yes, no = argument
-                    return self.value(yes if self.condition(name) else no)
-                case "Fn::Join":
-                    return argument[0].join(self.value(argument[1]))
-                case "Fn::Split":
-                    return self.value(argument[1]).split(argument[0])
-                case "Fn::Select":
-                    return self.value(argument[1])[argument[0]]
-        return {key: one for key, one in ((key, self.value(one)) for key, one in value.items()) if one is not NOTHING}
-
-    def refusals(self) -> list[str]:
-        """Returns the assertions of the template's rules that these parameters break."""
-        return [
-            assertion["AssertDescription"]
-            for rule in self.template["Rules"].values()
-            if "RuleCondition" not in rule or self.condition(rule["RuleCondition"])
-            for assertion in rule["Assertions"]
-            if not self.condition(assertion["Assert"])
-        ]
-
-    def resources(self) -> dict[str, Any]:
-        return {
-            name: {"Type": resource["Type"], "Properties": self.value(resource["Properties"])}
-            for name, resource in self.template["Resources"].items()
-            if "Condition" not in resource or self.condition(resource["Condition"])
-        }
-
-
-def translated() -> dict[str, Any]:
-    """Returns the template as CloudFormation receives it."""
-    from samtranslator.translator.transform import transform
-    from samtranslator.yaml_helper import yaml_parse
-
-    class NoManagedPolicies:
-        def load(self) -> dict[str, str]:
-            return {}
-
-    template = yaml_parse(Path("template.yaml").read_text())
-    # A place of the package, as `sam package` sets it.
-    template["Globals"]["Function"]["CodeUri"] = "s3://bucket/webhook.zip"
-    return json.loads(json.dumps(transform(template, {}, NoManagedPolicies())))
-
-
 def check_template() -> None:
-    import os
-
-    os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
     template = translated()
     with tempfile.TemporaryDirectory() as folder:
         for name, text in {
@@ -391,6 +272,7 @@ def check_template() -> None:
         [policy] = resources["WebhookRole"]["Properties"]["Policies"]
         check_statements(f"role: {name}", policy["PolicyDocument"]["Statement"], expected)
         check_safety(name, resources)
+        check_versions(name, case)
     for name, given in REFUSED.items():
         try:
             refusals = Template(template, given).refusals()
@@ -398,6 +280,7 @@ def check_template() -> None:
             refusals = [str(refusal)]
         report(f"rules: {name} is refused", [] if refusals else ["it was accepted"])
     report("infra/github-role.yaml: it may make every call that CloudFormation makes for the template", undeployable(template))
+    check_calls_of_roles(template)
     [body, _] = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     same = body == Path("infra/dashboard.json").read_text()
     report("dashboard: it is infra/dashboard.json", [] if same else ["the texts differ"])
@@ -405,22 +288,24 @@ def check_template() -> None:
 
 # Permissions of CloudFormation's handlers that only properties need which the template does not set.
 UNUSED = {
-    "apigateway:": {"s3:getObject": "the API is not imported from a file", "iam:PassRole": "the integration has no role"},
-    "iam:": {
-        action: "the role has inline policies only, and no boundary"
-        for action in (
-            "iam:AttachRolePolicy",
-            "iam:DetachRolePolicy",
-            "iam:DeleteRolePermissionsBoundary",
-            "iam:PutRolePermissionsBoundary",
-        )
+    "apigateway:": {
+        **{action: "nothing is imported from a file" for action in ("s3:getObject", "s3:GetObject", "s3:GetObjectVersion")},
+        "iam:PassRole": "the integration has no role",
+        **{f"apigateway:{action}Domain": "a person makes the domain" for action in ("AddCertificateTo", "RemoveCertificateFrom")},
     },
+    "secretsmanager:": {
+        f"secretsmanager:{action}": "the secrets are in one region"
+        for action in ("ReplicateSecretToRegions", "RemoveRegionsFromReplication")
+    },
+    "iam:": {
+        **{f"iam:{action}RolePolicy": "the roles have inline policies only" for action in ("Attach", "Detach")},
+        "iam:DeleteRolePermissionsBoundary": "roles keep their boundary",
+    },
+    "codedeploy:": {"codedeploy:RegisterOnPremisesInstance": "no instances"},
     "lambda:": {
-        **{f"ec2:Describe{what}": "no VPC" for what in ("NetworkInterfaces", "SecurityGroups", "Subnets", "Vpcs")},
         "elasticfilesystem:DescribeMountTargets": "no file system",
         "s3files:ListMountTargets": "no file system",
         "s3:GetObjectVersion": "the package has no version",
-        **{f"kms:{what}": "no key of the customer" for what in ("CreateGrant", "Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey")},
         "lambda:GetCodeSigningConfig": "no code signing",
         "lambda:GetLayerVersion": "no layers",
         "lambda:PassCapacityProvider": "no capacity provider",
@@ -446,15 +331,14 @@ def undeployable(template: dict[str, Any]) -> list[str]:
     cfn-lint has the handlers of each resource type in the registry of CloudFormation. The handler `list` is for imports only.
     """
     import cfnlint
-    from samtranslator.yaml_helper import yaml_parse
 
-    role = yaml_parse(Path("infra/github-role.yaml").read_text())["Resources"]["DeployRole"]["Properties"]
-    statements = [one for policy in role["Policies"] for one in policy["PolicyDocument"]["Statement"]]
-    allowed = [action for one in statements for action in listed(one["Action"])]
+    allowed = [action for one in github_role("DeployRole") for action in listed(one["Action"])]
     schemas = Path(cfnlint.__file__).parent / "data/schemas"
     registry = json.loads((schemas / f"providers/{REGION}.json").read_text())
     problems = []
     for kind in sorted({resource["Type"] for resource in template["Resources"].values()}):
+        if kind.startswith("Custom::"):
+            continue
         schema = json.loads((schemas / f"resources/{registry[kind]}.json").read_text())
         handlers = {name: one for name, one in schema["handlers"].items() if name != "list"}
         needed = {action for handler in handlers.values() for action in handler["permissions"]}
@@ -463,6 +347,194 @@ def undeployable(template: dict[str, Any]) -> list[str]:
             if not any(fnmatch.fnmatchcase(action, pattern) for pattern in allowed):
                 problems.append(f"{kind} needs {action}")
     return problems
+
+
+# Policies, call by call
+
+REPOSITORY = {
+    "Repository": "acme/chat",
+    "Environment": "production",
+    "StackName": STACK,
+    "HttpApiId": "a1b2c3",
+    "DataKeyArn": ARN["kms"],
+    "Bucket": "packages",
+    "PermissionsBoundaryArn": ARN["iam"],
+}
+
+
+def github_role(name: str) -> list[dict[str, Any]]:
+    """Returns the statements of a role of infra/github-role.yaml."""
+    role = Template(plain("infra/github-role.yaml"), REPOSITORY).resources()[name]["Properties"]
+    return [one for policy in role["Policies"] for one in policy["PolicyDocument"]["Statement"]]
+
+
+def lambda_arn(name: str) -> str:
+    return here(f"arn:aws:lambda:REGION:ACCOUNT:{name}")
+
+
+def check_calls_of_roles(template: dict[str, Any]) -> None:
+    """Checks calls that the policies of each role must allow, and near ones that they must not."""
+    given, _ = CASES["everything"]
+    stack = Template(template, given).resources()
+    own = {
+        name: [one for policy in stack[name]["Properties"]["Policies"] for one in policy["PolicyDocument"]["Statement"]]
+        for name in ("WebhookRole", "DeploymentRole", "TrafficRole")
+    }
+    via = {service: {"kms:ViaService": here(f"{service}.REGION.amazonaws.com")} for service in ("secretsmanager", "sqs", "lambda", "ec2")}
+    mine, other = f"function:{STACK}-webhook", "function:other"
+    package, role = f"arn:aws:s3:::packages/{STACK}/github/1.zip", here(f"arn:aws:iam::ACCOUNT:role/{STACK}-WebhookRole-1")
+    bounded, new = {"iam:PermissionsBoundary": ARN["iam"]}, {"s3:if-none-match": "*"}
+    mapping = lambda_arn("event-source-mapping:1234")
+    secret = MADE.format("MomentoApiKeyMade")
+    # The statements, then calls that they allow, and calls that they do not.
+    table: dict[str, tuple[list[dict[str, Any]], list[tuple[Any, ...]], list[tuple[Any, ...]]]] = {
+        "the function": (
+            own["WebhookRole"],
+            [
+                ("states:StartExecution", ARN["states"]),
+                # Routes may name an alias or a version.
+                ("states:StartExecution", f"{ARN['states']}:live"),
+                ("states:StartExecution", f"{ARN['states']}:7"),
+                ("secretsmanager:GetSecretValue", ARN["secretsmanager"]),
+                ("kms:Decrypt", ARN["kms"], via["secretsmanager"]),
+                ("kms:Decrypt", ARN["kms"], via["lambda"]),
+                ("kms:GenerateDataKey", ARN["kms"], via["sqs"]),
+                ("sqs:SendMessage", f"{ARN['sqs']}.fifo"),
+                ("logs:PutLogEvents", here(f"arn:aws:logs:REGION:ACCOUNT:log-group:{STACK}-WebhookLog:log-stream:1")),
+            ],
+            [
+                ("states:StartExecution", f"{ARN['states']}-2"),
+                ("states:StopExecution", ARN["states"]),
+                ("secretsmanager:GetSecretValue", ARN["secretsmanager"].replace("key", "other")),
+                ("secretsmanager:PutSecretValue", ARN["secretsmanager"]),
+                ("kms:Decrypt", ARN["kms"], via["ec2"]),
+                ("kms:Decrypt", ARN["kms"]),
+                ("sqs:SendMessage", f"{ARN['sqs']}-2"),
+                ("lambda:InvokeFunction", lambda_arn(mine)),
+            ],
+        ),
+        "the probe": (
+            own["DeploymentRole"],
+            [
+                ("lambda:InvokeFunction", lambda_arn(f"{mine}:7")),
+                ("codedeploy:PutLifecycleEventHookExecutionStatus", here(f"arn:aws:codedeploy:REGION:ACCOUNT:deploymentgroup:{STACK}-a/b")),
+            ],
+            [("lambda:InvokeFunction", lambda_arn(f"{other}:7")), ("lambda:UpdateAlias", lambda_arn(mine))],
+        ),
+        "CodeDeploy": (
+            own["TrafficRole"],
+            [
+                ("lambda:UpdateAlias", lambda_arn(mine)),
+                ("lambda:UpdateAlias", lambda_arn(f"{mine}:live")),
+                ("lambda:InvokeFunction", lambda_arn(f"function:{STACK}-probe")),
+                ("cloudwatch:DescribeAlarms", "*"),
+            ],
+            [("lambda:UpdateAlias", lambda_arn(other)), ("lambda:UpdateFunctionCode", lambda_arn(mine))],
+        ),
+        "the plan": (
+            github_role("PlanRole"),
+            [("s3:PutObject", package, new), ("s3:GetObject", package), ("cloudformation:CreateChangeSet", stack_arn(STACK))],
+            [
+                ("s3:PutObject", package),
+                ("s3:PutObject", package.replace("/github", ""), new),
+                ("s3:PutObject", package.replace(STACK, "other"), new),
+                ("s3:DeleteObject", package),
+                ("s3:PutObject", package.replace("packages", "other"), new),
+                ("cloudformation:ExecuteChangeSet", stack_arn(STACK)),
+                ("cloudformation:CreateChangeSet", stack_arn("other")),
+                ("lambda:UpdateFunctionCode", lambda_arn(mine)),
+            ],
+        ),
+        "the deployment": (
+            github_role("DeployRole"),
+            [
+                ("cloudformation:ExecuteChangeSet", stack_arn(STACK)),
+                ("s3:GetObject", package),
+                ("lambda:UpdateFunctionCode", lambda_arn(mine)),
+                ("lambda:DeleteFunction", lambda_arn(f"{mine}:7")),
+                ("lambda:InvokeFunction", lambda_arn(f"function:{STACK}-values")),
+                ("lambda:UpdateEventSourceMapping", mapping, {"lambda:FunctionArn": lambda_arn(f"{mine}:live")}),
+                ("lambda:TagResource", mapping, {"aws:RequestTag/Application": "topic-fanout"}),
+                ("iam:CreateRole", role, bounded),
+                ("iam:PutRolePolicy", role, bounded),
+                ("iam:PassRole", role, {"iam:PassedToService": "lambda.amazonaws.com"}),
+                ("codedeploy:CreateDeployment", here(f"arn:aws:codedeploy:REGION:ACCOUNT:deploymentgroup:{STACK}-ServerlessDeploymentApplication-1/a")),
+                ("apigateway:PATCH", here("arn:aws:apigateway:REGION::/apis/a1b2c3/routes/1")),
+                ("secretsmanager:UpdateSecret", secret, {"aws:ResourceTag/aws:cloudformation:stack-name": STACK}),
+            ],
+            [
+                ("s3:PutObject", package, new),
+                ("lambda:UpdateFunctionCode", lambda_arn(other)),
+                ("lambda:UpdateEventSourceMapping", mapping, {"lambda:FunctionArn": lambda_arn(other)}),
+                ("lambda:TagResource", mapping, {"aws:ResourceTag/Application": "other"}),
+                ("iam:CreateRole", role),
+                ("iam:CreateRole", role, {"iam:PermissionsBoundary": f"{ARN['iam']}-2"}),
+                ("iam:PutRolePolicy", role),
+                ("iam:DeleteRolePermissionsBoundary", role, bounded),
+                ("iam:AttachRolePolicy", role, bounded),
+                ("iam:CreateRole", role.replace(STACK, "other"), bounded),
+                ("iam:PassRole", role, {"iam:PassedToService": "ec2.amazonaws.com"}),
+                ("apigateway:DELETE", here("arn:aws:apigateway:REGION::/apis/other")),
+                ("apigateway:POST", here("arn:aws:apigateway:REGION::/apis")),
+                ("secretsmanager:GetSecretValue", ARN["secretsmanager"]),
+                ("secretsmanager:UpdateSecret", secret, {"aws:ResourceTag/aws:cloudformation:stack-name": "other"}),
+                ("codedeploy:CreateDeployment", here("arn:aws:codedeploy:REGION:ACCOUNT:deploymentgroup:other/a")),
+            ],
+        ),
+    }
+    for name, (statements, allowed, denied) in table.items():
+        problems = [f"is denied: {call}" for call in allowed if not allows(statements, *call)]
+        problems += [f"is allowed: {call}" for call in denied if allows(statements, *call)]
+        report(f"policies: {name} may make {len(allowed)} calls, and {len(denied)} others not", problems)
+    boundary = Template(plain("infra/github-role.yaml"), REPOSITORY | {"PermissionsBoundaryArn": ""}).resources()["Boundary"]
+    limits = boundary["Properties"]["PolicyDocument"]["Statement"]
+    actions = {action for statements in own.values() for one in statements for action in listed(one["Action"])}
+    report(
+        "policies: the boundary of infra/github-role.yaml has every action of the roles",
+        sorted(f"{action} is missing" for action in actions if not allows(limits, action, "*")),
+    )
+    # IAM's quota for all inline policies of a role, without white space.
+    sizes = {name: len(json.dumps(github_role(name), separators=(",", ":"))) for name in ("PlanRole", "DeployRole")}
+    report("policies: they fit into a role", [f"{name} has {size} characters" for name, size in sizes.items() if size > 10_000])
+
+
+def stack_arn(name: str) -> str:
+    return here(f"arn:aws:cloudformation:REGION:ACCOUNT:stack/{name}/1")
+
+
+def check_versions(name: str, case: Template) -> None:
+    """Checks that all traffic uses the alias, and that every parameter that changes the function makes a version of it."""
+    resources = case.resources()
+    problems = []
+    invoked = {
+        "AWS::Lambda::Url": "TargetFunctionArn",
+        "AWS::Lambda::Permission": "FunctionName",
+        "AWS::Lambda::EventSourceMapping": "FunctionName",
+        "AWS::ApiGatewayV2::Integration": "IntegrationUri",
+    }
+    for logical, one in resources.items():
+        if one["Type"] in invoked and one["Properties"][invoked[one["Type"]]] != "WebhookAliaslive":
+            problems.append(f"{logical} does not use the alias")
+    [version] = [one for one in resources.values() if one["Type"] == "AWS::Lambda::Version"]
+    fingerprint = "Values.Fingerprint"
+    if version["Properties"]["Description"] != fingerprint or fingerprint not in resources["Webhook"]["Properties"]["Description"]:
+        problems.append("a new fingerprint does not change the function and its version")
+    if case.template["Resources"]["WebhookAliaslive"]["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]["BeforeAllowTrafficHook"] != {"Ref": "Probe"}:
+        problems.append("a new version gets traffic without the probe")
+
+    def properties(logical: str) -> Any:
+        # The concurrency is no part of a version.
+        ignored = ("ReservedConcurrentExecutions",)
+        evaluated = case.value(case.template["Resources"][logical]["Properties"])
+        return {key: value for key, value in evaluated.items() if key not in ignored}
+
+    for parameter, value in list(case.parameters.items()):
+        function, values = properties("Webhook"), properties("Values")
+        case.parameters[parameter] = ["another"] if isinstance(value, list) else "another"
+        if properties("Webhook") != function and properties("Values") == values:
+            problems.append(f"another {parameter} changes the function, and is missing in Values")
+        case.parameters[parameter] = value
+    report(f"versions: {name}", problems)
 
 
 def with_defaults(template: dict[str, Any], given: dict[str, str]) -> dict[str, Any]:
@@ -482,7 +554,7 @@ def check_safety(name: str, resources: dict[str, Any]) -> None:
     if int(dead_letters["VisibilityTimeout"]) < 6 * timeout:
         problems.append("dead letters come back before six timeouts of the function are over")
     for queue in (dead_letters, parked):
-        if not queue["SqsManagedSseEnabled"] or queue["MessageRetentionPeriod"] != 1_209_600:
+        if queue["SqsManagedSseEnabled"] == ("KmsMasterKeyId" in queue) or queue["MessageRetentionPeriod"] != 1_209_600:
             problems.append(f"{queue['QueueName']} is not encrypted, or does not keep for 14 days")
     if dead_letters["RedrivePolicy"]["deadLetterTargetArn"] != here(f"arn:aws:sqs:REGION:ACCOUNT:{STACK}-parked"):
         problems.append("dead letters that fail again are not parked")

@@ -23,8 +23,11 @@ const BODY_MEMORY_MIB: usize = 32;
 const LONGEST_IDLE_TIMEOUT: u64 = 86_400;
 
 impl ListenConfig {
+    /// The port without `PORT`.
+    pub const DEFAULT_PORT: u16 = 8000;
+
     pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
-        let port = settings.parse("PORT", 8000, "a port number, 0 to 65535");
+        let port = settings.parse("PORT", Self::DEFAULT_PORT, "a port number, 0 to 65535");
         let name = "HTTP_IDLE_TIMEOUT_SECONDS";
         let idle_timeout = settings.parse(name, IDLE_TIMEOUT, "a number of seconds, 1 to 86400");
         let idle_timeout = idle_timeout.and_then(|seconds| match seconds {

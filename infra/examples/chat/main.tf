@@ -73,6 +73,12 @@ variable "restart" {
   default     = ""
 }
 
+variable "rollout" {
+  description = "Which version gets the traffic: see the module."
+  type        = object({ stable_version = optional(string), new_weight = optional(number, 0) })
+  default     = {}
+}
+
 variable "alarm_email" {
   description = "The mail address for alarms. A mail asks to confirm. Empty for no alarms by mail."
   type        = string
@@ -80,12 +86,14 @@ variable "alarm_email" {
 }
 
 resource "aws_ssm_parameter" "routes" {
+  # checkov:skip=CKV2_AWS_34:routes are no secret
   name  = "/chat/routes"
   type  = "String"
   value = file("${path.module}/../../../examples/chat/fanout.toml")
 }
 
 resource "aws_sns_topic" "alarms" {
+  # checkov:skip=CKV_AWS_26:the key of AWS for SNS does not let CloudWatch publish
   name = "chat-alarms"
 }
 
@@ -115,8 +123,10 @@ module "fanout" {
   fanout_config   = "ssm:${aws_ssm_parameter.routes.name}"
   allow_translate = true
   endpoint        = var.endpoint
-  restart         = var.restart
-  alarm_actions   = [aws_sns_topic.alarms.arn]
+  rollout         = var.rollout
+  # Other routes make another version, which reads them when it starts.
+  restart       = join("-", compact([tostring(aws_ssm_parameter.routes.version), var.restart]))
+  alarm_actions = [aws_sns_topic.alarms.arn]
 }
 
 output "webhook_url" {
@@ -142,6 +152,11 @@ output "alarm_topic_arn" {
 output "function_name" {
   description = "The function."
   value       = module.fanout.function_name
+}
+
+output "function_version" {
+  description = "Its newest version."
+  value       = module.fanout.function_version
 }
 
 output "log_group" {
