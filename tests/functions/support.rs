@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use momento::TopicClient;
 use momento::topics::configurations::Laptop;
 use momento::topics::{Subscription, ValueKind};
-use momento::{CredentialProvider, TopicClient};
 use momento_local::MomentoLocal;
 use serde_json::Value;
 use test_support::HttpResponse;
@@ -178,12 +178,8 @@ pub(crate) fn genuine(number: u64, text: &str) -> RawRequest {
 
 /// A client of the real SDK.
 pub(crate) fn client(momento: &MomentoLocal) -> TopicClient {
-    // {"api_key":"local","endpoint":"local"}
-    let key = "eyJhcGlfa2V5IjoibG9jYWwiLCJlbmRwb2ludCI6ImxvY2FsIn0=";
-    let credentials = CredentialProvider::from_disposable_token(key)
-        .unwrap()
-        .insecure_endpoint_override(&momento.endpoint());
-    TopicClient::builder().configuration(Laptop::latest()).credential_provider(credentials).build().unwrap()
+    let client = TopicClient::builder().configuration(Laptop::latest());
+    client.credential_provider(momento.credentials()).build().unwrap()
 }
 
 /// A subscriber of the real SDK.

@@ -49,6 +49,12 @@ impl Authenticator {
         Self { accepted }
     }
 
+    /// Returns the one accepted key, as SDKs send it.
+    #[cfg(feature = "sdk")]
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.accepted.last().map(String::as_str)
+    }
+
     pub(crate) fn check(&self, metadata: &MetadataMap) -> Result<Caller, Status> {
         let key = metadata.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !self.accepted.is_empty() && !self.accepted.iter().any(|accepted| accepted == key) {
