@@ -5,16 +5,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{
-    Config, ConfigError, ConfigErrors, DedupeConfig, MomentoConfig, RoutesConfig, SecretsConfig,
-    SigningConfig, Source, Sourced, from_parameter, signing_secret,
+    Config, ConfigError, ConfigErrors, DedupeConfig, MomentoConfig, RoutesConfig, RoutesSource,
+    SecretsConfig, SigningConfig, Source, Sourced, signing_secrets,
 };
+use crate::live_routes::{LiveRoutes, ReadText, RoutesOrigin, VersionedRoutes};
+use crate::request_log::RequestLog;
 use crate::secrets::{Refresh, Refreshed, Rotating, SecretSetting, fetch_all};
 use crate::webhook::Signing;
 use fanout_aws::Cloud;
 use fanout_core::clock::SystemClock;
+use fanout_core::file::{self, FileError};
+use fanout_core::object_id::ObjectId;
 use fanout_core::reason::Failure;
 use fanout_core::reason::with_sources;
-use fanout_core::route::{Route, Routes};
+use fanout_core::route::Route;
 use fanout_core::secret_store::{SecretName, SecretText, StoredSecret, Versioned};
 use fanout_core::transform::moderate::COMPREHEND;
 use fanout_core::transform::translate::TranslateSettings;
@@ -22,6 +26,9 @@ use fanout_core::transform::{Stage, TransformSettings as _, Transforms};
 use fanout_momento::{Credentials, KeySource, Keys};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+
+/// The variable that names the source of the routes.
+const ROUTES: &str = "FANOUT_CONFIG";
 
 /// The settings of a function, complete.
 #[derive(Debug)]
@@ -31,7 +38,7 @@ pub struct Complete {
     /// The signing secrets.
     pub signing: Signing,
     /// The routes of events.
-    pub routes: Routes,
+    pub routes: LiveRoutes,
     /// The URL of the queue for dead letters.
     pub dead_letters: Option<String>,
     /// Where the progress of events is kept.
@@ -45,7 +52,8 @@ impl Complete {
     #[must_use]
     pub fn lacks_region(&self, own: &Transforms, source: &dyn Source) -> bool {
         let (translates, classifies) = (!own.can_translate(), !own.can_classify(COMPREHEND));
-        let mut destinations = self.routes.all().iter().flat_map(Route::destinations);
+        let routes = self.routes.current();
+        let mut destinations = routes.routes.all().iter().flat_map(Route::destinations);
         let is_used = self.dead_letters.is_some()
             || destinations.any(|destination| {
                 let stages = &destination.chain;
@@ -66,7 +74,7 @@ impl Complete {
     }
 }
 
-/// Fetches everything that the settings name, at the same time.
+/// Fetches everything that the settings name, at the same time. `log` takes the lines of later checks of the routes.
 ///
 /// # Errors
 /// Everything that cannot be fetched, or is unusable.
@@ -74,26 +82,86 @@ pub async fn complete(
     cloud: &Cloud,
     config: Config,
     transforms: &Transforms,
+    log: &RequestLog,
 ) -> Result<Complete, ConfigErrors> {
     let Config { momento, signing, secrets, routes, dead_letters, dedupe, .. } = config;
     let secrets = fetch_secrets(cloud, momento, signing, secrets);
-    let (routes, secrets) = tokio::join!(fetch_routes(cloud, routes, transforms), secrets);
+    let (routes, secrets) = tokio::join!(fetch_routes(cloud, routes, transforms, log), secrets);
     let ((keys, signing), routes) = both(secrets, routes)?;
     Ok(Complete { keys, signing, routes, dead_letters: dead_letters.queue, dedupe })
 }
 
 async fn fetch_routes(
     cloud: &Cloud,
-    routes: RoutesConfig,
+    config: RoutesConfig,
     transforms: &Transforms,
-) -> Result<Routes, ConfigErrors> {
-    match routes {
-        RoutesConfig::Routes(routes) => Ok(*routes),
-        RoutesConfig::Parameter(name) => {
-            let told = |error| fault("FANOUT_CONFIG", with_sources(&error));
-            from_parameter(&name, &cloud.parameter(&name).await.map_err(told)?, transforms)
+    log: &RequestLog,
+) -> Result<LiveRoutes, ConfigErrors> {
+    let (place, known, read) = match config.source {
+        RoutesSource::Settings(routes) => return Ok(LiveRoutes::from(*routes)),
+        RoutesSource::File { path, routes } => (path.clone(), Some(*routes), read_file(path)),
+        RoutesSource::Parameter(name) => (format!("ssm:{name}"), None, read_parameter(cloud, name)),
+        RoutesSource::Object(id) => (id.to_string(), None, read_object(cloud, id)),
+    };
+    let (transforms, start) = (transforms.clone(), place.clone());
+    let parse = move |text: &str| {
+        let told = |error: FileError| format!("{start}:{error}");
+        VersionedRoutes::read(text, &transforms)
+            .map_err(|errors| errors.into_iter().map(told).collect::<Vec<_>>())
+    };
+    let routes = if let Some(routes) = known {
+        routes
+    } else {
+        let text = read().await.map_err(|error| fault(ROUTES, error))?;
+        parse(&text).map_err(|errors| {
+            ConfigErrors(errors.into_iter().flat_map(|error| fault(ROUTES, error).0).collect())
+        })?
+    };
+    let origin = config.max_age.map(|max_age| RoutesOrigin {
+        place,
+        read,
+        parse: Box::new(move |text| parse(text).map_err(|errors| errors.join("; "))),
+        clock: Arc::new(SystemClock),
+        max_age,
+        log: log.clone(),
+    });
+    Ok(LiveRoutes::new(routes, origin))
+}
+
+/// Returns what reads the file at `path`, off the threads that handle events.
+fn read_file(path: String) -> ReadText {
+    Box::new(move || {
+        let path = path.clone();
+        async move {
+            let file = path.clone();
+            let read = tokio::task::spawn_blocking(move || std::fs::read(file)).await;
+            let bytes =
+                read.expect("reading a file does not panic").map_err(|error| format!("{path}: {error}"))?;
+            file::text(bytes).map_err(|error| format!("{path}:{error}"))
         }
-    }
+        .boxed()
+    })
+}
+
+fn read_parameter(cloud: &Cloud, name: String) -> ReadText {
+    let cloud = cloud.clone();
+    Box::new(move || {
+        let (cloud, name) = (cloud.clone(), name.clone());
+        async move { cloud.parameter(&name).await.map_err(|error| with_sources(&error)) }.boxed()
+    })
+}
+
+fn read_object(cloud: &Cloud, id: ObjectId) -> ReadText {
+    let cloud = cloud.clone();
+    Box::new(move || {
+        let (cloud, id) = (cloud.clone(), id.clone());
+        async move {
+            let object =
+                cloud.object(&id).await.map_err(|error| format!("{id}: {}", with_sources(&error)))?;
+            file::text(object).map_err(|error| format!("{id}:{error}"))
+        }
+        .boxed()
+    })
 }
 
 async fn fetch_secrets(
@@ -102,7 +170,7 @@ async fn fetch_secrets(
     signing: SigningConfig,
     secrets: SecretsConfig,
 ) -> Result<(Rotating<Keys>, Signing), ConfigErrors> {
-    let ids = [momento.credentials.secret(), signing.secret.secret()];
+    let ids = [momento.credentials.secret(), signing.secrets.secret()];
     let fetched = Fetched {
         secrets: fetch_all(cloud, ids.into_iter().flatten().map(|id| &id.name)).await,
         refresh: Refresh {
@@ -122,16 +190,14 @@ async fn fetch_secrets(
             fetched.start(SecretSetting { name: MomentoConfig::SECRET_ID, id, parse: Box::new(parse) })
         }
     };
-    let SigningConfig { signatures, secret, previous: given, max_age } = signing;
-    let secrets = match secret {
-        Sourced::Given(current) => {
-            Ok(Rotating::fixed([Some(current), given].into_iter().flatten().collect()))
-        }
+    let SigningConfig { signatures, secrets, previous: given, max_age } = signing;
+    let secrets = match secrets {
+        Sourced::Given(current) => Ok(Rotating::fixed([current, given].concat())),
         Sourced::Secret(id) => {
             let parse = move |secret: &Versioned<SecretText>| {
-                let read = |text: &SecretText| signing_secret(signatures, text.reveal());
+                let read = |text: &SecretText| signing_secrets(signatures, text.reveal());
                 let Versioned { current, previous } = secret.try_map(read)?;
-                Ok([Some(current), previous, given.clone()].into_iter().flatten().collect())
+                Ok([current, previous.unwrap_or_default(), given.clone()].concat())
             };
             fetched.start(SecretSetting { name: SigningConfig::SECRET_ID, id, parse: Box::new(parse) })
         }
@@ -209,7 +275,7 @@ mod tests {
         ];
         let config = read(&vars(&[&with[..], &LEAST].concat())).unwrap();
         let ConfigErrors(errors) =
-            complete(&Cloud::default(), config, &Transforms::standard()).await.unwrap_err();
+            complete(&Cloud::default(), config, &Transforms::standard(), &RequestLog::Off).await.unwrap_err();
         assert_eq!(
             errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
             [

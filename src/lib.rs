@@ -23,6 +23,7 @@
 pub mod cloud;
 pub mod config;
 pub mod emf;
+pub mod live_routes;
 pub mod output;
 pub mod pipeline;
 pub mod request_log;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use momento_webhook::{Event, Millis, Verified};
 use tokio::time::{Instant, timeout_at};
 
+use crate::live_routes::{LiveRoutes, VersionedRoutes};
 use crate::response::{Outcome, Rejection};
 use fanout_core::dead_letter::{DeadLetter, DeadLetterPolicy, DeadLetters, NoSuchDestination};
 use fanout_core::dedupe::shared::{SharedClaim, SharedDedupe};
@@ -14,7 +15,7 @@ use fanout_core::dedupe::{Dedupe, DestinationProgress, Progress};
 use fanout_core::destination::Publisher;
 use fanout_core::fan_out::{Delivery, DeliveryOutcome, FanOut};
 use fanout_core::reason::{Failure, with_sources};
-use fanout_core::route::{Plan, Routes};
+use fanout_core::route::Plan;
 
 /// The time that is kept free for storing the progress of an event for other environments.
 const TIME_TO_STORE: Duration = Duration::from_millis(300);
@@ -22,7 +23,7 @@ const TIME_TO_STORE: Duration = Duration::from_millis(300);
 /// Routes, dedupe, fan-out and dead letters.
 #[derive(Debug)]
 pub struct Pipeline<P> {
-    routes: Routes,
+    routes: LiveRoutes,
     dedupe: Dedupe,
     shared: Option<SharedDedupe>,
     fan_out: FanOut<P>,
@@ -32,6 +33,8 @@ pub struct Pipeline<P> {
 /// One event for the pipeline.
 #[derive(Clone, Copy, Debug)]
 pub struct Job<'j> {
+    /// The routes. They stay those of the event when newer ones come into use.
+    pub routes: &'j VersionedRoutes,
     /// The event.
     pub event: &'j Verified<Event>,
     /// The dead letter that the event comes from. Only its destinations are served.
@@ -57,8 +60,8 @@ pub struct Handled<'e> {
 
 impl<P: Publisher> Pipeline<P> {
     /// Sends events through `fan_out` by `routes`.
-    pub fn new(routes: Routes, fan_out: FanOut<P>) -> Self {
-        Self { routes, dedupe: Dedupe::default(), shared: None, fan_out, dead_letters: None }
+    pub fn new(routes: impl Into<LiveRoutes>, fan_out: FanOut<P>) -> Self {
+        Self { routes: routes.into(), dedupe: Dedupe::default(), shared: None, fan_out, dead_letters: None }
     }
 
     /// Writes dead letters to this queue.
@@ -88,15 +91,15 @@ impl<P: Publisher> Pipeline<P> {
     }
 
     async fn deliver<'e>(&'e self, job: Job<'e>, dedupe_failed: &mut bool) -> Result<Outcome<'e>, Rejection> {
-        let Job { event, dead_letter, deadline, .. } = job;
-        let plan = match (self.routes.plan(event)?, dead_letter) {
+        let Job { routes, event, dead_letter, deadline, .. } = job;
+        let plan = match (routes.routes.plan(event)?, dead_letter) {
             (Some(plan), _) => plan,
             (None, None) => return Ok(Outcome::Ignored),
             (None, Some(_)) => return Err(NoSuchDestination.into()),
         };
         let only = dead_letter.map(|dead_letter| dead_letter.indexes(&plan)).transpose()?;
 
-        let claim = self.dedupe.claim(event, only.as_deref());
+        let claim = self.dedupe.claim(event, only.as_deref(), routes.generation);
         let Ok(mut progress) = timeout_at(deadline, claim).await else { return Ok(Outcome::Busy) };
         if *progress == Progress::Done {
             return Ok(Outcome::Duplicate);
@@ -188,8 +191,14 @@ impl<P: Publisher> Pipeline<P> {
         }
     }
 
-    /// Waits for background work that publishing has started.
+    /// Returns the routes.
+    #[must_use]
+    pub const fn routes(&self) -> &LiveRoutes {
+        &self.routes
+    }
+
+    /// Waits for background work: what publishing has started, and the check of the routes.
     pub async fn settled(&self) {
-        self.fan_out.settled().await;
+        tokio::join!(self.fan_out.settled(), self.routes.settled());
     }
 }

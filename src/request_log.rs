@@ -161,6 +161,57 @@ impl RequestLog {
     }
 }
 
+impl RequestLog {
+    /// Writes a line, with its metric, about routes at `place` that could not be updated. `version` is that of the routes in
+    /// use.
+    pub fn write_routes_not_updated(&self, time: Millis, place: &str, version: Option<&str>, reason: &str) {
+        const MESSAGE: &str = "the routes could not be updated; those in use stay in use";
+        match self {
+            Self::Off => {}
+            Self::Human => tracing::error!(place, version, reason, "{MESSAGE}"),
+            Self::Json { function, has_emf, output } => {
+                let directive = Directive {
+                    Namespace: NAMESPACE,
+                    Dimensions: &[&["FunctionName"]],
+                    Metrics: vec![Metric::new("RoutesNotUpdated", "Count")],
+                };
+                let directives = emf::written(&[directive]);
+                let line = RoutesLine {
+                    timestamp: &timestamp(),
+                    level: Level::Error,
+                    message: MESSAGE,
+                    place,
+                    version,
+                    reason,
+                    _aws: has_emf.then_some(Metadata { Timestamp: time, CloudWatchMetrics: &directives }),
+                    FunctionName: function,
+                    RoutesNotUpdated: 1,
+                };
+                let mut line = serde_json::to_vec(&line).expect(IS_JSON);
+                line.push(b'\n');
+                output.write(&line);
+            }
+        }
+    }
+}
+
+/// The members of a line about routes, and below them its metric.
+#[derive(Serialize)]
+#[expect(non_snake_case, reason = "the names of metrics and dimensions, as CloudWatch shows them")]
+struct RoutesLine<'l> {
+    timestamp: &'l str,
+    level: Level,
+    message: &'static str,
+    place: &'l str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'l str>,
+    reason: &'l str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    _aws: Option<Metadata<'l>>,
+    FunctionName: &'l str,
+    RoutesNotUpdated: u8,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 enum Level {

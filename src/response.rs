@@ -211,26 +211,12 @@ impl Outcome<'_> {
     #[must_use]
     pub fn response(&self, destinations: Option<&RawValue>) -> Response<Bytes> {
         let status = self.status();
-        let (content_type, body) = if status.is_success() {
-            let good = Good { status: self.name(), destinations };
-            ("application/json", serde_json::to_vec(&good))
+        let mut response = if status.is_success() {
+            body_of(status, "application/json", &Good { status: self.name(), destinations })
         } else {
-            let problem = Problem {
-                r#type: "about:blank",
-                title: status
-                    .canonical_reason()
-                    .expect("every status of `Outcome::status` has a reason phrase"),
-                status: status.as_u16(),
-                detail: self.detail(),
-                code: self.name(),
-                destinations,
-            };
-            ("application/problem+json", serde_json::to_vec(&problem))
+            problem(status, self.detail(), self.name(), destinations)
         };
-        let mut response = Response::new(Bytes::from(body.expect(IS_JSON)));
-        *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         match status {
             StatusCode::METHOD_NOT_ALLOWED => {
                 headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
@@ -256,15 +242,71 @@ impl Outcome<'_> {
     }
 }
 
-/// Returns the response to a health check, with the version.
+/// Why a function that runs is not ready: it uses values from before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    /// The source of the routes could not be read.
+    #[error("the source of the routes could not be read: the log has the reason")]
+    RoutesUnreadable,
+    /// The text of the routes has faults.
+    #[error("the text of the routes has faults: the log has them")]
+    RoutesInvalid,
+    /// A secret could not be fetched again.
+    #[error("a secret could not be fetched again: the log has the reason")]
+    SecretsUnreadable,
+}
+
+impl NotReady {
+    /// Returns the word for the reason in the response.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::RoutesUnreadable => "routes_unreadable",
+            Self::RoutesInvalid => "routes_invalid",
+            Self::SecretsUnreadable => "secrets_unreadable",
+        }
+    }
+}
+
+/// Returns the response to a health check. Anyone can ask, so a reason is one word, and the log has the rest.
 #[must_use]
-pub fn health() -> Response<Bytes> {
-    let body = concat!(r#"{"status":"ok","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
-    let mut response = Response::new(Bytes::from_static(body.as_bytes()));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+pub fn health(routes: Option<&str>, not_ready: Option<NotReady>) -> Response<Bytes> {
+    let healthy = Health { status: "ok", version: env!("CARGO_PKG_VERSION"), routes };
+    let mut response = match not_ready {
+        None => body_of(StatusCode::OK, "application/json", &healthy),
+        Some(reason) => problem(StatusCode::SERVICE_UNAVAILABLE, reason.to_string(), reason.code(), None),
+    };
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+fn problem(
+    status: StatusCode,
+    detail: String,
+    code: &'static str,
+    destinations: Option<&RawValue>,
+) -> Response<Bytes> {
+    let title = status.canonical_reason().expect("every status of a response has a reason phrase");
+    let status_code = status.as_u16();
+    let problem = Problem { r#type: "about:blank", title, status: status_code, detail, code, destinations };
+    body_of(status, "application/problem+json", &problem)
+}
+
+fn body_of(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(serde_json::to_vec(body).expect(IS_JSON)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// The body of the response to a health check.
+#[derive(Serialize)]
+struct Health<'h> {
+    status: &'static str,
+    version: &'static str,
+    /// The version of the routes in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routes: Option<&'h str>,
 }
 
 /// The body of a response with status 200.

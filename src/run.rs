@@ -16,12 +16,13 @@ use crate::serve::{self, lambda};
 use crate::telemetry::Telemetry;
 use crate::webhook::Webhook;
 use fanout_core::dead_letter::DeadLetters;
-use fanout_core::dedupe::shared::{CALL_TIMEOUT, SharedDedupe};
+use fanout_core::dedupe::shared::SharedDedupe;
+use fanout_core::destination::Senders;
 use fanout_core::fan_out::FanOut;
 use fanout_core::reason::with_sources;
 use fanout_core::retry::RetryPolicy;
 use fanout_core::transform::Transforms;
-use fanout_momento::{KeySource, MomentoCache, MomentoPublisher};
+use fanout_momento::{CacheSender, KeySource, MomentoCache, MomentoPublisher};
 
 /// Error for a function that does not start, or ends early.
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +61,12 @@ pub fn webhook_with(transforms: &Transforms) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let reason = with_sources(&error);
             // Shells, containers and Lambda all show standard error.
-            let _ = writeln!(std::io::stderr(), "{}", with_sources(&error));
+            let _ = writeln!(std::io::stderr(), "{reason}");
+            if lambda::is_environment(&source) && !matches!(error, RunError::Lambda(_)) {
+                lambda::report_start_failure(&reason);
+            }
             ExitCode::FAILURE
         }
     }
@@ -102,13 +107,14 @@ pub fn build(
     let retry = RetryPolicy::PUBLISH;
     let publisher =
         MomentoPublisher::new(Arc::clone(&keys), retry.attempt_timeout).map_err(RunError::Client)?;
+    let items = Arc::new(MomentoCache::new(keys, retry.attempt_timeout));
+    let sender =
+        Senders { aws: cloud.sender(), cache: Arc::new(CacheSender::new(Arc::clone(&items), retry)) };
     let shared = match dedupe {
         DedupeConfig::Memory => None,
-        DedupeConfig::Cache { cache } => {
-            Some(SharedDedupe::new(Arc::new(MomentoCache::new(keys, CALL_TIMEOUT)), cache))
-        }
+        DedupeConfig::Cache { cache } => Some(SharedDedupe::new(items, cache)),
     };
-    let fan_out = FanOut::new(publisher, retry).with_sender(cloud.sender());
+    let fan_out = FanOut::new(publisher, retry).with_sender(Arc::new(sender));
     let dead_letters = dead_letters.map(|queue| DeadLetters::new(queue, cloud.sender()));
     let webhook = Webhook::new(signing, routes, fan_out, request_log);
     Ok(webhook.with_dead_letters(dead_letters).with_shared_dedupe(shared))
@@ -131,7 +137,7 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
         let shutdown = async { drop(shutdown.await) };
         let listen_config = config.listen;
         let port = listen_config.port;
-        let complete = Box::pin(cloud::complete(&cloud, config, &transforms)).await?;
+        let complete = Box::pin(cloud::complete(&cloud, config, &transforms, &request_log)).await?;
         if complete.lacks_region(own, source) {
             tracing::warn!(
                 "AWS is needed and no region is set: set AWS_REGION, unless this machine's metadata has it"

@@ -188,6 +188,12 @@ impl<T: Send + Sync + 'static> Rotating<T> {
         value
     }
 
+    /// Returns true if the last fetch failed, so that there may be a newer value.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        self.state.borrow().failures > 0
+    }
+
     /// Looks for a value that is newer than `rejected`. Starts a fetch when it is first polled, or joins the one that
     /// runs, and waits for it. The fetch continues if the caller stops waiting.
     pub async fn refresh(&self, rejected: &Arc<T>) -> Refreshed<T> {

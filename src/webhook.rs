@@ -14,9 +14,10 @@ use momento_webhook::{Event, Millis, ReceiverSecret, SignatureHeaders, Signature
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 
+use crate::live_routes::{LiveRoutes, NotUpdated};
 use crate::pipeline::{Job, Pipeline};
 use crate::request_log::{LogRecord, RequestLog};
-use crate::response::{self, Outcome, Rejection};
+use crate::response::{self, NotReady, Outcome, Rejection};
 use crate::secrets::{Refreshed, Rotating};
 use crate::trace::TraceContext;
 use fanout_core::clock::{Clock, SystemClock};
@@ -24,7 +25,6 @@ use fanout_core::dead_letter::{DeadLetterPolicy, DeadLetters};
 use fanout_core::dedupe::shared::SharedDedupe;
 use fanout_core::destination::Publisher;
 use fanout_core::fan_out::FanOut;
-use fanout_core::route::Routes;
 
 /// The largest body that is read, in bytes. A message has at most 4 KB, and JSON escapes make it six times as long at
 /// worst. Ten times that leaves room for accounts with a higher limit.
@@ -79,7 +79,12 @@ impl From<Request<Bytes>> for WebhookRequest {
 
 impl<P: Publisher> Webhook<P> {
     /// Accepts requests with a signature by a secret of `signing`, and sends their events through `fan_out` by `routes`.
-    pub fn new(signing: Signing, routes: Routes, fan_out: FanOut<P>, request_log: RequestLog) -> Self {
+    pub fn new(
+        signing: Signing,
+        routes: impl Into<LiveRoutes>,
+        fan_out: FanOut<P>,
+        request_log: RequestLog,
+    ) -> Self {
         Self {
             signatures: signing.signatures,
             secrets: signing.secrets,
@@ -112,9 +117,17 @@ impl<P: Publisher> Webhook<P> {
 impl<P: Publisher, C: Clock> Webhook<P, C> {
     /// Handles one request. A panic on the way becomes a response with status 500.
     pub async fn handle(&self, request: impl Into<WebhookRequest>) -> Response<Bytes> {
-        let request = request.into();
-        if request.rejection.is_none() && is_health_check(request.request.method(), request.request.uri()) {
-            return response::health();
+        let response = self.handle_with_routes_in_use(request.into()).await;
+        self.pipeline.routes().check();
+        response
+    }
+
+    async fn handle_with_routes_in_use(&self, request: WebhookRequest) -> Response<Bytes> {
+        if request.rejection.is_none() {
+            let health = HealthCheck::of(request.request.method(), request.request.uri());
+            if let Some(health) = health {
+                return self.respond_to(health);
+            }
         }
         let started = Instant::now();
         let mut record = LogRecord::new(self.clock.now(), request.id.clone());
@@ -146,7 +159,9 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         record.set_trace(trace.as_ref().map(TraceContext::trace));
         record.set_event(&event);
         let xray = trace.as_ref().map(TraceContext::to_xray);
+        let routes = self.pipeline.routes().current();
         let job = Job {
+            routes: &routes,
             event: &event,
             dead_letter: None,
             policy: DeadLetterPolicy::AnyFailure,
@@ -222,6 +237,19 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         Ok(signatures(headers).check(self.signatures)?)
     }
 
+    fn respond_to(&self, health: HealthCheck) -> Response<Bytes> {
+        let routes = self.pipeline.routes();
+        let not_ready = match health {
+            HealthCheck::Live => None,
+            HealthCheck::Ready => match routes.not_updated() {
+                Some(NotUpdated::Unreadable(_)) => Some(NotReady::RoutesUnreadable),
+                Some(NotUpdated::Invalid(_)) => Some(NotReady::RoutesInvalid),
+                None => self.secrets.is_outdated().then_some(NotReady::SecretsUnreadable),
+            },
+        };
+        response::health(routes.current().version.as_deref(), not_ready)
+    }
+
     fn finish(&self, record: &LogRecord, outcome: &Outcome<'_>, started: Instant) -> Response<Bytes> {
         let destinations = self.log(record, outcome, started);
         outcome.response(destinations.as_deref())
@@ -256,11 +284,26 @@ fn signatures(headers: &HeaderMap) -> SignatureHeaders<'_> {
     SignatureHeaders::collect(|name| headers.get_all(name).into_iter().map(HeaderValue::as_bytes))
 }
 
-/// Returns true for `GET /health`, with any prefix that a gateway may add to the path.
-#[must_use]
-pub fn is_health_check(method: &Method, uri: &Uri) -> bool {
-    let is_read = matches!(*method, Method::GET | Method::HEAD);
-    is_read && uri.path().rsplit('/').next() == Some("health")
+/// A request for the health of the function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HealthCheck {
+    /// `GET /health`: whether the function runs.
+    Live,
+    /// `GET /health/ready`: also whether its routes and secrets are up to date.
+    Ready,
+}
+
+impl HealthCheck {
+    /// Recognizes a health check, with any prefix that a gateway may add to the path.
+    #[must_use]
+    pub fn of(method: &Method, uri: &Uri) -> Option<Self> {
+        let mut segments = uri.path().rsplit('/');
+        match (method, segments.next(), segments.next()) {
+            (&(Method::GET | Method::HEAD), Some("health"), _) => Some(Self::Live),
+            (&(Method::GET | Method::HEAD), Some("ready"), Some("health")) => Some(Self::Ready),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -276,7 +319,7 @@ pub(crate) mod tests {
     use fanout_core::names::TopicName;
     use fanout_core::reason::{Failure, Reason};
     use fanout_core::retry::RetryPolicy;
-    use fanout_core::route::Destination;
+    use fanout_core::route::{Destination, Routes};
     use fanout_core::testing::{FakePublisher, NOW, PublishFault, body, secret, stages};
     use fanout_core::transform::{
         Context, Message, OnFailure, Stage, Transform, TransformFuture, Transformed,

@@ -19,9 +19,9 @@ pub use dead_letters::DeadLettersConfig;
 pub use dedupe::DedupeConfig;
 pub use listen::ListenConfig;
 pub use log::LogConfig;
-pub use routes::{RoutesConfig, from_parameter};
+pub use routes::{RoutesConfig, RoutesSource};
 pub use secrets::SecretsConfig;
-pub use signing::{SigningConfig, signing_secret};
+pub use signing::{SigningConfig, signing_secret, signing_secrets};
 
 use fanout_core::transform::Transforms;
 use momento_webhook::visible::{single_line, trim_invisible};
@@ -246,7 +246,7 @@ pub(crate) mod tests {
         let config = read(&vars(&LEAST)).unwrap();
         assert_eq!(config.listen.port, 8000);
         assert_eq!(config.signing.max_age.as_secs(), 60);
-        assert!(matches!(config.routes, RoutesConfig::Routes(_)));
+        assert!(matches!(config.routes.source, RoutesSource::Settings(_)));
     }
 
     #[test]
@@ -297,6 +297,7 @@ pub(crate) mod tests {
             "WEBHOOK_SIGNING_SECRET_PREVIOUS",
             "WEBHOOK_SIGNATURE",
             "SECRETS_MAX_AGE_SECONDS",
+            "ROUTES_MAX_AGE_SECONDS",
             "OUTBOUND_TOPIC",
             "OUTBOUND_TOPICS",
             "OUTBOUND_CACHE",

@@ -1,14 +1,18 @@
 //! Routes and transforms: the destinations of events.
 
+use std::time::Duration;
+
 use fanout_core::file;
 use fanout_core::limits::MAX_TRANSFORMS;
 use fanout_core::names::{CacheName, TopicName};
+use fanout_core::object_id::{self, ObjectId};
 use fanout_core::placeholder::is_literal;
 use fanout_core::route::{Destination, Routes};
 use fanout_core::transform::{Stage, Transforms};
 use momento_webhook::visible::{single_line, trim_invisible};
 
-use super::{ConfigError, ConfigErrors, Noted, Read, Settings};
+use super::{Noted, Read, Settings};
+use crate::live_routes::VersionedRoutes;
 
 const FILE: &str = "FANOUT_CONFIG";
 const ONE: &str = "OUTBOUND_TOPIC";
@@ -16,19 +20,51 @@ const SEVERAL: &str = "OUTBOUND_TOPICS";
 const CACHE: &str = "OUTBOUND_CACHE";
 const TRANSFORM: &str = "TRANSFORM";
 
-/// `FANOUT_CONFIG`, or `OUTBOUND_TOPIC` or `OUTBOUND_TOPICS`, `OUTBOUND_CACHE` and `TRANSFORM`.
+/// `FANOUT_CONFIG`, or `OUTBOUND_TOPIC` or `OUTBOUND_TOPICS`, `OUTBOUND_CACHE` and `TRANSFORM`; and
+/// `ROUTES_MAX_AGE_SECONDS`.
 #[derive(Clone, Debug)]
-pub enum RoutesConfig {
-    /// These are the routes.
-    Routes(Box<Routes>),
-    /// They are in a parameter of AWS Systems Manager, which is fetched at start.
+pub struct RoutesConfig {
+    /// Where the routes are.
+    pub source: RoutesSource,
+    /// The age at which the source is read again; `None` for never.
+    pub max_age: Option<Duration>,
+}
+
+/// Where the routes are.
+#[derive(Clone, Debug)]
+pub enum RoutesSource {
+    /// In the settings.
+    Settings(Box<VersionedRoutes>),
+    /// In a file, which has been read.
+    File {
+        /// The path of the file.
+        path: String,
+        /// The routes in it.
+        routes: Box<VersionedRoutes>,
+    },
+    /// In a parameter of AWS Systems Manager, which is fetched at start.
     Parameter(String),
+    /// In an object of Amazon S3, which is fetched at start.
+    Object(ObjectId),
 }
 
 impl RoutesConfig {
+    /// A thousand environments make four to seven calls a second then, of the 40 that Systems Manager allows an account.
+    const DEFAULT_SECONDS: u64 = 300;
+
     pub(super) fn read(settings: &mut Settings<'_>, transforms: &Transforms) -> Read<Self> {
+        let source = RoutesSource::read(settings, transforms);
+        let wanted = "a number of seconds, 0 or more";
+        let seconds = settings.parse("ROUTES_MAX_AGE_SECONDS", Self::DEFAULT_SECONDS, wanted)?;
+        Ok(Self { source: source?, max_age: (seconds > 0).then(|| Duration::from_secs(seconds)) })
+    }
+}
+
+impl RoutesSource {
+    fn read(settings: &mut Settings<'_>, transforms: &Transforms) -> Read<Self> {
         match settings.get(FILE)? {
-            None => outbound_routes(settings, transforms).map(|routes| Self::Routes(Box::new(routes))),
+            None => outbound_routes(settings, transforms)
+                .map(|routes| Self::Settings(Box::new(VersionedRoutes::from(routes)))),
             Some(given) => {
                 for name in [ONE, SEVERAL, CACHE, TRANSFORM] {
                     if settings.get(name)?.is_some() {
@@ -42,32 +78,24 @@ impl RoutesConfig {
     }
 }
 
-/// The routes in the text of a parameter.
-///
-/// # Errors
-/// Everything that is wrong with them.
-pub fn from_parameter(name: &str, text: &str, transforms: &Transforms) -> Result<Routes, ConfigErrors> {
-    file::read(text, transforms, fanout_aws::KINDS).map_err(|errors| {
-        let fault = |error: file::FileError| ConfigError {
-            name: FILE.to_owned(),
-            fault: format!("ssm:{name}:{error}"),
+fn from_file(settings: &mut Settings<'_>, given: &str, transforms: &Transforms) -> Read<RoutesSource> {
+    if given.starts_with(object_id::SCHEME) {
+        return match given.parse() {
+            Ok(id) => Ok(RoutesSource::Object(id)),
+            Err(error) => settings.fault(FILE, error.to_string()),
         };
-        ConfigErrors(errors.into_iter().map(fault).collect())
-    })
-}
-
-fn from_file(settings: &mut Settings<'_>, given: &str, transforms: &Transforms) -> Read<RoutesConfig> {
+    }
     if let Some(parameter) = given.strip_prefix("ssm:") {
         return match single_line(parameter) {
             Ok("") => settings.fault(FILE, "names no parameter behind ssm:"),
-            Ok(name) => Ok(RoutesConfig::Parameter(name.to_owned())),
+            Ok(name) => Ok(RoutesSource::Parameter(name.to_owned())),
             Err(error) => settings.fault(FILE, error.to_string()),
         };
     }
     // No TOML with a route in it is without, and no usual path has one.
     let is_text = given.contains('=');
-    let (place, text) = if is_text {
-        (String::new(), given.to_owned())
+    let (path, text) = if is_text {
+        (None, given.to_owned())
     } else {
         // Nobody sees a blank at either end, and no usual path has one there.
         let path = trim_invisible(given.trim());
@@ -76,13 +104,15 @@ fn from_file(settings: &mut Settings<'_>, given: &str, transforms: &Transforms) 
             Err(error) => return settings.fault(FILE, format!("{path}: {error}")),
         };
         match file::text(bytes) {
-            Ok(text) => (format!("{path}:"), text),
+            Ok(text) => (Some(path.to_owned()), text),
             Err(error) => return settings.fault(FILE, format!("{path}:{error}")),
         }
     };
-    file::read(&text, transforms, fanout_aws::KINDS)
-        .map(|routes| RoutesConfig::Routes(Box::new(routes)))
-        .map_err(|errors| {
+    match (VersionedRoutes::read(&text, transforms), path) {
+        (Ok(routes), None) => Ok(RoutesSource::Settings(Box::new(routes))),
+        (Ok(routes), Some(path)) => Ok(RoutesSource::File { path, routes: Box::new(routes) }),
+        (Err(errors), path) => {
+            let place = path.map(|path| format!("{path}:")).unwrap_or_default();
             for error in errors {
                 let _: Read<()> = settings.fault(FILE, format!("{place}{error}"));
             }
@@ -90,8 +120,9 @@ fn from_file(settings: &mut Settings<'_>, given: &str, transforms: &Transforms) 
                 let hint = "is taken for the text of a file and not for its path, because it has a `=`";
                 let _: Read<()> = settings.fault(FILE, hint);
             }
-            Noted
-        })
+            Err(Noted)
+        }
+    }
 }
 
 fn outbound_routes(settings: &mut Settings<'_>, transforms: &Transforms) -> Read<Routes> {
@@ -183,9 +214,9 @@ mod tests {
     use crate::config::tests::{LEAST, faults, read, vars};
 
     fn routes(changes: &[(&str, &str)]) -> Routes {
-        match read(&vars(&[changes, &LEAST].concat())).unwrap().routes {
-            RoutesConfig::Routes(routes) => *routes,
-            RoutesConfig::Parameter(name) => panic!("the parameter {name}"),
+        match read(&vars(&[changes, &LEAST].concat())).unwrap().routes.source {
+            RoutesSource::Settings(read) | RoutesSource::File { routes: read, .. } => read.routes,
+            other => panic!("{other:?}"),
         }
     }
 
@@ -279,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_text_or_a_path_or_a_parameter() {
+    fn a_file_is_text_or_a_path_or_a_parameter_or_an_object() {
         const NONE: [(&str, &str); 1] = [("OUTBOUND_TOPIC", "")];
         let with = |file| [&NONE[..], &[("FANOUT_CONFIG", file)]].concat();
         let text = "[[routes]]\ntopic = 'in'\ndestinations = ['out']";
@@ -298,8 +329,13 @@ mod tests {
         assert!(told.iter().all(|(_, fault)| fault.starts_with("Cargo.lock:")), "{told:?}");
 
         let config = read(&vars(&[&with("ssm:/fanout/routes")[..], &LEAST].concat())).unwrap();
-        assert!(matches!(config.routes, RoutesConfig::Parameter(name) if name == "/fanout/routes"));
+        assert!(matches!(config.routes.source, RoutesSource::Parameter(name) if name == "/fanout/routes"));
         assert_eq!(fault(&with("ssm:")).1, "names no parameter behind ssm:");
+
+        let object = "s3://chat/a/fanout.toml?versionId=3HL4k";
+        let config = read(&vars(&[&with(object)[..], &LEAST].concat())).unwrap();
+        assert!(matches!(config.routes.source, RoutesSource::Object(id) if id.to_string() == object));
+        assert_eq!(fault(&with("s3://chat")).1, "is not s3://bucket/key");
     }
 
     #[test]
@@ -310,10 +346,10 @@ mod tests {
         assert_eq!(topics(&with(text)), ["out"]);
         let wrong = text.replace("'out'", "'in'");
         assert!(fault(&with(&wrong)).1.starts_with("3:17: "), "a byte order mark has no column");
-        assert!(from_parameter("/p", text, &Transforms::standard()).is_ok());
+        assert!(VersionedRoutes::read(text, &Transforms::standard()).is_ok());
         assert_eq!(topics(&with("\u{feff}fanout.toml\u{200b}")), ["topic 2"]);
         let config = read(&vars(&[&with("\u{feff}ssm:/p\u{200b}\n")[..], &LEAST].concat())).unwrap();
-        assert!(matches!(config.routes, RoutesConfig::Parameter(name) if name == "/p"));
+        assert!(matches!(config.routes.source, RoutesSource::Parameter(name) if name == "/p"));
         assert_eq!(fault(&with("ssm:/\u{200b}p")).1, "contains the invisible character U+200B");
 
         assert_eq!(topics(&[("OUTBOUND_TOPIC", &format!("{BOM}topic 2"))]), ["topic 2"]);
@@ -323,6 +359,19 @@ mod tests {
         for number in ["SECRETS_MAX_AGE_SECONDS", "MAX_EVENT_AGE_SECONDS", "PORT"] {
             assert_eq!(faults(&[(number, "\u{feff} 80\u{200b}\n")]), [], "{number}");
         }
+    }
+
+    #[test]
+    fn reads_maximum_age_in_seconds_with_zero_for_never() {
+        let age = |value: &str| {
+            let with = [&[("ROUTES_MAX_AGE_SECONDS", value)][..], &LEAST].concat();
+            read(&vars(&with)).unwrap().routes.max_age
+        };
+        assert_eq!(age(""), Some(Duration::from_mins(5)));
+        assert_eq!(age("60"), Some(Duration::from_mins(1)));
+        assert_eq!(age("0"), None);
+        let wrong = fault(&[("ROUTES_MAX_AGE_SECONDS", "1h")]);
+        assert_eq!(wrong, ("ROUTES_MAX_AGE_SECONDS".into(), "is not a number of seconds, 0 or more".into()));
     }
 
     #[test]

@@ -29,7 +29,7 @@ use super::budget::{Budget, Evicted, Lease};
 use crate::config::ListenConfig;
 use crate::response::{Outcome, Rejection};
 use crate::trace::{TRACEPARENT, XRAY};
-use crate::webhook::{MAX_BODY, RESPONSE_TIMEOUT, Webhook, WebhookRequest, is_health_check};
+use crate::webhook::{HealthCheck, MAX_BODY, RESPONSE_TIMEOUT, Webhook, WebhookRequest};
 use fanout_core::clock::Clock;
 use fanout_core::destination::Publisher;
 
@@ -326,7 +326,7 @@ impl<P: Publisher, C: Clock> Requests<P, C> {
         let mut body = pin!(body);
         // The caller of an HTTP/2 stream, or one that waits for `100 Continue`, sees the response without a drain.
         let may_drain = parts.version < Version::HTTP_2 && !parts.headers.contains_key(header::EXPECT);
-        let read = if is_health_check(&parts.method, &parts.uri) {
+        let read = if HealthCheck::of(&parts.method, &parts.uri).is_some() {
             Ok(Request::from_parts(parts, Bytes::new()))
         } else {
             self.read_webhook(parts, body.as_mut(), lease, deadline).await

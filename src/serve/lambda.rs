@@ -23,10 +23,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use lambda_http::lambda_runtime::{Diagnostic, LambdaInvocation, Runtime};
 use lambda_http::tower::{Layer, Service};
 use lambda_http::{LambdaEvent, service_fn};
+use lambda_runtime_api_client::body::Body;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::DRAIN;
 use super::sqs_batch::{Batch, BatchResponse};
@@ -40,8 +41,14 @@ use fanout_core::destination::Publisher;
 /// The time that a response needs to leave, kept free before the deadline of the invocation.
 const MARGIN: Duration = Duration::from_millis(200);
 
-/// The maximum time that a response waits for background work.
+/// The maximum time that background work gets after a response.
 const SETTLING: Duration = Duration::from_secs(1);
+
+/// The time for the report of a failure. The Runtime API is on the same host.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The type of the error of a function that does not start.
+const START_FAILURE: &str = "Runtime.NotStarted";
 
 /// The variables that the runtime needs beside its address.
 const NEEDED: [&str; 3] =
@@ -108,12 +115,13 @@ pub async fn serve<P: Publisher, C: Clock>(
     if !missing.is_empty() {
         return Err(LambdaError::Environment(missing));
     }
+    let handling = Arc::clone(&webhook);
     let handler = service_fn(move |event: LambdaEvent<Invocation>| {
-        let webhook = Arc::clone(&webhook);
+        let webhook = Arc::clone(&handling);
         async move { handle(&webhook, event).await }
     });
-    let (begun, mut in_flight) = watch::channel(0_usize);
-    let running = Runtime::new(handler).layer(CountInFlight(begun)).run_concurrent();
+    let (count, mut in_flight) = watch::channel(0_usize);
+    let running = Runtime::new(handler).layer(AroundInvocations { webhook, count }).run_concurrent();
     // The runtime panics when an invocation lacks a header.
     let running = AssertUnwindSafe(running).catch_unwind();
     tokio::pin!(running, shutdown);
@@ -137,33 +145,53 @@ pub async fn serve<P: Publisher, C: Clock>(
     Ok(())
 }
 
+/// Tells Lambda why the function does not start. The caller of an invocation gets this text with the error, so a deployment
+/// can show it; the caller of a URL gets only a status. Nothing is said if Lambda does not take it: the process ends in any
+/// case.
+pub fn report_start_failure(reason: &str) {
+    let diagnostic = Diagnostic { error_type: START_FAILURE.to_owned(), error_message: reason.to_owned() };
+    let body = serde_json::to_vec(&diagnostic).expect("texts can be written as JSON");
+    let request = lambda_runtime_api_client::build_request()
+        .method(Method::POST)
+        .uri("/2018-06-01/runtime/init/error")
+        .header("lambda-runtime-function-error-type", START_FAILURE)
+        .body(Body::from(body))
+        .expect("the parts of the request are valid");
+    let report = async {
+        let client = lambda_runtime_api_client::Client::builder().build().ok()?;
+        timeout(REPORT_TIMEOUT, client.call(request)).await.ok()?.ok()
+    };
+    if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        let _ = runtime.block_on(report);
+    }
+}
+
 async fn handle<P: Publisher, C: Clock>(
     webhook: &Webhook<P, C>,
     event: LambdaEvent<Invocation>,
 ) -> Result<LambdaResponse, Unusable> {
     let LambdaEvent { payload, context } = event;
-    // A deadline in the past is ignored. Lambda begins no invocation after it, but emulators invent deadlines.
-    let time_left = context.deadline().duration_since(std::time::SystemTime::now()).ok();
-    let time_left = time_left.map_or(RESPONSE_TIMEOUT, |left| left.saturating_sub(MARGIN));
-    let begun = Instant::now();
+    let time_left = time_left(&context).unwrap_or(RESPONSE_TIMEOUT);
     let trace = context.xray_trace_id.as_deref().and_then(TraceContext::of_lambda);
-    let (response, time_left) = match payload {
+    Ok(match payload {
         Invocation::Http(invocation) => {
             let HttpInvocation { gateway, request, rejection } = *invocation;
             let request =
                 WebhookRequest { request, rejection, id: Some(context.request_id), trace, time_left };
-            let response = webhook.handle(request).await;
-            (LambdaResponse::Http(GatewayResponse::new(gateway, response)), time_left.min(RESPONSE_TIMEOUT))
+            LambdaResponse::Http(GatewayResponse::new(gateway, webhook.handle(request).await))
         }
         Invocation::Batch(batch) => {
-            (LambdaResponse::Batch(batch.serve(webhook, trace.as_ref(), time_left).await), time_left)
+            LambdaResponse::Batch(batch.serve(webhook, trace.as_ref(), time_left).await)
         }
         Invocation::Unusable(unusable) => return Err(unusable),
-    };
-    // After the response the environment may stop, and a fetch in the background would be cut off. This wait is rare.
-    let settled_by = (begun + time_left).min(Instant::now() + SETTLING);
-    let _ = timeout_at(settled_by, webhook.settled()).await;
-    Ok(response)
+    })
+}
+
+/// Returns the time until the response of an invocation has to leave. Returns `None` for a deadline in the past: Lambda begins
+/// no invocation after it, but emulators invent deadlines.
+fn time_left(context: &lambda_http::Context) -> Option<Duration> {
+    let left = context.deadline().duration_since(std::time::SystemTime::now()).ok();
+    left.map(|left| left.saturating_sub(MARGIN))
 }
 
 /// The response of an invocation.
@@ -381,28 +409,40 @@ impl GatewayResponse {
     }
 }
 
-/// Counts the invocations whose response is pending.
-#[derive(Clone)]
-struct CountInFlight(watch::Sender<usize>);
-
-impl<S> Layer<S> for CountInFlight {
-    type Service = Counted<S>;
-
-    fn layer(&self, inner: S) -> Counted<S> {
-        Counted { inner, count: self.0.clone() }
-    }
-}
-
-#[derive(Clone)]
-struct Counted<S> {
-    inner: S,
+/// Counts the invocations whose response is pending. After a response it waits for background work: when the runtime asks
+/// for the next invocation, the environment may stop, and would cut off a fetch. The caller has the response by then.
+struct AroundInvocations<P, C> {
+    webhook: Arc<Webhook<P, C>>,
     count: watch::Sender<usize>,
 }
 
-impl<S> Service<LambdaInvocation> for Counted<S>
+impl<S, P, C> Layer<S> for AroundInvocations<P, C> {
+    type Service = Around<S, P, C>;
+
+    fn layer(&self, inner: S) -> Around<S, P, C> {
+        Around { inner, webhook: Arc::clone(&self.webhook), count: self.count.clone() }
+    }
+}
+
+struct Around<S, P, C> {
+    inner: S,
+    webhook: Arc<Webhook<P, C>>,
+    count: watch::Sender<usize>,
+}
+
+impl<S: Clone, P, C> Clone for Around<S, P, C> {
+    fn clone(&self) -> Self {
+        let Self { inner, webhook, count } = self;
+        Self { inner: inner.clone(), webhook: Arc::clone(webhook), count: count.clone() }
+    }
+}
+
+impl<S, P, C> Service<LambdaInvocation> for Around<S, P, C>
 where
-    S: Service<LambdaInvocation>,
+    S: Service<LambdaInvocation, Response: Send, Error: Send>,
     S::Future: Send + 'static,
+    P: Publisher,
+    C: Clock,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -415,10 +455,14 @@ where
     fn call(&mut self, mut invocation: LambdaInvocation) -> Self::Future {
         invocation.body = readable(invocation.body);
         let one = InFlight::new(self.count.clone());
+        let context = invocation.context.clone();
         let handled = self.inner.call(invocation);
+        let webhook = Arc::clone(&self.webhook);
         Box::pin(async move {
             let result = handled.await;
             drop(one);
+            let limit = time_left(&context).map_or(SETTLING, |left| left.min(SETTLING));
+            let _ = timeout(limit, webhook.settled()).await;
             result
         })
     }

@@ -88,6 +88,7 @@ impl Batch {
         let failed: Vec<_> = stream::iter(groups).buffer_unordered(CONCURRENCY).collect().await;
         let failures = failed.into_iter().flatten();
         let failures = failures.map(|record| ItemFailure { item_identifier: record.message_id });
+        webhook.pipeline.routes().check();
         BatchResponse { batch_item_failures: failures.collect() }
     }
 
@@ -154,7 +155,9 @@ async fn handle<P: Publisher, C: Clock>(
         let xray = trace.as_ref().map(TraceContext::to_xray);
         let policy = webhook.pipeline.policy_for_message(record.queue(), dead_letter.is_some());
         let (now, xray) = (log.time(), xray.as_deref());
-        let handled = webhook.pipeline.run(Job { event, dead_letter, policy, now, xray, deadline }).await;
+        let routes = &webhook.pipeline.routes().current();
+        let handled =
+            webhook.pipeline.run(Job { routes, event, dead_letter, policy, now, xray, deadline }).await;
         log.set_dedupe_failed(handled.dedupe_failed);
         finish(webhook, &log, &handled.outcome, started)
     };

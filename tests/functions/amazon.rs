@@ -15,6 +15,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use test_support::AwsResponse;
 use test_support::comprehend_server::ComprehendServer;
+use test_support::object_server::ObjectServer;
 use test_support::secrets_server::{SecretRequest, SecretsServer};
 use test_support::translate_server::{TranslateRequest, TranslateServer, translation, truncated};
 use tokio::net::TcpListener;
@@ -320,6 +321,40 @@ async fn stops_waiting_for_parameter() {
     let error = at(&server.endpoint()).parameter("/key").await.unwrap_err();
     assert_eq!(error.to_string(), "parameter /key: no response in time");
     assert!(begun.elapsed() < Duration::from_secs(6));
+}
+
+#[tokio::test]
+async fn reads_object_and_retries_transient_failures() {
+    let server = ObjectServer::start().await.unwrap();
+    server.put("/bucket/key", "first");
+    server.put("/bucket/key", "second");
+    server.put("/bucket/empty", "");
+    server.fail("/bucket/key", [(503, "SlowDown"), (500, "InternalError")]);
+    let aws = Aws::with(Settings {
+        region: Some("eu-central-1".to_owned()),
+        endpoint: Some(server.endpoint()),
+        credentials: Some(SharedCredentialsProvider::new(Credentials::new(
+            "test", "test", None, None, "test",
+        ))),
+    });
+    let read = async |id: &str| aws.object(&id.parse().unwrap()).await;
+    assert_eq!(read("s3://bucket/key").await.unwrap(), b"second");
+    assert_eq!(server.requests().len(), 3);
+    assert_eq!(read("s3://bucket/key?versionId=1").await.unwrap(), b"first");
+    assert_eq!(read("s3://bucket/empty").await.unwrap(), b"");
+    let error = read("s3://bucket/none").await.unwrap_err();
+    assert_eq!((error.reason, server.requests().len()), (Reason::NotFound, 6));
+    assert_eq!(error.source.unwrap().to_string(), "NoSuchKey (status 404, request 4442587FB7D0A2F9)");
+
+    let unknown = Aws::with(Settings {
+        region: Some("eu-central-1".to_owned()),
+        endpoint: Some(server.endpoint()),
+        credentials: Some(SharedCredentialsProvider::new(Credentials::new(
+            "test", "wrong", None, None, "test",
+        ))),
+    });
+    let error = unknown.object(&"s3://bucket/key".parse().unwrap()).await.unwrap_err();
+    assert_eq!(error.reason, Reason::Unauthenticated);
 }
 
 /// Returns an address without a listener.

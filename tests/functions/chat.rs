@@ -4,6 +4,7 @@ use momento_local::MomentoLocal;
 use serde_json::{Value, json};
 use test_support::AwsResponse;
 use test_support::comprehend_server::ComprehendServer;
+use test_support::object_server::ObjectServer;
 use test_support::process::Process;
 use test_support::secrets_server::SecretsServer;
 use test_support::signed;
@@ -328,6 +329,51 @@ async fn fetches_routes_from_parameter() {
         let function = with(transport, "ssm:/chat/routes", &environment).await;
         assert_eq!(say(&function, transport, 1, "Hello").await.0, 200);
         assert_eq!(function.published("friends-out"), ["HELLO"]);
+    }
+}
+
+#[tokio::test]
+async fn fetches_routes_from_object() {
+    let objects = ObjectServer::start().await.unwrap();
+    objects.put("/chat.example/a%20b/fanout.toml", one("\"uppercase\""));
+    objects.put("/chat.example/a%20b/fanout.toml", "not routes");
+    let environment = objects.environment();
+    for transport in BOTH {
+        let file = "s3://chat.example/a b/fanout.toml?versionId=1";
+        let function = with(transport, file, &environment).await;
+        assert_eq!(say(&function, transport, 1, "Hello").await.0, 200);
+        assert_eq!(function.published("friends-out"), ["HELLO"]);
+    }
+    assert_eq!(objects.requests(), ["/chat.example/a%20b/fanout.toml?versionId=1"; 2]);
+}
+
+#[tokio::test]
+async fn unusable_object_ends_function_with_reason() {
+    let objects = ObjectServer::start().await.unwrap();
+    objects.put("/chat/wrong", "[[routes]]\ntopic = \"a\"\ndestinations = [\"a\", \"{b}\"]");
+    objects.put("/chat/binary", vec![b'#', 0xff]);
+    objects.put("/chat/large", vec![b'#'; 4 * 1024 * 1024 + 1]);
+    objects.fail("/chat/closed", [(403, "AccessDenied")]);
+    objects.fail("/far/routes", [(301, "PermanentRedirect")]);
+    let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
+    for (object, says) in [
+        ("s3://chat/none", "FANOUT_CONFIG: s3://chat/none: not found"),
+        ("s3://chat/wrong?versionId=2", "FANOUT_CONFIG: s3://chat/wrong?versionId=2: not found"),
+        (
+            "s3://chat/closed",
+            "FANOUT_CONFIG: s3://chat/closed: not allowed, or not found: it needs s3:GetObject, ",
+        ),
+        ("s3://far/routes", "FANOUT_CONFIG: s3://far/routes: the bucket is in another region"),
+        ("s3://chat/large", "FANOUT_CONFIG: s3://chat/large: the object has more than 4 MiB"),
+        ("s3://chat/binary", "FANOUT_CONFIG: s3://chat/binary:1:2: the file is not UTF-8"),
+        ("s3://chat/wrong", "FANOUT_CONFIG: s3://chat/wrong:3:23: the topic has the unknown name `b`"),
+    ] {
+        let with = [("OUTBOUND_TOPIC", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", object)];
+        let environment = settings(&momento.endpoint(), &with).into_iter().chain(objects.environment());
+        let mut process = Process::start(program(), environment).unwrap();
+        assert!(!process.ended().await.unwrap().success());
+        let output = process.output().join("\n");
+        assert!(output.contains(says), "{says:?} is not in:\n{output}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use momento_local::{Fault, MomentoLocal, Rpc};
-use serde_json::json;
+use serde_json::{Value, json};
 use test_support::gateway::Gateway;
 use test_support::process::{Process, TIMEOUT};
 use test_support::runtime_api::RuntimeApi;
@@ -43,6 +43,11 @@ async fn invalid_settings_end_function_with_all_faults() {
             assert!(output.contains(&format!("{name}: is not set")), "{name} in {output}");
         }
     }
+    // A caller of the function sees the reason as well.
+    let failure: Value = serde_json::from_slice(&runtime_api.start_failure().unwrap()).unwrap();
+    assert_eq!(failure["errorType"], "Runtime.NotStarted");
+    let message = failure["errorMessage"].as_str().unwrap();
+    assert!(message.contains("WEBHOOK_SIGNING_SECRET: is not set"), "{message}");
 }
 
 #[tokio::test]
@@ -258,7 +263,7 @@ async fn unread_log_delays_no_sender() {
     let mut stdout = tokio::io::BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     timeout(TIMEOUT, stdout.read_line(&mut line)).await.expect("a line").unwrap();
-    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let line: Value = serde_json::from_str(&line).unwrap();
     let port: u16 = line["address"].as_str().unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
     let client = test_support::http_client::HttpClient::http1();
     for number in 1..=300 {

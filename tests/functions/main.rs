@@ -12,6 +12,7 @@
 mod amazon;
 #[cfg(feature = "aws")]
 mod aws_destinations;
+mod cache_destinations;
 #[cfg(feature = "aws")]
 mod chat;
 #[cfg(feature = "aws")]
@@ -22,6 +23,9 @@ mod hostile;
 mod lifecycle;
 mod limits;
 mod panics;
+mod recipes;
+#[cfg(feature = "aws")]
+mod reload;
 mod responses;
 mod routes;
 #[cfg(feature = "aws")]

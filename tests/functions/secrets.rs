@@ -79,6 +79,15 @@ fn is_one_fetch(requests: &[SecretRequest], id: &str) -> bool {
     requests.len() == 2 && stages.iter().all(|stage| requests.contains(stage))
 }
 
+/// Checks that a function asks for the next invocation only when a fetch that takes 300 ms has ended. The environment may
+/// stop then.
+async fn is_fetched_before_next_invocation(function: &Function, secrets: &SecretsServer) {
+    assert_eq!(secrets.requests().len(), 2, "the response does not wait");
+    let runtime_api = function.runtime_api.as_ref().unwrap();
+    timeout(TIMEOUT, runtime_api.wait_for_pollers(1)).await.expect("it asks for the next invocation");
+    assert_eq!(secrets.requests().len(), 4);
+}
+
 fn shows_no_secret(function: &Function) {
     let output = function.process.output().join("\n");
     for hidden in [OLD, NEW, OLD_KEY, NEW_KEY] {
@@ -153,6 +162,48 @@ async fn accepts_previous_secret_of_the_environment_beside_a_stored_one() {
     for (number, secret) in [(1, NEW), (2, OLD)] {
         assert_eq!(deliver(&function, transport, secret, number, "hello").await.status, 200);
     }
+}
+
+/// Momento makes a secret for each of its webhooks.
+#[tokio::test]
+async fn accepts_each_secret_of_a_list() {
+    let transport = BOTH[0];
+    let list = |secrets: &[&str]| json!({"momento": OLD_KEY, "webhooks": secrets}).to_string();
+    let secrets = SecretsServer::start().await.unwrap();
+    secrets.put("chat/keys", &list(&["first", "second"]));
+    let with = [
+        ("MOMENTO_API_KEY_SECRET_ID", "chat/keys#momento"),
+        ("WEBHOOK_SIGNING_SECRET_ID", "chat/keys#webhooks"),
+        ("WEBHOOK_SIGNING_SECRET_PREVIOUS", r#"["older","oldest"]"#),
+    ];
+    let function = start(transport, OLD_KEY, &secrets, &with).await;
+    for (number, secret) in [(1, "first"), (2, "second"), (3, "older"), (4, "oldest")] {
+        let response = deliver(&function, transport, secret, number, "hello").await;
+        assert_eq!(response.status, 200, "{secret}: {}", response.body);
+    }
+    // One secret of the list is rotated. Those of the list before are accepted as well.
+    secrets.put("chat/keys", &list(&["first", "third"]));
+    for (number, secret) in [(5, "third"), (6, "second"), (7, "first")] {
+        let response = deliver(&function, transport, secret, number, "hello").await;
+        assert_eq!(response.status, 200, "{secret}: {}", response.body);
+    }
+    assert_eq!(secrets.requests().len(), 4, "fetched at start, and once more");
+    assert_eq!(deliver(&function, transport, &list(&["first", "third"]), 8, "hello").await.status, 403);
+}
+
+#[tokio::test]
+async fn keeps_secrets_when_new_list_is_invalid() {
+    let transport = BOTH[0];
+    let secrets = SecretsServer::start().await.unwrap();
+    secrets.put("chat/keys", r#"["first"]"#);
+    let with = [("MOMENTO_API_KEY", OLD_KEY), ("WEBHOOK_SIGNING_SECRET_ID", "chat/keys")];
+    let function = start(transport, OLD_KEY, &secrets, &with).await;
+    secrets.put("chat/keys", r#"["first", "second", "second"]"#);
+    let response = deliver(&function, transport, "second", 1, "hello").await;
+    assert_eq!((response.status, response.json()["code"].as_str()), (503, UNDECIDED));
+    assert_eq!(deliver(&function, transport, "first", 2, "hello").await.status, 200);
+    let said = "secret number 3 is the same as number 2";
+    assert!(function.process.output().iter().any(|line| line.contains(said)));
 }
 
 #[tokio::test]
@@ -491,7 +542,6 @@ async fn uses_previous_key_while_fetch_hangs() {
             let took = begun.elapsed();
             assert_eq!(response.status, 200, "{transport:?}: {}", response.body);
             assert_eq!(response.json()["destinations"][0]["attempts"], 1);
-            // In Lambda, a response is held back for at most one second.
             assert!(took < Duration::from_secs(2), "{transport:?}: {took:?}");
         }
         assert_eq!(function.published(OUTBOUND), ["ONE", "TWO", "THREE"]);
@@ -500,7 +550,7 @@ async fn uses_previous_key_while_fetch_hangs() {
 }
 
 #[tokio::test]
-async fn holds_response_back_in_lambda_until_key_is_fetched() {
+async fn fetches_key_before_lambda_can_stop() {
     let transport = BOTH[0];
     let secrets = SecretsServer::start().await.unwrap();
     secrets.put("chat/key", OLD_KEY);
@@ -510,7 +560,7 @@ async fn holds_response_back_in_lambda_until_key_is_fetched() {
     secrets.delay(Duration::from_millis(300));
     let response = deliver(&function, transport, OLD, 1, "one").await;
     assert_eq!(response.status, 200, "{}", response.body);
-    assert_eq!(secrets.requests().len(), 4, "the response is held back until it has been fetched");
+    is_fetched_before_next_invocation(&function, &secrets).await;
 }
 
 #[tokio::test]
@@ -582,7 +632,7 @@ async fn forged_signatures_cause_one_fetch_and_delay_no_other_request() {
 }
 
 #[tokio::test]
-async fn holds_response_back_in_lambda_until_key_of_maximum_age_is_fetched() {
+async fn fetches_key_of_maximum_age_before_lambda_can_stop() {
     let transport = BOTH[0];
     let secrets = SecretsServer::start().await.unwrap();
     secrets.put("chat/key", OLD_KEY);
@@ -595,7 +645,7 @@ async fn holds_response_back_in_lambda_until_key_of_maximum_age_is_fetched() {
     secrets.delay(Duration::from_millis(300));
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     assert_eq!(deliver(&function, transport, OLD, 1, "one").await.status, 200);
-    assert_eq!(secrets.requests().len(), 4, "the response is held back until it has been fetched");
+    is_fetched_before_next_invocation(&function, &secrets).await;
 }
 
 #[tokio::test]
@@ -616,7 +666,7 @@ async fn rejects_withdrawn_secret_after_maximum_age() {
             200,
             "it is fetched beside this one"
         );
-        // Lambda can freeze the process after the response, so the response waited for the fetch.
+        // In Lambda, the function asks for the next invocation after the fetch.
         if transport == Transport::Http1 {
             let changed = function.process.wait_for_line(|line| {
                 let is_it =

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use momento::TopicClient;
 use momento::topics::configurations::Laptop;
 use momento::topics::{Subscription, ValueKind};
+use momento::{CredentialProvider, TopicClient};
 use momento_local::MomentoLocal;
 use serde_json::Value;
 use test_support::HttpResponse;
@@ -174,6 +174,11 @@ pub(crate) async fn listening(process: &Process) -> u16 {
 pub(crate) fn genuine(number: u64, text: &str) -> RawRequest {
     let event = signed::event(CACHE, INBOUND, number, text);
     signed::post(SECRET, event.to_json()).unwrap()
+}
+
+/// Credentials for clients of the real SDK.
+pub(crate) fn credentials(momento: &MomentoLocal) -> CredentialProvider {
+    momento.credentials()
 }
 
 /// A client of the real SDK.

@@ -25,7 +25,7 @@ use tokio::sync::OnceCell;
 
 use crate::in_time::InTime;
 
-use fanout_core::destination::{Accepted, AwsRequest};
+use fanout_core::destination::{Accepted, ServiceRequest};
 use fanout_core::reason::{Failure, Reason};
 use fanout_core::retry::RetryPolicy;
 use futures_util::future::{BoxFuture, ready};
@@ -45,7 +45,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const METADATA_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// The name of this program in the `x-amz-user-agent` of each call. It cannot have a `/`.
-const APP_NAME: &str = concat!("topic-fanout-", env!("CARGO_PKG_VERSION"));
+pub(crate) const APP_NAME: &str = concat!("topic-fanout-", env!("CARGO_PKG_VERSION"));
 
 /// The configuration and the clients, which are built at the first call and kept.
 #[derive(Debug, Default)]
@@ -67,7 +67,7 @@ pub(crate) trait Call: Sync {
 }
 
 /// For each service: its cargo feature, its name and its SDK. A kind of AWS destinations has the name that it has in a file,
-/// and its variant of [`AwsRequest`].
+/// and its variant of [`ServiceRequest`].
 macro_rules! services {
     (
         destinations { $($kind_feature:literal $kind:ident: $kind_sdk:ident => $request:ident,)* }
@@ -80,14 +80,14 @@ macro_rules! services {
             /// Sends a request, with one call of its service.
             pub(crate) fn call<'c>(
                 &'c self,
-                request: &'c AwsRequest,
+                request: &'c ServiceRequest,
                 trace: Option<&'c str>,
                 tries: InTime,
             ) -> BoxFuture<'c, Result<Accepted, Failure>> {
                 match request {
                     $(
                         #[cfg(feature = $kind_feature)]
-                        AwsRequest::$request(request) => Box::pin(request.call(self, trace, tries)),
+                        ServiceRequest::$request(request) => Box::pin(request.call(self, trace, tries)),
                     )*
                     other => Box::pin(ready(Err(lacking(other)))),
                 }
@@ -142,7 +142,7 @@ services! {
 }
 
 /// Returns the failure of a request that this build cannot send. A file with such a destination is rejected at load.
-fn lacking(request: &AwsRequest) -> Failure {
+fn lacking(request: &ServiceRequest) -> Failure {
     let source = format!("`{}` is not in [{}]", request.kind(), KINDS.join(", "));
     Failure::invalid("the build lacks this kind of destination").because(source)
 }
@@ -165,7 +165,7 @@ impl Aws {
         Self { settings, ..Self::default() }
     }
 
-    async fn config(&self) -> Result<&SdkConfig, Failure> {
+    pub(crate) async fn config(&self) -> Result<&SdkConfig, Failure> {
         // The cell does not keep a failure: the next call tries again.
         self.config.get_or_try_init(|| self.settings.load()).await
     }
@@ -241,7 +241,7 @@ fn retry_partition(service: &'static str) -> RetryPartition {
     RetryPartition::custom(service).token_bucket(TokenBucket::unlimited()).build()
 }
 
-fn retries() -> RetryConfig {
+pub(crate) fn retries() -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(RETRY.max_attempts)
         .with_initial_backoff(RETRY.initial_backoff)

@@ -187,6 +187,10 @@ fn by_code(code: &str) -> Option<(Reason, &'static str)> {
         | "KMS.InvalidStateException"
         | "KMS.NotFoundException"
         | "KmsInvalidStateException" => (Reason::InvalidArgument, "its key cannot be used"),
+        // Of S3.
+        "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" => {
+            (Reason::InvalidArgument, "the bucket is in another region")
+        }
         "ResourceNotFoundException"
         | "ParameterNotFound"
         | "ParameterVersionNotFound"

@@ -1,6 +1,5 @@
-//! All clients of Amazon Web Services: senders of AWS destinations, secrets, parameters, translations and moderation.
-//! This crate knows
-//! which services a build has.
+//! All clients of Amazon Web Services: senders of AWS destinations, secrets, parameters, objects, translations and
+//! moderation. This crate knows which services a build has.
 
 #![cfg_attr(
     not(all(
@@ -8,6 +7,7 @@
         feature = "dynamodb",
         feature = "eventbridge",
         feature = "parameters",
+        feature = "s3",
         feature = "secrets",
         feature = "sqs",
         feature = "step-functions",
@@ -39,6 +39,8 @@ mod in_time;
 mod lambda;
 #[cfg(feature = "parameters")]
 mod parameter;
+#[cfg(feature = "s3")]
+mod s3;
 #[cfg(feature = "secrets")]
 mod secret;
 #[cfg(feature = "aws-sdk")]
@@ -61,11 +63,12 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use fanout_core::destination::AwsSender;
+use fanout_core::destination::ServiceSender;
 #[cfg(feature = "sqs")]
 use fanout_core::destination::sqs::QueueSender;
 #[cfg(feature = "lambda")]
 use fanout_core::function::FunctionInvoker;
+use fanout_core::object_id::ObjectId;
 use fanout_core::reason::Failure;
 use fanout_core::secret_store::{SecretName, SecretStore, StoredSecret};
 use fanout_core::transform::Transforms;
@@ -111,6 +114,8 @@ impl Error for ParameterError {
 const NO_SECRETS: &str = "needs a build with the cargo feature `secrets`";
 #[cfg(not(feature = "parameters"))]
 const NO_PARAMETERS: &str = "needs a build with the cargo feature `parameters`";
+#[cfg(not(feature = "s3"))]
+const NO_OBJECTS: &str = "needs a build with the cargo feature `s3`";
 
 impl Cloud {
     /// Returns these transforms with Amazon Translate and Amazon Comprehend, unless they have a translator, or another
@@ -135,11 +140,11 @@ impl Cloud {
 
     /// Returns the sender for AWS destinations.
     #[must_use]
-    pub fn sender(&self) -> Arc<dyn AwsSender> {
+    pub fn sender(&self) -> Arc<dyn ServiceSender> {
         #[cfg(feature = "aws-sdk")]
-        return Arc::clone(&self.aws) as Arc<dyn AwsSender>;
+        return Arc::clone(&self.aws) as Arc<dyn ServiceSender>;
         #[cfg(not(feature = "aws-sdk"))]
-        Arc::new(fanout_core::destination::NoAws)
+        Arc::new(fanout_core::destination::NoService)
     }
 
     /// Returns the sender for batches of messages for queues.
@@ -169,6 +174,21 @@ impl Cloud {
         return self.aws.parameter(name).await;
         #[cfg(not(feature = "parameters"))]
         Err(ParameterError { name: name.to_owned(), failure: Failure::invalid(NO_PARAMETERS) })
+    }
+
+    /// Reads one object of S3.
+    ///
+    /// # Errors
+    /// When the build lacks S3, and when the object cannot be read.
+    #[cfg_attr(
+        not(feature = "s3"),
+        expect(unused_variables, clippy::unused_async, reason = "it waits if the build has S3")
+    )]
+    pub async fn object(&self, id: &ObjectId) -> Result<Vec<u8>, Failure> {
+        #[cfg(feature = "s3")]
+        return self.aws.object(id).await;
+        #[cfg(not(feature = "s3"))]
+        Err(Failure::invalid(NO_OBJECTS))
     }
 }
 

@@ -5,13 +5,13 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::{Aws, RETRY};
 use crate::in_time::{InTime, in_time};
-use fanout_core::destination::{Accepted, AwsRequest, AwsSender, Sent};
+use fanout_core::destination::{Accepted, Sent, ServiceRequest, ServiceSender};
 use fanout_core::reason::Failure;
 
-impl AwsSender for Aws {
+impl ServiceSender for Aws {
     fn send<'c>(
         &'c self,
-        request: &'c AwsRequest,
+        request: &'c ServiceRequest,
         trace: Option<&'c str>,
         deadline: Instant,
     ) -> BoxFuture<'c, Sent> {
@@ -28,7 +28,7 @@ impl Aws {
     /// in conflict with another one.
     async fn call_with_retries(
         &self,
-        request: &AwsRequest,
+        request: &ServiceRequest,
         trace: Option<&str>,
         tries: &InTime,
     ) -> Result<Accepted, Failure> {

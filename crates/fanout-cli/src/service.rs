@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fanout_core::retry::RetryPolicy;
 use fanout_core::secret_store::Versioned;
 use fanout_momento::status::{describe_error, status};
 use fanout_momento::subscription::Cursor;
-use fanout_momento::{Credentials, MomentoPublisher, Subscription};
+use fanout_momento::{CacheSender, Credentials, MomentoCache, MomentoPublisher, Subscription};
 use momento::cache::configurations::Laptop;
 use momento::{CacheClient, MomentoError};
 use tokio::time::timeout;
@@ -132,6 +133,13 @@ impl Service {
     pub fn publisher_within(&self, timeout: Duration) -> Result<MomentoPublisher, ServiceError> {
         let keys = Arc::new(Versioned { current: self.0.clone(), previous: None });
         MomentoPublisher::new(Arc::new(keys), timeout).map_err(ServiceError::Client)
+    }
+
+    /// Returns a sender for cache destinations, which retries by `retry`. Its client is built at its first use.
+    #[must_use]
+    pub fn cache_sender(&self, retry: RetryPolicy) -> CacheSender {
+        let keys = Arc::new(Versioned { current: self.0.clone(), previous: None });
+        CacheSender::new(Arc::new(MomentoCache::new(Arc::new(keys), retry.attempt_timeout)), retry)
     }
 
     /// Creates a cache if it is missing. A key without that permission is not an error: if the cache is missing, its first

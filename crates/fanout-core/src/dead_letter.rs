@@ -15,9 +15,9 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use crate::destination::aws::short;
+use crate::destination::service::short;
 use crate::destination::sqs::{QueueMessage, escaped, group_of, is_fifo};
-use crate::destination::{AwsRequest, AwsSender, Target, Topic};
+use crate::destination::{ServiceRequest, ServiceSender, Target, Topic};
 use crate::fan_out::{Delivery, DeliveryOutcome};
 use crate::reason::{Failure, Reason};
 use crate::route::{Plan, Route};
@@ -26,7 +26,7 @@ use crate::route::{Plan, Route};
 #[derive(Clone, Debug)]
 pub struct DeadLetters {
     queue: String,
-    sender: Arc<dyn AwsSender>,
+    sender: Arc<dyn ServiceSender>,
 }
 
 /// When an event that some destination did not accept is written to the dead-letter queue.
@@ -105,7 +105,7 @@ struct Undelivered {
 #[serde(untagged)]
 enum Names {
     Topic { cache: String, topic: String },
-    Aws { kind: String, name: String },
+    Service { kind: String, name: String },
 }
 
 /// Error for a dead letter whose route or destination does not exist.
@@ -116,7 +116,7 @@ pub struct NoSuchDestination;
 impl DeadLetters {
     /// Uses the queue with this URL.
     #[must_use]
-    pub const fn new(queue: String, sender: Arc<dyn AwsSender>) -> Self {
+    pub const fn new(queue: String, sender: Arc<dyn ServiceSender>) -> Self {
         Self { queue, sender }
     }
 
@@ -157,7 +157,7 @@ impl DeadLetters {
             attributes: BTreeMap::new(),
             delay_seconds: None,
         };
-        let request = AwsRequest::from(message);
+        let request = ServiceRequest::from(message);
         self.sender.send(&request, xray, deadline).await.result.map(drop)
     }
 }
@@ -270,7 +270,7 @@ impl Names {
             (Self::Topic { cache, topic }, Target::Topic(Topic { cache: of, topic: name })) => {
                 cache == of && topic == name
             }
-            (Self::Aws { kind, name }, Target::Aws { kind: of, name: called }) => {
+            (Self::Service { kind, name }, Target::Service { kind: of, name: called }) => {
                 kind == of && name == called
             }
             _ => false,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::destination::{Fields, KINDS};
+use crate::destination::{CACHE_KINDS, Fields, KINDS};
 use crate::file;
 use crate::placeholder::{FIELDS, FILTERS};
 use crate::route::To;
@@ -90,7 +90,7 @@ fn files_are_valid() {
     }
 }
 
-/// A file with one AWS destination is followed by its request for the first event of the room `friends`.
+/// A file with one service destination is followed by its request for the first event of the room `friends`.
 #[test]
 fn requests_are_those_that_are_shown() {
     let (mut kinds, mut wrong) = (std::collections::HashSet::new(), Vec::new());
@@ -105,18 +105,19 @@ fn requests_are_those_that_are_shown() {
         let event = event("chat", "friends-publish", 1);
         let plan = routes.plan(&event).unwrap().unwrap();
         let destination = &plan.route().destinations()[0];
-        let To::Aws(aws_destination) = &destination.to else { panic!("{}", file.place) };
+        let To::Service(service_destination) = &destination.to else { panic!("{}", file.place) };
         let context = plan.context(Instant::now());
-        let request =
-            aws_destination.request(&Fields::new(&context, destination, &Message::new(plan.text()))).unwrap();
+        let request = service_destination
+            .request(&Fields::new(&context, destination, &Message::new(plan.text())))
+            .unwrap();
         let made = serde_json::to_value(&request).unwrap();
         if serde_json::from_str::<serde_json::Value>(shown.text).ok().as_ref() != Some(&made) {
             wrong.push(format!("{}: {}", shown.place, serde_json::to_string_pretty(&request).unwrap()));
         }
-        kinds.insert(aws_destination.kind());
+        kinds.insert(service_destination.kind());
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(kinds.len(), KINDS.len());
+    assert_eq!(kinds.len(), KINDS.len() + CACHE_KINDS.len());
 }
 
 /// An example is a list of transforms in TOML, followed by lines with a text and its result.

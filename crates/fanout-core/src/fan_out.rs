@@ -6,29 +6,26 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join, join_all};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::dedupe::DestinationProgress;
 use crate::destination::{
-    Accepted, AwsDestination, AwsSender, Fields, NoAws, Publisher, RequestError, Sent, Target, Topic,
+    Accepted, Fields, NoService, Publisher, RequestError, Sent, ServiceDestination, ServiceSender, Target,
+    Topic,
 };
 use crate::reason::{Failure, Reason};
 use crate::retry::RetryPolicy;
 use crate::route::{Plan, To};
 use crate::transform::{Branch, Context, Message, OnFailure, Transformed, Tree};
 
-/// The minimum time for an attempt. With less time left, the response would be out before the result.
-const LEAST_ATTEMPT: Duration = Duration::from_millis(20);
-
 /// Serves all destinations of an event at once.
 #[derive(Debug)]
 pub struct FanOut<P> {
     publisher: P,
-    sender: Arc<dyn AwsSender>,
+    sender: Arc<dyn ServiceSender>,
     retry: RetryPolicy,
 }
 
@@ -105,12 +102,12 @@ type Served = (usize, DeliveryOutcome);
 impl<P: Publisher> FanOut<P> {
     /// Publishes with `publisher`, and retries by `retry`.
     pub fn new(publisher: P, retry: RetryPolicy) -> Self {
-        Self { publisher, sender: Arc::new(NoAws), retry }
+        Self { publisher, sender: Arc::new(NoService), retry }
     }
 
-    /// Sends requests to AWS destinations with `sender`, which retries by itself.
+    /// Sends requests to service destinations with `sender`, which retries by itself.
     #[must_use]
-    pub fn with_sender(self, sender: Arc<dyn AwsSender>) -> Self {
+    pub fn with_sender(self, sender: Arc<dyn ServiceSender>) -> Self {
         Self { sender, ..self }
     }
 
@@ -144,6 +141,13 @@ impl<P: Publisher> FanOut<P> {
             let pending = outcomes.iter().enumerate().filter(|(_, outcome)| outcome.is_none());
             pending.map(|(index, _)| index).collect::<Vec<_>>()
         });
+        if plan.lacks_token_id() {
+            let dropped = DeliveryOutcome::Dropped {
+                transform: "require_token_id".to_owned(),
+                reason: "the publisher's token has no id".to_owned(),
+            };
+            return outcomes.into_iter().map(|earlier| earlier.unwrap_or_else(|| dropped.clone())).collect();
+        }
         let tree = plan.tree(pending.as_deref());
         for (index, outcome) in self.tree(task, &tree, Message::new(plan.text())).await {
             *outcomes.get_mut(index).expect("the tree has the indexes of the plan") = Some(outcome);
@@ -232,59 +236,36 @@ impl<P: Publisher> FanOut<P> {
                 let topic = planned.target.topic().expect("the target of a topic is a topic");
                 self.publish(topic, &message.text, task.deadline).await
             }
-            (None, To::Aws(aws_destination)) => {
+            (None, To::Service(service_destination)) => {
                 let fields = Fields::new(task.context, destination, message);
-                self.send_to_aws(aws_destination, task, &fields).await
+                self.send_to_service(service_destination, task, &fields).await
             }
         };
         (index, outcome)
     }
 
-    async fn send_to_aws(
+    async fn send_to_service(
         &self,
-        aws_destination: &AwsDestination,
+        service_destination: &ServiceDestination,
         task: Task<'_>,
         fields: &Fields<'_>,
     ) -> DeliveryOutcome {
-        let request = match aws_destination.request(fields) {
+        let request = match service_destination.request(fields) {
             Ok(request) => request,
             Err(error) => return error.into(),
         };
         let sent = self.sender.send(&request, task.xray, task.deadline).await;
         if let Err(error) = &sent.result {
-            tracing::debug!(kind = aws_destination.kind(), reason = %error.reason, source = ?error.source, "not accepted");
+            tracing::debug!(kind = service_destination.kind(), reason = %error.reason, source = ?error.source, "not accepted");
         }
         DeliveryOutcome::of(&sent)
     }
 
     async fn publish(&self, topic: &Topic<'_>, text: &str, deadline: Instant) -> DeliveryOutcome {
-        let is_too_late = |start: Instant| start + LEAST_ATTEMPT > deadline;
-        if is_too_late(Instant::now()) {
-            return DeliveryOutcome::Failed { attempts: 0, reason: Reason::TimedOut };
-        }
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let error = match self.attempt(topic, text, deadline).await {
-                Ok(()) => return DeliveryOutcome::Published { attempts },
-                Err(error) => error,
-            };
-            let backoff = self.retry.backoff(attempts, &mut rand::rng());
-            let is_last = attempts >= self.retry.max_attempts || is_too_late(Instant::now() + backoff);
-            let reason = error.reason;
-            if is_last || !reason.is_transient() {
-                return DeliveryOutcome::Failed { attempts, reason };
-            }
-            tracing::debug!(cache = %topic.cache, topic = %topic.topic, attempts, %reason, "publish is retried");
-            sleep(backoff).await;
-        }
-    }
-
-    async fn attempt(&self, topic: &Topic<'_>, text: &str, deadline: Instant) -> Result<(), Failure> {
-        let end = deadline.min(Instant::now() + self.retry.attempt_timeout);
-        match timeout_at(end, self.publisher.publish(topic, text)).await {
-            Ok(result) => result,
-            Err(_) => Err(Failure::from(Reason::TimedOut)),
+        let (attempts, result) = self.retry.run(deadline, || self.publisher.publish(topic, text)).await;
+        match result {
+            Ok(()) => DeliveryOutcome::Published { attempts },
+            Err(Failure { reason, .. }) => DeliveryOutcome::Failed { attempts, reason },
         }
     }
 }
@@ -424,6 +405,7 @@ impl Delivery<'_> {
 pub(crate) mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use futures_util::future::ready;
 
@@ -637,6 +619,37 @@ pub(crate) mod tests {
         Ok(runtime.block_on(fan_out.serve(&plan, None, None, Instant::now() + TIMEOUT)))
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn drops_event_without_token_id_if_route_requires_one() {
+        let file = "[[routes]]\ntopic = 'in'\nrequire_token_id = true\ndestinations = ['a', { counter = { key = 'k' } }]";
+        let routes =
+            crate::file::read(file, &crate::transform::Transforms::standard(), crate::destination::KINDS)
+                .unwrap();
+        let fan_out = FanOut::new(FakePublisher::default(), RetryPolicy::PUBLISH);
+        for (token_id, expected) in [(None, ["dropped"; 2]), (Some("mo"), ["published", "failed"])] {
+            let event = crate::testing::event_with("c", "in", 1, |event| {
+                event.token_id = token_id.map(str::to_owned);
+            });
+            let plan = routes.plan(&event).unwrap().unwrap();
+            let outcomes = fan_out.serve(&plan, None, None, Instant::now() + TIMEOUT).await;
+            // Without a sender, requests to caches fail.
+            let statuses: Vec<_> = outcomes.iter().map(DeliveryOutcome::status).collect();
+            assert_eq!(statuses, expected);
+            if let DeliveryOutcome::Dropped { transform, reason } = &outcomes[0] {
+                assert_eq!(
+                    (transform.as_str(), reason.as_str()),
+                    ("require_token_id", "the publisher's token has no id")
+                );
+            }
+        }
+        let progress = [DestinationProgress::Published, DestinationProgress::Pending];
+        let event = event("c", "in", 1);
+        let plan = routes.plan(&event).unwrap().unwrap();
+        let outcomes = fan_out.serve(&plan, Some(&progress), None, Instant::now() + TIMEOUT).await;
+        let statuses: Vec<_> = outcomes.iter().map(DeliveryOutcome::status).collect();
+        assert_eq!(statuses, ["already_published", "dropped"]);
+    }
+
     /// Returns transforms with `levels` of `json` inside one another, and the number of all transforms.
     fn nested(levels: usize) -> (String, usize) {
         let (mut list, mut count) = ("['trim']".to_owned(), 1);
@@ -693,7 +706,7 @@ pub(crate) mod tests {
                 (nested(crate::destination::json::MAX_NESTING + 1), Reason::InvalidArgument),
                 (nested(100_000), Reason::InvalidArgument),
             ] {
-                // `NoAws` is the sender of an accepted request.
+                // `NoService` is the sender of an accepted request.
                 assert_eq!(serve_file("[]", item, &text).unwrap()[0].failure(), Some(reason));
             }
             let deep = nested(100_000);

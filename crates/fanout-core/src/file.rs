@@ -18,11 +18,12 @@
 use std::fmt;
 
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::destination::AwsDestination;
-use crate::destination::registry::{self, KINDS, Kind, REGISTRY};
+use crate::destination::ServiceDestination;
+use crate::destination::registry::{self, CACHE_KINDS, KINDS, Kind, REGISTRY};
 use crate::limits::{MAX_DESTINATIONS, MAX_ROUTES, MAX_TRANSFORMS};
 use crate::names::CacheName;
 use crate::placeholder::{Field, Scope, SyntaxError, Template, is_literal};
@@ -72,6 +73,17 @@ pub fn text(bytes: Vec<u8>) -> Result<String, FileError> {
     })
 }
 
+/// Returns a version of a text: the beginning of its SHA-256, in hexadecimal digits.
+#[must_use]
+pub fn version(text: &str) -> String {
+    let mut version = hex::encode(Sha256::digest(text));
+    version.truncate(VERSION_DIGITS);
+    version
+}
+
+/// The length of a [`version`]. Texts of one file that differ have different versions, but for one in 10^14.
+const VERSION_DIGITS: usize = 12;
+
 struct Reader<'r> {
     transforms: &'r Transforms,
     aws_kinds: &'r [&'r str],
@@ -91,7 +103,7 @@ struct Places {
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-/// Reads the texts in the settings of an AWS destination, and notes faults with their places.
+/// Reads the texts in the settings of a service destination, and notes faults with their places.
 pub(crate) struct Texts<'t, 'r> {
     reader: &'t mut Reader<'r>,
     captures: &'t [&'t str],
@@ -150,9 +162,9 @@ const MAX_TOGETHER: usize = 20;
 const NO_ROUTES: &str = "the file has no routes; a route begins with [[routes]]";
 
 /// The keys of a route.
-const ROUTE_KEYS: [&str; 4] = ["topic", "cache", "transforms", "destinations"];
+const ROUTE_KEYS: [&str; 5] = ["topic", "cache", "require_token_id", "transforms", "destinations"];
 
-/// The keys of a destination, beside the kinds of AWS destinations.
+/// The keys of a destination, beside the kinds of service destinations.
 const KEYS: [&str; 4] = ["topic", "cache", "transforms", "extra_transforms"];
 
 /// A route: the events that it is for, their transforms, and their destinations.
@@ -166,6 +178,10 @@ pub(crate) struct RouteKeys {
     /// The cache of the events. Default: any cache.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     cache: Option<Spanned<String>>,
+    /// Whether events are dropped whose publisher's token has no id. Default: false.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
+    require_token_id: bool,
 }
 
 /// A destination of events.
@@ -227,9 +243,9 @@ impl Reader<'_> {
         self.correct(&mut given, &ROUTE_KEYS);
         let (transforms, destinations) = (given.take("transforms"), given.take("destinations"));
         let keys: Option<RouteKeys> = self.rest(given, &ROUTE_KEYS);
-        let (topics, cache) = match keys {
-            None => (None, None),
-            Some(keys) => (self.pattern(&keys.topic), self.inbound_cache(keys.cache)),
+        let (topics, cache, requires_token_id) = match keys {
+            None => (None, None, false),
+            Some(keys) => (self.pattern(&keys.topic), self.inbound_cache(keys.cache), keys.require_token_id),
         };
         // The captures of a route with a faulty topic are unknown: every name in braces may be one.
         let captures = topics.as_ref().map_or_else(|| named(self.text), |topic| topic.names().collect());
@@ -248,7 +264,8 @@ impl Reader<'_> {
         };
         let (destinations, places) = destinations.into_iter().unzip();
         let inbound = Inbound { cache: cache?, topics: Topics::Like(topics?) };
-        Some((Route::new(inbound, destinations), Places { route: span, destinations: places }))
+        let route = Route::new(inbound, destinations).with_required_token_id(requires_token_id);
+        Some((route, Places { route: span, destinations: places }))
     }
 
     fn pattern(&mut self, topic: &Spanned<String>) -> Option<Pattern> {
@@ -343,7 +360,7 @@ impl Reader<'_> {
             );
             return self.fault(span, message);
         };
-        self.correct(&mut given, &[&KEYS[..], KINDS].concat());
+        self.correct(&mut given, &[&KEYS[..], KINDS, CACHE_KINDS].concat());
         let (transforms, then) = (given.take("transforms"), given.take("extra_transforms"));
         if let (Some(_), Some(then)) = (&transforms, &then) {
             self.note(
@@ -375,12 +392,12 @@ impl Reader<'_> {
         self.fault(span.clone(), message)
     }
 
-    /// Reads the receiver of a destination: a topic, or an AWS destination.
+    /// Reads the receiver of a destination: a topic, or a service destination.
     fn to(&mut self, mut given: Given<'_>, captures: &[&str]) -> Option<To> {
         let kinds: Vec<_> = REGISTRY.iter().filter_map(|kind| Some((kind, given.take(kind.name)?))).collect();
         let mut kinds = kinds.into_iter();
         let Some((kind, settings)) = kinds.next() else {
-            let keys: DestinationKeys = self.rest(given, &[&KEYS[..], KINDS].concat())?;
+            let keys: DestinationKeys = self.rest(given, &[&KEYS[..], KINDS, CACHE_KINDS].concat())?;
             let cache = match &keys.cache {
                 None => Some(None),
                 Some(cache) => self.cache_template(cache, captures).map(Some),
@@ -395,23 +412,23 @@ impl Reader<'_> {
             );
             self.note(settings.span(), message);
             // Its other faults are reported as well.
-            self.aws_destination(other, settings, captures);
+            self.service_destination(other, settings, captures);
         }
         for (key, value) in given.into_entries() {
             let message = format!("a destination with `{}` cannot have `{}`", kind.name, key.get_ref());
             self.note(value.span(), message);
         }
-        self.aws_destination(kind, settings, captures).map(To::Aws)
+        self.service_destination(kind, settings, captures).map(To::Service)
     }
 
-    fn aws_destination(
+    fn service_destination(
         &mut self,
         kind: &Kind,
         settings: Spanned<DeValue<'_>>,
         captures: &[&str],
-    ) -> Option<AwsDestination> {
+    ) -> Option<ServiceDestination> {
         let name = kind.name;
-        if !self.aws_kinds.contains(&name) {
+        if KINDS.contains(&name) && !self.aws_kinds.contains(&name) {
             let feature = registry::feature(name);
             self.note(settings.span(), format!("`{name}` needs a build with the cargo feature `{feature}`"));
         }
@@ -549,9 +566,9 @@ impl fmt::Display for FileError {
     }
 }
 
-/// Returns the names of all kinds of AWS destinations, for a message.
+/// Returns the names of all kinds of service destinations, for a message.
 fn quoted_kinds() -> String {
-    let kinds: Vec<_> = KINDS.iter().map(|kind| format!("`{kind}`")).collect();
+    let kinds: Vec<_> = KINDS.iter().chain(CACHE_KINDS).map(|kind| format!("`{kind}`")).collect();
     kinds.join(", ")
 }
 

@@ -1,11 +1,11 @@
 //! Handles events between input and output: routes, transforms, destinations and the fan-out.
 //!
-//! Nothing here knows HTTP or a client library. I/O stands behind narrow traits: [`Publisher`] for topics, [`AwsSender`] for
+//! Nothing here knows HTTP or a client library. I/O stands behind narrow traits: [`Publisher`] for topics, [`ServiceSender`] for
 //! AWS destinations, [`QueueSender`] for batches of messages, [`FunctionInvoker`] for functions, [`Translator`] for
 //! translations, [`SharedStore`] for the progress of events, and [`Clock`].
 //!
 //! [`Publisher`]: destination::Publisher
-//! [`AwsSender`]: destination::AwsSender
+//! [`ServiceSender`]: destination::ServiceSender
 //! [`QueueSender`]: destination::sqs::QueueSender
 //! [`FunctionInvoker`]: function::FunctionInvoker
 //! [`Translator`]: transform::translate::Translator
@@ -25,6 +25,7 @@ pub mod function;
 mod json;
 pub mod limits;
 pub mod names;
+pub mod object_id;
 pub mod placeholder;
 pub mod reason;
 pub mod retry;

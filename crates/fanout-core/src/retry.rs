@@ -3,6 +3,12 @@
 use std::time::Duration;
 
 use rand::Rng;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::reason::{Failure, Reason};
+
+/// The minimum time for an attempt. With less time left, the response would be out before the result.
+const LEAST_ATTEMPT: Duration = Duration::from_millis(20);
 
 /// The number of attempts, the timeout of one attempt, and the backoff between attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +33,36 @@ impl RetryPolicy {
         initial_backoff: Duration::from_millis(50),
         max_backoff: Duration::from_millis(400),
     };
+
+    /// Makes attempts until one succeeds, fails for good or is the last that fits before `deadline`. Returns their number,
+    /// which is 0 if the deadline was over, and the result of the last one.
+    pub async fn run<T, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        deadline: Instant,
+        attempt: impl Fn() -> F,
+    ) -> (u32, Result<T, Failure>) {
+        let is_too_late = |start: Instant| start + LEAST_ATTEMPT > deadline;
+        if is_too_late(Instant::now()) {
+            return (0, Err(Failure::from(Reason::TimedOut)));
+        }
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let end = deadline.min(Instant::now() + self.attempt_timeout);
+            let failure = match timeout_at(end, attempt()).await {
+                Ok(Ok(done)) => return (attempts, Ok(done)),
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::from(Reason::TimedOut),
+            };
+            let backoff = self.backoff(attempts, &mut rand::rng());
+            let is_last = attempts >= self.max_attempts || is_too_late(Instant::now() + backoff);
+            if is_last || !failure.reason.is_transient() {
+                return (attempts, Err(failure));
+            }
+            tracing::debug!(attempts, reason = %failure.reason, "an attempt failed; it is retried");
+            sleep(backoff).await;
+        }
+    }
 
     /// Returns the backoff after attempt number `attempt` (the first is 1): a random time between zero and
     /// [`backoff_limit`](Self::backoff_limit), so that callers that fail together do not return together ("full

@@ -41,7 +41,7 @@ pub fn schema() -> Value {
     );
     require(&mut route, "destinations");
     let mut destinations: Vec<_> = std::iter::once(of::<DestinationKeys>(generator))
-        .chain(aws_destinations(generator).into_iter().map(|(kind, settings)| {
+        .chain(service_destinations(generator).into_iter().map(|(kind, settings)| {
             object(json!({
                 "description": settings.get("description"), "type": "object", "additionalProperties": false,
                 "required": [kind], "properties": {kind: settings},
@@ -87,8 +87,8 @@ pub fn schema() -> Value {
     })
 }
 
-/// Returns the kinds of AWS destinations, and the schemas of their settings.
-fn aws_destinations(generator: &mut SchemaGenerator) -> Vec<(&'static str, Map<String, Value>)> {
+/// Returns the kinds of service destinations, and the schemas of their settings.
+fn service_destinations(generator: &mut SchemaGenerator) -> Vec<(&'static str, Map<String, Value>)> {
     REGISTRY.iter().map(|kind| (kind.name, untitled((kind.schema)(generator)))).collect()
 }
 
@@ -162,10 +162,10 @@ mod tests {
         let transforms = transforms(&standard, &mut generator);
         let names: Vec<_> = transforms.iter().map(|(name, _)| *name).collect();
         assert_eq!(names.join(", "), standard.names());
-        let aws_destinations = aws_destinations(&mut generator);
-        let kinds: Vec<_> = aws_destinations.iter().map(|(kind, _)| *kind).collect();
-        assert_eq!(kinds, crate::destination::KINDS);
-        for (kind, settings) in transforms.into_iter().chain(aws_destinations) {
+        let service_destinations = service_destinations(&mut generator);
+        let kinds: Vec<_> = service_destinations.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [crate::destination::KINDS, crate::destination::CACHE_KINDS].concat());
+        for (kind, settings) in transforms.into_iter().chain(service_destinations) {
             for (name, schema) in settings["properties"].as_object().unwrap() {
                 assert!(schema["description"].is_string(), "{kind}.{name}: {schema}");
             }

@@ -70,10 +70,11 @@ impl FromStr for SecretId {
 }
 
 impl SecretId {
-    /// Returns the part of a secret that this id means, without invisible characters at its ends.
+    /// Returns the part of a secret that this id means, without invisible characters at its ends: a text, or a list as
+    /// JSON.
     ///
     /// # Errors
-    /// If the part is missing, or not a text.
+    /// If the part is missing, or neither a text nor a list.
     pub fn select(&self, SecretText(text): &SecretText) -> Result<SecretText, UnusableSecret> {
         // JSON does not allow a byte order mark, which some editors write.
         let text = trim_invisible(text);
@@ -85,7 +86,8 @@ impl SecretId {
                 match object.get(name) {
                     None => return Err(UnusableSecret::NoMember(name.clone())),
                     Some(serde_json::Value::String(member)) => trim_invisible(member).to_owned(),
-                    Some(_) => return Err(UnusableSecret::NotAString(name.clone())),
+                    Some(list @ serde_json::Value::Array(_)) => list.to_string(),
+                    Some(_) => return Err(UnusableSecret::NeitherTextNorList(name.clone())),
                 }
             }
         };
@@ -105,9 +107,9 @@ pub enum UnusableSecret {
     /// The JSON object lacks the member.
     #[error("has no member {0:?}")]
     NoMember(String),
-    /// The member is not a string.
-    #[error("has a member {0:?} that is not a string")]
-    NotAString(String),
+    /// The member is neither a text nor a list.
+    #[error("has a member {0:?} that is neither a text nor a list")]
+    NeitherTextNorList(String),
 }
 
 impl fmt::Display for SecretName {
@@ -237,9 +239,10 @@ mod tests {
 
     #[test]
     fn selects_whole_text_or_one_member() {
-        let object = r#"{"key": "text", "n": 1}"#;
+        let object = r#"{"key": "text", "n": 1, "list": ["a", "b"]}"#;
         assert_eq!(select("id", "text"), Ok("text".into()));
         assert_eq!(select("id#key", object), Ok("text".into()));
+        assert_eq!(select("id#list", object), Ok(r#"["a","b"]"#.into()));
         for (id, text, error) in [
             ("id", "", UnusableSecret::Empty),
             ("id", "\u{feff}\n", UnusableSecret::Empty),
@@ -247,7 +250,7 @@ mod tests {
             ("id#key", "plain", UnusableSecret::NotAnObject("key".into())),
             ("id#key", "[1]", UnusableSecret::NotAnObject("key".into())),
             ("id#kye", object, UnusableSecret::NoMember("kye".into())),
-            ("id#n", object, UnusableSecret::NotAString("n".into())),
+            ("id#n", object, UnusableSecret::NeitherTextNorList("n".into())),
         ] {
             assert_eq!(select(id, text), Err(error), "{id} {text}");
         }

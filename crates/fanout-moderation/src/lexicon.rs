@@ -405,64 +405,57 @@ impl Lexicon {
     fn best(&self, units: &[Unit], start: usize, entry: &mut Vec<u8>) -> Best {
         let mut best = Best::default();
         let way = Way { state: State::start(), next: start, letters: 0, similar: 0, seen: Seen(0) };
-        self.walk(units, start, way, entry, &mut best);
+        self.read(units, start, way, entry, &mut best);
         best
     }
 
+    /// Goes on behind a letter.
     fn walk(&self, units: &[Unit], start: usize, way: Way, entry: &mut Vec<u8>, best: &mut Best) {
-        if way.letters > 0 {
-            self.consider(units, start, &way, entry, best);
-        }
+        self.consider(units, start, &way, entry, best);
         let Some(unit) = units.get(way.next) else { return };
-        if way.letters > 0 {
-            if is_end(units, way.next)
-                && let Some(next) = word_behind(units, way.next)
-                && let Some(state) = way.state.step(b" ")
-            {
-                entry.push(b' ');
-                self.walk(
-                    units,
-                    start,
-                    Way { state, next, seen: way.seen.with(Seen::SPACE, true), ..way },
-                    entry,
-                    best,
-                );
+        if !way.seen.has(Seen::JOINED)
+            && let Some(state) = way.state.step(b" ")
+            && is_end(units, way.next)
+            && let Some(next) = word_behind(units, way.next)
+        {
+            entry.push(b' ');
+            let seen = way.seen.with(Seen::SPACE, true);
+            self.read(units, start, Way { state, next, seen, ..way }, entry, best);
+            entry.pop();
+        }
+        let is_joiner = unit.class == Class::Joiner
+            || unit.class == Class::Apostrophe && !is_contraction(units, way.next + 1)
+            || unit.class == Class::Sign && !unit.is_read_as_looks;
+        let is_between = units.get(way.next - 1).is_some_and(|it| it.class == Class::Letter)
+            && units.get(way.next + 1).is_some_and(|it| it.class == Class::Letter);
+        if is_joiner && is_between && !way.seen.has(Seen::SPACE) {
+            let seen = way.seen.with(Seen::JOINED, true);
+            self.read(units, start, Way { next: way.next + 1, seen, ..way }, entry, best);
+        }
+        let is_letter = |number: usize| units.get(number).is_some_and(|it| it.class == Class::Letter);
+        // A word of four letters has two on one side of the sign.
+        let is_inside = is_letter(way.next + 2) || way.next > 1 && is_letter(way.next - 2);
+        if is_between && is_inside && way.similar == 0 && !is_tied_before(units, start) {
+            for letter in hidden_letters(unit) {
+                let Some(state) = way.state.step(&[*letter]) else { continue };
+                entry.push(*letter);
+                let ahead = Way {
+                    state,
+                    next: way.next + 1,
+                    letters: way.letters + 1,
+                    similar: 1,
+                    seen: way.seen.with(Seen::HIDDEN, true),
+                };
+                self.walk(units, start, ahead, entry, best);
                 entry.pop();
             }
-            let is_joiner = unit.class == Class::Joiner
-                || unit.class == Class::Apostrophe && !is_contraction(units, way.next + 1)
-                || unit.class == Class::Sign && !unit.is_read_as_looks;
-            let is_between = units.get(way.next - 1).is_some_and(|it| it.class == Class::Letter)
-                && units.get(way.next + 1).is_some_and(|it| it.class == Class::Letter);
-            if is_joiner && is_between && !way.seen.has(Seen::SPACE) {
-                let next = way.next + 1;
-                self.walk(
-                    units,
-                    start,
-                    Way { next, seen: way.seen.with(Seen::JOINED, true), ..way },
-                    entry,
-                    best,
-                );
-            }
-            let is_letter = |number: usize| units.get(number).is_some_and(|it| it.class == Class::Letter);
-            // A word of four letters has two on one side of the sign.
-            let is_inside = is_letter(way.next + 2) || way.next > 1 && is_letter(way.next - 2);
-            if is_between && is_inside && way.similar == 0 {
-                for letter in hidden_letters(unit) {
-                    let Some(state) = way.state.step(&[*letter]) else { continue };
-                    entry.push(*letter);
-                    let ahead = Way {
-                        state,
-                        next: way.next + 1,
-                        letters: way.letters + 1,
-                        similar: 1,
-                        seen: way.seen.with(Seen::HIDDEN, true),
-                    };
-                    self.walk(units, start, ahead, entry, best);
-                    entry.pop();
-                }
-            }
         }
+        self.read(units, start, way, entry, best);
+    }
+
+    /// Reads the next unit as each of the letters that it may stand for.
+    fn read(&self, units: &[Unit], start: usize, way: Way, entry: &mut Vec<u8>, best: &mut Best) {
+        let Some(unit) = units.get(way.next) else { return };
         let repeats = || {
             units.iter().skip(way.next).take_while(|other| {
                 other.character == unit.character && other.class == unit.class && unit.class == Class::Letter
@@ -790,12 +783,18 @@ fn is_gap(units: &[Unit], between: Range<usize>) -> bool {
 
 /// Returns true if no sign joins the units with others.
 fn is_alone(units: &[Unit], at: Range<usize>) -> bool {
-    let is_tied = |sign: Option<&Unit>, other: Option<&Unit>| {
-        sign.is_some_and(|sign| matches!(sign.class, Class::Joiner | Class::Apostrophe))
-            && other.is_some_and(|other| other.is_wordy() || other.class == Class::Sign)
-    };
-    let before = |distance: usize| at.start.checked_sub(distance).and_then(|number| units.get(number));
-    !is_tied(before(1), before(2)) && !is_tied(units.get(at.end), units.get(at.end + 1))
+    !is_tied_before(units, at.start) && !is_tied(units.get(at.end), units.get(at.end + 1))
+}
+
+/// Returns true if a sign joins the unit `start` with one before it.
+fn is_tied_before(units: &[Unit], start: usize) -> bool {
+    let before = |distance: usize| start.checked_sub(distance).and_then(|number| units.get(number));
+    is_tied(before(1), before(2))
+}
+
+fn is_tied(sign: Option<&Unit>, other: Option<&Unit>) -> bool {
+    sign.is_some_and(|sign| matches!(sign.class, Class::Joiner | Class::Apostrophe))
+        && other.is_some_and(|other| other.is_wordy() || other.class == Class::Sign)
 }
 
 /// Returns true if a match with a hidden letter is a word: it ends with a letter, and is not code such as `p.to_string`.

@@ -71,7 +71,7 @@ impl MomentoCache {
     }
 
     /// Makes one call, which its caller can drop at any time.
-    async fn call<T, F: Future<Output = Result<T, MomentoError>>>(
+    pub(crate) async fn call<T, F: Future<Output = Result<T, MomentoError>>>(
         &self,
         call: impl FnOnce(Arc<CacheClient>) -> F,
     ) -> Result<T, Failure> {

@@ -3,6 +3,7 @@
 //! | module | content |
 //! | --- | --- |
 //! | [`cache`] | items in caches, with credentials that can change |
+//! | [`cache_sender`] | changes items for cache destinations |
 //! | [`credentials`] | an API key, the endpoint that it reaches, and connections to it |
 //! | [`publisher`] | publishes to topics, with credentials that can change |
 //! | [`set`] | a set in a cache |
@@ -10,6 +11,7 @@
 //! | [`status`] | failures: their reason, and their description |
 
 pub mod cache;
+pub mod cache_sender;
 pub mod credentials;
 pub mod publisher;
 pub mod set;
@@ -17,6 +19,7 @@ pub mod status;
 pub mod subscription;
 
 pub use cache::MomentoCache;
+pub use cache_sender::CacheSender;
 pub use credentials::{Credentials, CredentialsError, Endpoint, EndpointError};
 pub use publisher::{KeySource, Keys, MomentoPublisher};
 pub use set::CacheSet;

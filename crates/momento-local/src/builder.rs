@@ -139,7 +139,8 @@ impl Builder {
         self
     }
 
-    /// Accepts only this key, as Momento issues it or as SDKs send it. Default: any key, or none.
+    /// Accepts only this key, as Momento issues it or as SDKs send it, and the tokens that this server issues. Default: any
+    /// key, or none.
     pub fn api_key(mut self, key: impl Into<String>) -> Self {
         self.api_key = Some(Secret(key.into()));
         self

@@ -8,14 +8,20 @@ use momento_protos::control_client::{
 };
 use tonic::Status;
 
+use crate::auth::permissions::Permissions;
 use crate::call::Admitted;
 use crate::items::MAX_ITEM_BYTES;
+
+/// Only a superuser may create, delete, flush and list caches.
+fn superuser(permissions: &Permissions, _cache: &str) -> bool {
+    *permissions == Permissions::SuperUser
+}
 
 pub(crate) async fn create_cache(
     admitted: Admitted,
     request: CreateCacheRequest,
 ) -> Result<CreateCacheResponse, Status> {
-    let started = admitted.start(&request.cache_name, "").await?;
+    let started = admitted.start(&request.cache_name, "", superuser).await?;
     started.shared.hub.create_cache(&started.call.cache)?;
     started.applied().await?;
     Ok(CreateCacheResponse {})
@@ -25,7 +31,7 @@ pub(crate) async fn delete_cache(
     admitted: Admitted,
     request: DeleteCacheRequest,
 ) -> Result<DeleteCacheResponse, Status> {
-    let started = admitted.start(&request.cache_name, "").await?;
+    let started = admitted.start(&request.cache_name, "", superuser).await?;
     started.shared.hub.delete_cache(&started.call.cache)?;
     started.applied().await?;
     Ok(DeleteCacheResponse {})
@@ -35,7 +41,7 @@ pub(crate) async fn list_caches(
     admitted: Admitted,
     _: ListCachesRequest,
 ) -> Result<ListCachesResponse, Status> {
-    let started = admitted.start("", "").await?;
+    let started = admitted.start("", "", superuser).await?;
     let (cache_limits, topic_limits) = limits(started.shared.max_message_bytes);
     let cache = started
         .shared
@@ -57,14 +63,14 @@ pub(crate) async fn flush_cache(
     admitted: Admitted,
     request: FlushCacheRequest,
 ) -> Result<FlushCacheResponse, Status> {
-    let started = admitted.start(&request.cache_name, "").await?;
+    let started = admitted.start(&request.cache_name, "", superuser).await?;
     started.shared.hub.flush_cache(&started.call.cache)?;
     started.applied().await?;
     Ok(FlushCacheResponse {})
 }
 
 pub(crate) async fn ping(admitted: Admitted, _: Empty) -> Result<Empty, Status> {
-    admitted.start("", "").await?.applied().await?;
+    admitted.start("", "", |_, _| true).await?.applied().await?;
     Ok(Empty {})
 }
 

@@ -25,9 +25,10 @@
 //! | `hub` | the caches and topics that calls share |
 //! | `hub::log`, `hub::turns` | the numbers and the retention of one topic, without I/O; the pace of the readers |
 //! | `service`, `rpc` | the way of a gRPC call; the methods and their names |
-//! | `pubsub`, `control` | topics; caches and ping |
+//! | `pubsub`, `control`, `issue` | topics; caches and ping; tokens and API keys |
 //! | `items` | the items of caches, one file for each type |
-//! | `call`, `auth`, `status` | key and faults of a call; keys and token ids; errors as the service sends them |
+//! | `call`, `status` | key, permissions and faults of a call; errors as the service sends them |
+//! | `auth`, `auth::permissions`, `auth::issuer` | keys and token ids; what a token allows; signatures of tokens |
 //! | `faults` | faults on demand: from code, as JSON, or requested in metadata |
 //! | `connection` | sockets that can be cut, and the gate that blocks them |
 //! | `admin` | the HTTP port for scripts outside the process |
@@ -44,6 +45,7 @@ mod control;
 mod error;
 mod faults;
 mod hub;
+mod issue;
 mod items;
 mod pubsub;
 mod rpc;

@@ -1,6 +1,7 @@
 //! Topics: the service `cache_client.pubsub.Pubsub`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::Stream;
 use momento_protos::cache_client::pubsub::subscription_item::Kind;
@@ -12,6 +13,9 @@ use momento_protos::common::Empty;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tonic::{Code, Status};
 
+use crate::auth;
+use crate::auth::issuer::{self, InvalidToken};
+use crate::auth::permissions::{Access, Permissions};
 use crate::call::{Admitted, Started};
 use crate::error::CacheError;
 use crate::faults::CallContext;
@@ -21,10 +25,13 @@ use crate::hub::log::{Event, Gap, Published, Value};
 use crate::status;
 
 pub(crate) async fn publish(admitted: Admitted, request: PublishRequest) -> Result<Empty, Status> {
-    let started = admitted.start(&request.cache_name, &request.topic).await?;
-    let Started { call, token_id, shared, .. } = &started;
+    let allow = |permissions: &Permissions, cache: &str| {
+        permissions.allow_topic(Access::Write, cache, &request.topic)
+    };
+    let started = admitted.start(&request.cache_name, &request.topic, allow).await?;
+    let Started { call, caller, shared, .. } = &started;
     let value = value(request.value, shared.max_message_bytes)?;
-    let published = shared.hub.publish(&call.cache, &call.topic, token_id.clone(), value)?;
+    let published = shared.hub.publish(&call.cache, &call.topic, caller.token_id.clone(), value)?;
     tracing::debug!(
         cache = call.cache,
         topic = call.topic,
@@ -39,7 +46,9 @@ pub(crate) async fn subscribe(
     admitted: Admitted,
     request: SubscriptionRequest,
 ) -> Result<impl Stream<Item = Result<SubscriptionItem, Status>> + Send, Status> {
-    let started = admitted.start(&request.cache_name, &request.topic).await?;
+    let allow =
+        |permissions: &Permissions, cache: &str| permissions.allow_topic(Access::Read, cache, &request.topic);
+    let started = admitted.start(&request.cache_name, &request.topic, allow).await?;
     let Started { call, shared, .. } = &started;
     let resume_at = (request.resume_at_topic_sequence_number, request.sequence_page);
     let subscription = shared.hub.subscribe(&call.cache, &call.topic, resume_at)?;
@@ -71,17 +80,21 @@ struct Feed {
     faults: StreamFaults,
     context: CallContext,
     cache: String,
+    /// The end of the subscriber's token.
+    expires: Option<Instant>,
 }
 
 impl Feed {
     fn new(started: Started, subscription: Subscription) -> Self {
-        let Started { call, context, stream_error, shared, .. } = started;
+        let Started { call, context, caller, stream_error, shared, .. } = started;
         let period = shared.heartbeat_interval;
         let mut heartbeats = tokio::time::interval_at(Instant::now() + period, period);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let cache = call.cache.clone();
         let faults = StreamFaults::new(Arc::clone(&shared.faults), call, stream_error);
-        Self { subscription, heartbeats, is_open: false, faults, context, cache }
+        let seconds_left = |last: u64| Duration::from_secs((last + 1).saturating_sub(issuer::now()));
+        let expires = caller.expires.map(|last| Instant::now() + seconds_left(last));
+        Self { subscription, heartbeats, is_open: false, faults, context, cache, expires }
     }
 
     fn into_stream(self) -> impl Stream<Item = Result<SubscriptionItem, Status>> {
@@ -117,6 +130,7 @@ impl Feed {
                 // messages, so that a busy topic sends them as well.
                 biased;
                 () = self.context.shutdown.cancelled() => return Ok(None),
+                () = wait_until(self.expires) => return Err(auth::invalid(InvalidToken::Expired)),
                 () = self.faults.injected() => {}
                 _ = self.heartbeats.tick() => {
                     self.subscription.turn().await;
@@ -130,6 +144,14 @@ impl Feed {
                 }
             }
         }
+    }
+}
+
+/// Waits until the end of a token; without an end, forever.
+async fn wait_until(end: Option<Instant>) {
+    match end {
+        Some(end) => tokio::time::sleep_until(end).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -46,6 +46,9 @@ rpcs! {
     ListCaches, "/control_client.ScsControl/ListCaches", "list-caches";
     FlushCache, "/control_client.ScsControl/FlushCache", "flush-cache";
     Ping, "/cache_client.Ping/Ping", "ping";
+    GenerateDisposableToken, "/token.Token/GenerateDisposableToken", "generate-disposable-token";
+    GenerateApiToken, "/auth.Auth/GenerateApiToken", "generate-api-token";
+    RefreshApiToken, "/auth.Auth/RefreshApiToken", "refresh-api-token";
     Get, "/cache_client.Scs/Get", "get";
     GetBatch, "/cache_client.Scs/GetBatch", "get-batch";
     GetWithHash, "/cache_client.Scs/GetWithHash", "get-with-hash";
@@ -61,17 +64,51 @@ rpcs! {
     UpdateTtl, "/cache_client.Scs/UpdateTtl", "update-ttl";
     ItemGetTtl, "/cache_client.Scs/ItemGetTtl", "item-get-ttl";
     ItemGetType, "/cache_client.Scs/ItemGetType", "item-get-type";
+    DictionaryGet, "/cache_client.Scs/DictionaryGet", "dictionary-get";
+    DictionaryFetch, "/cache_client.Scs/DictionaryFetch", "dictionary-fetch";
+    DictionarySet, "/cache_client.Scs/DictionarySet", "dictionary-set";
+    DictionaryIncrement, "/cache_client.Scs/DictionaryIncrement", "dictionary-increment";
+    DictionaryDelete, "/cache_client.Scs/DictionaryDelete", "dictionary-delete";
+    DictionaryLength, "/cache_client.Scs/DictionaryLength", "dictionary-length";
     SetFetch, "/cache_client.Scs/SetFetch", "set-fetch";
+    SetSample, "/cache_client.Scs/SetSample", "set-sample";
     SetUnion, "/cache_client.Scs/SetUnion", "set-union";
     SetDifference, "/cache_client.Scs/SetDifference", "set-difference";
     SetContains, "/cache_client.Scs/SetContains", "set-contains";
     SetLength, "/cache_client.Scs/SetLength", "set-length";
+    SetPop, "/cache_client.Scs/SetPop", "set-pop";
+    ListPushFront, "/cache_client.Scs/ListPushFront", "list-push-front";
+    ListPushBack, "/cache_client.Scs/ListPushBack", "list-push-back";
+    ListPopFront, "/cache_client.Scs/ListPopFront", "list-pop-front";
+    ListPopBack, "/cache_client.Scs/ListPopBack", "list-pop-back";
+    /// In the metadata of the SDKs it is `list-remove`, too.
+    ListErase, "/cache_client.Scs/ListErase", "list-erase";
+    ListRemove, "/cache_client.Scs/ListRemove", "list-remove";
+    ListFetch, "/cache_client.Scs/ListFetch", "list-fetch";
+    ListLength, "/cache_client.Scs/ListLength", "list-length";
+    ListConcatenateFront, "/cache_client.Scs/ListConcatenateFront", "list-concatenate-front";
+    ListConcatenateBack, "/cache_client.Scs/ListConcatenateBack", "list-concatenate-back";
+    ListRetain, "/cache_client.Scs/ListRetain", "list-retain";
+    SortedSetPut, "/cache_client.Scs/SortedSetPut", "sorted-set-put";
+    SortedSetFetch, "/cache_client.Scs/SortedSetFetch", "sorted-set-fetch";
+    SortedSetGetScore, "/cache_client.Scs/SortedSetGetScore", "sorted-set-get-score";
+    SortedSetRemove, "/cache_client.Scs/SortedSetRemove", "sorted-set-remove";
+    SortedSetIncrement, "/cache_client.Scs/SortedSetIncrement", "sorted-set-increment";
+    SortedSetGetRank, "/cache_client.Scs/SortedSetGetRank", "sorted-set-get-rank";
+    SortedSetLength, "/cache_client.Scs/SortedSetLength", "sorted-set-length";
+    SortedSetLengthByScore, "/cache_client.Scs/SortedSetLengthByScore", "sorted-set-length-by-score";
+    SortedSetUnionStore, "/cache_client.Scs/SortedSetUnionStore", "sorted-set-union-store";
 }
 
 impl Rpc {
     /// Returns the method with this HTTP path.
     pub(crate) fn from_path(path: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|rpc| rpc.path() == path)
+    }
+
+    /// Returns true if the message of the call has the caller's key, and the metadata may lack it.
+    pub(crate) const fn has_key_in_message(self) -> bool {
+        matches!(self, Self::GenerateDisposableToken | Self::GenerateApiToken | Self::RefreshApiToken)
     }
 }
 
@@ -124,12 +161,12 @@ mod tests {
         for rpc in Rpc::ALL.iter().copied() {
             assert_eq!(rpc.to_string().parse(), Ok(rpc));
             assert_eq!(Rpc::from_path(rpc.path()), Some(rpc));
-            if rpc != Rpc::SetIfNotExists {
+            if !matches!(rpc, Rpc::SetIfNotExists | Rpc::ListErase) {
                 assert_eq!(metadata_name(rpc.path()), rpc.name());
             }
         }
-        assert!("list-fetch".parse::<Rpc>().is_err());
-        assert_eq!(Rpc::from_path("/cache_client.Scs/ListFetch"), None);
+        assert!("list-reverse".parse::<Rpc>().is_err());
+        assert_eq!(Rpc::from_path("/cache_client.Scs/ListReverse"), None);
     }
 
     #[test]

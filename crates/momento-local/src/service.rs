@@ -15,10 +15,12 @@ use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 use tonic_prost::prost::Message;
 
+use crate::auth::permissions::Permissions;
 use crate::call::{Admitted, Shared};
-use crate::items::{ItemError, Items, any, scalar, set};
+use crate::items::touch::Touch;
+use crate::items::{ItemError, Items, any, dictionary, list, scalar, set, sorted_set};
 use crate::rpc::Rpc;
-use crate::{control, pubsub, status};
+use crate::{control, issue, pubsub, status};
 
 /// What a request may have in addition to its message: names, and the overhead of protobuf.
 const REQUEST_OVERHEAD_BYTES: usize = 64 * 1_024;
@@ -46,6 +48,15 @@ async fn dispatch(
         Some(Rpc::ListCaches) => Ok(unary(control::list_caches(admitted, body.decode().await?).await?)),
         Some(Rpc::FlushCache) => Ok(unary(control::flush_cache(admitted, body.decode().await?).await?)),
         Some(Rpc::Ping) => Ok(unary(control::ping(admitted, body.decode().await?).await?)),
+        Some(Rpc::GenerateDisposableToken) => {
+            Ok(unary(issue::generate_disposable_token(admitted, body.decode().await?).await?))
+        }
+        Some(Rpc::GenerateApiToken) => {
+            Ok(unary(issue::generate_api_token(admitted, body.decode().await?).await?))
+        }
+        Some(Rpc::RefreshApiToken) => {
+            Ok(unary(issue::refresh_api_token(admitted, body.decode().await?).await?))
+        }
         Some(Rpc::Get) => item(admitted, body, scalar::get).await,
         Some(Rpc::GetBatch) => items(admitted, body, scalar::get_batch).await,
         Some(Rpc::GetWithHash) => item(admitted, body, scalar::get_with_hash).await,
@@ -60,13 +71,41 @@ async fn dispatch(
         Some(Rpc::UpdateTtl) => item(admitted, body, any::update_ttl).await,
         Some(Rpc::ItemGetTtl) => item(admitted, body, any::get_ttl).await,
         Some(Rpc::ItemGetType) => item(admitted, body, any::get_type).await,
+        Some(Rpc::DictionaryGet) => item(admitted, body, dictionary::get).await,
+        Some(Rpc::DictionaryFetch) => item(admitted, body, dictionary::fetch).await,
+        Some(Rpc::DictionarySet) => item(admitted, body, dictionary::set).await,
+        Some(Rpc::DictionaryIncrement) => item(admitted, body, dictionary::increment).await,
+        Some(Rpc::DictionaryDelete) => item(admitted, body, dictionary::delete).await,
+        Some(Rpc::DictionaryLength) => item(admitted, body, dictionary::length).await,
         Some(Rpc::SetFetch) => item(admitted, body, set::fetch).await,
+        Some(Rpc::SetSample) => item(admitted, body, set::sample).await,
         Some(Rpc::SetUnion) => item(admitted, body, set::union).await,
         Some(Rpc::SetDifference) => item(admitted, body, set::difference).await,
         Some(Rpc::SetContains) => item(admitted, body, set::contains).await,
         Some(Rpc::SetLength) => item(admitted, body, set::length).await,
+        Some(Rpc::SetPop) => item(admitted, body, set::pop).await,
+        Some(Rpc::ListPushFront) => item(admitted, body, list::push_front).await,
+        Some(Rpc::ListPushBack) => item(admitted, body, list::push_back).await,
+        Some(Rpc::ListPopFront) => item(admitted, body, list::pop_front).await,
+        Some(Rpc::ListPopBack) => item(admitted, body, list::pop_back).await,
+        Some(Rpc::ListErase) => item(admitted, body, list::erase).await,
+        Some(Rpc::ListRemove) => item(admitted, body, list::remove).await,
+        Some(Rpc::ListFetch) => item(admitted, body, list::fetch).await,
+        Some(Rpc::ListLength) => item(admitted, body, list::length).await,
+        Some(Rpc::ListConcatenateFront) => item(admitted, body, list::concatenate_front).await,
+        Some(Rpc::ListConcatenateBack) => item(admitted, body, list::concatenate_back).await,
+        Some(Rpc::ListRetain) => item(admitted, body, list::retain).await,
+        Some(Rpc::SortedSetPut) => item(admitted, body, sorted_set::put).await,
+        Some(Rpc::SortedSetFetch) => item(admitted, body, sorted_set::fetch).await,
+        Some(Rpc::SortedSetGetScore) => item(admitted, body, sorted_set::get_score).await,
+        Some(Rpc::SortedSetRemove) => item(admitted, body, sorted_set::remove).await,
+        Some(Rpc::SortedSetIncrement) => item(admitted, body, sorted_set::increment).await,
+        Some(Rpc::SortedSetGetRank) => item(admitted, body, sorted_set::get_rank).await,
+        Some(Rpc::SortedSetLength) => item(admitted, body, sorted_set::length).await,
+        Some(Rpc::SortedSetLengthByScore) => item(admitted, body, sorted_set::length_by_score).await,
+        Some(Rpc::SortedSetUnionStore) => item(admitted, body, sorted_set::union_store).await,
         None => {
-            admitted.start("", "").await?;
+            admitted.start("", "", |_, _| true).await?;
             Err(status::error(Code::Unimplemented, "local Momento does not serve this method"))
         }
     }
@@ -79,7 +118,7 @@ async fn item<Q, R>(
     operate: fn(&mut Items<'_>, Q) -> Result<R, ItemError>,
 ) -> Result<http::Response<Body>, Status>
 where
-    Q: Message + Default + 'static,
+    Q: Message + Touch + Default + 'static,
     R: Message + Default + 'static,
 {
     Ok(unary(operate_on_items(admitted, body, operate).await?))
@@ -92,7 +131,7 @@ async fn items<Q, R>(
     operate: fn(&mut Items<'_>, Q) -> Result<Vec<R>, ItemError>,
 ) -> Result<http::Response<Body>, Status>
 where
-    Q: Message + Default + 'static,
+    Q: Message + Touch + Default + 'static,
     R: Message + Default + 'static,
 {
     let responses = operate_on_items(admitted, body, operate).await?;
@@ -106,10 +145,13 @@ async fn operate_on_items<Q, R>(
     operate: fn(&mut Items<'_>, Q) -> Result<R, ItemError>,
 ) -> Result<R, Status>
 where
-    Q: Message + Default + 'static,
+    Q: Message + Touch + Default + 'static,
 {
-    let request = body.decode().await?;
-    let started = admitted.start("", "").await?;
+    let request: Q = body.decode().await?;
+    let allow = |permissions: &Permissions, cache: &str| {
+        request.is_allowed(|access, key| permissions.allow_item(access, cache, key))
+    };
+    let started = admitted.start("", "", allow).await?;
     let response = started.shared.hub.with_items(&started.call.cache, |items| operate(items, request))?;
     started.applied().await?;
     Ok(response)

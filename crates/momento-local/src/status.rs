@@ -25,6 +25,11 @@ pub(crate) fn error(code: Code, message: impl Into<String>) -> Status {
     with_err(code, message, GENERAL)
 }
 
+/// Returns the error for a call that the caller's key or token does not allow.
+pub(crate) fn denied() -> Status {
+    error(Code::PermissionDenied, "Insufficient permissions: the key or token does not allow this call")
+}
+
 /// Returns the error for a message or request that is too large.
 ///
 /// Momento documents the limit and not its code. The SDKs read `RESOURCE_EXHAUSTED` with this `err` as
@@ -69,13 +74,16 @@ impl From<ItemError> for Status {
     fn from(failed: ItemError) -> Self {
         let (code, err) = match failed {
             ItemError::Cache(failed) => return failed.into(),
-            ItemError::ZeroTtl | ItemError::Missing(_) => (Code::InvalidArgument, GENERAL),
+            ItemError::ZeroTtl
+            | ItemError::Missing(_)
+            | ItemError::NotANumber
+            | ItemError::TooManySources(_) => (Code::InvalidArgument, GENERAL),
             ItemError::WrongType { .. } | ItemError::NotAnInteger | ItemError::Overflow => {
                 (Code::FailedPrecondition, GENERAL)
             }
             ItemError::TooLarge { what: "element", .. } => (Code::ResourceExhausted, ELEMENT_SIZE),
             ItemError::TooLarge { .. } => (Code::ResourceExhausted, ITEM_SIZE),
-            ItemError::OutOfMemory(_) => (Code::ResourceExhausted, GENERAL),
+            ItemError::OutOfMemory(_) | ItemError::ResponseTooLarge(_) => (Code::ResourceExhausted, GENERAL),
         };
         with_err(code, failed.to_string(), err)
     }

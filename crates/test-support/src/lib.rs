@@ -11,6 +11,7 @@
 //! | [`aws_server`] | queues, buses, tables and state machines of Amazon |
 //! | [`comprehend_server`] | Amazon Comprehend |
 //! | [`faulty_proxy`] | a TCP proxy with resets, black holes and other faults |
+//! | [`object_server`] | Amazon S3: objects with their versions |
 //! | [`secrets_server`] | Secrets Manager, and parameters of the Systems Manager with their versions |
 //! | [`translate_server`] | Amazon Translate |
 
@@ -20,6 +21,7 @@ pub mod comprehend_server;
 pub mod faulty_proxy;
 pub mod gateway;
 pub mod http_client;
+pub mod object_server;
 pub mod process;
 pub mod runtime_api;
 pub mod secrets_server;

@@ -51,6 +51,7 @@ struct State {
     trace: Option<String>,
     queue: VecDeque<Invocation>,
     running: HashMap<String, oneshot::Sender<(Invoked, Instant)>>,
+    start_failure: Option<Bytes>,
 }
 
 #[derive(Debug)]
@@ -94,6 +95,12 @@ impl RuntimeApi {
     pub fn trace(&self, header: &str) {
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.trace = Some(header.to_owned());
+    }
+
+    /// Returns the error that the function has reported instead of polling.
+    #[must_use]
+    pub fn start_failure(&self) -> Option<Bytes> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).start_failure.clone()
     }
 
     /// Waits until the function polls for `number` invocations at the same time.
@@ -171,6 +178,11 @@ async fn respond(
                 Some(_) => status(StatusCode::ACCEPTED),
                 None => status(StatusCode::NOT_FOUND),
             }
+        }
+        (&Method::POST, ["2018-06-01", "runtime", "init", "error"]) => {
+            let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes).ok();
+            shared.state.lock().unwrap_or_else(PoisonError::into_inner).start_failure = body;
+            status(StatusCode::ACCEPTED)
         }
         _ => status(StatusCode::NOT_FOUND),
     };

@@ -7,12 +7,19 @@
 const assert = require('node:assert/strict');
 const {randomUUID} = require('node:crypto');
 const {
+  AuthClient,
+  AuthClientConfigurations,
   CacheClient,
   CacheDelete,
+  CacheDictionaryIncrement,
+  CacheDictionarySetField,
   CacheGet,
   CacheGetWithHash,
   CacheIncrement,
   CacheItemGetTtl,
+  CacheListConcatenateBack,
+  CacheListFetch,
+  CacheListPushBack,
   CacheSet,
   CacheSetAddElements,
   CacheSetFetch,
@@ -21,6 +28,8 @@ const {
   CacheSetIfPresentAndHashEqual,
   CacheSetRemoveElements,
   CacheSetWithHash,
+  CacheSortedSetFetch,
+  CacheSortedSetPutElements,
   CacheUpdateTtl,
   CollectionTtl,
   Configurations,
@@ -29,8 +38,11 @@ const {
   DefaultMomentoLoggerFactory,
   DefaultMomentoLoggerLevel,
   DeleteCache,
+  ExpiresIn,
+  GenerateDisposableToken,
   ListCaches,
   MomentoErrorCode,
+  PermissionScopes,
   TopicClient,
   TopicConfigurations,
   TopicPublish,
@@ -338,6 +350,57 @@ check('adds, removes and fetches elements of set', async ({caches, cache}) => {
   assert.deepEqual(await elements(), ['c']);
   is(CacheSetRemoveElements.Success, await caches.setRemoveElements(cache, 'set', ['c']));
   is(CacheSetFetch.Miss, await caches.setFetch(cache, 'set'));
+});
+
+check('adds to lists, dictionaries and sorted sets', async ({caches, cache}) => {
+  is(CacheListConcatenateBack.Success, await caches.listConcatenateBack(cache, 'list', ['a', 'b', 'c']));
+  const options = {truncateFrontToSize: 2};
+  assert.equal(is(CacheListPushBack.Success, await caches.listPushBack(cache, 'list', 'd', options)).listLength(), 2);
+  assert.deepEqual(is(CacheListFetch.Hit, await caches.listFetch(cache, 'list')).valueList(), ['c', 'd']);
+  is(CacheDictionarySetField.Success, await caches.dictionarySetField(cache, 'dictionary', 'mo', '41'));
+  const incremented = await caches.dictionaryIncrement(cache, 'dictionary', 'mo', 1);
+  assert.equal(is(CacheDictionaryIncrement.Success, incremented).value(), 42);
+  const scores = new Map([['b', 2], ['a', 1]]);
+  is(CacheSortedSetPutElements.Success, await caches.sortedSetPutElements(cache, 'scores', scores));
+  const fetched = is(CacheSortedSetFetch.Hit, await caches.sortedSetFetchByRank(cache, 'scores'));
+  assert.deepEqual(fetched.valueArray(), [{value: 'a', score: 1}, {value: 'b', score: 2}]);
+});
+
+check('token allows only its topic and carries its id', async context => {
+  const {caches, cache} = context;
+  const auth = new AuthClient({credentialProvider, configuration: AuthClientConfigurations.Default.latest(logs)});
+  const scope = PermissionScopes.topicPublishSubscribe(cache, 'room');
+  const issued = await auth.generateDisposableToken(scope, ExpiresIn.minutes(5), {tokenId: 'mo'});
+  const {authToken} = is(GenerateDisposableToken.Success, issued);
+  const endpoint = `127.0.0.1:${port}`;
+  const withToken = CredentialProvider.fromString({
+    authToken,
+    endpointOverrides: {
+      cacheEndpoint: endpoint,
+      controlEndpoint: endpoint,
+      tokenEndpoint: endpoint,
+      secureConnection: false,
+    },
+  });
+  const topics = new TopicClient({
+    configuration: TopicConfigurations.Default.latest(logs),
+    credentialProvider: withToken,
+  });
+  const events = await subscribe(context, topics, cache, 'room');
+  await events.take('heartbeat');
+  published(await topics.publish(cache, 'room', 'hello'));
+  assert.equal((await events.take('item')).tokenId(), 'mo');
+  const denied = MomentoErrorCode.PERMISSION_ERROR;
+  failed(await topics.publish(cache, 'other', 'hello'), TopicPublish.Error, denied);
+  failed(await topics.subscribe(cache, 'other', events.callbacks()), TopicSubscribe.Error, denied);
+  const tokenCaches = await CacheClient.create({
+    configuration: Configurations.Laptop.latest(logs),
+    credentialProvider: withToken,
+    defaultTtlSeconds: 60,
+  });
+  failed(await tokenCaches.get(cache, 'key'), CacheGet.Error, denied);
+  tokenCaches.close();
+  is(CacheGet.Miss, await caches.get(cache, 'key'));
 });
 
 check('large item exceeds limit', async ({caches, cache}) => {

@@ -7,6 +7,8 @@ MOMENTO_PORT and MOMENTO_ADMIN_PORT hold the ports.
 from __future__ import annotations
 
 import asyncio
+import base64
+import copy
 import json
 import os
 import sys
@@ -16,26 +18,37 @@ import uuid
 from datetime import timedelta
 from typing import Any, Awaitable, Callable
 
-from momento import CacheClientAsync, Configurations, CredentialProvider, TopicClient, TopicClientAsync
-from momento import TopicConfigurations
+from momento import AuthClientAsync, CacheClientAsync, Configurations, CredentialProvider, TopicClient
+from momento import TopicClientAsync, TopicConfigurations
+from momento.auth.access_control.disposable_token_scopes import DisposableTokenScopes
+from momento.config.auth_configurations import AuthConfigurations
 from momento.errors import MomentoErrorCode
 from momento.requests import CollectionTtl
 from momento.responses import (
     CacheDelete,
+    CacheDictionaryIncrement,
+    CacheDictionarySetField,
     CacheGet,
     CacheIncrement,
+    CacheListConcatenateBack,
+    CacheListFetch,
+    CacheListPushBack,
     CacheSet,
     CacheSetAddElements,
     CacheSetFetch,
     CacheSetIfNotExists,
     CacheSetRemoveElements,
+    CacheSortedSetFetch,
+    CacheSortedSetPutElements,
     CreateCache,
     DeleteCache,
+    GenerateDisposableToken,
     ListCaches,
     TopicPublish,
     TopicSubscribe,
     TopicSubscriptionItem,
 )
+from momento.utilities import ExpiresIn
 
 TIMEOUT_SECONDS = 15
 ADMIN = f"http://127.0.0.1:{os.environ['MOMENTO_ADMIN_PORT']}"
@@ -271,6 +284,39 @@ async def adds_removes_and_fetches_elements_of_set(context: Context) -> None:
     removed = await caches.set_remove_elements(cache, "set", {"a", "b", "c"})
     expect(CacheSetRemoveElements.Success, removed)
     expect(CacheSetFetch.Miss, await caches.set_fetch(cache, "set"))
+
+
+@check
+async def adds_to_lists_dictionaries_and_sorted_sets(context: Context) -> None:
+    caches, cache = context.caches, context.cache
+    expect(CacheListConcatenateBack.Success, await caches.list_concatenate_back(cache, "list", ["a", "b", "c"]))
+    pushed = await caches.list_push_back(cache, "list", "d", truncate_front_to_size=2)
+    assert expect(CacheListPushBack.Success, pushed).list_length == 2
+    assert expect(CacheListFetch.Hit, await caches.list_fetch(cache, "list")).value_list_string == ["c", "d"]
+    set_field = await caches.dictionary_set_field(cache, "dictionary", "mo", "41")
+    expect(CacheDictionarySetField.Success, set_field)
+    incremented = await caches.dictionary_increment(cache, "dictionary", "mo", 1)
+    assert expect(CacheDictionaryIncrement.Success, incremented).value == 42
+    put = await caches.sorted_set_put_elements(cache, "scores", {"b": 2.0, "a": 1.0})
+    expect(CacheSortedSetPutElements.Success, put)
+    fetched = await caches.sorted_set_fetch_by_rank(cache, "scores")
+    assert expect(CacheSortedSetFetch.Hit, fetched).value_list_string == [("a", 1.0), ("b", 2.0)]
+
+
+@check
+async def token_allows_only_its_key(context: Context) -> None:
+    cache = context.cache
+    async with AuthClientAsync(AuthConfigurations.Laptop.latest(), CREDENTIALS) as auth:
+        scope = DisposableTokenScopes.cache_key_read_only(cache, "cow")
+        issued = await auth.generate_disposable_token(scope, ExpiresIn.minutes(5))
+    token = expect(GenerateDisposableToken.Success, issued).auth_token
+    credentials = copy.copy(CREDENTIALS)
+    credentials.auth_token = json.loads(base64.b64decode(token))["api_key"]
+    configuration = Configurations.Laptop.latest()
+    async with await CacheClientAsync.create(configuration, credentials, timedelta(seconds=60)) as caches:
+        expect(CacheGet.Miss, await caches.get(cache, "cow"))
+        failed(await caches.get(cache, "cows"), CacheGet.Error, MomentoErrorCode.PERMISSION_ERROR)
+        failed(await caches.set(cache, "cow", "moo"), CacheSet.Error, MomentoErrorCode.PERMISSION_ERROR)
 
 
 @check

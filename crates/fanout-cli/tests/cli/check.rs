@@ -365,6 +365,48 @@ async fn shows_aws_destinations() {
 }
 
 #[tokio::test]
+async fn shows_cache_destinations_and_required_token_id() {
+    let text = r#"
+[[routes]]
+topic = "{room}-publish"
+require_token_id = true
+destinations = [{ list = { key = "of-{token_id}", max_length = 3 } }, { counter = { key = "{json.course}" } }]
+"#;
+    let file = File::new("check-cache.toml", text);
+    let ended = end(fanout(&["check", file.path()])).await.assert_code(0);
+    for part in [
+        "\"{room}-publish\", with a token id  ->         list of-{token_id}",
+        "n1[(\"list of-{token_id}\")]",
+        "note: line 2: \"counter {json.course}\" needs {json.course}, which some events lack",
+    ] {
+        assert!(ended.out.contains(part), "{part} in {ended:#?}");
+    }
+    assert!(!ended.out.contains("needs {token_id}"), "{ended:#?}");
+    let ended = end(fanout(&["check", file.path(), "--format", "json"])).await.assert_code(0);
+    assert_eq!(ended.json()[0]["routes"][0]["require_token_id"], true);
+
+    let event = |token_id: &str| {
+        format!(r#"{{"cache": "c", "topic": "lobby-publish", "text": "{{\"course\": 7}}"{token_id}}}"#)
+    };
+    let args = ["check", file.path(), "--event", "-"];
+    let ended = end_with(fanout(&args), event(r#", "token_id": "mo""#).as_bytes()).await.assert_code(0);
+    let write = r#"{"cache":"c","key":"of-mo","value":"{\"course\": 7}","end":"back","max_length":3,"refresh_ttl":true,"ttl_seconds":86400}"#;
+    assert!(ended.out.contains(&format!("=> would be sent to list of-mo: {write}\n")), "{ended:#?}");
+    let ended = end_with(fanout(&args), event("").as_bytes()).await;
+    assert!(ended.out.contains("the publisher's token has no id"), "{ended:#?}");
+}
+
+#[tokio::test]
+async fn draws_diagrams_of_recipes() {
+    let document = include_str!("../../../../docs/RECIPES.md");
+    for recipe in ["uppercase", "comments", "history", "poll"] {
+        let path = format!("{}/../../examples/recipes/{recipe}.toml", env!("CARGO_MANIFEST_DIR"));
+        let ended = end(fanout(&["check", &path, "--format", "mermaid"])).await.assert_code(0);
+        assert!(document.contains(&format!("```mermaid\n{}```", ended.out)), "{recipe}: {}", ended.out);
+    }
+}
+
+#[tokio::test]
 async fn shows_aws_requests_of_event() {
     let file = File::new("sent.toml", AWS_DESTINATIONS);
     let event = br#"{"cache": "c", "topic": "lobby-publish", "text": "Hi", "topic_sequence_number": 7}"#;

@@ -192,10 +192,12 @@ impl Run {
 
     /// Stops the relay once every message has an outcome. Returns the counts of its topics.
     async fn drain(&self, mut relay: Process) -> Vec<Value> {
+        let mut time = Duration::from_millis(200);
         loop {
             // Before that, a signal ends the process at once.
             relay.wait_for_line(|line| line.contains("relay started").then_some(())).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(time).await;
+            time *= 2;
             relay.terminate().await.unwrap();
             assert!(relay.ended().await.unwrap().success(), "{:?}", relay.output());
             let totals = self.json(&["totals", "--json"]).await;

@@ -122,7 +122,8 @@ impl RealFunction {
         let config = Config::read(&source, &transforms).unwrap();
         let listen = config.listen;
         let cloud = fanout_aws::Cloud::default();
-        let complete = Box::pin(topic_fanout::cloud::complete(&cloud, config, &transforms)).await.unwrap();
+        let complete = topic_fanout::cloud::complete(&cloud, config, &transforms, &RequestLog::Off);
+        let complete = Box::pin(complete).await.unwrap();
         let webhook = Arc::new(topic_fanout::run::build(complete, &cloud, RequestLog::Off).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());

@@ -7,6 +7,7 @@ pub mod shared;
 
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
@@ -28,7 +29,7 @@ const LOOKED_AT: usize = 8;
 /// Remembers events. It forgets the least recently seen first, and never an event in flight.
 #[derive(Debug)]
 pub struct Dedupe {
-    seen: Mutex<LruCache<Key, Arc<AsyncMutex<Progress>>>>,
+    seen: Mutex<LruCache<Key, Arc<AsyncMutex<Seen>>>>,
     capacity: NonZeroUsize,
     hashers: [RandomState; 2],
 }
@@ -61,7 +62,30 @@ pub enum DestinationProgress {
 }
 
 /// The progress of one event, held while the event is handled.
-pub type Claim = OwnedMutexGuard<Progress>;
+#[derive(Debug)]
+pub struct Claim(OwnedMutexGuard<Seen>);
+
+/// What is remembered of an event.
+#[derive(Debug, Default)]
+struct Seen {
+    progress: Progress,
+    /// The generation of the routes that the progress belongs to.
+    generation: u64,
+}
+
+impl Deref for Claim {
+    type Target = Progress;
+
+    fn deref(&self) -> &Progress {
+        &self.0.progress
+    }
+}
+
+impl DerefMut for Claim {
+    fn deref_mut(&mut self) -> &mut Progress {
+        &mut self.0.progress
+    }
+}
 
 impl Progress {
     /// Returns the progress of an event from that of its destinations.
@@ -99,26 +123,37 @@ impl Dedupe {
 
     /// Waits until no other delivery of the event is in flight, then holds its progress. A dead letter is for the
     /// destinations at the indexes in `only`. Its progress is separate from that of the event, which is done by then.
-    pub async fn claim(&self, event: &Verified<Event>, only: Option<&[usize]>) -> Claim {
-        let key = self.key(event, only);
+    ///
+    /// `generation` says which routes the destinations are of. Partial progress with the destinations of other routes is
+    /// forgotten: an event twice is better than a lost one.
+    pub async fn claim(&self, event: &Verified<Event>, only: Option<&[usize]>, generation: u64) -> Claim {
+        let key = self.key(event, only, generation);
         let progress = {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             let progress = Arc::clone(seen.get_or_insert(key, Arc::default));
             forget(&mut seen, self.capacity);
             progress
         };
-        progress.lock_owned().await
+        let mut seen = progress.lock_owned().await;
+        if seen.generation != generation {
+            seen.generation = generation;
+            if matches!(seen.progress, Progress::Partial(_)) {
+                seen.progress = Progress::New;
+            }
+        }
+        Claim(seen)
     }
 
-    fn key(&self, event: &Event, only: Option<&[usize]>) -> Key {
-        let identity = (event.identity(), only);
+    fn key(&self, event: &Event, only: Option<&[usize]>, generation: u64) -> Key {
+        // Indexes are of destinations of these routes.
+        let identity = (event.identity(), only.map(|only| (only, generation)));
         self.hashers.each_ref().map(|hasher| hasher.hash_one(identity))
     }
 }
 
 /// Forgets the least recently seen events above `capacity`. An event in flight counts as seen now: if it were forgotten, a
 /// second delivery of it would publish it again.
-fn forget(seen: &mut LruCache<Key, Arc<AsyncMutex<Progress>>>, capacity: NonZeroUsize) {
+fn forget(seen: &mut LruCache<Key, Arc<AsyncMutex<Seen>>>, capacity: NonZeroUsize) {
     for _ in 0..LOOKED_AT {
         if seen.len() <= capacity.get() {
             return;
@@ -142,19 +177,35 @@ mod tests {
     use crate::testing::{event, event_with};
 
     async fn progress(dedupe: &Dedupe, event: &Verified<Event>) -> Progress {
-        dedupe.claim(event, None).await.clone()
+        dedupe.claim(event, None, 0).await.clone()
     }
 
     #[tokio::test]
     async fn remembers_pending_destinations() {
         let dedupe = Dedupe::default();
         let event = event("c", "t", 1);
-        let mut claim = dedupe.claim(&event, None).await;
+        let mut claim = dedupe.claim(&event, None, 0).await;
         assert_eq!(*claim, Progress::New);
         let partial = Progress::Partial(vec![DestinationProgress::Dropped, DestinationProgress::Pending]);
         *claim = partial.clone();
         drop(claim);
         assert_eq!(progress(&dedupe, &event).await, partial);
+    }
+
+    #[tokio::test]
+    async fn forgets_partial_progress_when_routes_change() {
+        use DestinationProgress::{Pending, Published};
+        let dedupe = Dedupe::default();
+        let (partial, done) = (event("c", "t", 1), event("c", "t", 2));
+        *dedupe.claim(&partial, None, 0).await = Progress::Partial(vec![Published, Pending]);
+        *dedupe.claim(&done, None, 0).await = Progress::Done;
+        *dedupe.claim(&done, Some(&[1]), 0).await = Progress::Done;
+        assert_eq!(*dedupe.claim(&partial, None, 1).await, Progress::New);
+        assert_eq!(*dedupe.claim(&done, None, 1).await, Progress::Done);
+        assert_eq!(*dedupe.claim(&done, Some(&[1]), 1).await, Progress::New, "another destination");
+        // An event that began with the old routes ends with them.
+        *dedupe.claim(&partial, None, 0).await = Progress::Partial(vec![Published, Pending]);
+        assert_eq!(*dedupe.claim(&partial, None, 1).await, Progress::New);
     }
 
     #[test]
@@ -177,7 +228,7 @@ mod tests {
     #[tokio::test]
     async fn recognizes_event_that_is_sent_again_later() {
         let dedupe = Dedupe::default();
-        *dedupe.claim(&event("c", "t", 1), None).await = Progress::Done;
+        *dedupe.claim(&event("c", "t", 1), None, 0).await = Progress::Done;
         let again = event_with("c", "t", 1, |event| event.publish_timestamp += 1_000);
         assert_eq!(progress(&dedupe, &again).await, Progress::Done);
     }
@@ -186,7 +237,7 @@ mod tests {
     async fn tells_events_apart_by_cache_topic_number_page_and_time() {
         let dedupe = Dedupe::default();
         let first = event("c", "t", 1);
-        *dedupe.claim(&first, None).await = Progress::Done;
+        *dedupe.claim(&first, None, 0).await = Progress::Done;
         for other in [
             event("d", "t", 1),
             event("c", "u", 1),
@@ -208,7 +259,7 @@ mod tests {
                 event.event_timestamp = time;
             })
         };
-        *dedupe.claim(&paged(7, 1), None).await = Progress::Done;
+        *dedupe.claim(&paged(7, 1), None, 0).await = Progress::Done;
         assert_eq!(progress(&dedupe, &paged(7, 2)).await, Progress::Done);
         assert_eq!(progress(&dedupe, &paged(8, 1)).await, Progress::New);
     }
@@ -217,7 +268,7 @@ mod tests {
     async fn forgets_least_recently_seen_event_first() {
         let dedupe = Dedupe::new(NonZeroUsize::new(2).unwrap());
         for number in [1, 2] {
-            *dedupe.claim(&event("c", "t", number), None).await = Progress::Done;
+            *dedupe.claim(&event("c", "t", number), None, 0).await = Progress::Done;
         }
         assert_eq!(progress(&dedupe, &event("c", "t", 1)).await, Progress::Done);
         assert_eq!(progress(&dedupe, &event("c", "t", 3)).await, Progress::New);
@@ -229,8 +280,8 @@ mod tests {
     async fn second_delivery_waits_for_first() {
         let dedupe = Dedupe::default();
         let event = event("c", "t", 1);
-        let mut first = dedupe.claim(&event, None).await;
-        let second = dedupe.claim(&event, None);
+        let mut first = dedupe.claim(&event, None, 0).await;
+        let second = dedupe.claim(&event, None, 0);
         tokio::pin!(second);
         assert!(futures_util::poll!(&mut second).is_pending());
         *first = Progress::Done;
@@ -243,14 +294,14 @@ mod tests {
         let numbers = 0..40;
         let mut claims = Vec::new();
         for number in numbers.clone() {
-            claims.push(dedupe.claim(&event("c", "t", number), None).await);
+            claims.push(dedupe.claim(&event("c", "t", number), None, 0).await);
         }
         for number in 1_000..1_100 {
             assert_eq!(progress(&dedupe, &event("c", "t", number)).await, Progress::New);
         }
         for number in numbers.clone() {
             let event = event("c", "t", number);
-            let second = dedupe.claim(&event, None);
+            let second = dedupe.claim(&event, None, 0);
             tokio::pin!(second);
             assert!(futures_util::poll!(&mut second).is_pending(), "{number}");
         }

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use toml::Spanned;
 
-use super::aws::{Fields, RequestError};
 use super::json::{Document, NotJson};
+use super::service::{Fields, RequestError};
 use crate::file::Texts;
 use crate::placeholder::Template;
 use crate::spanned::Span;
@@ -290,7 +290,7 @@ impl Serialize for Attribute {
 mod tests {
     use serde_json::json;
 
-    use crate::destination::aws::tests::{faults, refused, shown};
+    use crate::destination::service::tests::{faults, refused, shown};
     use crate::reason::Reason;
 
     const TEXT: &str = "sqs = { queue = 'http://q', body = { at = { json = '{text}' } } }";

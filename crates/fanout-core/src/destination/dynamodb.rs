@@ -19,14 +19,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use toml::Spanned;
 
-use super::AwsRequest;
-use super::aws::{AwsSettings, Fields, MakeRequest, RequestError};
+use super::ServiceRequest;
 use super::content::{Attribute, Members, Value, ValueKeys, rendered};
 use super::json::Json;
 use super::limits::{
     DYNAMODB_ARN, DYNAMODB_DIGITS, DYNAMODB_ITEM_BYTES, DYNAMODB_KEY_NAME, DYNAMODB_NESTING,
     DYNAMODB_PARTITION_KEY_BYTES, DYNAMODB_SORT_KEY_BYTES, DYNAMODB_TABLE, DYNAMODB_TOKEN,
 };
+use super::service::{Fields, MakeRequest, RequestError, ServiceSettings};
 use crate::file::Texts;
 use crate::placeholder::Template;
 
@@ -117,7 +117,7 @@ pub(crate) struct UpdateKeys {
     add: BTreeMap<String, Spanned<ValueKeys>>,
 }
 
-impl AwsSettings for DynamoDbKeys {
+impl ServiceSettings for DynamoDbKeys {
     const KIND: &'static str = "dynamodb";
 
     fn defaults() -> serde_json::Value {
@@ -239,7 +239,7 @@ impl MakeRequest for DynamoDb {
         std::iter::once(&self.table).chain(self.key.values().filter_map(Value::template)).collect()
     }
 
-    fn request(&self, fields: &Fields<'_>) -> Result<AwsRequest, RequestError> {
+    fn request(&self, fields: &Fields<'_>) -> Result<ServiceRequest, RequestError> {
         let mut key = BTreeMap::new();
         for (name, value) in &self.key {
             // Other attributes can be left out. The key cannot.
@@ -403,7 +403,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::destination::aws::tests::{faults, refused, request_of, shown};
+    use crate::destination::service::tests::{faults, refused, request_of, shown};
     use crate::reason::Reason;
 
     #[test]

@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use toml::Spanned;
 
-use super::AwsRequest;
-use super::aws::{AwsSettings, Fields, MakeRequest, RequestError, fitting};
+use super::ServiceRequest;
 use super::content::{Content, ContentKeys};
 use super::limits::{
     EVENTBRIDGE_BUS, EVENTBRIDGE_BYTES, EVENTBRIDGE_DETAIL_TYPE, EVENTBRIDGE_RESOURCE, EVENTBRIDGE_SOURCE,
 };
+use super::service::{Fields, MakeRequest, RequestError, ServiceSettings, fitting};
 use crate::file::Texts;
 use crate::placeholder::Template;
 
@@ -82,7 +82,7 @@ const RESERVED: &str = "aws.";
 /// The number of bytes that the time counts for the size of an event.
 const TIME_BYTES: usize = 14;
 
-impl AwsSettings for EventBridgeKeys {
+impl ServiceSettings for EventBridgeKeys {
     const KIND: &'static str = "eventbridge";
 
     fn defaults() -> serde_json::Value {
@@ -124,7 +124,7 @@ impl MakeRequest for EventBridge {
         [&self.bus, &self.source].into_iter().chain(&self.detail_type).collect()
     }
 
-    fn request(&self, fields: &Fields<'_>) -> Result<AwsRequest, RequestError> {
+    fn request(&self, fields: &Fields<'_>) -> Result<ServiceRequest, RequestError> {
         let event = fields.context().event;
         let made = BusEvent {
             bus: fields.name(&self.bus, check_bus)?,
@@ -197,7 +197,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::destination::aws::tests::{faults, refused, request_of, shown};
+    use crate::destination::service::tests::{faults, refused, request_of, shown};
     use crate::reason::Reason;
     use crate::testing::event;
 
@@ -302,7 +302,7 @@ mod tests {
         // The topic is 15 bytes long, and `#` is one more.
         let detail_type = |cache: usize| {
             let made = request_of("eventbridge = {}", |event| event.cache = "c".repeat(cache));
-            let AwsRequest::EventBridge(made) = made.unwrap() else { panic!("an event") };
+            let ServiceRequest::EventBridge(made) = made.unwrap() else { panic!("an event") };
             made.detail_type
         };
         let longest = EVENTBRIDGE_DETAIL_TYPE - "#friends-publish".len();

@@ -3,30 +3,36 @@
 //! | module | contents |
 //! | --- | --- |
 //! | [`topic`] | a topic of Momento |
-//! | [`aws`] | what all kinds of AWS destinations have in common |
-//! | [`registry`] | the list of the kinds of AWS destinations |
+//! | [`service`] | what all kinds of service destinations have in common |
+//! | [`registry`] | the list of the kinds of service destinations |
+//! | [`cache`] | items of a cache |
 //! | [`content`] | the content of requests: texts, numbers and JSON, made of an event |
 //! | [`dynamodb`] | a table |
 //! | [`eventbridge`] | a bus |
 //! | [`sqs`] | a queue |
 //! | [`step_functions`] | a state machine |
 //!
-//! A [`Publisher`] publishes to topics. An AWS destination makes an [`AwsRequest`] of an event, with nothing but the
-//! settings of the route; an [`AwsSender`] sends it. So routes can be read, checked and tried without AWS.
+//! A [`Publisher`] publishes to topics. A service destination, which is in AWS or in a cache, makes a [`ServiceRequest`] of an
+//! event, with nothing but the settings of the route; a [`ServiceSender`] sends it. So routes can be read, checked and tried
+//! without any service.
 
-pub mod aws;
+pub mod cache;
 pub mod content;
 pub mod dynamodb;
 pub mod eventbridge;
 pub mod json;
 mod limits;
 pub mod registry;
+pub mod service;
 pub mod sqs;
 pub mod step_functions;
 pub mod topic;
 
-pub use aws::{Accepted, AwsDestination, AwsSender, Fields, NoAws, RequestError, Sent};
-pub use registry::{AwsRequest, KINDS};
+pub use cache::{CacheChange, CacheWrite, ListEnd};
+pub use registry::{CACHE_KINDS, KINDS, ServiceRequest};
+pub use service::{
+    Accepted, Fields, NoService, RequestError, Senders, Sent, ServiceDestination, ServiceSender,
+};
 pub use topic::{Publisher, Topic};
 
 use std::borrow::Cow;
@@ -39,11 +45,11 @@ use serde::ser::SerializeMap;
 pub enum Target<'n> {
     /// A topic of Momento.
     Topic(Topic<'n>),
-    /// An AWS destination.
-    Aws {
+    /// A service destination.
+    Service {
         /// The kind, as a file names it: `sqs`.
         kind: &'static str,
-        /// The name, without account, region and host.
+        /// The name in AWS without account, region and host, or the key of the item.
         name: Cow<'n, str>,
     },
 }
@@ -54,7 +60,7 @@ impl Target<'_> {
     pub const fn topic(&self) -> Option<&Topic<'_>> {
         match self {
             Self::Topic(topic) => Some(topic),
-            Self::Aws { .. } => None,
+            Self::Service { .. } => None,
         }
     }
 
@@ -68,7 +74,7 @@ impl Target<'_> {
                 map.serialize_entry("cache", cache)?;
                 map.serialize_entry("topic", topic)
             }
-            Self::Aws { kind, name } => {
+            Self::Service { kind, name } => {
                 map.serialize_entry("kind", kind)?;
                 map.serialize_entry("name", name)
             }
@@ -81,7 +87,7 @@ impl fmt::Display for Target<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Topic(topic) => f.write_str(&topic.topic),
-            Self::Aws { kind, name } => write!(f, "{kind} {name}"),
+            Self::Service { kind, name } => write!(f, "{kind} {name}"),
         }
     }
 }

@@ -16,13 +16,13 @@ use serde_json::json;
 use tokio::time::Instant;
 use toml::Spanned;
 
-use super::AwsRequest;
-use super::aws::{AwsSettings, Fields, MakeRequest, RequestError, fitting, short};
+use super::ServiceRequest;
 use super::content::{Content, ContentKeys};
 use super::limits::{
     SQS_ATTRIBUTE_NAME, SQS_ATTRIBUTES, SQS_BATCH_BYTES, SQS_BATCH_MESSAGES, SQS_DELAY_SECONDS, SQS_ID,
     SQS_MESSAGE_BYTES, SQS_NAME,
 };
+use super::service::{Fields, MakeRequest, RequestError, ServiceSettings, fitting, short};
 use crate::file::Texts;
 use crate::placeholder::Template;
 use crate::reason::Failure;
@@ -112,7 +112,7 @@ const FIFO: &str = ".fifo";
 /// The type of all attributes, which counts for the size of a message.
 const ATTRIBUTE_TYPE: &str = "String";
 
-impl AwsSettings for SqsKeys {
+impl ServiceSettings for SqsKeys {
     const KIND: &'static str = "sqs";
 
     fn defaults() -> serde_json::Value {
@@ -176,7 +176,7 @@ impl MakeRequest for Sqs {
         [Some(queue), group.as_ref(), deduplication.as_ref()].into_iter().flatten().collect()
     }
 
-    fn request(&self, fields: &Fields<'_>) -> Result<AwsRequest, RequestError> {
+    fn request(&self, fields: &Fields<'_>) -> Result<ServiceRequest, RequestError> {
         let queue = fields.name(&self.queue, check_queue)?;
         let is_fifo = is_fifo(&queue);
         let group = match &self.group {
@@ -318,7 +318,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::destination::aws::tests::{faults, refused, request_of, shown};
+    use crate::destination::service::tests::{faults, refused, request_of, shown};
     use crate::reason::Reason;
 
     #[test]

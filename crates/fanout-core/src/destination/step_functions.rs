@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use toml::Spanned;
 
-use super::AwsRequest;
-use super::aws::{AwsSettings, Fields, MakeRequest, RequestError, fitting};
+use super::ServiceRequest;
 use super::content::{Content, ContentKeys};
 use super::limits::{STEP_FUNCTIONS_ARN, STEP_FUNCTIONS_INPUT_BYTES, STEP_FUNCTIONS_NAME};
+use super::service::{Fields, MakeRequest, RequestError, ServiceSettings, fitting};
 use crate::file::Texts;
 use crate::placeholder::Template;
 
@@ -56,7 +56,7 @@ pub(crate) struct StepFunctionsKeys {
     input: Option<Spanned<ContentKeys>>,
 }
 
-impl AwsSettings for StepFunctionsKeys {
+impl ServiceSettings for StepFunctionsKeys {
     const KIND: &'static str = "step_functions";
 
     fn defaults() -> serde_json::Value {
@@ -81,7 +81,7 @@ impl MakeRequest for StepFunctions {
         std::iter::once(&self.state_machine).chain(&self.name).collect()
     }
 
-    fn request(&self, fields: &Fields<'_>) -> Result<AwsRequest, RequestError> {
+    fn request(&self, fields: &Fields<'_>) -> Result<ServiceRequest, RequestError> {
         let input = self.input.render_json(fields, false)?;
         if input.len() > STEP_FUNCTIONS_INPUT_BYTES {
             return Err(RequestError::too_large(format!(
@@ -128,7 +128,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::destination::aws::tests::{faults, refused, request_of, shown};
+    use crate::destination::service::tests::{faults, refused, request_of, shown};
     use crate::reason::Reason;
     use crate::testing::event;
 

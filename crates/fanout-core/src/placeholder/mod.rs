@@ -127,14 +127,13 @@ impl Template {
         self.placeholders().map(|placeholder| placeholder.name.as_str())
     }
 
-    /// Returns the first value without a default that an event may lack.
-    #[must_use]
-    pub fn lacking(&self) -> Option<&str> {
+    /// Returns the values without a default that an event may lack.
+    pub fn lacking(&self) -> impl Iterator<Item = &str> {
         let may_lack = |placeholder: &&Placeholder| {
             let is_optional = Field::named(&placeholder.name).is_some_and(|field| field.is_optional);
             is_optional && !placeholder.filters.iter().any(|filter| matches!(filter, Filter::Default(_)))
         };
-        self.placeholders().find(may_lack).map(|placeholder| placeholder.path.as_str())
+        self.placeholders().filter(may_lack).map(|placeholder| placeholder.path.as_str())
     }
 
     pub(crate) fn pieces(&self) -> &[Piece] {

@@ -15,8 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use crate::destination::aws::short;
-use crate::destination::{AwsDestination, RequestError, Target, Topic};
+use crate::destination::{RequestError, ServiceDestination, Target, Topic};
 use crate::names::{CacheName, TopicName};
 use crate::placeholder::Values;
 use crate::transform::{Context, Stage, Tree};
@@ -49,6 +48,7 @@ pub struct Route {
     inbound: Inbound,
     destinations: Vec<Destination>,
     tree: Tree,
+    requires_token_id: bool,
 }
 
 /// The events that a route is for.
@@ -84,8 +84,8 @@ pub struct Destination {
 pub enum To {
     /// A topic of Momento.
     Topic(Outbound),
-    /// A queue, bus, table or state machine of AWS.
-    Aws(AwsDestination),
+    /// A queue, bus, table or state machine of AWS, or an item in a cache.
+    Service(ServiceDestination),
 }
 
 /// A topic of Momento, as a route names it.
@@ -227,7 +227,19 @@ impl Route {
     pub fn new(inbound: Inbound, destinations: Vec<Destination>) -> Self {
         let chains = destinations.iter().map(|destination| destination.chain.as_slice());
         let tree = Tree::new(chains.enumerate());
-        Self { inbound, destinations, tree }
+        Self { inbound, destinations, tree, requires_token_id: false }
+    }
+
+    /// Drops events whose publisher has no token id, if `required`.
+    #[must_use]
+    pub fn with_required_token_id(self, required: bool) -> Self {
+        Self { requires_token_id: required, ..self }
+    }
+
+    /// Returns true if the route drops events whose publisher has no token id.
+    #[must_use]
+    pub const fn requires_token_id(&self) -> bool {
+        self.requires_token_id
     }
 
     /// Returns the events that the route is for.
@@ -329,7 +341,9 @@ fn id(to: &To, chain: &[Stage]) -> String {
     let to = match to {
         To::Topic(Outbound { cache: None, topic }) => json!({ "topic": topic }),
         To::Topic(Outbound { cache: Some(cache), topic }) => json!({ "cache": cache, "topic": topic }),
-        To::Aws(aws_destination) => json!({ aws_destination.kind(): aws_destination.settings() }),
+        To::Service(service_destination) => {
+            json!({ service_destination.kind(): service_destination.settings() })
+        }
     };
     let transforms: Vec<_> = chain.iter().map(Stage::to_json).collect();
     let mut canonical = json!({ "version": 1, "to": to, "transforms": transforms });
@@ -343,7 +357,7 @@ impl To {
     pub const fn topic(&self) -> Option<&Outbound> {
         match self {
             Self::Topic(topic) => Some(topic),
-            Self::Aws(_) => None,
+            Self::Service(_) => None,
         }
     }
 
@@ -352,7 +366,7 @@ impl To {
     pub fn templates(&self) -> Vec<&Template> {
         match self {
             Self::Topic(Outbound { cache, topic }) => std::iter::once(topic).chain(cache).collect(),
-            Self::Aws(aws_destination) => aws_destination.templates(),
+            Self::Service(service_destination) => service_destination.templates(),
         }
     }
 }
@@ -362,8 +376,13 @@ impl fmt::Display for To {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Topic(Outbound { topic, .. }) => topic.fmt(f),
-            Self::Aws(aws_destination) => {
-                write!(f, "{} {}", aws_destination.kind(), short(&aws_destination.name().to_string()))
+            Self::Service(service_destination) => {
+                write!(
+                    f,
+                    "{} {}",
+                    service_destination.kind(),
+                    service_destination.shown(&service_destination.name().to_string())
+                )
             }
         }
     }
@@ -391,6 +410,12 @@ impl<'r> Plan<'r> {
     /// Returns the receivers of all destinations, in order.
     pub fn into_targets(self) -> impl Iterator<Item = Target<'r>> {
         self.destinations.into_iter().map(|destination| destination.target)
+    }
+
+    /// Returns true if the route drops the event, because it requires a token id and the event has none.
+    #[must_use]
+    pub const fn lacks_token_id(&self) -> bool {
+        self.route.requires_token_id && self.event.token_id.is_none()
     }
 
     /// Returns the text of the event, before all transforms.
@@ -438,21 +463,24 @@ fn planned<'r>(
                 }
             }
         }
-        To::Aws(aws_destination) => {
-            let (name, error) = match aws_destination.name().name(&values) {
+        To::Service(service_destination) => {
+            let (name, error) = match service_destination.name().name(&values) {
                 Ok(name) => (name, None),
-                Err(error) => (aws_destination.name().to_string().into(), Some(error)),
+                Err(error) => (service_destination.name().to_string().into(), Some(error)),
             };
-            (Target::Aws { kind: aws_destination.kind(), name: shortened(name) }, error)
+            (
+                Target::Service { kind: service_destination.kind(), name: shown(service_destination, name) },
+                error,
+            )
         }
     };
     Planned { target, error: error.map(RequestError::from) }
 }
 
-fn shortened(name: Cow<'_, str>) -> Cow<'_, str> {
+fn shown<'n>(destination: &ServiceDestination, name: Cow<'n, str>) -> Cow<'n, str> {
     match name {
-        Cow::Borrowed(name) => Cow::Borrowed(short(name)),
-        Cow::Owned(name) => Cow::Owned(short(&name).to_owned()),
+        Cow::Borrowed(name) => Cow::Borrowed(destination.shown(name)),
+        Cow::Owned(name) => Cow::Owned(destination.shown(&name).to_owned()),
     }
 }
 
@@ -507,6 +535,11 @@ pub(crate) mod tests {
                 { dynamodb = { table = "table", key = { id = "{room}" }, update = { set = { j = { json = "{text}" } }, add = { n = 1 } } } },
                 { step_functions = { state_machine = "arn:aws:states:eu-west-1:123456789012:stateMachine:m", name = "{event_id}",
                                      input = "text" } },
+                { list = { key = "{room}", value = "{token_id}", end = "front", max_length = 3, ttl_seconds = 60 } },
+                { dictionary = { key = "{room}", field = "{token_id}", increment = 2, refresh_ttl = false } },
+                { item = { cache = "{room}", key = "a", unless_exists = true } },
+                { counter = { key = "a", increment = 2 } },
+                { set = { key = "a", element = "{token_id}" } },
             ]
         "#;
         let ids: Vec<_> = ids(file).into_iter().map(|id| id.get(..16).unwrap().to_owned()).collect();
@@ -527,6 +560,11 @@ pub(crate) mod tests {
             "29da04c8cf1df6bb",
             "76ebfd96361b8711",
             "fd0956d67537990a",
+            "546d43dacd52241b",
+            "437ae1dc1a92d423",
+            "f1cbc7802e867e0f",
+            "48d1764e30e8705f",
+            "c058069ecd7dd348",
         ];
         assert_eq!(ids, expected);
     }
@@ -558,6 +596,11 @@ pub(crate) mod tests {
                 "step_functions = { input = 'event', state_machine = 'arn:a' }",
                 "step_functions = { state_machine = 'arn:a' }",
             ),
+            (
+                "list = { key = 'k', value = '{text}', end = 'back', ttl_seconds = 86400, refresh_ttl = true }",
+                "list = { key = 'k' }",
+            ),
+            ("counter = { increment = 1, key = 'k' }", "counter = { key = 'k' }"),
             (
                 "dynamodb = { table = 'table', key = { a = 1 }, item = {}, unless_exists = true }",
                 "dynamodb = { item = {}, key = { a = 1 }, table = 'table' }",

@@ -237,7 +237,7 @@ mod tests {
             (r#"{"kind":"delay"}"#, "requires 'delay_ms'"),
             (r#"{"kind":"cut","delay_ms":1}"#, "only for the kind 'delay'"),
             (r#"{"kind":"hang","code":"internal"}"#, "only for the kind 'error'"),
-            (r#"{"kind":"hang","rpc":"list-fetch"}"#, "unknown rpc 'list-fetch'"),
+            (r#"{"kind":"hang","rpc":"list-reverse"}"#, "unknown rpc 'list-reverse'"),
             (r#"{"kind":"cut","rpc":"ping","after_messages":1}"#, "topic-subscribe"),
             (r#"{"kind":"cut","when":"after-apply","after_messages":1}"#, "cannot be combined"),
             (r#"{"kind":"error","code":"internal","metadata":{"no key":"x"}}"#, "not valid metadata"),

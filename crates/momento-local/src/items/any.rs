@@ -1,6 +1,5 @@
 //! Calls on items of every type.
 
-use momento_protos::cache_client::item_get_type_response::ItemType;
 use momento_protos::cache_client::update_ttl_request::UpdateTtl;
 use momento_protos::cache_client::{
     DeleteRequest, DeleteResponse, ItemGetTtlRequest, ItemGetTtlResponse, ItemGetTypeRequest,
@@ -8,7 +7,7 @@ use momento_protos::cache_client::{
     item_get_ttl_response, item_get_type_response, update_ttl_response,
 };
 
-use super::{ItemError, Items, Value};
+use super::{ItemError, Items};
 
 pub(crate) fn delete(items: &mut Items<'_>, request: DeleteRequest) -> Result<DeleteResponse, ItemError> {
     items.remove(&request.cache_key);
@@ -43,10 +42,8 @@ pub(crate) fn get_type(
     request: ItemGetTypeRequest,
 ) -> Result<ItemGetTypeResponse, ItemError> {
     use item_get_type_response::{Found, Missing, Result};
-    let found = |item_type: ItemType| Result::Found(Found { item_type: item_type.into() });
     let result = match items.get(&request.cache_key) {
-        Some(Value::Scalar(_)) => found(ItemType::Scalar),
-        Some(Value::Set(_)) => found(ItemType::Set),
+        Some(value) => Result::Found(Found { item_type: value.item_type().into() }),
         None => Result::Missing(Missing {}),
     };
     Ok(ItemGetTypeResponse { result: Some(result) })

@@ -11,15 +11,21 @@ use momento_protos::cache_client::{
     get_with_hash_response, set_if_hash_response, set_if_not_exists_response, set_if_response,
 };
 
-use super::{ItemError, Items, Value, check_size};
+use super::{Content, ItemError, Items, Value, check_size};
+
+impl Content for Vec<u8> {
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        false
+    }
+}
 
 /// Returns the bytes of a scalar; `None` if it does not exist.
 fn existing<'i>(items: &'i Items<'_>, key: &[u8]) -> Result<Option<&'i [u8]>, ItemError> {
-    match items.get(key) {
-        None => Ok(None),
-        Some(Value::Scalar(bytes)) => Ok(Some(bytes)),
-        Some(other) => Err(other.is_not("scalar")),
-    }
+    Ok(items.read::<Vec<u8>>(key)?.map(Vec::as_slice))
 }
 
 /// Stores a scalar in place of an item of any type.
@@ -48,7 +54,12 @@ pub(crate) fn get_batch(
     items: &mut Items<'_>,
     request: GetBatchRequest,
 ) -> Result<Vec<GetResponse>, ItemError> {
-    request.items.into_iter().map(|request| get(items, request)).collect()
+    let mut total = 0;
+    let get = |request: GetRequest| {
+        items.respond(&mut total, existing(items, &request.cache_key)?.map_or(0, <[u8]>::len))?;
+        get(items, request)
+    };
+    request.items.into_iter().map(get).collect()
 }
 
 pub(crate) fn get_with_hash(
@@ -131,19 +142,12 @@ pub(crate) fn set_if_hash(
     Ok(SetIfHashResponse { result: Some(Result::Stored(Stored { new_hash })) })
 }
 
-/// Adds to a number in base 10, and begins its time to live anew. A missing item counts as 0.
+/// Adds to a number, and begins its time to live anew.
 pub(crate) fn increment(
     items: &mut Items<'_>,
     request: IncrementRequest,
 ) -> Result<IncrementResponse, ItemError> {
-    let current = match existing(items, &request.cache_key)? {
-        Some(bytes) => {
-            let number = std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<i64>().ok());
-            number.ok_or(ItemError::NotAnInteger)?
-        }
-        None => 0,
-    };
-    let value = current.checked_add(request.amount).ok_or(ItemError::Overflow)?;
+    let value = super::increment(existing(items, &request.cache_key)?, request.amount)?;
     store(items, request.cache_key, value.to_string().into(), request.ttl_milliseconds)?;
     Ok(IncrementResponse { value })
 }

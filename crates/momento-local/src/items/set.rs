@@ -5,27 +5,45 @@ use std::collections::BTreeSet;
 use momento_protos::cache_client::set_difference_request::{Difference, subtrahend::SubtrahendSet};
 use momento_protos::cache_client::{
     SetContainsRequest, SetContainsResponse, SetDifferenceRequest, SetDifferenceResponse, SetFetchRequest,
-    SetFetchResponse, SetLengthRequest, SetLengthResponse, SetUnionRequest, SetUnionResponse,
-    set_contains_response, set_difference_response, set_fetch_response, set_length_response,
+    SetFetchResponse, SetLengthRequest, SetLengthResponse, SetPopRequest, SetPopResponse, SetSampleRequest,
+    SetSampleResponse, SetUnionRequest, SetUnionResponse, set_contains_response, set_difference_response,
+    set_fetch_response, set_length_response, set_pop_response, set_sample_response,
 };
+use rand::seq::IteratorRandom as _;
 
-use super::{ItemError, Items, OVERHEAD_BYTES, Value, check_size};
+use super::{Content, ItemError, Items, check_elements, element_charge, response_length};
 
 /// The elements of a set, with the bytes that they count for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Elements {
     elements: BTreeSet<Vec<u8>>,
     bytes: usize,
 }
 
-impl Elements {
-    pub(super) const fn bytes(&self) -> usize {
+impl Content for Elements {
+    fn bytes(&self) -> usize {
         self.bytes
     }
 
+    fn is_empty(&self) -> bool {
+        self.elements.is_empty()
+    }
+}
+
+impl Elements {
     fn insert(&mut self, element: Vec<u8>) {
-        let bytes = charge(&element);
+        let bytes = element_charge(&element);
         self.bytes += if self.elements.insert(element) { bytes } else { 0 };
+    }
+
+    fn remove(&mut self, element: &[u8]) {
+        self.bytes -= if self.elements.remove(element) { element_charge(element) } else { 0 };
+    }
+
+    /// Returns up to `count` elements at random.
+    fn random(&self, count: usize) -> Vec<Vec<u8>> {
+        let count = count.min(self.elements.len());
+        self.elements.iter().cloned().choose_multiple(&mut rand::rng(), count)
     }
 }
 
@@ -37,17 +55,9 @@ impl FromIterator<Vec<u8>> for Elements {
     }
 }
 
-fn charge(element: &[u8]) -> usize {
-    OVERHEAD_BYTES + element.len()
-}
-
 /// Returns the set of this name; `None` if it does not exist.
 fn existing<'i>(items: &'i Items<'_>, name: &[u8]) -> Result<Option<&'i Elements>, ItemError> {
-    match items.get(name) {
-        None => Ok(None),
-        Some(Value::Set(elements)) => Ok(Some(elements)),
-        Some(other) => Err(other.is_not("set")),
-    }
+    items.read(name)
 }
 
 pub(crate) fn fetch(items: &mut Items<'_>, request: SetFetchRequest) -> Result<SetFetchResponse, ItemError> {
@@ -59,32 +69,47 @@ pub(crate) fn fetch(items: &mut Items<'_>, request: SetFetchRequest) -> Result<S
     Ok(SetFetchResponse { set: Some(set) })
 }
 
+pub(crate) fn sample(
+    items: &mut Items<'_>,
+    request: SetSampleRequest,
+) -> Result<SetSampleResponse, ItemError> {
+    use set_sample_response::{Found, Missing, Set};
+    let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
+    let set = match existing(items, &request.set_name)? {
+        Some(set) => Set::Found(Found { elements: set.random(limit) }),
+        None => Set::Missing(Missing {}),
+    };
+    Ok(SetSampleResponse { set: Some(set) })
+}
+
+pub(crate) fn pop(items: &mut Items<'_>, request: SetPopRequest) -> Result<SetPopResponse, ItemError> {
+    use set_pop_response::{Found, Missing, Set};
+    let count = usize::try_from(request.count).unwrap_or(usize::MAX);
+    let popped = items.alter(&request.set_name, |set: &mut Elements, _| {
+        let elements = set.random(count);
+        for element in &elements {
+            set.remove(element);
+        }
+        elements
+    })?;
+    let set = popped.map_or(Set::Missing(Missing {}), |elements| Set::Found(Found { elements }));
+    Ok(SetPopResponse { set: Some(set) })
+}
+
 /// Adds elements. The time to live applies to a new set, and to an existing one if the request refreshes it.
 pub(crate) fn union(items: &mut Items<'_>, request: SetUnionRequest) -> Result<SetUnionResponse, ItemError> {
-    let SetUnionRequest { set_name, elements, ttl_milliseconds, refresh_ttl } = request;
-    let expires = items.expiry(ttl_milliseconds)?;
-    for element in &elements {
-        check_size("element", element.len())?;
-    }
-    if elements.is_empty() {
+    let lifetime = items.lifetime(request.ttl_milliseconds, request.refresh_ttl)?;
+    check_elements(&request.elements)?;
+    if request.elements.is_empty() {
         return Ok(SetUnionResponse {});
     }
-    let old = existing(items, &set_name)?;
+    let old = existing(items, &request.set_name)?;
     let is_new = |element: &Vec<u8>| old.is_none_or(|old| !old.elements.contains(element));
-    let added: Elements = elements.into_iter().filter(is_new).collect();
-    items.reserve(added.bytes)?;
-    let changed = items.change(&set_name, |item| {
-        let Value::Set(set) = &mut item.value else { return Err(item.value.is_not("set")) };
-        added.elements.iter().for_each(|element| set.insert(element.clone()));
-        if refresh_ttl {
-            item.expires = expires;
-        }
+    let added: Elements = request.elements.into_iter().filter(is_new).collect();
+    items.add(request.set_name, added.bytes, lifetime, |set: &mut Elements| {
+        added.elements.into_iter().for_each(|element| set.insert(element));
         Ok(())
-    });
-    match changed {
-        Some(changed) => changed?,
-        None => items.put(set_name, Value::Set(added), expires)?,
-    }
+    })?;
     Ok(SetUnionResponse {})
 }
 
@@ -100,6 +125,7 @@ pub(crate) fn difference(
     };
     let new: Elements = match request.difference.ok_or_else(missing)? {
         Difference::Minuend(minuend) => {
+            check_elements(&minuend.elements)?;
             minuend.elements.into_iter().filter(|element| !old.elements.contains(element)).collect()
         }
         Difference::Subtrahend(subtrahend) => match subtrahend.subtrahend_set.ok_or_else(missing)? {
@@ -111,11 +137,7 @@ pub(crate) fn difference(
         },
     };
     items.reserve(new.bytes.saturating_sub(old.bytes))?;
-    if new.elements.is_empty() {
-        items.remove(&request.set_name);
-    } else {
-        items.change(&request.set_name, |item| item.value = Value::Set(new));
-    }
+    items.alter(&request.set_name, |set: &mut Elements, _| *set = new)?;
     Ok(SetDifferenceResponse { set: Some(Set::Found(Found {})) })
 }
 
@@ -140,7 +162,7 @@ pub(crate) fn length(
 ) -> Result<SetLengthResponse, ItemError> {
     use set_length_response::{Found, Missing, Set};
     let set = match existing(items, &request.set_name)? {
-        Some(set) => Set::Found(Found { length: u32::try_from(set.elements.len()).unwrap_or(u32::MAX) }),
+        Some(set) => Set::Found(Found { length: response_length(set.elements.len()) }),
         None => Set::Missing(Missing {}),
     };
     Ok(SetLengthResponse { set: Some(set) })
@@ -153,7 +175,7 @@ mod tests {
     use momento_protos::cache_client::set_difference_request::{Minuend, Subtrahend, subtrahend};
 
     use super::super::scalar::{self, tests::set_request};
-    use super::super::{MAX_ITEM_BYTES, Store};
+    use super::super::{MAX_ITEM_BYTES, OVERHEAD_BYTES, Store};
     use super::*;
 
     fn bytes(texts: &[&str]) -> Vec<Vec<u8>> {
@@ -229,6 +251,38 @@ mod tests {
         assert_eq!(differ(&mut items, nothing), Err(ItemError::Missing("difference")));
         assert_eq!(fetched(&mut items).unwrap(), ["a"], "a failed call changes nothing");
         assert_eq!(subtract(&mut items, SubtrahendSet::Identity(subtrahend::Identity {})), Ok(true));
+        assert_eq!((fetched(&mut items), items.store.bytes), (None, 0));
+    }
+
+    #[tokio::test]
+    async fn samples_and_pops_elements_at_random() {
+        let mut store = Store::new(10_000);
+        let mut items = store.cache("cache");
+        let sampled = |items: &mut Items<'_>, limit| {
+            let request = SetSampleRequest { set_name: b"set".into(), limit };
+            match sample(items, request).unwrap().set.unwrap() {
+                set_sample_response::Set::Found(found) => Some(found.elements),
+                set_sample_response::Set::Missing(_) => None,
+            }
+        };
+        let popped = |items: &mut Items<'_>, count| {
+            let request = SetPopRequest { set_name: b"set".into(), count };
+            match pop(items, request).unwrap().set.unwrap() {
+                set_pop_response::Set::Found(found) => Some(found.elements),
+                set_pop_response::Set::Missing(_) => None,
+            }
+        };
+        assert_eq!((sampled(&mut items, 1), popped(&mut items, 1)), (None, None));
+        add(&mut items, &["a", "b", "c"], 1_000, false).unwrap();
+        assert_eq!(sampled(&mut items, 0), Some(vec![]));
+        assert_eq!(sampled(&mut items, 2).unwrap().len(), 2);
+        let mut all = sampled(&mut items, u64::MAX).unwrap();
+        all.sort_unstable();
+        assert_eq!(all, bytes(&["a", "b", "c"]));
+        let two = popped(&mut items, 2).unwrap();
+        assert_eq!((two.len(), fetched(&mut items).unwrap().len()), (2, 1));
+        assert_eq!(items.store.bytes, OVERHEAD_BYTES + 3 + OVERHEAD_BYTES + 1);
+        assert_eq!(popped(&mut items, u32::MAX).unwrap().len(), 1);
         assert_eq!((fetched(&mut items), items.store.bytes), (None, 0));
     }
 

@@ -91,8 +91,8 @@ async fn flush_cache_keeps_topics() {
 const UNSERVED: [(&str, &str); 6] = [
     ("/control_client.ScsControl/CreateSigningKey", "create-signing-key"),
     ("/cache_client.pubsub.Pubsub/Unpublish", "topic-unpublish"),
-    ("/cache_client.Scs/ListFetch", "list-fetch"),
-    ("/cache_client.Scs/SortedSetLengthByScore", "sorted-set-length-by-score"),
+    ("/cache_client.Scs/ListReverse", "list-reverse"),
+    ("/leaderboard.Leaderboard/DeleteLeaderboard", "delete-leaderboard"),
     ("/cache_client.Ping/Pong", "pong"),
     ("/made.Up/Call", "call"),
 ];

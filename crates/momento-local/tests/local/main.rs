@@ -14,4 +14,5 @@ mod sdk;
 #[cfg(target_os = "linux")]
 mod slow;
 mod support;
+mod tokens;
 mod topics;

@@ -8,9 +8,10 @@ use base64::engine::general_purpose::URL_SAFE;
 use futures_util::StreamExt as _;
 use momento::cache::{
     CollectionTtl, CreateCacheResponse, DecreaseTtlResponse, GetResponse, IncreaseTtlResponse,
-    ItemGetTtlResponse, ItemGetTypeResponse, ItemType, SetAddElementsRequest, SetFetchResponse,
-    SetIfAbsentOrEqualResponse, SetIfAbsentResponse, SetIfEqualResponse, SetIfNotEqualResponse,
-    SetIfPresentAndNotEqualResponse, SetIfPresentResponse, SetRequest, UpdateTtlResponse,
+    ItemGetTtlResponse, ItemGetTypeResponse, ItemType, ListFetchResponse, ListLengthResponse,
+    ListPushBackRequest, SetAddElementsRequest, SetFetchResponse, SetIfAbsentOrEqualResponse,
+    SetIfAbsentResponse, SetIfEqualResponse, SetIfNotEqualResponse, SetIfPresentAndNotEqualResponse,
+    SetIfPresentResponse, SetRequest, SortedSetGetRankResponse, SortedSetOrder, UpdateTtlResponse,
 };
 use momento::topics::{SubscribeRequest, SubscriptionValue, ValueKind};
 use momento::{CacheClient, CredentialProvider, MomentoErrorCode, TopicClient};
@@ -237,6 +238,59 @@ async fn sdk_increments_and_uses_sets() {
     assert_eq!(item_type, ItemGetTypeResponse::Hit { key_type: ItemType::Set });
     within(caches.set_remove_elements(CACHE, "set", vec!["c"])).await.unwrap();
     assert_eq!(elements(&caches, "set").await, None);
+}
+
+#[tokio::test]
+async fn sdk_uses_lists() {
+    let momento = momento().await;
+    let caches = caches(&momento);
+    assert_eq!(within(caches.list_fetch(CACHE, "list")).await.unwrap(), ListFetchResponse::Miss);
+    within(caches.list_concatenate_back(CACHE, "list", vec!["b", "c"])).await.unwrap();
+    within(caches.list_push_front(CACHE, "list", "a")).await.unwrap();
+    within(caches.list_push_back(CACHE, "list", "d")).await.unwrap();
+    let last_three = ListPushBackRequest::new(CACHE, "list", "e").truncate_front_to_size(3);
+    within(caches.send_request(last_three)).await.unwrap();
+    let fetched: Vec<String> = within(caches.list_fetch(CACHE, "list")).await.unwrap().try_into().unwrap();
+    assert_eq!(fetched, ["c", "d", "e"]);
+    let front: String = within(caches.list_pop_front(CACHE, "list")).await.unwrap().try_into().unwrap();
+    assert_eq!(front, "c");
+    within(caches.list_remove_value(CACHE, "list", "d")).await.unwrap();
+    let length = within(caches.list_length(CACHE, "list")).await.unwrap();
+    assert_eq!(length, ListLengthResponse::Hit { length: 1 });
+    let item_type = within(caches.item_get_type(CACHE, "list")).await.unwrap();
+    assert_eq!(item_type, ItemGetTypeResponse::Hit { key_type: ItemType::List });
+}
+
+#[tokio::test]
+async fn sdk_uses_dictionaries() {
+    let momento = momento().await;
+    let caches = caches(&momento);
+    let fields = vec![("mo", "squirrel"), ("jo", "1")];
+    within(caches.dictionary_set_fields(CACHE, "people", fields)).await.unwrap();
+    let counted = within(caches.dictionary_increment(CACHE, "people", "jo", 41)).await.unwrap();
+    assert_eq!(counted.value, 42);
+    let got = within(caches.dictionary_get_field(CACHE, "people", "mo")).await.unwrap();
+    assert_eq!(TryInto::<String>::try_into(got).unwrap(), "squirrel");
+    within(caches.dictionary_remove_field(CACHE, "people", "mo")).await.unwrap();
+    let fetched = within(caches.dictionary_fetch(CACHE, "people")).await.unwrap();
+    let fetched: HashMap<String, String> = fetched.try_into().unwrap();
+    assert_eq!(fetched, HashMap::from([("jo".to_owned(), "42".to_owned())]));
+}
+
+#[tokio::test]
+async fn sdk_uses_sorted_sets() {
+    let momento = momento().await;
+    let caches = caches(&momento);
+    let scores = vec![("b", 2.0), ("a", 1.0), ("c", 3.0)];
+    within(caches.sorted_set_put_elements(CACHE, "scores", scores)).await.unwrap();
+    let raised = within(caches.sorted_set_increment_score(CACHE, "scores", "a", 9.0)).await.unwrap();
+    assert!((raised.score - 10.0).abs() < f64::EPSILON);
+    let fetch =
+        caches.sorted_set_fetch_by_rank(CACHE, "scores", SortedSetOrder::Descending, Some(0), Some(2));
+    let highest: Vec<(String, f64)> = within(fetch).await.unwrap().try_into().unwrap();
+    assert_eq!(highest, [("a".to_owned(), 10.0), ("c".to_owned(), 3.0)]);
+    let rank = within(caches.sorted_set_get_rank(CACHE, "scores", "c")).await.unwrap();
+    assert_eq!(rank, SortedSetGetRankResponse::Hit { rank: 1 });
 }
 
 #[tokio::test]

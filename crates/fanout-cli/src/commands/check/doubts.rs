@@ -1,6 +1,6 @@
 //! Finds valid settings that are probably a habit from another tool, and would fail in silence.
 
-use fanout_core::destination::AwsDestination;
+use fanout_core::destination::ServiceDestination;
 use fanout_core::placeholder::{foreign_parameters, known_placeholder};
 use fanout_core::route::{Route, To, Topics};
 use fanout_core::transform::Stage;
@@ -21,7 +21,7 @@ pub(super) fn doubts(route: &Route) -> Vec<String> {
     for destination in route.destinations() {
         match &destination.to {
             To::Topic(topic) => doubts.extend(doubt_of_name(&topic.topic.to_string())),
-            To::Aws(aws_destination) => doubts.extend(doubts_of_request(aws_destination, &captures)),
+            To::Service(service) => doubts.extend(doubts_of_request(service, &captures)),
         }
         doubts.extend(destination.chain.iter().flat_map(|stage| doubts_of_transform(stage, &captures)));
     }
@@ -55,9 +55,9 @@ fn doubt_of_name(source: &str) -> Option<String> {
 }
 
 /// Returns what is doubtful in the texts of a request.
-fn doubts_of_request(aws_destination: &AwsDestination, captures: &[&str]) -> Vec<String> {
-    let texts = aws_destination.templates().into_iter().map(ToString::to_string);
-    texts.flat_map(|text| doubts_of_text(aws_destination.kind(), &text, captures)).collect()
+fn doubts_of_request(service: &ServiceDestination, captures: &[&str]) -> Vec<String> {
+    let texts = service.templates().into_iter().map(ToString::to_string);
+    texts.flat_map(|text| doubts_of_text(service.kind(), &text, captures)).collect()
 }
 
 /// Returns what is doubtful in the settings of a transform.

@@ -29,7 +29,7 @@ struct Node {
 enum Kind {
     Topic,
     Transform,
-    AwsDestination,
+    ServiceDestination,
 }
 
 /// A link between two nodes, by their indices.
@@ -55,13 +55,14 @@ impl Drawing {
     /// Draws the routes of an outline.
     pub(super) fn new(outline: &Outline<'_>) -> Self {
         let mut drawing = Self::default();
-        let (mut topics, mut aws_destinations) = (HashMap::new(), HashMap::new());
+        let (mut topics, mut service_destinations) = (HashMap::new(), HashMap::new());
         for outlined in &outline.outlined {
             let inbound = outlined.route.inbound();
             let from = drawing.topic(&mut topics, (cache_of(inbound), inbound.to_string()));
             let node = |destination: &Destination| {
                 if destination.to.topic().is_none() {
-                    return drawing.aws_destination(&mut aws_destinations, destination.to.to_string());
+                    return drawing
+                        .service_destination(&mut service_destinations, destination.to.to_string());
                 }
                 drawing.topic(&mut topics, (cache_to(inbound, destination), destination.to.to_string()))
             };
@@ -94,12 +95,16 @@ impl Drawing {
     }
 
     /// Returns the node of an AWS destination.
-    fn aws_destination(&mut self, aws_destinations: &mut HashMap<String, usize>, name: String) -> usize {
-        if let Some(node) = aws_destinations.get(&name) {
+    fn service_destination(
+        &mut self,
+        service_destinations: &mut HashMap<String, usize>,
+        name: String,
+    ) -> usize {
+        if let Some(node) = service_destinations.get(&name) {
             return *node;
         }
-        let node = self.node(Kind::AwsDestination, Printable(&name).to_string());
-        aws_destinations.insert(name, node);
+        let node = self.node(Kind::ServiceDestination, Printable(&name).to_string());
+        service_destinations.insert(name, node);
         node
     }
 
@@ -168,7 +173,7 @@ impl Drawing {
             let (open, close) = match node.kind {
                 Kind::Topic => ("([", "])"),
                 Kind::Transform => ("[", "]"),
-                Kind::AwsDestination => ("[(", ")]"),
+                Kind::ServiceDestination => ("[(", ")]"),
             };
             let _ = write!(source, "\n    n{index}{open}\"{}\"{close}", for_mermaid(&node.label));
         }
@@ -191,7 +196,7 @@ impl Drawing {
             let style = match node.kind {
                 Kind::Topic => ", style=rounded",
                 Kind::Transform => "",
-                Kind::AwsDestination => ", shape=cylinder",
+                Kind::ServiceDestination => ", shape=cylinder",
             };
             let _ = write!(source, "\n    n{index} [label=\"{}\"{style}];", for_dot(&node.label));
         }

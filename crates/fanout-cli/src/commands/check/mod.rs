@@ -5,6 +5,7 @@
 //! | `faults` | prints the errors of a file, each with its line |
 //! | `outline` | the routes as they are shown: their order, their lines, their shared transforms |
 //! | `doubts` | finds valid settings that are probably a habit from another tool |
+//! | `parameter` | whether the file fits into a parameter of Systems Manager |
 //! | `table` | prints the outline as a table, or as JSON |
 //! | `drawing` | prints the outline as a drawing |
 //! | `recording` | runs the fan-out for one event, with recorders |
@@ -18,6 +19,7 @@ pub(crate) mod faults;
 #[cfg(test)]
 mod mistakes;
 mod outline;
+mod parameter;
 mod recording;
 mod steps;
 mod table;
@@ -132,10 +134,10 @@ pub(crate) async fn run(args: Args, transforms: &Transforms, output: &mut Output
         return steps::run(&outline, &event, (is_json, translations), output).await;
     }
     if is_json {
-        return output.json(&table::as_json(name, &outline));
+        return output.json(&table::as_json(name, &text, &outline));
     }
     if args.format == Format::Table {
-        return table::print(name, &outline, output);
+        return table::print(name, &text, &outline, output);
     }
     let drawing = Drawing::new(&outline);
     if args.format == Format::Dot {

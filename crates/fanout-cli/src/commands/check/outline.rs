@@ -136,7 +136,9 @@ impl<'r> Outline<'r> {
                 "{from} can lead to {routes}, and from there back: the function refuses such an event"
             ));
         }
-        if let Some(missing) = destination.lacking() {
+        let is_required = |missing: &&str| *missing == "token_id" && outlined.route.requires_token_id();
+        let missing = destination.lacking().find(|missing| !is_required(missing));
+        if let Some(missing) = missing {
             notes.push(format!(
                 "{from} needs {{{missing}}}, which some events lack: this destination refuses them, and the others \
                  accept them"
@@ -155,9 +157,9 @@ impl OutlinedRoute<'_> {
 }
 
 impl OutlinedDestination<'_> {
-    /// Returns the field that it needs and that an event may lack.
-    pub(super) fn lacking(&self) -> Option<&str> {
-        self.destination.to.templates().into_iter().find_map(Template::lacking)
+    /// Returns the fields that it needs and that an event may lack.
+    fn lacking(&self) -> impl Iterator<Item = &str> {
+        self.destination.to.templates().into_iter().flat_map(Template::lacking)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fanout_core::dedupe::DestinationProgress;
-use fanout_core::destination::{Accepted, AwsRequest, AwsSender, Publisher, Sent, Topic};
+use fanout_core::destination::{Accepted, Publisher, Sent, ServiceRequest, ServiceSender, Topic};
 use fanout_core::fan_out::{DeliveryOutcome, FanOut};
 use fanout_core::reason::{Failure, Reason};
 use fanout_core::retry::RetryPolicy;
@@ -43,7 +43,7 @@ pub(super) enum Content {
     /// The text for a topic.
     Text(String),
     /// The request to an AWS destination.
-    Request(Box<AwsRequest>),
+    Request(Box<ServiceRequest>),
 }
 
 /// Runs the fan-out of `event`, which takes the route `outlined`. Nothing leaves this process.
@@ -67,7 +67,8 @@ pub(super) async fn record<'o>(outlined: &OutlinedRoute<'o>, event: &Verified<Ev
         let stages = outlined.steps.iter().zip(chain).map(|(step, recorder)| recorder.stage(step.stage));
         Destination::new(outlined.destination.to.clone(), stages.collect())
     });
-    let route = Route::new(outlined.route.inbound().clone(), destinations.collect());
+    let route = Route::new(outlined.route.inbound().clone(), destinations.collect())
+        .with_required_token_id(outlined.route.requires_token_id());
     let routes = Routes::new(vec![route]).expect("a route that is valid beside others is valid alone");
     let plan = routes.plan(event).ok().flatten().expect("the event takes this route among others");
 
@@ -142,8 +143,13 @@ impl Publisher for Sink {
     }
 }
 
-impl AwsSender for Sink {
-    fn send<'c>(&'c self, request: &'c AwsRequest, _: Option<&'c str>, _: Instant) -> BoxFuture<'c, Sent> {
+impl ServiceSender for Sink {
+    fn send<'c>(
+        &'c self,
+        request: &'c ServiceRequest,
+        _: Option<&'c str>,
+        _: Instant,
+    ) -> BoxFuture<'c, Sent> {
         *locked(&self.0) = Some(Content::Request(Box::new(request.clone())));
         Box::pin(ready(Sent { attempts: 1, result: Ok(Accepted::Created) }))
     }

@@ -97,7 +97,7 @@ fn print_event(event: &Event, output: &mut Output) -> Result<(), Error> {
 fn target(target: &Target<'_>) -> String {
     match target {
         Target::Topic(Topic { cache, topic }) => named(cache, topic),
-        Target::Aws { .. } => target.to_string(),
+        Target::Service { .. } => target.to_string(),
     }
 }
 

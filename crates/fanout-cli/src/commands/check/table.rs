@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 
 use super::columns::aligned;
 use super::outline::{Outline, OutlinedDestination, OutlinedRoute, OutlinedStep, cache_of, cache_to};
+use super::parameter;
 use crate::error::Error;
 use crate::output::{Output, Printable, Quoted};
 
 /// Prints the table, its notes and a summary.
-pub(super) fn print(name: &str, outline: &Outline<'_>, output: &mut Output) -> Result<(), Error> {
+pub(super) fn print(name: &str, text: &str, outline: &Outline<'_>, output: &mut Output) -> Result<(), Error> {
     let head = ["line", "cache", "topic", "", "cache", "topic", "transforms"].map(str::to_owned);
     let rows: Vec<_> = std::iter::once(head).chain(outline.outlined.iter().flat_map(rows)).collect();
     for line in aligned(&rows) {
@@ -21,7 +22,7 @@ pub(super) fn print(name: &str, outline: &Outline<'_>, output: &mut Output) -> R
     if destinations.any(|destination| destination.steps.iter().any(|step| step.shared_with.is_some())) {
         output.result("(in parentheses: applied once, together with the destinations above)")?;
     }
-    for note in outline.notes() {
+    for note in outline.notes().into_iter().chain(parameter::notes(text)) {
         output.result(format_args!("note: {note}"))?;
     }
     output.result(format_args!("{name}: {}", summary(outline)))
@@ -39,13 +40,14 @@ fn rows(outlined: &OutlinedRoute<'_>) -> Vec<[String; 7]> {
             [const { String::new() }; 3]
         } else {
             let from = cache(cache_of(inbound), "(any)");
-            [outlined.line.to_string(), from, Quoted(&inbound.to_string()).to_string()]
+            let required = if outlined.route.requires_token_id() { ", with a token id" } else { "" };
+            [outlined.line.to_string(), from, format!("{}{required}", Quoted(&inbound.to_string()))]
         };
         let (to, to_topic) = match &destination.to {
             To::Topic(to) => {
                 (cache(cache_to(inbound, destination), "(same)"), Quoted(&to.topic.to_string()).to_string())
             }
-            To::Aws(_) => (String::new(), Printable(&destination.to.to_string()).to_string()),
+            To::Service(_) => (String::new(), Printable(&destination.to.to_string()).to_string()),
         };
         [line, from, topic, "->".to_owned(), to, to_topic, chain(&outlined_destination.steps)]
     };
@@ -86,9 +88,12 @@ pub(super) fn counted(count: usize, noun: &str) -> String {
 }
 
 /// Returns the routes and their notes for programs.
-pub(super) fn as_json(name: &str, outline: &Outline<'_>) -> Value {
+pub(super) fn as_json(name: &str, text: &str, outline: &Outline<'_>) -> Value {
     let routes: Vec<_> = outline.outlined.iter().map(|outlined| route_as_json(outline, outlined)).collect();
-    json!({"file": name, "errors": [], "routes": routes, "notes": outline.notes()})
+    let notes: Vec<_> = outline.notes().into_iter().chain(parameter::notes(text)).collect();
+    json!({
+        "file": name, "errors": [], "routes": routes, "notes": notes, "parameter": parameter::as_json(text),
+    })
 }
 
 fn route_as_json(outline: &Outline<'_>, outlined: &OutlinedRoute<'_>) -> Value {
@@ -101,8 +106,8 @@ fn route_as_json(outline: &Outline<'_>, outlined: &OutlinedRoute<'_>) -> Value {
                 "cache": cache_to(inbound, outlined.destination), "topic": to.topic.to_string(),
                 "transforms": transforms, "next_lines": next,
             }),
-            To::Aws(aws_destination) => json!({
-                "kind": aws_destination.kind(), "name": aws_destination.name().to_string(),
+            To::Service(service_destination) => json!({
+                "kind": service_destination.kind(), "name": service_destination.name().to_string(),
                 "transforms": transforms, "next_lines": next,
             }),
         }
@@ -112,6 +117,7 @@ fn route_as_json(outline: &Outline<'_>, outlined: &OutlinedRoute<'_>) -> Value {
         "line": outlined.line,
         "cache": cache_of(inbound),
         "topic": inbound.to_string(),
+        "require_token_id": outlined.route.requires_token_id(),
         "destinations": outlined.destinations.iter().map(destination).collect::<Vec<_>>(),
         "transforms_applied": applied,
         "transforms_unshared": unshared,

@@ -4,11 +4,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanout_core::destination::{Accepted, AwsRequest, AwsSender, Publisher, Sent, Topic};
+use fanout_core::destination::{Accepted, Publisher, Sent, ServiceRequest, ServiceSender, Topic};
 use fanout_core::fan_out::FanOut;
 use fanout_core::reason::Failure;
 use fanout_core::retry::RetryPolicy;
-use fanout_momento::MomentoPublisher;
+use fanout_momento::{CacheSender, MomentoPublisher};
 use futures_util::future::BoxFuture;
 use reqwest::Url;
 use tokio::net::TcpListener;
@@ -56,28 +56,31 @@ impl Publisher for RecordingPublisher {
     }
 }
 
-/// Reports each request to an AWS destination, and sends it with `--aws`.
+/// Reports each request to a service destination. Changes items in caches, and sends requests to AWS with `--aws`.
 #[derive(Debug)]
 struct RecordingSender {
-    aws: Option<Arc<dyn AwsSender>>,
+    aws: Option<Arc<dyn ServiceSender>>,
+    cache: CacheSender,
     updates: UnboundedSender<Update>,
 }
 
-impl AwsSender for RecordingSender {
+impl ServiceSender for RecordingSender {
     fn send<'c>(
         &'c self,
-        request: &'c AwsRequest,
+        request: &'c ServiceRequest,
         trace: Option<&'c str>,
         deadline: Instant,
     ) -> BoxFuture<'c, Sent> {
         Box::pin(async move {
+            let is_cache = matches!(request, ServiceRequest::Cache(_));
             let sent = match &self.aws {
+                _ if is_cache => self.cache.send(request, trace, deadline).await,
                 Some(aws) => aws.send(request, trace, deadline).await,
                 None => Sent { attempts: 1, result: Ok(Accepted::Created) },
             };
             if sent.result.is_ok() {
-                let request = Box::new(request.clone());
-                let _ = self.updates.send(Update::AwsRequest { request, is_sent: self.aws.is_some() });
+                let (request, is_sent) = (Box::new(request.clone()), is_cache || self.aws.is_some());
+                let _ = self.updates.send(Update::ServiceRequest { request, is_sent });
             }
             sent
         })
@@ -99,7 +102,8 @@ impl Function {
         }
         let retry = RetryPolicy::PUBLISH;
         let publisher = service.publisher_within(retry.attempt_timeout)?;
-        let sender = RecordingSender { aws: setup.sender(), updates: updates.clone() };
+        let cache = service.cache_sender(retry);
+        let sender = RecordingSender { aws: setup.sender(), cache, updates: updates.clone() };
         let publisher = RecordingPublisher { publisher, updates };
         let fan_out = FanOut::new(publisher, retry).with_sender(Arc::new(sender));
         let webhook = Webhook::new(setup.signing()?, setup.routes.clone(), fan_out, RequestLog::Off);

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use fanout_core::clock::{Clock as _, SystemClock};
-use fanout_core::destination::Target;
+use fanout_core::destination::{CACHE_KINDS, Target};
 use fanout_core::names::{CacheName, TopicName};
 use fanout_core::placeholder::{Field, Template};
 use fanout_core::route::{Destination, Planned, Routes};
@@ -43,8 +43,8 @@ pub(super) struct GraphDestination {
 pub(super) enum Receiver {
     /// The topic with this index.
     Topic(usize),
-    /// An AWS destination, by its kind and its name.
-    Aws(String),
+    /// A service destination, by its kind and its name.
+    Service { is_cache: bool, name: String },
     /// A topic that cannot be subscribed to.
     Unknown {
         /// Its name in the routes.
@@ -118,7 +118,9 @@ impl TopicGraph {
     /// Returns the receiver of a destination. Adds its topic to the graph if it is new.
     fn receiver(&mut self, destination: &Destination, planned: &Planned<'_>, has_token_id: bool) -> Receiver {
         let Target::Topic(target) = &planned.target else {
-            return Receiver::Aws(destination.to.to_string());
+            let is_cache =
+                matches!(planned.target, Target::Service { kind, .. } if CACHE_KINDS.contains(&kind));
+            return Receiver::Service { is_cache, name: destination.to.to_string() };
         };
         let mut names = destination.to.templates().into_iter().flat_map(Template::names);
         // A topic that is named by a field of each message is not known in advance.
@@ -180,7 +182,7 @@ impl TopicGraph {
     pub(super) fn next(&self, index: usize) -> Vec<usize> {
         let topic = |destination: &GraphDestination| match destination.receiver {
             Receiver::Topic(index) => Some(index),
-            Receiver::Aws(_) | Receiver::Unknown { .. } => None,
+            Receiver::Service { .. } | Receiver::Unknown { .. } => None,
         };
         self.topic(index).destinations.iter().flatten().filter_map(topic).collect()
     }
@@ -208,7 +210,7 @@ impl TopicGraph {
     /// Returns a note for each topic that cannot be subscribed to.
     pub(super) fn notes(&self) -> Vec<String> {
         let note = |destination: &GraphDestination| match &destination.receiver {
-            Receiver::Topic(_) | Receiver::Aws(_) => None,
+            Receiver::Topic(_) | Receiver::Service { .. } => None,
             Receiver::Unknown { topic, reason } => {
                 Some(format!("{} cannot be subscribed to in advance: {reason}", Quoted(topic)))
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fanout_core::destination::AwsRequest;
+use fanout_core::destination::ServiceRequest;
 use serde_json::{Value, json};
 
 use super::function::Function;
@@ -124,7 +124,7 @@ impl Report<'_> {
             for GraphDestination { receiver, chain } in destinations {
                 let receiver = match receiver {
                     Receiver::Topic(index) => graph.name(*index),
-                    Receiver::Aws(name) => name.clone(),
+                    Receiver::Service { name, .. } => name.clone(),
                     Receiver::Unknown { topic, .. } => Quoted(topic).to_string(),
                 };
                 let chain = if chain.is_empty() { "no transforms".to_owned() } else { chain.join(", ") };
@@ -277,7 +277,7 @@ impl Report<'_> {
         reason: &str,
     ) -> Result<(), Error> {
         let DestinationOutcome { cache, topic, kind, .. } = outcome;
-        let destination = match outcome.aws_name() {
+        let destination = match outcome.service_name() {
             Some(name) => (json!({"kind": kind, "name": topic}), name),
             None => (json!({"cache": cache, "topic": topic}), graph.name_of(cache, topic)),
         };
@@ -304,11 +304,13 @@ impl Report<'_> {
         }
     }
 
-    /// Prints a request to an AWS destination.
-    pub(super) fn aws_request(&mut self, request: &AwsRequest, is_sent: bool) -> Result<(), Error> {
+    /// Prints a request to a service destination.
+    pub(super) fn service_request(&mut self, request: &ServiceRequest, is_sent: bool) -> Result<(), Error> {
+        let is_cache = matches!(request, ServiceRequest::Cache(_));
+        let event = if is_cache { "cache_request" } else { "aws_request" };
         match self.style {
             Style::Json => self.output.json(&json!({
-                "event": "aws_request", "kind": request.kind(), "name": request.name(), "sent": is_sent,
+                "event": event, "kind": request.kind(), "name": request.name(), "sent": is_sent,
                 "request": request,
             })),
             Style::Human | Style::Quiet => {
@@ -324,7 +326,7 @@ impl Report<'_> {
         graph: &TopicGraph,
         outcome: &DestinationOutcome,
     ) -> Result<(), Error> {
-        match (self.style, outcome.aws_name()) {
+        match (self.style, outcome.service_name()) {
             (Style::Json | Style::Quiet, _) => Ok(()),
             (Style::Human, Some(name)) => self.line("accepted", format_args!("by {name}")),
             (Style::Human, None) => {
@@ -374,7 +376,8 @@ fn routes_as_json(graph: &TopicGraph) -> Value {
             let TopicNode { cache, name, .. } = graph.topic(*index);
             json!({"cache": cache, "topic": name, "transforms": chain})
         }
-        Receiver::Aws(name) => json!({"aws_destination": name, "transforms": chain}),
+        Receiver::Service { is_cache: false, name } => json!({"aws_destination": name, "transforms": chain}),
+        Receiver::Service { is_cache: true, name } => json!({"cache_destination": name, "transforms": chain}),
         Receiver::Unknown { topic, reason } => {
             json!({"topic": topic, "transforms": chain, "not_subscribed_to": reason})
         }

@@ -88,7 +88,7 @@ impl DestinationOutcome {
     }
 
     /// Returns the kind and the name of an AWS destination.
-    pub(super) fn aws_name(&self) -> Option<String> {
+    pub(super) fn service_name(&self) -> Option<String> {
         self.kind.as_ref().map(|kind| excerpt(&format!("{kind} {}", self.topic)))
     }
 
@@ -98,7 +98,7 @@ impl DestinationOutcome {
         }
         let parts = [&self.reason, &self.transform, &self.detail];
         let parts: Vec<_> = parts.into_iter().flatten().map(|part| excerpt(part)).collect();
-        let name = self.aws_name().unwrap_or_else(|| Quoted(&self.topic).to_string());
+        let name = self.service_name().unwrap_or_else(|| Quoted(&self.topic).to_string());
         Some(format!("{name} {}: {}", excerpt(&self.status), parts.join(", ")))
     }
 }

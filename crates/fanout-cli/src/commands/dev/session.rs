@@ -198,7 +198,7 @@ impl<'a> Session<'a> {
                 }
                 Ok(())
             }
-            Update::AwsRequest { request, is_sent } => self.report.aws_request(&request, is_sent),
+            Update::ServiceRequest { request, is_sent } => self.report.service_request(&request, is_sent),
             Update::NotPublished { id, reason } => {
                 self.failed(id, &format!("not published: {reason}"), &Outcomes::default())
             }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use fanout_aws::Cloud;
-use fanout_core::destination::{AwsSender, KINDS};
+use fanout_core::destination::{KINDS, ServiceSender};
 use fanout_core::file;
 use fanout_core::names::{CacheName, TopicName};
 use fanout_core::placeholder::is_literal;
-use fanout_core::route::{Destination, Route, Routes, Topics};
+use fanout_core::route::{Destination, Route, Routes, To, Topics};
 use fanout_core::transform::{Stage, Transforms};
 use momento_webhook::SignaturePolicy;
 use rand::Rng as _;
@@ -124,14 +124,17 @@ impl Setup {
     }
 
     /// Returns the sender for AWS destinations, if `--aws` is given.
-    pub(super) fn sender(&self) -> Option<Arc<dyn AwsSender>> {
+    pub(super) fn sender(&self) -> Option<Arc<dyn ServiceSender>> {
         (self.translations == Translations::Amazon).then(|| Cloud::default().sender())
     }
 
     /// Returns true if a route has an AWS destination.
     pub(super) fn has_aws_destinations(&self) -> bool {
         let mut destinations = self.routes.all().iter().flat_map(Route::destinations);
-        destinations.any(|destination| destination.to.topic().is_none())
+        destinations.any(|destination| match &destination.to {
+            To::Topic(_) => false,
+            To::Service(service) => KINDS.contains(&service.kind()),
+        })
     }
 
     /// Returns true if a route translates.

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use fanout_core::destination::{AwsRequest, Publisher as _, Topic};
+use fanout_core::destination::{Publisher as _, ServiceRequest, Topic};
 use fanout_momento::status::describe_failure;
 use fanout_momento::{MomentoPublisher, Subscription, SubscriptionError, SubscriptionEvent};
 use momento_webhook::Event as Webhook;
@@ -35,8 +35,8 @@ pub(super) enum Update {
         text: String,
     },
     /// The function in this process has a request to an AWS destination.
-    AwsRequest {
-        request: Box<AwsRequest>,
+    ServiceRequest {
+        request: Box<ServiceRequest>,
         is_sent: bool,
     },
     SubscriptionFailed(SubscriptionError),

@@ -4,6 +4,7 @@ use std::future::{self, Future};
 use std::sync::Arc;
 
 use fanout_aws::Cloud;
+use fanout_core::destination::Senders;
 use fanout_core::fan_out::FanOut;
 use fanout_core::retry::RetryPolicy;
 use fanout_core::route::Routes;
@@ -239,7 +240,9 @@ pub(super) fn target(
             let (routes, service) = routes.expect("the caller reads the routes of each such target");
             let retry = RetryPolicy::PUBLISH;
             let publisher = service.publisher_within(retry.attempt_timeout)?;
-            let fan_out = FanOut::new(publisher, retry).with_sender(Cloud::default().sender());
+            let sender =
+                Senders { aws: Cloud::default().sender(), cache: Arc::new(service.cache_sender(retry)) };
+            let fan_out = FanOut::new(publisher, retry).with_sender(Arc::new(sender));
             Arc::new(RoutesTarget::new(path.display().to_string(), routes, fan_out))
         }
     })

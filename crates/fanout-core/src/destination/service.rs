@@ -1,4 +1,4 @@
-//! AWS destinations: what all kinds of them have in common.
+//! Service destinations, in AWS and in caches: what all kinds of them have in common.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use super::registry::AwsRequest;
+use super::registry::ServiceRequest;
 use crate::described::Described;
 use crate::file::Texts;
 use crate::placeholder::{RenderError, Template};
@@ -21,9 +21,9 @@ use crate::route::Destination;
 use crate::spanned::Given;
 use crate::transform::{Context, Message};
 
-/// The settings of one kind of AWS destination, as a file gives them. `Serialize` has to keep the names of the file and
+/// The settings of one kind of service destination, as a file gives them. `Serialize` has to keep the names of the file and
 /// to leave out what is not set: ids are made of it.
-pub(crate) trait AwsSettings: DeserializeOwned + Serialize + Described {
+pub(crate) trait ServiceSettings: DeserializeOwned + Serialize + Described {
     /// The key in a file.
     const KIND: &'static str;
 
@@ -34,10 +34,15 @@ pub(crate) trait AwsSettings: DeserializeOwned + Serialize + Described {
     fn build(self, texts: &mut Texts<'_, '_>) -> Option<Arc<dyn MakeRequest>>;
 }
 
-/// Makes a request of an event: the settings of one AWS destination, read and checked.
+/// Makes a request of an event: the settings of one service destination, read and checked.
 pub(crate) trait MakeRequest: fmt::Debug + Send + Sync {
     /// Returns the template of the name of the destination.
     fn name(&self) -> &Template;
+
+    /// Returns what is shown of a name: in AWS, not the account, the region and the host.
+    fn shown<'n>(&self, name: &'n str) -> &'n str {
+        short(name)
+    }
 
     /// Returns the templates without which an event has no request.
     fn templates(&self) -> Vec<&Template>;
@@ -46,12 +51,12 @@ pub(crate) trait MakeRequest: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// When the event lacks a value, or the service does not accept such a request.
-    fn request(&self, fields: &Fields<'_>) -> Result<AwsRequest, RequestError>;
+    fn request(&self, fields: &Fields<'_>) -> Result<ServiceRequest, RequestError>;
 }
 
-/// An AWS destination, as a route names it.
+/// A service destination, as a route names it.
 #[derive(Clone, Debug)]
-pub struct AwsDestination {
+pub struct ServiceDestination {
     kind: &'static str,
     settings: Value,
     maker: Arc<dyn MakeRequest>,
@@ -71,12 +76,12 @@ pub enum RequestError {
     },
 }
 
-/// Sends requests to AWS destinations.
-pub trait AwsSender: fmt::Debug + Send + Sync {
+/// Sends requests to service destinations.
+pub trait ServiceSender: fmt::Debug + Send + Sync {
     /// Sends a request, with as many attempts as fit before `deadline`. `trace` is the X-Ray header to pass on.
     fn send<'c>(
         &'c self,
-        request: &'c AwsRequest,
+        request: &'c ServiceRequest,
         trace: Option<&'c str>,
         deadline: Instant,
     ) -> BoxFuture<'c, Sent>;
@@ -102,10 +107,33 @@ pub enum Accepted {
 
 /// Sends nothing. For builds without AWS, which reject files with AWS destinations.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NoAws;
+pub struct NoService;
 
-impl AwsSender for NoAws {
-    fn send<'c>(&'c self, _: &'c AwsRequest, _: Option<&'c str>, _: Instant) -> BoxFuture<'c, Sent> {
+/// Sends each request with the sender of its service.
+#[derive(Clone, Debug)]
+pub struct Senders {
+    /// Sends requests to AWS.
+    pub aws: Arc<dyn ServiceSender>,
+    /// Changes items in caches.
+    pub cache: Arc<dyn ServiceSender>,
+}
+
+impl ServiceSender for Senders {
+    fn send<'c>(
+        &'c self,
+        request: &'c ServiceRequest,
+        trace: Option<&'c str>,
+        deadline: Instant,
+    ) -> BoxFuture<'c, Sent> {
+        match request {
+            ServiceRequest::Cache(_) => self.cache.send(request, trace, deadline),
+            _ => self.aws.send(request, trace, deadline),
+        }
+    }
+}
+
+impl ServiceSender for NoService {
+    fn send<'c>(&'c self, _: &'c ServiceRequest, _: Option<&'c str>, _: Instant) -> BoxFuture<'c, Sent> {
         let error = Failure::from(Reason::Unavailable);
         Box::pin(ready(Sent { attempts: 0, result: Err(error) }))
     }
@@ -218,9 +246,9 @@ impl<'f> Fields<'f> {
     }
 }
 
-impl AwsDestination {
+impl ServiceDestination {
     /// Reads the settings of one kind, and notes every fault in `texts`.
-    pub(super) fn read<S: AwsSettings>(given: Given<'_>, texts: &mut Texts<'_, '_>) -> Option<Self> {
+    pub(super) fn read<S: ServiceSettings>(given: Given<'_>, texts: &mut Texts<'_, '_>) -> Option<Self> {
         let (settings, faults): (Option<S>, _) = given.read_most();
         texts.note_all(faults);
         let given = settings?;
@@ -249,6 +277,12 @@ impl AwsDestination {
         self.maker.name()
     }
 
+    /// Returns what is shown of a name: in AWS, not the account, the region and the host.
+    #[must_use]
+    pub fn shown<'n>(&self, name: &'n str) -> &'n str {
+        self.maker.shown(name)
+    }
+
     /// Returns the templates without which an event has no request.
     #[must_use]
     pub fn templates(&self) -> Vec<&Template> {
@@ -259,13 +293,13 @@ impl AwsDestination {
     ///
     /// # Errors
     /// When the event lacks a value, or the service does not accept such a request.
-    pub fn request(&self, fields: &Fields<'_>) -> Result<AwsRequest, RequestError> {
+    pub fn request(&self, fields: &Fields<'_>) -> Result<ServiceRequest, RequestError> {
         self.maker.request(fields)
     }
 }
 
 /// Destinations with the same settings are the same.
-impl PartialEq for AwsDestination {
+impl PartialEq for ServiceDestination {
     fn eq(&self, other: &Self) -> bool {
         (self.kind, &self.settings) == (other.kind, &other.settings)
     }
@@ -307,13 +341,13 @@ pub(crate) mod tests {
     pub(crate) fn request_of(
         settings: &str,
         change: impl FnOnce(&mut Event),
-    ) -> Result<AwsRequest, RequestError> {
+    ) -> Result<ServiceRequest, RequestError> {
         let routes = file::read(&text_of(settings), &Transforms::standard(), KINDS).unwrap();
         let event = event_with("chat", "friends-publish", 7, change);
         let plan = routes.plan(&event).unwrap().unwrap();
         let destination = &plan.route().destinations()[0];
-        let To::Aws(aws_destination) = &destination.to else { panic!("an AWS destination") };
-        aws_destination.request(&Fields::new(
+        let To::Service(service_destination) = &destination.to else { panic!("a service destination") };
+        service_destination.request(&Fields::new(
             &plan.context(Instant::now()),
             destination,
             &Message::new(event.text.as_str()),
@@ -406,7 +440,7 @@ pub(crate) mod tests {
         let names = names.join(", ");
         let settings = format!("sqs = {{ queue = 'http://q', body = {{ {names}, room = '{{room}}' }} }}");
         let request = request_of(&settings, |event| event.topic_sequence_page = Some(3)).unwrap();
-        let AwsRequest::Sqs(message) = request else { panic!("{request:?}") };
+        let ServiceRequest::Sqs(message) = request else { panic!("{request:?}") };
         let body: Value = serde_json::from_str(&message.body).unwrap();
         let event = event_with("chat", "friends-publish", 7, |event| event.topic_sequence_page = Some(3));
         assert_eq!(
@@ -432,11 +466,11 @@ pub(crate) mod tests {
         let plan = routes.plan(&event).unwrap().unwrap();
         let destination = &plan.route().destinations()[0];
         assert_eq!(plan.destinations()[0].target.to_string(), "dynamodb aaa");
-        let To::Aws(aws_destination) = &destination.to else { panic!("an AWS destination") };
+        let To::Service(service_destination) = &destination.to else { panic!("a service destination") };
         let text = r#"{"room":"b","wei":20000000000000000001,"all":[1.10, null]}"#;
         let message = Message { text: text.into(), language: Some("de".into()) };
         let request =
-            aws_destination.request(&Fields::new(&plan.context(Instant::now()), destination, &message));
+            service_destination.request(&Fields::new(&plan.context(Instant::now()), destination, &message));
         assert_eq!(
             request.unwrap().to_string(),
             r#"dynamodb aaa: {"table":"aaa","key":{"id":"b"},"change":{"put":{"item":{"all":[1.10, null],"in":"de","short":"no","wei":20000000000000000001},"unless_exists":true}}}"#

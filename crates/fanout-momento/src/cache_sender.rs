@@ -1,0 +1,246 @@
+//! Changes items in caches: the sender of cache destinations.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fanout_core::destination::{
+    Accepted, CacheChange, CacheWrite, ListEnd, Sent, ServiceRequest, ServiceSender,
+};
+use fanout_core::reason::{Failure, Reason};
+use fanout_core::retry::RetryPolicy;
+use futures_util::future::BoxFuture;
+use momento::cache::{
+    CollectionTtl, DictionaryIncrementRequest, DictionarySetFieldRequest, IncrementRequest,
+    ListPushBackRequest, ListPushFrontRequest, MomentoRequest, SetAddElementsRequest, SetIfAbsentRequest,
+    SetIfAbsentResponse, SetRequest,
+};
+use tokio::time::Instant;
+
+use crate::cache::MomentoCache;
+
+/// Sends the requests of cache destinations, with retries.
+///
+/// An attempt without a response may have changed its item all the same, and the next one changes it again. Setting an item
+/// or a field again and adding to a set again change nothing; adding to a list or to a number again does.
+#[derive(Debug)]
+pub struct CacheSender {
+    cache: Arc<MomentoCache>,
+    retry: RetryPolicy,
+}
+
+impl CacheSender {
+    /// Writes through `cache`, and retries by `retry`.
+    #[must_use]
+    pub const fn new(cache: Arc<MomentoCache>, retry: RetryPolicy) -> Self {
+        Self { cache, retry }
+    }
+}
+
+impl ServiceSender for CacheSender {
+    fn send<'c>(
+        &'c self,
+        request: &'c ServiceRequest,
+        _trace: Option<&'c str>,
+        deadline: Instant,
+    ) -> BoxFuture<'c, Sent> {
+        Box::pin(async move {
+            let ServiceRequest::Cache(write) = request else {
+                let error = Failure::new(Reason::InvalidArgument, "a request that is not for a cache");
+                return Sent { attempts: 0, result: Err(error) };
+            };
+            let (attempts, result) = self.retry.run(deadline, || self.cache.write(write)).await;
+            Sent { attempts, result }
+        })
+    }
+}
+
+impl MomentoCache {
+    /// Changes an item, with one attempt.
+    async fn write(&self, write: &CacheWrite) -> Result<Accepted, Failure> {
+        let CacheWrite { cache, key, change, ttl_seconds } = write;
+        let (cache, key) = (cache.as_str(), key.as_str());
+        let ttl = Duration::from_secs((*ttl_seconds).into());
+        let collection = |refresh: bool| CollectionTtl::new(Some(ttl), refresh);
+        match change {
+            CacheChange::List { value, end: ListEnd::Front, max_length, refresh_ttl } => {
+                let push =
+                    ListPushFrontRequest::new(cache, key, value.as_str()).ttl(collection(*refresh_ttl));
+                self.request(push.truncate_back_to_size(*max_length)).await?;
+            }
+            CacheChange::List { value, end: ListEnd::Back, max_length, refresh_ttl } => {
+                let push = ListPushBackRequest::new(cache, key, value.as_str()).ttl(collection(*refresh_ttl));
+                self.request(push.truncate_front_to_size(*max_length)).await?;
+            }
+            CacheChange::Field { field, value, refresh_ttl } => {
+                let set = DictionarySetFieldRequest::new(cache, key, field.as_str(), value.as_str());
+                self.request(set.ttl(collection(*refresh_ttl))).await?;
+            }
+            CacheChange::FieldCounter { field, increment, refresh_ttl } => {
+                let add = DictionaryIncrementRequest::new(cache, key, field.as_str(), *increment);
+                self.request(add.ttl(collection(*refresh_ttl))).await?;
+            }
+            CacheChange::Item { value, unless_exists: true } => {
+                let set = SetIfAbsentRequest::new(cache, key, value.as_str()).ttl(ttl);
+                if self.request(set).await? == SetIfAbsentResponse::NotStored {
+                    return Ok(Accepted::Duplicate);
+                }
+            }
+            CacheChange::Item { value, unless_exists: false } => {
+                self.request(SetRequest::new(cache, key, value.as_str()).ttl(ttl)).await?;
+            }
+            CacheChange::Counter { increment } => {
+                self.request(IncrementRequest::new(cache, key, *increment).ttl(ttl)).await?;
+            }
+            CacheChange::Set { element, refresh_ttl } => {
+                let add = SetAddElementsRequest::new(cache, key, vec![element.as_str()]);
+                self.request(add.ttl(collection(*refresh_ttl))).await?;
+            }
+        }
+        Ok(Accepted::Created)
+    }
+
+    async fn request<R: MomentoRequest>(&self, request: R) -> Result<R::Response, Failure> {
+        self.call(async move |client| client.send_request(request).await).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use momento::CacheClient;
+    use momento::cache::configurations::Laptop;
+    use momento::cache::{DictionaryFetchResponse, GetResponse, ListFetchResponse, SetFetchResponse};
+    use momento_local::{Fault, MomentoLocal, Rpc};
+    use std::collections::HashMap;
+    use tonic::Code;
+
+    use super::*;
+    use crate::credentials::Credentials;
+    use crate::publisher::Keys;
+
+    struct Fixture {
+        momento: MomentoLocal,
+        sender: CacheSender,
+        client: CacheClient,
+    }
+
+    async fn start() -> Fixture {
+        let momento = MomentoLocal::builder().cache("c").start().await.unwrap();
+        let current = Credentials::new("any", Some(&momento.endpoint().parse().unwrap())).unwrap();
+        let client = CacheClient::builder()
+            .default_ttl(Duration::from_mins(1))
+            .configuration(Laptop::latest())
+            .credential_provider(current.provider().clone())
+            .build()
+            .unwrap();
+        let keys = Arc::new(Keys { current, previous: None });
+        let retry = RetryPolicy::PUBLISH;
+        let cache = MomentoCache::new(Arc::new(keys), retry.attempt_timeout);
+        Fixture { momento, sender: CacheSender::new(Arc::new(cache), retry), client }
+    }
+
+    impl Fixture {
+        /// Sends a change of the item `k`.
+        async fn send(&self, change: CacheChange) -> Sent {
+            let write = CacheWrite { cache: "c".to_owned(), key: "k".to_owned(), change, ttl_seconds: 60 };
+            self.sender.send(&write.into(), None, Instant::now() + Duration::from_secs(4)).await
+        }
+
+        /// Delivers a change twice, and returns both results.
+        async fn twice(&self, change: CacheChange) -> [Accepted; 2] {
+            [self.send(change.clone()).await.result.unwrap(), self.send(change).await.result.unwrap()]
+        }
+
+        async fn item(&self) -> String {
+            match self.client.get("c", "k").await.unwrap() {
+                GetResponse::Hit { value } => value.try_into().unwrap(),
+                GetResponse::Miss => panic!("the item exists"),
+            }
+        }
+
+        async fn list(&self) -> Vec<String> {
+            match self.client.list_fetch("c", "k").await.unwrap() {
+                ListFetchResponse::Hit { values } => values.try_into().unwrap(),
+                ListFetchResponse::Miss => Vec::new(),
+            }
+        }
+
+        async fn dictionary(&self) -> HashMap<String, String> {
+            match self.client.dictionary_fetch("c", "k").await.unwrap() {
+                DictionaryFetchResponse::Hit { value } => value.try_into().unwrap(),
+                DictionaryFetchResponse::Miss => HashMap::new(),
+            }
+        }
+    }
+
+    fn push(value: &str, end: ListEnd, max_length: Option<u32>) -> CacheChange {
+        CacheChange::List { value: value.to_owned(), end, max_length, refresh_ttl: true }
+    }
+
+    const CREATED: [Accepted; 2] = [Accepted::Created; 2];
+
+    #[tokio::test]
+    async fn second_delivery_adds_to_list_again() {
+        let fixture = start().await;
+        assert_eq!(fixture.twice(push("a", ListEnd::Back, None)).await, CREATED);
+        assert_eq!(fixture.list().await, ["a", "a"]);
+        fixture.send(push("b", ListEnd::Back, Some(2))).await.result.unwrap();
+        assert_eq!(fixture.list().await, ["a", "b"]);
+        fixture.send(push("c", ListEnd::Front, Some(2))).await.result.unwrap();
+        assert_eq!(fixture.list().await, ["c", "a"]);
+    }
+
+    #[tokio::test]
+    async fn second_delivery_sets_field_again_and_counts_again() {
+        let fixture = start().await;
+        let (field, value) = ("mo".to_owned(), "hello".to_owned());
+        assert_eq!(fixture.twice(CacheChange::Field { field, value, refresh_ttl: true }).await, CREATED);
+        let count = CacheChange::FieldCounter { field: "count".to_owned(), increment: 2, refresh_ttl: true };
+        assert_eq!(fixture.twice(count).await, CREATED);
+        let pair = |field: &str, value: &str| (field.to_owned(), value.to_owned());
+        assert_eq!(fixture.dictionary().await, HashMap::from([pair("mo", "hello"), pair("count", "4")]));
+    }
+
+    #[tokio::test]
+    async fn second_delivery_sets_item_again_unless_it_exists() {
+        let fixture = start().await;
+        let item = |value: &str, unless_exists| CacheChange::Item { value: value.to_owned(), unless_exists };
+        assert_eq!(fixture.twice(item("a", true)).await, [Accepted::Created, Accepted::Duplicate]);
+        assert_eq!(fixture.send(item("b", true)).await.result.unwrap(), Accepted::Duplicate);
+        assert_eq!(fixture.item().await, "a");
+        assert_eq!(fixture.twice(item("c", false)).await, CREATED);
+        assert_eq!(fixture.item().await, "c");
+    }
+
+    #[tokio::test]
+    async fn second_delivery_counts_again() {
+        let fixture = start().await;
+        assert_eq!(fixture.twice(CacheChange::Counter { increment: 3 }).await, CREATED);
+        assert_eq!(fixture.item().await, "6");
+    }
+
+    #[tokio::test]
+    async fn second_delivery_leaves_set_unchanged() {
+        let fixture = start().await;
+        let add = CacheChange::Set { element: "mo".to_owned(), refresh_ttl: true };
+        assert_eq!(fixture.twice(add).await, CREATED);
+        let SetFetchResponse::Hit { values } = fixture.client.set_fetch("c", "k").await.unwrap() else {
+            panic!("the set exists")
+        };
+        assert_eq!(TryInto::<Vec<String>>::try_into(values).unwrap(), ["mo"]);
+    }
+
+    #[tokio::test]
+    async fn retries_transient_failure_and_reports_permanent_one() {
+        let fixture = start().await;
+        let fault = fixture.momento.inject(Fault::error(Code::Unavailable).on(Rpc::Increment).times(1));
+        let sent = fixture.send(CacheChange::Counter { increment: 1 }).await;
+        assert_eq!((sent.attempts, sent.result.unwrap()), (2, Accepted::Created));
+        assert_eq!(fault.hits(), 1);
+        fixture.momento.inject(Fault::error(Code::PermissionDenied).on(Rpc::Increment).times(1));
+        let sent = fixture.send(CacheChange::Counter { increment: 1 }).await;
+        assert_eq!((sent.attempts, sent.result.unwrap_err().reason), (1, Reason::PermissionDenied));
+        let sent = fixture.send(push("a", ListEnd::Back, None)).await;
+        assert!(!sent.result.unwrap_err().reason.is_transient(), "the item is a number");
+        assert_eq!(fixture.item().await, "1");
+    }
+}
