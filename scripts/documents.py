@@ -186,7 +186,7 @@ def files(section: str, folder: Path) -> None:
 def execute(session: Session, name: str, write: bool) -> tuple[int, int]:
     """Executes a document. Returns the numbers of commands that agree, and that do not."""
     document = (ROOT / name).read_text()
-    good, bad, replaced = 0, 0, document
+    good, bad, replaced, written = 0, 0, document, 0
     home = session.clone / Path(name).parent if name.startswith("examples/") else session.clone
     folder = home
     for number, section in enumerate(re.split(r"^(?=#)", document, flags=re.MULTILINE)):
@@ -219,7 +219,7 @@ def execute(session: Session, name: str, write: bool) -> tuple[int, int]:
                     problem = [] if agrees(command.expected, command.actual) else command.actual
                     if status != 0 and not shows_failure:
                         problem = [*command.actual, f"documents: exit status {status}"]
-                if not problem:
+                if not problem and not (write and command.actual and not command.expected):
                     good += 1
                     continue
                 bad += 1
@@ -227,10 +227,12 @@ def execute(session: Session, name: str, write: bool) -> tuple[int, int]:
                 print(f"FAILED {name}:{line}: {command.text}")
                 for part in difflib.unified_diff(command.expected, problem, "shown", "actual", lineterm="", n=1):
                     print(f"    {part}")
-                if write and command.expected and command.actual:
-                    old = f"$ {command.text}\n" + "\n".join(command.expected)
-                    new = f"$ {command.text}\n" + "\n".join(command.actual)
-                    replaced = replaced.replace(old, new, 1)
+                if write and command.actual:
+                    shown = ["$ " + command.text, *command.expected]
+                    before, place, after = replaced[written:].partition("\n".join(shown) + "\n")
+                    if place:
+                        before += "\n".join(["$ " + command.text, *command.actual]) + "\n"
+                    replaced, written = replaced[:written] + before + after, written + len(before)
     session.end()
     if write and replaced != document:
         (ROOT / name).write_text(replaced)
