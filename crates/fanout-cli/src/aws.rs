@@ -22,6 +22,10 @@ pub(crate) fn missing(what: &str) -> Error {
 ///
 /// # Errors
 /// If this build lacks it.
+#[cfg_attr(
+    feature = "aws",
+    expect(clippy::unnecessary_wraps, reason = "a build without the clients has an error")
+)]
 pub(crate) fn queue_sender() -> Result<Arc<dyn QueueSender>, Error> {
     #[cfg(feature = "aws")]
     return Ok(fanout_aws::Cloud::default().queue_sender());
@@ -33,6 +37,10 @@ pub(crate) fn queue_sender() -> Result<Arc<dyn QueueSender>, Error> {
 ///
 /// # Errors
 /// If this build lacks it.
+#[cfg_attr(
+    feature = "aws",
+    expect(clippy::unnecessary_wraps, reason = "a build without the clients has an error")
+)]
 pub(crate) fn function_invoker() -> Result<Arc<dyn FunctionInvoker>, Error> {
     #[cfg(feature = "aws")]
     return Ok(fanout_aws::Cloud::default().function_invoker());

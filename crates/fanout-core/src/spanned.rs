@@ -491,22 +491,16 @@ fn duplicate(text: &str, place: &Span, document: &DeTable<'_>) -> String {
             open.extend(tables.filter_map(|value| value.get_ref().as_table()));
         }
     }
-    match first.and_then(|at| text.get(..at)) {
-        Some(before) => {
-            let line = before.matches('\n').count() + 1;
-            format!("{DUPLICATE} `{key}`; the table has it at line {line} already")
-        }
-        // A heading that is there twice: the document has the second only.
-        None => {
-            let heading = |line: usize| text.lines().nth(line).map(str::trim);
-            let line = text.get(..place.start).map_or(0, |before| before.matches('\n').count());
-            match (0..line).find(|earlier| heading(*earlier) == heading(line)) {
-                Some(earlier) => {
-                    format!("{DUPLICATE} `{key}`; the file has it at line {} already", earlier + 1)
-                }
-                None => DUPLICATE.to_owned(),
-            }
-        }
+    if let Some(before) = first.and_then(|at| text.get(..at)) {
+        let line = before.matches('\n').count() + 1;
+        return format!("{DUPLICATE} `{key}`; the table has it at line {line} already");
+    }
+    // A heading that is there twice: the document has the second only.
+    let heading = |line: usize| text.lines().nth(line).map(str::trim);
+    let line = text.get(..place.start).map_or(0, |before| before.matches('\n').count());
+    match (0..line).find(|earlier| heading(*earlier) == heading(line)) {
+        Some(earlier) => format!("{DUPLICATE} `{key}`; the file has it at line {} already", earlier + 1),
+        None => DUPLICATE.to_owned(),
     }
 }
 

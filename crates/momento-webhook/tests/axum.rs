@@ -24,7 +24,7 @@ async fn webhook(State(secret): State<SigningSecret>, headers: HeaderMap, body: 
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-    let window = freshness::Window::new(Duration::from_secs(60));
+    let window = freshness::Window::new(Duration::from_mins(1));
     if window.check(event.publish_timestamp, now).is_err() {
         return StatusCode::FORBIDDEN;
     }
