@@ -665,18 +665,18 @@ mod tests {
 
     #[test]
     fn corrects_typing_errors_and_checks_their_values() {
-        let faults = read("siez = 300\nlabel = 'x'").unwrap_err();
+        let faults = read("sizes = 300\nlabel = 'x'").unwrap_err();
         let messages: Vec<_> = faults.iter().map(|(_, message)| message.as_str()).collect();
         assert_eq!(
             messages,
             [
-                "unknown key `siez`; did you mean `size`?",
+                "unknown key `sizes`; did you mean `size`?",
                 "unknown key `label`; expected `size` or `name`",
                 "is 300; expected an integer from 0 to 255"
             ]
         );
-        let faults = read("size = 1\nnam = 'x'\nname = 'y'").unwrap_err();
-        assert_eq!(faults, [("nam".to_owned(), "unknown key `nam`; did you mean `name`?".to_owned())]);
+        let faults = read("size = 1\nnames = 'x'\nname = 'y'").unwrap_err();
+        assert_eq!(faults, [("names".to_owned(), "unknown key `names`; did you mean `name`?".to_owned())]);
         let mut given = Given::document("routes = 1\nroute = 2").unwrap();
         given.take("routes");
         assert_eq!(given.correct(&["routes"]), [], "a key that was taken is not missing");

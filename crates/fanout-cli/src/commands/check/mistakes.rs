@@ -57,7 +57,7 @@ fn destinations_of_other_tools_have_a_remedy() {
         ("'$room-out'", "write `{room}`"),
         ("'{roomm}-out'", "did you mean `room`?"),
         ("'{txt}'", "did you mean `text`?"),
-        ("'{json.from | uper}'", "did you mean `upper`?"),
+        ("'{json.from | uppr}'", "did you mean `upper`?"),
         ("'{room | truncate(3)}'", "expected one of `cut`, "),
         ("'{language}'", "names are made before the transforms run"),
         ("'a, b'", "for several, write a list of names"),
