@@ -2,7 +2,7 @@
 
 use fanout_core::destination::ServiceDestination;
 use fanout_core::placeholder::{foreign_parameters, known_placeholder};
-use fanout_core::route::{Route, To, Topics};
+use fanout_core::route::{Destination, Route, To, Topics};
 use fanout_core::transform::Stage;
 use serde_json::Value;
 
@@ -18,7 +18,17 @@ pub(super) fn doubts(route: &Route) -> Vec<String> {
             pattern.names().collect()
         }
     };
+    let is_moderated =
+        |destination: &Destination| destination.chain.iter().any(|stage| stage.uses("moderate"));
+    let some_are_moderated = route.destinations().iter().any(is_moderated);
     for destination in route.destinations() {
+        if some_are_moderated && !is_moderated(destination) {
+            doubts.push(format!(
+                "{} gets texts without `moderate`, which other destinations of the route have; `transforms` replaces the \
+                 transforms of the route, and `extra_transforms` adds to them",
+                Quoted(&destination.to.to_string())
+            ));
+        }
         match &destination.to {
             To::Topic(topic) => doubts.extend(doubt_of_name(&topic.topic.to_string())),
             To::Service(service) => doubts.extend(doubts_of_request(service, &captures)),

@@ -134,6 +134,17 @@ fn files_of_other_tools_have_a_remedy() {
 }
 
 #[test]
+fn destination_that_loses_moderation_has_a_note() {
+    let routes = |more: &str| {
+        format!(
+            "[[routes]]\ntopic = 'in'\ntransforms = ['moderate']\ndestinations = ['a', {{ topic = 'b', {more} = ['trim'] }}]"
+        )
+    };
+    assert_says(&routes("transforms"), "`extra_transforms` adds to them");
+    assert_eq!(said(&routes("extra_transforms")), [""; 0]);
+}
+
+#[test]
 fn settings_that_are_meant_have_no_note() {
     let text = "[[routes]]
 topic = \"{room}-in{'?'}\"
