@@ -1,8 +1,9 @@
 //! The request log: one log record for each invocation.
 //!
-//! In Lambda, and wherever standard output is not a terminal, a record is a line of JSON that carries its own metrics in
-//! CloudWatch's [embedded metric format](emf): so every point of a graph has its line. In a terminal it is a sentence. Neither contains a text, a
-//! signature or a secret.
+//! In Lambda, and wherever standard output is not a terminal, a record is a line of JSON with its own metrics: so every point
+//! of a graph has its line. In Lambda, and where the settings ask for it, the line also declares them in CloudWatch's
+//! [embedded metric format](emf). In a terminal a record is a sentence, with the same names. Neither contains a text, a signature or a
+//! secret.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub enum RequestLog {
     Json {
         /// The dimension `FunctionName` of the metrics.
         function: String,
+        /// True if each line declares its metrics for CloudWatch.
+        has_emf: bool,
         /// The writer.
         output: Output,
     },
@@ -149,8 +152,8 @@ impl RequestLog {
         match self {
             Self::Off => {}
             Self::Human => finished.log(),
-            Self::Json { function, output } => {
-                let mut line = finished.line(function, &timestamp());
+            Self::Json { function, has_emf, output } => {
+                let mut line = finished.line(function, *has_emf, &timestamp());
                 line.push(b'\n');
                 output.write(&line);
             }
@@ -166,12 +169,13 @@ impl RequestLog {
         match self {
             Self::Off => {}
             Self::Human => tracing::error!(place, version, reason, "{MESSAGE}"),
-            Self::Json { function, output } => {
+            Self::Json { function, has_emf, output } => {
                 let directive = Directive {
                     Namespace: NAMESPACE,
                     Dimensions: &[&["FunctionName"]],
                     Metrics: vec![Metric::new("RoutesNotUpdated", "Count")],
                 };
+                let directives = emf::written(&[directive]);
                 let line = RoutesLine {
                     timestamp: &timestamp(),
                     level: Level::Error,
@@ -179,7 +183,7 @@ impl RequestLog {
                     place,
                     version,
                     reason,
-                    _aws: Metadata { Timestamp: time, CloudWatchMetrics: &emf::written(&[directive]) },
+                    _aws: has_emf.then_some(Metadata { Timestamp: time, CloudWatchMetrics: &directives }),
                     FunctionName: function,
                     RoutesNotUpdated: 1,
                 };
@@ -202,7 +206,8 @@ struct RoutesLine<'l> {
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<&'l str>,
     reason: &'l str,
-    _aws: Metadata<'l>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    _aws: Option<Metadata<'l>>,
     FunctionName: &'l str,
     RoutesNotUpdated: u8,
 }
@@ -226,9 +231,13 @@ struct Line<'l> {
     record: &'l LogRecord,
     outcome: &'static str,
     status: u16,
+    /// The names of the destinations that did not accept the event, in one text: logs are searched by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_destinations: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     destinations: Option<&'l RawValue>,
-    _aws: Metadata<'l>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    _aws: Option<Metadata<'l>>,
     FunctionName: &'l str,
     Received: u8,
     Published: usize,
@@ -328,11 +337,26 @@ impl Finished<'_> {
                 "event rejected: a destination leads back to its topic, and the function would invoke itself forever"
             }
             Outcome::Rejected(_) => "request rejected",
-            _ => "event handled",
+            Outcome::Delivered(_) if self.failed() > 0 => "some destinations did not accept the event",
+            Outcome::Delivered(_) => "event handled",
+            Outcome::DeadLettered(_) => {
+                "some destinations did not accept the event, which is kept as a dead letter"
+            }
+            Outcome::Ignored => "event ignored: no route matches its topic",
+            Outcome::Duplicate => "event handled before",
+            Outcome::Busy => "the same event is still being handled",
+            Outcome::Crashed => "the function failed itself",
         }
     }
 
-    fn line(&self, function: &str, timestamp: &str) -> Vec<u8> {
+    /// Returns the names of the destinations that did not accept the event.
+    fn failed_destinations(&self) -> Option<String> {
+        let failed = self.outcome.deliveries().iter().filter(|delivery| !delivery.outcome.is_done());
+        let names: Vec<_> = failed.map(|delivery| delivery.target.to_string()).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    }
+
+    fn line(&self, function: &str, has_emf: bool, timestamp: &str) -> Vec<u8> {
         let refused = matches!(self.outcome, Outcome::Rejected(_));
         let age = self.record.event.as_ref().map(|event| event.age_ms);
         let dedupe_failed = self.record.dedupe_failed;
@@ -346,8 +370,10 @@ impl Finished<'_> {
             record: self.record,
             outcome: self.outcome.name(),
             status: self.outcome.status().as_u16(),
+            failed_destinations: self.failed_destinations(),
             destinations: self.destinations,
-            _aws: Metadata { Timestamp: self.record.time, CloudWatchMetrics: kind.directives() },
+            _aws: has_emf
+                .then(|| Metadata { Timestamp: self.record.time, CloudWatchMetrics: kind.directives() }),
             FunctionName: function,
             Received: 1,
             Published: self.published(),
@@ -372,11 +398,13 @@ impl Finished<'_> {
         let outcome = self.outcome.name();
         let status = self.outcome.status().as_u16();
         let message = self.message();
-        let took_ms = self.took.as_millis();
+        let request_id = self.record.request_id.as_deref();
+        let latency = millis(self.took);
         let (published, failed) = (self.published(), self.failed());
         let event = self.record.event.as_ref();
+        let cache = event.map(|event| event.cache.as_str());
         let topic = event.map(|event| event.topic.as_str());
-        let number = event.map(|event| event.topic_sequence_number);
+        let topic_sequence_number = event.map(|event| event.topic_sequence_number);
         let age_ms = event.map(|event| event.age_ms);
         let failures: Vec<_> = self
             .outcome
@@ -384,27 +412,30 @@ impl Finished<'_> {
             .iter()
             .filter_map(|one| one.outcome.failure().map(|reason| format!("{}: {reason}", one.target)))
             .collect();
-        let failures = (!failures.is_empty()).then(|| failures.join(", "));
+        let failed_destinations = (!failures.is_empty()).then(|| failures.join(", "));
         // `tracing` wants the level as a constant.
-        match self.level() {
-            Level::Info => {
-                tracing::info!(outcome, status, topic, number, age_ms, published, took_ms, "{message}");
-            }
-            Level::Warn => tracing::warn!(outcome, status, topic, number, age_ms, took_ms, "{message}"),
-            Level::Error => {
-                tracing::error!(
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
                     outcome,
                     status,
+                    cache,
                     topic,
-                    number,
+                    topic_sequence_number,
                     age_ms,
-                    published,
-                    failed,
-                    failures,
-                    took_ms,
+                    Published = published,
+                    Failed = failed,
+                    failed_destinations,
+                    Latency = latency,
+                    request_id,
                     "{message}"
-                );
-            }
+                )
+            };
+        }
+        match self.level() {
+            Level::Info => log!(info),
+            Level::Warn => log!(warn),
+            Level::Error => log!(error),
         }
     }
 }
@@ -438,7 +469,7 @@ mod tests {
         }
         let destinations = outcome.destinations();
         let finished = record.finished(outcome, destinations.as_deref(), Duration::from_micros(1_500));
-        let line = finished.line("webhook", "now");
+        let line = finished.line("webhook", true, "now");
         serde_json::from_slice(&line).unwrap()
     }
 
@@ -457,9 +488,10 @@ mod tests {
         assert_eq!(
             line(&Outcome::Delivered(deliveries), true),
             json!({
-                "timestamp": "now", "level": "ERROR", "message": "event handled", "request_id": "id-1",
+                "timestamp": "now", "level": "ERROR", "message": "some destinations did not accept the event",
+                "request_id": "id-1",
                 "cache": "chat", "topic": "in", "topic_sequence_number": 7, "token_id": "mo", "age_ms": 1,
-                "outcome": "destination_failed", "status": 503,
+                "outcome": "destination_failed", "status": 503, "failed_destinations": "b",
                 "destinations": [
                     {"cache": "chat", "topic": "a", "status": "published", "attempts": 1},
                     {"cache": "chat", "topic": "b", "status": "failed", "reason": "timed_out", "attempts": 4},
@@ -481,6 +513,20 @@ mod tests {
                 "Undelivered": 1, "Ignored": 0, "Latency": 1.5, "EventAge": 1,
             })
         );
+    }
+
+    #[test]
+    fn line_without_emf_has_the_same_counts() {
+        let mut record = LogRecord::new(NOW, None);
+        record.set_event(&event_with("chat", "in", 7, |_| ()));
+        let (outcome, took) = (Outcome::Delivered(Vec::new()), Duration::from_micros(1_500));
+        let line = |has_emf| -> serde_json::Value {
+            let line = record.finished(&outcome, None, took).line("webhook", has_emf, "now");
+            serde_json::from_slice(&line).unwrap()
+        };
+        let mut with = line(true);
+        assert!(with.as_object_mut().unwrap().remove("_aws").is_some());
+        assert_eq!(line(false), with);
     }
 
     #[test]

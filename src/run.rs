@@ -99,7 +99,7 @@ fn about(flag: &str) -> Option<String> {
              WEBHOOK_SIGNING_SECRET  what the sender signs with\n  \
              FANOUT_CONFIG           the file with the routes; or OUTBOUND_TOPIC, for one topic and no file\n\
              \n\
-             README.md has them all."
+             docs/REFERENCE.md has them all."
         )),
         _ => None,
     }
@@ -138,7 +138,7 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
     let transforms = cloud.transforms(own);
     let config = Config::read(source, &transforms)?;
     telemetry.start(&config.log);
-    let request_log = telemetry.request_log(source);
+    let request_log = telemetry.request_log(source, config.log.has_emf);
     let is_lambda = lambda::is_environment(source);
     let runtime = runtime(is_lambda && lambda::concurrency(source) <= 1)?;
     let ended = runtime.block_on(async {

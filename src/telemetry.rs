@@ -9,6 +9,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::config::{LogConfig, Source};
 use crate::output::Output;
 use crate::request_log::RequestLog;
+use crate::serve::lambda::is_environment;
 
 /// The form of the log, and its writer.
 #[derive(Clone, Debug)]
@@ -27,15 +28,17 @@ impl Telemetry {
         }
     }
 
-    /// Returns the request log, in the same form and with the same writer.
+    /// Returns the request log, in the same form and with the same writer. With `has_emf`, and in Lambda, its records declare
+    /// their metrics for CloudWatch.
     #[must_use]
-    pub fn request_log(&self, source: &dyn Source) -> RequestLog {
+    pub fn request_log(&self, source: &dyn Source, has_emf: bool) -> RequestLog {
         if !self.is_json {
             return RequestLog::Human;
         }
         let function = source.get("AWS_LAMBDA_FUNCTION_NAME").ok().flatten().filter(|name| !name.is_empty());
         RequestLog::Json {
             function: function.unwrap_or_else(|| "webhook".to_owned()),
+            has_emf: has_emf || is_environment(source),
             output: self.output.clone(),
         }
     }

@@ -7,11 +7,16 @@ use super::{ConfigErrors, Read, Settings, Source};
 /// Lambda's own setting, which its console writes, and the usual one.
 const LEVELS: [&str; 2] = ["AWS_LAMBDA_LOG_LEVEL", "RUST_LOG"];
 
-/// `AWS_LAMBDA_LOG_LEVEL` or `RUST_LOG`.
+/// Selects the metrics in log records outside of Lambda.
+const METRICS: &str = "METRICS";
+
+/// `AWS_LAMBDA_LOG_LEVEL` or `RUST_LOG`, and `METRICS`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
     /// Selects the lines that are written.
     pub filter: Targets,
+    /// True if log records declare their metrics for CloudWatch, as they do in Lambda.
+    pub has_emf: bool,
 }
 
 impl LogConfig {
@@ -24,23 +29,28 @@ impl LogConfig {
     }
 
     pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
+        let has_emf = match settings.line(METRICS)?.as_deref() {
+            None => false,
+            Some("emf") => true,
+            Some(_) => return settings.fault(METRICS, "is not emf, the only value"),
+        };
         for name in LEVELS {
             let Some(value) = settings.line(name)? else { continue };
             return match parse(&value) {
-                Some(filter) => Ok(Self { filter: quiet(filter) }),
+                Some(filter) => Ok(Self { filter: quiet(filter), has_emf }),
                 None => settings.fault(
                     name,
                     "is not a level (error, warn, info, debug, trace, off), nor target=level separated by commas",
                 ),
             };
         }
-        Ok(Self::default())
+        Ok(Self { has_emf, ..Self::default() })
     }
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { filter: quiet(Targets::new().with_default(LevelFilter::INFO)) }
+        Self { filter: quiet(Targets::new().with_default(LevelFilter::INFO)), has_emf: false }
     }
 }
 

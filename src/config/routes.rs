@@ -6,6 +6,7 @@ use fanout_core::file;
 use fanout_core::limits::MAX_TRANSFORMS;
 use fanout_core::names::{CacheName, TopicName};
 use fanout_core::object_id::{self, ObjectId};
+use fanout_core::placeholder::is_literal;
 use fanout_core::route::{Destination, Routes};
 use fanout_core::transform::{Stage, Transforms};
 use momento_webhook::visible::{single_line, trim_invisible};
@@ -142,7 +143,9 @@ fn outbound_cache(settings: &mut Settings<'_>) -> Read<Option<CacheName>> {
 
 fn outbound(settings: &mut Settings<'_>) -> Read<Vec<TopicName>> {
     let (one, several) = (settings.get(ONE), settings.get(SEVERAL));
-    let names = match (one?, several?) {
+    let (one, several) = (one?, several?);
+    let several_given = several.is_some();
+    let names = match (one, several) {
         (Some(name), None) => vec![name],
         (None, Some(names)) => names.split(',').map(|name| name.trim().to_owned()).collect(),
         (Some(_), Some(_)) => {
@@ -159,6 +162,13 @@ fn outbound(settings: &mut Settings<'_>) -> Read<Vec<TopicName>> {
     let Ok(topics) = topics else {
         return settings.fault(SEVERAL, "has an empty name between its commas");
     };
+    let name = if several_given { SEVERAL } else { ONE };
+    if topics.iter().any(|topic| !is_literal(topic.as_str())) {
+        return settings.fault(
+            name,
+            format!("has a placeholder, a wildcard or a list in brackets; these need a file of routes, which {FILE} names"),
+        );
+    }
     let twice =
         topics.iter().enumerate().find(|(place, topic)| topics.iter().take(*place).any(|t| t == *topic));
     match twice {
@@ -178,8 +188,13 @@ fn chain(settings: &mut Settings<'_>, transforms: &Transforms) -> Read<Vec<Stage
             return settings.fault(TRANSFORM, format!("has more than {MAX_TRANSFORMS} transforms"));
         }
         if !transforms.has(name) {
-            let known = transforms.names();
-            return settings.fault(TRANSFORM, format!("transform number {number} is none of {known}"));
+            let fault = match transforms.closest(name) {
+                Some(meant) => format!("transform number {number} is unknown; did you mean {meant}?"),
+                None => {
+                    format!("transform number {number} is unknown; expected one of {}", transforms.names())
+                }
+            };
+            return settings.fault(TRANSFORM, fault);
         }
         match transforms.named(name) {
             Ok(stage) => stages.push(stage),
@@ -248,6 +263,21 @@ mod tests {
     }
 
     #[test]
+    fn rejects_syntax_that_only_a_file_has() {
+        for wrong in ["{room}-out", "{{ json.from }}", "${room}", "$room", "<room>", "support-*"] {
+            for (name, changes) in
+                [("OUTBOUND_TOPIC", &[][..]), ("OUTBOUND_TOPICS", &[("OUTBOUND_TOPIC", "")][..])]
+            {
+                let (fault_name, fault) = fault(&[changes, &[(name, wrong)]].concat());
+                assert!(fault_name == name && fault.ends_with("which FANOUT_CONFIG names"), "{fault}");
+                assert!(!fault.contains(wrong), "{fault}");
+            }
+        }
+        let (name, _) = fault(&[("OUTBOUND_TOPIC", ""), ("OUTBOUND_TOPICS", "[\"a\", \"b\"]")]);
+        assert_eq!(name, "OUTBOUND_TOPICS");
+    }
+
+    #[test]
     fn no_name_is_empty_or_there_twice() {
         for wrong in ["a,,b", ",", "a,"] {
             assert_eq!(
@@ -269,9 +299,10 @@ mod tests {
         assert_eq!(chain(&[("TRANSFORM", "trim, uppercase")]), ["trim", "uppercase"]);
         assert_eq!(chain(&[]), [""; 0]);
         for (wrong, says) in [
-            ("shout", "transform number 1 is none of echo, "),
-            ("trim,,trim", "transform number 2 is none of echo, "),
-            ("Uppercase", "transform number 1 is none of echo, "),
+            ("shout", "transform number 1 is unknown; expected one of echo, "),
+            ("trim,,trim", "transform number 2 is unknown; expected one of echo, "),
+            ("trim | uppercase", "transform number 1 is unknown; expected one of echo, "),
+            ("Uppercase", "transform number 1 is unknown; did you mean uppercase?"),
         ] {
             let (name, fault) = fault(&[("TRANSFORM", wrong)]);
             assert!(name == "TRANSFORM" && fault.starts_with(says), "{fault}");

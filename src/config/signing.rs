@@ -66,7 +66,7 @@ fn policy(settings: &mut Settings<'_>) -> Read<SignaturePolicy> {
         None | Some("momento") => Ok(SignaturePolicy::Momento),
         Some("standard") => Ok(SignaturePolicy::Standard),
         Some("either") => Ok(SignaturePolicy::Either),
-        Some(_) => settings.fault(SIGNATURE, "is none of momento, standard and either"),
+        Some(_) => settings.fault(SIGNATURE, "is unknown; expected momento, standard or either"),
     }
 }
 
@@ -257,7 +257,10 @@ mod tests {
             }
         }
         let wrong = faults(&[(SIGNATURE, "both")]);
-        assert_eq!(wrong, [(SIGNATURE.to_owned(), "is none of momento, standard and either".to_owned())]);
+        assert_eq!(
+            wrong,
+            [(SIGNATURE.to_owned(), "is unknown; expected momento, standard or either".to_owned())]
+        );
     }
 
     #[test]

@@ -41,6 +41,9 @@ const MAX_DRAINED: usize = 16 * 1024 * 1024;
 /// there.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
 
+/// The header of a response with the id of its log record.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// The maximum number of connections. Each takes a file descriptor, and up to about 30 KiB of memory.
 const MAX_CONNECTIONS: usize = 900;
 
@@ -293,7 +296,9 @@ impl<P: Publisher, C: Clock> Requests<P, C> {
         active.set_handled();
         lease.set_evictable(false);
         let time_left = RESPONSE_TIMEOUT.saturating_sub(started.elapsed());
-        let request = WebhookRequest { request, rejection, id: None, trace: None, time_left };
+        // A new one: what a caller sends is not signed, and must not get into the log.
+        let id = format!("{:016x}", rand::random::<u64>());
+        let request = WebhookRequest { request, rejection, id: Some(id.clone()), trace: None, time_left };
         // A task of its own, so that a caller who goes away does not leave an event half published.
         let webhook = Arc::clone(&self.webhook);
         let handled = self.handlers.spawn(async move {
@@ -301,10 +306,13 @@ impl<P: Publisher, C: Clock> Requests<P, C> {
             drop(lease);
             response
         });
-        handled.await.unwrap_or_else(|error| {
+        let mut response = handled.await.unwrap_or_else(|error| {
             tracing::error!(%error, "request not handled");
             Outcome::Crashed.response(None)
-        })
+        });
+        let id = HeaderValue::try_from(id).expect("hexadecimal digits are valid in a header");
+        response.headers_mut().insert(REQUEST_ID, id);
+        response
     }
 
     /// Reads a request: its body, and the headers that the function needs.

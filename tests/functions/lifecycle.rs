@@ -315,8 +315,9 @@ async fn writes_one_log_record_with_metrics_per_invocation() {
         );
         assert!(line["Latency"].as_f64().unwrap() > 0.0);
         let metrics = &line["_aws"]["CloudWatchMetrics"][0];
-        assert_eq!(metrics["Namespace"], "TopicFanout");
-        assert_eq!(line["request_id"].is_string(), matches!(transport, Transport::Lambda(..)));
+        assert_eq!(metrics["Namespace"] == "TopicFanout", matches!(transport, Transport::Lambda(..)));
+        assert!(line["request_id"].is_string());
+        assert_eq!(line["failed_destinations"], "b");
         let lines = function.process.output();
         assert_eq!(lines.iter().filter(|line| line.contains("\"outcome\"")).count(), 1, "{lines:?}");
     }

@@ -1,4 +1,4 @@
-//! Every row of the table of responses in README.md, over both transports.
+//! Every row of the table of responses in docs/REFERENCE.md, over both transports.
 
 use momento_local::{Fault, Rpc};
 use serde_json::json;

@@ -5,9 +5,7 @@ use serde_json::{Value, json};
 use test_support::process::Process;
 use test_support::signed;
 
-use crate::support::{
-    BOTH, CACHE, Function, INBOUND, OUTBOUND, SECRET, Subscriber, Transport, listening, program, settings,
-};
+use crate::support::{BOTH, CACHE, Function, INBOUND, SECRET, Subscriber, Transport, program, settings};
 
 /// The settings that a file replaces.
 const NO_ROUTES: [(&str, &str); 2] = [("OUTBOUND_TOPIC", ""), ("TRANSFORM", "")];
@@ -116,26 +114,8 @@ destinations = ["out", "{room}", { tpoic = "x" }]
     for says in [
         "FANOUT_CONFIG: 4:15: unknown transform \"shout\"",
         "FANOUT_CONFIG: 5:25: the topic has the unknown name `room`; expected one of `cache`",
-        "FANOUT_CONFIG: 5:36: unknown key `tpoic`; expected one of `topic`",
+        "FANOUT_CONFIG: 5:36: unknown key `tpoic`; did you mean `topic`?",
     ] {
         assert!(output.contains(says), "{says:?} is not in:\n{output}");
     }
-}
-
-#[tokio::test]
-async fn uses_custom_transform() {
-    let file = r#"
-[[routes]]
-topic = "topic 1"
-destinations = [{ topic = "topic 2", transforms = ["reverse", { sign = { name = "the team" } }, "uppercase"] }]
-"#;
-    // Cargo builds the examples with the tests, beside the binaries.
-    let example = program().with_file_name("examples").join("own_transform");
-    let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
-    let with = [&NO_ROUTES[..], &[("FANOUT_CONFIG", file)]].concat();
-    let process = Process::start(&example, settings(&momento.endpoint(), &with)).unwrap();
-    let port = listening(&process).await;
-    let function = Function::over(momento, process, None, port);
-    assert_eq!(function.deliver(Transport::Http1, 1, "Hello").await.status, 200);
-    assert_eq!(function.published(OUTBOUND), ["OLLEH, THE TEAM"]);
 }

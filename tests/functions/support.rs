@@ -178,15 +178,13 @@ pub(crate) fn genuine(number: u64, text: &str) -> RawRequest {
 
 /// Credentials for clients of the real SDK.
 pub(crate) fn credentials(momento: &MomentoLocal) -> CredentialProvider {
-    // {"api_key":"local","endpoint":"local"}
-    let key = "eyJhcGlfa2V5IjoibG9jYWwiLCJlbmRwb2ludCI6ImxvY2FsIn0=";
-    CredentialProvider::from_disposable_token(key).unwrap().insecure_endpoint_override(&momento.endpoint())
+    momento.credentials()
 }
 
 /// A client of the real SDK.
 pub(crate) fn client(momento: &MomentoLocal) -> TopicClient {
-    let credentials = credentials(momento);
-    TopicClient::builder().configuration(Laptop::latest()).credential_provider(credentials).build().unwrap()
+    let client = TopicClient::builder().configuration(Laptop::latest());
+    client.credential_provider(momento.credentials()).build().unwrap()
 }
 
 /// A subscriber of the real SDK.

@@ -3,11 +3,12 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use fanout_core::transform::Transforms;
 
-use crate::commands::{check, dev, moderate, relay, schema, send, sign, topic};
+use crate::commands::{check, dev, documents, moderate, relay, schema, send, sign, topic};
 use crate::error::Error;
-use crate::output::Output;
+use crate::output::{Captured, Output};
 
 /// Run the function on this machine, send it signed webhooks, publish and subscribe to topics
 #[derive(Debug, Parser)]
@@ -20,7 +21,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    Completions(documents::CompletionsArgs),
     Dev(dev::Args),
+    Man(documents::ManArgs),
     Moderate(moderate::Args),
     Relay(relay::Args),
     Schema(schema::Args),
@@ -34,9 +37,15 @@ enum Command {
 /// Runs the binary: reads the command line, runs the command, and prints its error on one line.
 #[must_use]
 pub fn main() -> ExitCode {
+    main_with(&Transforms::standard())
+}
+
+/// Runs the binary with custom transforms, which files can name.
+#[must_use]
+pub fn main_with(transforms: &Transforms) -> ExitCode {
     let mut output = Output::standard();
     match Cli::read(std::env::args_os()) {
-        Ok(cli) => run(cli, &mut output),
+        Ok(cli) => run(cli, transforms, &mut output),
         // Help and versions come this way too.
         Err(error) => {
             let _ = error.print();
@@ -45,18 +54,46 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Runs a command to its end.
-pub fn run(cli: Cli, output: &mut Output) -> ExitCode {
+/// A command that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// True if its exit code is 0.
+    pub is_success: bool,
+    /// Its standard output.
+    pub out: String,
+    /// Its standard error.
+    pub err: String,
+}
+
+/// Runs a command in this process, for a test of custom transforms. `args` do not have the name of the program.
+#[must_use]
+pub fn run_in_test(args: &[&str], transforms: &Transforms) -> Ended {
+    let (out, err) = (Captured::default(), Captured::default());
+    let mut output = Output::new(out.clone(), err.clone());
+    let code = match Cli::read([&["fanout"], args].concat()) {
+        Ok(cli) => run(cli, transforms, &mut output),
+        Err(error) => {
+            error.to_string().lines().for_each(|line| output.note(line));
+            ExitCode::FAILURE
+        }
+    };
+    Ended { is_success: code == ExitCode::SUCCESS, out: out.text(), err: err.text() }
+}
+
+/// Runs a command to its end. Files can name these transforms.
+pub fn run(cli: Cli, transforms: &Transforms, output: &mut Output) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return end(&Error::because("no runtime can be built", &error), output),
     };
     let ended = runtime.block_on(async {
         match cli.command {
-            Command::Check(args) => check::run(args, output).await,
-            Command::Dev(args) => dev::run(args, output).await,
+            Command::Check(args) => check::run(args, transforms, output).await,
+            Command::Completions(args) => documents::completions(&args, Cli::command(), output),
+            Command::Man(args) => documents::man(&args, Cli::command()),
+            Command::Dev(args) => dev::run(args, transforms, output).await,
             Command::Moderate(args) => moderate::run(args, output),
-            Command::Relay(args) => relay::run(args, output).await,
+            Command::Relay(args) => relay::run(args, transforms, output).await,
             Command::Schema(args) => schema::run(args, output),
             Command::Send(args) => send::run(args, output).await,
             Command::Sign(args) => sign::run(args, output),
@@ -96,8 +133,6 @@ impl Cli {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
@@ -155,6 +190,18 @@ mod tests {
             &["relay", "replay", "--topic", "t"],
         ] {
             assert!(Cli::read([&["fanout"], wrong].concat()).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn prints_completions_and_writes_man_pages() {
+        let ended = run_in_test(&["completions", "bash"], &Transforms::standard());
+        assert!(ended.is_success && ended.out.contains("complete -F"), "{}", ended.err);
+        let directory = tempfile::tempdir().unwrap();
+        let ended = run_in_test(&["man", directory.path().to_str().unwrap()], &Transforms::standard());
+        assert!(ended.is_success, "{}", ended.err);
+        for page in ["fanout.1", "fanout-dev.1", "fanout-relay-check.1"] {
+            assert!(directory.path().join(page).is_file(), "{page}");
         }
     }
 

@@ -12,6 +12,7 @@
 //! | `commands` | one module for each command |
 //! | [`args`] | flags that several commands have |
 //! | [`service`] | reaches Momento: credentials, clients, caches |
+//! | `aws` | the clients of AWS, which a build may lack |
 //! | `translations` | selects the translator of `translate` |
 //! | `event` | makes events on this machine |
 //! | `input` | reads files and standard input |
@@ -19,6 +20,7 @@
 //! | [`error`] | the error of all commands, and its exit codes |
 
 pub mod args;
+mod aws;
 pub mod cli;
 mod commands;
 pub mod error;
@@ -28,4 +30,4 @@ pub mod output;
 pub mod service;
 mod translations;
 
-pub use cli::main;
+pub use cli::{Ended, main, main_with, run_in_test};

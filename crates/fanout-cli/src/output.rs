@@ -4,7 +4,8 @@
 //! server, a message or a file cannot control it.
 
 use std::fmt::{self, Write as _};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use momento_webhook::visible::controls_terminal;
@@ -19,18 +20,41 @@ const MAX_EXCERPT: usize = 300;
 pub struct Output {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
+    /// True if labels have colours, in results and in notes.
+    has_colours: (bool, bool),
 }
+
+/// The labels with a colour, and its number for a terminal: green, red and yellow.
+const COLOURS: [(&str, u8); 6] =
+    [("arrived", 32), ("failed", 31), ("dropped", 33), ("retry", 33), ("not sent", 33), ("note", 33)];
 
 impl Output {
     /// Returns the standard output and error of this process.
     #[must_use]
     pub fn standard() -> Self {
-        Self::new(io::stdout(), io::stderr())
+        let may_have = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let has_colours = (may_have && io::stdout().is_terminal(), may_have && io::stderr().is_terminal());
+        Self { has_colours, ..Self::new(io::stdout(), io::stderr()) }
     }
 
     /// Returns an output that writes results to `out` and notes to `err`.
     pub fn new(out: impl Write + Send + 'static, err: impl Write + Send + 'static) -> Self {
-        Self { out: Box::new(out), err: Box::new(err) }
+        Self { out: Box::new(out), err: Box::new(err), has_colours: (false, false) }
+    }
+
+    /// Prints one line of a result after a label.
+    ///
+    /// # Errors
+    /// If standard output is closed, or cannot be written.
+    pub(crate) fn labelled_result(&mut self, label: &str, rest: impl fmt::Display) -> Result<(), Error> {
+        let line = labelled(label, rest, self.has_colours.0);
+        self.write_result(&line)
+    }
+
+    /// Prints one line about the work after a label.
+    pub(crate) fn labelled_note(&mut self, label: &str, rest: impl fmt::Display) {
+        let line = labelled(label, rest, self.has_colours.1);
+        let _ = writeln!(self.err, "{line}");
     }
 
     /// Prints one line of a result, [escaped](Printable): it stays one line.
@@ -38,7 +62,11 @@ impl Output {
     /// # Errors
     /// If standard output is closed, or cannot be written.
     pub fn result(&mut self, line: impl fmt::Display) -> Result<(), Error> {
-        let written = writeln!(self.out, "{}", Printable(&line.to_string())).and_then(|()| self.out.flush());
+        self.write_result(&Printable(&line.to_string()).to_string())
+    }
+
+    fn write_result(&mut self, line: &str) -> Result<(), Error> {
+        let written = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
         written.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Error::Closed,
             _ => Error::because("the output cannot be written", &error),
@@ -74,6 +102,37 @@ impl Output {
     /// Prints one line about the work, for people, [escaped](Printable). A closed standard error is not an error.
     pub fn note(&mut self, line: impl fmt::Display) {
         let _ = writeln!(self.err, "{}", Printable(&line.to_string()));
+    }
+}
+
+/// Returns a label, in its colour, and the rest, [escaped](Printable).
+fn labelled(label: &str, rest: impl fmt::Display, has_colours: bool) -> String {
+    let rest = rest.to_string();
+    let colour = COLOURS.iter().find(|(known, _)| has_colours && *known == label);
+    match colour {
+        Some((_, colour)) => format!("\u{1b}[{colour}m{label:<9}\u{1b}[0m {}", Printable(&rest)),
+        None => format!("{label:<9} {}", Printable(&rest)),
+    }
+}
+
+/// Output that is kept in memory.
+#[derive(Clone, Default)]
+pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    /// Returns what was written so far.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -165,6 +224,13 @@ mod tests {
         );
         assert_eq!(Printable("\u{7}say \"é\"").to_string(), r#"\u{7}say "é""#);
         assert_eq!(Quoted("Straße 😀").to_string(), "\"Straße 😀\"");
+    }
+
+    #[test]
+    fn colours_label_and_escapes_the_rest() {
+        assert_eq!(labelled("arrived", "\u{1b}[0mx", true), "\u{1b}[32marrived  \u{1b}[0m \\u{1b}[0mx");
+        assert_eq!(labelled("arrived", "x", false), "arrived   x");
+        assert_eq!(labelled("sent", "x", true), "sent      x");
     }
 
     #[test]

@@ -7,6 +7,9 @@ use fanout_core::transform::moderate::COMPREHEND;
 use fanout_core::transform::pseudolocalize::Pseudolocalizer;
 use fanout_core::transform::{NoClassifier, Transforms};
 
+use crate::aws::{IS_BUILT, missing};
+use crate::error::Error;
+
 /// The translator that a command uses. With `pseudolocalize`, no service classifies a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Translations {
@@ -18,18 +21,31 @@ pub(crate) enum Translations {
 
 impl Translations {
     /// Returns the translator that the flag `--aws` selects.
-    pub(crate) const fn new(aws: bool) -> Self {
-        if aws { Self::Amazon } else { Self::Pseudolocalize }
+    ///
+    /// # Errors
+    /// If this build lacks it.
+    pub(crate) fn new(aws: bool) -> Result<Self, Error> {
+        match aws {
+            true if !IS_BUILT => Err(missing("--aws")),
+            true => Ok(Self::Amazon),
+            false => Ok(Self::Pseudolocalize),
+        }
     }
 
-    /// Returns all transforms, with this translator behind `translate`, and Amazon Comprehend only beside Amazon Translate.
-    pub(crate) fn transforms(self) -> Transforms {
-        match self {
-            Self::Pseudolocalize => Transforms::standard()
-                .with_translator(Arc::new(Pseudolocalizer))
-                .with_classifier(COMPREHEND, Arc::new(NoClassifier)),
-            Self::Amazon => Cloud::default().transforms(&Transforms::standard()),
+    /// Returns `own` transforms, with this translator behind `translate`, and Amazon Comprehend only beside Amazon Translate.
+    /// A translator or a classifier that they have stays.
+    pub(crate) fn transforms(self, own: &Transforms) -> Transforms {
+        if self == Self::Amazon {
+            return Cloud::default().transforms(own);
         }
+        let mut transforms = own.clone();
+        if !own.can_translate() {
+            transforms = transforms.with_translator(Arc::new(Pseudolocalizer));
+        }
+        if !own.can_classify(COMPREHEND) {
+            transforms = transforms.with_classifier(COMPREHEND, Arc::new(NoClassifier));
+        }
+        transforms
     }
 
     /// Returns its name, for programs.

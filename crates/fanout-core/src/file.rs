@@ -26,7 +26,7 @@ use crate::destination::ServiceDestination;
 use crate::destination::registry::{self, CACHE_KINDS, KINDS, Kind, REGISTRY};
 use crate::limits::{MAX_DESTINATIONS, MAX_ROUTES, MAX_TRANSFORMS};
 use crate::names::CacheName;
-use crate::placeholder::{Field, Scope, SyntaxError, Template};
+use crate::placeholder::{Field, Scope, SyntaxError, Template, is_literal};
 use crate::route::{Destination, Edge, Inbound, Outbound, Pattern, Route, RouteError, Routes, To, Topics};
 use crate::spanned::{self, CollectFaults, Fault, Given, Span};
 use crate::transform::{Stage, Transforms};
@@ -161,6 +161,9 @@ const MAX_TOGETHER: usize = 20;
 
 const NO_ROUTES: &str = "the file has no routes; a route begins with [[routes]]";
 
+/// The keys of a route.
+const ROUTE_KEYS: [&str; 5] = ["topic", "cache", "require_token_id", "transforms", "destinations"];
+
 /// The keys of a destination, beside the kinds of service destinations.
 const KEYS: [&str; 4] = ["topic", "cache", "transforms", "extra_transforms"];
 
@@ -197,6 +200,7 @@ pub(crate) struct DestinationKeys {
 impl Reader<'_> {
     fn document(&mut self, mut document: Given<'_>) -> Option<Routes> {
         let span = document.span();
+        self.correct(&mut document, &["routes"]);
         let routes = document.take("routes");
         self.rest::<Nothing>(document, &["routes"]);
         let Some(routes) = routes else {
@@ -236,9 +240,9 @@ impl Reader<'_> {
     fn route(&mut self, given: Spanned<DeValue<'_>>) -> Option<(Route, Places)> {
         let mut given = self.kept(Given::table(given))?;
         let span = given.span();
+        self.correct(&mut given, &ROUTE_KEYS);
         let (transforms, destinations) = (given.take("transforms"), given.take("destinations"));
-        let known = ["topic", "cache", "require_token_id", "transforms", "destinations"];
-        let keys: Option<RouteKeys> = self.rest(given, &known);
+        let keys: Option<RouteKeys> = self.rest(given, &ROUTE_KEYS);
         let (topics, cache, requires_token_id) = match keys {
             None => (None, None, false),
             Some(keys) => (self.pattern(&keys.topic), self.inbound_cache(keys.cache), keys.require_token_id),
@@ -286,6 +290,11 @@ impl Reader<'_> {
     fn inbound_cache(&mut self, cache: Option<Spanned<String>>) -> Option<Option<CacheName>> {
         let Some(cache) = cache else { return Some(None) };
         match CacheName::new(cache.get_ref().as_str()) {
+            Ok(_) if !is_literal(cache.get_ref()) => {
+                let message =
+                    "the cache of a route is one name, without placeholders; leave it out for any cache";
+                self.fault(cache.span(), message)
+            }
             Ok(name) => Some(Some(name)),
             Err(error) => self.fault(cache.span(), format!("the cache {error}")),
         }
@@ -351,6 +360,7 @@ impl Reader<'_> {
             );
             return self.fault(span, message);
         };
+        self.correct(&mut given, &[&KEYS[..], KINDS, CACHE_KINDS].concat());
         let (transforms, then) = (given.take("transforms"), given.take("extra_transforms"));
         if let (Some(_), Some(then)) = (&transforms, &then) {
             self.note(
@@ -682,16 +692,10 @@ destinations = ["b", "b", "{rom}"]
         };
         said("2:1", "unknown key `speed`; expected `routes`");
         said("6:15", "unknown transform \"shout\"");
-        said(
-            "4:1",
-            "unknown key `tpoic`; expected one of `topic`, `cache`, `require_token_id`, `transforms`, `destinations`",
-        );
+        said("4:1", "unknown key `tpoic`; did you mean `topic`?");
         said("7:18", "the topic opens a brace and does not close it");
         said("7:58", "give one of the two");
-        said(
-            "7:84",
-            "unknown key `topics`; expected one of `topic`, `cache`, `transforms`, `extra_transforms`",
-        );
+        said("7:84", "unknown key `topics`; did you mean `topic`?");
         said("7:100", "not a destination; expected the name of a topic");
         said("9:13", "has two captures with nothing between them");
         said("12:10", "the capture {text} has the name of a field");
@@ -726,9 +730,7 @@ destinations = ["c"]
     fn rejects_unknown_placeholder_in_name() {
         assert_eq!(
             error("[[routes]]\ntopic = '{room}-in'\ndestinations = ['{rom}-out']"),
-            "3:18: the topic has the unknown name `rom`; expected one of `room`, `cache`, `topic`, `token_id`, \
-             `topic_sequence_number`, `topic_sequence_page`, `event_timestamp`, `publish_timestamp`, `event_id`, `text`, \
-             `original`, `json`"
+            "3:18: the topic has the unknown name `rom`; did you mean `room`?"
         );
     }
 

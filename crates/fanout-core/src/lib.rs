@@ -34,6 +34,7 @@ pub mod route;
 pub mod schema;
 pub mod secret_store;
 pub mod spanned;
+pub mod suggest;
 #[cfg(any(test, feature = "testing"))]
 #[expect(clippy::unwrap_used, reason = "a test asserts by panicking")]
 pub mod testing;

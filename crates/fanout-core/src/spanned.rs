@@ -3,6 +3,7 @@
 //! serde stops at the first fault. This reader removes the faulty entry and reads the table again, until it finds no more
 //! faults: the operator gets the whole list at once.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use serde::de::DeserializeOwned;
@@ -10,6 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::limits::MAX_NESTING;
+use crate::suggest::closest;
 
 /// A range of bytes of the document.
 pub type Span = Range<usize>;
@@ -57,8 +59,14 @@ pub trait CollectFaults {
         read.map_err(|fault| self.faults().push(fault)).ok()
     }
 
+    /// Corrects keys with typing errors, and adds their faults. `keys` are all keys that the table can have.
+    fn correct(&mut self, given: &mut Given<'_>, keys: &[&str]) {
+        self.faults().extend(given.correct(keys));
+    }
+
     /// Reads the rest of a table, and leaves out faulty entries. `keys` are all keys that the table can have.
-    fn rest<T: DeserializeOwned>(&mut self, given: Given<'_>, keys: &[&str]) -> Option<T> {
+    fn rest<T: DeserializeOwned>(&mut self, mut given: Given<'_>, keys: &[&str]) -> Option<T> {
+        self.correct(&mut given, keys);
         let (read, faults) = given.read_most();
         for fault in faults {
             // serde knows only the keys that are left.
@@ -77,6 +85,8 @@ pub trait CollectFaults {
 pub struct Given<'i> {
     table: DeTable<'i>,
     span: Span,
+    /// The keys of the entries that the caller has removed.
+    taken: Vec<String>,
 }
 
 impl<'i> Given<'i> {
@@ -89,7 +99,10 @@ impl<'i> Given<'i> {
         let (document, errors) = DeTable::parse_recoverable(text);
         let document = within_limit(document).map_err(|fault| vec![fault])?;
         if errors.is_empty() {
-            return Ok(Self { span: document.span(), table: document.into_inner() });
+            return Ok(Self { span: document.span(), table: document.into_inner(), taken: Vec::new() });
+        }
+        if let Some(format) = other_format(text) {
+            return Err(vec![Fault::new(0..0, format!("the file is {format}; expected TOML"))]);
         }
         let mut faults: Vec<_> = errors.iter().map(|error| fault(error, &document.span())).collect();
         let is_unclosed = |fault: &Fault| {
@@ -101,14 +114,24 @@ impl<'i> Given<'i> {
             // Faults behind an unclosed list or table are only its consequences.
             faults.retain(|fault| fault.span.start < cause.span.start);
             faults.push(cause);
+            return Err(faults);
         }
+        for fault in &mut faults {
+            if fault.message == DUPLICATE {
+                fault.message = duplicate(text, &fault.span, document.get_ref());
+            } else if let Some(unquoted) = unquoted(text, fault.span.start) {
+                *fault = unquoted;
+            }
+        }
+        // One value without quotes can have several faults.
+        faults.dedup();
         Err(faults)
     }
 
     /// Returns an empty table, for a value that has no settings.
     #[must_use]
     pub fn nothing(span: Span) -> Self {
-        Self { table: DeTable::new(), span }
+        Self { span, ..Self::default() }
     }
 
     /// Converts a value to a table.
@@ -118,7 +141,7 @@ impl<'i> Given<'i> {
     pub fn table(value: Spanned<DeValue<'i>>) -> Result<Self, Fault> {
         let span = value.span();
         match value.into_inner() {
-            DeValue::Table(table) => Ok(Self { table, span }),
+            DeValue::Table(table) => Ok(Self { table, span, taken: Vec::new() }),
             other => Err(Fault::new(span, format!("is {}; expected a table", kind(&other)))),
         }
     }
@@ -143,7 +166,29 @@ impl<'i> Given<'i> {
 
     /// Removes and returns the value of `key`, which the caller reads in another way than the rest.
     pub fn take(&mut self, key: &str) -> Option<Spanned<DeValue<'i>>> {
-        self.table.remove(key)
+        let value = self.table.remove(key)?;
+        self.taken.push(key.to_owned());
+        Some(value)
+    }
+
+    /// Renames each unknown key that is similar to a missing one of `keys`. Returns the faults. So a typing error is one fault:
+    /// the key that was meant is not missing, and its value is checked as well.
+    #[must_use]
+    pub fn correct(&mut self, keys: &[&str]) -> Vec<Fault> {
+        let unknown = self.table.keys().filter(|key| !keys.contains(&key.get_ref().as_ref()));
+        let unknown: Vec<_> =
+            unknown.map(|key| Spanned::new(key.span(), key.get_ref().to_string())).collect();
+        let mut faults = Vec::new();
+        for key in unknown {
+            let (span, key) = (key.span(), key.into_inner());
+            let is_missing =
+                |known: &&str| !self.contains(known) && !self.taken.iter().any(|key| key == known);
+            let Some(meant) = closest(&key, keys.iter().copied().filter(is_missing)) else { continue };
+            let value = self.table.remove(key.as_str()).expect("the key is in the table");
+            self.table.insert(Spanned::new(span.clone(), Cow::Owned(meant.to_owned())), value);
+            faults.push(Fault::new(span, did_you_mean(&key, meant)));
+        }
+        faults
     }
 
     /// Returns the entries that are left.
@@ -176,6 +221,13 @@ impl<'i> Given<'i> {
                 Ok(read) => return (Some(read), faults),
                 Err(error) => error,
             };
+            if let Some(keys) = known_keys(error.message()) {
+                let corrected = self.correct(&keys);
+                if !corrected.is_empty() {
+                    faults.extend(corrected);
+                    continue;
+                }
+            }
             // A key that was removed because it is faulty is not missing.
             let is_known = |key: &String| plain(error.message()) == missing(key);
             if !removed.iter().any(is_known) {
@@ -239,6 +291,9 @@ pub fn array(value: Spanned<DeValue<'_>>) -> Result<impl Iterator<Item = Spanned
     let span = value.span();
     match value.into_inner() {
         DeValue::Array(entries) => Ok(entries.into_iter()),
+        DeValue::String(text) => {
+            Err(Fault::new(span, format!("is text; expected a list; write [{:?}]", text.as_ref())))
+        }
         other => Err(Fault::new(span, format!("is {}; expected a list", kind(&other)))),
     }
 }
@@ -265,9 +320,17 @@ pub fn missing(key: &str) -> String {
     format!("missing key `{key}`")
 }
 
+/// Returns the message for an unknown key that resembles a known one.
+fn did_you_mean(key: &str, meant: &str) -> String {
+    format!("{UNKNOWN}{key}`; did you mean `{meant}`?")
+}
+
 /// Returns the message for an unknown key. `known` are the keys that the table can have.
 #[must_use]
 pub fn unknown(key: &str, known: &[&str]) -> String {
+    if let Some(meant) = closest(key, known.iter().copied()) {
+        return did_you_mean(key, meant);
+    }
     let known: Vec<_> = known.iter().map(|key| format!("`{key}`")).collect();
     let expected = match &*known {
         [] => return format!("{UNKNOWN}{key}`; expected no keys"),
@@ -285,6 +348,9 @@ fn unknown_key(message: &str) -> Option<&str> {
 
 const UNKNOWN: &str = "unknown key `";
 
+/// The message of the parser for a key that a table has twice.
+const DUPLICATE: &str = "duplicate key";
+
 const fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "text",
@@ -296,14 +362,22 @@ const fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
+/// The beginning of serde's message for an unknown key.
+const UNKNOWN_FIELD: &str = "unknown field `";
+
+/// Returns the keys that serde expects, if its message is about an unknown one.
+fn known_keys(said: &str) -> Option<Vec<&str>> {
+    let (_, known) = said.strip_prefix(UNKNOWN_FIELD)?.split_once("`, ")?;
+    Some(known.split('`').skip(1).step_by(2).collect())
+}
+
 /// Translates a message of serde for an operator, who does not know the types of Rust. Returns other messages as they are.
 fn plain(said: &str) -> String {
     if let Some(key) = said.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
         return missing(key);
     }
     let after = |begin: &str| said.strip_prefix(begin).and_then(|rest| rest.split_once("`, "));
-    if let Some((key, known)) = after("unknown field `") {
-        let known: Vec<_> = known.split('`').skip(1).step_by(2).collect();
+    if let (Some(known), Some((key, _))) = (known_keys(said), after(UNKNOWN_FIELD)) {
         return unknown(key, &known);
     }
     if let Some((given, known)) = after("unknown variant `") {
@@ -336,6 +410,98 @@ fn plain(said: &str) -> String {
         _ => wanted,
     };
     format!("is {given}; expected {wanted}")
+}
+
+/// Returns the format of a text that is not TOML.
+fn other_format(text: &str) -> Option<&'static str> {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let first = lines.next()?;
+    let is_key = |line: &str| {
+        let word = line.split_once(':').map(|(word, _)| word);
+        word.is_some_and(|word| word.chars().all(|char| char.is_alphanumeric() || "_-".contains(char)))
+    };
+    match first {
+        _ if first.starts_with('{') => Some("JSON"),
+        "---" => Some("YAML"),
+        _ if is_key(first) && !first.contains('=') => Some("YAML"),
+        _ => None,
+    }
+}
+
+/// Returns the fault of the value without quotes at `place`, where the parser failed.
+fn unquoted(text: &str, place: usize) -> Option<Fault> {
+    let before = text.get(..place)?;
+    let start = before.rfind(['=', '[', ',', '\n'])?;
+    let head = text.get(..start)?;
+    let is_in_list = || head.trim_end().ends_with(['[', ',']);
+    let is_heading =
+        || head.rsplit('\n').next().is_some_and(|line| line.trim_matches([' ', '\t', '[']).is_empty());
+    match before.get(start..)?.chars().next()? {
+        '\n' if !is_in_list() => return None,
+        '[' if is_heading() => return None,
+        _ => {}
+    }
+    let start = start + 1;
+    let value = text.get(start..)?;
+    let start = start + (value.len() - value.trim_start_matches([' ', '\t']).len());
+    let value = text.get(start..)?.split([',', ']', '#', '\n', '\r']).next().unwrap_or_default().trim_end();
+    // The brace that ends an inline table.
+    let value = if value.contains('{') { value } else { value.trim_end_matches('}').trim_end() };
+    let message = match value.chars().next()? {
+        quote @ ('“' | '”' | '„' | '‘' | '’' | '«' | '`') => {
+            format!("has the quotation mark {quote}; write \"")
+        }
+        first
+            if (first.is_alphabetic() || matches!(first, '{' | '$' | '<' | '*' | '/' | '_'))
+                && !value.contains(['"', '\'', '=']) =>
+        {
+            match value.to_lowercase().as_str() {
+                "true" | "yes" | "on" => format!("is {value}; write true"),
+                "false" | "no" | "off" => format!("is {value}; write false"),
+                _ => format!("the text {value} has no quotes; write \"{value}\""),
+            }
+        }
+        _ => return None,
+    };
+    Some(Fault::new(start..start + value.len(), message))
+}
+
+/// Returns the message for a key that its table has twice, with the line of the first one.
+fn duplicate(text: &str, place: &Span, document: &DeTable<'_>) -> String {
+    let key = text.get(place.clone()).unwrap_or_default().trim_matches(['"', '\'']);
+    let mut first = None;
+    let mut open = vec![document];
+    while let Some(table) = open.pop() {
+        for (known, value) in table {
+            let is_before = known.span().start < place.start;
+            if is_before && known.get_ref() == key {
+                first = first.max(Some(known.span().start));
+            }
+            // An inline table that has ended before is another table.
+            let has_ended = |value: &Spanned<DeValue<'_>>| {
+                value.span().end <= place.start
+                    && text.get(value.span()).is_some_and(|text| text.starts_with('{'))
+            };
+            let values = match value.get_ref() {
+                DeValue::Array(values) => values.iter().collect(),
+                DeValue::Table(_) => vec![value],
+                _ => Vec::new(),
+            };
+            let tables = values.into_iter().filter(|value| !has_ended(value));
+            open.extend(tables.filter_map(|value| value.get_ref().as_table()));
+        }
+    }
+    if let Some(before) = first.and_then(|at| text.get(..at)) {
+        let line = before.matches('\n').count() + 1;
+        return format!("{DUPLICATE} `{key}`; the table has it at line {line} already");
+    }
+    // A heading that is there twice: the document has the second only.
+    let heading = |line: usize| text.lines().nth(line).map(str::trim);
+    let line = text.get(..place.start).map_or(0, |before| before.matches('\n').count());
+    match (0..line).find(|earlier| heading(*earlier) == heading(line)) {
+        Some(earlier) => format!("{DUPLICATE} `{key}`; the file has it at line {} already", earlier + 1),
+        None => DUPLICATE.to_owned(),
+    }
 }
 
 /// Returns the fault of a list or inline table that is never closed.
@@ -470,7 +636,7 @@ mod tests {
                 "invalid type: string \"a, expected b\", expected struct X",
                 "is \"a, expected b\"; expected a table",
             ),
-            ("duplicate key", "duplicate key"),
+            (DUPLICATE, DUPLICATE),
         ] {
             assert_eq!(plain(said), plainly);
         }
@@ -495,6 +661,73 @@ mod tests {
         }
         let faults = read("name = \nsize = [1\n").unwrap_err();
         assert_eq!(faults.len(), 2, "{faults:?}");
+    }
+
+    #[test]
+    fn corrects_typing_errors_and_checks_their_values() {
+        let faults = read("sizes = 300\nlabel = 'x'").unwrap_err();
+        let messages: Vec<_> = faults.iter().map(|(_, message)| message.as_str()).collect();
+        assert_eq!(
+            messages,
+            [
+                "unknown key `sizes`; did you mean `size`?",
+                "unknown key `label`; expected `size` or `name`",
+                "is 300; expected an integer from 0 to 255"
+            ]
+        );
+        let faults = read("size = 1\nnames = 'x'\nname = 'y'").unwrap_err();
+        assert_eq!(faults, [("names".to_owned(), "unknown key `names`; did you mean `name`?".to_owned())]);
+        let mut given = Given::document("routes = 1\nroute = 2").unwrap();
+        given.take("routes");
+        assert_eq!(given.correct(&["routes"]), [], "a key that was taken is not missing");
+    }
+
+    #[test]
+    fn names_value_without_quotes_and_its_remedy() {
+        for (text, place, says) in [
+            ("name = in", "in", "the text in has no quotes; write \"in\""),
+            ("name = my topic # x", "my topic", "write \"my topic\""),
+            ("name = {room}-in", "{room}-in", "write \"{room}-in\""),
+            ("name = [out, 'x']", "out", "write \"out\""),
+            ("name = [\n  out,\n]", "out", "write \"out\""),
+            ("a = { name = out }", "out", "write \"out\""),
+            ("name = True", "True", "is True; write true"),
+            ("name = “x”", "“x”", "has the quotation mark “; write \""),
+        ] {
+            let faults = read(text).unwrap_err();
+            let [(at, message)] = &faults[..] else { panic!("{text}: {faults:?}") };
+            assert!(at == place && message.contains(says), "{text}: {at}: {message}");
+        }
+        for text in ["name", "[name", "name = ", "name = 'x", "name = 1x"] {
+            let faults = read(text).unwrap_err();
+            assert!(faults.iter().all(|(_, message)| !message.contains("write")), "{text}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn names_first_place_of_duplicate_key() {
+        for (text, line) in [
+            ("name = 'x'\nsize = 1\nname = 'y'", 1),
+            ("[[a]]\nname = 1\n[[a]]\nsize = [{ name = 1 }]\nname = 2\n'name' = 3", 5),
+            ("[name]\n[b]\n[name]", 1),
+            ("name.a = 1\nb = { c = 1, c = 2 }", 2),
+        ] {
+            let faults = read(text).unwrap_err();
+            let [(_, message)] = &faults[..] else { panic!("{text}: {faults:?}") };
+            assert!(message.ends_with(&format!(" has it at line {line} already")), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn names_other_formats() {
+        for (text, format) in [
+            ("{\"routes\": []}", "JSON"),
+            ("# routes\n\nroutes:\n  - topic: in\n", "YAML"),
+            ("---\nroutes: []\n", "YAML"),
+        ] {
+            let message = format!("the file is {format}; expected TOML");
+            assert_eq!(read(text).unwrap_err(), [(String::new(), message)]);
+        }
     }
 
     #[test]

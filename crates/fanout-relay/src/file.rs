@@ -21,6 +21,7 @@ use fanout_core::destination::{Topic, sqs};
 use fanout_core::file::FileError;
 use fanout_core::function::FunctionArn;
 use fanout_core::names::{CacheName, TopicName};
+use fanout_core::placeholder::is_literal;
 use fanout_core::spanned::{self, CollectFaults, Fault, Given, Span};
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -319,6 +320,7 @@ impl Reader<'_> {
 
     fn document(&mut self, mut document: Given<'_>) -> Option<RelayFile> {
         let span = document.span();
+        self.correct(&mut document, &FILE_KEYS);
         let subscriptions = document.take("subscriptions");
         let keys: Option<FileKeys> = self.rest(document, &FILE_KEYS);
         let keys = keys.and_then(|keys| self.top(keys));
@@ -423,6 +425,7 @@ impl Reader<'_> {
     fn subscription(&mut self, given: Spanned<DeValue<'_>>) -> Option<(FileSubscription, Span)> {
         let mut given = self.kept(Given::table(given))?;
         let span = given.span();
+        self.correct(&mut given, &SUBSCRIPTION_KEYS);
         let (target, set) = (given.take("target"), given.take("topics_from"));
         let dead_letters = given.take("dead_letters");
         let keys: Option<SubscriptionKeys> = self.rest(given, &SUBSCRIPTION_KEYS);
@@ -516,6 +519,11 @@ impl Reader<'_> {
             let span = topic.span();
             match TopicName::new(topic.into_inner()) {
                 Err(error) => self.note(span, format!("the topic {error}")),
+                Ok(topic) if !is_literal(topic.as_str()) => self.note(
+                    span,
+                    "the topic has a placeholder or a wildcard; a subscription has whole names. For topics that come \
+                     and go, see `topics_from`",
+                ),
                 Ok(topic) if !seen.insert(topic.as_str().to_owned()) => {
                     self.note(span, "the subscription has this topic already");
                 }
@@ -547,6 +555,7 @@ impl Reader<'_> {
     ) -> Option<FileDeadLetters> {
         let mut given = self.kept(Given::table(given))?;
         let span = given.span();
+        self.correct(&mut given, &["sqs", "topic", "cache"]);
         if let Some(queue) = given.take("sqs") {
             self.no_more(given, "dead letters", "sqs");
             return self.queue(queue).map(FileDeadLetters::Sqs);
@@ -581,6 +590,7 @@ impl Reader<'_> {
     fn target(&mut self, given: Spanned<DeValue<'_>>) -> Option<FileTarget> {
         let mut given = self.kept(Given::table(given))?;
         let span = given.span();
+        self.correct(&mut given, &[&WEBHOOK_KEYS[..], &["routes", "sqs", "lambda"]].concat());
         if let Some(routes) = given.take("routes") {
             self.no_more(given, "a target", "routes");
             let path = self.kept(spanned::text(routes))?;

@@ -69,6 +69,20 @@ impl MomentoLocal {
         format!("http://{}", self.addr)
     }
 
+    /// Returns credentials for clients of the Rust SDK. They have the key that the server accepts, or `local` if it accepts
+    /// any.
+    #[cfg(feature = "sdk")]
+    #[must_use]
+    pub fn credentials(&self) -> momento::CredentialProvider {
+        use base64::Engine as _;
+        let key = self.shared.authenticator.key().unwrap_or("local");
+        let token = serde_json::json!({ "api_key": key, "endpoint": "localhost" }).to_string();
+        let token = base64::engine::general_purpose::URL_SAFE.encode(token);
+        let credentials = momento::CredentialProvider::from_disposable_token(token);
+        let credentials = credentials.expect("a token with a key and an endpoint is valid");
+        credentials.insecure_endpoint_override(&self.endpoint())
+    }
+
     /// Returns the address of the admin port, if it is open.
     #[must_use]
     pub fn admin_addr(&self) -> Option<SocketAddr> {

@@ -26,7 +26,9 @@
 //!     "token_id":"mo-the-squirrel","text":"Here I am!!"}"#;
 //! let signature = momento::sign(&secret, body);
 //!
-//! let verified = momento::verify(&[secret], body, [signature.as_bytes()])?;
+//! // All values of the header `momento-signature`: a request with two of them is rejected.
+//! let signatures = [signature.as_bytes()];
+//! let verified = momento::verify(&[secret], body, signatures)?;
 //! let event = verified.event()?;
 //! assert_eq!(event.token_id.as_deref(), Some("mo-the-squirrel"));
 //!

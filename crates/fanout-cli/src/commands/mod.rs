@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod dev;
+pub(crate) mod documents;
 pub(crate) mod moderate;
 pub(crate) mod relay;
 pub(crate) mod schema;

@@ -12,7 +12,7 @@ use topic_fanout::serve::shutdown_signal;
 use crate::args::ServiceArgs;
 use crate::error::Error;
 use crate::input::text;
-use crate::output::{Output, Quoted, Rounded, millis};
+use crate::output::{Output, Quoted, millis, shell_word};
 use crate::service::Service;
 
 #[derive(Debug, clap::Subcommand)]
@@ -44,8 +44,8 @@ pub(crate) struct PublishArgs {
 
 /// Print the messages of a topic, until Ctrl-C
 ///
-/// After an interruption it subscribes again, with backoff, and resumes after the last message.
-/// It ends if that cannot help, for example if the cache does not exist.
+/// After an interruption, which it shows once, it subscribes again, with backoff, and resumes after the last
+/// message. It ends if that cannot help, for example if the cache does not exist.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
@@ -117,6 +117,7 @@ async fn subscribe(args: SubscribeArgs, output: &mut Output) -> Result<(), Error
     let cursor = args.resume_at.map(|number| Cursor { number, page: args.page.unwrap_or(0) });
     let mut subscription = service.subscribe(&args.cache, &args.topic, cursor)?;
     let mut wanted = args.count.map(NonZeroU64::get);
+    let (mut was_open, mut is_interrupted) = (false, false);
     while wanted != Some(0) {
         let event = tokio::select! {
             biased;
@@ -126,10 +127,28 @@ async fn subscribe(args: SubscribeArgs, output: &mut Output) -> Result<(), Error
         if let (SubscriptionEvent::Item(_), Some(wanted)) = (&event, &mut wanted) {
             *wanted -= 1;
         }
+        let was_interrupted = is_interrupted;
+        match &event {
+            SubscriptionEvent::Opened => (was_open, is_interrupted) = (true, false),
+            SubscriptionEvent::Interrupted { .. } => is_interrupted = true,
+            _ => {}
+        }
+        if is_interrupted && !was_interrupted && !was_open && service.is_local() {
+            output.note(format_args!(
+                "note: Momento at {} does not respond; to start a local one: \
+                 cargo run -p momento-local -- --cache {}",
+                service.endpoint(),
+                shell_word(&args.cache)
+            ));
+        }
         if args.quiet && !matches!(event, SubscriptionEvent::Item(_)) {
             continue;
         }
-        if args.json { output.json(&as_json(&event))? } else { print(&event, &args, &service, output)? }
+        if args.json {
+            output.json(&as_json(&event))?;
+        } else if !(is_interrupted && was_interrupted) {
+            print(&event, &args, &service, output)?;
+        }
     }
     Ok(())
 }
@@ -164,8 +183,8 @@ fn print(
             "discontinuity after {}: continues after {} of page {}",
             gap.last, gap.new, gap.page
         ))?,
-        SubscriptionEvent::Interrupted { cause, backoff } => {
-            output.result(format_args!("interrupted   {cause}; next attempt in {}", Rounded(*backoff)))?;
+        SubscriptionEvent::Interrupted { cause, .. } => {
+            output.result(format_args!("interrupted   {cause}; it tries again until it succeeds"))?;
         }
     }
     Ok(())

@@ -141,8 +141,10 @@ async fn works_with_external_function_and_momento() {
 #[tokio::test]
 async fn retries_function_that_is_down_and_stops() {
     let closed = ClosedPort::new();
-    let ended = end(fanout(&["dev", "--function-url", &closed.url, "--send", "hi"])).await.assert_code(1);
+    let args = ["dev", "--function-url", &closed.url, "--timeout", "6s", "--send", "hi"];
+    let ended = end(fanout(&args)).await.assert_code(1);
     for part in [
+        "does not listen yet; waiting for the function to start",
         "retry     attempt 3 of 4: cannot connect to 127.0.0.1:",
         "failed    \"hi\": cannot connect to 127.0.0.1:",
         "stopped after 4 attempts",
@@ -151,6 +153,17 @@ async fn retries_function_that_is_down_and_stops() {
         assert!(ended.err.contains(part), "{part} in {ended:#?}");
     }
     assert!(ended.out.contains("export OUTBOUND_TOPIC='topic 2'"), "{ended:#?}");
+}
+
+#[tokio::test]
+async fn waits_for_function_to_start() {
+    let closed = ClosedPort::new();
+    let mut running =
+        start(fanout(&["dev", "--function-url", &closed.url, "--timeout", "1m", "--send", "hi"]));
+    running.next_line("does not listen yet").await.unwrap();
+    let _stub = Stub::serve(closed.open(), |_, _| response(403, "{}"));
+    running.next_line("failed    \"hi\": ").await.unwrap();
+    assert_eq!(running.ended().await.unwrap().code(), Some(1));
 }
 
 #[tokio::test]

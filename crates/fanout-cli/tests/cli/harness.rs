@@ -8,7 +8,7 @@ use momento_local::MomentoLocal;
 use serde_json::Value;
 use test_support::process::{Process, TIMEOUT};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -105,14 +105,19 @@ pub(crate) async fn momento() -> MomentoLocal {
 /// The URL of a port that is bound and does not listen.
 pub(crate) struct ClosedPort {
     pub(crate) url: String,
-    _socket: TcpSocket,
+    socket: TcpSocket,
 }
 
 impl ClosedPort {
     pub(crate) fn new() -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        Self { url: format!("http://{}", socket.local_addr().unwrap()), _socket: socket }
+        Self { url: format!("http://{}", socket.local_addr().unwrap()), socket }
+    }
+
+    /// Begins to listen.
+    pub(crate) fn open(self) -> TcpListener {
+        self.socket.listen(16).unwrap()
     }
 }
 

@@ -49,7 +49,14 @@ impl Stub {
     pub(crate) async fn start(
         respond: impl Fn(usize, &Received) -> Response<String> + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), respond)
+    }
+
+    /// Does the same with this listener.
+    pub(crate) fn serve(
+        listener: TcpListener,
+        respond: impl Fn(usize, &Received) -> Response<String> + Send + Sync + 'static,
+    ) -> Self {
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&requests);

@@ -174,6 +174,21 @@ async fn waits_for_momento_to_start() {
 }
 
 #[tokio::test]
+async fn says_once_what_to_start_without_momento() {
+    let momento = momento().await;
+    let failures = momento.inject(Fault::error(Code::Unavailable).on(Rpc::Subscribe).times(3));
+    let mut running = fanout(&["topic", "subscribe", "demo", "t", "--count", "1"]);
+    running.args(["--endpoint", &momento.endpoint()]);
+    let ended = tokio::spawn(end(running));
+    momento.wait_for_subscribers("demo", "t", 1).await;
+    momento.publish("demo", "t", "x").unwrap();
+    let ended = ended.await.unwrap().assert_code(0);
+    assert_eq!(failures.hits(), 3);
+    assert_eq!(ended.out.matches("interrupted").count(), 1, "{ended:#?}");
+    assert_eq!(ended.err.matches("cargo run -p momento-local -- --cache demo").count(), 1, "{ended:#?}");
+}
+
+#[tokio::test]
 async fn exits_with_0_if_reader_closes_the_pipe() {
     let momento = momento().await;
     let mut shell = Command::new("sh");

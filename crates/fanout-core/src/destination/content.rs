@@ -334,7 +334,7 @@ mod tests {
             ("{ a = { b = 'c' } }", "expected"),
             ("'texts'", "expected \"event\""),
             ("{ a = nan }", "the body is inf or nan; expected a finite number"),
-            ("{ a = '{rom}' }", "has the unknown name `rom`; expected one of `room`"),
+            ("{ a = '{rom}' }", "has the unknown name `rom`; did you mean `room`?"),
             ("{ a = { number = 'abc' } }", "the body is not a number"),
             ("{ a = { json = '[' } }", "the body is not JSON"),
         ] {

@@ -386,7 +386,7 @@ pub(crate) mod tests {
         said("4:", "the destination has both `eventbridge` and `sqs`; make it two destinations");
         said("4:", "a destination with `eventbridge` cannot have `cache`");
         said("4:17", "the queue is not a URL");
-        said("4:36", "the group has the unknown name `rom`; expected one of `room`");
+        said("4:36", "the group has the unknown name `rom`; did you mean `room`?");
         said("4:44", "unknown key `speed`");
         said("5:26", "the source begins with aws.");
         said("5:49", "expected \"event\", \"text\", or a table of texts, numbers and booleans");

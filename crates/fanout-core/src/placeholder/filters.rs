@@ -9,6 +9,7 @@ use unicode_segmentation::UnicodeSegmentation as _;
 
 use super::fields::FieldValue;
 use crate::json::{JsonLevel, RawJson, quoted};
+use crate::suggest::closest;
 
 /// The name, the usage and the description of each filter.
 pub const FILTERS: [(&str, &str, &str); 8] = [
@@ -83,6 +84,9 @@ impl Filter {
         filter.ok_or_else(|| {
             if let Some((_, usage, _)) = FILTERS.iter().find(|(known, ..)| *known == name) {
                 return format!("has the filter `{name}` with invalid arguments; expected `{usage}`");
+            }
+            if let Some(meant) = closest(name, FILTERS.iter().map(|(name, ..)| *name)) {
+                return format!("has the unknown filter `{name}`; did you mean `{meant}`?");
             }
             let known: Vec<_> = FILTERS.iter().map(|(name, ..)| format!("`{name}`")).collect();
             format!("has the unknown filter `{name}`; expected one of {}", known.join(", "))

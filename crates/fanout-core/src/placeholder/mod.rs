@@ -37,6 +37,7 @@ use fields::FieldValue;
 use filters::Filter;
 
 use crate::json::RawJson;
+use crate::suggest::closest;
 
 /// The maximum size of a name in bytes.
 const MAX_NAME_BYTES: usize = momento_webhook::event::MAX_NAME;
@@ -198,6 +199,37 @@ impl Template {
     }
 }
 
+/// Returns true if a name is one text, without placeholders, and without the wildcards and parameters of other syntaxes.
+#[must_use]
+pub fn is_literal(name: &str) -> bool {
+    let is_list = name.starts_with('[') || name.ends_with(']');
+    !is_list && parse(name, true).is_ok_and(|pieces| matches!(&*pieces, [Piece::Text(text)] if text == name))
+}
+
+/// Returns the parameters of other syntaxes in a text, such as `$room`, whose names are known: captures, and fields of an
+/// event. Each has the placeholder that was probably meant.
+#[must_use]
+pub fn foreign_parameters(text: &str, captures: &[&str]) -> Vec<(String, String)> {
+    let is_known = |name: &str| {
+        let name = name.split('.').next().unwrap_or_default();
+        captures.contains(&name) || Field::named(name).is_some()
+    };
+    let foreign = parse::foreign_parameters(text).filter(|foreign| is_known(&foreign.name));
+    foreign.map(|foreign| (foreign.written.to_owned(), format!("{{{}}}", foreign.name))).collect()
+}
+
+/// Returns the first placeholder in a text whose name is known: a capture, or a field of an event.
+#[must_use]
+pub fn known_placeholder(text: &str, captures: &[&str]) -> Option<String> {
+    let pieces = parse(text, false).ok()?;
+    pieces.into_iter().find_map(|piece| match piece {
+        Piece::Placeholder(Placeholder { name, inside, .. }) => (captures.contains(&name.as_str())
+            || Field::named(&name).is_some())
+        .then(|| format!("{{{inside}}}")),
+        Piece::Text(_) => None,
+    })
+}
+
 impl Placeholder {
     fn render<'v>(
         &'v self,
@@ -227,7 +259,11 @@ fn check(placeholder: &Placeholder, captures: &[&str], scope: Scope) -> Result<(
     let field = Field::named(name);
     if field.is_none() && !captures.contains(&name.as_str()) {
         let fields = FIELDS.iter().filter(|field| field.known <= scope).map(|field| field.name);
-        let known: Vec<_> = captures.iter().copied().chain(fields).map(|name| format!("`{name}`")).collect();
+        let known: Vec<_> = captures.iter().copied().chain(fields).collect();
+        if let Some(meant) = closest(name, known.iter().copied()) {
+            return Err(format!("has the unknown name `{name}`; did you mean `{meant}`?"));
+        }
+        let known: Vec<_> = known.into_iter().map(|name| format!("`{name}`")).collect();
         return Err(format!("has the unknown name `{name}`; expected one of {}", known.join(", ")));
     }
     if !members.is_empty() && !field.is_some_and(|field| field.has_members) {

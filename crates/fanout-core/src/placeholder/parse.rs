@@ -73,11 +73,8 @@ pub(crate) fn parse(source: &str, is_name: bool) -> Result<Vec<Piece>, SyntaxErr
     loop {
         let at = cursor.at();
         let text = cursor.word(|char| !matches!(char, '{' | '}'));
-        if let Some((offset, sign)) = foreign_sign(text, text == source).filter(|_| is_name) {
-            let message = format!(
-                "has `{sign}`, which is not a wildcard here; write `{{name}}` for a part that varies, or `{{'{sign}'}}` for the character itself"
-            );
-            return Err(SyntaxError::new(at + offset, message));
+        if is_name {
+            reject_foreign(text, at, text == source)?;
         }
         push_text(&mut pieces, text);
         if cursor.rest.is_empty() {
@@ -102,6 +99,55 @@ fn push_text(pieces: &mut Vec<Piece>, text: &str) {
         _ if text.is_empty() => {}
         _ => pieces.push(Piece::Text(text.to_owned())),
     }
+}
+
+/// Rejects the wildcards and parameters of other syntaxes in the text of a name, which begins at `at`.
+fn reject_foreign(text: &str, at: usize, is_whole: bool) -> Result<(), SyntaxError> {
+    let sign = foreign_sign(text, is_whole).map(|(offset, sign)| {
+        let message = format!(
+            "has `{sign}`, which is not a wildcard here; write `{{name}}` for a part that varies, or `{{'{sign}'}}` for the character itself"
+        );
+        SyntaxError::new(at + offset, message)
+    });
+    let parameter = foreign_parameters(text).find(|parameter| parameter.sign != ':' || at == 0).map(
+        |Foreign { offset, sign, name, written }| {
+            let message = format!(
+                "has `{written}`, which is not a placeholder here; write `{{{name}}}`, or `{{'{sign}'}}` for the character itself"
+            );
+            SyntaxError::new(at + offset, message)
+        },
+    );
+    let first = [sign, parameter].into_iter().flatten().min_by_key(|error| error.at);
+    first.map_or(Ok(()), Err)
+}
+
+/// A parameter of another syntax.
+pub(super) struct Foreign<'t> {
+    offset: usize,
+    sign: char,
+    /// The placeholder that has its value.
+    pub(super) name: String,
+    pub(super) written: &'t str,
+}
+
+/// Returns the parameters of other syntaxes in a text: `<room>`, `$room`, `%room%`, and `:room` at the beginning.
+pub(super) fn foreign_parameters(text: &str) -> impl Iterator<Item = Foreign<'_>> {
+    text.char_indices().filter_map(|(offset, sign)| {
+        let closes = match sign {
+            '<' => ">",
+            '%' => "%",
+            '$' => "",
+            ':' if offset == 0 => "",
+            _ => return None,
+        };
+        let rest = text.get(offset + 1..)?;
+        let is_end = |char: char| !(char.is_ascii_alphanumeric() || matches!(char, '_' | '.'));
+        let name = rest.split(is_end).next()?.trim_end_matches('.');
+        let begins_as_name = name.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_');
+        let ends = rest.get(name.len()..)?.starts_with(closes);
+        let written = text.get(offset..offset + 1 + name.len() + closes.len())?;
+        (begins_as_name && ends).then(|| Foreign { offset, sign, name: name.to_lowercase(), written })
+    })
 }
 
 /// Returns the first sign by which another syntax marks a wildcard or a parameter in a name, and its offset: `*`

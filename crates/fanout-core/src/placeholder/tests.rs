@@ -200,6 +200,11 @@ fn refuses_other_syntaxes_with_the_remedy() {
             "write `{name}` for a part that varies, or `{':'}` for the character itself",
         ),
         ("a:b/:room", Name, 4, "write `{name}` for a part that varies, or `{':'}` for the character itself"),
+        ("<room>-in", Name, 0, "write `{room}`, or `{'<'}` for the character itself"),
+        ("a-$Room", Name, 2, "write `{room}`, or `{'$'}` for the character itself"),
+        ("$json.from", Name, 0, "write `{json.from}`, or `{'$'}` for the character itself"),
+        ("{room}-%room%", Name, 7, "write `{room}`, or `{'%'}` for the character itself"),
+        (":room-in", Name, 0, "write `{room}`, or `{':'}` for the character itself"),
         ("{room or 'x'}", Transform, 6, default),
         ("{room ?? 'x'}", Transform, 6, default),
         ("{room || 'x'}", Transform, 7, default),
@@ -243,6 +248,7 @@ fn allows_signs_of_other_syntaxes_where_they_mean_themselves() {
         ("{cache}#{topic}", "chat#friends-publish"),
         ("chat:{room}", "chat:friends"),
         ("a:b/c#/d+e <3 > 2", "a:b/c#/d+e <3 > 2"),
+        ("{'$'}room: $5, 50% of 100%, <a b>", "$room: $5, 50% of 100%, <a b>"),
         ("https://localhost:4566/0/{room}", "https://localhost:4566/0/friends"),
     ] {
         let template = Template::read(source, &CAPTURES, Scope::Name).unwrap();
@@ -262,10 +268,10 @@ fn refuses_unknown_names_with_those_that_are_known_there() {
         (Scope::Transform, ", `language`, `json`"),
         (Scope::Inside, ", `language`, `json`, `document`"),
     ] {
-        let error = refused("a-{rom}", scope);
+        let error = refused("a-{user}", scope);
         assert_eq!(
             error.message,
-            format!("has the unknown name `rom`; expected one of `room`, `seat`, {fields}{more}")
+            format!("has the unknown name `user`; expected one of `room`, `seat`, {fields}{more}")
         );
         assert_eq!(error.at, Some(2));
     }

@@ -12,7 +12,7 @@
 //! | [`pseudolocalize`] | a substitute for Amazon Translate that needs no account |
 //! | [`tree`] | the chains of a route, merged where they begin with the same transforms |
 //!
-//! To add a transform of your own, implement these two traits, and register the type: see `examples/own_transform.rs`.
+//! To add a transform of your own, implement these two traits, and register the type: see `examples/own-function`.
 
 use std::borrow::Cow;
 use std::fmt;

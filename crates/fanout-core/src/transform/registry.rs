@@ -27,6 +27,7 @@ use super::uppercase::Uppercase;
 use super::{Context, Message, Transform, TransformFuture};
 use crate::described::Described;
 use crate::spanned::{self, Fault, Given};
+use crate::suggest::closest;
 
 /// The settings of one kind of transform. `Serialize` writes their canonical form: transforms with the same form are
 /// equivalent, and run once.
@@ -203,6 +204,12 @@ impl Transforms {
         names.join(", ")
     }
 
+    /// Returns the name that is most similar to `name`, if one is similar enough to be a typing error.
+    #[must_use]
+    pub fn closest(&self, name: &str) -> Option<&str> {
+        closest(name, self.kinds.keys().map(AsRef::as_ref))
+    }
+
     /// Returns true if there is a transform called `name`.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
@@ -256,7 +263,10 @@ impl Transforms {
     ) -> Result<Stage, Vec<Fault>> {
         let (name, mut settings) = name_and_settings(given).map_err(|fault| vec![fault])?;
         let Some((known, kind)) = self.kinds.get_key_value(name.get_ref().as_str()) else {
-            let message = format!("unknown transform {:?}; expected one of {}", name.get_ref(), self.names());
+            let message = match self.closest(name.get_ref()) {
+                Some(meant) => format!("unknown transform {:?}; did you mean {meant:?}?", name.get_ref()),
+                None => format!("unknown transform {:?}; expected one of {}", name.get_ref(), self.names()),
+            };
             return Err(vec![Fault::new(name.span(), message)]);
         };
         let mut faults = Vec::new();
@@ -346,7 +356,13 @@ fn name_and_settings(given: Spanned<DeValue<'_>>) -> Result<(Spanned<String>, Gi
     let Ok(table) = Given::table(given) else { return Err(Fault::new(span, EXPECTED)) };
     let mut entries = table.into_entries();
     match (entries.next(), entries.next()) {
-        (Some((name, settings)), None) => Ok((name, Given::table(settings)?)),
+        (Some((name, settings)), None) => match Given::table(settings) {
+            Ok(settings) => Ok((name, settings)),
+            Err(Fault { span, message }) => {
+                let message = format!("{message} of settings, as in {{ translate = {{ target = \"es\" }} }}");
+                Err(Fault { span, message })
+            }
+        },
         _ => Err(Fault::new(span, EXPECTED)),
     }
 }

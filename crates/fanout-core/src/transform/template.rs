@@ -186,10 +186,7 @@ mod tests {
     #[test]
     fn rejects_invalid_settings() {
         for (settings, says) in [
-            (
-                "text = 'a\n{roon}'",
-                "line 2 of the text has the unknown name `roon`; expected one of `room`, `language_code`, `cache`",
-            ),
+            ("text = 'a\n{roon}'", "line 2 of the text has the unknown name `roon`; did you mean `room`?"),
             ("text = '{{ text }}'", "line 1 of the text has `{{`; write one brace"),
             ("text = 'x', json = {}", "`template` needs either `text` or `json`"),
             ("max_bytes = 3", "`template` needs either `text` or `json`"),

@@ -72,6 +72,12 @@ impl Authenticator {
         Self { accepted, ..Self::default() }
     }
 
+    /// Returns the one accepted key, as SDKs send it.
+    #[cfg(feature = "sdk")]
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.accepted.last().map(String::as_str)
+    }
+
     /// Checks the key in the metadata of a call.
     pub(crate) fn check_metadata(&self, metadata: &MetadataMap) -> Result<Caller, Status> {
         self.check(metadata.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default())

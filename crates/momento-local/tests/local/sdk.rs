@@ -49,6 +49,22 @@ fn text(value: SubscriptionValue) -> (u64, String) {
     }
 }
 
+#[tokio::test]
+async fn sdk_accepts_token_of_readme() {
+    let readme = include_str!("../../README.md");
+    let (_, token) = readme.split_once("let token = \"").unwrap();
+    let (token, _) = token.split_once('"').unwrap();
+    let momento = MomentoLocal::builder().cache(CACHE).start().await.unwrap();
+    let credentials = CredentialProvider::from_disposable_token(token).unwrap();
+    let topics = TopicClient::builder()
+        .configuration(momento::topics::configurations::Laptop::latest())
+        .credential_provider(credentials.insecure_endpoint_override(&momento.endpoint()))
+        .build()
+        .unwrap();
+    within(topics.publish(CACHE, TOPIC, "x")).await.unwrap();
+    assert_eq!(momento.published(CACHE, TOPIC).len(), 1);
+}
+
 async fn publish_error(topics: &TopicClient, cache: &str, message: &str) -> MomentoErrorCode {
     within(topics.publish(cache, TOPIC, message)).await.unwrap_err().error_code
 }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `faults` | prints the errors of a file, each with its line |
 //! | `outline` | the routes as they are shown: their order, their lines, their shared transforms |
+//! | `doubts` | finds valid settings that are probably a habit from another tool |
 //! | `parameter` | whether the file fits into a parameter of Systems Manager |
 //! | `table` | prints the outline as a table, or as JSON |
 //! | `drawing` | prints the outline as a drawing |
@@ -12,8 +13,11 @@
 //! | `columns` | aligns texts |
 
 mod columns;
+mod doubts;
 mod drawing;
 pub(crate) mod faults;
+#[cfg(test)]
+mod mistakes;
 mod outline;
 mod parameter;
 mod recording;
@@ -21,8 +25,10 @@ mod steps;
 mod table;
 
 use clap::ValueEnum;
+use fanout_core::destination::KINDS;
 use fanout_core::file;
 use fanout_core::route::Routes;
+use fanout_core::transform::Transforms;
 use momento_webhook::{Event, Verified};
 
 use self::drawing::Drawing;
@@ -40,8 +46,7 @@ const MERMAID_LINKS: usize = 500;
 /// Check a file of routes, and show what it does
 ///
 /// Reports all errors at once, each with its file, line and column; the exit code is then 1. Shows a valid file as a
-/// table and a drawing (Mermaid) of topics and routes. With --event, shows step by step what one event becomes.
-/// Publishes nothing.
+/// table of its routes. With --event, shows step by step what one event becomes. Publishes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   fanout check
@@ -65,15 +70,16 @@ pub(crate) struct Args {
     #[arg(long, requires = "event")]
     aws: bool,
 
-    /// The output [default: the table and the Mermaid drawing, or the steps of an event]
-    #[arg(long, value_enum)]
-    format: Option<Format>,
+    /// The output
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
 }
 
 /// The form of the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// A table, or the steps of an event
+    #[default]
     Table,
     /// A drawing for Mermaid
     Mermaid,
@@ -97,20 +103,20 @@ pub(crate) async fn show(
     steps::run(&Outline::new(text, routes), event, (false, translations), output).await
 }
 
-pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
+pub(crate) async fn run(args: Args, transforms: &Transforms, output: &mut Output) -> Result<(), Error> {
     if args.file == "-" && args.event.as_deref() == Some("-") {
         return Err(Error::Usage("the file and --event cannot both be standard input".to_owned()));
     }
-    if args.event.is_some() && matches!(args.format, Some(Format::Mermaid | Format::Dot)) {
+    if args.event.is_some() && matches!(args.format, Format::Mermaid | Format::Dot) {
         return Err(Error::Usage(
             "--format mermaid and --format dot do not draw an event; use table or json".to_owned(),
         ));
     }
-    let is_json = args.format == Some(Format::Json);
+    let is_json = args.format == Format::Json;
     let name = if args.file == "-" { "<stdin>" } else { args.file.as_str() };
     let text = file::text(bytes(&args.file)?).map_err(|error| Error::Failed(format!("{name}:{error}")))?;
-    let translations = Translations::new(args.aws);
-    let routes = match file::read(&text, &translations.transforms(), fanout_aws::KINDS) {
+    let translations = Translations::new(args.aws)?;
+    let routes = match file::read(&text, &translations.transforms(transforms), KINDS) {
         Ok(routes) => routes,
         Err(errors) => {
             let faults = Faults { name, text: &text, errors: &errors };
@@ -130,18 +136,12 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     if is_json {
         return output.json(&table::as_json(name, &text, &outline));
     }
-    if matches!(args.format, None | Some(Format::Table)) {
-        table::print(name, &text, &outline, output)?;
-    }
-    if args.format == Some(Format::Table) {
-        return Ok(());
+    if args.format == Format::Table {
+        return table::print(name, &text, &outline, output);
     }
     let drawing = Drawing::new(&outline);
-    if args.format == Some(Format::Dot) {
+    if args.format == Format::Dot {
         return output.results(&drawing.dot());
-    }
-    if args.format.is_none() {
-        output.result("")?;
     }
     output.results(&drawing.mermaid())?;
     if drawing.links() > MERMAID_LINKS {

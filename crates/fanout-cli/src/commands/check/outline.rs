@@ -9,6 +9,7 @@ use fanout_core::route::{Destination, Edge, Inbound, Route, Routes, Topics};
 use fanout_core::spanned::{self, Given};
 use fanout_core::transform::{Branch, Stage, Tree};
 
+use super::doubts;
 use crate::output::Quoted;
 
 /// The most routes that a message names.
@@ -91,7 +92,16 @@ impl<'r> Outline<'r> {
             let of = |destination| self.notes_of(outlined, destination);
             outlined.destinations.iter().flat_map(of).collect::<Vec<_>>()
         };
-        self.outlined.iter().flat_map(notes).collect()
+        self.doubts().into_iter().chain(self.outlined.iter().flat_map(notes)).collect()
+    }
+
+    /// Returns the notes about settings that are probably a habit from another tool.
+    pub(super) fn doubts(&self) -> Vec<String> {
+        let doubts = |outlined: &OutlinedRoute<'r>| {
+            let doubts = doubts::doubts(outlined.route).into_iter();
+            doubts.map(|doubt| format!("line {}: {doubt}", outlined.line)).collect::<Vec<_>>()
+        };
+        self.outlined.iter().flat_map(doubts).collect()
     }
 
     /// Names routes in a message, if there are any.

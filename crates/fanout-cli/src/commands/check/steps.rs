@@ -82,6 +82,9 @@ fn ignored(outline: &Outline<'_>, event: &Event, output: &mut Output) -> Result<
     for other in outline.outlined.iter().filter(|other| matches_topic(other.route.inbound(), event)) {
         output.result(format_args!("         {}", not_taken(other, event)))?;
     }
+    for doubt in outline.doubts() {
+        output.note(format_args!("note: {doubt}"));
+    }
     Ok(())
 }
 

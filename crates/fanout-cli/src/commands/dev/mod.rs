@@ -27,6 +27,7 @@ mod tracker;
 use std::net::Ipv4Addr;
 use std::pin::pin;
 
+use fanout_core::transform::Transforms;
 use momento_local::{Builder, MomentoLocal};
 use tokio::sync::mpsc;
 use topic_fanout::serve::shutdown_signal;
@@ -41,7 +42,7 @@ use crate::error::Error;
 use crate::output::Output;
 use crate::service::Service;
 
-pub(crate) async fn run(mut args: Args, output: &mut Output) -> Result<(), Error> {
+pub(crate) async fn run(mut args: Args, transforms: &Transforms, output: &mut Output) -> Result<(), Error> {
     let style = match (args.json, args.quiet) {
         (true, _) => Style::Json,
         (false, true) => Style::Quiet,
@@ -49,7 +50,7 @@ pub(crate) async fn run(mut args: Args, output: &mut Output) -> Result<(), Error
     };
     let texts = std::mem::take(&mut args.send);
     let input = if texts.is_empty() { Input::Typed } else { Input::Texts(texts.into()) };
-    let setup = Setup::new(args)?;
+    let setup = Setup::new(args, transforms)?;
     // From here on, a signal ends the command in order.
     let shutdown = shutdown_signal().map_err(|error| Error::because("cannot listen for signals", &error))?;
 

@@ -66,7 +66,7 @@ impl Report<'_> {
                 if is_typed {
                     let inbound = Quoted(&setup.graph.inbound().name);
                     self.output.result(format_args!(
-                        "Type a line to publish it to {inbound}; Ctrl-D or Ctrl-C ends this."
+                        "Type a line to publish it to {inbound}. `help` shows more; `quit`, Ctrl-D or Ctrl-C ends this."
                     ))?;
                 }
                 Ok(())
@@ -149,6 +149,14 @@ impl Report<'_> {
             );
         }
         Ok(())
+    }
+
+    /// Prints what can be typed.
+    pub(super) fn help(&mut self) -> Result<(), Error> {
+        self.output.results(
+            "A line is published as it is. `help` shows this, and `quit` ends, as Ctrl-D and Ctrl-C do; with a space \
+             before it, each is published.",
+        )
     }
 
     /// Prints that a text is about to be published.
@@ -353,11 +361,11 @@ impl Report<'_> {
     }
 
     fn note(&mut self, label: &str, rest: std::fmt::Arguments<'_>) {
-        self.output.note(format_args!("{label:<9} {rest}"));
+        self.output.labelled_note(label, rest);
     }
 
     fn line(&mut self, label: &str, rest: std::fmt::Arguments<'_>) -> Result<(), Error> {
-        self.output.result(format_args!("{label:<9} {rest}"))
+        self.output.labelled_result(label, rest)
     }
 }
 

@@ -106,7 +106,9 @@ impl<'a> Session<'a> {
         let signer = Signer::new(Scheme::Momento, setup.secret.reveal())?;
         let deliverer = Deliverer::new(poster, signer, RETRY);
         let (to_deliver, events) = mpsc::unbounded_channel();
-        tasks.spawn(deliver(deliverer, events, sender));
+        // The other half of the time is for the delivery.
+        let external = (!function.is_in_process()).then(|| (function.url().clone(), setup.timeout / 2));
+        tasks.spawn(deliver(deliverer, external, events, sender));
 
         let (lines_sender, lines) = mpsc::channel(READ_AHEAD);
         Ok(Self {
@@ -204,6 +206,10 @@ impl<'a> Session<'a> {
                 self.report.retry(id, &describe(&failure), attempt, backoff)?;
                 // The next response may leave out what this attempt did.
                 self.record(id, &body(&failure)).map(drop)
+            }
+            Update::Waiting => {
+                let url = self.function.url();
+                self.report.notice(&format!("{url} does not listen yet; waiting for the function to start"))
             }
             Update::Delivering { id } => {
                 self.tracker.delivering(id);
@@ -380,6 +386,12 @@ impl<'a> Session<'a> {
 
     fn line(&mut self, line: Option<Line>) -> Result<(), Error> {
         match line {
+            // In a terminal, these lines are commands. With a space before it, each is a text.
+            Some(Ok(text)) if text == "quit" && std::io::stdin().is_terminal() => {
+                self.input_ended = true;
+                Ok(())
+            }
+            Some(Ok(text)) if text == "help" && std::io::stdin().is_terminal() => self.report.help(),
             Some(Ok(text)) => self.send(&text),
             Some(Err(reason)) => {
                 self.skipped += 1;

@@ -9,6 +9,7 @@ use fanout_aws::Cloud;
 use fanout_core::destination::{KINDS, ServiceSender};
 use fanout_core::file;
 use fanout_core::names::{CacheName, TopicName};
+use fanout_core::placeholder::is_literal;
 use fanout_core::route::{Destination, Route, Routes, To, Topics};
 use fanout_core::transform::{Stage, Transforms};
 use momento_webhook::SignaturePolicy;
@@ -65,13 +66,13 @@ struct Routing {
 }
 
 impl Setup {
-    /// Checks the flags, and the file of routes if there is one.
+    /// Checks the flags, and the file of routes if there is one, which can name these transforms.
     ///
     /// # Errors
     /// If a flag or the file is invalid, or the flags contradict one another.
-    pub(super) fn new(args: Args) -> Result<Self, Error> {
-        let translations = Translations::new(args.aws);
-        let transforms = translations.transforms();
+    pub(super) fn new(args: Args, transforms: &Transforms) -> Result<Self, Error> {
+        let translations = Translations::new(args.aws)?;
+        let transforms = translations.transforms(transforms);
         let routing = match (&args.config, args.example) {
             (Some(path), _) => {
                 let bytes = input::file(path)?;
@@ -186,6 +187,12 @@ impl Routing {
         let inbound = inbound(args.inbound.as_deref().unwrap_or(INBOUND.1))?;
         let outbound: Result<Vec<_>, _> = args.outbound.iter().map(TopicName::new).collect();
         let outbound = outbound.map_err(|error| usage(format!("--outbound {error}")))?;
+        if let Some(topic) = outbound.iter().find(|topic| !is_literal(topic.as_str())) {
+            return Err(usage(format!(
+                "--outbound {:?} has a placeholder or a wildcard; these need a file, by --config",
+                topic.as_str()
+            )));
+        }
         if outbound.contains(&inbound) {
             return Err(usage(format!(
                 "the topic {inbound:?} is both inbound and outbound: each message would be delivered again without \
@@ -204,7 +211,6 @@ impl Routing {
             Some(_) => Vec::new(),
             None => chain(&transform, transforms)?,
         };
-        // Without placeholders: a name with braces stays as it is.
         let destination = |topic| Destination::verbatim(None, topic, chain.clone());
         let routes = Routes::one(outbound.iter().map(destination).collect());
         Ok(Self { origin: Origin::Flags { outbound, transform }, routes, inbound: (cache, inbound) })
@@ -212,7 +218,7 @@ impl Routing {
 
     /// Returns the routes in the `text` of a file.
     fn from_file(args: &Args, path: &str, text: &str, transforms: &Transforms) -> Result<Self, Error> {
-        let routes = file::read(text, transforms, fanout_aws::KINDS).map_err(|errors| {
+        let routes = file::read(text, transforms, KINDS).map_err(|errors| {
             let line = |error| format!("\n{}", Printable(&format!("{path}:{error}")));
             let lines: Vec<_> = errors.iter().map(line).collect();
             usage(format!("invalid routes:{}", lines.concat()))
@@ -259,8 +265,11 @@ fn first_topic(routes: &Routes, path: &str) -> Result<String, Error> {
 fn chain(list: &str, transforms: &Transforms) -> Result<Vec<Stage>, Error> {
     let stage = |name: &str| {
         if !transforms.has(name) {
-            let known = transforms.names();
-            return Err(usage(format!("--transform: unknown transform {name:?}; expected one of {known}")));
+            let remedy = match transforms.closest(name) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => format!("expected one of {}", transforms.names()),
+            };
+            return Err(usage(format!("--transform: unknown transform {name:?}; {remedy}")));
         }
         let stage = transforms.named(name);
         stage.map_err(|error| {
@@ -304,7 +313,7 @@ mod tests {
         // Not a secret from the environment of the tests.
         let secret = if flags.contains(&"--secret") { &[][..] } else { &["--secret", "it's"] };
         let flags = [&["dev"], secret, flags].concat();
-        Setup::new(Dev::try_parse_from(flags).unwrap().args)
+        Setup::new(Dev::try_parse_from(flags).unwrap().args, &Transforms::standard())
     }
 
     #[test]
@@ -313,6 +322,7 @@ mod tests {
             (&["--inbound", "a", "--outbound", "b", "--outbound", "a"][..], "both inbound and outbound"),
             (&["--inbound", "topic 2"], "both inbound and outbound"),
             (&["--outbound", "b", "--outbound", "b"], "twice"),
+            (&["--outbound", "{topic}-out"], "these need a file, by --config"),
             (&["--cache", " "], "--cache is blank"),
             (&["--inbound", ""], "--inbound is empty"),
             (&["--outbound", ""], "--outbound is empty"),
@@ -333,13 +343,13 @@ mod tests {
 
     #[test]
     fn keeps_names_with_commas_and_braces() {
-        let setup = setup(&["--outbound", "a, b", "--outbound", " c {x}"]).unwrap();
+        let setup = setup(&["--outbound", "a, b", "--outbound", " c "]).unwrap();
         let topics: Vec<_> = setup.routes.all()[0]
             .destinations()
             .iter()
             .filter_map(|to| to.to.topic().unwrap().topic.literal())
             .collect();
-        assert_eq!(topics, ["a, b", " c {x}"]);
+        assert_eq!(topics, ["a, b", " c "]);
         let outbound: Vec<_> = setup.graph.outbound().map(|topic| topic.name.as_str()).collect();
         assert_eq!(outbound, topics);
     }

@@ -1,17 +1,23 @@
 //! The tasks beside the session: subscriptions, publishing, delivery, and reading of typed lines.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use fanout_core::destination::{Publisher as _, ServiceRequest, Topic};
 use fanout_momento::status::describe_failure;
 use fanout_momento::{MomentoPublisher, Subscription, SubscriptionError, SubscriptionEvent};
 use momento_webhook::Event as Webhook;
+use reqwest::Url;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::tracker::Id;
 use crate::input::{Line, read_line};
 use fanout_relay::webhook::deliver::{Delivered, Deliverer, Failure, Undelivered};
+
+/// The time between two attempts to connect to an external function.
+const RECONNECT: Duration = Duration::from_millis(100);
 
 /// A report of a task to the session.
 pub(super) enum Update {
@@ -41,6 +47,8 @@ pub(super) enum Update {
     Delivering {
         id: Id,
     },
+    /// The external function does not listen yet.
+    Waiting,
     Retry {
         id: Id,
         failure: Failure,
@@ -88,13 +96,18 @@ pub(super) async fn publish(
     }
 }
 
-/// Delivers one event after the other.
+/// Delivers one event after the other. An `external` function may take this long to come up.
 pub(super) async fn deliver(
     target: Deliverer,
+    external: Option<(Url, Duration)>,
     mut events: UnboundedReceiver<(Id, Webhook)>,
     updates: UnboundedSender<Update>,
 ) {
+    let mut awaited = external;
     while let Some((id, mut event)) = events.recv().await {
+        if let Some((url, limit)) = awaited.take() {
+            listens(&url, limit, &updates).await;
+        }
         let _ = updates.send(Update::Delivering { id });
         let started = Instant::now();
         let outcome = target
@@ -108,6 +121,25 @@ pub(super) async fn deliver(
             Ok(delivered) => Update::Delivered { id, delivered, took: started.elapsed() },
             Err(undelivered) => Update::Undelivered { id, undelivered },
         });
+    }
+}
+
+/// Waits until the server of a URL accepts connections, or for this long. Reports once that it waits.
+async fn listens(url: &Url, limit: Duration, updates: &UnboundedSender<Update>) {
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return };
+    let host = host.trim_matches(['[', ']']);
+    let deadline = Instant::now() + limit;
+    let mut is_reported = false;
+    while let Err(error) = TcpStream::connect((host, port)).await {
+        if error.kind() != ErrorKind::ConnectionRefused || Instant::now() >= deadline {
+            // The delivery reports why it fails.
+            return;
+        }
+        if !is_reported {
+            is_reported = true;
+            let _ = updates.send(Update::Waiting);
+        }
+        sleep(RECONNECT).await;
     }
 }
 

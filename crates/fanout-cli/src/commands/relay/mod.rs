@@ -22,6 +22,7 @@ use std::collections::BTreeSet;
 
 use fanout_core::file::{self as text_file, FileError};
 use fanout_core::route::{Route, Routes, Topics};
+use fanout_core::transform::Transforms;
 use fanout_relay::file::{self, FileSubscription, FileTarget, Listen, LogMetrics, RelayFile};
 use fanout_relay::shard::Shard;
 use fanout_relay::spool::{Limits, Location};
@@ -88,8 +89,8 @@ enum Command {
     Topics(topics::TopicsCommand),
 }
 
-pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
-    let file = load(&args.config, output)?;
+pub(crate) async fn run(args: Args, transforms: &Transforms, output: &mut Output) -> Result<(), Error> {
+    let file = load(&args.config, transforms, output)?;
     match args.command {
         None => run::run(&args.config, file, &args.service, output).await,
         Some(Command::Check) => check::run(&args.config, &file, output),
@@ -111,10 +112,12 @@ struct Loaded {
     metrics: Option<LogMetrics>,
     shard: Option<Shard>,
     subscriptions: Vec<(FileSubscription, Option<Routes>)>,
+    /// The transforms that files of routes can name.
+    transforms: Transforms,
 }
 
 /// Reads a file and the files that it names. Prints all their errors.
-fn load(name: &str, output: &mut Output) -> Result<Loaded, Error> {
+fn load(name: &str, transforms: &Transforms, output: &mut Output) -> Result<Loaded, Error> {
     let text = read(name)?;
     let file = file::read(&text, &|variable| std::env::var(variable).ok());
     let file = file.map_err(|errors| print(name, &text, &errors, output))?;
@@ -124,7 +127,9 @@ fn load(name: &str, output: &mut Output) -> Result<Loaded, Error> {
         .into_iter()
         .map(|mut subscription| {
             let routes = match &subscription.target {
-                FileTarget::Routes(path) => Some(load_routes(&path.display().to_string(), output)?),
+                FileTarget::Routes(path) => {
+                    Some(load_routes(&path.display().to_string(), transforms, output)?)
+                }
                 FileTarget::Webhook(_) | FileTarget::Sqs(_) | FileTarget::Lambda(..) => None,
             };
             if let (Some(routes), true) = (&routes, subscription.has_topics_of_routes) {
@@ -137,21 +142,17 @@ fn load(name: &str, output: &mut Output) -> Result<Loaded, Error> {
         })
         .collect();
     let subscriptions = loaded.into_iter().collect::<Result<_, Error>>()?;
-    Ok(Loaded { spool, limits, listen, metrics, shard, subscriptions })
+    Ok(Loaded { spool, limits, listen, metrics, shard, subscriptions, transforms: transforms.clone() })
 }
 
-fn load_routes(name: &str, output: &mut Output) -> Result<Routes, Error> {
-    read_routes(name, Translations::Amazon, output).map(|(_, routes)| routes)
+fn load_routes(name: &str, transforms: &Transforms, output: &mut Output) -> Result<Routes, Error> {
+    read_routes(name, &Translations::Amazon.transforms(transforms), output).map(|(_, routes)| routes)
 }
 
 /// Reads a file of routes. Returns its text as well.
-fn read_routes(
-    name: &str,
-    translations: Translations,
-    output: &mut Output,
-) -> Result<(String, Routes), Error> {
+fn read_routes(name: &str, transforms: &Transforms, output: &mut Output) -> Result<(String, Routes), Error> {
     let text = read(name)?;
-    match text_file::read(&text, &translations.transforms(), fanout_aws::KINDS) {
+    match text_file::read(&text, transforms, fanout_aws::KINDS) {
         Ok(routes) => Ok((text, routes)),
         Err(errors) => Err(print(name, &text, &errors, output)),
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use fanout_core::route::Routes;
+use fanout_core::transform::Transforms;
 use fanout_relay::Target;
 use fanout_relay::file::{FileTarget, read_target};
 use fanout_relay::operations::{Operation, Performed, ReadMessage, Replay, ShownMessage};
@@ -85,11 +86,11 @@ pub(super) async fn run(
     }
     let selected = Replay { subscription, topic, from, to };
     if let Some(target) = target {
-        let target = other_target(&target, service, output)?;
+        let target = other_target(&target, &file.transforms, service, output)?;
         return deliver(file, selected, &target, output).await;
     }
     if dry_run {
-        return show(file, selected, routes, Translations::new(aws), output).await;
+        return show(file, selected, routes, Translations::new(aws)?, output).await;
     }
     changed(file, Operation::Replay(selected), "will be delivered again", output).await
 }
@@ -102,7 +103,12 @@ async fn page(file: &Loaded, replay: &Replay, after: i64) -> Result<Vec<ReadMess
 }
 
 /// Returns the target of the flag.
-fn other_target(given: &str, service: &ServiceArgs, output: &mut Output) -> Result<Arc<dyn Target>, Error> {
+fn other_target(
+    given: &str,
+    transforms: &Transforms,
+    service: &ServiceArgs,
+    output: &mut Output,
+) -> Result<Arc<dyn Target>, Error> {
     let key = if given.starts_with("arn:") { "lambda" } else { "url" };
     let text = if given.trim_start().starts_with('{') {
         given.to_owned()
@@ -115,7 +121,7 @@ fn other_target(given: &str, service: &ServiceArgs, output: &mut Output) -> Resu
     let target = read_target(&text, &|variable| std::env::var(variable).ok());
     let target = target.map_err(|errors| print(TARGET, &text, &errors, output))?;
     let routes = match &target {
-        FileTarget::Routes(path) => Some(load_routes(&path.display().to_string(), output)?),
+        FileTarget::Routes(path) => Some(load_routes(&path.display().to_string(), transforms, output)?),
         FileTarget::Webhook(_) | FileTarget::Sqs(_) | FileTarget::Lambda(..) => None,
     };
     let service = routes.as_ref().map(|_| service.service(output)).transpose()?;
@@ -193,7 +199,8 @@ async fn show(
                 continue;
             };
             if !files.contains_key(&routes) {
-                files.insert(routes.clone(), read_routes(&routes, translations, output)?);
+                let transforms = translations.transforms(&file.transforms);
+                files.insert(routes.clone(), read_routes(&routes, &transforms, output)?);
             }
             let (text, routes) = files.get(&routes).expect("it was read");
             match check::show(text, routes, &verified(&event)?, translations, output).await {

@@ -8,6 +8,7 @@ use fanout_core::destination::Senders;
 use fanout_core::fan_out::FanOut;
 use fanout_core::retry::RetryPolicy;
 use fanout_core::route::Routes;
+use fanout_core::transform::Transforms;
 use fanout_momento::CacheSet;
 use fanout_momento::subscription::SubscriptionPolicy;
 use fanout_relay::dead_letter::DeadLetterTopic;
@@ -27,6 +28,7 @@ use topic_fanout::telemetry::Telemetry;
 
 use super::{Loaded, emf, live, load};
 use crate::args::ServiceArgs;
+use crate::aws::{function_invoker, queue_sender};
 use crate::error::Error;
 use crate::output::Output;
 use crate::service::{Service, ServiceError};
@@ -59,6 +61,7 @@ async fn serve(
     output: &mut Output,
 ) -> Result<(), Error> {
     let fixed = (file.spool.clone(), file.limits, file.listen.clone());
+    let transforms = file.transforms.clone();
     let (location, limits, listen) = &fixed;
     let spool = Spool::open(location, *limits)?;
     let pending = spool.usage().messages;
@@ -107,7 +110,7 @@ async fn serve(
                     () = &mut shutdown => return None,
                     _ = hangup.recv() => {}
                 }
-                match reload(name, &fixed, output) {
+                match reload(name, &transforms, &fixed, output) {
                     Ok(file) => return Some(file),
                     Err(error) => {
                         tracing::error!(error, "the file is not loaded; the relay continues as before");
@@ -156,10 +159,11 @@ async fn serve(
 /// Reads the file as it is now. What is `fixed` must not differ.
 fn reload(
     name: &str,
+    transforms: &Transforms,
     fixed: &(Location, Limits, Option<Listen>),
     output: &mut Output,
 ) -> Result<Loaded, String> {
-    let file = load(name, output).map_err(|error| match error {
+    let file = load(name, transforms, output).map_err(|error| match error {
         Error::Usage(message) | Error::Failed(message) => message,
         Error::Closed => "standard output is closed".to_owned(),
     })?;
@@ -190,7 +194,7 @@ fn config(
     let dead_letters: Option<Arc<dyn Target>> = match dead_letters {
         None => None,
         Some(FileDeadLetters::Sqs(queue)) => {
-            let target = QueueTarget::new(queue, Cloud::default().queue_sender());
+            let target = QueueTarget::new(queue, queue_sender()?);
             Some(Arc::new(target.for_dead_letters(name.clone())))
         }
         Some(FileDeadLetters::Topic(topic)) => {
@@ -228,9 +232,9 @@ pub(super) fn target(
 ) -> Result<Arc<dyn Target>, Error> {
     Ok(match target {
         FileTarget::Webhook(webhook) => Arc::new(*webhook),
-        FileTarget::Sqs(queue) => Arc::new(QueueTarget::new(queue, Cloud::default().queue_sender())),
+        FileTarget::Sqs(queue) => Arc::new(QueueTarget::new(queue, queue_sender()?)),
         FileTarget::Lambda(function, signer) => {
-            Arc::new(FunctionTarget::new(function, *signer, Cloud::default().function_invoker()))
+            Arc::new(FunctionTarget::new(function, *signer, function_invoker()?))
         }
         FileTarget::Routes(path) => {
             let (routes, service) = routes.expect("the caller reads the routes of each such target");

@@ -1,0 +1,157 @@
+//! The mistakes of newcomers. Each has one message, with its remedy.
+
+use fanout_core::file;
+use fanout_core::transform::Transforms;
+
+use super::outline::Outline;
+use crate::translations::Translations;
+
+/// Returns the errors of a file or, if it is valid, the notes about what is doubtful in it.
+fn said(text: &str) -> Vec<String> {
+    let transforms = Translations::Pseudolocalize.transforms(&Transforms::standard());
+    match file::read(text, &transforms, fanout_aws::KINDS) {
+        Ok(routes) => Outline::new(text, &routes).doubts(),
+        Err(errors) => errors.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[track_caller]
+fn assert_says(text: &str, remedy: &str) {
+    let said = said(text);
+    assert!(matches!(&said[..], [message] if message.contains(remedy)), "{text}\n{remedy}\n{said:#?}");
+}
+
+#[test]
+fn names_of_other_tools_have_a_remedy() {
+    for (topic, remedy) in [
+        ("support-*-in", "write `{name}` for a part that varies, or `{'*'}`"),
+        ("support.*", "write `{name}` for a part that varies"),
+        ("support/#", "write `{name}` for a part that varies"),
+        ("support/+/in", "write `{name}` for a part that varies"),
+        ("support/>", "write `{name}` for a part that varies"),
+        ("support-?-in", "write `{name}` for a part that varies, or `{'?'}` if it is meant"),
+        ("^support-(.+)-in$", "looks like a regular expression"),
+        ("support-[a-z]-in", "has `[`, which is not a wildcard here"),
+        ("/support/:room", "write `{name}` for a part that varies"),
+        (":room-in", "write `{room}`, or `{':'}`"),
+        ("${room}-in", "write `{topic}` without the `$`"),
+        ("$room-in", "write `{room}`, or `{'$'}`"),
+        ("<room>-in", "write `{room}`, or `{'<'}`"),
+        ("%room%-in", "write `{room}`, or `{'%'}`"),
+        ("{{room}}-in", "write one brace"),
+        ("{Room}-in", "a name consists of a-z, 0-9 and _"),
+        ("{room-in", "expected `|` and a filter, or `}`"),
+        ("{room", "opens a brace and does not close it; add `}`"),
+        (" in", "begins or ends with white space"),
+        ("{topic}-in", "has the name of a field of the event; give it another name"),
+    ] {
+        assert_says(&format!("[[routes]]\ntopic = \"{topic}\"\ndestinations = ['out']"), remedy);
+    }
+}
+
+#[test]
+fn destinations_of_other_tools_have_a_remedy() {
+    for (destination, remedy) in [
+        ("'{{ json.from }}-out'", "write one brace"),
+        ("'${room}-out'", "write `{topic}` without the `$`"),
+        ("'$room-out'", "write `{room}`"),
+        ("'{roomm}-out'", "did you mean `room`?"),
+        ("'{txt}'", "did you mean `text`?"),
+        ("'{json.from | uppr}'", "did you mean `upper`?"),
+        ("'{room | truncate(3)}'", "expected one of `cut`, "),
+        ("'{language}'", "names are made before the transforms run"),
+        ("'a, b'", "for several, write a list of names"),
+        ("{ topic = 'o', extra_transform = ['trim'] }", "did you mean `extra_transforms`?"),
+        (
+            "{ dynamo = { table = 'people', key = { id = '{event_id}' }, item = {} } }",
+            "did you mean `dynamodb`?",
+        ),
+        ("{ topic = 'o', transforms = ['uperase'] }", "did you mean \"uppercase\"?"),
+        ("{ topic = 'o', transforms = ['upper'] }", "did you mean \"uppercase\"?"),
+        ("{ topic = 'o', transforms = ['shout'] }", "expected one of echo, filter, "),
+        ("{ topic = 'o', transforms = 'trim' }", "expected a list; write [\"trim\"]"),
+        ("{ topic = 'o', transforms = [{ translate = 'es' }] }", "as in { translate = { target = \"es\" } }"),
+        (
+            "{ topic = 'o', transforms = [{ name = 'translate', target = 'es' }] }",
+            "or its name with settings, such as { translate = { target = \"es\" } }",
+        ),
+        ("{ topic = 'o', transforms = [{ truncate = { character = 3 } }] }", "did you mean `characters`?"),
+        (
+            "{ topic = 'o', transforms = [{ filter = { contains = '{room}' } }] }",
+            "its settings have no placeholders",
+        ),
+        (
+            "{ topic = 'o', transforms = [{ template = { text = '$room: hi' } }] }",
+            "for its value write `{room}`",
+        ),
+        (
+            "{ topic = 'o', transforms = [{ template = { json = { by = '<json.from>' } } }] }",
+            "for its value write `{json.from}`",
+        ),
+        (
+            "{ topic = 'o', transforms = [{ json = { pointer = '$.message', transforms = ['trim'] } }] }",
+            "expected a leading `/`, as in `/message`",
+        ),
+        (
+            "{ topic = 'o', transforms = [{ moderate = { on_failure = 'pass' } }] }",
+            "expected \"fail\" or \"drop\"",
+        ),
+        (
+            "{ topic = 'o', transforms = [{ trim = { on_failure = 'ignore' } }] }",
+            "\"fail\", \"drop\" or \"pass\"",
+        ),
+    ] {
+        assert_says(&format!("[[routes]]\ntopic = '{{room}}-in'\ndestinations = [{destination}]"), remedy);
+    }
+}
+
+#[test]
+fn files_of_other_tools_have_a_remedy() {
+    for (text, remedy) in [
+        ("[routes]\ntopic = 'in'\ndestinations = ['o']", "write [[routes]], with two brackets"),
+        ("[[route]]\ntopic = 'in'\ndestinations = ['o']", "did you mean `routes`?"),
+        ("[[routes]]\ntopic = 'in'\n[routes.destinations]\ntopic = 'o'", "write [[routes.destinations]]"),
+        ("[[routes]]\ntopik = 'in'\ndestinations = ['o']", "did you mean `topic`?"),
+        ("[[routes]]\ntopic = 'in'\ndestination = ['o']", "did you mean `destinations`?"),
+        ("[[routes]]\ntopic = 'in'\ndestinations = 'o'", "expected a list; write [\"o\"]"),
+        ("[[routes]]\ntopic = 'in'", "write destinations = [\"a topic\"]"),
+        ("[[routes]]\ntopic = in\ndestinations = ['o']", "write \"in\""),
+        ("[[routes]]\ntopic = {room}-in\ndestinations = ['o']", "write \"{room}-in\""),
+        ("[[routes]]\ntopic = 'in'\ndestinations = [out]", "write \"out\""),
+        ("[[routes]]\ntopic = “in”\ndestinations = ['o']", "has the quotation mark “; write \""),
+        ("[[routes]]\ntopic = 'in'\ndestinations = ['o'", "expected `]`"),
+        (
+            "[[routes]]\ntopic = 'in'\ndestinations = ['o']\ntopic = 'inn'",
+            "duplicate key `topic`; the table has it at line 2 already",
+        ),
+        ("[[routes]]\ncache = '{tenant}'\ntopic = 'in'\ndestinations = ['o']", "leave it out for any cache"),
+        ("{\"routes\": [{\"topic\": \"in\"}]}", "the file is JSON; expected TOML"),
+        ("routes:\n  - topic: in\n", "the file is YAML; expected TOML"),
+        ("", "a route begins with [[routes]]"),
+    ] {
+        assert_says(text, remedy);
+    }
+}
+
+#[test]
+fn destination_that_loses_moderation_has_a_note() {
+    let routes = |more: &str| {
+        format!(
+            "[[routes]]\ntopic = 'in'\ntransforms = ['moderate']\ndestinations = ['a', {{ topic = 'b', {more} = ['trim'] }}]"
+        )
+    };
+    assert_says(&routes("transforms"), "`extra_transforms` adds to them");
+    assert_eq!(said(&routes("extra_transforms")), [""; 0]);
+}
+
+#[test]
+fn settings_that_are_meant_have_no_note() {
+    let text = "[[routes]]
+topic = \"{room}-in{'?'}\"
+destinations = [
+    \"{room}: out > {'[x]'}\",
+    { topic = 'o', transforms = [{ filter = { contains = '{x}' } }, { template = { text = '$5 <b> {text}' } }] },
+]";
+    let said = said(&text.replace(" > ", " "));
+    assert_eq!(said, [""; 0]);
+}
