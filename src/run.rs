@@ -120,13 +120,13 @@ pub fn build(
     let publisher =
         MomentoPublisher::new(Arc::clone(&keys), retry.attempt_timeout).map_err(RunError::Client)?;
     let items = Arc::new(MomentoCache::new(keys, retry.attempt_timeout));
-    let sender =
-        Senders { aws: cloud.sender(), cache: Arc::new(CacheSender::new(Arc::clone(&items), retry)) };
+    let cache = Arc::new(CacheSender::new(Arc::clone(&items), retry));
+    let sender = Senders { aws: cloud.sender(), cache: Arc::clone(&cache) as _ };
     let shared = match dedupe {
         DedupeConfig::Memory => None,
         DedupeConfig::Cache { cache } => Some(SharedDedupe::new(items, cache)),
     };
-    let fan_out = FanOut::new(publisher, retry).with_sender(Arc::new(sender));
+    let fan_out = FanOut::new(publisher, retry).with_sender(Arc::new(sender)).with_reader(cache);
     let dead_letters = dead_letters.map(|queue| DeadLetters::new(queue, cloud.sender()));
     let webhook = Webhook::new(signing, routes, fan_out, request_log);
     Ok(webhook.with_dead_letters(dead_letters).with_shared_dedupe(shared))

@@ -107,3 +107,37 @@ async fn redelivered_event_changes_nothing_with_dedupe() {
     assert_eq!(comments(&caches).await, ["mo: one"]);
     assert_eq!(count(&caches, "mo").await.as_deref(), Some("1"));
 }
+
+#[tokio::test]
+async fn looks_up_publisher_before_it_publishes() {
+    const LOOKUP: &str = r#"
+        [[routes]]
+        topic = "topic {number}"
+        require_token_id = true
+        transforms = [
+            { lookup = { as = "banned", item = "banned-{token_id}", default = "no" } },
+            { filter = { value = "{lookup.banned}", equals = "no" } },
+            { lookup = { as = "name", dictionary = "names", field = "{token_id}", default = "guest" } },
+            { template = { text = "{lookup.name}: {text}" } },
+        ]
+        destinations = ["out", { set = { key = "speakers", element = "{lookup.name}" } }]
+    "#;
+    let function = start(&[("FANOUT_CONFIG", LOOKUP)]).await;
+    let caches = caches(&function.momento);
+    caches.dictionary_set_field(CACHE, "names", "mo", "Mo").await.unwrap();
+    caches.set(CACHE, "banned-jo", "yes").await.unwrap();
+    let say = async |number, token_id: &str| {
+        let event = signed::event(CACHE, INBOUND, number, "hello");
+        let event = Event { token_id: Some(token_id.to_owned()), ..event };
+        let response = function.send(Transport::Http1, &signed::post(SECRET, event.to_json()).unwrap()).await;
+        response.json()["destinations"][0]["status"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(say(1, "mo").await, "published");
+    assert_eq!(say(2, "jo").await, "dropped");
+    assert_eq!(say(3, "new").await, "published");
+    assert_eq!(function.published("out"), ["Mo: hello", "guest: hello"]);
+    // An error is not a miss: a person who may be banned is not heard.
+    function.momento.inject(Fault::error(Code::PermissionDenied).on(Rpc::Get));
+    assert_eq!(say(4, "mo").await, "refused");
+    assert_eq!(function.published("out").len(), 2);
+}

@@ -158,10 +158,10 @@ async fn result_of(stages: &[Stage], text: &str) -> String {
     let event = event("chat", "friends-publish", 1);
     let captures = [("room", "friends"), ("language_code", "en")];
     let deadline = Instant::now() + TIMEOUT;
-    let context = Context { event: &event, captures: &captures, document: None, deadline };
+    let context = Context { event: &event, captures: &captures, document: None, items: None, deadline };
     let (mut text, mut language) = (text.to_owned(), None);
     for stage in stages {
-        let message = Message { text: text.as_str().into(), language: language.clone() };
+        let message = Message { text: text.as_str().into(), language: language.clone(), found: None };
         let next = match stage.apply(message, &context).await {
             Ok(Transformed::Message(next)) => next,
             Ok(Transformed::Dropped(reason)) => return format!("is dropped: {reason}"),

@@ -19,13 +19,14 @@ use crate::destination::{
 use crate::reason::{Failure, Reason};
 use crate::retry::RetryPolicy;
 use crate::route::{Plan, To};
-use crate::transform::{Branch, Context, Message, OnFailure, Transformed, Tree};
+use crate::transform::{Branch, Context, ItemReader, Items, Message, OnFailure, Transformed, Tree};
 
 /// Serves all destinations of an event at once.
 #[derive(Debug)]
 pub struct FanOut<P> {
     publisher: P,
     sender: Arc<dyn ServiceSender>,
+    reader: Option<Arc<dyn ItemReader>>,
     retry: RetryPolicy,
 }
 
@@ -102,13 +103,20 @@ type Served = (usize, DeliveryOutcome);
 impl<P: Publisher> FanOut<P> {
     /// Publishes with `publisher`, and retries by `retry`.
     pub fn new(publisher: P, retry: RetryPolicy) -> Self {
-        Self { publisher, sender: Arc::new(NoService), retry }
+        Self { publisher, sender: Arc::new(NoService), reader: None, retry }
     }
 
     /// Sends requests to service destinations with `sender`, which retries by itself.
     #[must_use]
     pub fn with_sender(self, sender: Arc<dyn ServiceSender>) -> Self {
         Self { sender, ..self }
+    }
+
+    /// Reads the items for the transform `lookup` with `reader`, which retries by itself. Without it, every look-up
+    /// fails.
+    #[must_use]
+    pub fn with_reader(self, reader: Arc<dyn ItemReader>) -> Self {
+        Self { reader: Some(reader), ..self }
     }
 
     /// Waits for work that publishes have started and did not wait for.
@@ -130,6 +138,8 @@ impl<P: Publisher> FanOut<P> {
         let now = Instant::now();
         // If a transform hangs, a quarter of the time is left to publish the text that passes on.
         let context = plan.context(now + deadline.saturating_duration_since(now) / 4 * 3);
+        let items = self.reader.clone().map(Items::new);
+        let context = Context { items: items.as_ref(), ..context };
         let task = Task { plan, context: &context, xray, deadline };
         let count = plan.destinations().len();
         let mut outcomes = match progress {

@@ -1,4 +1,4 @@
-//! Changes items in caches: the sender of cache destinations.
+//! Changes items in caches for cache destinations, and reads them for the transform `lookup`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +8,15 @@ use fanout_core::destination::{
 };
 use fanout_core::reason::{Failure, Reason};
 use fanout_core::retry::RetryPolicy;
+use fanout_core::transform::ItemReader;
+use fanout_core::transform::lookup::{ItemPart, ItemQuery, MAX_ENTRIES};
 use futures_util::future::BoxFuture;
+use momento::MomentoError;
 use momento::cache::{
-    CollectionTtl, DictionaryIncrementRequest, DictionarySetFieldRequest, IncrementRequest,
-    ListPushBackRequest, ListPushFrontRequest, MomentoRequest, SetAddElementsRequest, SetIfAbsentRequest,
-    SetIfAbsentResponse, SetRequest,
+    CollectionTtl, DictionaryGetFieldRequest, DictionaryGetFieldResponse, DictionaryIncrementRequest,
+    DictionarySetFieldRequest, GetRequest, GetResponse, IncrementRequest, ListFetchRequest,
+    ListFetchResponse, ListPushBackRequest, ListPushFrontRequest, MomentoRequest, SetAddElementsRequest,
+    SetFetchRequest, SetFetchResponse, SetIfAbsentRequest, SetIfAbsentResponse, SetRequest,
 };
 use tokio::time::Instant;
 
@@ -54,7 +58,55 @@ impl ServiceSender for CacheSender {
     }
 }
 
+impl ItemReader for CacheSender {
+    fn read<'r>(
+        &'r self,
+        query: &'r ItemQuery,
+        deadline: Instant,
+    ) -> BoxFuture<'r, Result<Option<Vec<String>>, Failure>> {
+        Box::pin(async move { self.retry.run(deadline, || self.cache.read(query)).await.1 })
+    }
+}
+
 impl MomentoCache {
+    /// Reads an item, with one attempt.
+    async fn read(&self, query: &ItemQuery) -> Result<Option<Vec<String>>, Failure> {
+        let ItemQuery { cache, key, part } = query;
+        let (cache, key) = (cache.as_str(), key.as_str());
+        let texts: Result<Vec<String>, MomentoError> = match part {
+            ItemPart::Value => match self.request(GetRequest::new(cache, key)).await? {
+                GetResponse::Hit { value } => value.try_into().map(|text| vec![text]),
+                GetResponse::Miss => return Ok(None),
+            },
+            ItemPart::Field(field) => {
+                let get = DictionaryGetFieldRequest::new(cache, key, field.as_str());
+                match self.request(get).await? {
+                    DictionaryGetFieldResponse::Hit { value } => value.try_into().map(|text| vec![text]),
+                    DictionaryGetFieldResponse::Miss => return Ok(None),
+                }
+            }
+            ItemPart::List => {
+                let most = i32::try_from(MAX_ENTRIES).expect("a small number");
+                match self.request(ListFetchRequest::new(cache, key).end_index(most)).await? {
+                    ListFetchResponse::Hit { values } => values.try_into(),
+                    ListFetchResponse::Miss => return Ok(None),
+                }
+            }
+            ItemPart::Set => match self.request(SetFetchRequest::new(cache, key)).await? {
+                SetFetchResponse::Hit { values } => values.try_into().map(|mut elements: Vec<String>| {
+                    elements.sort_unstable();
+                    elements.truncate(MAX_ENTRIES);
+                    elements
+                }),
+                SetFetchResponse::Miss => return Ok(None),
+            },
+        };
+        let not_text = |error| {
+            Failure::new(Reason::InvalidArgument, "the item in the cache is not UTF-8").because(error)
+        };
+        texts.map(Some).map_err(not_text)
+    }
+
     /// Changes an item, with one attempt.
     async fn write(&self, write: &CacheWrite) -> Result<Accepted, Failure> {
         let CacheWrite { cache, key, change, ttl_seconds } = write;
@@ -107,8 +159,8 @@ impl MomentoCache {
 #[cfg(test)]
 mod tests {
     use momento::CacheClient;
+    use momento::cache::DictionaryFetchResponse;
     use momento::cache::configurations::Laptop;
-    use momento::cache::{DictionaryFetchResponse, GetResponse, ListFetchResponse, SetFetchResponse};
     use momento_local::{Fault, MomentoLocal, Rpc};
     use std::collections::HashMap;
     use tonic::Code;
@@ -227,6 +279,35 @@ mod tests {
             panic!("the set exists")
         };
         assert_eq!(TryInto::<Vec<String>>::try_into(values).unwrap(), ["mo"]);
+    }
+
+    #[tokio::test]
+    async fn reads_every_type_of_item() {
+        let fixture = start().await;
+        let read = async |key: &str, part: ItemPart| {
+            let query = ItemQuery { cache: "c".to_owned(), key: key.to_owned(), part };
+            fixture.sender.read(&query, Instant::now() + Duration::from_secs(4)).await
+        };
+        let texts = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+        let field = || ItemPart::Field("f".to_owned());
+        for part in [ItemPart::Value, field(), ItemPart::List, ItemPart::Set] {
+            assert_eq!(read("none", part).await.unwrap(), None);
+        }
+        fixture.client.set("c", "item", "a").await.unwrap();
+        fixture.client.dictionary_set_field("c", "dictionary", "f", "b").await.unwrap();
+        fixture.client.list_concatenate_back("c", "list", vec!["b", "a"]).await.unwrap();
+        fixture.client.set_add_elements("c", "set", vec!["b", "a"]).await.unwrap();
+        assert_eq!(read("item", ItemPart::Value).await.unwrap(), texts(&["a"]));
+        assert_eq!(read("dictionary", field()).await.unwrap(), texts(&["b"]));
+        assert_eq!(read("dictionary", ItemPart::Field("g".to_owned())).await.unwrap(), None);
+        assert_eq!(read("list", ItemPart::List).await.unwrap(), texts(&["b", "a"]));
+        assert_eq!(read("set", ItemPart::Set).await.unwrap(), texts(&["a", "b"]));
+        let wrong = read("list", ItemPart::Value).await.unwrap_err();
+        assert!(!wrong.reason.is_transient());
+        fixture.client.set("c", "item", vec![0xff_u8]).await.unwrap();
+        assert_eq!(read("item", ItemPart::Value).await.unwrap_err().reason, Reason::InvalidArgument);
+        fixture.momento.inject(Fault::error(Code::Unavailable).on(Rpc::ListFetch).times(1));
+        assert_eq!(read("list", ItemPart::List).await.unwrap(), texts(&["b", "a"]));
     }
 
     #[tokio::test]

@@ -468,7 +468,7 @@ pub(crate) mod tests {
         assert_eq!(plan.destinations()[0].target.to_string(), "dynamodb aaa");
         let To::Service(service_destination) = &destination.to else { panic!("a service destination") };
         let text = r#"{"room":"b","wei":20000000000000000001,"all":[1.10, null]}"#;
-        let message = Message { text: text.into(), language: Some("de".into()) };
+        let message = Message { text: text.into(), language: Some("de".into()), found: None };
         let request =
             service_destination.request(&Fields::new(&plan.context(Instant::now()), destination, &message));
         assert_eq!(

@@ -19,6 +19,8 @@ pub struct Values<'v> {
     pub language: Option<&'v str>,
     /// The JSON document that contains the text, inside the transform `json`.
     pub document: Option<&'v str>,
+    /// What the transforms `lookup` have found: a JSON object.
+    pub found: Option<&'v str>,
 }
 
 /// The use of a text. Each scope knows the fields of those before it.
@@ -59,7 +61,7 @@ pub(super) enum FieldValue<'v> {
 }
 
 /// All fields.
-pub static FIELDS: [Field; 13] = [
+pub static FIELDS: [Field; 14] = [
     field("cache", "the cache of the inbound topic", |v| text(&v.event.cache)),
     field("topic", "the inbound topic", |v| text(&v.event.topic)),
     optional("token_id", "the id in the publisher's token; missing without one", |v| {
@@ -101,6 +103,15 @@ pub static FIELDS: [Field; 13] = [
         ..optional("json", "the text as JSON; `json.from` and `json.items.0.name` are members of it", |v| {
             text(v.text)
         })
+    },
+    Field {
+        known: Scope::Request,
+        has_members: true,
+        ..optional(
+            "lookup",
+            "what the transforms `lookup` have found; `lookup.name` is what one as `name` has found",
+            |v| text(v.found?),
+        )
     },
     Field {
         known: Scope::Inside,

@@ -23,7 +23,7 @@ fn event(text: &str) -> Event {
 /// The values of an event in the room `friends`.
 fn values(event: &Event) -> Values<'_> {
     let captures = &[("room", "friends"), ("seat", "12")];
-    Values { event, captures, text: &event.text, language: None, document: None }
+    Values { event, captures, text: &event.text, language: None, document: None, found: None }
 }
 
 fn made(source: &str, text: &str) -> Result<String, RenderError> {
@@ -264,9 +264,9 @@ fn refuses_unknown_names_with_those_that_are_known_there() {
                   `publish_timestamp`, `event_id`, `text`, `original`";
     for (scope, more) in [
         (Scope::Name, ", `json`"),
-        (Scope::Request, ", `language`, `json`"),
-        (Scope::Transform, ", `language`, `json`"),
-        (Scope::Inside, ", `language`, `json`, `document`"),
+        (Scope::Request, ", `language`, `json`, `lookup`"),
+        (Scope::Transform, ", `language`, `json`, `lookup`"),
+        (Scope::Inside, ", `language`, `json`, `lookup`, `document`"),
     ] {
         let error = refused("a-{user}", scope);
         assert_eq!(
@@ -293,8 +293,13 @@ fn knows_each_field_from_its_place_on() {
     let mut event = event("now");
     event.topic_sequence_page = Some(3);
     event.token_id = Some("mo".into());
-    let values =
-        Values { text: "[1]", language: Some("de"), document: Some(r#"{"a":{"b":"c"}}"#), ..values(&event) };
+    let values = Values {
+        text: "[1]",
+        language: Some("de"),
+        document: Some(r#"{"a":{"b":"c"}}"#),
+        found: Some(r#"{"name":"Mo"}"#),
+        ..values(&event)
+    };
     for field in &FIELDS {
         let template = Template::read(format!("{{{}}}", field.name), &[], field.known).unwrap();
         assert!(template.part(&values).is_ok(), "{}", field.name);

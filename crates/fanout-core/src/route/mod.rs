@@ -427,7 +427,7 @@ impl<'r> Plan<'r> {
     /// Returns what transforms can read, and the `deadline` that they have.
     #[must_use]
     pub fn context(&self, deadline: Instant) -> Context<'_> {
-        Context { event: self.event, captures: &self.captures, document: None, deadline }
+        Context { event: self.event, captures: &self.captures, document: None, items: None, deadline }
     }
 
     /// Returns the transforms for the destinations with the indices in `pending`, or for all destinations.
@@ -450,7 +450,7 @@ fn planned<'r>(
     event: &'r Event,
     captures: &[(&'r str, &'r str)],
 ) -> Planned<'r> {
-    let values = Values { event, captures, text: &event.text, language: None, document: None };
+    let values = Values { event, captures, text: &event.text, language: None, document: None, found: None };
     let (target, error) = match &destination.to {
         To::Topic(Outbound { cache, topic }) => {
             let own = Cow::Borrowed(event.cache.as_str());

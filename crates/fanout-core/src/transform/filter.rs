@@ -17,8 +17,10 @@ use regex_lite::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
+use super::template::MAX_BYTES;
 use super::{Build, Context, Message, Transform, TransformFuture, TransformSettings, Transformed};
 use crate::json::Pointer;
+use crate::placeholder::Template;
 
 /// The maximum size in bytes of a compiled pattern. It bounds the time for a text: the worst patterns of this size take
 /// tens of milliseconds for 4 KB. Usual patterns have a tenth of it.
@@ -29,6 +31,9 @@ const MAX_PATTERN_SIZE: usize = 64 * 1024;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FilterSettings {
+    /// The text that the other conditions are for, which may have placeholders. Default: the text of the message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
     /// The text is equal to this.
     #[serde(skip_serializing_if = "Option::is_none")]
     equals: Option<String>,
@@ -80,6 +85,8 @@ struct Member {
 
 #[derive(Debug)]
 struct Conditions {
+    /// `None` for the text of the message.
+    value: Option<Template>,
     all: Vec<Condition>,
     not: bool,
 }
@@ -98,8 +105,8 @@ enum Condition {
 impl TransformSettings for FilterSettings {
     const NAME: &'static str = "filter";
 
-    fn build(self, _: Build<'_>) -> Result<Arc<dyn Transform>, String> {
-        let Self { equals, prefix, suffix, contains, matches, token_id, member, not } = self;
+    fn build(self, with: Build<'_>) -> Result<Arc<dyn Transform>, String> {
+        let Self { value, equals, prefix, suffix, contains, matches, token_id, member, not } = self;
         for (name, text) in [("prefix", &prefix), ("suffix", &suffix), ("contains", &contains)] {
             if text.as_deref() == Some("") {
                 return Err(format!(
@@ -124,7 +131,8 @@ impl TransformSettings for FilterSettings {
                     .to_owned(),
             );
         }
-        Ok(Arc::new(Conditions { all, not }))
+        let value = value.map(|value| with.template(&value)).transpose()?;
+        Ok(Arc::new(Conditions { value, all, not }))
     }
 }
 
@@ -160,7 +168,14 @@ fn check_member(Member { pointer, equals }: Member) -> Result<Condition, String>
 
 impl Transform for Conditions {
     fn apply<'t>(&'t self, message: Message<'t>, context: &'t Context<'t>) -> TransformFuture<'t> {
-        let text = &*message.text;
+        let rendered = match &self.value {
+            Some(value) => match value.text(&message.values(context), MAX_BYTES) {
+                Ok(rendered) => Some(rendered.into_owned()),
+                Err(error) => return Box::pin(std::future::ready(Err(error.into()))),
+            },
+            None => None,
+        };
+        let text = rendered.as_deref().unwrap_or(&message.text);
         let token_id = context.event.token_id.as_deref();
         let reason = match self.all.iter().find(|condition| !condition.holds(text, token_id)) {
             None if self.not => "filter: the text meets the conditions of a filter with `not`",
@@ -291,6 +306,7 @@ mod tests {
                     event: &event,
                     captures: &[],
                     document: None,
+                    items: None,
                     deadline: tokio::time::Instant::now(),
                 };
                 let made = stages[0].apply(Message::new("x"), &context).await.unwrap();

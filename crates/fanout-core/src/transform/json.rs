@@ -187,9 +187,9 @@ impl JsonEdit {
         message: Message<'t>,
         context: &'t Context<'t>,
     ) -> Result<Transformed<'t>, Failure> {
-        let Message { text, mut language } = message;
+        let Message { text, mut language, mut found } = message;
         let Some(mut document) = EditableJson::read(&text) else {
-            return self.on_mismatch("the text is not JSON", Message { text, language });
+            return self.on_mismatch("the text is not JSON", Message { text, language, found });
         };
         let mut is_changed = false;
         if let Some(StringEdit { pointer, transforms }) = &self.string {
@@ -202,11 +202,14 @@ impl JsonEdit {
                     format!("the text has no string at {at:?}")
                 };
                 drop(document);
-                return self.on_mismatch(detail, Message { text, language });
+                return self.on_mismatch(detail, Message { text, language, found });
             };
             let context = Context { document: Some(&text), ..*context };
-            let mut inner =
-                Message { text: Cow::Borrowed(&*string), language: language.as_deref().map(Cow::Borrowed) };
+            let mut inner = Message {
+                text: Cow::Borrowed(&*string),
+                language: language.as_deref().map(Cow::Borrowed),
+                found,
+            };
             for stage in transforms {
                 match stage.apply(inner, &context).await? {
                     Transformed::Message(next) => inner = next,
@@ -219,14 +222,18 @@ impl JsonEdit {
                 document.put(pointer, JsonNode::Written(quoted(&inner.text)))?;
                 is_changed = true;
             }
+            found = inner.found.clone();
             let detected = inner.language.map(Cow::into_owned);
             language = detected.map(Cow::Owned);
         }
-        let message =
-            Message { text: Cow::Borrowed(&*text), language: language.as_deref().map(Cow::Borrowed) };
+        let message = Message {
+            text: Cow::Borrowed(&*text),
+            language: language.as_deref().map(Cow::Borrowed),
+            found: found.clone(),
+        };
         is_changed |= self.edit_members(&mut document, &message, context)?;
         let text = if is_changed { Cow::Owned(document.to_string()) } else { text };
-        Ok(Transformed::Message(Message { text, language }))
+        Ok(Transformed::Message(Message { text, language, found }))
     }
 
     /// Moves, drops and sets members. Returns true if the document is changed.
@@ -407,8 +414,13 @@ mod tests {
     #[tokio::test]
     async fn transforms_inside_see_the_document_around_them() {
         let event = crate::testing::event("cache", "topic", 1);
-        let context =
-            Context { event: &event, captures: &[], document: None, deadline: tokio::time::Instant::now() };
+        let context = Context {
+            event: &event,
+            captures: &[],
+            document: None,
+            items: None,
+            deadline: tokio::time::Instant::now(),
+        };
         let finds = Stage::new("finds".into(), "{}".into(), OnFailure::Fail, true, Arc::new(FindLanguage));
         let settings = JsonSettings { pointer: Some("/a".into()), ..JsonSettings::default() };
         let with = Build {

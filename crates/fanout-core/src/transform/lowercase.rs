@@ -23,8 +23,8 @@ impl TransformSettings for Lowercase {
 
 impl Transform for Lowercase {
     fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
-        let Message { text, language } = message;
-        Message { text: lowercase(text), language }.done()
+        let Message { text, language, found } = message;
+        Message { text: lowercase(text), language, found }.done()
     }
 }
 

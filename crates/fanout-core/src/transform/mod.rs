@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | [`registry`] | all transforms by name, and how a configuration names one |
 //! | [`stage`] | one transform of a chain, with its settings and its `on_failure` |
+//! | [`lookup`] | the transform, and the trait for what it reads |
 //! | [`classifier`] | the trait for services that `moderate` asks, such as Amazon Comprehend |
 //! | [`translate`] | the transform, and the trait for Amazon Translate |
 //! | [`pseudolocalize`] | a substitute for Amazon Translate that needs no account |
@@ -16,6 +17,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, ready};
 use momento_webhook::Event;
@@ -29,6 +31,7 @@ pub mod echo;
 pub mod filter;
 pub mod json;
 mod json_edit;
+pub mod lookup;
 pub mod lowercase;
 pub mod moderate;
 pub mod pseudolocalize;
@@ -42,6 +45,7 @@ pub mod truncate;
 pub mod uppercase;
 
 pub use classifier::{Classifier, NoClassifier};
+pub use lookup::{ItemReader, Items, NoItems};
 pub use pseudolocalize::Pseudolocalizer;
 pub use registry::{Build, TransformSettings, Transforms};
 pub use stage::{OnFailure, Stage};
@@ -65,6 +69,8 @@ pub struct Message<'t> {
     /// The code of the language that the original text was written in, such as `en`, if a transform detected it.
     /// Translating the text does not change it.
     pub language: Option<Cow<'t, str>>,
+    /// The values that the transforms `lookup` have found: a JSON object.
+    pub found: Option<Arc<str>>,
 }
 
 /// The data that a transform can use besides the message.
@@ -76,6 +82,8 @@ pub struct Context<'c> {
     pub captures: &'c [(&'c str, &'c str)],
     /// The JSON document that contains the message, inside the transform `json`.
     pub document: Option<&'c str>,
+    /// The items of caches for the transform `lookup`.
+    pub items: Option<&'c Items>,
     /// The time at which the caller stops waiting.
     pub deadline: Instant,
 }
@@ -92,7 +100,7 @@ pub enum Transformed<'t> {
 impl<'t> Message<'t> {
     /// Returns a message of which only the text is known.
     pub fn new(text: impl Into<Cow<'t, str>>) -> Self {
-        Self { text: text.into(), language: None }
+        Self { text: text.into(), language: None, found: None }
     }
 
     /// Replaces the text.
@@ -104,14 +112,19 @@ impl<'t> Message<'t> {
     /// Returns a message that borrows from this one.
     #[must_use]
     pub fn borrowed(&self) -> Message<'_> {
-        Message { text: Cow::Borrowed(&self.text), language: self.language.as_deref().map(Cow::Borrowed) }
+        Message {
+            text: Cow::Borrowed(&self.text),
+            language: self.language.as_deref().map(Cow::Borrowed),
+            found: self.found.clone(),
+        }
     }
 
     /// Returns the values of placeholders.
     #[must_use]
     pub fn values<'v>(&'v self, context: &'v Context<'v>) -> Values<'v> {
         let Context { event, captures, document, .. } = *context;
-        Values { event, captures, text: &self.text, language: self.language.as_deref(), document }
+        let (language, found) = (self.language.as_deref(), self.found.as_deref());
+        Values { event, captures, text: &self.text, language, document, found }
     }
 
     /// Returns the future of a transform that results in this message without waiting.
@@ -154,7 +167,8 @@ pub(crate) mod tests {
         let event = event("cache", "topic", 1);
         let deadline = Instant::now() + std::time::Duration::from_secs(4);
         let document = document.map(Value::to_string);
-        let context = Context { event: &event, captures, document: document.as_deref(), deadline };
+        let context =
+            Context { event: &event, captures, document: document.as_deref(), items: None, deadline };
         let mut message = Message::new(text.to_owned());
         for stage in stages {
             match stage.transform().apply(message.borrowed(), &context).await? {
@@ -169,6 +183,7 @@ pub(crate) mod tests {
         Message {
             text: message.text.into_owned().into(),
             language: message.language.map(|code| code.into_owned().into()),
+            found: message.found,
         }
     }
 

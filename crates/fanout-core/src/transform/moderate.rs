@@ -462,6 +462,7 @@ mod tests {
             event: &context_event,
             captures: &[],
             document: None,
+            items: None,
             deadline: tokio::time::Instant::now(),
         };
         let stages = stages("['moderate']");

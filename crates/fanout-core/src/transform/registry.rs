@@ -15,6 +15,7 @@ use super::classifier::Classifier;
 use super::echo::Echo;
 use super::filter::FilterSettings;
 use super::json::JsonSettings;
+use super::lookup::LookupSettings;
 use super::lowercase::Lowercase;
 use super::moderate::Moderate;
 use super::pseudolocalize::PseudolocalizeSettings;
@@ -101,6 +102,7 @@ impl Transforms {
             .with_described::<Echo>()
             .with_described::<FilterSettings>()
             .with_described::<JsonSettings>()
+            .with_described::<LookupSettings>()
             .with_described::<Lowercase>()
             .with_described::<Moderate>()
             .with_described::<PseudolocalizeSettings>()

@@ -219,7 +219,8 @@ impl Translate {
             deadline: context.deadline,
         };
         let translation = self.translator.translate(request).await?;
-        Ok(Message { text: translation.text.into(), language: Some(translation.source.into()) })
+        let language = Some(translation.source.into());
+        Ok(Message { text: translation.text.into(), language, found: message.found })
     }
 
     /// Returns the code of the text's language, if it is known.
@@ -525,7 +526,8 @@ mod tests {
             let (stages, fake) = with_fake(&format!("[{{ translate = {{ {settings} }} }}]"));
             let event = event("cache", "topic", 1);
             let deadline = Instant::now() + crate::testing::TIMEOUT;
-            let context = Context { event: &event, captures: &[], document: Some(&text), deadline };
+            let context =
+                Context { event: &event, captures: &[], document: Some(&text), items: None, deadline };
             stages[0].apply(Message::new("abc"), &context).await.unwrap();
             assert_eq!(fake.asked.lock().unwrap()[0].source.as_deref(), Some("de"));
         }
@@ -542,6 +544,7 @@ mod tests {
             event: &event,
             captures: &[],
             document: None,
+            items: None,
             deadline: Instant::now() + crate::testing::TIMEOUT,
         };
         for (text, known, source) in [
@@ -554,7 +557,7 @@ mod tests {
             ("something else", Some("es"), Some(None)),
         ] {
             let (stages, fake) = with_fake("[{ translate = { target = 'es' } }]");
-            let message = Message { text: text.into(), language: known.map(Cow::Borrowed) };
+            let message = Message { text: text.into(), language: known.map(Cow::Borrowed), found: None };
             stages[0].transform().apply(message, &context).await.unwrap();
             let asked = fake.asked.lock().unwrap().iter().map(|asked| asked.source.clone()).next();
             assert_eq!(asked, source.map(|source| source.map(ToOwned::to_owned)), "{text} {known:?}");

@@ -23,8 +23,8 @@ impl TransformSettings for Trim {
 
 impl Transform for Trim {
     fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
-        let Message { text, language } = message;
-        Message { text: trim(text), language }.done()
+        let Message { text, language, found } = message;
+        Message { text: trim(text), language, found }.done()
     }
 }
 

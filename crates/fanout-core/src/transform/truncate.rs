@@ -72,8 +72,8 @@ impl TransformSettings for TruncateSettings {
 
 impl Transform for TruncateLimits {
     fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
-        let Message { text, language } = message;
-        Message { text: self.truncate(text), language }.done()
+        let Message { text, language, found } = message;
+        Message { text: self.truncate(text), language, found }.done()
     }
 }
 

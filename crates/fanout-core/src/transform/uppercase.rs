@@ -23,8 +23,8 @@ impl TransformSettings for Uppercase {
 
 impl Transform for Uppercase {
     fn apply<'t>(&'t self, message: Message<'t>, _: &'t Context<'t>) -> TransformFuture<'t> {
-        let Message { text, language } = message;
-        Message { text: uppercase(text), language }.done()
+        let Message { text, language, found } = message;
+        Message { text: uppercase(text), language, found }.done()
     }
 }
 

@@ -8,7 +8,7 @@ use fanout_core::fan_out::{DeliveryOutcome, FanOut};
 use fanout_core::reason::{Failure, Reason};
 use fanout_core::retry::RetryPolicy;
 use fanout_core::route::{Destination, Route, Routes};
-use fanout_core::transform::{Context, Message, Stage, Transform, TransformFuture, Transformed};
+use fanout_core::transform::{Context, Message, NoItems, Stage, Transform, TransformFuture, Transformed};
 use futures_util::future::{BoxFuture, ready};
 use momento_webhook::{Event, Verified};
 use tokio::time::Instant;
@@ -73,7 +73,9 @@ pub(super) async fn record<'o>(outlined: &OutlinedRoute<'o>, event: &Verified<Ev
     let plan = routes.plan(event).ok().flatten().expect("the event takes this route among others");
 
     let sink = Sink::default();
-    let fan_out = FanOut::new(sink.clone(), RetryPolicy::PUBLISH).with_sender(Arc::new(sink.clone()));
+    let fan_out = FanOut::new(sink.clone(), RetryPolicy::PUBLISH)
+        .with_sender(Arc::new(sink.clone()))
+        .with_reader(Arc::new(NoItems));
     let mut all = Vec::new();
     for (index, (destination, chain)) in outlined.destinations.iter().zip(&chains).enumerate() {
         let mut progress = vec![DestinationProgress::Published; chains.len()];
@@ -162,9 +164,10 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Copies a result, without the source of an error.
 fn copied(result: &Result<Transformed<'_>, Failure>) -> TransformResult {
     match result {
-        Ok(Transformed::Message(Message { text, language })) => Ok(Transformed::Message(Message {
+        Ok(Transformed::Message(Message { text, language, found })) => Ok(Transformed::Message(Message {
             text: text.to_string().into(),
             language: language.as_ref().map(|code| code.to_string().into()),
+            found: found.clone(),
         })),
         Ok(Transformed::Dropped(reason)) => Ok(Transformed::Dropped(reason.to_string().into())),
         Err(error) => Err(Failure::new(error.reason, error.detail.clone())),

@@ -60,7 +60,7 @@ impl Publisher for RecordingPublisher {
 #[derive(Debug)]
 struct RecordingSender {
     aws: Option<Arc<dyn ServiceSender>>,
-    cache: CacheSender,
+    cache: Arc<CacheSender>,
     updates: UnboundedSender<Update>,
 }
 
@@ -102,10 +102,11 @@ impl Function {
         }
         let retry = RetryPolicy::PUBLISH;
         let publisher = service.publisher_within(retry.attempt_timeout)?;
-        let cache = service.cache_sender(retry);
-        let sender = RecordingSender { aws: setup.sender(), cache, updates: updates.clone() };
+        let cache = Arc::new(service.cache_sender(retry));
+        let sender =
+            RecordingSender { aws: setup.sender(), cache: Arc::clone(&cache), updates: updates.clone() };
         let publisher = RecordingPublisher { publisher, updates };
-        let fan_out = FanOut::new(publisher, retry).with_sender(Arc::new(sender));
+        let fan_out = FanOut::new(publisher, retry).with_sender(Arc::new(sender)).with_reader(cache);
         let webhook = Webhook::new(setup.signing()?, setup.routes.clone(), fan_out, RequestLog::Off);
 
         let port = setup.function.function_port;

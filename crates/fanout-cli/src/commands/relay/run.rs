@@ -240,9 +240,9 @@ pub(super) fn target(
             let (routes, service) = routes.expect("the caller reads the routes of each such target");
             let retry = RetryPolicy::PUBLISH;
             let publisher = service.publisher_within(retry.attempt_timeout)?;
-            let sender =
-                Senders { aws: Cloud::default().sender(), cache: Arc::new(service.cache_sender(retry)) };
-            let fan_out = FanOut::new(publisher, retry).with_sender(Arc::new(sender));
+            let cache = Arc::new(service.cache_sender(retry));
+            let sender = Senders { aws: Cloud::default().sender(), cache: Arc::clone(&cache) as _ };
+            let fan_out = FanOut::new(publisher, retry).with_sender(Arc::new(sender)).with_reader(cache);
             Arc::new(RoutesTarget::new(path.display().to_string(), routes, fan_out))
         }
     })
