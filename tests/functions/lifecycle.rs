@@ -1,5 +1,6 @@
 //! How the function starts, runs and ends.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -169,10 +170,12 @@ async fn runs_as_many_invocations_at_once_as_environment_allows() {
 #[tokio::test]
 async fn serves_many_senders_at_once_over_http() {
     let function = Function::http(&[]).await;
-    let requests: Vec<_> = (1..=200).map(|number| genuine(number, "hello")).collect();
+    let requests: Vec<_> = (1..=200).map(|number| genuine(number, &format!("hello {number}"))).collect();
     let responses = join_all(requests.iter().map(|request| function.send(Transport::Http1, request))).await;
     assert!(responses.iter().all(|response| response.status == 200));
-    assert_eq!(function.published(OUTBOUND).len(), 200);
+    // On a busy machine, an attempt can take too long, and another one publishes the same text.
+    let published: BTreeSet<_> = function.published(OUTBOUND).into_iter().collect();
+    assert_eq!(published, (1..=200).map(|number| format!("HELLO {number}")).collect());
 }
 
 /// A genuine request as it looks on the wire, with its length or in chunks.
