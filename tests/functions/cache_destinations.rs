@@ -1,17 +1,14 @@
 //! Destinations in caches, by the real SDK over a real connection.
 
-use std::time::Duration;
-
 use momento::CacheClient;
-use momento::cache::configurations::Laptop;
 use momento::cache::{DictionaryFetchResponse, ListFetchResponse};
-use momento_local::{Fault, MomentoLocal, Rpc};
+use momento_local::{Fault, Rpc};
 use momento_webhook::Event;
 use serde_json::{Value, json};
 use test_support::signed;
 use tonic::Code;
 
-use crate::support::{CACHE, Function, INBOUND, SECRET, Transport, credentials};
+use crate::support::{CACHE, Function, INBOUND, SECRET, Transport, caches};
 
 const FILE: &str = r#"
 [[routes]]
@@ -23,15 +20,6 @@ destinations = [
     { dictionary = { key = "comments", field = "{token_id}", increment = 1 } },
 ]
 "#;
-
-fn caches(momento: &MomentoLocal) -> CacheClient {
-    CacheClient::builder()
-        .default_ttl(Duration::from_mins(1))
-        .configuration(Laptop::latest())
-        .credential_provider(credentials(momento))
-        .build()
-        .unwrap()
-}
 
 async fn start(with: &[(&str, &str)]) -> Function {
     let with = [&[("OUTBOUND_TOPIC", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", FILE)][..], with].concat();

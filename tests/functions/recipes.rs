@@ -1,17 +1,14 @@
 //! The recipes of the documentation, each with its file.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use momento::CacheClient;
-use momento::cache::configurations::Laptop;
 use momento::cache::{DictionaryFetchResponse, ListFetchResponse, SetFetchResponse};
-use momento_local::MomentoLocal;
 use momento_webhook::Event;
 use serde_json::{Value, json};
 use test_support::signed;
 
-use crate::support::{CACHE, Function, SECRET, Transport, credentials};
+use crate::support::{CACHE, Function, SECRET, Transport, caches};
 
 const DOCUMENT: &str = include_str!("../../docs/RECIPES.md");
 
@@ -56,15 +53,6 @@ impl Recipe {
             DictionaryFetchResponse::Miss => HashMap::new(),
         }
     }
-}
-
-fn caches(momento: &MomentoLocal) -> CacheClient {
-    CacheClient::builder()
-        .default_ttl(Duration::from_mins(1))
-        .configuration(Laptop::latest())
-        .credential_provider(credentials(momento))
-        .build()
-        .unwrap()
 }
 
 fn fields(pairs: &[(&str, &str)]) -> HashMap<String, String> {

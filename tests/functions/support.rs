@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use momento::topics::configurations::Laptop;
 use momento::topics::{Subscription, ValueKind};
-use momento::{CredentialProvider, TopicClient};
+use momento::{CacheClient, CredentialProvider, TopicClient};
 use momento_local::MomentoLocal;
 use serde_json::Value;
 use test_support::HttpResponse;
@@ -179,6 +179,16 @@ pub(crate) fn genuine(number: u64, text: &str) -> RawRequest {
 /// Credentials for clients of the real SDK.
 pub(crate) fn credentials(momento: &MomentoLocal) -> CredentialProvider {
     momento.credentials()
+}
+
+/// Returns a client of the caches, as the official SDK has it.
+pub(crate) fn caches(momento: &MomentoLocal) -> CacheClient {
+    CacheClient::builder()
+        .default_ttl(Duration::from_mins(1))
+        .configuration(momento::cache::configurations::Laptop::latest())
+        .credential_provider(credentials(momento))
+        .build()
+        .unwrap()
 }
 
 /// A client of the real SDK.
