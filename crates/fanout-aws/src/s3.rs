@@ -33,7 +33,7 @@ const OBJECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The maximum size of an object in bytes. 10,000 destinations of 200 bytes take half of it.
 const MAX_OBJECT: usize = 4 * 1024 * 1024;
 
-/// What the signature takes as written: the rest of a path and of a query is encoded.
+/// The bytes that a signed request encodes in a query, and in a path.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const ENCODED_IN_PATH: &AsciiSet = &ENCODED.remove(b'/');
 

@@ -65,7 +65,7 @@ pub enum DestinationProgress {
 #[derive(Debug)]
 pub struct Claim(OwnedMutexGuard<Seen>);
 
-/// What is remembered of an event.
+/// The memory of an event.
 #[derive(Debug, Default)]
 struct Seen {
     progress: Progress,

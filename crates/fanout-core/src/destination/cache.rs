@@ -34,7 +34,7 @@ pub struct CacheWrite {
     pub ttl_seconds: u32,
 }
 
-/// What a [`CacheWrite`] does to its item.
+/// The change that a [`CacheWrite`] makes to its item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum CacheChange {

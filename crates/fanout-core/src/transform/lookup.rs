@@ -58,7 +58,7 @@ pub struct LookupSettings {
     default: Option<String>,
 }
 
-/// What a look-up reads.
+/// The item or part of an item that a look-up reads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ItemQuery {
     /// The cache.

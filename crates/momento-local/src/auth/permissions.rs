@@ -1,4 +1,4 @@
-//! What a key or token allows.
+//! The permissions of a key or token.
 
 use momento_protos::permission_messages::permissions_type::{
     CacheItemSelector, CachePermissions, CacheSelector, TopicPermissions, TopicSelector, cache_item_selector,
@@ -9,7 +9,7 @@ use momento_protos::permission_messages::{self as messages, CacheRole, TopicRole
 /// The most permissions of one token. Momento documents no limit; a token must fit into the metadata of a call.
 const MAX_PERMISSIONS: usize = 50;
 
-/// What a call does to an item or a topic.
+/// The way in which a call uses an item or a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Reads an item, or subscribes to a topic.
@@ -20,7 +20,7 @@ pub(crate) enum Access {
     ReadWrite,
 }
 
-/// What the owner of a key or token may do.
+/// The calls that the owner of a key or token may make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Permissions {
     /// Every call, also those that create and delete caches.

@@ -75,7 +75,7 @@ impl Elements {
     }
 }
 
-/// What a call adds to one end of a list.
+/// The values that a call adds to one end of a list, and how.
 struct Addition {
     name: Vec<u8>,
     values: Vec<Vec<u8>>,

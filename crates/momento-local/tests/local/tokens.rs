@@ -33,7 +33,7 @@ use crate::support::{CACHE, Client, TOPIC, within};
 
 const OTHER_CACHE: &str = "other-cache";
 
-/// What a call does, as permissions see it.
+/// The use that a call makes of a name, as permissions see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Does {
     Read,

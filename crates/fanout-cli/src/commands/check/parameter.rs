@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 /// <https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html>
 const TIERS: [(&str, usize); 2] = [("standard", 4 * 1024), ("advanced", 8 * 1024)];
 
-/// What a parameter cannot have, because it would refer to another parameter. The service refuses it.
+/// The text that a parameter cannot have. The service refuses it, because it refers to another parameter.
 const REFERENCE: &str = "{{";
 
 /// Returns the smallest tier that takes `text`.
