@@ -66,7 +66,27 @@ pub struct Finding {
     pub kinds: Kinds,
 }
 
+/// How often a text is searched again after something in it was masked, so that no text takes long.
+const MOST_ROUNDS: usize = 8;
+
 impl Moderator {
+    /// Returns `text` with `mask` in place of each character of what counts, and of what counts only then: letters
+    /// that stand alone may make a word once others beside them are masked. So nothing counts in the result.
+    ///
+    /// `findings` are those of [`find`](Self::find).
+    #[must_use]
+    pub fn mask(&self, text: &str, findings: &[Finding], mask: char) -> String {
+        let mut result = masked(text, findings, mask);
+        for _ in 0..MOST_ROUNDS {
+            let next = masked(&result, &self.find(&result), mask);
+            if next == result {
+                break;
+            }
+            result = next;
+        }
+        result
+    }
+
     /// Returns what counts in `text`, in order.
     #[must_use]
     pub fn find(&self, text: &str) -> Vec<Finding> {

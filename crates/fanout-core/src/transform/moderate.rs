@@ -242,7 +242,7 @@ impl Moderation {
             return Ok(Cow::Borrowed(text));
         }
         match &self.verdict {
-            Verdict::Mask(mask) => Ok(Cow::Owned(masked(text, found, *mask))),
+            Verdict::Mask(mask) => Ok(Cow::Owned(self.moderator.mask(text, found, *mask))),
             Verdict::Mark(mark) => Ok(Cow::Owned([mark, text].concat())),
             Verdict::Drop => Err(self.reason(found)),
         }

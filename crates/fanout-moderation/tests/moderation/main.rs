@@ -8,7 +8,7 @@ mod hard;
 mod properties;
 mod time;
 
-use fanout_moderation::{Counts, Language, Moderator, Severity, masked};
+use fanout_moderation::{Counts, Language, Moderator, Severity};
 
 /// Returns a moderator with the defaults of a file.
 fn standard() -> Moderator {
@@ -28,5 +28,5 @@ fn standard() -> Moderator {
 
 /// Returns `text` with what counts in it masked.
 fn moderated(text: &str) -> String {
-    masked(text, &standard().find(text), '*')
+    standard().mask(text, &standard().find(text), '*')
 }
