@@ -296,15 +296,21 @@ impl Store {
         self.connection
             .prepare(
                 "SELECT t.topic FROM topics t LEFT JOIN (
-                     SELECT topic, sum(state = 0) pending, sum(state = 2) dead FROM messages WHERE kind < 2 GROUP BY topic
+                     SELECT topic, sum(state = 0) pending, sum(state = 1) delivered, sum(state = 2) dead,
+                         sum(state = 3) expired, sum(state = 4) dropped, sum(state = 5) dead_lettered
+                     FROM messages WHERE kind < 2 GROUP BY topic
                  ) m ON m.topic = t.id
                  WHERE t.received <> t.delivered + t.dead + t.dead_lettered + t.expired + t.dropped
                          + coalesce(m.pending, 0)
-                     OR t.dead <> coalesce(m.dead, 0) LIMIT 1",
+                     OR t.dead <> coalesce(m.dead, 0)
+                     OR t.delivered < m.delivered OR t.expired < m.expired OR t.dropped < m.dropped
+                     OR t.dead_lettered < m.dead_lettered LIMIT 1",
             )?
             .query_row([], |row| row.get(0))
             .optional()
-            .map(|topic: Option<String>| topic.map(|topic| format!("messages of the topic {topic:?} are missing")))
+            .map(|topic: Option<String>| {
+                topic.map(|topic| format!("the topic {topic:?} has other messages than it counts"))
+            })
     }
 
     /// Creates a database that ends with the process.
