@@ -10,6 +10,9 @@
 //!   the clock between two invocations.
 //!
 //! A fetch that fails leaves the value as it is.
+//!
+//! The start fetches only the current version. The first rejection fetches the previous one as well, before anything is
+//! called wrong, and every later fetch does. A start is frequent, a rotation is not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -112,24 +115,34 @@ struct Loaded<T> {
     is_partial: bool,
 }
 
-/// Fetches secrets at the start of a function, all at once.
+/// Fetches the current versions of secrets at the start of a function, all at once.
 pub async fn fetch_all<'n>(
     store: &dyn SecretStore,
     names: impl IntoIterator<Item = &'n SecretName>,
 ) -> BTreeMap<SecretName, Result<StoredSecret, Failure>> {
     let names: BTreeSet<_> = names.into_iter().collect();
-    let fetches = names.into_iter().map(async |name| (name.clone(), fetch(store, name, START_TIMEOUT).await));
+    let fetches = names
+        .into_iter()
+        .map(async |name| (name.clone(), fetch(store, name, START_TIMEOUT, Versions::Current).await));
     join_all(fetches).await.into_iter().collect()
+}
+
+/// The versions that a fetch asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Versions {
+    Current,
+    Both,
 }
 
 async fn fetch(
     store: &dyn SecretStore,
     name: &SecretName,
     timeout: Duration,
+    versions: Versions,
 ) -> Result<StoredSecret, Failure> {
     let now = Instant::now();
-    let fetch = store.fetch(name, now + timeout.saturating_sub(MARGIN));
-    let stored = timeout_at(now + timeout, fetch)
+    let previous_until = (versions == Versions::Both).then(|| now + timeout.saturating_sub(MARGIN));
+    let stored = timeout_at(now + timeout, store.fetch(name, previous_until))
         .await
         .unwrap_or_else(|_| Err(fanout_core::secret_store::timed_out()))?;
     if let Err(error) = &stored.previous {
@@ -155,9 +168,8 @@ impl<T: Send + Sync + 'static> Rotating<T> {
         fetched: Result<&StoredSecret, &Failure>,
         refresh: Refresh,
     ) -> Result<Self, String> {
-        let Loaded { secret, value, is_partial } = setting.load(fetched, None)?;
-        let age = if is_partial { Some(RETRY.initial_backoff) } else { refresh.max_age };
-        let due = refresh.clock.now().saturating_add(millis(age));
+        let Loaded { secret, value, .. } = setting.load(fetched, None)?;
+        let due = refresh.clock.now().saturating_add(millis(refresh.max_age));
         Ok(Self::new(value, Some(secret), due, Some(Arc::new(Origin { setting, refresh }))))
     }
 
@@ -182,7 +194,7 @@ impl<T: Send + Sync + 'static> Rotating<T> {
         if let Some(origin) = &self.origin {
             let now = origin.refresh.clock.now();
             if now >= due {
-                self.start_fetch(origin, |state| now >= state.due);
+                self.start_fetch(origin, Versions::Current, |state| now >= state.due);
             }
         }
         value
@@ -212,7 +224,7 @@ impl<T: Send + Sync + 'static> Rotating<T> {
             }
             // A fetch that already runs may have been too early for this rejection. The next turn starts another,
             // unless the first one failed, or began with a rejection as well.
-            self.start_fetch(origin, |state| {
+            self.start_fetch(origin, Versions::Both, |state| {
                 let may = !state.cooldown.contains(&now);
                 if may {
                     state.cooldown = now..now.saturating_add(millis(Some(COOLDOWN)));
@@ -236,8 +248,14 @@ impl<T: Send + Sync + 'static> Rotating<T> {
         state.wait_for(|state| !state.is_fetching).await.expect("the sender is in `self`");
     }
 
-    /// Starts a fetch unless one runs, or `may_start` returns false.
-    fn start_fetch(&self, origin: &Arc<Origin<T>>, may_start: impl FnOnce(&mut State<T>) -> bool) {
+    /// Starts a fetch unless one runs, or `may_start` returns false. It fetches both versions if the previous one is in use,
+    /// or could not be fetched before.
+    fn start_fetch(
+        &self,
+        origin: &Arc<Origin<T>>,
+        versions: Versions,
+        may_start: impl FnOnce(&mut State<T>) -> bool,
+    ) {
         let starts = self.state.send_if_modified(|state| {
             let starts = !state.is_fetching && may_start(state);
             state.is_fetching |= starts;
@@ -247,10 +265,15 @@ impl<T: Send + Sync + 'static> Rotating<T> {
             return;
         }
         let (state, origin) = (self.state.clone(), Arc::clone(origin));
-        let known = state.borrow().secret.clone();
+        let (known, versions) = {
+            let state = state.borrow();
+            let has_previous = state.secret.as_ref().is_some_and(|secret| secret.previous.is_some());
+            let is_needed = has_previous || state.failures > 0;
+            (state.secret.clone(), if is_needed { Versions::Both } else { versions })
+        };
         tokio::spawn(async move {
             // In a task of its own, a panic is a failed fetch and not one that never ends.
-            let loading = tokio::spawn(Arc::clone(&origin).load_again(known));
+            let loading = tokio::spawn(Arc::clone(&origin).load_again(known, versions));
             let loaded = loading.await.unwrap_or_else(|_| Err("the fetch panicked".to_owned()));
             let setting = origin.setting.name;
             if let Err(error) = &loaded {
@@ -270,8 +293,13 @@ impl<T: Send + Sync + 'static> Rotating<T> {
 }
 
 impl<T> Origin<T> {
-    async fn load_again(self: Arc<Self>, known: Option<Versioned<SecretText>>) -> Result<Loaded<T>, String> {
-        let fetched = fetch(&*self.refresh.store, &self.setting.id.name, RETRY.attempt_timeout).await;
+    async fn load_again(
+        self: Arc<Self>,
+        known: Option<Versioned<SecretText>>,
+        versions: Versions,
+    ) -> Result<Loaded<T>, String> {
+        let fetched =
+            fetch(&*self.refresh.store, &self.setting.id.name, RETRY.attempt_timeout, versions).await;
         self.setting.load(fetched.as_ref(), known)
     }
 }
@@ -405,14 +433,15 @@ mod tests {
         fn fetch<'s>(
             &'s self,
             _: &'s SecretName,
-            _: Instant,
+            previous_until: Option<Instant>,
         ) -> BoxFuture<'s, Result<StoredSecret, Failure>> {
             self.fetches.fetch_add(1, Ordering::SeqCst);
-            async {
+            async move {
                 drop(self.gate.acquire().await);
                 let failed = |reason| Failure::new(reason, "failed");
                 let Versioned { current, previous } = self.secret.lock().unwrap().clone().map_err(failed)?;
                 let previous = match *self.previous.lock().unwrap() {
+                    _ if previous_until.is_none() => Ok(None),
                     None => Ok(previous),
                     Some(reason) => Err(failed(reason)),
                 };
@@ -469,7 +498,7 @@ mod tests {
         let clock = Arc::new(FakeClock::default());
         clock.advance(HOUR);
         let setting = SecretSetting { name: "SETTING", id: "id".parse().unwrap(), parse: Box::new(parse) };
-        let fetched = fetch(&*store, &setting.id.name, START_TIMEOUT).await;
+        let fetched = fetch(&*store, &setting.id.name, START_TIMEOUT, Versions::Current).await;
         let refresh = Refresh {
             store: Arc::<FakeStore>::clone(&store),
             clock: Arc::<FakeClock>::clone(&clock),
@@ -742,6 +771,22 @@ mod tests {
         assert_eq!((store.fetches(), value.current().as_str()), (2, "new"));
         clock.advance(ALMOST);
         assert_eq!(fixture.fetches_after_use().await, 2, "its age begins anew");
+    }
+
+    #[tokio::test]
+    async fn asks_for_previous_version_from_first_rejection_on() {
+        let fixture = fixture(Some(HOUR)).await;
+        let Fixture { store, clock, value } = &fixture;
+        assert!(are(value, "old", None));
+        clock.advance(HOUR);
+        assert_eq!(fixture.fetches_after_use().await, 2);
+        assert!(are(value, "new", None), "nothing was rejected: {:?}", versions(value));
+        assert_eq!(value.refresh(&value.current()).await, changed("new"));
+        assert!(are(value, "new", Some("old")), "{:?}", versions(value));
+        store.put("newer", Some("new"));
+        clock.advance(HOUR);
+        assert_eq!(fixture.fetches_after_use().await, 4);
+        assert!(are(value, "newer", Some("new")), "{:?}", versions(value));
     }
 
     #[tokio::test]

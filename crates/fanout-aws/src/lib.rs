@@ -195,20 +195,20 @@ impl Cloud {
 impl SecretStore for Cloud {
     #[cfg_attr(
         not(any(feature = "secrets", feature = "parameters")),
-        expect(unused_variables, reason = "nothing waits for the deadline")
+        expect(unused_variables, reason = "nothing is fetched")
     )]
     fn fetch<'s>(
         &'s self,
         name: &'s SecretName,
-        deadline: Instant,
+        previous_until: Option<Instant>,
     ) -> BoxFuture<'s, Result<StoredSecret, Failure>> {
         match name {
             #[cfg(feature = "secrets")]
-            SecretName::Secret(name) => Box::pin(self.aws.secret(name, deadline)),
+            SecretName::Secret(name) => Box::pin(self.aws.secret(name, previous_until)),
             #[cfg(not(feature = "secrets"))]
             SecretName::Secret(_) => not_built(NO_SECRETS),
             #[cfg(feature = "parameters")]
-            SecretName::Parameter(name) => Box::pin(self.aws.secret_parameter(name, deadline)),
+            SecretName::Parameter(name) => Box::pin(self.aws.secret_parameter(name, previous_until)),
             #[cfg(not(feature = "parameters"))]
             SecretName::Parameter(_) => not_built(NO_PARAMETERS),
         }

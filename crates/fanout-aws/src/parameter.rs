@@ -33,16 +33,21 @@ impl Aws {
         })
     }
 
-    /// Reads both versions of a secret in a parameter. Gives up on the previous version at `deadline`.
+    /// Reads a secret in a parameter, and then its previous version until `previous_until`. Does not ask for the previous
+    /// version if that is `None`.
     ///
     /// # Errors
     /// When the parameter does not exist, when it cannot be read or decrypted, and when the service does not respond.
-    pub async fn secret_parameter(&self, name: &str, deadline: Instant) -> Result<StoredSecret, Failure> {
+    pub async fn secret_parameter(
+        &self,
+        name: &str,
+        previous_until: Option<Instant>,
+    ) -> Result<StoredSecret, Failure> {
         let (current, version) = self.read(name).await.map_err(secret_error)?;
         // Versions have numbers. A name that includes a version has no previous one.
         let has_version = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
-        let previous = match version - 1 {
-            before @ 1.. if !has_version => {
+        let previous = match (version - 1, previous_until) {
+            (before @ 1.., Some(deadline)) if !has_version => {
                 let name = format!("{name}:{before}");
                 optional(deadline, self.read(&name).boxed()).await.map_err(secret_error)
             }

@@ -15,17 +15,23 @@ const CURRENT: &str = "AWSCURRENT";
 const PREVIOUS: &str = "AWSPREVIOUS";
 
 impl Aws {
-    /// Reads both versions of a secret at once. Gives up on the previous version at `deadline`.
+    /// Reads a secret, and its previous version at the same time until `previous_until`. Does not ask for the previous
+    /// version if that is `None`.
     ///
     /// # Errors
     /// When the secret does not exist, cannot be read, or is not a text, and when the service does not respond.
-    pub async fn secret(&self, name: &str, deadline: Instant) -> Result<StoredSecret, Failure> {
-        self.stages(name, deadline).await.map_err(secret_error)
+    pub async fn secret(&self, name: &str, previous_until: Option<Instant>) -> Result<StoredSecret, Failure> {
+        self.stages(name, previous_until).await.map_err(secret_error)
     }
 
-    async fn stages(&self, name: &str, deadline: Instant) -> Result<StoredSecret, Failure> {
+    async fn stages(&self, name: &str, previous_until: Option<Instant>) -> Result<StoredSecret, Failure> {
         let client = self.secrets_manager().await?;
-        let previous = optional(deadline, stage(client, name, PREVIOUS).boxed()).map(Ok);
+        let previous = async {
+            Ok(match previous_until {
+                Some(deadline) => optional(deadline, stage(client, name, PREVIOUS).boxed()).await,
+                None => Ok(None),
+            })
+        };
         let (current, previous) = try_join(stage(client, name, CURRENT), previous).await?;
         let current = match current {
             Held::Text(text) => text,

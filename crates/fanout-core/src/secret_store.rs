@@ -123,12 +123,12 @@ impl fmt::Display for SecretName {
 
 /// A secret store: the edge to the service that holds secrets.
 pub trait SecretStore: fmt::Debug + Send + Sync + 'static {
-    /// Fetches both versions of a secret. Gives up on the previous one at `deadline`, and returns the current one
-    /// without it.
+    /// Fetches a secret. Gives up on the previous version at `previous_until`, and returns the current one without it. Does
+    /// not ask for the previous version if that is `None`.
     fn fetch<'s>(
         &'s self,
         name: &'s SecretName,
-        deadline: Instant,
+        previous_until: Option<Instant>,
     ) -> BoxFuture<'s, Result<StoredSecret, Failure>>;
 }
 
@@ -137,7 +137,7 @@ pub trait SecretStore: fmt::Debug + Send + Sync + 'static {
 pub struct StoredSecret {
     /// The current version.
     pub current: SecretText,
-    /// The previous version, if the secret has one. An error here does not affect the current version.
+    /// The previous version, if it was asked for and the secret has one. An error here does not affect the current version.
     pub previous: Result<Option<SecretText>, Failure>,
 }
 

@@ -57,7 +57,7 @@ impl MomentoCache {
     fn client(&self) -> Result<Arc<CacheClient>, Failure> {
         let keys = self.keys.current();
         let mut current = self.current();
-        if let Some(current) = current.as_ref().filter(|current| Arc::ptr_eq(&current.keys, &keys)) {
+        if let Some(current) = current.as_ref().filter(|current| current.keys.current == keys.current) {
             return Ok(Arc::clone(&current.client));
         }
         let client = CacheClient::builder()

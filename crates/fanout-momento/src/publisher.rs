@@ -94,19 +94,25 @@ impl Key {
         Self { keys, is_previous: false }
     }
 
+    /// Returns both versions, the current one first.
+    fn versions(keys: &Arc<Keys>) -> impl Iterator<Item = Self> {
+        let versions = [false, true].map(|is_previous| Self { keys: Arc::clone(keys), is_previous });
+        versions.into_iter().take(1 + usize::from(keys.previous.is_some()))
+    }
+
+    /// Returns true if Momento cannot tell these keys apart. Newer keys may be those that are known, with another version
+    /// beside them.
     fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.keys, &other.keys) && self.is_previous == other.is_previous
+        self.credentials() == other.credentials()
     }
 
     fn credentials(&self) -> &Credentials {
         let Versioned { current, previous } = &*self.keys;
-        if self.is_previous { previous.as_ref().expect("`other` checks that there are two") } else { current }
-    }
-
-    /// Returns the other version, if there are two.
-    fn other(&self) -> Option<Self> {
-        self.keys.previous.as_ref()?;
-        Some(Self { keys: Arc::clone(&self.keys), is_previous: !self.is_previous })
+        if self.is_previous {
+            previous.as_ref().expect("`versions` checks that there are two")
+        } else {
+            current
+        }
     }
 
     fn connect(self, configuration: &Configuration) -> Result<Client, Box<MomentoError>> {
@@ -157,7 +163,7 @@ impl MomentoPublisher {
         // Another caller may have built it.
         let mut known = std::iter::once(&clients.active).chain(&clients.other);
         if let Some(client) = known.find(|client| client.key.is(&key)) {
-            return Ok(client.clone());
+            return Ok(Client { client: Arc::clone(&client.client), key });
         }
         let client =
             key.connect(&self.configuration).map_err(|error| Failure::from(reason(&error)).because(error))?;
@@ -167,25 +173,31 @@ impl MomentoPublisher {
 
     fn activate(&self, client: &Client) {
         let mut clients = self.clients();
-        if !clients.active.key.is(&client.key) {
-            let other = std::mem::replace(&mut *clients, Clients::new(client.clone())).active;
-            // A client with a key of an older secret is dropped.
-            clients.other = Some(other).filter(|other| Arc::ptr_eq(&other.key.keys, &client.key.keys));
+        if Arc::ptr_eq(&clients.active.client, &client.client) {
+            clients.active.key = client.key.clone();
+            return;
         }
+        let other = std::mem::replace(&mut *clients, Clients::new(client.clone())).active;
+        // A client with a key of an older secret is dropped.
+        let is_known = Key::versions(&client.key.keys).any(|key| key.is(&other.key));
+        clients.other = is_known.then_some(other);
     }
 
     /// Returns a key to try after these were rejected.
     async fn alternative(&self, rejected: &[Key]) -> Option<Key> {
-        let key = rejected.last()?;
+        let keys = &rejected.last()?.keys;
+        let untried = |keys: &Arc<Keys>| {
+            Key::versions(keys).find(|key| !rejected.iter().any(|rejected| rejected.is(key)))
+        };
         // Polled once, this starts a refresh. The other version is tried meanwhile: a refresh may take too long.
-        if let Some(newer) = self.keys.refresh(&key.keys).now_or_never().flatten() {
-            return Some(Key::current(newer));
+        if let Some(newer) = self.keys.refresh(keys).now_or_never().flatten() {
+            return untried(&newer);
         }
-        let other = key.other().filter(|other| !rejected.iter().any(|rejected| rejected.is(other)));
+        let other = untried(keys);
         if other.is_some() {
             return other;
         }
-        self.keys.refresh(&key.keys).await.map(Key::current)
+        untried(&self.keys.refresh(keys).await?)
     }
 
     /// Records that an attempt got no response.
