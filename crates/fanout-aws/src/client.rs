@@ -3,26 +3,24 @@
 //! Many deployments call no service, so nothing is read or built before the first call: no environment, profile,
 //! certificate or connection.
 
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
-use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
 use aws_config::imds::region::ImdsRegionProvider;
-use aws_config::meta::region::RegionProviderChain;
+use aws_config::meta::region::{ProvideRegion as _, RegionProviderChain};
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig, imds};
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_smithy_http_client::Builder as HttpClientBuilder;
-use aws_smithy_http_client::tls::Provider as Tls;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use tokio::sync::OnceCell;
 
+use crate::http;
 use crate::in_time::InTime;
 
 use fanout_core::destination::{Accepted, ServiceRequest};
@@ -173,24 +171,32 @@ impl Aws {
 
 impl Settings {
     async fn load(&self) -> Result<SdkConfig, Failure> {
-        // The default of the SDK would link a second cryptography library.
-        let http = HttpClientBuilder::new().tls_provider(Tls::rustls(CryptoMode::Ring)).build_https();
+        let http = http::client();
         let provider = ProviderConfig::without_region().with_http_client(http.clone());
-        let metadata = metadata(&provider);
+        let metadata = LazyLock::new(|| metadata(&provider));
+        // Lambda has both in the environment. The rest of each chain is built only where it is needed.
         let region = match &self.region {
             Some(region) => Some(Region::new(region.clone())),
-            None => region(&provider, metadata.clone()).await,
+            None => EnvironmentVariableRegionProvider::new().region().await,
+        };
+        let region = match region {
+            Some(region) => Some(region),
+            None => looked_up_region(&provider, metadata.clone()).await,
         };
         let Some(region) = region else {
             return Err(Failure::new(Reason::InvalidArgument, "the AWS region is not set; set AWS_REGION"));
         };
+        let environment = EnvironmentVariableCredentialsProvider::new();
         let credentials = match &self.credentials {
             Some(credentials) => credentials.clone(),
+            None if environment.provide_credentials().await.is_ok() => {
+                SharedCredentialsProvider::new(environment)
+            }
             None => SharedCredentialsProvider::new(
                 DefaultCredentialsChain::builder()
-                    .configure(provider)
+                    .configure(provider.clone())
                     .region(region.clone())
-                    .imds_client(metadata)
+                    .imds_client(metadata.clone())
                     .build()
                     .await,
             ),
@@ -214,10 +220,9 @@ impl Settings {
     }
 }
 
-/// Looks up the region in the places of the AWS tools, in their order.
-async fn region(provider: &ProviderConfig, metadata: imds::Client) -> Option<Region> {
-    RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
-        .or_else(ProfileFileRegionProvider::builder().configure(provider).build())
+/// Looks up the region in the places of the AWS tools after the environment, in their order.
+async fn looked_up_region(provider: &ProviderConfig, metadata: imds::Client) -> Option<Region> {
+    RegionProviderChain::first_try(ProfileFileRegionProvider::builder().configure(provider).build())
         .or_else(ImdsRegionProvider::builder().configure(provider).imds_client(metadata).build())
         .region()
         .await

@@ -34,6 +34,8 @@ mod eventbridge;
 #[cfg(feature = "aws-sdk")]
 mod failure;
 #[cfg(feature = "aws-sdk")]
+mod http;
+#[cfg(feature = "aws-sdk")]
 mod in_time;
 #[cfg(feature = "lambda")]
 mod lambda;
