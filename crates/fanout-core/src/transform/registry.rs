@@ -124,12 +124,12 @@ impl Transforms {
         transforms
     }
 
-    /// Returns the described transforms: the name, the schema of the settings, whether `on_failure` may be `pass`, and
+    /// Returns all transforms: the name, the schema of the settings if this library has one, whether `on_failure` may be `pass`, and
     /// whether other transforms can be inside.
     #[cfg(feature = "schema")]
-    pub(crate) fn described(&self) -> impl Iterator<Item = (&str, Schema, bool, bool)> {
+    pub(crate) fn described(&self) -> impl Iterator<Item = (&str, Option<Schema>, bool, bool)> {
         let kinds = self.kinds.iter();
-        kinds.filter_map(|(name, kind)| Some((name.as_ref(), kind.schema?, kind.may_pass, kind.nests)))
+        kinds.map(|(name, kind)| (name.as_ref(), kind.schema, kind.may_pass, kind.nests))
     }
 
     /// Sets the translator of `translate`.
