@@ -26,6 +26,7 @@ pub mod config;
 pub mod emf;
 pub mod health;
 pub mod live_routes;
+pub mod metrics;
 pub mod output;
 pub mod pipeline;
 pub mod request_log;

@@ -5,7 +5,7 @@
 //! [embedded metric format](emf). In a terminal a record is a sentence, with the same names. Neither contains a text, a signature or a
 //! secret.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use momento_webhook::{Event, Millis};
@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::emf::{self, Directive, Metadata, Metric, timestamp};
+use crate::metrics::{Counted, Metrics};
 use crate::output::Output;
 use crate::response::{IS_JSON, Outcome, Rejection};
 use crate::trace::{TraceId, XrayId};
@@ -40,6 +41,8 @@ pub enum RequestLog {
     Human,
     /// No log records.
     Off,
+    /// Records in the form of another one, whose numbers are counted as well.
+    Counted(Box<RequestLog>, Arc<Metrics>),
 }
 
 /// The log record of one invocation.
@@ -152,6 +155,10 @@ impl RequestLog {
         match self {
             Self::Off => {}
             Self::Human => finished.log(),
+            Self::Counted(log, metrics) => {
+                metrics.add(&finished.counted());
+                log.write(finished);
+            }
             Self::Json { function, has_emf, output } => {
                 let mut line = finished.line(function, *has_emf, &timestamp());
                 line.push(b'\n');
@@ -169,6 +176,10 @@ impl RequestLog {
         match self {
             Self::Off => {}
             Self::Human => tracing::error!(place, version, reason, "{MESSAGE}"),
+            Self::Counted(log, metrics) => {
+                metrics.add(&Counted { routes_not_updated: 1, ..Counted::default() });
+                log.write_routes_not_updated(time, place, version, reason);
+            }
             Self::Json { function, has_emf, output } => {
                 let directive = Directive {
                     Namespace: NAMESPACE,
@@ -354,6 +365,25 @@ impl Finished<'_> {
         let failed = self.outcome.deliveries().iter().filter(|delivery| !delivery.outcome.is_done());
         let names: Vec<_> = failed.map(|delivery| delivery.target.to_string()).collect();
         (!names.is_empty()).then(|| names.join(", "))
+    }
+
+    /// Returns its numbers for Prometheus: those of its line.
+    fn counted(&self) -> Counted {
+        let from_queue = self.record.queue.is_some();
+        let number = |count: usize| u64::try_from(count).expect("a usize fits into 64 bits");
+        Counted {
+            received: 1,
+            published: number(self.published()),
+            failed: number(self.failed()),
+            dead_lettered: matches!(self.outcome, Outcome::DeadLettered(_)).into(),
+            undelivered: (!from_queue && self.outcome.is_undelivered()).into(),
+            ignored: matches!(self.outcome, Outcome::Ignored).into(),
+            dedupe_failed: self.record.dedupe_failed.into(),
+            routes_not_updated: 0,
+            refused: matches!(self.outcome, Outcome::Rejected(_)).then(|| self.outcome.name()),
+            latency: (!from_queue).then_some(self.took),
+            event_age: self.record.event.as_ref().map(|event| Duration::from_millis(event.age_ms)),
+        }
     }
 
     fn line(&self, function: &str, has_emf: bool, timestamp: &str) -> Vec<u8> {

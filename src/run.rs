@@ -1,6 +1,7 @@
 //! Builds and runs the functions. The binaries call only this.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use fanout_aws::Cloud;
 use crate::cloud::{self, Complete};
 use crate::config::{Config, DedupeConfig, Environment, Source};
 use crate::health;
+use crate::metrics::{self, Metrics};
 use crate::request_log::RequestLog;
 use crate::serve::{self, lambda};
 use crate::telemetry::Telemetry;
@@ -149,6 +151,14 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
         let shutdown = async { drop(shutdown.await) };
         let listen_config = config.listen;
         let port = listen_config.port;
+        let counted = match listen_config.metrics.filter(|_| !is_lambda) {
+            Some(address) => Some((listen_to(address).await?, Arc::<Metrics>::default())),
+            None => None,
+        };
+        let request_log = match &counted {
+            Some((_, counts)) => RequestLog::Counted(Box::new(request_log), Arc::clone(counts)),
+            None => request_log,
+        };
         let complete = Box::pin(cloud::complete(&cloud, config, &transforms, &request_log)).await?;
         if complete.lacks_region(own, source) {
             tracing::warn!(
@@ -165,6 +175,12 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
             if let Ok(address) = listener.local_addr() {
                 tracing::info!(%address, "listening for webhooks");
             }
+            if let Some((listener, counts)) = counted {
+                if let Ok(address) = listener.local_addr() {
+                    tracing::info!(%address, "listening for requests of metrics");
+                }
+                tokio::spawn(metrics::serve(listener, counts));
+            }
             serve::http::serve(listener, webhook, listen_config, shutdown).await;
         }
         tracing::info!("ended");
@@ -179,6 +195,12 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
 fn runtime(one_at_a_time: bool) -> Result<Runtime, RunError> {
     let mut builder = if one_at_a_time { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     builder.enable_all().build().map_err(|error| RunError::Io("no runtime can be built".to_owned(), error))
+}
+
+/// Listens on the address of `METRICS_ADDRESS`.
+async fn listen_to(address: SocketAddr) -> Result<TcpListener, RunError> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|error| RunError::Io(format!("cannot listen on METRICS_ADDRESS, {address}"), error))
 }
 
 /// Listens on all interfaces: with IPv6 and IPv4, or with IPv4 alone if there is no IPv6.

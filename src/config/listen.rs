@@ -1,10 +1,11 @@
 //! The HTTP server, outside Lambda.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Read, Settings};
 
-/// `PORT`, `HTTP_IDLE_TIMEOUT_SECONDS` and `HTTP_BODY_MEMORY_MIB`.
+/// `PORT`, `HTTP_IDLE_TIMEOUT_SECONDS`, `HTTP_BODY_MEMORY_MIB` and `METRICS_ADDRESS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenConfig {
     /// The TCP port, on all interfaces. 0 takes a free port.
@@ -13,6 +14,8 @@ pub struct ListenConfig {
     pub idle_timeout: Duration,
     /// The memory for the bodies of all requests together, in bytes.
     pub body_memory: usize,
+    /// The address of the port with metrics for Prometheus.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Load balancers expect that they close an idle connection, and not the server. Google's keep theirs for 600 s, AWS's for 60 s.
@@ -40,7 +43,14 @@ impl ListenConfig {
             1..=65_536 => Ok(mib * 1024 * 1024),
             _ => settings.fault(name, "is not a number of MiB, 1 to 65536"),
         });
-        Ok(Self { port: port?, idle_timeout: idle_timeout?, body_memory: body_memory? })
+        let metrics =
+            settings.line("METRICS_ADDRESS").and_then(|given| match given.map(|given| given.parse()) {
+                None => Ok(None),
+                Some(Ok(address)) => Ok(Some(address)),
+                Some(Err(_)) => settings
+                    .fault("METRICS_ADDRESS", "is not an IP address with a port, such as 127.0.0.1:9091"),
+            });
+        Ok(Self { port: port?, idle_timeout: idle_timeout?, body_memory: body_memory?, metrics: metrics? })
     }
 }
 
@@ -56,6 +66,18 @@ mod tests {
                 faults(&[("PORT", wrong)]),
                 [("PORT".to_owned(), "is not a port number, 0 to 65535".to_owned())]
             );
+        }
+    }
+
+    #[test]
+    fn rejects_invalid_addresses_of_metrics() {
+        for good in ["", "127.0.0.1:9091", "0.0.0.0:0", "[::1]:9091"] {
+            assert_eq!(faults(&[("METRICS_ADDRESS", good)]), []);
+        }
+        for wrong in ["9091", ":9091", "localhost:9091", "127.0.0.1"] {
+            let expected = "is not an IP address with a port, such as 127.0.0.1:9091";
+            let fault = ("METRICS_ADDRESS".to_owned(), expected.to_owned());
+            assert_eq!(faults(&[("METRICS_ADDRESS", wrong)]), [fault], "{wrong}");
         }
     }
 

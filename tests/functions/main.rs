@@ -22,6 +22,7 @@ mod faults;
 mod hostile;
 mod lifecycle;
 mod limits;
+mod metrics;
 mod panics;
 mod recipes;
 #[cfg(feature = "aws")]

@@ -94,7 +94,7 @@ pub fn run(cli: Cli, transforms: &Transforms, output: &mut Output) -> ExitCode {
             Command::Dev(args) => dev::run(args, transforms, output).await,
             Command::Moderate(args) => moderate::run(args, output),
             Command::Relay(args) => relay::run(args, transforms, output).await,
-            Command::Schema(args) => schema::run(args, output),
+            Command::Schema(args) => schema::run(args, transforms, output),
             Command::Send(args) => send::run(args, output).await,
             Command::Sign(args) => sign::run(args, output),
             Command::Topic(command) => topic::run(command, output).await,

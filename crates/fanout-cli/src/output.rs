@@ -22,6 +22,8 @@ pub struct Output {
     err: Box<dyn Write + Send>,
     /// True if labels have colours, in results and in notes.
     has_colours: (bool, bool),
+    /// The columns of the terminal that shows results.
+    width: Option<u16>,
 }
 
 /// The labels with a colour, and its number for a terminal: green, red and yellow.
@@ -34,12 +36,19 @@ impl Output {
     pub fn standard() -> Self {
         let may_have = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let has_colours = (may_have && io::stdout().is_terminal(), may_have && io::stderr().is_terminal());
-        Self { has_colours, ..Self::new(io::stdout(), io::stderr()) }
+        let size = rustix::termios::tcgetwinsize(io::stdout());
+        let width = size.ok().map(|size| size.ws_col).filter(|width| *width > 0);
+        Self { has_colours, width, ..Self::new(io::stdout(), io::stderr()) }
     }
 
     /// Returns an output that writes results to `out` and notes to `err`.
     pub fn new(out: impl Write + Send + 'static, err: impl Write + Send + 'static) -> Self {
-        Self { out: Box::new(out), err: Box::new(err), has_colours: (false, false) }
+        Self { out: Box::new(out), err: Box::new(err), has_colours: (false, false), width: None }
+    }
+
+    /// Returns the columns of the terminal that shows results, or `None` if they go to a file or a pipe.
+    pub(crate) const fn width(&self) -> Option<u16> {
+        self.width
     }
 
     /// Prints one line of a result after a label.

@@ -202,6 +202,13 @@ impl Reader<'_> {
         let span = document.span();
         self.correct(&mut document, &["routes"]);
         let routes = document.take("routes");
+        if routes.is_none()
+            && let Some(key) = ROUTE_KEYS.iter().find(|key| document.contains(key))
+        {
+            let message =
+                format!("the file has no routes, and `{key}` outside of one; write [[routes]] above it");
+            return self.fault(span.start..span.start, message);
+        }
         self.rest::<Nothing>(document, &["routes"]);
         let Some(routes) = routes else {
             return self.fault(span.start..span.start, NO_ROUTES);

@@ -27,6 +27,7 @@ pub mod limits;
 pub mod names;
 pub mod object_id;
 pub mod placeholder;
+pub mod prometheus;
 pub mod reason;
 pub mod retry;
 pub mod route;

@@ -15,9 +15,10 @@ use crate::transform::{OnFailure, Pseudolocalizer, Transforms};
 
 const TRANSFORMS: &str = "#/$defs/Transforms";
 
-/// Returns the schema, draft 2020-12.
+/// Returns the schema, draft 2020-12, of a file that can name these transforms. The settings of transforms from other crates are
+/// objects without a description.
 #[must_use]
-pub fn schema() -> Value {
+pub fn schema(transforms: &Transforms) -> Value {
     let mut generator =
         SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
     let generator = &mut generator;
@@ -58,10 +59,10 @@ pub fn schema() -> Value {
         );
         destination.insert("not".to_owned(), json!({"required": ["transforms", "extra_transforms"]}));
     }
-    let standard = Transforms::standard().with_translator(Arc::new(Pseudolocalizer));
-    let described = transforms(&standard, generator);
+    let all = transforms.clone().with_translator(Arc::new(Pseudolocalizer));
+    let described = described(&all, generator);
     let named: Vec<_> =
-        described.iter().map(|(name, _)| *name).filter(|name| standard.named(name).is_ok()).collect();
+        described.iter().map(|(name, _)| *name).filter(|name| all.named(name).is_ok()).collect();
     let with_settings = described.iter().map(|(name, settings)| {
         json!({
             "type": "object", "additionalProperties": false,
@@ -93,12 +94,15 @@ fn service_destinations(generator: &mut SchemaGenerator) -> Vec<(&'static str, M
 }
 
 /// Returns the names of all transforms, and the schemas of their settings.
-fn transforms<'t>(
+fn described<'t>(
     transforms: &'t Transforms,
     generator: &mut SchemaGenerator,
 ) -> Vec<(&'t str, Map<String, Value>)> {
     let described = transforms.described().map(|(name, schema, may_pass, nests)| {
-        let mut settings = untitled(schema(generator));
+        let mut settings = match schema {
+            Some(schema) => untitled(schema(generator)),
+            None => object(json!({"type": "object"})),
+        };
         let mut on_failure = of::<OnFailure>(generator);
         on_failure.insert("default".to_owned(), json!("fail"));
         if !may_pass {
@@ -159,7 +163,7 @@ mod tests {
             .with(|settings| settings.inline_subschemas = true)
             .into_generator();
         let standard = Transforms::standard();
-        let transforms = transforms(&standard, &mut generator);
+        let transforms = described(&standard, &mut generator);
         let names: Vec<_> = transforms.iter().map(|(name, _)| *name).collect();
         assert_eq!(names.join(", "), standard.names());
         let service_destinations = service_destinations(&mut generator);
@@ -176,6 +180,9 @@ mod tests {
     #[test]
     fn schema_in_repository_is_current() {
         let kept: Value = serde_json::from_str(include_str!("../../../fanout.schema.json")).unwrap();
-        assert!(kept == schema(), "fanout.schema.json is old: cargo fanout schema > fanout.schema.json");
+        assert!(
+            kept == schema(&Transforms::standard()),
+            "fanout.schema.json is old: cargo fanout schema > fanout.schema.json"
+        );
     }
 }

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use momento_webhook::visible::is_invisible;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
@@ -119,8 +120,10 @@ impl<'i> Given<'i> {
         for fault in &mut faults {
             if fault.message == DUPLICATE {
                 fault.message = duplicate(text, &fault.span, document.get_ref());
-            } else if let Some(unquoted) = unquoted(text, fault.span.start) {
-                *fault = unquoted;
+            } else if let Some(known) =
+                unquoted(text, fault.span.start).or_else(|| other_habit(text, fault.span.start))
+            {
+                *fault = known;
             }
         }
         // One value without quotes can have several faults.
@@ -142,7 +145,10 @@ impl<'i> Given<'i> {
         let span = value.span();
         match value.into_inner() {
             DeValue::Table(table) => Ok(Self { table, span, taken: Vec::new() }),
-            other => Err(Fault::new(span, format!("is {}; expected a table", kind(&other)))),
+            other => {
+                let message = format!("is {}; expected a table, as in {{ key = \"value\" }}", kind(&other));
+                Err(Fault::new(span, message))
+            }
         }
     }
 
@@ -409,7 +415,15 @@ fn plain(said: &str) -> String {
         _ if wanted.starts_with("enum ") || wanted == "string or map" => "one of its names, in quotes",
         _ => wanted,
     };
-    format!("is {given}; expected {wanted}")
+    // A number in quotes.
+    let quoted = given.trim_matches('"');
+    let is_quoted = wanted.starts_with("an integer") && given != quoted && quoted.parse::<u64>().is_ok();
+    let remedy = match wanted {
+        _ if is_quoted => format!("; write {quoted}, without quotes"),
+        "a list" if given.starts_with('"') => format!("; write [{given}]"),
+        _ => String::new(),
+    };
+    format!("is {given}; expected {wanted}{remedy}")
 }
 
 /// Returns the format of a text that is not TOML.
@@ -421,11 +435,42 @@ fn other_format(text: &str) -> Option<&'static str> {
         word.is_some_and(|word| word.chars().all(|char| char.is_alphanumeric() || "_-".contains(char)))
     };
     match first {
-        _ if first.starts_with('{') => Some("JSON"),
+        _ if first.starts_with(['{', '['])
+            && first.trim_start_matches(['[', ' ']).starts_with(['{', '"']) =>
+        {
+            Some("JSON")
+        }
+        _ if first.starts_with('<') => Some("XML"),
         "---" => Some("YAML"),
         _ if is_key(first) && !first.contains('=') => Some("YAML"),
         _ => None,
     }
+}
+
+/// Returns the fault for a habit from another format at `place`, where the parser failed: its comments, the colon behind a
+/// key, and spaces that are not plain ones.
+fn other_habit(text: &str, place: usize) -> Option<Fault> {
+    let (before, behind) = text.split_at_checked(place)?;
+    let start = before.rfind('\n').map_or(0, |end| end + 1);
+    let line = text.get(start..)?.lines().next()?;
+    let head = line.split(':').next().unwrap_or_default();
+    let is_key =
+        |key: &str| !key.is_empty() && key.chars().all(|char| char.is_alphanumeric() || "_-".contains(char));
+    if line.trim_start().starts_with("//") {
+        let message = "a comment begins with `#`, and not with `//`";
+        return Some(Fault::new(start..start + line.len(), message));
+    }
+    if head.len() < line.len() && is_key(head.trim()) {
+        let place = start + head.len();
+        return Some(Fault::new(place..place + 1, "has `:` behind a key; write `=`"));
+    }
+    let found = behind.chars().next()?;
+    let is_space = !found.is_ascii() && (found.is_whitespace() || is_invisible(found));
+    is_space.then(|| {
+        let message =
+            format!("has the character U+{:04X}, which is not a plain space; write one", u32::from(found));
+        Fault::new(place..place + found.len_utf8(), message)
+    })
 }
 
 /// Returns the fault of the value without quotes at `place`, where the parser failed.
@@ -589,7 +634,7 @@ mod tests {
             [
                 "unknown key `label`; expected `size` or `name`",
                 "is 3; expected text, in quotes",
-                "is \"1\"; expected an integer from 0 to 255"
+                "is \"1\"; expected an integer from 0 to 255; write 1, without quotes"
             ]
         );
     }
@@ -724,6 +769,8 @@ mod tests {
             ("{\"routes\": []}", "JSON"),
             ("# routes\n\nroutes:\n  - topic: in\n", "YAML"),
             ("---\nroutes: []\n", "YAML"),
+            ("[{\"topic\": \"in\"}]", "JSON"),
+            ("<routes/>", "XML"),
         ] {
             let message = format!("the file is {format}; expected TOML");
             assert_eq!(read(text).unwrap_err(), [(String::new(), message)]);

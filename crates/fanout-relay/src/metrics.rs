@@ -5,15 +5,13 @@ use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use fanout_core::prometheus::{self, Histogram, Label};
 use momento_webhook::Millis;
 
 use crate::reader::ReaderState;
 use crate::relay::SubscriptionStatus;
 use crate::schedule::Attempt;
 use crate::spool::{Spool, SpoolError, TopicTotals};
-
-/// The upper bounds of the buckets of a histogram, in seconds.
-const BUCKETS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 60.0];
 
 /// Momento counts one operation for each part of a message of this size, in bytes.
 const OPERATION_BYTES: usize = 1_024;
@@ -30,41 +28,6 @@ pub struct SubscriptionMetrics {
 
 /// The results of attempts.
 const RESULTS: [&str; 4] = ["delivered", "transient", "permanent", "disabled"];
-
-/// Counts durations.
-#[derive(Debug, Default)]
-struct Histogram {
-    buckets: [AtomicU64; BUCKETS.len()],
-    count: AtomicU64,
-    micros: AtomicU64,
-}
-
-impl Histogram {
-    fn record(&self, duration: Duration) {
-        let seconds = duration.as_secs_f64();
-        if let Some(bucket) =
-            BUCKETS.iter().zip(&self.buckets).find(|(bound, _)| seconds <= **bound).map(|(_, bucket)| bucket)
-        {
-            bucket.fetch_add(1, Ordering::Relaxed);
-        }
-        self.count.fetch_add(1, Ordering::Relaxed);
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        self.micros.fetch_add(micros, Ordering::Relaxed);
-    }
-
-    fn write(&self, out: &mut String, name: &str, subscription: &Label<'_>) {
-        let mut sum = 0;
-        for (bound, bucket) in BUCKETS.iter().zip(&self.buckets) {
-            sum += bucket.load(Ordering::Relaxed);
-            let _ = writeln!(out, "{name}_bucket{{subscription=\"{subscription}\",le=\"{bound}\"}} {sum}");
-        }
-        let count = self.count.load(Ordering::Relaxed);
-        let seconds = Duration::from_micros(self.micros.load(Ordering::Relaxed)).as_secs_f64();
-        let _ = writeln!(out, "{name}_bucket{{subscription=\"{subscription}\",le=\"+Inf\"}} {count}");
-        let _ = writeln!(out, "{name}_sum{{subscription=\"{subscription}\"}} {seconds}");
-        let _ = writeln!(out, "{name}_count{{subscription=\"{subscription}\"}} {count}");
-    }
-}
 
 impl SubscriptionMetrics {
     /// Records one attempt. `age` is the time since the message arrived.
@@ -98,20 +61,6 @@ impl SubscriptionMetrics {
 
 type CountOf = fn(&TopicTotals) -> u64;
 type HistogramOf = fn(&SubscriptionMetrics) -> &Histogram;
-
-/// A value of a label.
-struct Label<'l>(&'l str);
-
-impl fmt::Display for Label<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|character| match character {
-            '\\' => f.write_str("\\\\"),
-            '"' => f.write_str("\\\""),
-            '\n' => f.write_str("\\n"),
-            other => f.write_char(other),
-        })
-    }
-}
 
 /// The counts and the state of a subscription at one time. Counts are those of the spool, since it exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -292,7 +241,8 @@ pub async fn prometheus(
         head(&mut out, name, "histogram", help);
         for subscription in subscriptions {
             let full = format!("fanout_relay_{name}");
-            histogram(&subscription.metrics).write(&mut out, &full, &Label(&subscription.name));
+            let label = ("subscription", Label(&subscription.name));
+            histogram(&subscription.metrics).write(&mut out, &full, Some(label));
         }
     }
     let usage = spool.usage();
@@ -309,7 +259,7 @@ pub async fn prometheus(
 }
 
 fn head(out: &mut String, name: &str, kind: &str, help: &str) {
-    let _ = writeln!(out, "# HELP fanout_relay_{name} {help}\n# TYPE fanout_relay_{name} {kind}");
+    prometheus::head(out, &format!("fanout_relay_{name}"), kind, help);
 }
 
 fn line(out: &mut String, name: &str, subscription: &str, value: impl fmt::Display) {
@@ -319,26 +269,6 @@ fn line(out: &mut String, name: &str, subscription: &str, value: impl fmt::Displ
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn histogram_counts_each_duration_once_and_adds_up() {
-        let histogram = Histogram::default();
-        for millis in [1, 3, 3_600_000] {
-            histogram.record(Duration::from_millis(millis));
-        }
-        let mut out = String::new();
-        histogram.write(&mut out, "x", &Label("a\"b"));
-        for line in [
-            "x_bucket{subscription=\"a\\\"b\",le=\"0.001\"} 1\n",
-            "x_bucket{subscription=\"a\\\"b\",le=\"0.002\"} 1\n",
-            "x_bucket{subscription=\"a\\\"b\",le=\"60\"} 2\n",
-            "x_bucket{subscription=\"a\\\"b\",le=\"+Inf\"} 3\n",
-            "x_sum{subscription=\"a\\\"b\"} 3600.004\n",
-            "x_count{subscription=\"a\\\"b\"} 3\n",
-        ] {
-            assert!(out.contains(line), "{line} in {out}");
-        }
-    }
 
     #[test]
     fn message_counts_one_operation_for_each_kb() {

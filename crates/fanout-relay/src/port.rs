@@ -17,6 +17,7 @@ use std::future::pending;
 
 use bytes::Bytes;
 use fanout_core::clock::{Clock as _, SystemClock};
+use fanout_core::prometheus::MEDIA_TYPE;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use local_guard::{Guard, json_response};
@@ -64,7 +65,7 @@ fn unauthorized() -> Response<Full<Bytes>> {
 fn text_response(status: StatusCode, text: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
-    let kind = header::HeaderValue::from_static("text/plain; version=0.0.4");
+    let kind = header::HeaderValue::from_static(MEDIA_TYPE);
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }

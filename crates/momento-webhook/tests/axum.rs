@@ -1,17 +1,21 @@
 //! The receiver of README.md: a handler of axum, with requests that it has to reject.
 #![expect(clippy::unwrap_used, reason = "a test asserts by panicking")]
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
-use axum::routing::post;
-use momento_webhook::{Event, SigningSecret, freshness, momento};
+use axum::body::Body;
+use axum::http::Request;
+use momento_webhook::Event;
 use tower_service::Service as _;
 
 // README.md shows from here to the first test.
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::routing::post;
+use momento_webhook::{SigningSecret, freshness, momento};
+
 async fn webhook(State(secret): State<SigningSecret>, headers: HeaderMap, body: Bytes) -> StatusCode {
     // All values: a request with two signatures is rejected, whichever comes first.
     let signatures = headers.get_all(momento::SIGNATURE_HEADER);

@@ -54,6 +54,14 @@ mod tests {
     }
 
     #[test]
+    fn schema_for_editors_has_transforms() {
+        let ended = fanout_cli::run_in_test(&["schema"], &transforms());
+        for part in ["\"reverse\"", "\"sign\": {"] {
+            assert!(ended.is_success && ended.out.contains(part), "{part} in {ended:#?}");
+        }
+    }
+
+    #[test]
     fn check_knows_transforms_and_their_faults() {
         let ended = fanout_cli::run_in_test(&["check", ROUTES], &transforms());
         assert!(

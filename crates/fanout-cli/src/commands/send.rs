@@ -7,6 +7,7 @@ use fanout_core::clock::{Clock as _, SystemClock};
 use http::{HeaderName, HeaderValue};
 use momento_webhook::{Event, Millis};
 use reqwest::Url;
+use serde_json::json;
 
 use crate::args::{SchemeArg, SecretArgs, duration, message_id, new_message_id};
 use crate::error::Error;
@@ -18,7 +19,7 @@ use fanout_relay::webhook::signer::Signer;
 
 /// Sign one event and send it to a URL, as Momento does
 ///
-/// Prints the status and the body of the response. The exit code is 0 if the status is 2xx, else 1.
+/// Prints the status and the body of the response, which is a text in JSON too. The exit code is 0 if the status is 2xx, else 1.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   export WEBHOOK_SIGNING_SECRET=...
@@ -56,6 +57,10 @@ pub(crate) struct Args {
     /// The timeout for the response; Momento's is 5 s
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     timeout: Duration,
+
+    /// Print the response as one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -108,8 +113,12 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Error> {
         headers.insert(name, value);
     }
     let response = Poster::new(args.url, args.timeout)?.post(headers, Bytes::from(body)).await?;
-    output.result(response.status)?;
-    output.results(&response.body)?;
+    if args.json {
+        output.json(&json!({ "status": response.status.as_u16(), "body": response.body }))?;
+    } else {
+        output.result(response.status)?;
+        output.results(&response.body)?;
+    }
     if response.status.is_success() {
         Ok(())
     } else {

@@ -1,5 +1,7 @@
 //! `fanout sign`: prints the headers for a body.
 
+use std::collections::BTreeMap;
+
 use fanout_core::clock::{Clock as _, SystemClock};
 
 use crate::args::{SchemeArg, SecretArgs, message_id, new_message_id};
@@ -16,7 +18,8 @@ use fanout_relay::webhook::signer::Signer;
   export WEBHOOK_SIGNING_SECRET=...
   fanout sign event.json > headers
   curl -H @headers --data-binary @event.json https://example.com/
-  fanout sign --curl < event.json")]
+  fanout sign --curl < event.json
+  fanout sign --json event.json")]
 pub(crate) struct Args {
     /// The file of the body; - is standard input
     #[arg(value_name = "FILE", default_value = "-")]
@@ -40,6 +43,10 @@ pub(crate) struct Args {
     /// Print flags for curl instead of `name: value`
     #[arg(long)]
     curl: bool,
+
+    /// Print one JSON object with the headers
+    #[arg(long, conflicts_with = "curl")]
+    json: bool,
 }
 
 pub(crate) fn run(args: Args, output: &mut Output) -> Result<(), Error> {
@@ -48,7 +55,11 @@ pub(crate) fn run(args: Args, output: &mut Output) -> Result<(), Error> {
     let id = args.id.unwrap_or_else(new_message_id);
     let seconds = args.timestamp.unwrap_or_else(|| SystemClock.now() / 1_000);
     let body = input::bytes(&args.body)?;
-    for (name, value) in signer.headers(&id, seconds, &body)? {
+    let headers = signer.headers(&id, seconds, &body)?;
+    if args.json {
+        return output.json(&headers.into_iter().collect::<BTreeMap<_, _>>());
+    }
+    for (name, value) in headers {
         let header = format!("{name}: {value}");
         if args.curl {
             output.result(format_args!("-H {}", shell_word(&header)))?;

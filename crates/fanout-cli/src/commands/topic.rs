@@ -38,6 +38,10 @@ pub(crate) struct PublishArgs {
     #[arg(allow_hyphen_values = true)]
     text: String,
 
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+
     #[command(flatten)]
     service: ServiceArgs,
 }
@@ -97,6 +101,9 @@ async fn publish(args: PublishArgs, output: &mut Output) -> Result<(), Error> {
     let text = text(args.text)?;
     let topic = Topic::new(&*args.cache, &*args.topic);
     match service.publisher()?.publish(&topic, &text).await {
+        Ok(()) if args.json => {
+            output.json(&json!({ "cache": args.cache, "topic": args.topic, "bytes": text.len() }))
+        }
         Ok(()) => output.result(format_args!(
             "published {} bytes to {} in the cache {}",
             text.len(),

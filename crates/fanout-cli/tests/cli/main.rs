@@ -11,6 +11,7 @@ mod crashes;
 mod dev;
 mod dev_routes;
 mod harness;
+mod json;
 mod moderate;
 mod relay;
 mod send;

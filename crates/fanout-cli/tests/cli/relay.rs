@@ -19,22 +19,22 @@ use crate::harness::{Ended, SECRET, end, fanout, momento, start};
 use crate::stub::{RealFunction, Received, Stub, response};
 
 /// A folder with a file for the relay and its spool.
-struct Setup {
-    folder: TempDir,
-    momento: MomentoLocal,
+pub(crate) struct Setup {
+    pub(crate) folder: TempDir,
+    pub(crate) momento: MomentoLocal,
 }
 
 impl Setup {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), momento: momento().await }
     }
 
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         self.folder.path().join("relay.toml").to_str().unwrap().to_owned()
     }
 
     /// Writes a file with one subscription, to the topics `topics` in the cache `demo`.
-    fn write(&self, url: &str, topics: &[&str], more: &str) {
+    pub(crate) fn write(&self, url: &str, topics: &[&str], more: &str) {
         let spool = self.folder.path().join("relay.db").to_str().unwrap().to_owned();
         let text = format!(
             "spool = {spool:?}\nlisten = \"127.0.0.1:0\"\n[[subscriptions]]\ncache = \"demo\"\ntopics = {topics:?}\n\
@@ -44,7 +44,7 @@ impl Setup {
     }
 
     /// Starts a relay, and waits until it is subscribed to `topic`.
-    async fn relay(&self, topic: &str) -> Relay {
+    pub(crate) async fn relay(&self, topic: &str) -> Relay {
         let path = self.path();
         let mut command = fanout(&["relay", "--config", &path]);
         command.env("SECRET", SECRET).env("MOMENTO_ENDPOINT", self.momento.endpoint());
@@ -54,7 +54,7 @@ impl Setup {
     }
 
     /// Runs a command on the file.
-    async fn run(&self, args: &[&str]) -> Ended {
+    pub(crate) async fn run(&self, args: &[&str]) -> Ended {
         let path = self.path();
         let mut command = fanout(&[&["relay", "--config", &path], args].concat());
         command.env("SECRET", SECRET);
@@ -62,14 +62,14 @@ impl Setup {
     }
 }
 
-struct Relay {
+pub(crate) struct Relay {
     process: Process,
     port: Option<String>,
 }
 
 impl Relay {
     /// Returns the URL of the port for operators.
-    async fn port(&mut self) -> String {
+    pub(crate) async fn port(&mut self) -> String {
         if self.port.is_none() {
             let find = |line: &str| {
                 let line: Value = serde_json::from_str(line).ok()?;
@@ -85,13 +85,13 @@ impl Relay {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    async fn operate(&mut self, operation: &Value) -> Value {
+    pub(crate) async fn operate(&mut self, operation: &Value) -> Value {
         let url = format!("{}/operations", self.port().await);
         let response = reqwest::Client::new().post(url).body(operation.to_string()).send().await.unwrap();
         response.json().await.unwrap()
     }
 
-    async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.process.terminate().await.unwrap();
         let status = self.process.ended().await.unwrap();
         assert!(status.success(), "{status}: {:?}", self.process.output());
@@ -99,14 +99,14 @@ impl Relay {
 }
 
 /// A receiver that records the numbers of the messages that it accepts.
-struct Receiver {
-    stub: Stub,
+pub(crate) struct Receiver {
+    pub(crate) stub: Stub,
     accepted: watch::Sender<Vec<u64>>,
 }
 
 impl Receiver {
     /// Starts a receiver that responds with the status that `status` returns for the number of the request.
-    async fn start(status: impl Fn(usize) -> u16 + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(status: impl Fn(usize) -> u16 + Send + Sync + 'static) -> Self {
         let accepted = watch::Sender::new(Vec::new());
         let sender = accepted.clone();
         let stub = Stub::start(move |request, received| {
@@ -132,7 +132,7 @@ fn number(received: &Received) -> u64 {
     received.json()["topic_sequence_number"].as_u64().unwrap()
 }
 
-fn publish(momento: &MomentoLocal, topic: &str, count: usize) {
+pub(crate) fn publish(momento: &MomentoLocal, topic: &str, count: usize) {
     for index in 0..count {
         momento.publish("demo", topic, format!("text {index}")).unwrap();
     }

@@ -392,7 +392,7 @@ pub(crate) mod tests {
         said("5:49", "expected \"event\", \"text\", or a table of texts, numbers and booleans");
         said("5:74", "unknown transform \"shout\"");
         let told = faults("sqs = 'orders'");
-        assert_eq!(told, ["4:7: is text; expected a table"]);
+        assert_eq!(told, ["4:7: is text; expected a table, as in { key = \"value\" }"]);
         let told = faults("kafka = { topic = 'a' }");
         assert_eq!(told.len(), 2, "{told:#?}");
         assert!(told.iter().all(|fault| fault.contains("`step_functions`")), "{told:#?}");

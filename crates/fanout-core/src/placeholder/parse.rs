@@ -130,23 +130,30 @@ pub(super) struct Foreign<'t> {
     pub(super) written: &'t str,
 }
 
-/// Returns the parameters of other syntaxes in a text: `<room>`, `$room`, `%room%`, and `:room` at the beginning.
+/// Returns the parameters of other syntaxes in a text: `<room>`, `$room`, `$(room)`, `%room%`, `%(room)s`, `$.room` for a member
+/// of a JSON text, and `:room` at the beginning.
 pub(super) fn foreign_parameters(text: &str) -> impl Iterator<Item = Foreign<'_>> {
     text.char_indices().filter_map(|(offset, sign)| {
-        let closes = match sign {
-            '<' => ">",
-            '%' => "%",
-            '$' => "",
-            ':' if offset == 0 => "",
+        let behind = text.get(offset + 1..)?;
+        let (opens, closes) = match sign {
+            '<' => ("", ">"),
+            '%' if behind.starts_with('(') => ("(", ")s"),
+            '%' => ("", "%"),
+            '$' if behind.starts_with('(') => ("(", ")"),
+            '$' if behind.starts_with('.') => (".", ""),
+            '$' => ("", ""),
+            ':' if offset == 0 => ("", ""),
             _ => return None,
         };
-        let rest = text.get(offset + 1..)?;
+        let rest = behind.strip_prefix(opens)?;
         let is_end = |char: char| !(char.is_ascii_alphanumeric() || matches!(char, '_' | '.'));
         let name = rest.split(is_end).next()?.trim_end_matches('.');
         let begins_as_name = name.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_');
         let ends = rest.get(name.len()..)?.starts_with(closes);
-        let written = text.get(offset..offset + 1 + name.len() + closes.len())?;
-        (begins_as_name && ends).then(|| Foreign { offset, sign, name: name.to_lowercase(), written })
+        let written = text.get(offset..offset + 1 + opens.len() + name.len() + closes.len())?;
+        // The names of members keep their case.
+        let meant = if opens == "." { format!("json.{name}") } else { name.to_lowercase() };
+        (begins_as_name && ends).then_some(Foreign { offset, sign, name: meant, written })
     })
 }
 

@@ -124,12 +124,12 @@ impl Transforms {
         transforms
     }
 
-    /// Returns the described transforms: the name, the schema of the settings, whether `on_failure` may be `pass`, and
+    /// Returns all transforms: the name, the schema of the settings if this library has one, whether `on_failure` may be `pass`, and
     /// whether other transforms can be inside.
     #[cfg(feature = "schema")]
-    pub(crate) fn described(&self) -> impl Iterator<Item = (&str, Schema, bool, bool)> {
+    pub(crate) fn described(&self) -> impl Iterator<Item = (&str, Option<Schema>, bool, bool)> {
         let kinds = self.kinds.iter();
-        kinds.filter_map(|(name, kind)| Some((name.as_ref(), kind.schema?, kind.may_pass, kind.nests)))
+        kinds.map(|(name, kind)| (name.as_ref(), kind.schema, kind.may_pass, kind.nests))
     }
 
     /// Sets the translator of `translate`.
@@ -248,9 +248,16 @@ impl Transforms {
     ) -> Result<Vec<Stage>, Vec<Fault>> {
         let (mut stages, mut faults) = (Vec::new(), Vec::new());
         for given in spanned::array(list).map_err(|fault| vec![fault])? {
-            match self.stage(given, captures, is_inside) {
-                Ok(stage) => stages.push(stage),
-                Err(more) => faults.extend(more),
+            let name = match given.get_ref() {
+                DeValue::String(name) => Some(name.to_string()),
+                _ => None,
+            };
+            match (self.stage(given, captures, is_inside), name) {
+                (Ok(stage), _) => stages.push(stage),
+                (Err(more), Some(name)) => {
+                    faults.extend(more.into_iter().map(|fault| with_form(fault, &name)));
+                }
+                (Err(more), None) => faults.extend(more),
             }
         }
         if faults.is_empty() { Ok(stages) } else { Err(faults) }
@@ -328,6 +335,18 @@ impl fmt::Debug for Kind {
             .field("may_pass", &self.may_pass)
             .field("nests", &self.nests)
             .finish_non_exhaustive()
+    }
+}
+
+/// Adds the form with settings to the fault of a transform that has only its name, and needs a setting.
+fn with_form(fault: Fault, name: &str) -> Fault {
+    let key = fault.message.strip_prefix("missing key `").and_then(|key| key.strip_suffix('`'));
+    match key {
+        Some(key) => Fault::new(
+            fault.span.clone(),
+            format!("{}; write {{ {name} = {{ {key} = ... }} }}", fault.message),
+        ),
+        None => fault,
     }
 }
 

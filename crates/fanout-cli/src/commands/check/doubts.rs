@@ -73,11 +73,19 @@ fn doubts_of_request(service: &ServiceDestination, captures: &[&str]) -> Vec<Str
 /// Returns what is doubtful in the settings of a transform.
 fn doubts_of_transform(stage: &Stage, captures: &[&str]) -> Vec<String> {
     let name = stage.name();
-    let Ok(settings) = serde_json::from_str::<Value>(stage.settings()) else { return Vec::new() };
+    let Ok(mut settings) = serde_json::from_str::<Value>(stage.settings()) else { return Vec::new() };
+    // The only setting of `filter` with placeholders.
+    if name == "filter"
+        && let Some(settings) = settings.as_object_mut()
+    {
+        settings.remove("value");
+    }
     let mut texts = Vec::new();
     strings(&settings, &mut texts);
     match name {
-        "template" | "json" => texts.iter().flat_map(|text| doubts_of_text(name, text, captures)).collect(),
+        "template" | "json" | "lookup" => {
+            texts.iter().flat_map(|text| doubts_of_text(name, text, captures)).collect()
+        }
         "filter" | "moderate" | "truncate" => {
             let literal = |text: &&str| {
                 known_placeholder(text, captures).map(|placeholder| {

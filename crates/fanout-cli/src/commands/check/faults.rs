@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::table::counted;
+use crate::error::Error;
 use crate::output::{Output, Printable};
 
 /// The most characters that are shown of a line.
@@ -21,12 +22,16 @@ pub(crate) struct Faults<'f> {
 }
 
 impl Faults<'_> {
-    /// Prints each error with its line.
-    pub(crate) fn print(&self, output: &mut Output) {
+    /// Prints each error with its line, or all of them as one JSON object.
+    pub(crate) fn print(&self, is_json: bool, output: &mut Output) -> Result<(), Error> {
+        if is_json {
+            return output.json(&self.as_json());
+        }
         for error in self.errors {
             output.note(format_args!("{}:{error}", self.name));
             self.excerpt(error).iter().flat_map(|excerpt| excerpt.lines()).for_each(|line| output.note(line));
         }
+        Ok(())
     }
 
     /// Returns the line of an error, and under it a caret.
@@ -53,7 +58,7 @@ impl Faults<'_> {
         format!("{}: {}", self.name, counted(self.errors.len(), "error"))
     }
 
-    pub(crate) fn as_json(&self) -> Value {
+    fn as_json(&self) -> Value {
         let error =
             |error: &FileError| json!({"line": error.line, "column": error.column, "message": error.message});
         json!({"file": self.name, "errors": self.errors.iter().map(error).collect::<Vec<_>>()})

@@ -38,6 +38,8 @@ fn names_of_other_tools_have_a_remedy() {
         ("$room-in", "write `{room}`, or `{'$'}`"),
         ("<room>-in", "write `{room}`, or `{'<'}`"),
         ("%room%-in", "write `{room}`, or `{'%'}`"),
+        ("$(room)-in", "write `{room}`, or `{'$'}`"),
+        ("%(room)s-in", "write `{room}`, or `{'%'}`"),
         ("{{room}}-in", "write one brace"),
         ("{Room}-in", "a name consists of a-z, 0-9 and _"),
         ("{room-in", "expected `|` and a filter, or `}`"),
@@ -55,6 +57,20 @@ fn destinations_of_other_tools_have_a_remedy() {
         ("'{{ json.from }}-out'", "write one brace"),
         ("'${room}-out'", "write `{topic}` without the `$`"),
         ("'$room-out'", "write `{room}`"),
+        ("'$(room)-out'", "write `{room}`"),
+        ("'$.from'", "write `{json.from}`"),
+        ("'{{.room}}-out'", "write one brace"),
+        ("'{% if room %}'", "but there are no blocks"),
+        ("'{upper(room)}'", "for a filter write `|`, as in `{text | upper}`"),
+        ("'{myRoom}'", "a name consists of a-z, 0-9 and _"),
+        ("'{text.from}'", "a member of a JSON text is `{json.member}`"),
+        ("{ sqs = 'https://sqs.eu-west-1.amazonaws.com/123456789012/orders' }", "as in { key = \"value\" }"),
+        ("{ list = { key = 'k', ttl_seconds = '300' } }", "write 300, without quotes"),
+        ("{ list = { key = 'k', ttl_seconds = '5m' } }", "expected an integer"),
+        ("{ list = { key = 'k', maxLength = 3 } }", "did you mean `max_length`?"),
+        ("{ topic = 'o', transforms = ['translate'] }", "write { translate = { target = ... } }"),
+        ("{ topic = 'o', transforms = ['Uppercase'] }", "did you mean \"uppercase\"?"),
+        ("{ topic = 'o', transforms = ['translate(es)'] }", "did you mean \"translate\"?"),
         ("'{roomm}-out'", "did you mean `room`?"),
         ("'{txt}'", "did you mean `text`?"),
         ("'{json.from | uppr}'", "did you mean `upper`?"),
@@ -127,6 +143,19 @@ fn files_of_other_tools_have_a_remedy() {
         ("[[routes]]\ncache = '{tenant}'\ntopic = 'in'\ndestinations = ['o']", "leave it out for any cache"),
         ("{\"routes\": [{\"topic\": \"in\"}]}", "the file is JSON; expected TOML"),
         ("routes:\n  - topic: in\n", "the file is YAML; expected TOML"),
+        ("[{\"topic\": \"in\"}]", "the file is JSON; expected TOML"),
+        ("<routes/>", "the file is XML; expected TOML"),
+        ("// routes\n[[routes]]\ntopic = 'in'\ndestinations = ['o']", "a comment begins with `#`"),
+        ("[[routes]]\ntopic: 'in'\ndestinations = ['o']", "has `:` behind a key; write `=`"),
+        (
+            "[[routes]]\ntopic\u{a0}= 'in'\ndestinations = ['o']",
+            "has the character U+00A0, which is not a plain space",
+        ),
+        ("topic = 'in'\ndestinations = ['o']", "`topic` outside of one; write [[routes]] above it"),
+        ("[[Routes]]\ntopic = 'in'\ndestinations = ['o']", "did you mean `routes`?"),
+        ("[[routes]]\nTopic = 'in'\ndestinations = ['o']", "did you mean `topic`?"),
+        ("[[routes]\ntopic = 'in'\ndestinations = ['o']", "expected `]`"),
+        ("# nothing\n", "a route begins with [[routes]]"),
         ("", "a route begins with [[routes]]"),
     ] {
         assert_says(text, remedy);
@@ -145,11 +174,19 @@ fn destination_that_loses_moderation_has_a_note() {
 }
 
 #[test]
+fn other_line_ends_tabs_and_commas_are_valid() {
+    let text = "[[routes]]\n\ttopic\t= 'in'\n\tdestinations = [\n\t\t{ topic = 'o', },\n\t]\n";
+    assert_eq!(said(text), [""; 0]);
+    assert_eq!(said(&text.replace('\n', "\r\n")), [""; 0]);
+}
+
+#[test]
 fn settings_that_are_meant_have_no_note() {
     let text = "[[routes]]
 topic = \"{room}-in{'?'}\"
 destinations = [
     \"{room}: out > {'[x]'}\",
+    { topic = 'o', transforms = [{ filter = { value = '{json.from}', contains = 'x' } }] },
     { topic = 'o', transforms = [{ filter = { contains = '{x}' } }, { template = { text = '$5 <b> {text}' } }] },
 ]";
     let said = said(&text.replace(" > ", " "));

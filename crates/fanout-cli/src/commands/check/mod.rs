@@ -10,9 +10,7 @@
 //! | `drawing` | prints the outline as a drawing |
 //! | `recording` | runs the fan-out for one event, with recorders |
 //! | `steps` | prints the recording |
-//! | `columns` | aligns texts |
 
-mod columns;
 mod doubts;
 mod drawing;
 pub(crate) mod faults;
@@ -24,12 +22,15 @@ mod recording;
 mod steps;
 mod table;
 
+pub(crate) use self::table::merged;
+
 use clap::ValueEnum;
 use fanout_core::destination::KINDS;
 use fanout_core::file;
 use fanout_core::route::Routes;
 use fanout_core::transform::Transforms;
 use momento_webhook::{Event, Verified};
+use serde_json::{Value, json};
 
 use self::drawing::Drawing;
 use self::faults::Faults;
@@ -53,6 +54,7 @@ const MERMAID_LINKS: usize = 500;
   fanout check fanout.toml --format mermaid > routes.mmd
   fanout check fanout.toml --format dot | dot -Tsvg > routes.svg
   fanout check fanout.toml --event event.json
+  fanout check fanout.toml --json | jq -r '.routes[].topic'
   echo '{\"cache\": \"chat\", \"topic\": \"lobby-publish\", \"text\": \"Hi\"}' | fanout check --event -
 
 An event has the members of a webhook's body: cache, topic and text; and optionally token_id,
@@ -73,6 +75,10 @@ pub(crate) struct Args {
     /// The output
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+
+    /// Print one JSON object: the same as --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
 }
 
 /// The form of the output.
@@ -89,7 +95,8 @@ enum Format {
     Json,
 }
 
-/// Shows step by step what one event becomes by the routes that were read from `text`.
+/// Shows step by step what one event becomes by the routes that were read from `text`: for people, or as one JSON object,
+/// which begins with the members of `json`.
 ///
 /// # Errors
 /// If a destination would not accept it.
@@ -97,10 +104,10 @@ pub(crate) async fn show(
     text: &str,
     routes: &Routes,
     event: &Verified<Event>,
-    translations: Translations,
+    (json, translations): (Option<Value>, Translations),
     output: &mut Output,
 ) -> Result<(), Error> {
-    steps::run(&Outline::new(text, routes), event, (false, translations), output).await
+    steps::run(&Outline::new(text, routes), event, (json, translations), output).await
 }
 
 pub(crate) async fn run(args: Args, transforms: &Transforms, output: &mut Output) -> Result<(), Error> {
@@ -112,7 +119,7 @@ pub(crate) async fn run(args: Args, transforms: &Transforms, output: &mut Output
             "--format mermaid and --format dot do not draw an event; use table or json".to_owned(),
         ));
     }
-    let is_json = args.format == Format::Json;
+    let is_json = args.json || args.format == Format::Json;
     let name = if args.file == "-" { "<stdin>" } else { args.file.as_str() };
     let text = file::text(bytes(&args.file)?).map_err(|error| Error::Failed(format!("{name}:{error}")))?;
     let translations = Translations::new(args.aws)?;
@@ -120,18 +127,14 @@ pub(crate) async fn run(args: Args, transforms: &Transforms, output: &mut Output
         Ok(routes) => routes,
         Err(errors) => {
             let faults = Faults { name, text: &text, errors: &errors };
-            if is_json {
-                output.json(&faults.as_json())?;
-            } else {
-                faults.print(output);
-            }
+            faults.print(is_json, output)?;
             return Err(Error::Failed(faults.summary()));
         }
     };
     let outline = Outline::new(&text, &routes);
     if let Some(event) = &args.event {
         let event = event::read(if event == "-" { "<stdin>" } else { event }, &bytes(event)?)?;
-        return steps::run(&outline, &event, (is_json, translations), output).await;
+        return steps::run(&outline, &event, (is_json.then(|| json!({})), translations), output).await;
     }
     if is_json {
         return output.json(&table::as_json(name, &text, &outline));

@@ -9,7 +9,6 @@ use momento_webhook::{Event, Verified};
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr as _;
 
-use super::columns::padded;
 use super::outline::{Outline, OutlinedRoute};
 use super::recording::{self, Content, Recorded, Step};
 use super::table::{counted, merged, stage_as_json};
@@ -21,24 +20,31 @@ use crate::translations::Translations;
 /// The widest transform whose result is on the same line.
 const MAX_WIDTH: usize = 40;
 
-/// Prints what an event becomes.
+/// Prints what an event becomes: for people, or as one JSON object, which begins with the members of `json`.
 ///
 /// # Errors
 /// If a destination would not accept it.
 pub(super) async fn run(
     outline: &Outline<'_>,
     event: &Verified<Event>,
-    (is_json, translations): (bool, Translations),
+    (json, translations): (Option<Value>, Translations),
     output: &mut Output,
 ) -> Result<(), Error> {
     let plan = match outline.routes.plan(event) {
         Ok(Some(plan)) => plan,
-        Ok(None) if is_json => return output.json(&json!({"status": "ignored", "destinations": []})),
-        Ok(None) => return ignored(outline, event, output),
+        Ok(None) => {
+            return match json {
+                Some(members) => {
+                    output.json(&merged(members, json!({"status": "ignored", "destinations": []})))
+                }
+                None => ignored(outline, event, output),
+            };
+        }
         Err(feeds_itself) => {
-            if is_json {
+            if let Some(members) = json {
                 let detail = feeds_itself.to_string();
-                output.json(&json!({"status": "feeds_itself", "detail": detail, "destinations": []}))?;
+                let refused = json!({"status": "feeds_itself", "detail": detail, "destinations": []});
+                output.json(&merged(members, refused))?;
             } else {
                 print_event(event, output)?;
                 output.result("refused  feeds_itself: the function publishes nothing")?;
@@ -49,8 +55,8 @@ pub(super) async fn run(
     let outlined = outline.find(plan.route());
     let recorded = recording::record(outlined, event).await;
     let printer = Printer { outline, outlined, plan: &plan, event };
-    if is_json {
-        output.json(&printer.as_json(&recorded)?)?;
+    if let Some(members) = json {
+        output.json(&merged(members, printer.as_json(&recorded)?))?;
     } else {
         printer.print(&recorded, output)?;
     }
@@ -245,6 +251,12 @@ const fn failed(reason: Reason) -> &'static str {
     } else {
         "=> would be refused, and a retry would not help"
     }
+}
+
+/// Returns the text with spaces after it, up to this width.
+fn padded(text: &str, wide: usize) -> String {
+    let spaces = wide.saturating_sub(text.width());
+    format!("{text}{}", " ".repeat(spaces))
 }
 
 /// Returns a line for each transform, with its result.

@@ -1,20 +1,23 @@
 //! The routes of a file as a table, or as JSON.
 
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use fanout_core::route::To;
 use fanout_core::transform::Stage;
 use serde_json::{Value, json};
 
-use super::columns::aligned;
 use super::outline::{Outline, OutlinedDestination, OutlinedRoute, OutlinedStep, cache_of, cache_to};
 use super::parameter;
 use crate::error::Error;
 use crate::output::{Output, Printable, Quoted};
 
+/// The columns that are never narrower than their content.
+const FIXED: [usize; 2] = [0, 3];
+/// The spaces between columns.
+const GAP: u16 = 2;
+
 /// Prints the table, its notes and a summary.
 pub(super) fn print(name: &str, text: &str, outline: &Outline<'_>, output: &mut Output) -> Result<(), Error> {
-    let head = ["line", "cache", "topic", "", "cache", "topic", "transforms"].map(str::to_owned);
-    let rows: Vec<_> = std::iter::once(head).chain(outline.outlined.iter().flat_map(rows)).collect();
-    for line in aligned(&rows) {
+    for line in lines(outline, output.width()) {
         output.result(line)?;
     }
     output.result("")?;
@@ -26,6 +29,25 @@ pub(super) fn print(name: &str, text: &str, outline: &Outline<'_>, output: &mut 
         output.result(format_args!("note: {note}"))?;
     }
     output.result(format_args!("{name}: {}", summary(outline)))
+}
+
+/// Returns the lines of the table. If they would be wider than a terminal of this width, cells have several lines.
+fn lines(outline: &Outline<'_>, width: Option<u16>) -> Vec<String> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.add_row(["line", "cache", "topic", "", "cache", "topic", "transforms"]);
+    table.add_rows(outline.outlined.iter().flat_map(rows));
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, GAP));
+        if FIXED.contains(&index) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+    if let Some(width) = width {
+        // The spaces behind the last column are removed.
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width.saturating_add(GAP));
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
 /// Returns a row for each destination. The first one has the route as well.
@@ -135,8 +157,47 @@ pub(super) fn stage_as_json(stage: &Stage) -> Value {
 }
 
 /// Returns an object with the members of another one added.
-pub(super) fn merged(mut object: Value, mut more: Value) -> Value {
+pub(crate) fn merged(mut object: Value, mut more: Value) -> Value {
     let more = more.as_object_mut().expect("both are objects");
     object.as_object_mut().expect("both are objects").append(more);
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use unicode_width::UnicodeWidthStr;
+
+    use super::super::outline::tests::routes;
+    use super::*;
+
+    #[test]
+    fn fits_table_into_width_of_terminal() {
+        let text = "[[routes]]
+topic = '{room}-publish'
+transforms = [{ json = { pointer = '/message', transforms = ['trim', 'moderate'] } }]
+destinations = ['{room}-out', '東京-{room}']";
+        let routes = routes(text);
+        let outline = Outline::new(text, &routes);
+        let whole = lines(&outline, None);
+        let [_, first, second] = &whole[..] else { panic!("one line for each row: {whole:#?}") };
+        assert!(
+            first.ends_with(r#"json {"pointer":"/message","transforms":["trim","moderate"]}"#),
+            "{first}"
+        );
+        // Cells are under one another, also after wide characters.
+        let before = |line: &str, cell: &str| line.split(cell).next().map(UnicodeWidthStr::width);
+        assert_eq!(before(first, "json {"), before(second, "(json)"));
+        assert_eq!(lines(&outline, Some(500)), whole);
+        for width in [40, 80, 100] {
+            let lines = lines(&outline, Some(width));
+            assert!(lines.iter().all(|line| line.width() <= usize::from(width)), "{width}: {lines:#?}");
+            let texts = |lines: &[String]| {
+                let mut characters: Vec<_> = lines.iter().flat_map(|line| line.chars()).collect();
+                characters.retain(|character| *character != ' ');
+                characters.sort_unstable();
+                characters
+            };
+            assert_eq!(texts(&lines), texts(&whole), "{width}: {lines:#?}");
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! `fanout relay check`.
 
-use fanout_relay::file::SetOfTopics;
+use fanout_relay::file::{FileSubscription, SetOfTopics};
 use fanout_relay::spool::Location;
 use fanout_relay::{Order, STREAMS_PER_CHANNEL, Start};
+use serde_json::{Value, json};
 
 use super::Loaded;
 use crate::error::Error;
@@ -13,7 +14,17 @@ const DEFAULT_SUBSCRIPTIONS: usize = 100;
 /// The operations in a second that an account can have in a region by default.
 const DEFAULT_OPERATIONS: usize = 10;
 
-pub(super) fn run(name: &str, file: &Loaded, output: &mut Output) -> Result<(), Error> {
+#[derive(Debug, clap::Args)]
+pub(super) struct CheckArgs {
+    /// Print one JSON object; with errors, one for each file that has some
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+pub(super) fn run(name: &str, file: &Loaded, args: &CheckArgs, output: &mut Output) -> Result<(), Error> {
+    if args.json {
+        return output.json(&as_json(name, file));
+    }
     output.result(format_args!("{name}: valid"))?;
     let (limits, keep_for) = (file.limits, humantime::format_duration(file.limits.keep_for));
     let place = match &file.spool {
@@ -78,6 +89,44 @@ pub(super) fn run(name: &str, file: &Loaded, output: &mut Output) -> Result<(), 
          has {DEFAULT_OPERATIONS} operations a second by default"
     ));
     Ok(())
+}
+
+fn as_json(name: &str, file: &Loaded) -> Value {
+    let spool = match &file.spool {
+        Location::File(path) => Some(path.display().to_string()),
+        Location::Memory => None,
+    };
+    let subscription = |subscription: &FileSubscription| {
+        let schedule = &subscription.schedule;
+        let from = match subscription.from {
+            Start::Now => "now",
+            Start::Available => "available",
+        };
+        let order = match schedule.order {
+            Order::None => "none",
+            Order::Topic => "topic",
+        };
+        let topics_from = subscription.topics_from.as_ref().map(|SetOfTopics { cache, set, every }| {
+            json!({ "cache": cache, "set": set, "every_seconds": every.as_secs_f64() })
+        });
+        json!({
+            "name": subscription.name, "cache": subscription.cache, "target": subscription.target.to_string(),
+            "from": from, "order": order, "concurrency": schedule.concurrency, "rate": schedule.rate,
+            "attempts": schedule.retry.len() + 1, "expire_after_seconds": schedule.expire_after.as_secs_f64(),
+            "dead_letters": subscription.dead_letters.as_ref().map(ToString::to_string),
+            "topics": subscription.topics, "topics_from": topics_from,
+        })
+    };
+    let subscriptions: Vec<_> = file.subscriptions.iter().map(|(one, _)| subscription(one)).collect();
+    let (limits, streams) = (file.limits, streams(file));
+    json!({
+        "file": name, "errors": [],
+        "spool": {
+            "path": spool, "max_messages": limits.max_messages, "max_bytes": limits.max_bytes,
+            "keep_for_seconds": limits.keep_for.as_secs_f64(),
+        },
+        "subscriptions": subscriptions, "streams": streams, "connections": streams.div_ceil(STREAMS_PER_CHANNEL),
+    })
 }
 
 /// Returns the number of topics that a file lists.

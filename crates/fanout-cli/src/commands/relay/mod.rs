@@ -72,7 +72,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Check the file, and show what it subscribes to
-    Check,
+    Check(check::CheckArgs),
     /// Ask a running relay for its health
     Health(operate::HealthArgs),
     /// List the counts of each topic
@@ -90,10 +90,11 @@ enum Command {
 }
 
 pub(crate) async fn run(args: Args, transforms: &Transforms, output: &mut Output) -> Result<(), Error> {
-    let file = load(&args.config, transforms, output)?;
+    let is_json = matches!(&args.command, Some(Command::Check(args)) if args.json);
+    let file = load(&args.config, transforms, is_json, output)?;
     match args.command {
         None => run::run(&args.config, file, &args.service, output).await,
-        Some(Command::Check) => check::run(&args.config, &file, output),
+        Some(Command::Check(check)) => check::run(&args.config, &file, &check, output),
         Some(Command::Health(args)) => operate::health(&file, args, output).await,
         Some(Command::Totals(args)) => operate::totals(&file, args, output).await,
         Some(Command::Gaps(args)) => operate::gaps(&file, args, output).await,
@@ -116,11 +117,11 @@ struct Loaded {
     transforms: Transforms,
 }
 
-/// Reads a file and the files that it names. Prints all their errors.
-fn load(name: &str, transforms: &Transforms, output: &mut Output) -> Result<Loaded, Error> {
+/// Reads a file and the files that it names. Prints all their errors, for people or as JSON.
+fn load(name: &str, transforms: &Transforms, is_json: bool, output: &mut Output) -> Result<Loaded, Error> {
     let text = read(name)?;
     let file = file::read(&text, &|variable| std::env::var(variable).ok());
-    let file = file.map_err(|errors| print(name, &text, &errors, output))?;
+    let file = file.map_err(|errors| print((name, &text, &errors), is_json, output))?;
     let RelayFile { spool, limits, listen, metrics, shard, subscriptions } = file;
     // The errors of each file are printed before the first of them ends it.
     let loaded: Vec<_> = subscriptions
@@ -128,7 +129,7 @@ fn load(name: &str, transforms: &Transforms, output: &mut Output) -> Result<Load
         .map(|mut subscription| {
             let routes = match &subscription.target {
                 FileTarget::Routes(path) => {
-                    Some(load_routes(&path.display().to_string(), transforms, output)?)
+                    Some(load_routes(&path.display().to_string(), transforms, is_json, output)?)
                 }
                 FileTarget::Webhook(_) | FileTarget::Sqs(_) | FileTarget::Lambda(..) => None,
             };
@@ -145,16 +146,26 @@ fn load(name: &str, transforms: &Transforms, output: &mut Output) -> Result<Load
     Ok(Loaded { spool, limits, listen, metrics, shard, subscriptions, transforms: transforms.clone() })
 }
 
-fn load_routes(name: &str, transforms: &Transforms, output: &mut Output) -> Result<Routes, Error> {
-    read_routes(name, &Translations::Amazon.transforms(transforms), output).map(|(_, routes)| routes)
+fn load_routes(
+    name: &str,
+    transforms: &Transforms,
+    is_json: bool,
+    output: &mut Output,
+) -> Result<Routes, Error> {
+    read_routes(name, &Translations::Amazon.transforms(transforms), is_json, output).map(|(_, routes)| routes)
 }
 
 /// Reads a file of routes. Returns its text as well.
-fn read_routes(name: &str, transforms: &Transforms, output: &mut Output) -> Result<(String, Routes), Error> {
+fn read_routes(
+    name: &str,
+    transforms: &Transforms,
+    is_json: bool,
+    output: &mut Output,
+) -> Result<(String, Routes), Error> {
     let text = read(name)?;
     match text_file::read(&text, transforms, fanout_aws::KINDS) {
         Ok(routes) => Ok((text, routes)),
-        Err(errors) => Err(print(name, &text, &errors, output)),
+        Err(errors) => Err(print((name, &text, &errors), is_json, output)),
     }
 }
 
@@ -199,9 +210,11 @@ fn read(name: &str) -> Result<String, Error> {
     text_file::text(input::file(name)?).map_err(|error| Error::Failed(format!("{name}:{error}")))
 }
 
-/// Prints the errors of a file.
-fn print(name: &str, text: &str, errors: &[FileError], output: &mut Output) -> Error {
+/// Prints the errors of a file with this name and text.
+fn print((name, text, errors): (&str, &str, &[FileError]), is_json: bool, output: &mut Output) -> Error {
     let faults = Faults { name, text, errors };
-    faults.print(output);
-    Error::Failed(faults.summary())
+    match faults.print(is_json, output) {
+        Ok(()) => Error::Failed(faults.summary()),
+        Err(error) => error,
+    }
 }

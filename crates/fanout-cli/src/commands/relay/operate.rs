@@ -8,6 +8,7 @@ use fanout_relay::operations::{ListedMessage, Operation, Performed, Which, perfo
 use fanout_relay::spool::{Location, OpenError, Outcome, Spool};
 use http::Method;
 use momento_webhook::Millis;
+use serde_json::json;
 
 use super::{Loaded, counted};
 use crate::error::Error;
@@ -27,7 +28,7 @@ pub(super) struct ListArgs {
 
 /// Ask a running relay for its health
 ///
-/// For health checks of containers, which have no shell. Fails unless the relay responds.
+/// For health checks of containers, which have no shell. Prints one JSON object. Fails unless the relay responds.
 #[derive(Debug, clap::Args)]
 pub(super) struct HealthArgs {
     /// Also fail unless every topic is subscribed to, and the spool stores messages
@@ -55,9 +56,21 @@ pub(super) enum DeadCommand {
         id: i64,
     },
     /// Deliver dead messages again
-    Redrive(WhichArgs),
+    Redrive {
+        #[command(flatten)]
+        which: WhichArgs,
+        /// Print the number of messages as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Give dead messages up
-    Drop(WhichArgs),
+    Drop {
+        #[command(flatten)]
+        which: WhichArgs,
+        /// Print the number of messages as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -137,7 +150,7 @@ pub(super) async fn gaps(file: &Loaded, args: ListArgs, output: &mut Output) -> 
 }
 
 pub(super) async fn dead(file: &Loaded, command: DeadCommand, output: &mut Output) -> Result<(), Error> {
-    let (what, operation) = match command {
+    let (json, operation, what) = match command {
         DeadCommand::List { after, limit, json } => {
             let list = Operation::List { outcome: Outcome::Dead, after, limit };
             let Performed::Messages(messages) = operate(file, list).await? else { return Err(other()) };
@@ -152,21 +165,26 @@ pub(super) async fn dead(file: &Loaded, command: DeadCommand, output: &mut Outpu
             };
             return output.json(&message);
         }
-        DeadCommand::Redrive(which) => ("will be delivered again", Operation::Redrive(which.into())),
-        DeadCommand::Drop(which) => ("dropped", Operation::Drop(which.into())),
+        DeadCommand::Redrive { which, json } => {
+            (json, Operation::Redrive(which.into()), "will be delivered again")
+        }
+        DeadCommand::Drop { which, json } => (json, Operation::Drop(which.into()), "dropped"),
     };
-    changed(file, operation, what, output).await
+    changed(file, operation, ("message", what, json), output).await
 }
 
-/// Changes messages, and prints their number.
+/// Changes messages or topics, and prints their number: with a noun and what happened to them, or as JSON.
 pub(super) async fn changed(
     file: &Loaded,
     operation: Operation,
-    what: &str,
+    (noun, what, is_json): (&str, &str, bool),
     output: &mut Output,
 ) -> Result<(), Error> {
     let Performed::Changed(count) = operate(file, operation).await? else { return Err(other()) };
-    output.result(format_args!("{} {what}", counted(count, "message")))
+    if is_json {
+        return output.json(&json!({ "changed": count }));
+    }
+    output.result(format_args!("{} {what}", counted(count, noun)))
 }
 
 /// Performs an operation in the file of the spool, or through the port of the relay that has it open.

@@ -10,11 +10,12 @@ use fanout_relay::file::{FileTarget, read_target};
 use fanout_relay::operations::{Operation, Performed, ReadMessage, Replay, ShownMessage};
 use fanout_relay::replay::{Replayed, replay};
 use momento_webhook::Event;
+use serde_json::json;
 
 use super::operate::{changed, operate, other};
 use super::{Loaded, counted, load_routes, print, read_routes};
 use crate::args::ServiceArgs;
-use crate::commands::check;
+use crate::commands::check::{self, merged};
 use crate::error::Error;
 use crate::event::verified;
 use crate::output::{Output, Quoted};
@@ -72,6 +73,10 @@ pub(super) struct ReplayArgs {
     /// Translate by Amazon Translate, with the credentials of this shell, instead of `pseudolocalize`
     #[arg(long, requires = "dry_run")]
     aws: bool,
+
+    /// Print one JSON object; with --dry-run, one for each message
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) async fn run(
@@ -80,19 +85,20 @@ pub(super) async fn run(
     service: &ServiceArgs,
     output: &mut Output,
 ) -> Result<(), Error> {
-    let ReplayArgs { topic, from, to, subscription, target, dry_run, routes, aws } = args;
+    let ReplayArgs { topic, from, to, subscription, target, dry_run, routes, aws, json } = args;
     if from > to {
         return Err(Error::Usage("--from is greater than --to".to_owned()));
     }
     let selected = Replay { subscription, topic, from, to };
     if let Some(target) = target {
         let target = other_target(&target, &file.transforms, service, output)?;
-        return deliver(file, selected, &target, output).await;
+        return deliver(file, selected, &target, json, output).await;
     }
     if dry_run {
-        return show(file, selected, routes, Translations::new(aws)?, output).await;
+        return show(file, selected, routes, (json, Translations::new(aws)?), output).await;
     }
-    changed(file, Operation::Replay(selected), "will be delivered again", output).await
+    let operation = Operation::Replay(selected);
+    changed(file, operation, ("message", "will be delivered again", json), output).await
 }
 
 /// Reads one page of the selected messages.
@@ -119,9 +125,11 @@ fn other_target(
     };
     let text = format!("target = {text}");
     let target = read_target(&text, &|variable| std::env::var(variable).ok());
-    let target = target.map_err(|errors| print(TARGET, &text, &errors, output))?;
+    let target = target.map_err(|errors| print((TARGET, &text, &errors), false, output))?;
     let routes = match &target {
-        FileTarget::Routes(path) => Some(load_routes(&path.display().to_string(), transforms, output)?),
+        FileTarget::Routes(path) => {
+            Some(load_routes(&path.display().to_string(), transforms, false, output)?)
+        }
         FileTarget::Webhook(_) | FileTarget::Sqs(_) | FileTarget::Lambda(..) => None,
     };
     let service = routes.as_ref().map(|_| service.service(output)).transpose()?;
@@ -136,6 +144,7 @@ async fn deliver(
     file: &Loaded,
     selected: Replay,
     target: &Arc<dyn Target>,
+    is_json: bool,
     output: &mut Output,
 ) -> Result<(), Error> {
     let (mut all, mut taken, mut after) = (0, 0, 0);
@@ -152,7 +161,11 @@ async fn deliver(
         taken += delivered;
         all += delivered + u64::try_from(dead.len()).unwrap_or(u64::MAX);
     }
-    output.result(format_args!("{taken} of {} delivered to {target:?}", counted(all, "message")))?;
+    if is_json {
+        output.json(&json!({ "messages": all, "delivered": taken }))?;
+    } else {
+        output.result(format_args!("{taken} of {} delivered to {target:?}", counted(all, "message")))?;
+    }
     if taken < all { Err(Error::Failed("the target does not take every message".to_owned())) } else { Ok(()) }
 }
 
@@ -164,7 +177,7 @@ async fn show(
     file: &Loaded,
     selected: Replay,
     routes: Option<String>,
-    translations: Translations,
+    (is_json, translations): (bool, Translations),
     output: &mut Output,
 ) -> Result<(), Error> {
     // Each file is read once, with its text.
@@ -179,40 +192,56 @@ async fn show(
             let mut subscriptions = file.subscriptions.iter().map(|(found, _)| found);
             let found = subscriptions.find(|found| found.name == *subscription);
             let (page, number) = (message.message.page, message.message.number);
-            output.result(format_args!("number {number} of page {page}, for {}", Quoted(subscription)))?;
-            let routes = match (&routes, found.map(|found| &found.target)) {
-                (Some(routes), _) => routes.clone(),
-                (None, Some(FileTarget::Routes(path))) => path.display().to_string(),
-                (None, Some(target)) => {
-                    output.result(format_args!("would be delivered to {target}"))?;
-                    continue;
-                }
+            let about = json!({ "number": number, "page": page, "subscription": subscription });
+            if !is_json {
+                output
+                    .result(format_args!("number {number} of page {page}, for {}", Quoted(subscription)))?;
+            }
+            let is_to = match (&routes, found.map(|found| &found.target)) {
+                (Some(routes), _) => Ok(routes.clone()),
+                (None, Some(FileTarget::Routes(path))) => Ok(path.display().to_string()),
+                (None, Some(target)) => Err(("delivered", format!("would be delivered to {target}"))),
                 (None, None) => {
-                    output.result("would not be delivered: the file has no such subscription")?;
-                    refused += 1;
-                    continue;
+                    let unknown = "would not be delivered: the file has no such subscription";
+                    Err(("unknown_subscription", unknown.to_owned()))
                 }
             };
-            let Some(event) = event(message) else {
-                output.result("would be dead: the message is binary, and routes take texts")?;
-                refused += 1;
-                continue;
+            let binary =
+                || ("binary", "would be dead: the message is binary, and routes take texts".to_owned());
+            let taken = is_to.and_then(|routes| Ok((routes, event(message).ok_or_else(binary)?)));
+            let (routes, event) = match taken {
+                Ok(taken) => taken,
+                Err((status, detail)) => {
+                    refused += u64::from(status != "delivered");
+                    if is_json {
+                        output.json(&merged(about, json!({ "status": status, "detail": detail })))?;
+                    } else {
+                        output.result(detail)?;
+                    }
+                    continue;
+                }
             };
             if !files.contains_key(&routes) {
                 let transforms = translations.transforms(&file.transforms);
-                files.insert(routes.clone(), read_routes(&routes, &transforms, output)?);
+                files.insert(routes.clone(), read_routes(&routes, &transforms, false, output)?);
             }
             let (text, routes) = files.get(&routes).expect("it was read");
-            match check::show(text, routes, &verified(&event)?, translations, output).await {
+            let about = is_json.then_some(about);
+            match check::show(text, routes, &verified(&event)?, (about, translations), output).await {
                 Err(Error::Closed) => return Err(Error::Closed),
                 Err(_) => refused += 1,
                 Ok(()) => {}
             }
-            output.result("")?;
+            if !is_json {
+                output.result("")?;
+            }
         }
     }
     if refused > 0 {
         return Err(Error::Failed(format!("{refused} of {} would not be accepted", counted(all, "message"))));
+    }
+    if is_json {
+        return Ok(());
     }
     output.result(format_args!("{} would be accepted", counted(all, "message")))
 }

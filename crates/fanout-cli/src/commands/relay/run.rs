@@ -163,7 +163,7 @@ fn reload(
     fixed: &(Location, Limits, Option<Listen>),
     output: &mut Output,
 ) -> Result<Loaded, String> {
-    let file = load(name, transforms, output).map_err(|error| match error {
+    let file = load(name, transforms, false, output).map_err(|error| match error {
         Error::Usage(message) | Error::Failed(message) => message,
         Error::Closed => "standard output is closed".to_owned(),
     })?;

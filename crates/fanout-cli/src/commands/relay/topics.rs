@@ -2,9 +2,9 @@
 
 use fanout_relay::operations::{Operation, Performed, TopicsOf};
 
+use super::Loaded;
 use super::check::{note_excess, streams};
-use super::operate::{operate, other};
-use super::{Loaded, counted};
+use super::operate::{changed, operate, other};
 use crate::error::Error;
 use crate::output::{Output, Quoted};
 
@@ -31,12 +31,16 @@ pub(super) struct TopicsArgs {
     /// The name of the subscription [default: the only one of the file]
     #[arg(long, value_name = "NAME")]
     subscription: Option<String>,
+
+    /// Print the number of topics as one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) async fn run(file: &Loaded, command: TopicsCommand, output: &mut Output) -> Result<(), Error> {
-    let (operation, what) = match command {
-        TopicsCommand::Add(args) => (Operation::AddTopics(args.of(file)?), "added"),
-        TopicsCommand::Remove(args) => (Operation::RemoveTopics(args.of(file)?), "removed"),
+    let (json, operation, what) = match command {
+        TopicsCommand::Add(args) => (args.json, Operation::AddTopics(args.of(file)?), "added"),
+        TopicsCommand::Remove(args) => (args.json, Operation::RemoveTopics(args.of(file)?), "removed"),
         TopicsCommand::List { json } => {
             for TopicsOf { subscription, topics } in added(file).await? {
                 for topic in topics {
@@ -50,8 +54,7 @@ pub(super) async fn run(file: &Loaded, command: TopicsCommand, output: &mut Outp
             return Ok(());
         }
     };
-    let Performed::Changed(count) = operate(file, operation).await? else { return Err(other()) };
-    output.result(format_args!("{} {what}", counted(count, "topic")))?;
+    changed(file, operation, ("topic", what, json), output).await?;
     let added: usize = added(file).await?.iter().map(|of| of.topics.len()).sum();
     note_excess(streams(file) + added, output);
     Ok(())
