@@ -34,14 +34,14 @@ pub struct CacheWrite {
     pub ttl_seconds: u32,
 }
 
-/// The change that a [`CacheWrite`] makes to its item.
+/// The change that a [`CacheWrite`] makes to its item. The texts in it are `T`: templates in a route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub enum CacheChange {
+pub enum CacheChange<T = String> {
     /// Adds a value to a list.
     List {
         /// The value.
-        value: String,
+        value: T,
         /// The end that the value is added to.
         end: ListEnd,
         /// The number of values that the list keeps: the other end loses the excess.
@@ -53,16 +53,16 @@ pub enum CacheChange {
     /// Sets a field of a dictionary.
     Field {
         /// The field.
-        field: String,
+        field: T,
         /// The value.
-        value: String,
+        value: T,
         /// Whether the time to live begins anew.
         refresh_ttl: bool,
     },
     /// Adds to the number in a field of a dictionary.
     FieldCounter {
         /// The field.
-        field: String,
+        field: T,
         /// The number to add.
         increment: i64,
         /// Whether the time to live begins anew.
@@ -71,7 +71,7 @@ pub enum CacheChange {
     /// Sets an item.
     Item {
         /// The value.
-        value: String,
+        value: T,
         /// Whether an item that exists stays as it is.
         unless_exists: bool,
     },
@@ -83,7 +83,7 @@ pub enum CacheChange {
     /// Adds an element to a set.
     Set {
         /// The element.
-        element: String,
+        element: T,
         /// Whether the time to live begins anew.
         refresh_ttl: bool,
     },
@@ -242,17 +242,42 @@ struct Write {
     cache: Option<Template>,
     key: Template,
     ttl_seconds: u32,
-    change: Change,
+    change: CacheChange<Template>,
 }
 
-#[derive(Clone, Debug)]
-enum Change {
-    List { value: Template, end: ListEnd, max_length: Option<u32>, refresh_ttl: bool },
-    Field { field: Template, value: Template, refresh_ttl: bool },
-    FieldCounter { field: Template, increment: i64, refresh_ttl: bool },
-    Item { value: Template, unless_exists: bool },
-    Counter { increment: i64 },
-    Set { element: Template, refresh_ttl: bool },
+impl<T> CacheChange<T> {
+    /// Returns the texts.
+    fn texts(&self) -> Vec<&T> {
+        match self {
+            Self::List { value, .. } | Self::Item { value, .. } => vec![value],
+            Self::Field { field, value, .. } => vec![field, value],
+            Self::FieldCounter { field, .. } => vec![field],
+            Self::Counter { .. } => Vec::new(),
+            Self::Set { element, .. } => vec![element],
+        }
+    }
+
+    /// Makes the same change with other texts.
+    fn map<U, E>(&self, make: impl Fn(&T) -> Result<U, E>) -> Result<CacheChange<U>, E> {
+        Ok(match *self {
+            Self::List { ref value, end, max_length, refresh_ttl } => {
+                CacheChange::List { value: make(value)?, end, max_length, refresh_ttl }
+            }
+            Self::Field { ref field, ref value, refresh_ttl } => {
+                CacheChange::Field { field: make(field)?, value: make(value)?, refresh_ttl }
+            }
+            Self::FieldCounter { ref field, increment, refresh_ttl } => {
+                CacheChange::FieldCounter { field: make(field)?, increment, refresh_ttl }
+            }
+            Self::Item { ref value, unless_exists } => {
+                CacheChange::Item { value: make(value)?, unless_exists }
+            }
+            Self::Counter { increment } => CacheChange::Counter { increment },
+            Self::Set { ref element, refresh_ttl } => {
+                CacheChange::Set { element: make(element)?, refresh_ttl }
+            }
+        })
+    }
 }
 
 /// Returns what makes requests, unless a text or a number is faulty.
@@ -260,7 +285,7 @@ fn build(
     cache: Option<Spanned<String>>,
     key: &Spanned<String>,
     ttl_seconds: Option<Spanned<u32>>,
-    change: impl FnOnce(&mut Texts<'_, '_>) -> Option<Change>,
+    change: impl FnOnce(&mut Texts<'_, '_>) -> Option<CacheChange<Template>>,
     texts: &mut Texts<'_, '_>,
 ) -> Option<Arc<dyn MakeRequest>> {
     let cache = cache.map_or(Some(None), |cache| texts.name("cache", &cache, check_cache).map(Some));
@@ -305,7 +330,7 @@ impl ServiceSettings for ListKeys {
         let change = |texts: &mut Texts<'_, '_>| {
             let value = or_text("value", value, texts);
             let max_length = positive("maximum length", max_length, texts);
-            Some(Change::List {
+            Some(CacheChange::List {
                 value: value?,
                 end: end.unwrap_or_default(),
                 max_length: max_length?,
@@ -337,8 +362,8 @@ impl ServiceSettings for DictionaryKeys {
             let value = or_text("value", value, texts);
             let (field, value) = (field?, value?);
             Some(match increment.map(Spanned::into_inner) {
-                Some(increment) => Change::FieldCounter { field, increment, refresh_ttl },
-                None => Change::Field { field, value, refresh_ttl },
+                Some(increment) => CacheChange::FieldCounter { field, increment, refresh_ttl },
+                None => CacheChange::Field { field, value, refresh_ttl },
             })
         };
         build(cache, &key, ttl_seconds, change, texts)
@@ -356,7 +381,7 @@ impl ServiceSettings for ItemKeys {
         let Self { cache, key, value, unless_exists, ttl_seconds } = self;
         let change = |texts: &mut Texts<'_, '_>| {
             let value = or_text("value", value, texts)?;
-            Some(Change::Item { value, unless_exists: unless_exists.unwrap_or(false) })
+            Some(CacheChange::Item { value, unless_exists: unless_exists.unwrap_or(false) })
         };
         build(cache, &key, ttl_seconds, change, texts)
     }
@@ -372,7 +397,7 @@ impl ServiceSettings for CounterKeys {
     fn build(self, texts: &mut Texts<'_, '_>) -> Option<Arc<dyn MakeRequest>> {
         let Self { cache, key, increment, ttl_seconds } = self;
         let increment = increment.unwrap_or(1);
-        build(cache, &key, ttl_seconds, |_| Some(Change::Counter { increment }), texts)
+        build(cache, &key, ttl_seconds, |_| Some(CacheChange::Counter { increment }), texts)
     }
 }
 
@@ -387,7 +412,7 @@ impl ServiceSettings for SetKeys {
         let Self { cache, key, element, ttl_seconds, refresh_ttl } = self;
         let change = |texts: &mut Texts<'_, '_>| {
             let element = or_text("element", element, texts)?;
-            Some(Change::Set { element, refresh_ttl: refresh_ttl.unwrap_or(true) })
+            Some(CacheChange::Set { element, refresh_ttl: refresh_ttl.unwrap_or(true) })
         };
         build(cache, &key, ttl_seconds, change, texts)
     }
@@ -403,14 +428,7 @@ impl MakeRequest for Write {
     }
 
     fn templates(&self) -> Vec<&Template> {
-        let of_change = match &self.change {
-            Change::List { value, .. } | Change::Item { value, .. } => vec![value],
-            Change::Field { field, value, .. } => vec![field, value],
-            Change::FieldCounter { field, .. } => vec![field],
-            Change::Counter { .. } => Vec::new(),
-            Change::Set { element, .. } => vec![element],
-        };
-        std::iter::once(&self.key).chain(&self.cache).chain(of_change).collect()
+        std::iter::once(&self.key).chain(&self.cache).chain(self.change.texts()).collect()
     }
 
     fn request(&self, fields: &Fields<'_>) -> Result<ServiceRequest, RequestError> {
@@ -418,31 +436,7 @@ impl MakeRequest for Write {
             Some(cache) => fields.name(cache, check_cache)?,
             None => fields.context().event.cache.clone(),
         };
-        let change = match &self.change {
-            Change::List { value, end, max_length, refresh_ttl } => CacheChange::List {
-                value: fields.render(value)?,
-                end: *end,
-                max_length: *max_length,
-                refresh_ttl: *refresh_ttl,
-            },
-            Change::Field { field, value, refresh_ttl } => CacheChange::Field {
-                field: fields.render(field)?,
-                value: fields.render(value)?,
-                refresh_ttl: *refresh_ttl,
-            },
-            Change::FieldCounter { field, increment, refresh_ttl } => CacheChange::FieldCounter {
-                field: fields.render(field)?,
-                increment: *increment,
-                refresh_ttl: *refresh_ttl,
-            },
-            Change::Item { value, unless_exists } => {
-                CacheChange::Item { value: fields.render(value)?, unless_exists: *unless_exists }
-            }
-            Change::Counter { increment } => CacheChange::Counter { increment: *increment },
-            Change::Set { element, refresh_ttl } => {
-                CacheChange::Set { element: fields.render(element)?, refresh_ttl: *refresh_ttl }
-            }
-        };
+        let change = self.change.map(|text| fields.render(text))?;
         let key = fields.name(&self.key, |_| Ok(()))?;
         Ok(CacheWrite { cache, key, change, ttl_seconds: self.ttl_seconds }.into())
     }

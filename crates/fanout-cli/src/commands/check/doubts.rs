@@ -1,7 +1,7 @@
 //! Finds valid settings that are probably a habit from another tool, and would fail in silence.
 
 use fanout_core::destination::ServiceDestination;
-use fanout_core::placeholder::{foreign_parameters, known_placeholder};
+use fanout_core::placeholder::{Field, Template, foreign_parameters, known_placeholder};
 use fanout_core::route::{Destination, Route, To, Topics};
 use fanout_core::transform::Stage;
 use serde_json::Value;
@@ -29,6 +29,7 @@ pub(super) fn doubts(route: &Route) -> Vec<String> {
                 Quoted(&destination.to.to_string())
             ));
         }
+        doubts.extend(doubts_of_owners(destination));
         match &destination.to {
             To::Topic(topic) => doubts.extend(doubt_of_name(&topic.topic.to_string())),
             To::Service(service) => doubts.extend(doubts_of_request(service, &captures)),
@@ -38,6 +39,43 @@ pub(super) fn doubts(route: &Route) -> Vec<String> {
     let mut seen = std::collections::HashSet::new();
     doubts.retain(|doubt| seen.insert(doubt.clone()));
     doubts
+}
+
+/// Returns a doubt for each name of a destination, or key of a `lookup`, that two people can share.
+fn doubts_of_owners(destination: &Destination) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut add = |settings: &Value, keys: &[&str]| {
+        let mut texts = Vec::new();
+        keys.iter().filter_map(|key| settings.get(key)).for_each(|value| strings(value, &mut texts));
+        names.extend(texts.into_iter().map(str::to_owned));
+    };
+    for stage in destination.chain.iter().filter(|stage| stage.name() == "lookup") {
+        let settings = serde_json::from_str(stage.settings()).expect("the settings of a stage are JSON");
+        add(&settings, &["item", "dictionary", "field", "list", "set"]);
+    }
+    match &destination.to {
+        To::Service(service) => add(service.settings(), &["key", "field", "element"]),
+        To::Topic(topic) => names.push(topic.topic.to_string()),
+    }
+    names.iter().filter_map(|name| doubt_of_owner(name)).collect()
+}
+
+/// Returns a doubt if a name has the id of a person and a value that the author of a message chooses. With
+/// `{token_id}-{json.course}`, the person `a-b` with the course `c` has the name of the person `a` with the course `b-c`.
+fn doubt_of_owner(name: &str) -> Option<String> {
+    let template = Template::new(name).expect("the name of a valid file is valid");
+    // A capture is a part of the topic that the author publishes to.
+    let is_chosen = |name: &&str| {
+        matches!(*name, "topic" | "json" | "text" | "original" | "document") || Field::named(name).is_none()
+    };
+    let chosen = template.names().find(is_chosen)?;
+    template.names().find(|name| *name == "token_id")?;
+    Some(format!(
+        "the name {} has `{{token_id}}` beside `{{{chosen}}}`, which the author of a message chooses: the name can be \
+         that of another person, unless token ids never have the text between the two; `field` of a `dictionary` keeps \
+         them apart",
+        Quoted(name)
+    ))
 }
 
 /// Returns what is doubtful in the name of a topic. Quoted characters are meant.

@@ -1,7 +1,12 @@
 //! The mistakes of newcomers. Each has one message, with its remedy.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use fanout_core::file;
+use fanout_core::placeholder::{Template, Values};
 use fanout_core::transform::Transforms;
+use momento_webhook::Event;
 
 use super::outline::Outline;
 use crate::translations::Translations;
@@ -178,6 +183,67 @@ fn other_line_ends_tabs_and_commas_are_valid() {
     let text = "[[routes]]\n\ttopic\t= 'in'\n\tdestinations = [\n\t\t{ topic = 'o', },\n\t]\n";
     assert_eq!(said(text), [""; 0]);
     assert_eq!(said(&text.replace('\n', "\r\n")), [""; 0]);
+}
+
+#[test]
+fn name_that_two_people_can_share_has_a_note() {
+    let remedy = "`field` of a `dictionary` keeps them apart";
+    let course = "{token_id}-{json.course}";
+    for destination in [
+        format!("'{course}'"),
+        format!("{{ list = {{ key = '{course}' }} }}"),
+        format!("{{ dictionary = {{ key = 'k', field = '{course}' }} }}"),
+        format!("{{ set = {{ key = 'k', element = '{course}' }} }}"),
+        format!("{{ dynamodb = {{ table = 'abc', key = {{ id = '{course}' }}, item = {{}} }} }}"),
+        format!("{{ topic = 'o', transforms = [{{ lookup = {{ as = 'a', item = '{course}' }} }}] }}"),
+        "'{room}{token_id}'".to_owned(),
+    ] {
+        assert_says(&format!("[[routes]]\ntopic = '{{room}}-in'\ndestinations = [{destination}]"), remedy);
+    }
+    let apart = "[[routes]]\ntopic = '{room}-in'\ndestinations = [
+        { dictionary = { key = '{room}', field = '{token_id}', value = '{token_id}: {text}' } }, 'for-{token_id}']";
+    assert_eq!(said(apart), [""; 0]);
+}
+
+/// Characters of the ids of people, and of what these people write.
+const HOSTILE: [&str; 9] = ["-", "{", "}", "*", "%", "/", "\u{e9}", "e\u{301}", "\u{202e}"];
+
+#[test]
+fn names_without_note_differ_between_people() {
+    let texts: Vec<_> = HOSTILE
+        .iter()
+        .flat_map(|one| HOSTILE.iter().flat_map(move |other| [format!("{one}{other}"), (*one).to_owned()]))
+        .chain([String::new(), "{token_id}".to_owned()])
+        .collect();
+    for (name, may_be_shared) in [
+        ("of-{token_id}", false),
+        ("{token_id}-{cache}", false),
+        ("{token_id}-{topic_sequence_number}", false),
+        ("{token_id}-{json.a}", true),
+        ("{room}-{token_id}", true),
+    ] {
+        let template = Template::new(name).unwrap();
+        let mut owners = HashMap::new();
+        let mut is_shared = false;
+        let event = crate::event::read("f", br#"{"cache": "c", "topic": "in", "text": ""}"#).unwrap();
+        for (person, written) in texts.iter().flat_map(|one| texts.iter().map(move |other| (one, other))) {
+            let text = serde_json::json!({ "a": written }).to_string();
+            let captures = [("room", written.as_str())];
+            let event = Event { token_id: Some(person.clone()), text, ..(*event).clone() };
+            let (event, captures) = (&event, &captures[..]);
+            let values =
+                Values { event, captures, text: &event.text, language: None, document: None, found: None };
+            let Ok(made) = template.name(&values).map(Cow::into_owned) else {
+                assert!(person.is_empty() || written.is_empty(), "{name} {person:?} {written:?}");
+                continue;
+            };
+            assert!(!person.is_empty() && made.contains(person.as_str()), "{name} {person:?} {made:?}");
+            is_shared |= owners.insert(made, person).is_some_and(|other| other != person);
+        }
+        assert_eq!(is_shared, may_be_shared, "{name}");
+        let file = format!("[[routes]]\ntopic = '{{room}}-in'\ndestinations = ['{name}']");
+        assert_eq!(said(&file).len(), usize::from(may_be_shared), "{name}");
+    }
 }
 
 #[test]
