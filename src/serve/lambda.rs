@@ -25,6 +25,7 @@ use lambda_http::tower::{Layer, Service};
 use lambda_http::{LambdaEvent, service_fn};
 use lambda_runtime_api_client::body::Body;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -33,6 +34,7 @@ use super::{Batch, BatchResponse, DRAIN, Function, FunctionRequest, RESPONSE_TIM
 use crate::config::Source;
 use crate::response::Rejection;
 use crate::trace::TraceContext;
+use fanout_identity::GatewayContext;
 
 /// The time that a response needs to leave, kept free before the deadline of the invocation.
 const MARGIN: Duration = Duration::from_millis(200);
@@ -271,6 +273,10 @@ struct RequestContext {
     http: Option<HttpContext>,
     #[serde(default)]
     elb: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    authorizer: Option<Value>,
+    #[serde(default)]
+    identity: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -321,10 +327,11 @@ fn is_batch(raw: &str) -> bool {
 
 impl HttpInvocation {
     fn read(payload: Payload) -> Option<Self> {
-        let (gateway, method) = match payload.request_context {
-            RequestContext { http: Some(http), .. } => (Gateway::HttpApi, http.method),
-            RequestContext { elb: Some(_), .. } => (Gateway::LoadBalancer, payload.http_method?),
-            RequestContext { .. } => (Gateway::RestApi, payload.http_method?),
+        let RequestContext { http, elb, authorizer, identity } = payload.request_context;
+        let (gateway, method) = match (http, elb) {
+            (Some(http), _) => (Gateway::HttpApi, http.method),
+            (None, Some(_)) => (Gateway::LoadBalancer, payload.http_method?),
+            (None, None) => (Gateway::RestApi, payload.http_method?),
         };
         let body = payload.body.unwrap_or_default();
         // A body that is not base64 as announced is used unchanged. Its signature is wrong.
@@ -333,6 +340,10 @@ impl HttpInvocation {
         let path = payload.raw_path.or(payload.path);
         // An invalid path is replaced by `/`. All paths are served alike, except for the health check.
         *request.uri_mut() = path.and_then(|path| path.parse().ok()).unwrap_or_default();
+        // Only the gateway writes it. A load balancer does not have it.
+        if gateway != Gateway::LoadBalancer {
+            request.extensions_mut().insert(GatewayContext { authorizer, identity });
+        }
         *request.headers_mut() = headers(payload.multi_value_headers, payload.headers);
         // An invalid method is not POST in any case.
         *request.method_mut() = method.parse().unwrap_or(Method::TRACE);
