@@ -539,7 +539,7 @@ name = "all"
 token_id = "guest"
 ttl_seconds = 90001
 cache = "{claims.cache}"
-publich = ["{room}-publish"]
+publish_to = ["{room}-publish"]
 keys = [{ prefix = "user:{claims.sub}", role = "read" }, { key = "a", prefix = "b:", role = "write" }]
 [[profiles]]
 name = "none"
@@ -560,7 +560,7 @@ cache = "chat"
             "10:12: the token id is the same for everyone",
             "11:15: expected 10 to 90000 seconds",
             "12:9: the cache of a profile is one name",
-            "13:1: unknown key `publich`; did you mean `publish`?",
+            "13:1: unknown key `publish_to`; did you mean `publish`?",
             "13:12: the topic has the unknown name `room`",
             "14:20: the prefix ends with `{claims.sub}`",
             "14:58: expected one of `key` and `prefix`",

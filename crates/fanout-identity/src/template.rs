@@ -103,6 +103,16 @@ impl ClaimTemplate {
         !self.parts.iter().any(|part| matches!(part, ClaimPart::Claim { .. }))
     }
 
+    /// Returns the text with `value` in place of each claim, to show what its names are like.
+    #[must_use]
+    pub fn with_claims(&self, value: &str) -> String {
+        let part = |part: &ClaimPart| match part {
+            ClaimPart::Text(text) => text.clone(),
+            ClaimPart::Claim { .. } => value.to_owned(),
+        };
+        self.parts.iter().map(part).collect()
+    }
+
     /// Renders one text.
     ///
     /// # Errors
