@@ -11,7 +11,7 @@
 //! | [`gateway`] | the context of API Gateway's authorizers as the proof |
 //! | [`template`] | texts with placeholders for claims |
 //! | [`profile`] | profiles: from claims to a grant |
-//! | [`file`] | `tokens.toml` |
+//! | [`file`](mod@file) | `tokens.toml` |
 //! | `schema` | the JSON Schema of `tokens.toml`, with the feature of this name |
 
 pub mod claims;
