@@ -561,7 +561,7 @@ cache = "chat"
             "11:15: expected 10 to 90000 seconds",
             "12:9: the cache of a profile is one name",
             "13:1: unknown key `publish_to`; did you mean `publish`?",
-            "13:12: the topic has the unknown name `room`",
+            "13:15: the topic has the unknown name `room`",
             "14:20: the prefix ends with `{claims.sub}`",
             "14:58: expected one of `key` and `prefix`",
             "15:1: the profile allows nothing",
