@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::config::{
     Config, ConfigError, ConfigErrors, DedupeConfig, MomentoConfig, RoutesConfig, RoutesSource,
-    SecretsConfig, SigningConfig, Source, Sourced, signing_secrets,
+    SecretsConfig, SigningConfig, Source, Sourced, TOKENS, TokensSource, signing_secrets,
 };
 use crate::live_routes::{LiveRoutes, ReadText, RoutesOrigin, VersionedRoutes};
 use crate::request_log::RequestLog;
@@ -19,10 +19,11 @@ use fanout_core::object_id::ObjectId;
 use fanout_core::reason::Failure;
 use fanout_core::reason::with_sources;
 use fanout_core::route::Route;
-use fanout_core::secret_store::{SecretName, SecretText, StoredSecret, Versioned};
+use fanout_core::secret_store::{SecretId, SecretName, SecretText, StoredSecret, Versioned};
 use fanout_core::transform::moderate::COMPREHEND;
 use fanout_core::transform::translate::TranslateSettings;
 use fanout_core::transform::{Stage, TransformSettings as _, Transforms};
+use fanout_identity::TokensFile;
 use fanout_momento::{Credentials, KeySource, Keys};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -89,6 +90,36 @@ pub async fn complete(
     let (routes, secrets) = tokio::join!(fetch_routes(cloud, routes, transforms, log), secrets);
     let ((keys, signing), routes) = both(secrets, routes)?;
     Ok(Complete { keys, signing, routes, dead_letters: dead_letters.queue, dedupe })
+}
+
+/// Fetches everything that the settings of the function `token` name: its API key, and its profiles.
+///
+/// # Errors
+/// Everything that cannot be fetched, or is unusable.
+pub async fn complete_token(
+    cloud: &Cloud,
+    momento: MomentoConfig,
+    secrets: SecretsConfig,
+    tokens: TokensSource,
+) -> Result<(Rotating<Keys>, TokensFile), ConfigErrors> {
+    let (fetched, file) = tokio::join!(
+        Fetched::new(cloud, momento.credentials.secret().into_iter(), secrets),
+        fetch_tokens(cloud, tokens)
+    );
+    both(fetched.keys(momento.clone()), file)
+}
+
+async fn fetch_tokens(cloud: &Cloud, source: TokensSource) -> Result<TokensFile, ConfigErrors> {
+    let (place, read) = match source {
+        TokensSource::File(file) => return Ok(*file),
+        TokensSource::Parameter(name) => (format!("ssm:{name}"), read_parameter(cloud, name)),
+        TokensSource::Object(id) => (id.to_string(), read_object(cloud, id)),
+    };
+    let text = read().await.map_err(|error| fault(TOKENS, error))?;
+    fanout_identity::file::read(&text).map_err(|errors| {
+        let faults = errors.into_iter().flat_map(|error| fault(TOKENS, format!("{place}:{error}")).0);
+        ConfigErrors(faults.collect())
+    })
 }
 
 async fn fetch_routes(
@@ -171,25 +202,8 @@ async fn fetch_secrets(
     secrets: SecretsConfig,
 ) -> Result<(Rotating<Keys>, Signing), ConfigErrors> {
     let ids = [momento.credentials.secret(), signing.secrets.secret()];
-    let fetched = Fetched {
-        secrets: fetch_all(cloud, ids.into_iter().flatten().map(|id| &id.name)).await,
-        refresh: Refresh {
-            store: Arc::new(cloud.clone()),
-            clock: Arc::new(SystemClock),
-            max_age: secrets.max_age,
-        },
-    };
-    let MomentoConfig { credentials, endpoint } = momento;
-    let keys = match credentials {
-        Sourced::Given(current) => Ok(Rotating::fixed(Versioned { current, previous: None })),
-        Sourced::Secret(id) => {
-            let read = move |key: &SecretText| {
-                Credentials::new(key.reveal(), endpoint.as_ref()).map_err(|error| error.to_string())
-            };
-            let parse = move |secret: &Versioned<SecretText>| secret.try_map(&read);
-            fetched.start(SecretSetting { name: MomentoConfig::SECRET_ID, id, parse: Box::new(parse) })
-        }
-    };
+    let fetched = Fetched::new(cloud, ids.into_iter().flatten(), secrets).await;
+    let keys = fetched.keys(momento);
     let SigningConfig { signatures, secrets, previous: given, max_age } = signing;
     let secrets = match secrets {
         Sourced::Given(current) => Ok(Rotating::fixed([current, given].concat())),
@@ -213,6 +227,27 @@ struct Fetched {
 }
 
 impl Fetched {
+    async fn new(cloud: &Cloud, ids: impl Iterator<Item = &SecretId>, config: SecretsConfig) -> Self {
+        let secrets = fetch_all(cloud, ids.map(|id| &id.name)).await;
+        let store = Arc::new(cloud.clone());
+        let refresh = Refresh { store, clock: Arc::new(SystemClock), max_age: config.max_age };
+        Self { secrets, refresh }
+    }
+
+    fn keys(&self, momento: MomentoConfig) -> Result<Rotating<Keys>, ConfigErrors> {
+        let MomentoConfig { credentials, endpoint } = momento;
+        match credentials {
+            Sourced::Given(current) => Ok(Rotating::fixed(Versioned { current, previous: None })),
+            Sourced::Secret(id) => {
+                let read = move |key: &SecretText| {
+                    Credentials::new(key.reveal(), endpoint.as_ref()).map_err(|error| error.to_string())
+                };
+                let parse = move |secret: &Versioned<SecretText>| secret.try_map(&read);
+                self.start(SecretSetting { name: MomentoConfig::SECRET_ID, id, parse: Box::new(parse) })
+            }
+        }
+    }
+
     fn start<T: Send + Sync + 'static>(
         &self,
         setting: SecretSetting<T>,

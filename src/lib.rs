@@ -15,6 +15,7 @@
 //! | [`health`] | the health check of a container |
 //! | [`cloud`] | the settings with everything that had to be fetched |
 //! | [`secrets`] | values of secrets that can change while the function runs |
+//! | [`token`] | the function `token` |
 //! | [`telemetry`] | everything else that is logged |
 //! | [`trace`] | the trace that a request belongs to |
 //! | [`output`] | the writer of log lines |
@@ -35,5 +36,6 @@ pub mod run;
 pub mod secrets;
 pub mod serve;
 pub mod telemetry;
+pub mod token;
 pub mod trace;
 pub mod webhook;

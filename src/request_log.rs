@@ -225,7 +225,7 @@ struct RoutesLine<'l> {
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
-enum Level {
+pub(crate) enum Level {
     Info,
     Warn,
     Error,
@@ -315,7 +315,7 @@ impl Kind {
 }
 
 /// Returns milliseconds, to the microsecond.
-fn millis(time: Duration) -> f64 {
+pub(crate) fn millis(time: Duration) -> f64 {
     let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
     f64::from(micros) / 1e3
 }

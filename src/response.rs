@@ -101,7 +101,7 @@ impl Rejection {
 pub(crate) const IS_JSON: &str = "strings and numbers under string keys are JSON";
 
 /// The seconds after which a sender should retry.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
+pub(crate) const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 
 impl Outcome<'_> {
     /// Returns the status: 4xx for faults of the caller, 5xx for those of the function and of its destinations.
@@ -229,7 +229,8 @@ impl Outcome<'_> {
         response
     }
 
-    fn detail(&self) -> String {
+    /// Returns what is wrong with the request.
+    pub(crate) fn detail(&self) -> String {
         match self {
             Self::Rejected(rejection) => rejection.to_string(),
             Self::Busy => "an earlier delivery of the same event is still being handled".to_owned(),
@@ -280,7 +281,7 @@ pub fn health(routes: Option<&str>, not_ready: Option<NotReady>) -> Response<Byt
     response
 }
 
-fn problem(
+pub(crate) fn problem(
     status: StatusCode,
     detail: String,
     code: &'static str,
@@ -292,7 +293,11 @@ fn problem(
     body_of(status, "application/problem+json", &problem)
 }
 
-fn body_of(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Response<Bytes> {
+pub(crate) fn body_of(
+    status: StatusCode,
+    content_type: &'static str,
+    body: &impl Serialize,
+) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(serde_json::to_vec(body).expect(IS_JSON)));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

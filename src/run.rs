@@ -11,12 +11,13 @@ use tokio::runtime::{Builder, Runtime};
 use fanout_aws::Cloud;
 
 use crate::cloud::{self, Complete};
-use crate::config::{Config, DedupeConfig, Environment, Source};
+use crate::config::{Config, DedupeConfig, Environment, ListenConfig, Source, TokenConfig};
 use crate::health;
 use crate::metrics::{self, Metrics};
 use crate::request_log::RequestLog;
-use crate::serve::{self, lambda};
+use crate::serve::{self, Function, lambda};
 use crate::telemetry::Telemetry;
+use crate::token::TokenFunction;
 use crate::webhook::Webhook;
 use fanout_core::dead_letter::DeadLetters;
 use fanout_core::dedupe::shared::SharedDedupe;
@@ -25,7 +26,7 @@ use fanout_core::fan_out::FanOut;
 use fanout_core::reason::with_sources;
 use fanout_core::retry::RetryPolicy;
 use fanout_core::transform::Transforms;
-use fanout_momento::{CacheSender, KeySource, MomentoCache, MomentoPublisher};
+use fanout_momento::{CacheSender, KeySource, MomentoCache, MomentoPublisher, TokenIssuer};
 
 /// Error for a function that does not start, or ends early.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,20 @@ pub fn webhook() -> ExitCode {
 /// Runs the function `webhook` with custom transforms.
 #[must_use]
 pub fn webhook_with(transforms: &Transforms) -> ExitCode {
+    start(about, |source, telemetry| run(source, telemetry, transforms))
+}
+
+/// Runs the function `token` with the settings of the environment, until a signal ends it.
+#[must_use]
+pub fn token() -> ExitCode {
+    start(about_token, run_token)
+}
+
+/// Runs a function: its flags, its log, and its end.
+fn start(
+    about: fn(&str) -> Option<String>,
+    run: impl FnOnce(&dyn Source, &Telemetry) -> Result<(), RunError>,
+) -> ExitCode {
     let flag = std::env::args().nth(1);
     if let Some(said) = flag.as_deref().and_then(about) {
         let _ = writeln!(std::io::stdout(), "{said}");
@@ -69,7 +84,7 @@ pub fn webhook_with(transforms: &Transforms) -> ExitCode {
         };
     }
     let telemetry = Telemetry::new(lambda::is_environment(&source));
-    let ended = run(&source, &telemetry, transforms);
+    let ended = run(&source, &telemetry);
     telemetry.end();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -102,6 +117,27 @@ fn about(flag: &str) -> Option<String> {
              FANOUT_CONFIG           the file with the routes; or OUTBOUND_TOPIC, for one topic and no file\n\
              \n\
              docs/REFERENCE.md has them all."
+        )),
+        _ => None,
+    }
+}
+
+/// Returns the text for `--version` or `--help` of the function `token`.
+fn about_token(flag: &str) -> Option<String> {
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    match flag {
+        "-V" | "--version" => Some(format!("topic-fanout token {VERSION}")),
+        "-h" | "--help" => Some(format!(
+            "topic-fanout token {VERSION}: takes a proof of who asks, and issues a token of Momento.\n\
+             \n\
+             With AWS_LAMBDA_RUNTIME_API in the environment it is an AWS Lambda function, without it an HTTP server. Its\n\
+             settings are variables of the environment. The only other flag, --health, asks the server on PORT of this machine for\n\
+             its health. At least these are needed:\n\
+             \n  \
+             MOMENTO_API_KEY  a key of Momento that may issue tokens (and MOMENTO_ENDPOINT, for a local server)\n  \
+             TOKENS_CONFIG    the file with the profiles, tokens.toml\n\
+             \n\
+             docs/TOKENS.md has the rest."
         )),
         _ => None,
     }
@@ -140,7 +176,7 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
     let transforms = cloud.transforms(own);
     let config = Config::read(source, &transforms)?;
     telemetry.start(&config.log);
-    let request_log = telemetry.request_log(source, config.log.has_emf);
+    let request_log = telemetry.request_log(source, config.log.has_emf, "webhook");
     let is_lambda = lambda::is_environment(source);
     let runtime = runtime(is_lambda && lambda::concurrency(source) <= 1)?;
     let ended = runtime.block_on(async {
@@ -150,7 +186,6 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
         let shutdown = tokio::spawn(shutdown);
         let shutdown = async { drop(shutdown.await) };
         let listen_config = config.listen;
-        let port = listen_config.port;
         let counted = match listen_config.metrics.filter(|_| !is_lambda) {
             Some(address) => Some((listen_to(address).await?, Arc::<Metrics>::default())),
             None => None,
@@ -165,30 +200,59 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
                 "AWS is needed and no region is set: set AWS_REGION, unless this machine's metadata has it"
             );
         }
-        let webhook = Arc::new(build(complete, &cloud, request_log)?);
-        if is_lambda {
-            lambda::serve(source, webhook, shutdown).await?;
-        } else {
-            let listener = listen(port)
-                .await
-                .map_err(|error| RunError::Io(format!("cannot listen on port {port}"), error))?;
+        let webhook = build(complete, &cloud, request_log)?;
+        if let Some((listener, counts)) = counted {
             if let Ok(address) = listener.local_addr() {
-                tracing::info!(%address, "listening for webhooks");
+                tracing::info!(%address, "listening for requests of metrics");
             }
-            if let Some((listener, counts)) = counted {
-                if let Ok(address) = listener.local_addr() {
-                    tracing::info!(%address, "listening for requests of metrics");
-                }
-                tokio::spawn(metrics::serve(listener, counts));
-            }
-            serve::http::serve(listener, webhook, listen_config, shutdown).await;
+            tokio::spawn(metrics::serve(listener, counts));
         }
-        tracing::info!("ended");
-        Ok(())
+        serve(source, webhook, listen_config, "webhooks", shutdown).await
     });
     // A DNS lookup cannot be cancelled, and must not delay the end of the process.
     runtime.shutdown_background();
     ended
+}
+
+fn run_token(source: &dyn Source, telemetry: &Telemetry) -> Result<(), RunError> {
+    let TokenConfig { momento, secrets, tokens, listen, log } = TokenConfig::read(source)?;
+    telemetry.start(&log);
+    let request_log = telemetry.request_log(source, log.has_emf, "token");
+    let runtime = runtime(lambda::is_environment(source) && lambda::concurrency(source) <= 1)?;
+    let ended = runtime.block_on(async {
+        let shutdown = serve::shutdown_signal()
+            .map_err(|error| RunError::Io("cannot listen for signals".to_owned(), error))?;
+        let (keys, file) = cloud::complete_token(&Cloud::default(), momento, secrets, tokens).await?;
+        let issuer = TokenIssuer::new(Arc::new(keys), RetryPolicy::PUBLISH.attempt_timeout);
+        serve(source, TokenFunction::new(file, issuer, request_log), listen, "requests", shutdown).await
+    });
+    runtime.shutdown_background();
+    ended
+}
+
+/// Serves a function until `shutdown`. `what` it listens for is logged.
+async fn serve<F: Function>(
+    source: &dyn Source,
+    function: F,
+    config: ListenConfig,
+    what: &str,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let function = Arc::new(function);
+    if lambda::is_environment(source) {
+        lambda::serve(source, function, shutdown).await?;
+    } else {
+        let port = config.port;
+        let listener = listen(port)
+            .await
+            .map_err(|error| RunError::Io(format!("cannot listen on port {port}"), error))?;
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "listening for {what}");
+        }
+        serve::http::serve(listener, function, config, shutdown).await;
+    }
+    tracing::info!("ended");
+    Ok(())
 }
 
 /// Builds the Tokio runtime. One invocation at a time needs only one thread, which starts faster and takes less memory.

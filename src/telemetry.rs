@@ -29,15 +29,15 @@ impl Telemetry {
     }
 
     /// Returns the request log, in the same form and with the same writer. With `has_emf`, and in Lambda, its records declare
-    /// their metrics for CloudWatch.
+    /// their metrics for CloudWatch. `name` is that of the function outside of Lambda.
     #[must_use]
-    pub fn request_log(&self, source: &dyn Source, has_emf: bool) -> RequestLog {
+    pub fn request_log(&self, source: &dyn Source, has_emf: bool, name: &str) -> RequestLog {
         if !self.is_json {
             return RequestLog::Human;
         }
         let function = source.get("AWS_LAMBDA_FUNCTION_NAME").ok().flatten().filter(|name| !name.is_empty());
         RequestLog::Json {
-            function: function.unwrap_or_else(|| "webhook".to_owned()),
+            function: function.unwrap_or_else(|| name.to_owned()),
             has_emf: has_emf || is_environment(source),
             output: self.output.clone(),
         }

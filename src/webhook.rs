@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use momento_webhook::freshness::Window;
+use momento_webhook::received::SIGNATURE_HEADERS;
 use momento_webhook::{Event, Millis, ReceiverSecret, SignatureHeaders, SignaturePolicy, Verified};
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
@@ -19,20 +20,13 @@ use crate::pipeline::{Job, Pipeline};
 use crate::request_log::{LogRecord, RequestLog};
 use crate::response::{self, NotReady, Outcome, Rejection};
 use crate::secrets::{Refreshed, Rotating};
-use crate::trace::TraceContext;
+use crate::serve::{Batch, BatchResponse, Function, FunctionRequest, MAX_BODY, RESPONSE_TIMEOUT};
+use crate::trace::{TRACEPARENT, TraceContext, XRAY};
 use fanout_core::clock::{Clock, SystemClock};
 use fanout_core::dead_letter::{DeadLetterPolicy, DeadLetters};
 use fanout_core::dedupe::shared::SharedDedupe;
 use fanout_core::destination::Publisher;
 use fanout_core::fan_out::FanOut;
-
-/// The largest body that is read, in bytes. A message has at most 4 KB, and JSON escapes make it six times as long at
-/// worst. Ten times that leaves room for accounts with a higher limit.
-pub const MAX_BODY: usize = 256 * 1024;
-
-/// The time until the response is out. Senders stop waiting at 5 s, and the connection, the gateway and the start of an
-/// environment take their part of that.
-pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The function: everything between a request and its response.
 #[derive(Debug)]
@@ -45,21 +39,6 @@ pub struct Webhook<P, C = SystemClock> {
     pub(crate) clock: C,
 }
 
-/// A request, as a listener passes it on.
-#[derive(Debug)]
-pub struct WebhookRequest {
-    /// The request, with the body as it was sent. The body is empty if there is a `rejection`.
-    pub request: Request<Bytes>,
-    /// Why the listener could not read the whole request.
-    pub rejection: Option<Rejection>,
-    /// The request id of the platform.
-    pub id: Option<String>,
-    /// The trace of the platform.
-    pub trace: Option<TraceContext>,
-    /// The time until the response has to be out, [`RESPONSE_TIMEOUT`] at most.
-    pub time_left: Duration,
-}
-
 /// The signatures and secrets of the sender, and the maximum age of an event.
 #[derive(Debug)]
 pub struct Signing {
@@ -69,12 +48,6 @@ pub struct Signing {
     pub secrets: Rotating<Vec<ReceiverSecret>>,
     /// The maximum age; zero for no limit.
     pub max_age: Duration,
-}
-
-impl From<Request<Bytes>> for WebhookRequest {
-    fn from(request: Request<Bytes>) -> Self {
-        Self { request, rejection: None, id: None, trace: None, time_left: RESPONSE_TIMEOUT }
-    }
 }
 
 impl<P: Publisher> Webhook<P> {
@@ -116,13 +89,13 @@ impl<P: Publisher> Webhook<P> {
 
 impl<P: Publisher, C: Clock> Webhook<P, C> {
     /// Handles one request. A panic on the way becomes a response with status 500.
-    pub async fn handle(&self, request: impl Into<WebhookRequest>) -> Response<Bytes> {
+    pub async fn handle(&self, request: impl Into<FunctionRequest>) -> Response<Bytes> {
         let response = self.handle_with_routes_in_use(request.into()).await;
         self.pipeline.routes().check();
         response
     }
 
-    async fn handle_with_routes_in_use(&self, request: WebhookRequest) -> Response<Bytes> {
+    async fn handle_with_routes_in_use(&self, request: FunctionRequest) -> Response<Bytes> {
         if request.rejection.is_none() {
             let health = HealthCheck::of(request.request.method(), request.request.uri());
             if let Some(health) = health {
@@ -140,7 +113,7 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
 
     async fn respond(
         &self,
-        request: WebhookRequest,
+        request: FunctionRequest,
         record: &mut LogRecord,
         started: Instant,
     ) -> Response<Bytes> {
@@ -222,21 +195,6 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         }
     }
 
-    /// Checks the head of a request, whose body has `length` bytes or more. A listener that reads bodies itself checks it
-    /// before it reads one.
-    ///
-    /// # Errors
-    /// If the request cannot be genuine.
-    pub fn check_head(&self, method: &Method, headers: &HeaderMap, length: u64) -> Result<(), Rejection> {
-        if method != Method::POST {
-            return Err(Rejection::Method);
-        }
-        if length > MAX_BODY as u64 {
-            return Err(Rejection::BodyTooLarge { limit: MAX_BODY });
-        }
-        Ok(signatures(headers).check(self.signatures)?)
-    }
-
     fn respond_to(&self, health: HealthCheck) -> Response<Bytes> {
         let routes = self.pipeline.routes();
         let not_ready = match health {
@@ -267,12 +225,44 @@ impl<P: Publisher, C: Clock> Webhook<P, C> {
         self.request_log.write(&record.finished(outcome, destinations.as_deref(), took));
         destinations
     }
+}
 
-    /// Waits for background work that requests have started. In Lambda, the environment stands still after the response.
-    pub async fn settled(&self) {
+impl<P: Publisher, C: Clock> Function for Webhook<P, C> {
+    const HEADERS: &'static [&'static str] = &HEADERS;
+
+    fn check_head(&self, method: &Method, headers: &HeaderMap, length: u64) -> Result<(), Rejection> {
+        if method != Method::POST {
+            return Err(Rejection::Method);
+        }
+        if length > MAX_BODY as u64 {
+            return Err(Rejection::BodyTooLarge { limit: MAX_BODY });
+        }
+        Ok(signatures(headers).check(self.signatures)?)
+    }
+
+    async fn handle(&self, request: FunctionRequest) -> Response<Bytes> {
+        self.handle(request).await
+    }
+
+    async fn handle_batch(
+        &self,
+        batch: Batch,
+        invocation: Option<&TraceContext>,
+        time_left: Duration,
+    ) -> Option<BatchResponse> {
+        Some(batch.serve(self, invocation, time_left).await)
+    }
+
+    async fn settled(&self) {
         tokio::join!(self.secrets.settled(), self.pipeline.settled());
     }
 }
+
+/// The headers with signatures, and those with traces.
+const HEADERS: [&str; 6] = {
+    let [momento, id, timestamp, signature] = SIGNATURE_HEADERS;
+    [momento, id, timestamp, signature, TRACEPARENT, XRAY]
+};
 
 /// Runs `handling`. Returns `None` if it panics; then the guards that it held are released, with what they guard as it
 /// was before.
@@ -453,7 +443,7 @@ pub(crate) mod tests {
         let hanging = FakePublisher::default().fail("a", PublishFault::Hangs, 100);
         let (webhook, _) = webhook(hanging, &["a"]);
         let first = webhook.handle(signed(body("demo", "in", 1, |_| ())));
-        let mut second = WebhookRequest::from(signed(body("demo", "in", 1, |_| ())));
+        let mut second = FunctionRequest::from(signed(body("demo", "in", 1, |_| ())));
         second.time_left = Duration::from_secs(1);
         let (_, second) = tokio::join!(first, webhook.handle(second));
         assert_eq!(second.status(), 503);

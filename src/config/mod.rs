@@ -13,6 +13,7 @@ mod log;
 mod routes;
 mod secrets;
 mod signing;
+mod token;
 
 pub use credentials::MomentoConfig;
 pub use dead_letters::DeadLettersConfig;
@@ -22,6 +23,7 @@ pub use log::LogConfig;
 pub use routes::{RoutesConfig, RoutesSource};
 pub use secrets::SecretsConfig;
 pub use signing::{SigningConfig, signing_secret, signing_secrets};
+pub use token::{TOKENS, TokenConfig, TokensSource};
 
 use fanout_core::transform::Transforms;
 use momento_webhook::visible::{single_line, trim_invisible};

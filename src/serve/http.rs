@@ -10,28 +10,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use momento_webhook::received::SIGNATURE_HEADERS;
 use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use super::DRAIN;
 use super::budget::{Budget, Evicted, Lease};
+use super::{DRAIN, Function, FunctionRequest, MAX_BODY, RESPONSE_TIMEOUT};
 use crate::config::ListenConfig;
 use crate::response::{Outcome, Rejection};
-use crate::trace::{TRACEPARENT, XRAY};
-use crate::webhook::{HealthCheck, MAX_BODY, RESPONSE_TIMEOUT, Webhook, WebhookRequest};
-use fanout_core::clock::Clock;
-use fanout_core::destination::Publisher;
+use crate::webhook::HealthCheck;
 
 /// The bytes of a rejected body that are read and thrown away over HTTP/1. Without that, the caller would see a broken
 /// connection instead of the response.
@@ -74,13 +70,10 @@ const REQUEST_SIZE: usize = 8 * 1024;
 /// The first capacity of the buffer for a body, in bytes, where the body is not shorter. Most events fit.
 const FIRST_CAPACITY: usize = 8 * 1024;
 
-/// The headers that the function reads, beside those with signatures.
-const TRACE_HEADERS: [&str; 2] = [TRACEPARENT, XRAY];
-
-/// Serves `webhook` on `listener` until `shutdown`, then finishes the requests that have begun.
-pub async fn serve<P: Publisher, C: Clock>(
+/// Serves `function` on `listener` until `shutdown`, then finishes the requests that have begun.
+pub async fn serve<F: Function>(
     listener: TcpListener,
-    webhook: Arc<Webhook<P, C>>,
+    function: Arc<F>,
     config: ListenConfig,
     shutdown: impl Future<Output = ()>,
 ) {
@@ -90,7 +83,7 @@ pub async fn serve<P: Publisher, C: Clock>(
         graceful: GracefulShutdown::new(),
         connections: Budget::new("connections", max_connections()),
         requests: Arc::new(Requests {
-            webhook,
+            function,
             bodies: Budget::new("memory for bodies", config.body_memory),
             handlers: TaskTracker::new(),
         }),
@@ -130,15 +123,15 @@ fn max_connections() -> usize {
     files.map_or(MAX_CONNECTIONS, |files| (files / 4 * 3).clamp(1, MAX_CONNECTIONS))
 }
 
-struct Server<P, C> {
+struct Server<F> {
     builder: auto::Builder<TokioExecutor>,
     idle_timeout: Duration,
     graceful: GracefulShutdown,
     connections: Arc<Budget>,
-    requests: Arc<Requests<P, C>>,
+    requests: Arc<Requests<F>>,
 }
 
-impl<P: Publisher, C: Clock> Server<P, C> {
+impl<F: Function> Server<F> {
     async fn accept(&self, listener: &TcpListener) {
         loop {
             match listener.accept().await {
@@ -157,7 +150,7 @@ impl<P: Publisher, C: Clock> Server<P, C> {
     }
 
     /// Serves one connection until it ends, is idle for too long, or gives way to another.
-    fn connection(&self, stream: TcpStream, lease: Lease) -> impl Future<Output = ()> + use<P, C> {
+    fn connection(&self, stream: TcpStream, lease: Lease) -> impl Future<Output = ()> + use<F> {
         // Responses are small. Without this, some would wait for an acknowledgement.
         let _ = stream.set_nodelay(true);
         let evicted = lease.evicted();
@@ -278,14 +271,14 @@ async fn idle(mut seen: watch::Receiver<Activity>, idle_timeout: Duration) {
 }
 
 /// The requests of all connections.
-struct Requests<P, C> {
-    webhook: Arc<Webhook<P, C>>,
+struct Requests<F> {
+    function: Arc<F>,
     bodies: Arc<Budget>,
     /// The requests that are being handled, whether or not their callers still wait.
     handlers: TaskTracker,
 }
 
-impl<P: Publisher, C: Clock> Requests<P, C> {
+impl<F: Function> Requests<F> {
     async fn respond(&self, request: Request<Incoming>, mut active: Active) -> Response<Bytes> {
         let started = Instant::now();
         let mut lease = self.bodies.lease();
@@ -298,11 +291,11 @@ impl<P: Publisher, C: Clock> Requests<P, C> {
         let time_left = RESPONSE_TIMEOUT.saturating_sub(started.elapsed());
         // A new one: what a caller sends is not signed, and must not get into the log.
         let id = format!("{:016x}", rand::random::<u64>());
-        let request = WebhookRequest { request, rejection, id: Some(id.clone()), trace: None, time_left };
+        let request = FunctionRequest { request, rejection, id: Some(id.clone()), trace: None, time_left };
         // A task of its own, so that a caller who goes away does not leave an event half published.
-        let webhook = Arc::clone(&self.webhook);
+        let function = Arc::clone(&self.function);
         let handled = self.handlers.spawn(async move {
-            let response = webhook.handle(request).await;
+            let response = function.handle(request).await;
             drop(lease);
             response
         });
@@ -329,7 +322,7 @@ impl<P: Publisher, C: Clock> Requests<P, C> {
         let read = if HealthCheck::of(&parts.method, &parts.uri).is_some() {
             Ok(Request::from_parts(parts, Bytes::new()))
         } else {
-            self.read_webhook(parts, body.as_mut(), lease, deadline).await
+            self.read_body(parts, body.as_mut(), lease, deadline).await
         };
         if may_drain && !matches!(read, Err(Rejection::Overloaded)) {
             // The response follows in any case.
@@ -338,23 +331,25 @@ impl<P: Publisher, C: Clock> Requests<P, C> {
         read
     }
 
-    async fn read_webhook(
+    async fn read_body(
         &self,
         parts: Parts,
         body: Pin<&mut Incoming>,
         lease: &mut Lease,
         deadline: Instant,
     ) -> Result<Request<Bytes>, Rejection> {
-        self.webhook.check_head(&parts.method, &parts.headers, body.size_hint().lower())?;
+        self.function.check_head(&parts.method, &parts.headers, body.size_hint().lower())?;
         let mut request = Request::new(Bytes::new());
         *request.method_mut() = parts.method;
-        *request.headers_mut() = keep(&parts.headers);
+        *request.headers_mut() = keep(&parts.headers, F::HEADERS);
+        *request.uri_mut() = path(&parts.uri);
         // All else of the head would take memory until the body is there.
         drop((parts.headers, parts.uri, parts.extensions));
         let headers = request.headers().values().map(HeaderValue::len).sum::<usize>();
+        let head = headers + request.uri().path().len();
         let evicted = lease.evicted();
         let read = async {
-            take(lease, REQUEST_SIZE + headers, deadline).await?;
+            take(lease, REQUEST_SIZE + head, deadline).await?;
             lease.set_evictable(true);
             read_body(body, lease, deadline).await
         };
@@ -367,11 +362,16 @@ impl<P: Publisher, C: Clock> Requests<P, C> {
     }
 }
 
-/// Returns the headers that the function reads, in memory of their own.
-fn keep(headers: &HeaderMap) -> HeaderMap {
-    let names = SIGNATURE_HEADERS.into_iter().chain(TRACE_HEADERS);
-    let mut kept = HeaderMap::with_capacity(SIGNATURE_HEADERS.len() + TRACE_HEADERS.len());
-    for name in names {
+/// Returns the path of a request, in memory of its own. No function reads a query.
+fn path(uri: &Uri) -> Uri {
+    // A request with the method CONNECT has none.
+    Uri::try_from(uri.path()).unwrap_or_default()
+}
+
+/// Returns the headers with these names, in memory of their own.
+fn keep(headers: &HeaderMap, names: &[&'static str]) -> HeaderMap {
+    let mut kept = HeaderMap::with_capacity(names.len());
+    for name in names.iter().copied() {
         for value in headers.get_all(name) {
             let value = HeaderValue::from_bytes(value.as_bytes()).expect("a copy of a valid value is valid");
             kept.append(HeaderName::from_static(name), value);

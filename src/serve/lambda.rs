@@ -25,18 +25,16 @@ use lambda_http::tower::{Layer, Service};
 use lambda_http::{LambdaEvent, service_fn};
 use lambda_runtime_api_client::body::Body;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::DRAIN;
-use super::sqs_batch::{Batch, BatchResponse};
+use super::{Batch, BatchResponse, DRAIN, Function, FunctionRequest, RESPONSE_TIMEOUT};
 use crate::config::Source;
 use crate::response::Rejection;
 use crate::trace::TraceContext;
-use crate::webhook::{RESPONSE_TIMEOUT, Webhook, WebhookRequest};
-use fanout_core::clock::Clock;
-use fanout_core::destination::Publisher;
+use fanout_identity::GatewayContext;
 
 /// The time that a response needs to leave, kept free before the deadline of the invocation.
 const MARGIN: Duration = Duration::from_millis(200);
@@ -102,26 +100,26 @@ fn is_set(source: &dyn Source, name: &str) -> bool {
     source.get(name).is_ok_and(|value| value.is_some_and(|value| !value.is_empty()))
 }
 
-/// Serves `webhook` to the Runtime API until `shutdown`, then finishes the invocations that have begun.
+/// Serves `function` to the Runtime API until `shutdown`, then finishes the invocations that have begun.
 ///
 /// # Errors
 /// If the environment is not Lambda's, or the Runtime API cannot be reached.
-pub async fn serve<P: Publisher, C: Clock>(
+pub async fn serve<F: Function>(
     source: &dyn Source,
-    webhook: Arc<Webhook<P, C>>,
+    function: Arc<F>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), LambdaError> {
     let missing: Vec<_> = NEEDED.into_iter().filter(|name| !is_set(source, name)).collect();
     if !missing.is_empty() {
         return Err(LambdaError::Environment(missing));
     }
-    let handling = Arc::clone(&webhook);
+    let handling = Arc::clone(&function);
     let handler = service_fn(move |event: LambdaEvent<Invocation>| {
-        let webhook = Arc::clone(&handling);
-        async move { handle(&webhook, event).await }
+        let function = Arc::clone(&handling);
+        async move { handle(&*function, event).await }
     });
     let (count, mut in_flight) = watch::channel(0_usize);
-    let running = Runtime::new(handler).layer(AroundInvocations { webhook, count }).run_concurrent();
+    let running = Runtime::new(handler).layer(AroundInvocations { function, count }).run_concurrent();
     // The runtime panics when an invocation lacks a header.
     let running = AssertUnwindSafe(running).catch_unwind();
     tokio::pin!(running, shutdown);
@@ -166,8 +164,8 @@ pub fn report_start_failure(reason: &str) {
     }
 }
 
-async fn handle<P: Publisher, C: Clock>(
-    webhook: &Webhook<P, C>,
+async fn handle<F: Function>(
+    function: &F,
     event: LambdaEvent<Invocation>,
 ) -> Result<LambdaResponse, Unusable> {
     let LambdaEvent { payload, context } = event;
@@ -177,11 +175,12 @@ async fn handle<P: Publisher, C: Clock>(
         Invocation::Http(invocation) => {
             let HttpInvocation { gateway, request, rejection } = *invocation;
             let request =
-                WebhookRequest { request, rejection, id: Some(context.request_id), trace, time_left };
-            LambdaResponse::Http(GatewayResponse::new(gateway, webhook.handle(request).await))
+                FunctionRequest { request, rejection, id: Some(context.request_id), trace, time_left };
+            LambdaResponse::Http(GatewayResponse::new(gateway, function.handle(request).await))
         }
         Invocation::Batch(batch) => {
-            LambdaResponse::Batch(batch.serve(webhook, trace.as_ref(), time_left).await)
+            let response = function.handle_batch(batch, trace.as_ref(), time_left).await;
+            LambdaResponse::Batch(response.ok_or(Unusable::UnknownInvocation)?)
         }
         Invocation::Unusable(unusable) => return Err(unusable),
     })
@@ -274,6 +273,10 @@ struct RequestContext {
     http: Option<HttpContext>,
     #[serde(default)]
     elb: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    authorizer: Option<Value>,
+    #[serde(default)]
+    identity: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -324,10 +327,11 @@ fn is_batch(raw: &str) -> bool {
 
 impl HttpInvocation {
     fn read(payload: Payload) -> Option<Self> {
-        let (gateway, method) = match payload.request_context {
-            RequestContext { http: Some(http), .. } => (Gateway::HttpApi, http.method),
-            RequestContext { elb: Some(_), .. } => (Gateway::LoadBalancer, payload.http_method?),
-            RequestContext { .. } => (Gateway::RestApi, payload.http_method?),
+        let RequestContext { http, elb, authorizer, identity } = payload.request_context;
+        let (gateway, method) = match (http, elb) {
+            (Some(http), _) => (Gateway::HttpApi, http.method),
+            (None, Some(_)) => (Gateway::LoadBalancer, payload.http_method?),
+            (None, None) => (Gateway::RestApi, payload.http_method?),
         };
         let body = payload.body.unwrap_or_default();
         // A body that is not base64 as announced is used unchanged. Its signature is wrong.
@@ -336,6 +340,10 @@ impl HttpInvocation {
         let path = payload.raw_path.or(payload.path);
         // An invalid path is replaced by `/`. All paths are served alike, except for the health check.
         *request.uri_mut() = path.and_then(|path| path.parse().ok()).unwrap_or_default();
+        // Only the gateway writes it. A load balancer does not have it.
+        if gateway != Gateway::LoadBalancer {
+            request.extensions_mut().insert(GatewayContext { authorizer, identity });
+        }
         *request.headers_mut() = headers(payload.multi_value_headers, payload.headers);
         // An invalid method is not POST in any case.
         *request.method_mut() = method.parse().unwrap_or(Method::TRACE);
@@ -411,38 +419,37 @@ impl GatewayResponse {
 
 /// Counts the invocations whose response is pending. After a response it waits for background work: when the runtime asks
 /// for the next invocation, the environment may stop, and would cut off a fetch. The caller has the response by then.
-struct AroundInvocations<P, C> {
-    webhook: Arc<Webhook<P, C>>,
+struct AroundInvocations<F> {
+    function: Arc<F>,
     count: watch::Sender<usize>,
 }
 
-impl<S, P, C> Layer<S> for AroundInvocations<P, C> {
-    type Service = Around<S, P, C>;
+impl<S, F> Layer<S> for AroundInvocations<F> {
+    type Service = Around<S, F>;
 
-    fn layer(&self, inner: S) -> Around<S, P, C> {
-        Around { inner, webhook: Arc::clone(&self.webhook), count: self.count.clone() }
+    fn layer(&self, inner: S) -> Around<S, F> {
+        Around { inner, function: Arc::clone(&self.function), count: self.count.clone() }
     }
 }
 
-struct Around<S, P, C> {
+struct Around<S, F> {
     inner: S,
-    webhook: Arc<Webhook<P, C>>,
+    function: Arc<F>,
     count: watch::Sender<usize>,
 }
 
-impl<S: Clone, P, C> Clone for Around<S, P, C> {
+impl<S: Clone, F> Clone for Around<S, F> {
     fn clone(&self) -> Self {
-        let Self { inner, webhook, count } = self;
-        Self { inner: inner.clone(), webhook: Arc::clone(webhook), count: count.clone() }
+        let Self { inner, function, count } = self;
+        Self { inner: inner.clone(), function: Arc::clone(function), count: count.clone() }
     }
 }
 
-impl<S, P, C> Service<LambdaInvocation> for Around<S, P, C>
+impl<S, F> Service<LambdaInvocation> for Around<S, F>
 where
     S: Service<LambdaInvocation, Response: Send, Error: Send>,
     S::Future: Send + 'static,
-    P: Publisher,
-    C: Clock,
+    F: Function,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -457,12 +464,12 @@ where
         let one = InFlight::new(self.count.clone());
         let context = invocation.context.clone();
         let handled = self.inner.call(invocation);
-        let webhook = Arc::clone(&self.webhook);
+        let function = Arc::clone(&self.function);
         Box::pin(async move {
             let result = handled.await;
             drop(one);
             let limit = time_left(&context).map_or(SETTLING, |left| left.min(SETTLING));
-            let _ = timeout(limit, webhook.settled()).await;
+            let _ = timeout(limit, function.settled()).await;
             result
         })
     }

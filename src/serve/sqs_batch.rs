@@ -30,7 +30,7 @@ const LEAST_TIME: Duration = Duration::from_millis(500);
 
 /// A batch, as far as it is read.
 #[derive(Debug, Deserialize)]
-pub(super) struct Batch {
+pub struct Batch {
     #[serde(rename = "Records")]
     records: Vec<Record>,
 }
@@ -64,7 +64,7 @@ struct Attribute {
 /// The response to a batch.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct BatchResponse {
+pub struct BatchResponse {
     batch_item_failures: Vec<ItemFailure>,
 }
 
@@ -76,7 +76,7 @@ struct ItemFailure {
 
 impl Batch {
     /// Handles all messages within `time_left`. `invocation` is the trace of the invocation.
-    pub(super) async fn serve<P: Publisher, C: Clock>(
+    pub(crate) async fn serve<P: Publisher, C: Clock>(
         self,
         webhook: &Webhook<P, C>,
         invocation: Option<&TraceContext>,

@@ -33,5 +33,6 @@ mod routes;
 mod secrets;
 mod signatures;
 mod support;
+mod token;
 mod tracing;
 mod transports;

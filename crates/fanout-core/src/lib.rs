@@ -26,6 +26,7 @@ mod json;
 pub mod limits;
 pub mod names;
 pub mod object_id;
+pub mod permission;
 pub mod placeholder;
 pub mod prometheus;
 pub mod reason;

@@ -133,7 +133,20 @@ impl Credentials {
     /// # Errors
     /// If the endpoint is not a valid URL.
     pub fn channel(&self) -> Result<Channel, tonic::transport::Error> {
-        let mut endpoint = TonicEndpoint::new(self.endpoint.clone())?
+        self.connect(self.endpoint.clone())
+    }
+
+    /// Returns a new connection to the service that issues tokens. It is as [`channel`](Self::channel) returns one.
+    ///
+    /// # Errors
+    /// If the endpoint is not a valid URL.
+    pub fn token_channel(&self) -> Result<Channel, tonic::transport::Error> {
+        // The SDK puts `token.` where it puts `cache.` for other calls. A local server has one address.
+        self.connect(self.endpoint.replacen("https://cache.", "https://token.", 1))
+    }
+
+    fn connect(&self, url: String) -> Result<Channel, tonic::transport::Error> {
+        let mut endpoint = TonicEndpoint::new(url)?
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)

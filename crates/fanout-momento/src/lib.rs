@@ -8,6 +8,7 @@
 //! | [`publisher`] | publishes to topics, with credentials that can change |
 //! | [`set`] | a set in a cache |
 //! | [`subscription`] | a subscription to one topic that survives interruptions |
+//! | [`token_issuer`] | issues disposable tokens |
 //! | [`status`] | failures: their reason, and their description |
 
 pub mod cache;
@@ -17,6 +18,7 @@ pub mod publisher;
 pub mod set;
 pub mod status;
 pub mod subscription;
+pub mod token_issuer;
 
 pub use cache::MomentoCache;
 pub use cache_sender::CacheSender;
@@ -24,3 +26,4 @@ pub use credentials::{Credentials, CredentialsError, Endpoint, EndpointError};
 pub use publisher::{KeySource, Keys, MomentoPublisher};
 pub use set::CacheSet;
 pub use subscription::{Subscription, SubscriptionError, SubscriptionEvent};
+pub use token_issuer::{IssuedToken, TokenIssuer, TokenRequest};

@@ -428,3 +428,76 @@ async fn shows_aws_requests_of_event() {
     assert_eq!(destinations[0]["sent"], serde_json::from_str::<Value>(body).unwrap());
     assert_eq!(destinations[2]["reason"], "invalid_argument");
 }
+
+const TOKENS: &str = r#"
+[gateway]
+authorizer = "jwt"
+
+[[profiles]]
+name = "member"
+when = { plan = "paid" }
+token_id = "{claims.sub}"
+cache = "chat"
+publish = ["{claims.room}-publish"]
+subscribe = ["{claims.room}-loud"]
+keys = [{ prefix = "user:{claims.sub}:", role = "read" }]
+
+[[profiles]]
+name = "auditor"
+when = { plan = "staff" }
+token_id = "{claims.sub}"
+cache = "chat"
+subscribe = ["{claims.room}-publish"]
+"#;
+
+#[tokio::test]
+async fn shows_what_token_allows_and_denies() {
+    let file = File::new("shown-tokens.toml", TOKENS);
+    let routes = File::new("routes-of-tokens.toml", CHAT);
+    let claims = |claims: Value| File::new("claims.json", &claims.to_string());
+    let run = async |claims: &File| {
+        let arguments = ["check", file.path(), "--claims", claims.path(), "--routes", routes.path()];
+        end(fanout(&arguments)).await
+    };
+    let member = run(&claims(json!({"plan": "paid", "sub": "ann", "room": "lobby"}))).await.assert_code(0);
+    let expected = "profile member: token id ann, for 3600 s
+denied   publish    chat/lobby-loud
+allowed  subscribe  chat/lobby-loud
+allowed  publish    chat/lobby-publish
+denied   subscribe  chat/lobby-publish
+denied   publish    log/audit
+denied   subscribe  log/audit
+denied   publish    out/for-ann
+denied   subscribe  out/for-ann
+denied   publish    out/lobby-loud
+denied   subscribe  out/lobby-loud
+denied   publish    out/lobby-spanish
+denied   subscribe  out/lobby-spanish
+allowed  read       chat/user:ann:*
+denied   write      chat/user:ann:*
+denied   every other call
+";
+    assert_eq!(member.out, expected);
+    // The routes have a pattern for any topic of the cache.
+    assert!(member.err.contains("may subscribe to chat/lobby-loud, an inbound topic"), "{}", member.err);
+    let auditor = run(&claims(json!({"plan": "staff", "sub": "bob", "room": "lobby"}))).await.assert_code(0);
+    assert!(auditor.err.contains("may subscribe to chat/lobby-publish, an inbound topic"), "{}", auditor.err);
+    run(&claims(json!({"plan": "free"}))).await.assert_code(1).assert_err("no profile fits");
+    run(&claims(json!({"plan": "paid", "sub": "ann:b", "room": "x"})))
+        .await
+        .assert_code(1)
+        .assert_err("separates");
+
+    let all = end(fanout(&["check", file.path(), "--routes", routes.path()])).await.assert_code(0);
+    assert_eq!(all.out, "profile member: plan = \"paid\"\nprofile auditor: plan = \"staff\"\n");
+    assert!(all.err.contains("may subscribe to chat/claim-publish, an inbound topic"), "{}", all.err);
+}
+
+#[tokio::test]
+async fn reports_faults_of_profiles_with_their_lines() {
+    let file =
+        File::new("faulty-tokens.toml", &TOKENS.replace("token_id = \"{claims.sub}\"", "tokenid = \"x\""));
+    let ended = end(fanout(&["check", file.path()])).await.assert_code(1);
+    assert!(ended.err.contains("unknown key `tokenid`; did you mean `token_id`?"), "{}", ended.err);
+    assert!(ended.err.contains("4 errors"), "{}", ended.err);
+}

@@ -52,6 +52,26 @@ pub struct Template {
     pieces: Vec<Piece>,
 }
 
+/// A part of a [`Template`], for a caller that renders it with values other than those of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part<'t> {
+    /// A text.
+    Text(&'t str),
+    /// A placeholder.
+    Value {
+        /// The name: `json`.
+        name: &'t str,
+        /// The members behind it.
+        members: &'t [String],
+        /// The name with its members as written: `json.from`.
+        path: &'t str,
+        /// True if a filter changes the value.
+        has_filters: bool,
+        /// The byte offset of its opening brace.
+        at: usize,
+    },
+}
+
 /// Writes the source.
 impl Serialize for Template {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -77,6 +97,14 @@ impl Template {
     /// If the syntax is invalid.
     pub fn new(source: impl Into<String>) -> Result<Self, SyntaxError> {
         Self::parse(source.into(), false)
+    }
+
+    /// Parses a name with any placeholders. A name has no wildcards and parameters of other syntaxes.
+    ///
+    /// # Errors
+    /// If the syntax is invalid.
+    pub fn new_name(source: impl Into<String>) -> Result<Self, SyntaxError> {
+        Self::parse(source.into(), true)
     }
 
     /// Parses a text of `scope`, in a route with these captures.
@@ -134,6 +162,16 @@ impl Template {
             is_optional && !placeholder.filters.iter().any(|filter| matches!(filter, Filter::Default(_)))
         };
         self.placeholders().filter(may_lack).map(|placeholder| placeholder.path.as_str())
+    }
+
+    /// Returns its parts, in order.
+    pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        self.pieces.iter().map(|piece| match piece {
+            Piece::Text(text) => Part::Text(text),
+            Piece::Placeholder(Placeholder { name, members, path, filters, at, .. }) => {
+                Part::Value { name, members, path, has_filters: !filters.is_empty(), at: *at }
+            }
+        })
     }
 
     pub(crate) fn pieces(&self) -> &[Piece] {

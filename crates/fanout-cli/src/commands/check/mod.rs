@@ -10,6 +10,7 @@
 //! | `drawing` | prints the outline as a drawing |
 //! | `recording` | runs the fan-out for one event, with recorders |
 //! | `steps` | prints the recording |
+//! | `tokens` | shows what tokens of a `tokens.toml` allow and deny |
 
 mod doubts;
 mod drawing;
@@ -21,12 +22,13 @@ mod parameter;
 mod recording;
 mod steps;
 mod table;
+mod tokens;
 
 pub(crate) use self::table::merged;
 
 use clap::ValueEnum;
 use fanout_core::destination::KINDS;
-use fanout_core::file;
+use fanout_core::file::{self, FileError};
 use fanout_core::route::Routes;
 use fanout_core::transform::Transforms;
 use momento_webhook::{Event, Verified};
@@ -35,6 +37,7 @@ use serde_json::{Value, json};
 use self::drawing::Drawing;
 use self::faults::Faults;
 use self::outline::Outline;
+use self::tokens::TokensCheck;
 use crate::error::Error;
 use crate::event;
 use crate::input::bytes;
@@ -47,11 +50,12 @@ const MERMAID_LINKS: usize = 500;
 /// Check a file of routes, and show what it does
 ///
 /// Reports all errors at once, each with its file, line and column; the exit code is then 1. Shows a valid file as a
-/// table of its routes. With --event, shows step by step what one event becomes. Publishes nothing.
+/// table of its routes. A file whose name ends with tokens.toml is one of profiles. With --event, shows step by step what one event becomes. Publishes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   fanout check
   fanout check fanout.toml --format mermaid > routes.mmd
+  fanout check tokens.toml --claims claims.json --routes fanout.toml
   fanout check fanout.toml --format dot | dot -Tsvg > routes.svg
   fanout check fanout.toml --event event.json
   fanout check fanout.toml --json | jq -r '.routes[].topic'
@@ -71,6 +75,14 @@ pub(crate) struct Args {
     /// Translate the event's text by Amazon Translate, with the credentials of this shell, instead of `pseudolocalize`
     #[arg(long, requires = "event")]
     aws: bool,
+
+    /// Check a file of profiles, tokens.toml, and show what the token of a person with the claims in this file allows
+    #[arg(long, value_name = "FILE", conflicts_with = "event")]
+    claims: Option<String>,
+
+    /// Check a file of profiles, and whether they let people subscribe to inbound topics of the routes in this file
+    #[arg(long, value_name = "FILE", conflicts_with = "event")]
+    routes: Option<String>,
 
     /// The output
     #[arg(long, value_enum, default_value_t)]
@@ -110,6 +122,43 @@ pub(crate) async fn show(
     steps::run(&Outline::new(text, routes), event, (json, translations), output).await
 }
 
+fn run_tokens(args: &Args, transforms: &Transforms, output: &mut Output) -> Result<(), Error> {
+    if matches!(args.format, Format::Mermaid | Format::Dot) || args.event.is_some() {
+        return Err(Error::Usage(
+            "a file of profiles is shown by --format table or json, without an event".to_owned(),
+        ));
+    }
+    let is_json = args.json || args.format == Format::Json;
+    let mut reject = |name: &str, text: &str, errors: &[FileError]| {
+        let faults = Faults { name, text, errors };
+        faults.print(is_json, output)?;
+        Err(Error::Failed(faults.summary()))
+    };
+    let read =
+        |name: &str| file::text(bytes(name)?).map_err(|error| Error::Failed(format!("{name}:{error}")));
+    let text = read(&args.file)?;
+    let profiles = match fanout_identity::file::read(&text) {
+        Ok(profiles) => profiles,
+        Err(errors) => return reject(&args.file, &text, &errors),
+    };
+    let routes = match &args.routes {
+        None => None,
+        Some(name) => {
+            let text = read(name)?;
+            match file::read(&text, &Translations::new(false)?.transforms(transforms), KINDS) {
+                Ok(routes) => Some(routes),
+                Err(errors) => return reject(name, &text, &errors),
+            }
+        }
+    };
+    let claims = args.claims.as_deref().map(|name| {
+        serde_json::from_slice(&bytes(name)?)
+            .map_err(|error| Error::because(format_args!("{name}: the claims are not a JSON object"), &error))
+    });
+    TokensCheck { file: &profiles, claims: claims.transpose()?, routes: routes.as_ref() }
+        .show(is_json, output)
+}
+
 pub(crate) async fn run(args: Args, transforms: &Transforms, output: &mut Output) -> Result<(), Error> {
     if args.file == "-" && args.event.as_deref() == Some("-") {
         return Err(Error::Usage("the file and --event cannot both be standard input".to_owned()));
@@ -118,6 +167,10 @@ pub(crate) async fn run(args: Args, transforms: &Transforms, output: &mut Output
         return Err(Error::Usage(
             "--format mermaid and --format dot do not draw an event; use table or json".to_owned(),
         ));
+    }
+    let is_tokens = args.file.ends_with("tokens.toml");
+    if is_tokens || args.claims.is_some() || args.routes.is_some() {
+        return run_tokens(&args, transforms, output);
     }
     let is_json = args.json || args.format == Format::Json;
     let name = if args.file == "-" { "<stdin>" } else { args.file.as_str() };

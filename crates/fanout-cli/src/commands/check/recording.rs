@@ -12,7 +12,7 @@ use fanout_core::transform::{Context, Message, NoItems, Stage, Transform, Transf
 use futures_util::future::{BoxFuture, ready};
 use momento_webhook::{Event, Verified};
 use tokio::time::Instant;
-use topic_fanout::webhook::RESPONSE_TIMEOUT;
+use topic_fanout::serve::RESPONSE_TIMEOUT;
 
 use super::outline::{OutlinedRoute, OutlinedStep};
 

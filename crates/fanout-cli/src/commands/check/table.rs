@@ -31,15 +31,26 @@ pub(super) fn print(name: &str, text: &str, outline: &Outline<'_>, output: &mut 
     output.result(format_args!("{name}: {}", summary(outline)))
 }
 
-/// Returns the lines of the table. If they would be wider than a terminal of this width, cells have several lines.
+/// Returns the lines of the table.
 fn lines(outline: &Outline<'_>, width: Option<u16>) -> Vec<String> {
+    let head = ["line", "cache", "topic", "", "cache", "topic", "transforms"].map(str::to_owned);
+    let rows = [head].into_iter().chain(outline.outlined.iter().flat_map(rows));
+    aligned(rows, &FIXED, width)
+}
+
+/// Returns rows as lines, with the cells of each column under one another. If they would be wider than a terminal of this
+/// width, cells have several lines, but for those of the `fixed` columns.
+pub(super) fn aligned<const N: usize>(
+    rows: impl IntoIterator<Item = [String; N]>,
+    fixed: &[usize],
+    width: Option<u16>,
+) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.add_row(["line", "cache", "topic", "", "cache", "topic", "transforms"]);
-    table.add_rows(outline.outlined.iter().flat_map(rows));
+    table.add_rows(rows);
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, GAP));
-        if FIXED.contains(&index) {
+        if fixed.contains(&index) {
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
     }
