@@ -164,7 +164,8 @@ impl Function {
 pub(crate) async fn listening(process: &Process) -> u16 {
     let port = process.wait_for_line(|line| {
         let line: Value = serde_json::from_str(line).ok()?;
-        line["message"].as_str()?.starts_with("listening for ").then_some(())?;
+        matches!(line["message"].as_str()?, "listening for webhooks" | "listening for requests")
+            .then_some(())?;
         line["address"].as_str()?.rsplit_once(':')?.1.parse().ok()
     });
     port.await.unwrap()
