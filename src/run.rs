@@ -186,7 +186,7 @@ fn run(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> R
         let shutdown = tokio::spawn(shutdown);
         let shutdown = async { drop(shutdown.await) };
         let listen_config = config.listen;
-        let counted = match listen_config.metrics.filter(|_| !is_lambda) {
+        let counted = match config.metrics.address.filter(|_| !is_lambda) {
             Some(address) => Some((listen_to(address).await?, Arc::<Metrics>::default())),
             None => None,
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Read, Settings};
 
-/// `PORT`, `HTTP_IDLE_TIMEOUT_SECONDS`, `HTTP_BODY_MEMORY_MIB` and `METRICS_ADDRESS`.
+/// `PORT`, `HTTP_IDLE_TIMEOUT_SECONDS` and `HTTP_BODY_MEMORY_MIB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenConfig {
     /// The TCP port, on all interfaces. 0 takes a free port.
@@ -14,9 +14,16 @@ pub struct ListenConfig {
     pub idle_timeout: Duration,
     /// The memory for the bodies of all requests together, in bytes.
     pub body_memory: usize,
-    /// The address of the port with metrics for Prometheus.
-    pub metrics: Option<SocketAddr>,
 }
+
+/// `METRICS_ADDRESS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricsConfig {
+    /// The address of the port with metrics for Prometheus.
+    pub address: Option<SocketAddr>,
+}
+
+const METRICS_ADDRESS: &str = "METRICS_ADDRESS";
 
 /// Load balancers expect that they close an idle connection, and not the server. Google's keep theirs for 600 s, AWS's for 60 s.
 const IDLE_TIMEOUT: u64 = 620;
@@ -43,14 +50,27 @@ impl ListenConfig {
             1..=65_536 => Ok(mib * 1024 * 1024),
             _ => settings.fault(name, "is not a number of MiB, 1 to 65536"),
         });
-        let metrics =
-            settings.line("METRICS_ADDRESS").and_then(|given| match given.map(|given| given.parse()) {
-                None => Ok(None),
-                Some(Ok(address)) => Ok(Some(address)),
-                Some(Err(_)) => settings
-                    .fault("METRICS_ADDRESS", "is not an IP address with a port, such as 127.0.0.1:9091"),
-            });
-        Ok(Self { port: port?, idle_timeout: idle_timeout?, body_memory: body_memory?, metrics: metrics? })
+        Ok(Self { port: port?, idle_timeout: idle_timeout?, body_memory: body_memory? })
+    }
+}
+
+impl MetricsConfig {
+    pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
+        match settings.line(METRICS_ADDRESS)?.map(|given| given.parse()) {
+            None => Ok(Self { address: None }),
+            Some(Ok(address)) => Ok(Self { address: Some(address) }),
+            Some(Err(_)) => {
+                settings.fault(METRICS_ADDRESS, "is not an IP address with a port, such as 127.0.0.1:9091")
+            }
+        }
+    }
+
+    /// Rejects the setting, for a function without such a port.
+    pub(super) fn reject(settings: &mut Settings<'_>) -> Read<()> {
+        match settings.get(METRICS_ADDRESS)? {
+            None => Ok(()),
+            Some(_) => settings.fault(METRICS_ADDRESS, "is for the function `webhook`; leave it out"),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ mod token;
 pub use credentials::MomentoConfig;
 pub use dead_letters::DeadLettersConfig;
 pub use dedupe::DedupeConfig;
-pub use listen::ListenConfig;
+pub use listen::{ListenConfig, MetricsConfig};
 pub use log::LogConfig;
 pub use routes::{RoutesConfig, RoutesSource};
 pub use secrets::SecretsConfig;
@@ -76,6 +76,8 @@ pub struct Config {
     pub dedupe: DedupeConfig,
     /// The HTTP server, outside Lambda.
     pub listen: ListenConfig,
+    /// The port with metrics, outside Lambda.
+    pub metrics: MetricsConfig,
     /// The level of the log.
     pub log: LogConfig,
 }
@@ -114,6 +116,7 @@ impl Config {
             let dead_letters = DeadLettersConfig::read(settings);
             let dedupe = DedupeConfig::read(settings);
             let listen = ListenConfig::read(settings);
+            let metrics = MetricsConfig::read(settings);
             let log = LogConfig::read(settings);
             Ok(Self {
                 momento: momento?,
@@ -123,6 +126,7 @@ impl Config {
                 dead_letters: dead_letters?,
                 dedupe: dedupe?,
                 listen: listen?,
+                metrics: metrics?,
                 log: log?,
             })
         })

@@ -5,7 +5,10 @@ use fanout_core::object_id::{self, ObjectId};
 use fanout_identity::TokensFile;
 use momento_webhook::visible::{single_line, trim_invisible};
 
-use super::{ConfigErrors, ListenConfig, LogConfig, MomentoConfig, Read, SecretsConfig, Settings, Source};
+use super::{
+    ConfigErrors, ListenConfig, LogConfig, MetricsConfig, MomentoConfig, Read, SecretsConfig, Settings,
+    Source,
+};
 
 /// The variable that names the file.
 pub const TOKENS: &str = "TOKENS_CONFIG";
@@ -46,11 +49,10 @@ impl TokenConfig {
             let momento = MomentoConfig::read(settings);
             let secrets = SecretsConfig::read(settings);
             let tokens = TokensSource::read(settings);
-            let listen = ListenConfig::read(settings).and_then(|listen| match listen.metrics {
-                None => Ok(listen),
-                Some(_) => settings.fault("METRICS_ADDRESS", "is for the function `webhook`; leave it out"),
-            });
+            let listen = ListenConfig::read(settings);
+            let metrics = MetricsConfig::reject(settings);
             let log = LogConfig::read(settings);
+            metrics?;
             Ok(Self { momento: momento?, secrets: secrets?, tokens: tokens?, listen: listen?, log: log? })
         })
     }

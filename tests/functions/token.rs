@@ -626,7 +626,12 @@ async fn gateway_proves_who_asks_and_nobody_else_can() {
 
 #[tokio::test]
 async fn faults_of_settings_are_reported_together_and_show_no_value() {
-    let settings = [("MOMENTO_API_KEY", ""), ("TOKENS_CONFIG", "[jwt]\nisuer = 's3cr3t'"), ("PORT", "x")];
+    let settings = [
+        ("MOMENTO_API_KEY", ""),
+        ("TOKENS_CONFIG", "[jwt]\nisuer = 's3cr3t'"),
+        ("PORT", "x"),
+        ("METRICS_ADDRESS", "127.0.0.1:0"),
+    ];
     let mut process = Process::start(env!("CARGO_BIN_EXE_token").as_ref(), settings).unwrap();
     assert!(!process.ended().await.unwrap().success());
     let output = process.output().join("\n");
@@ -635,6 +640,7 @@ async fn faults_of_settings_are_reported_together_and_show_no_value() {
         "TOKENS_CONFIG: 2:1: unknown key `isuer`; did you mean `issuer`?",
         "has no profiles",
         "PORT: ",
+        "METRICS_ADDRESS: is for the function `webhook`; leave it out",
     ] {
         assert!(output.contains(part), "{part}\n{output}");
     }

@@ -115,8 +115,7 @@ impl Function {
         let url = url(listener.local_addr().map_err(in_use)?)?;
         let stop = CancellationToken::new();
         let shutdown = stop.clone().cancelled_owned();
-        let config =
-            ListenConfig { port, idle_timeout: IDLE_TIMEOUT, body_memory: BODY_MEMORY, metrics: None };
+        let config = ListenConfig { port, idle_timeout: IDLE_TIMEOUT, body_memory: BODY_MEMORY };
         let serving = tokio::spawn(serve::http::serve(listener, Arc::new(webhook), config, shutdown));
         Ok(Self::InProcess { url, stop, serving })
     }
