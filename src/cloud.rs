@@ -111,9 +111,9 @@ pub async fn complete_token(
 
 async fn fetch_tokens(cloud: &Cloud, source: TokensSource) -> Result<TokensFile, ConfigErrors> {
     let (place, read) = match source {
-        TokensSource::File(file) => return Ok(*file),
-        TokensSource::Parameter(name) => (format!("ssm:{name}"), read_parameter(cloud, name)),
-        TokensSource::Object(id) => (id.to_string(), read_object(cloud, id)),
+        TokensSource::Settings(file) | TokensSource::File { content: file, .. } => return Ok(*file),
+        TokensSource::Parameter(name) => parameter(cloud, name),
+        TokensSource::Object(id) => object(cloud, id),
     };
     let text = read().await.map_err(|error| fault(TOKENS, error))?;
     fanout_identity::file::read(&text).map_err(|errors| {
@@ -128,11 +128,11 @@ async fn fetch_routes(
     transforms: &Transforms,
     log: &RequestLog,
 ) -> Result<LiveRoutes, ConfigErrors> {
-    let (place, known, read) = match config.source {
+    let (known, (place, read)) = match config.source {
         RoutesSource::Settings(routes) => return Ok(LiveRoutes::from(*routes)),
-        RoutesSource::File { path, routes } => (path.clone(), Some(*routes), read_file(path)),
-        RoutesSource::Parameter(name) => (format!("ssm:{name}"), None, read_parameter(cloud, name)),
-        RoutesSource::Object(id) => (id.to_string(), None, read_object(cloud, id)),
+        RoutesSource::File { path, content } => (Some(*content), (path.clone(), read_file(path))),
+        RoutesSource::Parameter(name) => (None, parameter(cloud, name)),
+        RoutesSource::Object(id) => (None, object(cloud, id)),
     };
     let (transforms, start) = (transforms.clone(), place.clone());
     let parse = move |text: &str| {
@@ -174,17 +174,20 @@ fn read_file(path: String) -> ReadText {
     })
 }
 
-fn read_parameter(cloud: &Cloud, name: String) -> ReadText {
-    let cloud = cloud.clone();
-    Box::new(move || {
+/// Returns the place of a parameter, and what reads it.
+fn parameter(cloud: &Cloud, name: String) -> (String, ReadText) {
+    let (place, cloud) = (format!("ssm:{name}"), cloud.clone());
+    let read = move || {
         let (cloud, name) = (cloud.clone(), name.clone());
         async move { cloud.parameter(&name).await.map_err(|error| with_sources(&error)) }.boxed()
-    })
+    };
+    (place, Box::new(read))
 }
 
-fn read_object(cloud: &Cloud, id: ObjectId) -> ReadText {
-    let cloud = cloud.clone();
-    Box::new(move || {
+/// Returns the place of an object, and what reads it.
+fn object(cloud: &Cloud, id: ObjectId) -> (String, ReadText) {
+    let (place, cloud) = (id.to_string(), cloud.clone());
+    let read = move || {
         let (cloud, id) = (cloud.clone(), id.clone());
         async move {
             let object =
@@ -192,7 +195,8 @@ fn read_object(cloud: &Cloud, id: ObjectId) -> ReadText {
             file::text(object).map_err(|error| format!("{id}:{error}"))
         }
         .boxed()
-    })
+    };
+    (place, Box::new(read))
 }
 
 async fn fetch_secrets(

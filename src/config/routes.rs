@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use fanout_core::file;
 use fanout_core::limits::MAX_TRANSFORMS;
 use fanout_core::names::{CacheName, TopicName};
-use fanout_core::object_id::{self, ObjectId};
 use fanout_core::placeholder::is_literal;
 use fanout_core::route::{Destination, Routes};
 use fanout_core::transform::{Stage, Transforms};
-use momento_webhook::visible::{single_line, trim_invisible};
 
-use super::{Noted, Read, Settings};
+use super::file::FileSource;
+use super::{Read, Settings};
 use crate::live_routes::VersionedRoutes;
 
 const FILE: &str = "FANOUT_CONFIG";
@@ -31,98 +29,31 @@ pub struct RoutesConfig {
 }
 
 /// Where the routes are.
-#[derive(Clone, Debug)]
-pub enum RoutesSource {
-    /// In the settings.
-    Settings(Box<VersionedRoutes>),
-    /// In a file, which has been read.
-    File {
-        /// The path of the file.
-        path: String,
-        /// The routes in it.
-        routes: Box<VersionedRoutes>,
-    },
-    /// In a parameter of AWS Systems Manager, which is fetched at start.
-    Parameter(String),
-    /// In an object of Amazon S3, which is fetched at start.
-    Object(ObjectId),
-}
+pub type RoutesSource = FileSource<VersionedRoutes>;
 
 impl RoutesConfig {
     /// A thousand environments make four to seven calls a second then, of the 40 that Systems Manager allows an account.
     const DEFAULT_SECONDS: u64 = 300;
 
     pub(super) fn read(settings: &mut Settings<'_>, transforms: &Transforms) -> Read<Self> {
-        let source = RoutesSource::read(settings, transforms);
+        let source = source(settings, transforms);
         let wanted = "a number of seconds, 0 or more";
         let seconds = settings.parse("ROUTES_MAX_AGE_SECONDS", Self::DEFAULT_SECONDS, wanted)?;
         Ok(Self { source: source?, max_age: (seconds > 0).then(|| Duration::from_secs(seconds)) })
     }
 }
 
-impl RoutesSource {
-    fn read(settings: &mut Settings<'_>, transforms: &Transforms) -> Read<Self> {
-        match settings.get(FILE)? {
-            None => outbound_routes(settings, transforms)
-                .map(|routes| Self::Settings(Box::new(VersionedRoutes::from(routes)))),
-            Some(given) => {
-                for name in [ONE, SEVERAL, CACHE, TRANSFORM] {
-                    if settings.get(name)?.is_some() {
-                        let _: Read<()> =
-                            settings.fault(name, format!("is set beside {FILE}, which has the routes"));
-                    }
-                }
-                from_file(settings, &given, transforms)
-            }
-        }
-    }
-}
-
-fn from_file(settings: &mut Settings<'_>, given: &str, transforms: &Transforms) -> Read<RoutesSource> {
-    if given.starts_with(object_id::SCHEME) {
-        return match given.parse() {
-            Ok(id) => Ok(RoutesSource::Object(id)),
-            Err(error) => settings.fault(FILE, error.to_string()),
-        };
-    }
-    if let Some(parameter) = given.strip_prefix("ssm:") {
-        return match single_line(parameter) {
-            Ok("") => settings.fault(FILE, "names no parameter behind ssm:"),
-            Ok(name) => Ok(RoutesSource::Parameter(name.to_owned())),
-            Err(error) => settings.fault(FILE, error.to_string()),
-        };
-    }
-    // No TOML with a route in it is without, and no usual path has one.
-    let is_text = given.contains('=');
-    let (path, text) = if is_text {
-        (None, given.to_owned())
-    } else {
-        // Nobody sees a blank at either end, and no usual path has one there.
-        let path = trim_invisible(given.trim());
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) => return settings.fault(FILE, format!("{path}: {error}")),
-        };
-        match file::text(bytes) {
-            Ok(text) => (Some(path.to_owned()), text),
-            Err(error) => return settings.fault(FILE, format!("{path}:{error}")),
-        }
+fn source(settings: &mut Settings<'_>, transforms: &Transforms) -> Read<RoutesSource> {
+    let Some(given) = settings.get(FILE)? else {
+        let routes = outbound_routes(settings, transforms)?;
+        return Ok(FileSource::Settings(Box::new(VersionedRoutes::from(routes))));
     };
-    match (VersionedRoutes::read(&text, transforms), path) {
-        (Ok(routes), None) => Ok(RoutesSource::Settings(Box::new(routes))),
-        (Ok(routes), Some(path)) => Ok(RoutesSource::File { path, routes: Box::new(routes) }),
-        (Err(errors), path) => {
-            let place = path.map(|path| format!("{path}:")).unwrap_or_default();
-            for error in errors {
-                let _: Read<()> = settings.fault(FILE, format!("{place}{error}"));
-            }
-            if is_text && !given.contains(['\n', '[']) {
-                let hint = "is taken for the text of a file and not for its path, because it has a `=`";
-                let _: Read<()> = settings.fault(FILE, hint);
-            }
-            Err(Noted)
+    for name in [ONE, SEVERAL, CACHE, TRANSFORM] {
+        if settings.get(name)?.is_some() {
+            let _: Read<()> = settings.fault(name, format!("is set beside {FILE}, which has the routes"));
         }
     }
+    FileSource::read(settings, FILE, &given, |text| VersionedRoutes::read(text, transforms))
 }
 
 fn outbound_routes(settings: &mut Settings<'_>, transforms: &Transforms) -> Read<Routes> {
@@ -215,7 +146,7 @@ mod tests {
 
     fn routes(changes: &[(&str, &str)]) -> Routes {
         match read(&vars(&[changes, &LEAST].concat())).unwrap().routes.source {
-            RoutesSource::Settings(read) | RoutesSource::File { routes: read, .. } => read.routes,
+            RoutesSource::Settings(read) | RoutesSource::File { content: read, .. } => read.routes,
             other => panic!("{other:?}"),
         }
     }
