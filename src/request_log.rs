@@ -198,12 +198,17 @@ impl RequestLog {
                     FunctionName: function,
                     RoutesNotUpdated: 1,
                 };
-                let mut line = serde_json::to_vec(&line).expect(IS_JSON);
-                line.push(b'\n');
-                output.write(&line);
+                write_line(output, &line);
             }
         }
     }
+}
+
+/// Writes the members of a line.
+pub(crate) fn write_line(output: &Output, line: &impl Serialize) {
+    let mut line = serde_json::to_vec(line).expect(IS_JSON);
+    line.push(b'\n');
+    output.write(&line);
 }
 
 /// The members of a line about routes, and below them its metric.

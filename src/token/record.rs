@@ -9,8 +9,7 @@ use serde::Serialize;
 
 use super::outcome::TokenOutcome;
 use crate::emf::{self, Directive, Metadata, Metric, timestamp};
-use crate::request_log::{Level, NAMESPACE, RequestLog, millis};
-use crate::response::IS_JSON;
+use crate::request_log::{Level, NAMESPACE, RequestLog, millis, write_line};
 use crate::trace::{TraceId, XrayId};
 use fanout_core::reason::with_sources;
 
@@ -121,16 +120,16 @@ impl RequestLog {
             Self::Human => {
                 let (token_id, profile) = (record.token_id.as_deref(), record.profile.as_deref());
                 let (permissions, status) = (record.permissions.join(", "), status.as_u16());
+                // `tracing` wants the level as a constant.
+                macro_rules! log {
+                    ($level:ident) => {
+                        tracing::$level!(outcome = name, status, token_id, profile, permissions, "{message}")
+                    };
+                }
                 match level {
-                    Level::Info => {
-                        tracing::info!(outcome = name, status, token_id, profile, permissions, "{message}");
-                    }
-                    Level::Warn => {
-                        tracing::warn!(outcome = name, status, token_id, profile, permissions, "{message}");
-                    }
-                    Level::Error => {
-                        tracing::error!(outcome = name, status, token_id, profile, permissions, "{message}");
-                    }
+                    Level::Info => log!(info),
+                    Level::Warn => log!(warn),
+                    Level::Error => log!(error),
                 }
             }
             Self::Json { function, has_emf, output } => {
@@ -157,9 +156,7 @@ impl RequestLog {
                     Failed: u8::from(status.is_server_error()),
                     Latency: millis(took),
                 };
-                let mut line = serde_json::to_vec(&line).expect(IS_JSON);
-                line.push(b'\n');
-                output.write(&line);
+                write_line(output, &line);
             }
         }
     }
