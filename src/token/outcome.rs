@@ -1,5 +1,5 @@
-//! What the caller of the function `token` gets. Only this module knows its HTTP statuses. Bodies say what is wrong, and show
-//! no value of a claim.
+//! The outcome of a request for a token. Only this module knows its HTTP statuses. Bodies say what is wrong, and never
+//! show the value of a claim.
 
 use bytes::Bytes;
 use fanout_core::reason::Failure;

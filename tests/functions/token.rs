@@ -34,7 +34,7 @@ struct Provider {
     rsa: RsaKeyPair,
     ec: EcdsaKeyPair,
     url: String,
-    /// What the server responds; `None` to hang.
+    /// The response of the server; `None` to hang.
     response: Arc<Mutex<Option<String>>>,
 }
 

@@ -1,4 +1,4 @@
-//! What the owner of a token may do: permissions for topics and items of caches.
+//! Permissions of tokens, for topics and for items of caches.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What is proven about a person.
+//! Proven claims about a person.
 
 use std::fmt;
 

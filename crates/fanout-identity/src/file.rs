@@ -119,7 +119,7 @@ pub(crate) struct GatewayKeys {
     authorizer: Authorizer,
 }
 
-/// What the tokens of some people may do. The first profile that fits a person is that person's.
+/// The permissions of some people's tokens. A person gets the first profile that fits.
 #[derive(Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -157,7 +157,7 @@ pub(crate) struct ItemKeys {
     /// The beginning of the keys of some items, as `user:{claims.sub}:`.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     prefix: Option<Spanned<String>>,
-    /// What the token may do with them.
+    /// The permission for these items.
     role: ItemRole,
 }
 

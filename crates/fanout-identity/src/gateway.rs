@@ -20,7 +20,7 @@ pub enum Authorizer {
     Iam,
 }
 
-/// What a gateway says about the caller of a request: the member `authorizer` of its context, and the member `identity`.
+/// The data of a gateway about the caller of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GatewayContext {
     /// The member `authorizer`.

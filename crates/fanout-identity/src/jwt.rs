@@ -29,7 +29,7 @@ pub const ALGORITHMS: [(&str, Algorithm); 9] = [
     ("EdDSA", Algorithm::EdDSA),
 ];
 
-/// What a JWT has to be.
+/// The requirements for a JWT.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwtSettings {
     /// The claim `iss`.

@@ -19,12 +19,12 @@ pub const MAX_PERMISSIONS: usize = 50;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profiles(pub Vec<Profile>);
 
-/// What the tokens of some people may do.
+/// The permissions of some people's tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// The name, for log records.
     pub name: String,
-    /// What the claims have to be: each of these.
+    /// The conditions for the claims. All must hold.
     pub when: Vec<Condition>,
     /// The id of the token, which subscribers and webhooks see.
     pub token_id: ClaimTemplate,
@@ -67,7 +67,7 @@ pub enum RuleKind {
     KeyPrefix,
 }
 
-/// What a person's token may do.
+/// The permissions of one person's token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant<'p> {
     /// The profile that it is by.
@@ -76,7 +76,7 @@ pub struct Grant<'p> {
     pub token_id: String,
     /// The time for which the token is valid, in seconds.
     pub ttl_seconds: u32,
-    /// What it may do: at least one thing, and each resource once.
+    /// The permissions: one at least, and one for each resource.
     pub permissions: Vec<Permission>,
 }
 

@@ -27,7 +27,7 @@ use tonic::{Request, Status};
 use crate::publisher::{KeySource, Keys};
 use crate::status::reason;
 
-/// The most attempts for one token. A token that gets lost is no harm: its owner does not have it.
+/// The maximum number of attempts for one token. A token whose response gets lost does no harm: its owner does not have it.
 const MAX_ATTEMPTS: u32 = 2;
 
 /// Issues disposable tokens with an API key that can change.
@@ -44,7 +44,7 @@ pub struct TokenRequest<'r> {
     pub token_id: &'r str,
     /// The time for which it is valid, in seconds.
     pub ttl_seconds: u32,
-    /// What it allows.
+    /// Its permissions.
     pub permissions: &'r [Permission],
 }
 

@@ -19,7 +19,7 @@ pub struct Values<'v> {
     pub language: Option<&'v str>,
     /// The JSON document that contains the text, inside the transform `json`.
     pub document: Option<&'v str>,
-    /// What the transforms `lookup` have found: a JSON object.
+    /// The results of the transforms `lookup`: a JSON object.
     pub found: Option<&'v str>,
 }
 
