@@ -24,6 +24,8 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 const APPLICATION_ID: i32 = 0x464E_5253;
 /// The version of the tables.
 const SCHEMA_VERSION: i32 = 1;
+/// The pages in the WAL after which they are moved to the database.
+const CHECKPOINT_PAGES: i64 = 1_000;
 /// A WAL that has grown larger is cut to this size at the next checkpoint.
 const MAX_WAL_BYTES: i64 = 64 * 1024 * 1024;
 /// The longest wait for another process that holds the file.
@@ -239,6 +241,8 @@ impl Store {
             return Err(io(format!("SQLite uses the journal mode {mode} and not WAL").into()));
         }
         connection.pragma_update(None, "journal_size_limit", MAX_WAL_BYTES).map_err(fail)?;
+        // See `checkpoint`.
+        connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(fail)?;
         let store = Self::set_up(connection).map_err(fail)?;
         if let Some(damage) = store.damage().map_err(fail)? {
             return Err(damaged(damage));
@@ -370,7 +374,26 @@ impl Store {
         for difference in differences {
             usages.add(difference);
         }
+        // All is committed, so an error here is no error of the changes: the next checkpoint moves these pages too.
+        if let Err(error) = self.checkpoint(CHECKPOINT_PAGES) {
+            tracing::warn!(%error, "the pages in the WAL of the spool stay there until the next attempt");
+        }
         Ok(())
+    }
+
+    /// Moves the pages in the WAL to the database if there are as many as `pages`, and empties the WAL.
+    ///
+    /// SQLite's own checkpoints leave the pages in the WAL as well, until the next write. If the WAL is damaged then, the pages
+    /// before the damage hide newer ones of the database, and the content is one that never was.
+    pub(super) fn checkpoint(&self, pages: i64) -> rusqlite::Result<()> {
+        let in_wal: i64 =
+            self.connection.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?.query_row([], |row| row.get(1))?;
+        if in_wal < pages {
+            return Ok(());
+        }
+        self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
+        // The next write is the one that empties the WAL.
+        self.connection.pragma_update(None, "user_version", SCHEMA_VERSION)
     }
 
     /// Returns the messages that wait.
