@@ -1,10 +1,10 @@
 //! Reads any text as `fanout.toml`. It is accepted, or rejected with positions inside the text.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use fanout_core::destination::KINDS;
 use fanout_core::file;
 use fanout_core::transform::Transforms;
+use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     match file::read(text, &Transforms::standard(), KINDS) {

@@ -1,23 +1,19 @@
-//! Sends any event through any routes: the whole function, from the request to the response, with a publisher that accepts
+//! Sends any event through any routes: from the signed body to the outcome of each destination, with a publisher that accepts
 //! all texts or none. The first line of the input says which. A line `---` separates the routes from the body, which the
 //! target signs.
 #![no_main]
 
 use std::sync::LazyLock;
 
-use bytes::Bytes;
 use fanout_core::destination::{KINDS, Publisher, Topic};
-use fanout_core::fan_out::FanOut;
+use fanout_core::fan_out::{DeliveryOutcome, FanOut};
 use fanout_core::file;
 use fanout_core::reason::{Failure, Reason};
 use fanout_core::retry::RetryPolicy;
 use fanout_core::transform::Transforms;
-use http::Request;
 use libfuzzer_sys::fuzz_target;
-use momento_webhook::{SignaturePolicy, SigningSecret, momento};
-use topic_fanout::request_log::RequestLog;
-use topic_fanout::secrets::Rotating;
-use topic_fanout::webhook::{Signing, Webhook};
+use momento_webhook::{SignatureHeaders, SignaturePolicy, SigningSecret, momento};
+use tokio::time::{Duration, Instant};
 
 struct Fake {
     accepts: bool,
@@ -50,20 +46,28 @@ fuzz_target!(|input: &str| {
     let Ok(routes) = file::read(routes, &TRANSFORMS, KINDS) else { return };
     let secret = SigningSecret::new("secret").expect("the secret is not empty");
     let signature = momento::sign(&secret, body.as_bytes());
-    let secrets = Rotating::fixed(vec![secret.into()]);
-    let (signatures, max_age) = (SignaturePolicy::Momento, std::time::Duration::ZERO);
-    let signing = Signing { signatures, secrets, max_age };
+    let headers =
+        SignatureHeaders::collect(|name| (name == momento::SIGNATURE_HEADER).then_some(signature.as_bytes()));
+    let verified = headers.verify(SignaturePolicy::Momento, &[secret.into()], body.as_bytes());
+    let (body, _) = verified.expect("the body is signed");
+    let Ok(event) = body.event() else { return };
+    let Ok(Some(plan)) = routes.plan(&event) else { return };
     let fan_out = FanOut::new(Fake { accepts: accepts.is_empty() }, RetryPolicy::PUBLISH);
-    let webhook = Webhook::new(signing, routes, fan_out, RequestLog::Off);
-    let request = Request::post("/")
-        .header(momento::SIGNATURE_HEADER, signature)
-        .body(Bytes::copy_from_slice(body.as_bytes()))
-        .expect("a hexadecimal signature is a header value");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("a runtime starts");
-    let response = runtime.block_on(webhook.handle(request));
-    let status = response.status().as_u16();
-    assert!([200, 400, 413, 422, 503].contains(&status), "{status}");
-    assert!(status != 503, "no failure is transient here: {:?}", response.body());
-    assert!(std::str::from_utf8(response.body()).is_ok_and(|body| body.starts_with('{')));
+    let deadline = Duration::from_secs(8);
+    let outcomes =
+        runtime.block_on(async { fan_out.serve(&plan, None, None, Instant::now() + deadline).await });
+    assert_eq!(outcomes.len(), plan.destinations().len());
+    for outcome in outcomes {
+        match outcome {
+            DeliveryOutcome::Published { .. } => assert!(accepts.is_empty(), "the publisher accepts nothing"),
+            // Neither AWS nor a cache is here.
+            DeliveryOutcome::Failed { reason: Reason::Unavailable, .. } => {}
+            DeliveryOutcome::Failed { reason, .. } => {
+                assert!(!accepts.is_empty() && reason == Reason::TooLarge, "{reason}")
+            }
+            other => assert_ne!(other.failure(), Some(Reason::TimedOut), "{other:?}"),
+        }
+    }
 });
