@@ -585,7 +585,7 @@ mod tests {
     const ODD: &[char] = &['a', 'b', 'é', '{', '}'];
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases * 2, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn finds_shortest_captures(

@@ -528,7 +528,7 @@ fn check(store: &Store, model: &Model) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, ..ProptestConfig::default() })]
 
     /// Each list of steps is one transaction. A crash opens a copy of the files as they are on disk.
     #[test]
@@ -629,7 +629,7 @@ impl Content {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 10, ..ProptestConfig::default() })]
 
     /// A damaged file is rejected, or it has everything that was committed. With a damaged WAL, it may be everything that was
     /// committed up to some time: Momento is asked again for what came after. A damage is in the WAL or in the database, a bit
