@@ -16,10 +16,18 @@ use crate::error::Error;
 /// The longest part of a response that is shown to people, in characters.
 const MAX_EXCERPT: usize = 300;
 
+/// A terminal in which a line is edited.
+pub(crate) trait Screen: Send {
+    /// Prints a line above the one that is edited. Returns false if lines are no longer edited.
+    fn print(&mut self, line: &str) -> bool;
+}
+
 /// Standard output and standard error, or their replacements in tests.
 pub struct Output {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
+    /// Where lines go instead, while one is edited.
+    screen: Option<Box<dyn Screen>>,
     /// True if labels have colours, in results and in notes.
     has_colours: (bool, bool),
     /// The columns of the terminal that shows results.
@@ -43,7 +51,13 @@ impl Output {
 
     /// Returns an output that writes results to `out` and notes to `err`.
     pub fn new(out: impl Write + Send + 'static, err: impl Write + Send + 'static) -> Self {
-        Self { out: Box::new(out), err: Box::new(err), has_colours: (false, false), width: None }
+        Self {
+            out: Box::new(out),
+            err: Box::new(err),
+            screen: None,
+            has_colours: (false, false),
+            width: None,
+        }
     }
 
     /// Returns the columns of the terminal that shows results, or `None` if they go to a file or a pipe.
@@ -63,7 +77,17 @@ impl Output {
     /// Prints one line about the work after a label.
     pub(crate) fn labelled_note(&mut self, label: &str, rest: impl fmt::Display) {
         let line = labelled(label, rest, self.has_colours.1);
-        let _ = writeln!(self.err, "{line}");
+        self.write_note(&line);
+    }
+
+    /// Prints through this screen, until [`leave_terminal`](Self::leave_terminal).
+    pub(crate) fn share_terminal(&mut self, screen: Box<dyn Screen>) {
+        self.screen = Some(screen);
+    }
+
+    /// Ends the editing of lines.
+    pub(crate) fn leave_terminal(&mut self) {
+        self.screen = None;
     }
 
     /// Prints one line of a result, [escaped](Printable): it stays one line.
@@ -75,6 +99,9 @@ impl Output {
     }
 
     fn write_result(&mut self, line: &str) -> Result<(), Error> {
+        if self.screen.as_mut().is_some_and(|screen| screen.print(line)) {
+            return Ok(());
+        }
         let written = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
         written.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Error::Closed,
@@ -110,7 +137,14 @@ impl Output {
 
     /// Prints one line about the work, for people, [escaped](Printable). A closed standard error is not an error.
     pub fn note(&mut self, line: impl fmt::Display) {
-        let _ = writeln!(self.err, "{}", Printable(&line.to_string()));
+        self.write_note(&Printable(&line.to_string()).to_string());
+    }
+
+    fn write_note(&mut self, line: &str) {
+        let screen = self.screen.as_mut().filter(|_| io::stderr().is_terminal());
+        if !screen.is_some_and(|screen| screen.print(line)) {
+            let _ = writeln!(self.err, "{line}");
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod dev_routes;
 mod harness;
 mod json;
 mod moderate;
+mod prompt;
 mod relay;
 mod send;
 mod sign;

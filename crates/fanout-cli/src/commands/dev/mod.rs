@@ -9,6 +9,7 @@
 //! | `function` | runs the function, or names an external one |
 //! | `session` | handles all updates, one after the other |
 //! | `tasks` | run beside the session: subscriptions, publishing, delivery, typing |
+//! | `prompt` | edits lines in a terminal |
 //! | `tracker` | follows each message, from its publish to its arrivals |
 //! | `response` | reads the response of the function |
 //! | `report` | prints |
@@ -17,6 +18,7 @@ mod args;
 mod example;
 mod function;
 mod graph;
+mod prompt;
 mod report;
 mod response;
 mod session;

@@ -152,11 +152,16 @@ impl Report<'_> {
     }
 
     /// Prints what can be typed.
-    pub(super) fn help(&mut self) -> Result<(), Error> {
+    pub(super) fn help(&mut self, is_edited: bool) -> Result<(), Error> {
         self.output.results(
             "A line is published as it is. `help` shows this, and `quit` ends, as Ctrl-D and Ctrl-C do; with a space \
              before it, each is published.",
-        )
+        )?;
+        if !is_edited {
+            return Ok(());
+        }
+        self.output
+            .result("The arrow keys edit the line and bring back earlier ones, and Ctrl-R searches them.")
     }
 
     /// Prints that a text is about to be published.

@@ -13,12 +13,14 @@ use fanout_core::clock::{Clock as _, SystemClock};
 use fanout_momento::SubscriptionEvent;
 use fanout_momento::subscription::{Item, ItemValue};
 use momento_webhook::Event as Webhook;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::function::Function;
 use super::graph::TopicGraph;
+use super::prompt::Prompt;
 use super::report::{Report, Style};
 use super::response::ResponseBody;
 use super::setup::Setup;
@@ -60,6 +62,9 @@ pub(super) struct Session<'a> {
     lines: mpsc::Receiver<Line>,
     /// Kept until typing begins.
     lines_sender: Option<mpsc::Sender<Line>>,
+    /// The line editor, if the lines come from a terminal. Kept until typing begins.
+    prompt: Option<Prompt>,
+    is_edited: bool,
     input_ended: bool,
     updates: UnboundedReceiver<Update>,
     to_publish: UnboundedSender<(Id, String)>,
@@ -110,7 +115,10 @@ impl<'a> Session<'a> {
         let external = (!function.is_in_process()).then(|| (function.url().clone(), setup.timeout / 2));
         tasks.spawn(deliver(deliverer, external, events, sender));
 
-        let (lines_sender, lines) = mpsc::channel(READ_AHEAD);
+        let prompt = if matches!(input, Input::Typed) { Prompt::new() } else { None };
+        // The session waits for the prompt to show its output, so that the prompt never waits for the session.
+        let read_ahead = if prompt.is_some() { Semaphore::MAX_PERMITS } else { READ_AHEAD };
+        let (lines_sender, lines) = mpsc::channel(read_ahead);
         Ok(Self {
             setup,
             service,
@@ -123,6 +131,8 @@ impl<'a> Session<'a> {
             input,
             lines,
             lines_sender: Some(lines_sender),
+            is_edited: prompt.is_some(),
+            prompt,
             input_ended: false,
             updates,
             to_publish,
@@ -138,6 +148,12 @@ impl<'a> Session<'a> {
 
     /// Runs until all texts are complete, or `shutdown`.
     pub(super) async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        let ended = self.handle_all(shutdown).await;
+        self.report.output.leave_terminal();
+        ended
+    }
+
+    async fn handle_all(&mut self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let mut shutdown = pin!(shutdown);
         while !self.is_complete() {
             let deadline = self.start_deadline.or_else(|| self.tracker.deadline());
@@ -330,7 +346,13 @@ impl<'a> Session<'a> {
                 self.report.notice(&note)?;
             }
             if let (true, Some(lines)) = (is_typed, self.lines_sender.take()) {
-                read_lines(lines).map_err(|error| Error::because("standard input cannot be read", &error))?;
+                let reading = match self.prompt.take() {
+                    Some(prompt) => {
+                        prompt.read_lines(lines).map(|screen| self.report.output.share_terminal(screen))
+                    }
+                    None => read_lines(lines),
+                };
+                reading.map_err(|error| Error::because("standard input cannot be read", &error))?;
             }
         }
         Ok(())
@@ -386,12 +408,10 @@ impl<'a> Session<'a> {
 
     fn line(&mut self, line: Option<Line>) -> Result<(), Error> {
         match line {
-            // In a terminal, these lines are commands. With a space before it, each is a text.
-            Some(Ok(text)) if text == "quit" && std::io::stdin().is_terminal() => {
-                self.input_ended = true;
-                Ok(())
+            // In a terminal, this line is a command, as `quit` is. With a space before it, each is a text.
+            Some(Ok(text)) if text == "help" && std::io::stdin().is_terminal() => {
+                self.report.help(self.is_edited)
             }
-            Some(Ok(text)) if text == "help" && std::io::stdin().is_terminal() => self.report.help(),
             Some(Ok(text)) => self.send(&text),
             Some(Err(reason)) => {
                 self.skipped += 1;

@@ -1,6 +1,6 @@
 //! The tasks beside the session: subscriptions, publishing, delivery, and reading of typed lines.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IsTerminal as _};
 use std::time::Duration;
 
 use fanout_core::destination::{Publisher as _, ServiceRequest, Topic};
@@ -143,13 +143,20 @@ async fn listens(url: &Url, limit: Duration, updates: &UnboundedSender<Update>) 
     }
 }
 
+/// The line that ends the typing in a terminal.
+pub(super) const QUIT: &str = "quit";
+
 /// Reads lines on a thread of its own. The process does not wait for it: reading from a terminal cannot be interrupted.
 pub(super) fn read_lines(lines: mpsc::Sender<Line>) -> std::io::Result<()> {
     let thread = std::thread::Builder::new().name("typing".to_owned());
     thread.spawn(move || {
         let mut input = std::io::stdin().lock();
+        let is_terminal = input.is_terminal();
         // An error ends the input too.
         while let Ok(Some((line, is_last))) = read_line(&mut input) {
+            if is_terminal && line.as_deref() == Ok(QUIT) {
+                return;
+            }
             if lines.blocking_send(line).is_err() || is_last {
                 return;
             }
