@@ -57,6 +57,9 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         Ok(_) => Err("it has to be longer than zero".to_owned()),
+        Err(_) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Err(format!("it has no unit; write {text}s for seconds"))
+        }
         Err(error) => Err(error.to_string()),
     }
 }

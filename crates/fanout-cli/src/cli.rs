@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use fanout_core::transform::Transforms;
 
+mod habits;
+
 use crate::commands::{check, dev, documents, moderate, relay, schema, send, sign, topic};
 use crate::error::Error;
 use crate::output::{Captured, Output};
@@ -127,7 +129,8 @@ impl Cli {
     /// # Errors
     /// If it is invalid, or asks for help.
     pub fn read(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
-        Self::try_parse_from(args)
+        let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+        Self::try_parse_from(&args).map_err(|error| habits::explain(error, &args, &Self::command()))
     }
 }
 
@@ -190,6 +193,57 @@ mod tests {
             &["relay", "replay", "--topic", "t"],
         ] {
             assert!(Cli::read([&["fanout"], wrong].concat()).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn commands_of_other_tools_have_a_remedy() {
+        for (line, tip) in [
+            ("publish x y", "did you mean `fanout topic publish`?"),
+            ("pub x y z", "did you mean `fanout topic publish`?"),
+            ("subscribe x y", "did you mean `fanout topic subscribe`?"),
+            ("listen x y", "did you mean `fanout topic subscribe`?"),
+            ("run", "`fanout dev` runs everything on this machine, and `fanout relay` delivers"),
+            ("start", "`fanout dev` runs everything on this machine"),
+            ("serve", "`fanout dev` runs everything on this machine"),
+            ("watch", "`fanout dev` runs everything on this machine"),
+            ("init", "docs/RECIPES.md has files to copy"),
+            ("validate", "did you mean `fanout check`?"),
+            ("test", "`fanout check` checks a file, and `fanout dev --send TEXT` sends a message through it"),
+            ("lint fanout.toml", "did you mean `fanout check`?"),
+            ("deploy", "docs/DEPLOYING.md"),
+            ("logs", "docs/LOGS.md"),
+            ("version", "did you mean `fanout --version`?"),
+            ("replay", "did you mean `fanout relay replay`?"),
+            ("totals", "did you mean `fanout relay totals`?"),
+            ("redrive --all", "did you mean `fanout relay dead redrive`?"),
+            ("relay start", "did you mean `fanout relay`?"),
+            ("relay run", "did you mean `fanout relay`?"),
+            ("relay stop", "Ctrl-C or SIGTERM ends a relay"),
+            ("relay status", "did you mean `fanout relay totals`?"),
+            ("relay validate", "did you mean `fanout relay check`?"),
+            ("relay redrive", "did you mean `fanout relay dead redrive`?"),
+            ("topic send c t x", "did you mean `fanout topic publish`?"),
+            ("topic listen c t", "did you mean `fanout topic subscribe`?"),
+            ("topic list", "Momento does not list topics"),
+            ("check --config fanout.toml", "the file has no flag: `fanout check FILE`"),
+            ("dev fanout.toml", "a file of routes needs its flag: `fanout dev --config FILE`"),
+            ("dev -c fanout.toml", "did you mean `--config`?"),
+            ("dev --file fanout.toml", "did you mean `--config`?"),
+            ("dev --port 1", "did you mean `--function-port`?"),
+            ("relay relay.toml", "a file of subscriptions needs its flag: `fanout relay --config FILE`"),
+            ("send --url http://a hello", "the text needs its flag: `fanout send --text TEXT`"),
+        ] {
+            let error = Cli::read(["fanout"].into_iter().chain(line.split(' '))).unwrap_err().to_string();
+            assert!(error.contains(&format!("tip: {tip}")), "{line}: {error}");
+            assert_eq!(error.matches("tip:").count(), 1, "{line}: {error}");
+        }
+        // clap suggests what is similar.
+        let error = Cli::read(["fanout", "moderat"]).unwrap_err().to_string();
+        assert!(error.contains("a similar subcommand exists: 'moderate'"), "{error}");
+        for line in [&["frobnicate"][..], &["dev", "--frobnicate"]] {
+            let error = Cli::read([&["fanout"], line].concat()).unwrap_err().to_string();
+            assert!(!error.contains("tip:"), "{line:?}: {error}");
         }
     }
 

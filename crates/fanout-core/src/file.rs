@@ -161,6 +161,13 @@ const MAX_TOGETHER: usize = 20;
 
 const NO_ROUTES: &str = "the file has no routes; a route begins with [[routes]]";
 
+/// Transforms that are written as keys of a route or a destination by mistake.
+const TRANSFORMS: [&str; 6] = ["filter", "json", "moderate", "template", "translate", "truncate"];
+
+/// Keys by which other tools name a receiver.
+const OTHER_RECEIVERS: [&str; 10] =
+    ["url", "webhook", "http", "https", "lambda", "function", "endpoint", "queue", "bus", "table"];
+
 /// The keys of a route.
 const ROUTE_KEYS: [&str; 5] = ["topic", "cache", "require_token_id", "transforms", "destinations"];
 
@@ -208,6 +215,10 @@ impl Reader<'_> {
             let message =
                 format!("the file has no routes, and `{key}` outside of one; write [[routes]] above it");
             return self.fault(span.start..span.start, message);
+        }
+        if let Some(key) = document.keys().find(|key| key.get_ref() == "destinations") {
+            return self
+                .fault(key.span(), "`destinations` is outside of a route; write [[routes.destinations]]");
         }
         self.rest::<Nothing>(document, &["routes"]);
         let Some(routes) = routes else {
@@ -404,6 +415,11 @@ impl Reader<'_> {
         let kinds: Vec<_> = REGISTRY.iter().filter_map(|kind| Some((kind, given.take(kind.name)?))).collect();
         let mut kinds = kinds.into_iter();
         let Some((kind, settings)) = kinds.next() else {
+            // The key of another receiver is the fault, and not a missing topic.
+            let other = given.keys().find(|key| OTHER_RECEIVERS.contains(&key.get_ref().as_str()));
+            if let (Some(other), false) = (other, given.contains("topic")) {
+                return self.fault(other.span(), Self::unknown(other.get_ref(), &KEYS));
+            }
             let keys: DestinationKeys = self.rest(given, &[&KEYS[..], KINDS, CACHE_KINDS].concat())?;
             let cache = match &keys.cache {
                 None => Some(None),
@@ -546,11 +562,37 @@ impl CollectFaults for Reader<'_> {
         &mut self.faults
     }
 
+    fn unknown(key: &str, keys: &[&str]) -> String {
+        if !keys.contains(&"transforms") {
+            return spanned::unknown(key, keys);
+        }
+        let list = if keys.contains(&"extra_transforms") { "extra_transforms" } else { "transforms" };
+        match key {
+            _ if TRANSFORMS.contains(&key) => {
+                format!(
+                    "unknown key `{key}`; a transform is in a list, as in {list} = [{{ {key} = {{ ... }} }}]"
+                )
+            }
+            "queue" => format!("unknown key `{key}`; write sqs = {{ queue = ... }}"),
+            "bus" => format!("unknown key `{key}`; write eventbridge = {{ bus = ... }}"),
+            "table" => format!("unknown key `{key}`; write dynamodb = {{ table = ... }}"),
+            _ if OTHER_RECEIVERS.contains(&key) => {
+                format!("unknown key `{key}`; URLs and functions are targets of the relay, in `relay.toml`")
+            }
+            _ => spanned::unknown(key, keys),
+        }
+    }
+
     fn explain(message: String, keys: &[&str]) -> String {
+        let is_destination = keys.contains(&"extra_transforms");
+        if message == spanned::NOT_ONE_TEXT {
+            let each = if is_destination { "destination for each" } else { "route for each, or a pattern" };
+            return format!("{message}; for several, write a {each}");
+        }
         if message != spanned::missing("topic") {
             return message;
         }
-        if keys.contains(&"extra_transforms") {
+        if is_destination {
             format!("{message}; expected topic = \"a name\", or one of {}", quoted_kinds())
         } else {
             format!("{message}; expected topic = \"a name\"")

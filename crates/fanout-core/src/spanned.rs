@@ -44,6 +44,12 @@ pub trait CollectFaults {
         message
     }
 
+    /// Returns the message for an unknown key of a table with these keys.
+    #[must_use]
+    fn unknown(key: &str, keys: &[&str]) -> String {
+        unknown(key, keys)
+    }
+
     /// Adds a fault.
     fn note(&mut self, span: Span, message: impl Into<String>) {
         self.faults().push(Fault::new(span, message));
@@ -72,7 +78,7 @@ pub trait CollectFaults {
         for fault in faults {
             // serde knows only the keys that are left.
             let message = match unknown_key(&fault.message) {
-                Some(key) => unknown(key, keys),
+                Some(key) => Self::unknown(key, keys),
                 None => Self::explain(fault.message, keys),
             };
             self.note(fault.span, message);
@@ -168,6 +174,11 @@ impl<'i> Given<'i> {
     #[must_use]
     pub fn contains(&self, key: &str) -> bool {
         self.table.contains_key(key)
+    }
+
+    /// Returns the keys that are left.
+    pub fn keys(&self) -> impl Iterator<Item = Spanned<String>> {
+        self.table.keys().map(|key| Spanned::new(key.span(), key.get_ref().to_string()))
     }
 
     /// Removes and returns the value of `key`, which the caller reads in another way than the rest.
@@ -377,6 +388,12 @@ fn known_keys(said: &str) -> Option<Vec<&str>> {
     Some(known.split('`').skip(1).step_by(2).collect())
 }
 
+/// What a type expects that reads a duration with its unit, such as `"30s"`.
+pub const A_DURATION: &str = "a duration in quotes, such as \"30s\"";
+
+/// The message for a list in place of one text.
+pub(crate) const NOT_ONE_TEXT: &str = "is a list; expected text, in quotes";
+
 /// Translates a message of serde for an operator, who does not know the types of Rust. Returns other messages as they are.
 fn plain(said: &str) -> String {
     if let Some(key) = said.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
@@ -421,9 +438,23 @@ fn plain(said: &str) -> String {
     let remedy = match wanted {
         _ if is_quoted => format!("; write {quoted}, without quotes"),
         "a list" if given.starts_with('"') => format!("; write [{given}]"),
+        "a table" if given.starts_with('"') => ", as in { key = \"value\" }".to_owned(),
+        // Their keys end in `_seconds`.
+        _ if wanted.starts_with("an integer") && is_duration(quoted) => {
+            "; write a number of seconds".to_owned()
+        }
+        _ if wanted == A_DURATION && given.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("; write \"{given}s\" for seconds")
+        }
         _ => String::new(),
     };
     format!("is {given}; expected {wanted}{remedy}")
+}
+
+/// Returns true if a text is a number and the unit of a time, such as `5m`.
+fn is_duration(text: &str) -> bool {
+    let unit = text.trim_start_matches(|char: char| char.is_ascii_digit());
+    unit.len() < text.len() && matches!(unit.trim(), "s" | "sec" | "m" | "min" | "h" | "d" | "day" | "days")
 }
 
 /// Returns the format of a text that is not TOML.
@@ -674,12 +705,16 @@ mod tests {
             ("unknown variant `x`, expected `a` or `b`", "is \"x\"; expected `a` or `b`"),
             ("unknown variant `x`, expected one of `a`, `b`", "is \"x\"; expected one of `a`, `b`"),
             ("invalid value: integer `0`, expected a nonzero usize", "is 0; expected an integer, 1 or more"),
-            ("invalid type: sequence, expected a string", "is a list; expected text, in quotes"),
+            ("invalid type: sequence, expected a string", NOT_ONE_TEXT),
             ("invalid type: map, expected a boolean", "is a table; expected true or false"),
             ("invalid type: floating point `1.5`, expected usize", "is 1.5; expected an integer, 0 or more"),
             (
                 "invalid type: string \"a, expected b\", expected struct X",
-                "is \"a, expected b\"; expected a table",
+                "is \"a, expected b\"; expected a table, as in { key = \"value\" }",
+            ),
+            (
+                "invalid type: integer `5`, expected a duration in quotes, such as \"30s\"",
+                "is 5; expected a duration in quotes, such as \"30s\"; write \"5s\" for seconds",
             ),
             (DUPLICATE, DUPLICATE),
         ] {

@@ -22,9 +22,10 @@ use fanout_core::file::FileError;
 use fanout_core::function::FunctionArn;
 use fanout_core::names::{CacheName, TopicName};
 use fanout_core::placeholder::is_literal;
-use fanout_core::spanned::{self, CollectFaults, Fault, Given, Span};
+use fanout_core::spanned::{self, A_DURATION, CollectFaults, Fault, Given, Span};
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -228,7 +229,7 @@ struct FileKeys {
     spool: Spanned<String>,
     max_messages: Option<NonZeroU64>,
     max_bytes: Option<NonZeroU64>,
-    keep_for: Option<Spanned<String>>,
+    keep_for: Option<Spanned<GivenDuration>>,
     listen: Option<Spanned<String>>,
     listen_token: Option<Spanned<String>>,
     metrics: Option<LogMetrics>,
@@ -249,8 +250,8 @@ struct SubscriptionKeys {
     order: Order,
     concurrency: Option<Spanned<NonZeroUsize>>,
     rate: Option<NonZeroU32>,
-    retry: Option<Vec<Spanned<String>>>,
-    expire_after: Option<Spanned<String>>,
+    retry: Option<Vec<Spanned<GivenDuration>>>,
+    expire_after: Option<Spanned<GivenDuration>>,
 }
 
 #[derive(Deserialize)]
@@ -258,7 +259,7 @@ struct SubscriptionKeys {
 struct SetKeys {
     cache: Spanned<String>,
     set: Spanned<String>,
-    every: Option<Spanned<String>>,
+    every: Option<Spanned<GivenDuration>>,
 }
 
 /// The settings of a file that belong to all subscriptions.
@@ -671,15 +672,42 @@ impl Reader<'_> {
         }
     }
 
-    fn duration_or(&mut self, given: Option<Spanned<String>>, default: Duration) -> Option<Duration> {
+    fn duration_or(&mut self, given: Option<Spanned<GivenDuration>>, default: Duration) -> Option<Duration> {
         given.map_or(Some(default), |given| self.duration(&given))
     }
 
-    fn duration(&mut self, given: &Spanned<String>) -> Option<Duration> {
-        match humantime::parse_duration(given.get_ref()) {
+    fn duration(&mut self, given: &Spanned<GivenDuration>) -> Option<Duration> {
+        let GivenDuration(text) = given.get_ref();
+        match humantime::parse_duration(text) {
             Ok(duration) if !duration.is_zero() => Some(duration),
+            _ if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => self
+                .fault(given.span(), format!("is {text:?}, without a unit; write \"{text}s\" for seconds")),
             _ => self.fault(given.span(), "not a duration; expected a number with a unit, such as \"30s\""),
         }
+    }
+}
+
+/// A duration as it is written.
+#[derive(Debug)]
+struct GivenDuration(String);
+
+impl<'de> Deserialize<'de> for GivenDuration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(GivenDurationVisitor)
+    }
+}
+
+struct GivenDurationVisitor;
+
+impl Visitor<'_> for GivenDurationVisitor {
+    type Value = GivenDuration;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(A_DURATION)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<GivenDuration, E> {
+        Ok(GivenDuration(text.to_owned()))
     }
 }
 
@@ -830,7 +858,7 @@ target = { url = "https://example.com", secret = "env:UNSET" }
                 "8:72: not a network; expected ADDRESS/LENGTH, such as 10.0.0.0/8",
                 "9:8: is \"soon\"; expected `now` or `available`",
                 "10:15: is 5000; the maximum is 1000",
-                "11:10: not a duration; expected a number with a unit, such as \"30s\"",
+                "11:10: is \"1\", without a unit; write \"1s\" for seconds",
                 "11:21: not a duration; expected a number with a unit, such as \"30s\"",
                 "15:18: the URL is not encrypted; expected https://, except for this machine",
                 "19:50: the variable PLAIN: Standard Webhooks needs a secret of the form whsec_ and base64; or set \

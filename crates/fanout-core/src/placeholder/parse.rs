@@ -329,7 +329,11 @@ impl<'s> Cursor<'s> {
             return Ok(Argument::Json(word.to_owned()));
         }
         self.rest = before;
-        Err(self.unexpected(brace, "a text in quotes, a number, `true` or `false`"))
+        let error = self.unexpected(brace, "a text in quotes, a number, `true` or `false`");
+        if word.is_empty() {
+            return Err(error);
+        }
+        Err(SyntaxError { message: format!("{}; write `'{word}'`", error.message), ..error })
     }
 
     /// Returns the error for the next character, in a placeholder that begins at `brace`.

@@ -268,10 +268,10 @@ fn refuses_unknown_names_with_those_that_are_known_there() {
         (Scope::Transform, ", `language`, `json`, `lookup`"),
         (Scope::Inside, ", `language`, `json`, `lookup`, `document`"),
     ] {
-        let error = refused("a-{user}", scope);
+        let error = refused("a-{colour}", scope);
         assert_eq!(
             error.message,
-            format!("has the unknown name `user`; expected one of `room`, `seat`, {fields}{more}")
+            format!("has the unknown name `colour`; expected one of `room`, `seat`, {fields}{more}")
         );
         assert_eq!(error.at, Some(2));
     }

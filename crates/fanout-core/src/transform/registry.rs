@@ -380,7 +380,16 @@ fn name_and_settings(given: Spanned<DeValue<'_>>) -> Result<(Spanned<String>, Gi
         (Some((name, settings)), None) => match Given::table(settings) {
             Ok(settings) => Ok((name, settings)),
             Err(Fault { span, message }) => {
-                let message = format!("{message} of settings, as in {{ translate = {{ target = \"es\" }} }}");
+                let found = message.split(';').next().unwrap_or_default();
+                let example = match name.get_ref().as_str() {
+                    "filter" => "filter = { contains = \"help\" }",
+                    "json" => "json = { pointer = \"/message\", transforms = [\"trim\"] }",
+                    "moderate" => "moderate = {}",
+                    "template" => "template = { text = \"{text}\" }",
+                    "truncate" => "truncate = { characters = 100 }",
+                    _ => "translate = { target = \"es\" }",
+                };
+                let message = format!("{found}; expected a table of settings, as in {{ {example} }}");
                 Err(Fault { span, message })
             }
         },

@@ -31,7 +31,14 @@ pub(super) fn doubts(route: &Route) -> Vec<String> {
         }
         doubts.extend(doubts_of_owners(destination));
         match &destination.to {
-            To::Topic(topic) => doubts.extend(doubt_of_name(&topic.topic.to_string())),
+            To::Topic(topic) => {
+                let name = topic.topic.to_string();
+                let of_capture = || {
+                    let doubt = doubt_of_sign(&name, &captures, "")?;
+                    Some(format!("the topic {} {doubt}", Quoted(&name)))
+                };
+                doubts.extend(doubt_of_name(&name).or_else(of_capture));
+            }
             To::Service(service) => doubts.extend(doubts_of_request(service, &captures)),
         }
         doubts.extend(destination.chain.iter().flat_map(|stage| doubts_of_transform(stage, &captures)));
@@ -92,6 +99,10 @@ fn doubt_of_name(source: &str) -> Option<String> {
         format!("looks like a regular expression, which topics are not; {varies}")
     } else if let Some(sign) = ['?', '[', '>'].into_iter().find(|sign| outside.contains(*sign)) {
         format!("has `{sign}`, which is not a wildcard here; {varies}, or `{{'{sign}'}}` if it is meant")
+    } else if outside.starts_with("https://") || outside.starts_with("http://") {
+        "is a URL, which topics are not; URLs are targets of the relay, in `relay.toml`".to_owned()
+    } else if let Some(doubt) = doubt_of_sign(source, &[], varies).or_else(|| doubt_of_hash(source)) {
+        doubt
     } else if outside.contains(',') {
         "has a comma, and is one topic; for several, write a list of names".to_owned()
     } else if source.trim() != source {
@@ -104,8 +115,12 @@ fn doubt_of_name(source: &str) -> Option<String> {
 
 /// Returns what is doubtful in the texts of a request.
 fn doubts_of_request(service: &ServiceDestination, captures: &[&str]) -> Vec<String> {
-    let texts = service.templates().into_iter().map(ToString::to_string);
-    texts.flat_map(|text| doubts_of_text(service.kind(), &text, captures)).collect()
+    let (kind, mut doubts) = (service.kind(), Vec::new());
+    for text in service.templates().into_iter().map(ToString::to_string) {
+        doubts.extend(doubts_of_text(kind, &text, captures));
+        doubts.extend(doubt_of_hash(&text).map(|doubt| format!("`{kind}` {doubt}")));
+    }
+    doubts
 }
 
 /// Returns what is doubtful in the settings of a transform.
@@ -143,7 +158,38 @@ fn doubts_of_text(of: &str, text: &str, captures: &[&str]) -> Vec<String> {
     let doubt = |(written, meant)| {
         format!("`{of}` has `{written}`, which is a plain text; for its value write `{meant}`")
     };
-    foreign_parameters(text, captures).into_iter().map(doubt).collect()
+    let sign = doubt_of_sign(text, captures, "for a value write a placeholder, such as `{text}`");
+    let sign = sign.map(|doubt| format!("`{of}` {doubt}"));
+    foreign_parameters(text, captures).into_iter().map(doubt).chain(sign).collect()
+}
+
+/// Returns a doubt if a name or a text of a request has the `#{...}` of Ruby. In other texts, `#{json.number}` is meant: it makes `#42`.
+fn doubt_of_hash(text: &str) -> Option<String> {
+    text.contains("#{").then(|| {
+        "has `#` before a placeholder; write `{topic}` without the `#`, or `{'#'}` if it is meant".to_owned()
+    })
+}
+
+/// Returns a doubt if a text has a format of C, such as `%s`, or `:` and the name of a capture that it does not use otherwise.
+fn doubt_of_sign(text: &str, captures: &[&str], remedy: &str) -> Option<String> {
+    let is_word = |char: char| char.is_ascii_alphanumeric() || char == '_';
+    let found = |sign: &str| {
+        text.match_indices(sign).any(|(at, _)| {
+            let before = text.get(..at).unwrap_or_default();
+            let behind = text.get(at + sign.len()..).unwrap_or_default();
+            !before.ends_with(|char: char| char.is_ascii_digit()) && !behind.starts_with(is_word)
+        })
+    };
+    if let Some(format) = ["%s", "%d", "%v", "%@"].into_iter().find(|format| found(format)) {
+        let rest = format.trim_start_matches('%');
+        return Some(format!(
+            "has `{format}`, which is a plain text; {remedy}, or `{{'%'}}{rest}` if it is meant"
+        ));
+    }
+    let capture = captures.iter().find(|capture| {
+        found(&format!(":{capture}")) && !text.starts_with(':') && !text.contains(&format!("{{{capture}"))
+    })?;
+    Some(format!("has `:{capture}`, which is a plain text; for its value write `{{{capture}}}`"))
 }
 
 /// Collects all texts in a JSON value.

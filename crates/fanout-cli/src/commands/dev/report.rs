@@ -89,7 +89,9 @@ impl Report<'_> {
         self.line("function", format_args!("{url}  ({runs})"))?;
         if is_in_process && setup.translates() {
             let translations = match setup.translations {
-                Translations::Pseudolocalize => "`pseudolocalize`; --aws uses Amazon Translate",
+                Translations::Pseudolocalize => {
+                    "`pseudolocalize`, which takes all Latin letters for English; --aws uses Amazon Translate"
+                }
                 Translations::Amazon => "Amazon Translate, which costs money",
             };
             self.line("", format_args!("translations: {translations}"))?;
