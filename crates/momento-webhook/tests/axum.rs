@@ -14,7 +14,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::routing::post;
-use momento_webhook::{SigningSecret, freshness, momento};
+use momento_webhook::{SigningSecret, SigningSecretError, freshness, momento};
 
 async fn webhook(State(secret): State<SigningSecret>, headers: HeaderMap, body: Bytes) -> StatusCode {
     // All values: a request with two signatures is rejected, whichever comes first.
@@ -36,8 +36,9 @@ async fn webhook(State(secret): State<SigningSecret>, headers: HeaderMap, body: 
     StatusCode::OK
 }
 
-fn router(secret: SigningSecret) -> Router {
-    Router::new().route("/webhook", post(webhook)).with_state(secret)
+fn router(secret: &str) -> Result<Router, SigningSecretError> {
+    let secret = SigningSecret::new(secret)?;
+    Ok(Router::new().route("/webhook", post(webhook)).with_state(secret))
 }
 
 /// Returns the event that was sent this long ago.
@@ -59,7 +60,8 @@ fn event(age: Duration) -> String {
 
 #[tokio::test]
 async fn accepts_signed_event_and_rejects_others() {
-    let secret = SigningSecret::new("a secret").unwrap();
+    let text = "a secret";
+    let secret = SigningSecret::new(text).unwrap();
     let fresh = event(Duration::ZERO);
     let old = event(Duration::from_secs(90));
     let sign = |body: &str| momento::sign(&secret, body.as_bytes());
@@ -77,7 +79,7 @@ async fn accepts_signed_event_and_rejects_others() {
         for signature in &signatures {
             request.headers_mut().append(momento::SIGNATURE_HEADER, signature.parse().unwrap());
         }
-        let response = router(secret.clone()).call(request).await.unwrap();
+        let response = router(text).unwrap().call(request).await.unwrap();
         assert_eq!(response.status(), status, "{body} {signatures:?}");
     }
 }
