@@ -15,6 +15,7 @@
 //! | [`health`] | the health check of a container |
 //! | [`cloud`] | the settings with everything that had to be fetched |
 //! | [`secrets`] | values of secrets that can change while the function runs |
+//! | [`caller`] | who calls the functions `token` and `publish` |
 //! | [`token`] | the function `token` |
 //! | [`telemetry`] | everything else that is logged |
 //! | [`trace`] | the trace that a request belongs to |
@@ -22,6 +23,7 @@
 //!
 //! Routes, transforms, destinations and the fan-out are the crate [`fanout_core`].
 
+pub mod caller;
 pub mod cloud;
 pub mod config;
 pub mod emf;

@@ -1,4 +1,4 @@
-//! The limit of tokens for each person, in this process.
+//! The limit of requests for each person, in this process.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::{Mutex, PoisonError};
@@ -6,17 +6,17 @@ use std::sync::{Mutex, PoisonError};
 use lru::LruCache;
 use momento_webhook::Millis;
 
-/// The time in which tokens are counted.
+/// The time in which requests are counted.
 const MINUTE: Millis = 60_000;
 
 /// The people that are remembered. Of more, those who asked last are.
 const MAX_PEOPLE: NonZeroUsize = NonZeroUsize::new(10_000).expect("it is not zero");
 
-/// Counts the tokens of each person in a minute.
+/// Counts the requests of each person in a minute.
 #[derive(Debug)]
 pub struct RateLimit {
     per_minute: NonZeroU32,
-    /// The beginning of a person's minute, and the tokens since then.
+    /// The beginning of a person's minute, and the requests since then.
     people: Mutex<LruCache<String, (Millis, u32)>>,
 }
 
@@ -27,10 +27,10 @@ impl RateLimit {
         Self { per_minute, people: Mutex::new(LruCache::new(MAX_PEOPLE)) }
     }
 
-    /// Counts a token.
+    /// Counts a request.
     ///
     /// # Errors
-    /// If the person has had too many: the seconds until the next one.
+    /// If the person has sent too many: the seconds until the next one.
     pub fn take(&self, person: &str, now: Millis) -> Result<(), u64> {
         let mut people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
         let (begin, count) = people.get(person).copied().unwrap_or((now, 0));
