@@ -282,7 +282,9 @@ impl Reader<'_> {
         };
         let (destinations, places) = destinations.into_iter().unzip();
         let inbound = Inbound { cache: cache?, topics: Topics::Like(topics?) };
-        let route = Route::new(inbound, destinations).with_required_token_id(requires_token_id);
+        let route = Route::new(inbound, destinations)
+            .with_required_token_id(requires_token_id)
+            .with_transforms(default.unwrap_or_default());
         Some((route, Places { route: span, destinations: places }))
     }
 

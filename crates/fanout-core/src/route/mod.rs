@@ -46,6 +46,7 @@ pub struct Routes {
 #[derive(Clone, Debug)]
 pub struct Route {
     inbound: Inbound,
+    transforms: Vec<Stage>,
     destinations: Vec<Destination>,
     tree: Tree,
     requires_token_id: bool,
@@ -121,6 +122,9 @@ pub struct Planned<'r> {
     pub error: Option<RequestError>,
 }
 
+/// The transforms of a route, and the names and texts of its captures.
+pub type RouteTransforms<'r> = (&'r [Stage], Vec<(&'r str, &'r str)>);
+
 impl Routes {
     /// Creates routes of which each event takes at most one: a route for exactly its topic before one with a
     /// pattern, a more specific pattern before a less specific one, a route for its cache before one for any cache.
@@ -189,6 +193,13 @@ impl Routes {
         Ok(Some(plan))
     }
 
+    /// Returns the transforms that the route of a topic itself names, and its captures; `None` without a route.
+    #[must_use]
+    pub fn transforms<'t>(&'t self, cache: &str, topic: &'t str) -> Option<RouteTransforms<'t>> {
+        let (index, captures) = self.find(cache, topic)?;
+        Some((&self.route(index).transforms, captures))
+    }
+
     /// Returns true if a destination leads to a route from which the event would come back.
     fn takes_back_edge(&self, route: usize, plan: &Plan<'_>) -> bool {
         let is_back = |planned: &Planned<'_>| {
@@ -227,7 +238,13 @@ impl Route {
     pub fn new(inbound: Inbound, destinations: Vec<Destination>) -> Self {
         let chains = destinations.iter().map(|destination| destination.chain.as_slice());
         let tree = Tree::new(chains.enumerate());
-        Self { inbound, destinations, tree, requires_token_id: false }
+        Self { inbound, transforms: Vec::new(), destinations, tree, requires_token_id: false }
+    }
+
+    /// Sets the transforms that the route itself names, which its destinations begin with unless they have their own.
+    #[must_use]
+    pub fn with_transforms(self, transforms: Vec<Stage>) -> Self {
+        Self { transforms, ..self }
     }
 
     /// Drops events whose publisher has no token id, if `required`.
