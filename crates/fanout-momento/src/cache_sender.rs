@@ -40,6 +40,43 @@ impl CacheSender {
     }
 }
 
+impl CacheSender {
+    /// Returns the newest values of a list, the oldest of them first; none if the list does not exist. `end` is the end that
+    /// values are added to.
+    ///
+    /// # Errors
+    /// If the list cannot be read before `deadline`, or a value is not UTF-8.
+    pub async fn newest(
+        &self,
+        (cache, list): (&str, &str),
+        end: ListEnd,
+        count: u16,
+        deadline: Instant,
+    ) -> Result<Vec<String>, Failure> {
+        let count = i32::from(count);
+        let fetch = || async {
+            let fetch = ListFetchRequest::new(cache, list);
+            let fetch = match end {
+                ListEnd::Back => fetch.start_index(-count),
+                ListEnd::Front => fetch.end_index(count),
+            };
+            match self.cache.request(fetch).await? {
+                ListFetchResponse::Hit { values } => values.try_into().map_err(not_text),
+                ListFetchResponse::Miss => Ok(Vec::new()),
+            }
+        };
+        let mut values: Vec<String> = self.retry.run(deadline, fetch).await.1?;
+        if end == ListEnd::Front {
+            values.reverse();
+        }
+        Ok(values)
+    }
+}
+
+fn not_text(error: MomentoError) -> Failure {
+    Failure::new(Reason::InvalidArgument, "the item in the cache is not UTF-8").because(error)
+}
+
 impl ServiceSender for CacheSender {
     fn send<'c>(
         &'c self,
@@ -100,9 +137,6 @@ impl MomentoCache {
                 }),
                 SetFetchResponse::Miss => return Ok(None),
             },
-        };
-        let not_text = |error| {
-            Failure::new(Reason::InvalidArgument, "the item in the cache is not UTF-8").because(error)
         };
         texts.map(Some).map_err(not_text)
     }
@@ -229,6 +263,26 @@ mod tests {
     }
 
     const CREATED: [Accepted; 2] = [Accepted::Created; 2];
+
+    #[tokio::test]
+    async fn returns_newest_values_of_list_oldest_first() {
+        let fixture = start().await;
+        for end in [ListEnd::Back, ListEnd::Front] {
+            let list = format!("{end:?}");
+            let deadline = Instant::now() + Duration::from_secs(4);
+            assert_eq!(fixture.sender.newest(("c", &list), end, 2, deadline).await.unwrap(), [""; 0]);
+            for value in ["1", "2", "3"] {
+                let change =
+                    CacheChange::List { value: value.to_owned(), end, max_length: None, refresh_ttl: true };
+                let write = CacheWrite { cache: "c".to_owned(), key: list.clone(), change, ttl_seconds: 60 };
+                fixture.sender.send(&write.into(), None, deadline).await.result.unwrap();
+            }
+            for (count, expected) in [(2, &["2", "3"][..]), (3, &["1", "2", "3"]), (100, &["1", "2", "3"])] {
+                let newest = fixture.sender.newest(("c", &list), end, count, deadline).await.unwrap();
+                assert_eq!(newest, expected, "{end:?} {count}");
+            }
+        }
+    }
 
     #[tokio::test]
     async fn second_delivery_adds_to_list_again() {

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`cache`] | items in caches, with credentials that can change |
 //! | [`cache_sender`] | changes items for cache destinations |
+//! | [`caller_publisher`] | publishes with the tokens of callers |
 //! | [`credentials`] | an API key, the endpoint that it reaches, and connections to it |
 //! | [`publisher`] | publishes to topics, with credentials that can change |
 //! | [`set`] | a set in a cache |
@@ -13,6 +14,7 @@
 
 pub mod cache;
 pub mod cache_sender;
+pub mod caller_publisher;
 pub mod credentials;
 pub mod publisher;
 pub mod set;
@@ -22,6 +24,7 @@ pub mod token_issuer;
 
 pub use cache::MomentoCache;
 pub use cache_sender::CacheSender;
+pub use caller_publisher::{CallerPublisher, NotPublished};
 pub use credentials::{Credentials, CredentialsError, Endpoint, EndpointError};
 pub use publisher::{KeySource, Keys, MomentoPublisher};
 pub use set::CacheSet;

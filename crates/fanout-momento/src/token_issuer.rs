@@ -21,6 +21,7 @@ use momento_protos::permission_messages::{
 use momento_protos::token::generate_disposable_token_request::Expires;
 use momento_protos::token::token_client::TokenClient;
 use momento_protos::token::{GenerateDisposableTokenRequest, GenerateDisposableTokenResponse};
+use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
@@ -56,6 +57,8 @@ pub struct IssuedToken {
     pub endpoint: String,
     /// The time at which it expires, in seconds since the Unix epoch.
     pub expires_at: u64,
+    /// The token as calls send it.
+    pub(crate) authorization: MetadataValue<Ascii>,
 }
 
 impl TokenIssuer {
@@ -74,7 +77,7 @@ impl TokenIssuer {
         loop {
             let keys = self.keys.current();
             let failure = match self.attempt(&keys, request).await {
-                Ok(response) => return Ok(issued(response)),
+                Ok(response) => return issued(response),
                 Err(failure) => failure,
             };
             let is_worth_another = match failure.reason {
@@ -139,10 +142,15 @@ impl TokenIssuer {
 }
 
 /// Returns a token in the form that the SDKs make of the response, too.
-fn issued(response: GenerateDisposableTokenResponse) -> IssuedToken {
+fn issued(response: GenerateDisposableTokenResponse) -> Result<IssuedToken, Failure> {
     let GenerateDisposableTokenResponse { api_key, endpoint, valid_until } = response;
+    let mut authorization: MetadataValue<Ascii> = api_key
+        .parse()
+        .map_err(|_| Failure::new(Reason::Internal, "the token has a character that a header cannot have"))?;
+    authorization.set_sensitive(true);
     let document = serde_json::json!({"endpoint": endpoint, "api_key": api_key});
-    IssuedToken { token: BASE64.encode(document.to_string()), endpoint, expires_at: valid_until }
+    let token = BASE64.encode(document.to_string());
+    Ok(IssuedToken { token, endpoint, expires_at: valid_until, authorization })
 }
 
 fn message(permission: &Permission) -> PermissionsType {
