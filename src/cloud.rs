@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{
-    Config, ConfigError, ConfigErrors, DedupeConfig, MomentoConfig, RoutesConfig, RoutesSource,
+    Config, ConfigError, ConfigErrors, DedupeConfig, MomentoConfig, ROUTES, RoutesConfig, RoutesSource,
     SecretsConfig, SigningConfig, Source, Sourced, TOKENS, TokensSource, signing_secrets,
 };
 use crate::live_routes::{LiveRoutes, ReadText, RoutesOrigin, VersionedRoutes};
@@ -27,9 +27,6 @@ use fanout_identity::TokensFile;
 use fanout_momento::{Credentials, KeySource, Keys};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-
-/// The variable that names the source of the routes.
-const ROUTES: &str = "FANOUT_CONFIG";
 
 /// The settings of a function, complete.
 #[derive(Debug)]
@@ -107,6 +104,36 @@ pub async fn complete_token(
         fetch_tokens(cloud, tokens)
     );
     both(fetched.keys(momento.clone()), file)
+}
+
+/// Fetches everything that the settings of the function `publish` name: its API key, its profiles and its routes.
+///
+/// # Errors
+/// Everything that cannot be fetched, or is unusable; a profile that is `moderated` if there are no routes.
+pub async fn complete_publish(
+    cloud: &Cloud,
+    (momento, secrets, tokens): (MomentoConfig, SecretsConfig, TokensSource),
+    routes: Option<RoutesConfig>,
+    transforms: &Transforms,
+    log: &RequestLog,
+) -> Result<(Rotating<Keys>, TokensFile, Option<LiveRoutes>), ConfigErrors> {
+    let routes = async {
+        match routes {
+            None => Ok(None),
+            Some(config) => fetch_routes(cloud, config, transforms, log).await.map(Some),
+        }
+    };
+    let (people, routes) = tokio::join!(complete_token(cloud, momento, secrets, tokens), routes);
+    let ((keys, file), routes) = both(people, routes)?;
+    let moderated = file.profiles.0.iter().find(|profile| profile.moderated);
+    if let (Some(profile), None) = (moderated, &routes) {
+        let name = &profile.name;
+        let message = format!(
+            "is not set, and the profile `{name}` of {TOKENS} is moderated: set it to the file of routes, whose transforms moderate"
+        );
+        return Err(fault(ROUTES, message));
+    }
+    Ok((keys, file, routes))
 }
 
 async fn fetch_tokens(cloud: &Cloud, source: TokensSource) -> Result<TokensFile, ConfigErrors> {

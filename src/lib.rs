@@ -17,6 +17,7 @@
 //! | [`secrets`] | values of secrets that can change while the function runs |
 //! | [`caller`] | who calls the functions `token` and `publish` |
 //! | [`token`] | the function `token` |
+//! | [`publish`] | the function `publish` |
 //! | [`telemetry`] | everything else that is logged |
 //! | [`trace`] | the trace that a request belongs to |
 //! | [`output`] | the writer of log lines |
@@ -32,6 +33,7 @@ pub mod live_routes;
 pub mod metrics;
 pub mod output;
 pub mod pipeline;
+pub mod publish;
 pub mod request_log;
 pub mod response;
 pub mod run;

@@ -11,9 +11,10 @@ use tokio::runtime::{Builder, Runtime};
 use fanout_aws::Cloud;
 
 use crate::cloud::{self, Complete};
-use crate::config::{Config, DedupeConfig, Environment, ListenConfig, Source, TokenConfig};
+use crate::config::{Config, DedupeConfig, Environment, ListenConfig, PublishConfig, Source, TokenConfig};
 use crate::health;
 use crate::metrics::{self, Metrics};
+use crate::publish::PublishFunction;
 use crate::request_log::RequestLog;
 use crate::serve::{self, Function, lambda};
 use crate::telemetry::Telemetry;
@@ -61,6 +62,18 @@ pub fn webhook_with(transforms: &Transforms) -> ExitCode {
 #[must_use]
 pub fn token() -> ExitCode {
     start(about_token, run_token)
+}
+
+/// Runs the function `publish` with the settings of the environment, until a signal ends it.
+#[must_use]
+pub fn publish() -> ExitCode {
+    publish_with(&Transforms::standard())
+}
+
+/// Runs the function `publish` with custom transforms.
+#[must_use]
+pub fn publish_with(transforms: &Transforms) -> ExitCode {
+    start(about_publish, |source, telemetry| run_publish(source, telemetry, transforms))
 }
 
 /// Runs a function: its flags, its log, and its end.
@@ -138,6 +151,27 @@ fn about_token(flag: &str) -> Option<String> {
              TOKENS_CONFIG    the file with the profiles, tokens.toml\n\
              \n\
              docs/TOKENS.md has the rest."
+        )),
+        _ => None,
+    }
+}
+
+/// Returns the text for `--version` or `--help` of the function `publish`.
+fn about_publish(flag: &str) -> Option<String> {
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    match flag {
+        "-V" | "--version" => Some(format!("topic-fanout publish {VERSION}")),
+        "-h" | "--help" => Some(format!(
+            "topic-fanout publish {VERSION}: takes a proof of who asks and a text, and publishes it to a topic of Momento.\n\
+             \n\
+             With AWS_LAMBDA_RUNTIME_API in the environment it is an AWS Lambda function, without it an HTTP server. Its\n\
+             settings are variables of the environment. The only other flag, --health, asks the server on PORT of this machine for\n\
+             its health. At least these are needed:\n\
+             \n  \
+             MOMENTO_API_KEY  a key of Momento that may issue tokens (and MOMENTO_ENDPOINT, for a local server)\n  \
+             TOKENS_CONFIG    the file with the profiles, tokens.toml\n\
+             \n\
+             docs/PUBLISH.md has the rest."
         )),
         _ => None,
     }
@@ -225,6 +259,27 @@ fn run_token(source: &dyn Source, telemetry: &Telemetry) -> Result<(), RunError>
         let (keys, file) = cloud::complete_token(&Cloud::default(), momento, secrets, tokens).await?;
         let issuer = TokenIssuer::new(Arc::new(keys), RetryPolicy::PUBLISH.attempt_timeout);
         serve(source, TokenFunction::new(file, issuer, request_log), listen, "requests", shutdown).await
+    });
+    runtime.shutdown_background();
+    ended
+}
+
+fn run_publish(source: &dyn Source, telemetry: &Telemetry, transforms: &Transforms) -> Result<(), RunError> {
+    let cloud = Cloud::default();
+    let transforms = cloud.transforms(transforms);
+    let PublishConfig { people, routes, dedupe } = PublishConfig::read(source, &transforms)?;
+    let TokenConfig { momento, secrets, tokens, listen, log } = people;
+    telemetry.start(&log);
+    let request_log = telemetry.request_log(source, log.has_emf, "publish");
+    let runtime = runtime(lambda::is_environment(source) && lambda::concurrency(source) <= 1)?;
+    let ended = runtime.block_on(async {
+        let shutdown = serve::shutdown_signal()
+            .map_err(|error| RunError::Io("cannot listen for signals".to_owned(), error))?;
+        let people = (momento, secrets, tokens);
+        let completing = cloud::complete_publish(&cloud, people, routes, &transforms, &request_log);
+        let (keys, file, routes) = Box::pin(completing).await?;
+        let function = PublishFunction::new(file, Arc::new(keys), routes, dedupe, request_log);
+        serve(source, function, listen, "requests", shutdown).await
     });
     runtime.shutdown_background();
     ended

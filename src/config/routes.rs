@@ -12,7 +12,8 @@ use super::file::FileSource;
 use super::{Read, Settings};
 use crate::live_routes::VersionedRoutes;
 
-const FILE: &str = "FANOUT_CONFIG";
+/// The variable that names the file.
+pub const ROUTES: &str = "FANOUT_CONFIG";
 const ONE: &str = "OUTBOUND_TOPIC";
 const SEVERAL: &str = "OUTBOUND_TOPICS";
 const CACHE: &str = "OUTBOUND_CACHE";
@@ -37,6 +38,19 @@ impl RoutesConfig {
 
     pub(super) fn read(settings: &mut Settings<'_>, transforms: &Transforms) -> Read<Self> {
         let source = source(settings, transforms);
+        Self::with_max_age(settings, source)
+    }
+
+    /// Reads the settings of a function that can do without routes.
+    pub(super) fn read_file(settings: &mut Settings<'_>, transforms: &Transforms) -> Read<Option<Self>> {
+        let source = match settings.get(ROUTES)? {
+            None => return Ok(None),
+            Some(given) => file(settings, &given, transforms),
+        };
+        Self::with_max_age(settings, source).map(Some)
+    }
+
+    fn with_max_age(settings: &mut Settings<'_>, source: Read<RoutesSource>) -> Read<Self> {
         let wanted = "a number of seconds, 0 or more";
         let seconds = settings.parse("ROUTES_MAX_AGE_SECONDS", Self::DEFAULT_SECONDS, wanted)?;
         Ok(Self { source: source?, max_age: (seconds > 0).then(|| Duration::from_secs(seconds)) })
@@ -44,16 +58,20 @@ impl RoutesConfig {
 }
 
 fn source(settings: &mut Settings<'_>, transforms: &Transforms) -> Read<RoutesSource> {
-    let Some(given) = settings.get(FILE)? else {
+    let Some(given) = settings.get(ROUTES)? else {
         let routes = outbound_routes(settings, transforms)?;
         return Ok(FileSource::Settings(Box::new(VersionedRoutes::from(routes))));
     };
     for name in [ONE, SEVERAL, CACHE, TRANSFORM] {
         if settings.get(name)?.is_some() {
-            let _: Read<()> = settings.fault(name, format!("is set beside {FILE}, which has the routes"));
+            let _: Read<()> = settings.fault(name, format!("is set beside {ROUTES}, which has the routes"));
         }
     }
-    FileSource::read(settings, FILE, &given, |text| VersionedRoutes::read(text, transforms))
+    file(settings, &given, transforms)
+}
+
+fn file(settings: &mut Settings<'_>, given: &str, transforms: &Transforms) -> Read<RoutesSource> {
+    FileSource::read(settings, ROUTES, given, |text| VersionedRoutes::read(text, transforms))
 }
 
 fn outbound_routes(settings: &mut Settings<'_>, transforms: &Transforms) -> Read<Routes> {
@@ -85,7 +103,7 @@ fn outbound(settings: &mut Settings<'_>) -> Read<Vec<TopicName>> {
         (None, None) => {
             return settings.fault(
                 ONE,
-                format!("is not set, and neither is {SEVERAL} or {FILE}, which names a file of routes; set one of them"),
+                format!("is not set, and neither is {SEVERAL} or {ROUTES}, which names a file of routes; set one of them"),
             );
         }
     };
@@ -97,7 +115,7 @@ fn outbound(settings: &mut Settings<'_>) -> Read<Vec<TopicName>> {
     if topics.iter().any(|topic| !is_literal(topic.as_str())) {
         return settings.fault(
             name,
-            format!("has a placeholder, a wildcard or a list in brackets; these need a file of routes, which {FILE} names"),
+            format!("has a placeholder, a wildcard or a list in brackets; these need a file of routes, which {ROUTES} names"),
         );
     }
     let twice =
@@ -131,7 +149,7 @@ fn chain(settings: &mut Settings<'_>, transforms: &Transforms) -> Read<Vec<Stage
             Ok(stage) => stages.push(stage),
             Err(error) => {
                 let fault =
-                    format!("transform number {number}, {name}: {error}; its settings go into {FILE}");
+                    format!("transform number {number}, {name}: {error}; its settings go into {ROUTES}");
                 return settings.fault(TRANSFORM, fault);
             }
         }

@@ -35,16 +35,18 @@ impl TokenConfig {
     /// # Errors
     /// All invalid settings.
     pub fn read(source: &dyn Source) -> Result<Self, ConfigErrors> {
-        Settings::read(source, |settings| {
-            let momento = MomentoConfig::read(settings);
-            let secrets = SecretsConfig::read(settings);
-            let tokens = tokens(settings);
-            let listen = ListenConfig::read(settings);
-            let metrics = MetricsConfig::reject(settings);
-            let log = LogConfig::read(settings);
-            metrics?;
-            Ok(Self { momento: momento?, secrets: secrets?, tokens: tokens?, listen: listen?, log: log? })
-        })
+        Settings::read(source, Self::of)
+    }
+
+    pub(super) fn of(settings: &mut Settings<'_>) -> Read<Self> {
+        let momento = MomentoConfig::read(settings);
+        let secrets = SecretsConfig::read(settings);
+        let tokens = tokens(settings);
+        let listen = ListenConfig::read(settings);
+        let metrics = MetricsConfig::reject(settings);
+        let log = LogConfig::read(settings);
+        metrics?;
+        Ok(Self { momento: momento?, secrets: secrets?, tokens: tokens?, listen: listen?, log: log? })
     }
 }
 

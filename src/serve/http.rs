@@ -342,11 +342,11 @@ impl<F: Function> Requests<F> {
         let mut request = Request::new(Bytes::new());
         *request.method_mut() = parts.method;
         *request.headers_mut() = keep(&parts.headers, F::HEADERS);
-        *request.uri_mut() = path(&parts.uri);
+        *request.uri_mut() = path_and_query(&parts.uri);
         // All else of the head would take memory until the body is there.
         drop((parts.headers, parts.uri, parts.extensions));
         let headers = request.headers().values().map(HeaderValue::len).sum::<usize>();
-        let head = headers + request.uri().path().len();
+        let head = headers + request.uri().path_and_query().map_or(0, |uri| uri.as_str().len());
         let evicted = lease.evicted();
         let read = async {
             take(lease, REQUEST_SIZE + head, deadline).await?;
@@ -362,10 +362,10 @@ impl<F: Function> Requests<F> {
     }
 }
 
-/// Returns the path of a request, in memory of its own. No function reads a query.
-fn path(uri: &Uri) -> Uri {
+/// Returns the path and the query of a request, in memory of their own.
+fn path_and_query(uri: &Uri) -> Uri {
     // A request with the method CONNECT has none.
-    Uri::try_from(uri.path()).unwrap_or_default()
+    uri.path_and_query().and_then(|uri| Uri::try_from(uri.as_str()).ok()).unwrap_or_default()
 }
 
 /// Returns the headers with these names, in memory of their own.

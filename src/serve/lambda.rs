@@ -258,6 +258,10 @@ struct Payload {
     #[serde(default)]
     path: Option<String>,
     #[serde(default)]
+    raw_query_string: Option<String>,
+    #[serde(default)]
+    query_string_parameters: Option<HashMap<String, String>>,
+    #[serde(default)]
     headers: Option<HashMap<String, String>>,
     #[serde(default)]
     multi_value_headers: Option<HashMap<String, Vec<String>>>,
@@ -337,9 +341,15 @@ impl HttpInvocation {
         // A body that is not base64 as announced is used unchanged. Its signature is wrong.
         let decoded = if payload.is_base64_encoded { BASE64.decode(&body).ok() } else { None };
         let mut request = Request::new(decoded.map_or_else(|| Bytes::from(body), Bytes::from));
-        let path = payload.raw_path.or(payload.path);
-        // An invalid path is replaced by `/`. All paths are served alike, except for the health check.
-        *request.uri_mut() = path.and_then(|path| path.parse().ok()).unwrap_or_default();
+        let path = payload.raw_path.or(payload.path).unwrap_or_default();
+        let parameters = payload.query_string_parameters.unwrap_or_default();
+        // A REST API has decoded them. The only one that a function reads is a number.
+        let pairs =
+            || parameters.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
+        let query = payload.raw_query_string.unwrap_or_else(pairs);
+        let uri = if query.is_empty() { path.parse() } else { format!("{path}?{query}").parse() };
+        // An invalid path is replaced by `/`, and an invalid query left out.
+        *request.uri_mut() = uri.or_else(|_| path.parse()).unwrap_or_default();
         // Only the gateway writes it. A load balancer does not have it.
         if gateway != Gateway::LoadBalancer {
             request.extensions_mut().insert(GatewayContext { authorizer, identity });

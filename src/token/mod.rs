@@ -105,19 +105,23 @@ impl TokenFunction {
             Ok(grant) => grant,
             Err(denied) => return CallerOutcome::Denied(denied).into(),
         };
-        record.set_grant(&grant);
+        let permissions = match grant.token_permissions() {
+            Ok(permissions) => permissions,
+            Err(denied) => return CallerOutcome::Denied(denied).into(),
+        };
+        record.set_grant(&grant, &permissions);
         if let Err(seconds) = self.rate.take(&grant.token_id, record.caller.time()) {
             return CallerOutcome::RateLimited { seconds }.into();
         }
         let wanted = TokenRequest {
             token_id: &grant.token_id,
             ttl_seconds: grant.ttl_seconds,
-            permissions: &grant.permissions,
+            permissions: &permissions,
         };
         match self.issuer.issue(wanted).await {
             Ok(token) => {
                 record.set_expires_at(token.expires_at);
-                let topics = grant.permissions.iter().filter_map(topic_use).collect();
+                let topics = permissions.iter().filter_map(topic_use).collect();
                 TokenOutcome::Issued(Issued { token, token_id: grant.token_id, topics })
             }
             Err(failure) => TokenOutcome::NotIssued(failure),

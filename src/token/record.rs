@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use fanout_core::permission::Permission;
 use fanout_core::reason::with_sources;
 use fanout_identity::Grant;
 use momento_webhook::Millis;
@@ -33,9 +34,9 @@ impl TokenRecord {
     }
 
     /// Sets who asks, and what the token may do.
-    pub fn set_grant(&mut self, grant: &Grant<'_>) {
+    pub fn set_grant(&mut self, grant: &Grant<'_>, permissions: &[Permission]) {
         self.caller.set_grant(grant);
-        self.permissions = grant.permissions.iter().map(ToString::to_string).collect();
+        self.permissions = permissions.iter().map(ToString::to_string).collect();
     }
 
     /// Sets the time at which the token expires, in seconds since the Unix epoch.

@@ -24,6 +24,7 @@ mod lifecycle;
 mod limits;
 mod metrics;
 mod panics;
+mod publish;
 mod recipes;
 #[cfg(feature = "aws")]
 mod reload;

@@ -27,19 +27,19 @@ use tokio::net::TcpListener;
 
 use crate::support::{Function, listening};
 
-const ISSUER: &str = "https://login.example.com/";
+pub(crate) const ISSUER: &str = "https://login.example.com/";
 
 /// A provider of identities: its keys, and a server of its JWKS.
-struct Provider {
+pub(crate) struct Provider {
     rsa: RsaKeyPair,
     ec: EcdsaKeyPair,
-    url: String,
+    pub(crate) url: String,
     /// The response of the server; `None` to hang.
-    response: Arc<Mutex<Option<String>>>,
+    pub(crate) response: Arc<Mutex<Option<String>>>,
 }
 
 impl Provider {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let rsa = rsa::KeyPair::generate(KeySize::Rsa2048).unwrap();
         let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -98,7 +98,7 @@ impl Provider {
     }
 
     /// Returns a JWT that is accepted.
-    fn good(&self, claims: &Value) -> String {
+    pub(crate) fn good(&self, claims: &Value) -> String {
         self.ec(r#"{"alg":"ES256","kid":"ec"}"#, &claims.to_string())
     }
 
@@ -144,18 +144,18 @@ fn jwt(header: &str, claims: &str, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
     format!("{signed}.{signature}")
 }
 
-fn seconds() -> u64 {
+pub(crate) fn seconds() -> u64 {
     signed::now() / 1_000
 }
 
-fn person() -> Value {
+pub(crate) fn person() -> Value {
     json!({
         "iss": ISSUER, "aud": "chat", "sub": "ann", "exp": seconds() + 300, "plan": "paid",
         "room": "lobby", "languages": ["es", "de"],
     })
 }
 
-fn with(name: &str, value: Value) -> Value {
+pub(crate) fn with(name: &str, value: Value) -> Value {
     let mut person = person();
     person[name] = value;
     person
@@ -222,7 +222,7 @@ impl Running {
     }
 }
 
-fn environment(momento: &MomentoLocal, file: &str) -> Vec<(String, String)> {
+pub(crate) fn environment(momento: &MomentoLocal, file: &str) -> Vec<(String, String)> {
     let settings = [
         ("MOMENTO_API_KEY", "local"),
         ("MOMENTO_ENDPOINT", &momento.endpoint()),
@@ -508,6 +508,28 @@ fn is_allowed<T>(result: MomentoResult<T>) -> bool {
 }
 
 #[tokio::test]
+async fn token_of_moderated_profile_may_not_publish() {
+    let provider = Provider::start().await;
+    let file = provider.file().replace("publish = [", "moderated = true\npublish = [");
+    let file = format!(
+        "{file}\n[[profiles]]\nname = 'writer'\ntoken_id = '{{claims.sub}}'\ncache = 'demo'\nmoderated = true\npublish = ['a']"
+    );
+    let function = Running::start(&file).await;
+    let (status, body) = function.ask(&provider.good(&person())).await;
+    assert_eq!(status, 200, "{body}");
+    let topics = body["topics"].as_array().unwrap();
+    assert_eq!(topics.len(), 2, "{body}");
+    assert!(topics.iter().all(|topic| topic["publish"] == false), "{body}");
+    let token = body["token"].as_str().unwrap();
+    let topics = TopicClient::builder().configuration(TopicLaptop::latest());
+    let topics = topics.credential_provider(function.credentials(token)).build().unwrap();
+    assert!(!is_allowed(topics.publish("demo", "lobby-publish", "hello").await));
+    assert!(is_allowed(topics.subscribe("demo", "lobby-subscribe-es").await));
+    let (status, body) = function.ask(&provider.good(&with("plan", json!("none")))).await;
+    assert_eq!((status, &body["code"]), (403, &json!("nothing_allowed")), "{body}");
+}
+
+#[tokio::test]
 async fn browser_may_ask_from_a_page_on_the_list_only() {
     let provider = Provider::start().await;
     let function = Running::start(&provider.file()).await;
@@ -647,6 +669,6 @@ async fn faults_of_settings_are_reported_together_and_show_no_value() {
     assert!(!output.contains("s3cr3t"), "{output}");
 }
 
-fn header<'r>(response: &'r HttpResponse, name: &str) -> Option<&'r str> {
+pub(crate) fn header<'r>(response: &'r HttpResponse, name: &str) -> Option<&'r str> {
     response.headers.get(name).map(String::as_str)
 }

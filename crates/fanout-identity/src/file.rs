@@ -19,10 +19,12 @@
 
 use std::num::NonZeroU32;
 
+use fanout_core::destination::ListEnd;
 use fanout_core::file::FileError;
 use fanout_core::names::CacheName;
 use fanout_core::permission::Role;
 use fanout_core::placeholder::SyntaxError;
+use fanout_core::route::Pattern;
 use fanout_core::spanned::{self, CollectFaults, Fault, Given, Span};
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
@@ -31,6 +33,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::gateway::Authorizer;
+use crate::history::{HistoryKey, HistoryRule};
 use crate::jwt::{ALGORITHMS, JwtSettings};
 use crate::profile::{Condition, Profile, Profiles, Rule, RuleKind};
 use crate::template::ClaimTemplate;
@@ -45,12 +48,29 @@ const MAX_TTL: u32 = 25 * 60 * 60;
 const DEFAULT_TTL: u32 = 60 * 60;
 /// The tokens of a person in a minute without `tokens_per_minute`.
 const DEFAULT_RATE: u32 = 10;
+/// The requests of a person to the function `publish` in a minute without `requests_per_minute`.
+const DEFAULT_REQUESTS: u32 = 60;
+/// The longest text without `max_text_bytes`: Momento's limit for messages of webhooks.
+const DEFAULT_TEXT: u32 = 4 * 1024;
+/// The longest text that `max_text_bytes` can allow. As JSON escapes, six times as many bytes, it would not fit into the
+/// body of a webhook; few texts have only those.
+const MAX_TEXT: u32 = 64 * 1024;
 
-const FILE_KEYS: [&str; 5] = ["allowed_origins", "tokens_per_minute", "jwt", "gateway", "profiles"];
+const FILE_KEYS: [&str; 8] = [
+    "allowed_origins",
+    "tokens_per_minute",
+    "requests_per_minute",
+    "max_text_bytes",
+    "jwt",
+    "gateway",
+    "profiles",
+    "history",
+];
 const JWT_KEYS: [&str; 5] = ["issuer", "audience", "audience_claim", "jwks", "algorithms"];
 const GATEWAY_KEYS: [&str; 1] = ["authorizer"];
-const PROFILE_KEYS: [&str; 8] =
-    ["name", "when", "token_id", "ttl_seconds", "cache", "publish", "subscribe", "keys"];
+const PROFILE_KEYS: [&str; 9] =
+    ["name", "when", "token_id", "ttl_seconds", "cache", "publish", "moderated", "subscribe", "keys"];
+const HISTORY_KEYS: [&str; 4] = ["topic", "cache", "key", "end"];
 const ITEM_KEYS: [&str; 3] = ["key", "prefix", "role"];
 
 /// The content of a file.
@@ -64,6 +84,12 @@ pub struct TokensFile {
     pub allowed_origins: Vec<String>,
     /// The most tokens that a person gets in a minute.
     pub tokens_per_minute: NonZeroU32,
+    /// The most requests of a person to the function `publish` in a minute.
+    pub requests_per_minute: NonZeroU32,
+    /// The longest text that people may publish through the function `publish`, in bytes.
+    pub max_text_bytes: usize,
+    /// The lists with the last messages of topics. The first that fits a topic counts.
+    pub history: Vec<HistoryRule>,
 }
 
 /// How callers prove who they are.
@@ -86,6 +112,11 @@ pub(crate) struct TopKeys {
     allowed_origins: Vec<Spanned<String>>,
     /// The most tokens that a person gets in a minute from one instance of the function. Default: 10.
     tokens_per_minute: Option<NonZeroU32>,
+    /// The most requests of a person in a minute to one instance of the function `publish`. Default: 60.
+    requests_per_minute: Option<NonZeroU32>,
+    /// The longest text that people may publish through the function `publish`, 1 to 65536 bytes. Default: 4096.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<u32>", range(min = 1, max = 65536)))]
+    max_text_bytes: Option<Spanned<i64>>,
 }
 
 /// Callers prove who they are by a JWT of an OIDC provider, in the header `Authorization`.
@@ -140,6 +171,10 @@ pub(crate) struct ProfileKeys {
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     #[serde(default)]
     publish: Vec<Spanned<String>>,
+    /// Whether texts go through the transforms of their route before they are published. People publish through the function
+    /// `publish` only then: their tokens do not allow it. Default: false.
+    #[serde(default)]
+    moderated: bool,
     /// The topics to which the token may subscribe. A claim that is a list stands for each of its entries.
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     #[serde(default)]
@@ -159,6 +194,25 @@ pub(crate) struct ItemKeys {
     prefix: Option<Spanned<String>>,
     /// The permission for these items.
     role: ItemRole,
+}
+
+/// The list of a cache with the last messages of the topics of a pattern. Who may subscribe to a topic may read it.
+#[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HistoryKeys {
+    /// The topics, as `{room}-subscribe-{language}`.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    topic: Spanned<String>,
+    /// The cache of the list. Default: the cache of the topic.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    cache: Option<Spanned<String>>,
+    /// The key of the list, which may have the captures of the topic: `last-{room}`.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    key: Spanned<String>,
+    /// The end of the list that messages are added to. Default: `back`.
+    #[serde(default)]
+    end: ListEnd,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -202,6 +256,7 @@ impl Reader {
         self.correct(&mut document, &FILE_KEYS);
         let (jwt, gateway, profiles) =
             (document.take("jwt"), document.take("gateway"), document.take("profiles"));
+        let history = document.take("history");
         let top: Option<TopKeys> = self.rest(document, &FILE_KEYS);
         let proof = match (jwt, gateway) {
             (Some(jwt), None) => self.jwt(jwt).map(Proof::Jwt),
@@ -222,7 +277,15 @@ impl Reader {
             let message = "the file has no profiles; a profile begins with [[profiles]]";
             self.fault(span.start..span.start, message)
         };
+        let history = history.map_or_else(|| Some(Vec::new()), |history| self.history(history));
         let top = top?;
+        let max_text_bytes = match top.max_text_bytes {
+            None => Some(DEFAULT_TEXT),
+            Some(bytes) => match u32::try_from(*bytes.get_ref()) {
+                Ok(bytes @ 1..=MAX_TEXT) => Some(bytes),
+                _ => self.fault(bytes.span(), format!("expected 1 to {MAX_TEXT} bytes")),
+            },
+        };
         let allowed_origins =
             top.allowed_origins.into_iter().map(|origin| self.origin(&origin)).collect::<Vec<_>>();
         Some(TokensFile {
@@ -230,6 +293,9 @@ impl Reader {
             profiles: profiles?,
             allowed_origins: allowed_origins.into_iter().collect::<Option<_>>()?,
             tokens_per_minute: top.tokens_per_minute.unwrap_or(NonZeroU32::new(DEFAULT_RATE)?),
+            requests_per_minute: top.requests_per_minute.unwrap_or(NonZeroU32::new(DEFAULT_REQUESTS)?),
+            max_text_bytes: usize::try_from(max_text_bytes?).ok()?,
+            history: history?,
         })
     }
 
@@ -249,6 +315,39 @@ impl Reader {
             origin.span(),
             "not an origin as browsers send it; expected `https://` and a host in lower case, without a path or a wildcard",
         )
+    }
+
+    fn history(&mut self, list: Spanned<DeValue<'_>>) -> Option<Vec<HistoryRule>> {
+        let list: Vec<_> = self.kept(spanned::array(list))?.collect();
+        let read: Vec<_> = list.into_iter().map(|rule| self.history_rule(rule)).collect();
+        read.into_iter().collect()
+    }
+
+    fn history_rule(&mut self, given: Spanned<DeValue<'_>>) -> Option<HistoryRule> {
+        let given = self.kept(Given::table(given))?;
+        let keys: HistoryKeys = self.rest(given, &HISTORY_KEYS)?;
+        let cache = keys.cache.map(|cache| self.cache(&cache));
+        let topics = Pattern::new(keys.topic.get_ref().as_str());
+        let topics =
+            topics.map_err(|error| self.note(keys.topic.span(), format!("the topic {error}"))).ok()?;
+        let key = HistoryKey::new(keys.key.get_ref(), &topics);
+        let key = key.map_err(|error| self.note(keys.key.span(), format!("the key {error}"))).ok();
+        let cache = match cache {
+            None => None,
+            Some(cache) => Some(cache?),
+        };
+        Some(HistoryRule { topics, cache, key: key?, end: keys.end })
+    }
+
+    /// Reads the cache of topics, lists and items.
+    fn cache(&mut self, cache: &Spanned<String>) -> Option<CacheName> {
+        match CacheName::new(cache.get_ref().as_str()) {
+            Ok(_) if cache.get_ref().contains(['{', '}', '*']) => {
+                self.fault(cache.span(), "the cache is one name, without placeholders")
+            }
+            Ok(cache) => Some(cache),
+            Err(error) => self.fault(cache.span(), format!("the cache {error}")),
+        }
     }
 
     fn jwt(&mut self, given: Spanned<DeValue<'_>>) -> Option<JwtSettings> {
@@ -373,13 +472,14 @@ impl Reader {
                     .fault(ttl.span(), format!("expected {MIN_TTL} to {MAX_TTL} seconds, which is 25 hours")),
             },
         };
-        let cache = match CacheName::new(keys.cache.get_ref().as_str()) {
-            Ok(_) if keys.cache.get_ref().contains(['{', '}', '*']) => {
-                self.fault(keys.cache.span(), "the cache of a profile is one name, without placeholders")
-            }
-            Ok(cache) => Some(cache),
-            Err(error) => self.fault(keys.cache.span(), format!("the cache {error}")),
-        };
+        let cache = self.cache(&keys.cache);
+        if keys.moderated && keys.publish.is_empty() {
+            self.note(
+                span.clone(),
+                "the profile is `moderated` and has no topics to publish to; write `publish`",
+            );
+        }
+        let moderated = keys.moderated;
         let topics = |role| move |name: Spanned<String>| (role, name);
         let topics = keys.publish.into_iter().map(topics(Role::Write));
         let topics = topics.chain(keys.subscribe.into_iter().map(|name| (Role::Read, name)));
@@ -400,6 +500,7 @@ impl Reader {
             token_id: token_id?,
             ttl_seconds: ttl_seconds?,
             cache: cache?,
+            moderated,
             rules,
         })
     }
@@ -559,7 +660,7 @@ cache = "chat"
             "7:32: unknown algorithm `rs256`; did you mean `RS256`?",
             "10:12: the token id is the same for everyone",
             "11:15: expected 10 to 90000 seconds",
-            "12:9: the cache of a profile is one name",
+            "12:9: the cache is one name",
             "13:1: unknown key `publish_to`; did you mean `publish`?",
             "13:15: the topic has the unknown name `room`",
             "14:20: the prefix ends with `{claims.sub}`",
@@ -575,10 +676,11 @@ cache = "chat"
 
     #[test]
     fn files_of_documents_are_valid() {
-        let document = include_str!("../../../docs/TOKENS.md");
-        let files: Vec<_> =
-            document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-        assert!(!files.is_empty());
+        let documents = [include_str!("../../../docs/TOKENS.md"), include_str!("../../../docs/PUBLISH.md")];
+        let blocks = documents.iter().flat_map(|document| document.split("```toml\n").skip(1));
+        let blocks = blocks.filter_map(|rest| rest.split("```").next());
+        let files: Vec<_> = blocks.filter(|block| block.contains("[[profiles]]")).collect();
+        assert_eq!(files.len(), 2);
         for file in files {
             assert_eq!(faults(file), [""; 0], "{file}");
         }
@@ -590,6 +692,30 @@ cache = "chat"
         assert!(faults("").iter().any(|fault| fault.contains("has no profiles")));
         let both = format!("{GOOD}\n[gateway]\nauthorizer = 'jwt'");
         assert!(faults(&both)[0].contains("both [jwt] and [gateway]"), "{:?}", faults(&both));
+    }
+
+    #[test]
+    fn reads_limits_and_history_and_rejects_faulty_ones() {
+        let file = read(GOOD).unwrap();
+        assert_eq!((file.requests_per_minute.get(), file.max_text_bytes), (60, 4096));
+        assert!(file.history.is_empty() && !file.profiles.0[0].moderated);
+        let history = "[[history]]\ntopic = '{room}-out'\nkey = 'last-{room}'\n";
+        let file =
+            read(&format!("max_text_bytes = 65536\n{GOOD}{history}end = 'front'\ncache = 'old'")).unwrap();
+        let [rule] = &file.history[..] else { panic!("{file:?}") };
+        assert_eq!((rule.key("a-out").as_deref(), rule.end), (Some("last-a"), ListEnd::Front));
+        assert_eq!((rule.cache.as_ref().map(CacheName::as_str), file.max_text_bytes), (Some("old"), 65536));
+        for (text, expected) in [
+            (format!("max_text_bytes = 65537\n{GOOD}"), "1:18: expected 1 to 65536 bytes"),
+            (format!("requests_per_minute = 0\n{GOOD}"), "1:23: "),
+            (format!("{GOOD}moderated = true"), "has no topics to publish to"),
+            (format!("{GOOD}{history}cache = '{{room}}'"), "the cache is one name"),
+            (format!("{GOOD}[[history]]\ntopic = 'a'\nkey = '{{b}}'"), "14:7: the key has `b`"),
+            (format!("{GOOD}[[history]]\ntopic = 'a'\nlist = 'b'"), "unknown key `list`"),
+        ] {
+            let faults = faults(&text);
+            assert!(faults.iter().any(|fault| fault.contains(expected)), "{expected}: {faults:?}");
+        }
     }
 
     #[test]

@@ -11,12 +11,14 @@
 //! | [`gateway`] | the context of API Gateway's authorizers as the proof |
 //! | [`template`] | texts with placeholders for claims |
 //! | [`profile`] | profiles: from claims to a grant |
+//! | [`history`] | the lists with the last messages of topics |
 //! | [`file`](mod@file) | `tokens.toml` |
 //! | `schema` | the JSON Schema of `tokens.toml`, with the feature of this name |
 
 pub mod claims;
 pub mod file;
 pub mod gateway;
+pub mod history;
 pub mod jwks;
 pub mod jwt;
 pub mod profile;
@@ -29,6 +31,7 @@ mod testing;
 pub use claims::{Claims, NotProven};
 pub use file::{Proof, TokensFile};
 pub use gateway::{Authorizer, GatewayContext};
+pub use history::HistoryRule;
 pub use jwks::{FetchError, FetchKeys, Jwks};
 pub use jwt::{JwtSettings, JwtVerifier};
 pub use profile::{ClaimError, Denied, Grant, Profile, Profiles};

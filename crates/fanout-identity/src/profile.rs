@@ -3,7 +3,7 @@
 use std::fmt;
 
 use fanout_core::names::CacheName;
-use fanout_core::permission::{Permission, Resource, Role};
+use fanout_core::permission::{Access, Permission, Resource, Role};
 use serde_json::Value;
 
 use crate::claims::Claims;
@@ -32,6 +32,8 @@ pub struct Profile {
     pub ttl_seconds: u32,
     /// The cache of all permissions.
     pub cache: CacheName,
+    /// True if texts go through the transforms of their route before they are published.
+    pub moderated: bool,
     /// The topics and items that the token is for.
     pub rules: Vec<Rule>,
 }
@@ -67,7 +69,7 @@ pub enum RuleKind {
     KeyPrefix,
 }
 
-/// The permissions of one person's token.
+/// What one person may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant<'p> {
     /// The profile that it is by.
@@ -76,8 +78,48 @@ pub struct Grant<'p> {
     pub token_id: String,
     /// The time for which the token is valid, in seconds.
     pub ttl_seconds: u32,
+    /// The cache of the permissions.
+    pub cache: &'p CacheName,
+    /// True if texts go through the transforms of their route before they are published.
+    pub moderated: bool,
     /// The permissions: one at least, and one for each resource.
     pub permissions: Vec<Permission>,
+}
+
+impl Grant<'_> {
+    /// Returns true if the person may use a topic of the profile's cache in this way.
+    #[must_use]
+    pub fn allows_topic(&self, access: Access, topic: &str) -> bool {
+        let mut permissions = self.permissions.iter();
+        permissions.any(|permission| permission.allows_topic(access, self.cache.as_str(), topic))
+    }
+
+    /// Returns the permissions of a token that the person gets. Of a `moderated` profile it may not publish: that would go
+    /// past moderation.
+    ///
+    /// # Errors
+    /// If nothing is left.
+    pub fn token_permissions(&self) -> Result<Vec<Permission>, Denied> {
+        let permission = |permission: &Permission| match (&permission.resource, permission.role) {
+            (Resource::Topic(_), Role::Write) if self.moderated => None,
+            (Resource::Topic(_), Role::ReadWrite) if self.moderated => {
+                Some(Permission { role: Role::Read, ..permission.clone() })
+            }
+            _ => Some(permission.clone()),
+        };
+        let left: Vec<_> = self.permissions.iter().filter_map(permission).collect();
+        if left.is_empty() { Err(Denied::OnlyPublishes) } else { Ok(left) }
+    }
+
+    /// Returns the permissions of a token with which the function `publish` publishes for the person.
+    #[must_use]
+    pub fn publish_permissions(&self) -> Vec<Permission> {
+        let is_publish = |permission: &&Permission| {
+            matches!(permission.resource, Resource::Topic(_)) && permission.role.allows(Access::Write)
+        };
+        let publish = self.permissions.iter().filter(is_publish);
+        publish.map(|permission| Permission { role: Role::Write, ..permission.clone() }).collect()
+    }
 }
 
 /// Why a person gets no token. No message shows a value.
@@ -89,6 +131,11 @@ pub enum Denied {
     /// The profile that fits allows nothing, because claims that are lists are empty.
     #[error("the profile of the caller allows nothing: the lists in the claims are empty")]
     Nothing,
+    /// The profile that fits only lets its people publish, and through the function `publish`.
+    #[error(
+        "the profile of the caller allows nothing that needs a token: its people publish through the function `publish`"
+    )]
+    OnlyPublishes,
     /// A claim cannot be used.
     #[error(transparent)]
     Claim(#[from] ClaimError),
@@ -144,7 +191,7 @@ impl Denied {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NoProfile => "no_profile",
-            Self::Nothing => "nothing_allowed",
+            Self::Nothing | Self::OnlyPublishes => "nothing_allowed",
             Self::Claim(_) => "claim_unusable",
             Self::TooManyPermissions(_) => "too_many_permissions",
             Self::TokenIdTooLong(_) => "token_id_too_long",
@@ -188,7 +235,15 @@ impl Profile {
         match permissions.len() {
             0 => Err(Denied::Nothing),
             1..=MAX_PERMISSIONS => {
-                Ok(Grant { profile: &self.name, token_id, ttl_seconds: self.ttl_seconds, permissions })
+                let Self { name: profile, ttl_seconds, cache, moderated, .. } = self;
+                Ok(Grant {
+                    profile,
+                    token_id,
+                    ttl_seconds: *ttl_seconds,
+                    cache,
+                    moderated: *moderated,
+                    permissions,
+                })
             }
             many => Err(Denied::TooManyPermissions(many)),
         }
@@ -285,6 +340,32 @@ mod tests {
         );
         let grant = profiles.grant(&with("plan", json!(["x", "free"]))).unwrap();
         assert_eq!((grant.profile, grant.ttl_seconds, grant.permissions.len()), ("guest", 60, 1));
+    }
+
+    #[test]
+    fn token_of_moderated_profile_does_not_publish() {
+        let shown =
+            |permissions: &[Permission]| permissions.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let (open, text) = (profiles(), FILE.replace("publish = [", "moderated = true\npublish = ["));
+        let moderated = file::read(&text).unwrap().profiles;
+        let publish = ["publish chat/lobby-publish", "publish chat/both"];
+        for (profiles, token) in [
+            (&open, &["publish chat/lobby-publish", "publish and subscribe chat/both"][..]),
+            (&moderated, &["subscribe chat/both"]),
+        ] {
+            let grant = profiles.grant(&claims(paid())).unwrap();
+            let rest =
+                ["subscribe chat/lobby-subscribe-es", "read and write chat/user:ann:*", "read chat/motd"];
+            assert_eq!(shown(&grant.token_permissions().unwrap()), [token, &rest].concat());
+            assert_eq!(shown(&grant.publish_permissions()), publish);
+            assert!(grant.allows_topic(Access::Write, "lobby-publish"));
+            assert!(!grant.allows_topic(Access::Write, "lobby-subscribe-es"));
+        }
+        let only = text.replace("subscribe = [\"{claims.room}-subscribe-{claims.languages}\", \"both\"]", "");
+        let only = only.lines().filter(|line| !line.contains("keys = ")).collect::<Vec<_>>().join("\n");
+        let only = file::read(&only).unwrap().profiles;
+        let grant = only.grant(&claims(paid())).unwrap();
+        assert_eq!(grant.token_permissions(), Err(Denied::OnlyPublishes));
     }
 
     #[test]

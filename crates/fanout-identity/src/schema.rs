@@ -4,7 +4,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use crate::file::{GatewayKeys, ItemKeys, JwtKeys, ProfileKeys, TopKeys};
+use crate::file::{GatewayKeys, HistoryKeys, ItemKeys, JwtKeys, ProfileKeys, TopKeys};
 
 /// Returns the schema, draft 2020-12.
 #[must_use]
@@ -23,7 +23,12 @@ pub fn schema() -> Value {
         "type": "array", "items": of::<ItemKeys>(generator, Map::new()),
     });
     let profile = of::<ProfileKeys>(generator, members([("when", when), ("keys", keys)]));
+    let history = json!({
+        "description": "The lists with the last messages of topics, for the function `publish`. The first that fits a topic counts.",
+        "type": "array", "items": of::<HistoryKeys>(generator, Map::new()),
+    });
     let more = members([
+        ("history", history),
         ("jwt", of::<JwtKeys>(generator, Map::new())),
         ("gateway", of::<GatewayKeys>(generator, Map::new())),
         ("profiles", json!({"type": "array", "minItems": 1, "items": profile})),

@@ -494,6 +494,28 @@ denied   every other call
 }
 
 #[tokio::test]
+async fn shows_what_moderated_profile_publishes_and_warns_without_transforms() {
+    let tokens = TOKENS.replacen("publish = [", "moderated = true\npublish = [", 1);
+    let file = File::new("moderated-tokens.toml", &tokens);
+    let claims = File::new(
+        "moderated-claims.json",
+        &json!({"plan": "paid", "sub": "ann", "room": "lobby"}).to_string(),
+    );
+    let route = "[[routes]]\ntopic = '{room}-publish'\ndestinations = ['{room}-loud']\n";
+    for (transforms, warns) in [("transforms = ['trim']", false), ("", true)] {
+        let routes = File::new("routes-of-moderated.toml", &format!("{route}{transforms}"));
+        let arguments = ["check", file.path(), "--claims", claims.path(), "--routes", routes.path()];
+        let member = end(fanout(&arguments)).await.assert_code(0);
+        assert!(member.out.contains("moderated  publish    chat/lobby-publish\n"), "{}", member.out);
+        let all = end(fanout(&["check", file.path(), "--routes", routes.path()])).await.assert_code(0);
+        for (err, topic) in [(&member.err, "lobby-publish"), (&all.err, "claim-publish")] {
+            let warning = format!("no route has transforms for chat/{topic}");
+            assert_eq!(err.contains(&warning), warns, "{err}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn reports_faults_of_profiles_with_their_lines() {
     let file =
         File::new("faulty-tokens.toml", &TOKENS.replace("token_id = \"{claims.sub}\"", "tokenid = \"x\""));

@@ -28,6 +28,8 @@ struct Call {
     verb: &'static str,
     name: String,
     is_allowed: bool,
+    /// True if the person may publish through the function `publish`, and the token may not.
+    is_moderated: bool,
 }
 
 impl TokensCheck<'_> {
@@ -49,25 +51,37 @@ impl TokensCheck<'_> {
         };
         let calls = self.calls(&grant, &claims);
         let raw: Vec<_> = grant.permissions.iter().filter_map(|permission| self.raw(permission)).collect();
+        let unmoderated = if grant.moderated { self.unmoderated(&grant.permissions) } else { Vec::new() };
         let Grant { profile, token_id, ttl_seconds, .. } = &grant;
         if is_json {
             let calls = calls.iter().map(
-                |Call { verb, name, is_allowed }| json!({"call": verb, "name": name, "allowed": is_allowed}),
+                |Call { verb, name, is_allowed, is_moderated }| {
+                    json!({"call": verb, "name": name, "allowed": is_allowed, "moderated": is_moderated})
+                },
             );
             return output.json(&json!({
                 "profile": profile, "token_id": token_id, "ttl_seconds": ttl_seconds,
-                "calls": calls.collect::<Vec<_>>(), "inbound_topics": raw,
+                "calls": calls.collect::<Vec<_>>(), "inbound_topics": raw, "unmoderated_topics": unmoderated,
             }));
         }
         output.result(format_args!("profile {profile}: token id {token_id}, for {ttl_seconds} s"))?;
-        let row = |Call { verb, name, is_allowed }: &Call| {
-            [if *is_allowed { "allowed" } else { "denied" }.to_owned(), (*verb).to_owned(), name.clone()]
+        let row = |Call { verb, name, is_allowed, is_moderated }: &Call| {
+            let answer = match (is_allowed, is_moderated) {
+                (true, _) => "allowed",
+                (false, true) => "moderated",
+                (false, false) => "denied",
+            };
+            [answer.to_owned(), (*verb).to_owned(), name.clone()]
         };
         for line in aligned(calls.iter().map(row), &[0, 1], output.width()) {
             output.result(line)?;
         }
         output.result("denied   every other call")?;
+        if grant.moderated {
+            output.note("moderated: through the function publish only; the token does not allow it");
+        }
         warn(&raw, output);
+        warn_of_unmoderated(&unmoderated, output);
         Ok(())
     }
 
@@ -80,12 +94,18 @@ impl TokensCheck<'_> {
                 let resource = Resource::Topic(rule.name.with_claims("claim"));
                 Permission { cache: profile.cache.clone(), resource, role: rule.role }
             };
-            rules.filter_map(|rule| self.raw(&permission(rule))).collect::<Vec<_>>()
+            let permissions: Vec<_> = rules.map(permission).collect();
+            let unmoderated = if profile.moderated { self.unmoderated(&permissions) } else { Vec::new() };
+            (
+                permissions.iter().filter_map(|permission| self.raw(permission)).collect::<Vec<_>>(),
+                unmoderated,
+            )
         };
         if is_json {
             let shown = profiles.iter().map(|profile| {
                 let when: Vec<_> = profile.when.iter().map(ToString::to_string).collect();
-                json!({"name": profile.name, "when": when, "inbound_topics": of_rules(profile)})
+                let (raw, unmoderated) = of_rules(profile);
+                json!({"name": profile.name, "when": when, "inbound_topics": raw, "unmoderated_topics": unmoderated})
             });
             return output.json(&json!({"profiles": shown.collect::<Vec<_>>()}));
         }
@@ -93,7 +113,9 @@ impl TokensCheck<'_> {
             let when: Vec<_> = profile.when.iter().map(ToString::to_string).collect();
             let when = if when.is_empty() { "everyone".to_owned() } else { when.join(" and ") };
             output.result(format_args!("profile {}: {when}", profile.name))?;
-            warn(&of_rules(profile), output);
+            let (raw, unmoderated) = of_rules(profile);
+            warn(&raw, output);
+            warn_of_unmoderated(&unmoderated, output);
         }
         output.note("with --claims, this shows what the token of one person allows and denies");
         Ok(())
@@ -124,14 +146,17 @@ impl TokensCheck<'_> {
         for (cache, topic) in topics {
             for (verb, access) in [("publish", Access::Write), ("subscribe", Access::Read)] {
                 let mut permissions = grant.permissions.iter();
-                let is_allowed =
+                let is_in_profile =
                     permissions.any(|permission| permission.allows_topic(access, &cache, &topic));
-                calls.push(Call { verb, name: format!("{cache}/{topic}"), is_allowed });
+                let is_moderated = is_in_profile && grant.moderated && access == Access::Write;
+                let is_allowed = is_in_profile && !is_moderated;
+                calls.push(Call { verb, name: format!("{cache}/{topic}"), is_allowed, is_moderated });
             }
         }
         for (name, permission) in keys {
             for (verb, access) in [("read", Access::Read), ("write", Access::Write)] {
-                calls.push(Call { verb, name: name.clone(), is_allowed: permission.role.allows(access) });
+                let is_allowed = permission.role.allows(access);
+                calls.push(Call { verb, name: name.clone(), is_allowed, is_moderated: false });
             }
         }
         calls
@@ -149,6 +174,20 @@ impl TokensCheck<'_> {
         names.collect()
     }
 
+    /// Returns the topics of permissions to publish for which no route has transforms. With them, a `moderated` profile
+    /// publishes nothing.
+    fn unmoderated(&self, permissions: &[Permission]) -> Vec<String> {
+        let Some(routes) = self.routes else { return Vec::new() };
+        let lacks_transforms = |permission: &Permission| {
+            let Resource::Topic(topic) = &permission.resource else { return None };
+            let transforms = routes.transforms(permission.cache.as_str(), topic);
+            let has_transforms = transforms.is_some_and(|(stages, _)| !stages.is_empty());
+            (permission.role.allows(Access::Write) && !has_transforms)
+                .then(|| format!("{}/{topic}", permission.cache))
+        };
+        permissions.iter().filter_map(lacks_transforms).collect()
+    }
+
     /// Returns the topic of a permission to subscribe, if it is an inbound topic of the routes.
     fn raw(&self, permission: &Permission) -> Option<String> {
         let Resource::Topic(topic) = &permission.resource else { return None };
@@ -162,6 +201,14 @@ fn warn(raw: &[String], output: &mut Output) {
     for topic in raw {
         output.note(format_args!(
             "warning: may subscribe to {topic}, an inbound topic of the routes: its texts have not passed moderation or any other transform"
+        ));
+    }
+}
+
+fn warn_of_unmoderated(topics: &[String], output: &mut Output) {
+    for topic in topics {
+        output.note(format_args!(
+            "warning: the profile is moderated, and no route has transforms for {topic}: the function publish rejects every text"
         ));
     }
 }
