@@ -84,7 +84,7 @@ async fn prints_translator_and_routes_for_people() {
     let ended = end_with(fanout(&["dev", "--example", "chat"]), "hi\n".as_bytes()).await.assert_code(0);
     for part in [
         "(in this process, routes: examples/chat/fanout.toml)\n",
-        "          translations: `pseudolocalize`; --aws uses Amazon Translate\n",
+        "          translations: `pseudolocalize`, which takes all Latin letters for English; --aws uses Amazon Translate\n",
         "route     \"friends-publish\", in the cache \"chat\"\n",
         "          -> \"friends-subscribe-japanese\"  (moderate, translate {\"target\":\"ja\"})\n",
         "arrived   \"⟦es⟧ ĥî\"  on \"friends-subscribe-spanish\"  after ",
