@@ -36,8 +36,8 @@ pub fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
     let word = word.to_lowercase();
     let known: Vec<_> = known.into_iter().collect();
     let ours = SYNONYMS.iter().filter(|(words, _)| words.contains(&word.as_str()));
-    let ours = ours.flat_map(|(_, ours)| *ours);
-    let synonym = ours.filter_map(|ours| known.iter().copied().find(|known| known == ours)).next();
+    let mut ours = ours.flat_map(|(_, ours)| *ours);
+    let synonym = ours.find_map(|ours| known.iter().copied().find(|known| known == ours));
     // The measure favours a common beginning, however much follows.
     let is_similar = |known: &str, similarity| similarity >= MIN_SIMILARITY && word.len() <= 2 * known.len();
     synonym.or_else(|| {

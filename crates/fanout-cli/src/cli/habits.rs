@@ -90,8 +90,7 @@ fn argument(command: &str, word: &str) -> Option<String> {
         ending if ending.starts_with('.') => word.ends_with(ending),
         flag => flag == word,
     };
-    let known =
-        ARGUMENTS.iter().find(|(of, words, _)| *of == command && words.iter().any(|word| is_meant(word)));
+    let known = ARGUMENTS.iter().find(|(of, words, _)| *of == command && words.iter().any(is_meant));
     known.map(|(_, _, tip)| (*tip).to_owned())
 }
 

@@ -62,9 +62,10 @@ impl Terminal {
     /// Waits until the command has written this text. Returns what it wrote up to it.
     async fn shows(&mut self, text: &str) -> String {
         loop {
-            if let Some((before, after)) = self.unread.split_once(text) {
-                let before = before.to_owned();
-                self.unread = after.to_owned();
+            if let Some(at) = self.unread.find(text) {
+                let after = self.unread.split_off(at + text.len());
+                let mut before = std::mem::replace(&mut self.unread, after);
+                before.truncate(at);
                 return before;
             }
             match timeout(TIMEOUT, self.written.recv()).await {

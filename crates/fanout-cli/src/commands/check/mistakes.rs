@@ -100,6 +100,37 @@ fn destinations_of_other_tools_have_a_remedy() {
         ("'{timestamp}'", "did you mean `event_timestamp`?"),
         ("'{uuid}'", "did you mean `event_id`?"),
         ("'{json.from | default(guest)}'", "write `'guest'`"),
+        ("{ topic = ['a', 'b'] }", "for several, write a destination for each"),
+        (
+            "{ dynamodb = { table = 'abc', key = '{room}', item = {} } }",
+            "expected a table, as in { key = \"value\" }",
+        ),
+        ("'{{.room}}-out'", "write one brace"),
+        ("'{% if room %}'", "but there are no blocks"),
+        ("'{upper(room)}'", "for a filter write `|`, as in `{text | upper}`"),
+        ("'{myRoom}'", "a name consists of a-z, 0-9 and _"),
+        ("'{text.from}'", "a member of a JSON text is `{json.member}`"),
+        ("{ sqs = 'https://sqs.eu-west-1.amazonaws.com/123456789012/orders' }", "as in { key = \"value\" }"),
+        ("{ list = { key = 'k', ttl_seconds = '300' } }", "write 300, without quotes"),
+        ("{ list = { key = 'k', ttl_seconds = '5m' } }", "write a number of seconds"),
+        ("{ list = { key = 'k', maxLength = 3 } }", "did you mean `max_length`?"),
+        ("'{roomm}-out'", "did you mean `room`?"),
+        ("'{txt}'", "did you mean `text`?"),
+        ("'{json.from | uppr}'", "did you mean `upper`?"),
+        ("'{room | truncate(3)}'", "expected one of `cut`, "),
+        ("'a, b'", "for several, write a list of names"),
+        (
+            "{ dynamo = { table = 'people', key = { id = '{event_id}' }, item = {} } }",
+            "did you mean `dynamodb`?",
+        ),
+    ] {
+        assert_says(&format!("[[routes]]\ntopic = '{{room}}-in'\ndestinations = [{destination}]"), remedy);
+    }
+}
+
+#[test]
+fn transforms_of_other_tools_have_a_remedy() {
+    for (destination, remedy) in [
         (
             "{ topic = 'o', filter = { contains = 'x' } }",
             "a transform is in a list, as in extra_transforms = [",
@@ -115,35 +146,12 @@ fn destinations_of_other_tools_have_a_remedy() {
             "{ topic = 'o', transforms = [{ json = { path = '/a', transforms = ['trim'] } }] }",
             "did you mean `pointer`?",
         ),
-        ("{ topic = ['a', 'b'] }", "for several, write a destination for each"),
-        (
-            "{ dynamodb = { table = 'abc', key = '{room}', item = {} } }",
-            "expected a table, as in { key = \"value\" }",
-        ),
         ("{ topic = 'o', transforms = [{ template = { text = '%s!' } }] }", "such as `{text}`"),
-        ("'{{.room}}-out'", "write one brace"),
-        ("'{% if room %}'", "but there are no blocks"),
-        ("'{upper(room)}'", "for a filter write `|`, as in `{text | upper}`"),
-        ("'{myRoom}'", "a name consists of a-z, 0-9 and _"),
-        ("'{text.from}'", "a member of a JSON text is `{json.member}`"),
-        ("{ sqs = 'https://sqs.eu-west-1.amazonaws.com/123456789012/orders' }", "as in { key = \"value\" }"),
-        ("{ list = { key = 'k', ttl_seconds = '300' } }", "write 300, without quotes"),
-        ("{ list = { key = 'k', ttl_seconds = '5m' } }", "write a number of seconds"),
-        ("{ list = { key = 'k', maxLength = 3 } }", "did you mean `max_length`?"),
         ("{ topic = 'o', transforms = ['translate'] }", "write { translate = { target = ... } }"),
         ("{ topic = 'o', transforms = ['Uppercase'] }", "did you mean \"uppercase\"?"),
         ("{ topic = 'o', transforms = ['translate(es)'] }", "did you mean \"translate\"?"),
-        ("'{roomm}-out'", "did you mean `room`?"),
-        ("'{txt}'", "did you mean `text`?"),
-        ("'{json.from | uppr}'", "did you mean `upper`?"),
-        ("'{room | truncate(3)}'", "expected one of `cut`, "),
         ("'{language}'", "names are made before the transforms run"),
-        ("'a, b'", "for several, write a list of names"),
         ("{ topic = 'o', extra_transform = ['trim'] }", "did you mean `extra_transforms`?"),
-        (
-            "{ dynamo = { table = 'people', key = { id = '{event_id}' }, item = {} } }",
-            "did you mean `dynamodb`?",
-        ),
         ("{ topic = 'o', transforms = ['uperase'] }", "did you mean \"uppercase\"?"),
         ("{ topic = 'o', transforms = ['upper'] }", "did you mean \"uppercase\"?"),
         ("{ topic = 'o', transforms = ['shout'] }", "expected one of echo, filter, "),
