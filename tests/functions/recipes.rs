@@ -6,9 +6,12 @@ use momento::CacheClient;
 use momento::cache::{DictionaryFetchResponse, ListFetchResponse, SetFetchResponse};
 use momento_webhook::Event;
 use serde_json::{Value, json};
-use test_support::signed;
+use test_support::http_client::HttpClient;
+use test_support::process::Process;
+use test_support::signed::{self, RawRequest};
 
-use crate::support::{CACHE, Function, SECRET, Transport, caches};
+use crate::support::{CACHE, Function, SECRET, Transport, caches, listening};
+use crate::token::{Provider, environment, person};
 
 const DOCUMENT: &str = include_str!("../../docs/RECIPES.md");
 
@@ -21,7 +24,7 @@ struct Recipe {
 
 impl Recipe {
     async fn start(file: &str) -> Self {
-        assert!(DOCUMENT.contains(&format!("```toml\n{file}```")), "docs/RECIPES.md shows another file");
+        assert_shown(file);
         let with = [("OUTBOUND_TOPIC", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", file)];
         let function = Function::http(&with).await;
         let caches = caches(&function.momento);
@@ -53,6 +56,10 @@ impl Recipe {
             DictionaryFetchResponse::Miss => HashMap::new(),
         }
     }
+}
+
+fn assert_shown(file: &str) {
+    assert!(DOCUMENT.contains(&format!("```toml\n{file}```")), "docs/RECIPES.md shows another file");
 }
 
 fn fields(pairs: &[(&str, &str)]) -> HashMap<String, String> {
@@ -102,4 +109,42 @@ async fn poll_counts_last_vote_of_each_person() {
     }
     assert_eq!(recipe.dictionary("votes-lunch").await, fields(&[("mo", "no"), ("jo", "no")]));
     assert_eq!(recipe.function.published("lunch-votes"), ["yes", "no", "no"]);
+}
+
+#[tokio::test]
+async fn publish_service_moderates_and_has_history() {
+    let routes = include_str!("../../examples/recipes/publish.toml");
+    let tokens = include_str!("../../examples/recipes/publish-tokens.toml");
+    let mut recipe = Recipe::start(routes).await;
+    assert_shown(tokens);
+    let provider = Provider::start().await;
+    let tokens = tokens.replace("https://login.example.com/.well-known/jwks.json", &provider.url);
+    let mut environment = environment(&recipe.function.momento, &tokens);
+    environment.push(("FANOUT_CONFIG".to_owned(), routes.to_owned()));
+    let process = Process::start(env!("CARGO_BIN_EXE_publish").as_ref(), environment).unwrap();
+    let port = listening(&process).await;
+    let authorization = format!("Bearer {}", provider.good_rs(&person())).into_bytes();
+    let ask = async |method: &str, path: &'static str, text: &'static str| {
+        let headers = vec![("authorization".to_owned(), authorization.clone())];
+        let request =
+            RawRequest { method: method.to_owned(), path: Some(path), headers, body: text.as_bytes().into() };
+        let response = HttpClient::http1().send(([127, 0, 0, 1], port).into(), &request).await.unwrap();
+        (response.status, serde_json::from_str::<Value>(&response.body).unwrap())
+    };
+
+    let (status, body) = ask("POST", "/publish/friends-publish", " Hello ").await;
+    assert_eq!((status, &body["text"]), (200, &json!("Hello")), "{body}");
+    let (status, body) = ask("POST", "/publish/friends-publish", "you fucking idiot").await;
+    assert_eq!((status, &body["code"]), (422, &json!("rejected")), "{body}");
+    let published = recipe.function.momento.published(CACHE, "friends-publish");
+    let published: Vec<_> =
+        published.iter().map(|one| (one.publisher_id.as_str(), one.text().unwrap())).collect();
+    assert_eq!(published, [("ann", "Hello")]);
+
+    // What a relay delivers.
+    recipe.say("friends-publish", Some(published[0].0), published[0].1).await;
+    let message = json!({"by": "ann", "text": "Hello"}).to_string();
+    assert_eq!(recipe.function.published("friends-subscribe"), [message.clone()]);
+    let (status, body) = ask("GET", "/history/friends-subscribe", "").await;
+    assert_eq!((status, &body["messages"]), (200, &json!([message])), "{body}");
 }

@@ -102,6 +102,11 @@ impl Provider {
         self.ec(r#"{"alg":"ES256","kid":"ec"}"#, &claims.to_string())
     }
 
+    /// Returns a JWT that is accepted, by the algorithm that files allow by default.
+    pub(crate) fn good_rs(&self, claims: &Value) -> String {
+        self.rsa(r#"{"alg":"RS256","kid":"rsa"}"#, &claims.to_string())
+    }
+
     fn file(&self) -> String {
         format!(
             r#"

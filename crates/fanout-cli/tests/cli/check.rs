@@ -400,11 +400,25 @@ destinations = [{ list = { key = "of-{token_id}", max_length = 3 } }, { counter 
 #[tokio::test]
 async fn draws_diagrams_of_recipes() {
     let document = include_str!("../../../../docs/RECIPES.md");
-    for recipe in ["uppercase", "comments", "history", "poll"] {
+    for recipe in ["uppercase", "comments", "history", "poll", "publish"] {
         let path = format!("{}/../../examples/recipes/{recipe}.toml", env!("CARGO_MANIFEST_DIR"));
         let ended = end(fanout(&["check", &path, "--format", "mermaid"])).await.assert_code(0);
         assert!(document.contains(&format!("```mermaid\n{}```", ended.out)), "{recipe}: {}", ended.out);
     }
+}
+
+#[tokio::test]
+async fn shows_calls_of_recipe_with_tokens() {
+    let document = include_str!("../../../../docs/RECIPES.md");
+    let recipe = include_str!("../../../../examples/recipes/cognito-tokens.toml");
+    assert!(document.contains(&format!("```toml\n{recipe}```")), "docs/RECIPES.md shows another file");
+    let file = File::new("recipe-tokens.toml", recipe);
+    let routes = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/chat/fanout.toml");
+    let claims = document.rsplit_once("```json\n").unwrap().1.split_once("```").unwrap().0;
+    let claims = File::new("recipe-claims.json", claims);
+    let args = ["check", file.path(), "--claims", claims.path(), "--routes", routes];
+    let ended = end(fanout(&args)).await.assert_code(0);
+    assert!(document.contains(&format!("```text\n{}```", ended.out)), "{}", ended.out);
 }
 
 #[tokio::test]
