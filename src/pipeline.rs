@@ -97,7 +97,7 @@ impl<P: Publisher> Pipeline<P> {
             (None, None) => return Ok(Outcome::Ignored),
             (None, Some(_)) => return Err(NoSuchDestination.into()),
         };
-        let only = dead_letter.map(|dead_letter| dead_letter.indexes(&plan)).transpose()?;
+        let only = dead_letter.map(|dead_letter| dead_letter.progress(&plan)).transpose()?;
 
         let claim = self.dedupe.claim(event, only.as_deref(), routes.generation);
         let Ok(mut progress) = timeout_at(deadline, claim).await else { return Ok(Outcome::Busy) };
@@ -136,31 +136,22 @@ impl<P: Publisher> Pipeline<P> {
         Ok(outcome)
     }
 
-    /// Serves the destinations that are pending by `progress`, and updates it. `only` are those of a dead letter.
+    /// Serves the destinations that are pending by `progress`, and updates it. `only` is the progress that a dead letter says.
     async fn serve<'e>(
         &'e self,
         job: Job<'e>,
         plan: Plan<'e>,
-        only: Option<&[usize]>,
+        only: Option<&[DestinationProgress]>,
         progress: &mut Progress,
     ) -> Outcome<'e> {
         let Job { event, policy, now, xray, deadline, .. } = job;
-        let is_wanted = |index: usize| only.is_none_or(|only| only.contains(&index));
+        let is_wanted =
+            |index: usize| only.and_then(|only| only.get(index)).is_none_or(|only| !only.is_done());
         let earlier = match progress {
             Progress::Partial(earlier) => Some(earlier.clone()),
             // The deliveries of several environments together have served every destination.
             Progress::Done => return Outcome::Duplicate,
-            Progress::New => only.is_some().then(|| {
-                // The dead letter does not list the destinations that have accepted the event.
-                let earlier = |index| {
-                    if is_wanted(index) {
-                        DestinationProgress::Pending
-                    } else {
-                        DestinationProgress::Published
-                    }
-                };
-                (0..plan.destinations().len()).map(earlier).collect()
-            }),
+            Progress::New => only.map(<[_]>::to_vec),
         };
 
         let dead_letters = self.dead_letters.as_ref();

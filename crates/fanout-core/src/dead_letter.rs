@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
+use crate::dedupe::DestinationProgress;
 use crate::destination::service::short;
 use crate::destination::sqs::{QueueMessage, escaped, group_of, is_fifo};
 use crate::destination::{ServiceRequest, ServiceSender, Target, Topic};
@@ -230,14 +231,17 @@ impl DeadLetter {
         Ok(Some(Self { event, destinations: body.dead_letter.destinations }))
     }
 
-    /// Returns the indexes of its destinations in a plan, in ascending order. The routes may have changed since it was
-    /// written: a destination is found by its id, or else by its names. Its old index decides between several.
+    /// Returns the progress of each destination of a plan. Those that the dead letter does not list have accepted the event.
+    /// The routes may have changed since it was written: a destination is found by its id, or else by its names. Its old
+    /// index decides between several.
     ///
     /// # Errors
     /// When the plan lacks one of the destinations, and when the list of the dead letter is empty.
-    pub fn indexes(&self, plan: &Plan<'_>) -> Result<Vec<usize>, NoSuchDestination> {
+    pub fn progress(&self, plan: &Plan<'_>) -> Result<Vec<DestinationProgress>, NoSuchDestination> {
         let planned: Vec<_> = plan.destinations().iter().zip(plan.route().destinations()).collect();
-        let Some(destinations) = &self.destinations else { return Ok((0..planned.len()).collect()) };
+        let Some(destinations) = &self.destinations else {
+            return Ok(vec![DestinationProgress::Pending; planned.len()]);
+        };
         let mut indexes: Vec<Option<usize>> = vec![None; destinations.len()];
         let mut found = HashSet::new();
         for by_id in [true, false] {
@@ -255,12 +259,15 @@ impl DeadLetter {
                 found.extend(*unset);
             }
         }
-        let mut indexes = indexes.into_iter().collect::<Option<Vec<_>>>().ok_or(NoSuchDestination)?;
         if indexes.is_empty() {
             return Err(NoSuchDestination);
         }
-        indexes.sort_unstable();
-        Ok(indexes)
+        let mut progress = vec![DestinationProgress::Published; planned.len()];
+        for index in indexes {
+            *progress.get_mut(index.ok_or(NoSuchDestination)?).expect("the index of a destination") =
+                DestinationProgress::Pending;
+        }
+        Ok(progress)
     }
 }
 

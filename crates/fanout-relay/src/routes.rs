@@ -27,16 +27,9 @@ pub struct RoutesTarget<P> {
     fan_out: FanOut<P>,
 }
 
-/// The destinations of one message that are done, by their ids. An edited file has other ids where it differs.
+/// The progress of one message at its destinations, by their ids; pending ones are left out. An edited file has other ids where it differs.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Progress(HashMap<String, Done>);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Done {
-    Published,
-    Dropped,
-}
+struct Progress(HashMap<String, DestinationProgress>);
 
 impl<P: Publisher> RoutesTarget<P> {
     /// Returns the target for the routes of `file`, which is its name in logs.
@@ -86,15 +79,12 @@ fn result(plan: &Plan<'_>, outcomes: &[DeliveryOutcome]) -> Attempt {
     let error = texts.join("; ");
     // A destination that fails for good does not keep the others from another attempt.
     if failures.iter().any(|(_, reason)| reason.is_transient()) {
-        let done = destinations.iter().zip(outcomes).filter_map(|(destination, outcome)| {
-            let done = match outcome.progress() {
-                DestinationProgress::Pending => return None,
-                DestinationProgress::Published => Done::Published,
-                DestinationProgress::Dropped => Done::Dropped,
-            };
-            Some((destination.id().to_owned(), done))
-        });
-        let progress = Progress(done.collect());
+        let progress = destinations
+            .iter()
+            .zip(outcomes)
+            .map(|(destination, outcome)| (destination.id().to_owned(), outcome.progress()));
+        let progress =
+            Progress(progress.filter(|(_, progress)| *progress != DestinationProgress::Pending).collect());
         let progress = serde_json::to_string(&progress).expect("a map with texts as keys is valid JSON");
         Attempt::Transient { error, retry_after: None, progress: Some(progress) }
     } else {
@@ -111,11 +101,7 @@ impl Progress {
 
     /// Returns the progress of each destination of a plan.
     fn of(&self, plan: &Plan<'_>) -> Vec<DestinationProgress> {
-        let of = |id: &str| match self.0.get(id) {
-            None => DestinationProgress::Pending,
-            Some(Done::Published) => DestinationProgress::Published,
-            Some(Done::Dropped) => DestinationProgress::Dropped,
-        };
+        let of = |id: &str| self.0.get(id).copied().unwrap_or(DestinationProgress::Pending);
         plan.route().destinations().iter().map(|destination| of(destination.id())).collect()
     }
 }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
 use momento_webhook::{Event, Verified};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 /// The number of handled events that are remembered. An event takes about 170 bytes, and one more for each destination
@@ -51,7 +52,8 @@ pub enum Progress {
 }
 
 /// How far an event has come with one destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DestinationProgress {
     /// The destination has not accepted the event yet.
     Pending,
@@ -92,10 +94,10 @@ impl Progress {
     #[must_use]
     pub fn of(destinations: impl Iterator<Item = DestinationProgress>) -> Self {
         let destinations: Vec<_> = destinations.collect();
-        if destinations.contains(&DestinationProgress::Pending) {
-            Self::Partial(destinations)
-        } else {
+        if destinations.iter().all(DestinationProgress::is_done) {
             Self::Done
+        } else {
+            Self::Partial(destinations)
         }
     }
 
@@ -106,9 +108,21 @@ impl Progress {
             (Self::Done, _) | (_, Self::Done) => Self::Done,
             (Self::New, progress) | (progress, Self::New) => progress,
             (Self::Partial(one), Self::Partial(other)) => {
-                let further = |(one, other)| if one == DestinationProgress::Pending { other } else { one };
+                let further =
+                    |(one, other): (DestinationProgress, _)| if one.is_done() { one } else { other };
                 Self::of(one.into_iter().zip(other).map(further))
             }
+        }
+    }
+}
+
+impl DestinationProgress {
+    /// Returns true if nothing is left to do.
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        match self {
+            Self::Pending => false,
+            Self::Published | Self::Dropped => true,
         }
     }
 }
@@ -121,13 +135,18 @@ impl Dedupe {
         Self { seen, capacity, hashers: [RandomState::new(), RandomState::new()] }
     }
 
-    /// Waits until no other delivery of the event is in flight, then holds its progress. A dead letter is for the
-    /// destinations at the indexes in `only`. Its progress is separate from that of the event, which is done by then.
+    /// Waits until no other delivery of the event is in flight, then holds its progress. `dead_letter` is the progress that a
+    /// dead letter says. That of its delivery is separate from that of the event, which is done by then.
     ///
     /// `generation` says which routes the destinations are of. Partial progress with the destinations of other routes is
     /// forgotten: an event twice is better than a lost one.
-    pub async fn claim(&self, event: &Verified<Event>, only: Option<&[usize]>, generation: u64) -> Claim {
-        let key = self.key(event, only, generation);
+    pub async fn claim(
+        &self,
+        event: &Verified<Event>,
+        dead_letter: Option<&[DestinationProgress]>,
+        generation: u64,
+    ) -> Claim {
+        let key = self.key(event, dead_letter, generation);
         let progress = {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             let progress = Arc::clone(seen.get_or_insert(key, Arc::default));
@@ -144,9 +163,9 @@ impl Dedupe {
         Claim(seen)
     }
 
-    fn key(&self, event: &Event, only: Option<&[usize]>, generation: u64) -> Key {
-        // Indexes are of destinations of these routes.
-        let identity = (event.identity(), only.map(|only| (only, generation)));
+    fn key(&self, event: &Event, dead_letter: Option<&[DestinationProgress]>, generation: u64) -> Key {
+        // The progress is of destinations of these routes.
+        let identity = (event.identity(), dead_letter.map(|progress| (progress, generation)));
         self.hashers.each_ref().map(|hasher| hasher.hash_one(identity))
     }
 }
@@ -199,10 +218,11 @@ mod tests {
         let (partial, done) = (event("c", "t", 1), event("c", "t", 2));
         *dedupe.claim(&partial, None, 0).await = Progress::Partial(vec![Published, Pending]);
         *dedupe.claim(&done, None, 0).await = Progress::Done;
-        *dedupe.claim(&done, Some(&[1]), 0).await = Progress::Done;
+        *dedupe.claim(&done, Some(&[Published, Pending]), 0).await = Progress::Done;
         assert_eq!(*dedupe.claim(&partial, None, 1).await, Progress::New);
         assert_eq!(*dedupe.claim(&done, None, 1).await, Progress::Done);
-        assert_eq!(*dedupe.claim(&done, Some(&[1]), 1).await, Progress::New, "another destination");
+        let dead_letter = [Published, Pending];
+        assert_eq!(*dedupe.claim(&done, Some(&dead_letter), 1).await, Progress::New, "another destination");
         // An event that began with the old routes ends with them.
         *dedupe.claim(&partial, None, 0).await = Progress::Partial(vec![Published, Pending]);
         assert_eq!(*dedupe.claim(&partial, None, 1).await, Progress::New);

@@ -128,8 +128,7 @@ impl SharedDedupe {
         Self { store, cache }
     }
 
-    /// Waits until no other environment handles the event, then holds it. `only` are the indexes of the destinations of a
-    /// dead letter.
+    /// Waits until no other environment handles the event, then holds it. `dead_letter` is the progress that a dead letter says.
     ///
     /// # Errors
     /// If the store fails.
@@ -137,11 +136,11 @@ impl SharedDedupe {
         &self,
         event: &Event,
         plan: &Plan<'_>,
-        only: Option<&[usize]>,
+        dead_letter: Option<&[DestinationProgress]>,
         deadline: Instant,
     ) -> Result<SharedClaim, Failure> {
         let cache = self.cache.as_ref().map_or(event.cache.as_str(), CacheName::as_str).to_owned();
-        let (key, owner) = (key(event, plan, only), format!("{:032x}", rand::random::<u128>()));
+        let (key, owner) = (key(event, plan, dead_letter), format!("{:032x}", rand::random::<u128>()));
         let mut held = Held { cache, key, value: format!("{CLAIM}{owner}"), owner, progress: Progress::New };
         let count = plan.destinations().len();
         let mut wait = FIRST_WAIT;
@@ -258,14 +257,16 @@ fn text(destinations: &[DestinationProgress]) -> String {
 }
 
 /// Returns the key of an event, for its destinations and those that a dead letter lists.
-fn key(event: &Event, plan: &Plan<'_>, only: Option<&[usize]>) -> String {
+fn key(event: &Event, plan: &Plan<'_>, dead_letter: Option<&[DestinationProgress]>) -> String {
     let mut hash = Sha256::new().chain_update(event.id());
     for destination in plan.route().destinations() {
         hash.update(destination.id());
     }
     // The ids have a fixed length, so none of them is taken for what follows.
-    for index in only.unwrap_or_default() {
-        hash.update(format!(" {index}"));
+    for (index, progress) in dead_letter.unwrap_or_default().iter().enumerate() {
+        if !progress.is_done() {
+            hash.update(format!(" {index}"));
+        }
     }
     format!("topic-fanout/{}", hex::encode(hash.finalize()))
 }
@@ -396,10 +397,14 @@ mod tests {
             self.claim_of(1, None).await
         }
 
-        async fn claim_of(&self, number: u64, only: Option<&[usize]>) -> Result<SharedClaim, Failure> {
+        async fn claim_of(
+            &self,
+            number: u64,
+            dead_letter: Option<&[DestinationProgress]>,
+        ) -> Result<SharedClaim, Failure> {
             let event = event("c", "t", number);
             let plan = self.routes.plan(&event).unwrap().unwrap();
-            self.environment().claim(&event, &plan, only, Instant::now() + TIMEOUT).await
+            self.environment().claim(&event, &plan, dead_letter, Instant::now() + TIMEOUT).await
         }
 
         async fn held(&self) -> Held {
@@ -495,10 +500,11 @@ mod tests {
         let mut fixture = Fixture::new();
         let held = fixture.held().await;
         fixture.finish(held, &Progress::Done).await;
-        for (number, only) in [(2, None), (1, Some(&[0][..])), (1, Some(&[1]))] {
+        let dead_letters = [Some(&[Pending, Published][..]), Some(&[Published, Pending])];
+        for (number, dead_letter) in [(2, None), (1, dead_letters[0]), (1, dead_letters[1])] {
             assert!(
-                matches!(fixture.claim_of(number, only).await, Ok(SharedClaim::Held(_))),
-                "{number} {only:?}"
+                matches!(fixture.claim_of(number, dead_letter).await, Ok(SharedClaim::Held(_))),
+                "{number} {dead_letter:?}"
             );
         }
         fixture.routes = routes(&["a", "c"]);
