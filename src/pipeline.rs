@@ -13,7 +13,7 @@ use fanout_core::dead_letter::{DeadLetter, DeadLetterPolicy, DeadLetters, NoSuch
 use fanout_core::dedupe::shared::{SharedClaim, SharedDedupe};
 use fanout_core::dedupe::{Dedupe, DestinationProgress, Progress};
 use fanout_core::destination::Publisher;
-use fanout_core::fan_out::{Delivery, DeliveryOutcome, FanOut};
+use fanout_core::fan_out::{Delivery, FanOut};
 use fanout_core::reason::{Failure, with_sources};
 use fanout_core::route::Plan;
 
@@ -136,7 +136,8 @@ impl<P: Publisher> Pipeline<P> {
         Ok(outcome)
     }
 
-    /// Serves the destinations that are pending by `progress`, and updates it. `only` is the progress that a dead letter says.
+    /// Serves the destinations that are pending by `progress`, and updates it. `only` is the progress that the dead letter said,
+    /// if the event comes from one.
     async fn serve<'e>(
         &'e self,
         job: Job<'e>,
@@ -145,8 +146,6 @@ impl<P: Publisher> Pipeline<P> {
         progress: &mut Progress,
     ) -> Outcome<'e> {
         let Job { event, policy, now, xray, deadline, .. } = job;
-        let is_wanted =
-            |index: usize| only.and_then(|only| only.get(index)).is_none_or(|only| !only.is_done());
         let earlier = match progress {
             Progress::Partial(earlier) => Some(earlier.clone()),
             // The deliveries of several environments together have served every destination.
@@ -157,17 +156,23 @@ impl<P: Publisher> Pipeline<P> {
         let dead_letters = self.dead_letters.as_ref();
         let end = dead_letters.map_or(deadline, |_| policy.deadline_for_destinations(deadline));
         let outcomes = self.fan_out.serve(&plan, earlier.as_deref(), xray, end).await;
-        *progress = Progress::of(outcomes.iter().map(DeliveryOutcome::progress));
+        let reached = outcomes.iter().enumerate().map(|(index, outcome)| {
+            outcome.progress(earlier.as_ref().and_then(|earlier| earlier.get(index)))
+        });
+        let reached: Vec<_> = reached.collect();
+        *progress = Progress::of(reached.clone());
 
-        let wanted = outcomes.iter().enumerate().filter(|(index, _)| is_wanted(*index));
-        let is_due = policy.is_due(&wanted.map(|(_, outcome)| outcome).collect::<Vec<_>>());
+        let all = outcomes.iter().enumerate();
+        let all = all.map(|(index, outcome)| (outcome, only.and_then(|only| only.get(index))));
+        let wanted = all.filter(|(_, only)| only.is_none_or(|only| !only.is_done()));
+        let is_due = policy.is_due(&wanted.collect::<Vec<_>>());
         let route = plan.route();
         let deliveries = plan.into_targets().zip(outcomes);
         let deliveries: Vec<_> = deliveries.map(|(target, outcome)| Delivery { target, outcome }).collect();
         let Some(dead_letters) = dead_letters.filter(|_| is_due) else {
             return Outcome::Delivered(deliveries);
         };
-        match dead_letters.send(event, route, &deliveries, now, xray, deadline).await {
+        match dead_letters.send(event, route, (&deliveries, &reached), now, xray, deadline).await {
             Ok(()) => {
                 *progress = Progress::Done;
                 Outcome::DeadLettered(deliveries)

@@ -329,11 +329,16 @@ impl Finished<'_> {
     fn published(&self) -> usize {
         let published =
             |delivery: &&Delivery<'_>| matches!(delivery.outcome, DeliveryOutcome::Published { .. });
-        self.outcome.deliveries().iter().filter(published).count()
+        self.deliveries().filter(published).count()
     }
 
     fn failed(&self) -> usize {
-        self.outcome.deliveries().iter().filter(|delivery| !delivery.outcome.is_done()).count()
+        self.deliveries().filter(|delivery| !delivery.outcome.is_done()).count()
+    }
+
+    /// Returns the deliveries, each topic of a destination with `for_each` for itself.
+    fn deliveries(&self) -> impl Iterator<Item = &Delivery<'_>> {
+        self.outcome.deliveries().iter().flat_map(Delivery::each)
     }
 
     fn level(&self) -> Level {
@@ -367,7 +372,7 @@ impl Finished<'_> {
 
     /// Returns the names of the destinations that did not accept the event.
     fn failed_destinations(&self) -> Option<String> {
-        let failed = self.outcome.deliveries().iter().filter(|delivery| !delivery.outcome.is_done());
+        let failed = self.deliveries().filter(|delivery| !delivery.outcome.is_done());
         let names: Vec<_> = failed.map(|delivery| delivery.target.to_string()).collect();
         (!names.is_empty()).then(|| names.join(", "))
     }

@@ -34,6 +34,7 @@ destinations = [
     { topic = "{room}-{token_id}", extra_transforms = [{ truncate = { characters = 10, bytes = 30 } }] },
     { topic = "{room}-json", extra_transforms = [{ json = { pointer = "/message", transforms = [{ pseudolocalize = { target = "es" } }] } }] },
     { topic = "{room}-page", extra_transforms = [{ template = { text = "{room} {text | cut(9)} {json.message | default('-')}" } }] },
+    { topic = "{room}-to-{each}", for_each = "{json.rooms}" },
     { topic = "{room}-some", extra_transforms = [{ filter = { matches = "^[a-z]+$" } }] },
 ]
 "#;
@@ -60,14 +61,20 @@ fuzz_target!(|input: &str| {
         runtime.block_on(async { fan_out.serve(&plan, None, None, Instant::now() + deadline).await });
     assert_eq!(outcomes.len(), plan.destinations().len());
     for outcome in outcomes {
-        match outcome {
-            DeliveryOutcome::Published { .. } => assert!(accepts.is_empty(), "the publisher accepts nothing"),
-            // Neither AWS nor a cache is here.
-            DeliveryOutcome::Failed { reason: Reason::Unavailable, .. } => {}
-            DeliveryOutcome::Failed { reason, .. } => {
-                assert!(!accepts.is_empty() && reason == Reason::TooLarge, "{reason}")
-            }
-            other => assert_ne!(other.failure(), Some(Reason::TimedOut), "{other:?}"),
-        }
+        check(&outcome, accepts.is_empty());
     }
 });
+
+/// Checks the outcome of a destination, with a publisher that accepts all texts or none.
+fn check(outcome: &DeliveryOutcome, accepts: bool) {
+    match outcome {
+        DeliveryOutcome::ForEach(topics) => topics.iter().for_each(|topic| check(&topic.outcome, accepts)),
+        DeliveryOutcome::Published { .. } => assert!(accepts, "the publisher accepts nothing"),
+        // Neither AWS nor a cache is here.
+        DeliveryOutcome::Failed { reason: Reason::Unavailable, .. } => {}
+        DeliveryOutcome::Failed { reason, .. } => {
+            assert!(!accepts && *reason == Reason::TooLarge, "{reason}")
+        }
+        other => assert_ne!(other.failure(), Some(Reason::TimedOut), "{other:?}"),
+    }
+}

@@ -5,7 +5,7 @@ use momento::cache::{DictionaryFetchResponse, ListFetchResponse};
 use momento_local::{Fault, Rpc};
 use momento_webhook::Event;
 use serde_json::{Value, json};
-use test_support::signed;
+use test_support::signed::{self, RawRequest};
 use tonic::Code;
 
 use crate::support::{CACHE, Function, INBOUND, SECRET, Transport, caches};
@@ -128,4 +128,81 @@ async fn looks_up_publisher_before_it_publishes() {
     function.momento.inject(Fault::error(Code::PermissionDenied).on(Rpc::Get));
     assert_eq!(say(4, "mo").await, "refused");
     assert_eq!(function.published("out").len(), 2);
+}
+
+/// The rooms of a person are in a set, and each room has a topic.
+const ROOMS: &str = r#"
+    [[routes]]
+    topic = "topic {number}"
+    transforms = [{ lookup = { as = "rooms", set = "rooms-{token_id}" } }]
+    destinations = [{ topic = "{each}-subscribe", for_each = "{lookup.rooms}", max_topics = 3 }]
+"#;
+
+async fn announce(function: &Function, request: &RawRequest) -> (u16, Value) {
+    let response = function.send(Transport::Http1, request).await;
+    (response.status, response.json())
+}
+
+fn announcement(number: u64, token_id: &str) -> RawRequest {
+    let event = signed::event(CACHE, INBOUND, number, "I am away");
+    let event = Event { token_id: Some(token_id.to_owned()), ..event };
+    signed::post(SECRET, event.to_json()).unwrap()
+}
+
+#[tokio::test]
+async fn publishes_to_each_room_that_a_person_is_in() {
+    let function = start(&[("FANOUT_CONFIG", ROOMS)]).await;
+    let caches = caches(&function.momento);
+    for room in ["a", "b"] {
+        caches.set_add_elements(CACHE, "rooms-mo", vec![room]).await.unwrap();
+    }
+    let (status, response) = announce(&function, &announcement(1, "mo")).await;
+    assert_eq!((status, &response["status"]), (200, &json!("success")));
+    let [destination] = &response["destinations"].as_array().unwrap()[..] else { panic!("{response}") };
+    let of = |topic: &str| json!({"cache": CACHE, "topic": topic, "status": "published", "attempts": 1});
+    assert_eq!(destination["topic"], "{each}-subscribe");
+    let topics = destination["topics"].as_array().unwrap();
+    assert!(
+        topics.len() == 2 && topics.contains(&of("a-subscribe")) && topics.contains(&of("b-subscribe")),
+        "{response}"
+    );
+    assert_eq!(
+        [function.published("a-subscribe"), function.published("b-subscribe")],
+        [["I am away"], ["I am away"]]
+    );
+    let line = function.log_record(|line| line["outcome"] == "success").await;
+    assert_eq!((&line["Published"], &line["Failed"]), (&json!(2), &json!(0)));
+
+    // A person in no room, and one in too many.
+    let (status, response) = announce(&function, &announcement(2, "jo")).await;
+    assert_eq!((status, &response["status"]), (200, &json!("dropped")), "{response}");
+    assert_eq!(response["destinations"][0]["reason"], "the list is empty", "{response}");
+    caches.set_add_elements(CACHE, "rooms-al", vec!["a", "b", "c", "d"]).await.unwrap();
+    let (status, response) = announce(&function, &announcement(3, "al")).await;
+    assert_eq!(status, 422, "{response}");
+    assert!(response.to_string().contains("the list {lookup.rooms} has more than 3 entries"), "{response}");
+    assert_eq!(function.published("a-subscribe").len(), 1);
+}
+
+#[tokio::test]
+async fn redelivered_event_reaches_only_rooms_that_lack_it() {
+    for dedupe in ["memory", "cache"] {
+        let function = start(&[("FANOUT_CONFIG", ROOMS), ("DEDUPE", dedupe)]).await;
+        let caches = caches(&function.momento);
+        caches.set_add_elements(CACHE, "rooms-mo", vec!["a", "b"]).await.unwrap();
+        function
+            .momento
+            .inject(Fault::error(Code::PermissionDenied).on(Rpc::Publish).topic("b-subscribe").times(1));
+        let request = announcement(1, "mo");
+        let (status, response) = announce(&function, &request).await;
+        assert_eq!((status, &response["code"]), (422, &json!("destination_refused")), "{response}");
+        caches.set_add_elements(CACHE, "rooms-mo", vec!["new"]).await.unwrap();
+        let (status, response) = announce(&function, &request).await;
+        assert_eq!(status, 200, "{response}");
+        for topic in ["a-subscribe", "b-subscribe", "new-subscribe"] {
+            assert_eq!(function.published(topic), ["I am away"], "{topic}, with {dedupe}");
+        }
+        let (_, response) = announce(&function, &request).await;
+        assert_eq!(response, json!({"status": "duplicate"}));
+    }
 }

@@ -137,6 +137,41 @@ async fn dead_letter_without_list_is_for_all_destinations() {
 }
 
 #[tokio::test]
+async fn dead_letter_of_list_is_for_topics_that_lack_the_event() {
+    const FILE: &str = r#"
+        [[routes]]
+        topic = "topic {number}"
+        destinations = ["a", { topic = "{each}", for_each = "{json.to}" }]
+    "#;
+    let queues = AwsServer::start().await.unwrap();
+    let with = [("OUTBOUND_TOPICS", ""), ("TRANSFORM", ""), ("FANOUT_CONFIG", FILE)];
+    let function = start(LAMBDA, &queues, &with).await;
+    for topic in ["b", "c"] {
+        refuse(&function, topic, Code::Unavailable);
+    }
+    let text = r#"{"to":["b","x","c"]}"#;
+    assert_eq!(function.deliver(LAMBDA, 1, text).await.json()["status"], "dead_lettered");
+    let first = queues.bodies(DEAD).remove(0);
+    let destination = serde_json::from_str::<Value>(&first).unwrap()["dead_letter"]["destinations"].take();
+    assert_eq!((destination.as_array().unwrap().len(), &destination[0]["topic"]), (1, &json!("{each}")));
+    assert_eq!(destination[0]["published_to"].as_array().unwrap().len(), 1, "{destination}");
+
+    // While no topic accepts it, the dead letter stays in its queue.
+    assert_eq!(batch(&function, &[record(DEAD, "1", &first)]).await, ["1"]);
+    assert_eq!(queues.bodies(DEAD).len(), 1);
+    function.momento.clear_faults();
+    refuse(&function, "c", Code::Unavailable);
+    assert_eq!(batch(&function, &[record(DEAD, "2", &first)]).await, [""; 0]);
+    let second = queues.bodies(DEAD).remove(1);
+    function.momento.clear_faults();
+    assert_eq!(batch(&function, &[record(DEAD, "3", &second)]).await, [""; 0]);
+    assert_eq!(queues.bodies(DEAD).len(), 2);
+    for topic in ["a", "b", "c", "x"] {
+        assert_eq!(function.published(topic), [text], "{topic}");
+    }
+}
+
+#[tokio::test]
 async fn writes_no_dead_letter_for_delivered_or_rejected_event() {
     let queues = AwsServer::start().await.unwrap();
     let function = start(LAMBDA, &queues, &[]).await;

@@ -112,6 +112,21 @@ async fn poll_counts_last_vote_of_each_person() {
 }
 
 #[tokio::test]
+async fn announcement_reaches_every_room_of_its_author() {
+    let mut recipe = Recipe::start(include_str!("../../examples/recipes/rooms.toml")).await;
+    recipe.caches.set_add_elements(CACHE, "rooms-mo", vec!["friends", "work"]).await.unwrap();
+    recipe.caches.set_add_elements(CACHE, "rooms-jo", vec!["secret"]).await.unwrap();
+    let text = r#"{"rooms":["secret"],"token_id":"jo"}"#;
+    assert_eq!(recipe.say("announce", Some("mo"), text).await, ["published"]);
+    for room in ["friends", "work"] {
+        let said = json!({"by": "mo", "text": text}).to_string();
+        assert_eq!(recipe.function.published(&format!("{room}-subscribe")), [said]);
+    }
+    assert_eq!(recipe.function.published("secret-subscribe"), [""; 0]);
+    assert_eq!(recipe.say("announce", Some("al"), "Hello").await, ["dropped"]);
+}
+
+#[tokio::test]
 async fn publish_service_moderates_and_has_history() {
     let routes = include_str!("../../examples/recipes/publish.toml");
     let tokens = include_str!("../../examples/recipes/publish-tokens.toml");

@@ -4,7 +4,7 @@
 //! function writes the event there, with the destinations that did not accept it, and responds with 200. When the dead letter
 //! comes back from the queue, only those destinations are served.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,8 +38,8 @@ pub enum DeadLetterPolicy {
     /// For an event from a queue, which redelivers it to all of its destinations. Written where some destination has
     /// accepted the event and would get it twice, and where every failure is permanent.
     UnlessRedelivered,
-    /// For a dead letter. Written where some destination has accepted the event: the new dead letter has fewer
-    /// destinations, so dead letters come to an end. A dead letter that fails as a whole stays in its queue, which counts
+    /// For a dead letter. Written where some destination, or topic of one, has accepted the event: the new dead letter has
+    /// fewer of them, so dead letters come to an end. A dead letter that fails as a whole stays in its queue, which counts
     /// how often it was received.
     FewerDestinations,
     /// For a dead letter in a FIFO queue, where the messages behind it would overtake a new one.
@@ -50,12 +50,13 @@ pub enum DeadLetterPolicy {
 const TIME_TO_WRITE: Duration = Duration::from_secs(1);
 
 impl DeadLetterPolicy {
-    /// Returns true if a dead letter is due after these outcomes of the destinations that were to be served.
+    /// Returns true if a dead letter is due after these outcomes of the destinations that were to be served. Each has the
+    /// progress that the dead letter said, if the event came from one.
     #[must_use]
-    pub fn is_due(self, outcomes: &[&DeliveryOutcome]) -> bool {
-        let failures = || outcomes.iter().filter_map(|outcome| outcome.failure());
+    pub fn is_due(self, outcomes: &[(&DeliveryOutcome, Option<&DestinationProgress>)]) -> bool {
+        let failures = || outcomes.iter().filter_map(|(outcome, _)| outcome.failure());
         let is_accepted_by_some =
-            || outcomes.iter().any(|outcome| outcome.is_done() && !outcome.is_dropped());
+            || outcomes.iter().any(|(outcome, dead_letter)| outcome.is_accepted_since(*dead_letter));
         let is_any_failure = failures().next().is_some();
         match self {
             Self::AnyFailure => is_any_failure,
@@ -98,6 +99,9 @@ struct Undelivered {
     /// A hash of its settings. Two destinations of a route may have the same names.
     #[serde(default)]
     id: Option<String>,
+    /// The keys of the topics that have accepted the event, of a destination with `for_each`.
+    #[serde(default)]
+    published_to: BTreeSet<String>,
     #[serde(flatten)]
     names: Names,
 }
@@ -134,7 +138,7 @@ impl DeadLetters {
         }
     }
 
-    /// Writes a dead letter for the destinations of `route` that did not accept the event.
+    /// Writes a dead letter for the destinations of `route` that did not accept the event. `progress` is that of each.
     ///
     /// # Errors
     /// When the queue does not accept it before the deadline.
@@ -142,13 +146,13 @@ impl DeadLetters {
         &self,
         event: &Event,
         route: &Route,
-        deliveries: &[Delivery<'_>],
+        (deliveries, progress): (&[Delivery<'_>], &[DestinationProgress]),
         now: Millis,
         xray: Option<&str>,
         deadline: Instant,
     ) -> Result<(), Failure> {
         let is_fifo = is_fifo(&self.queue);
-        let undelivered = undelivered(route, deliveries);
+        let undelivered = undelivered(route, deliveries, progress);
         let message = QueueMessage {
             queue: self.queue.clone(),
             body: body(event, &undelivered, now),
@@ -167,20 +171,32 @@ impl DeadLetters {
 struct Listed<'d> {
     index: usize,
     id: &'d str,
+    published_to: Option<&'d BTreeSet<String>>,
     delivery: &'d Delivery<'d>,
 }
 
-fn undelivered<'d>(route: &'d Route, deliveries: &'d [Delivery<'d>]) -> Vec<Listed<'d>> {
-    let both = route.destinations().iter().zip(deliveries).enumerate();
-    both.filter(|(_, (_, delivery))| !delivery.outcome.is_done())
-        .map(|(index, (destination, delivery))| Listed { index, id: destination.id(), delivery })
-        .collect()
+fn undelivered<'d>(
+    route: &'d Route,
+    deliveries: &'d [Delivery<'d>],
+    progress: &'d [DestinationProgress],
+) -> Vec<Listed<'d>> {
+    let all = route.destinations().iter().zip(deliveries.iter().zip(progress)).enumerate();
+    let undelivered = all.filter(|(_, (_, (delivery, _)))| !delivery.outcome.is_done());
+    let listed = undelivered.map(|(index, (destination, (delivery, progress)))| {
+        let published_to = match progress {
+            DestinationProgress::PublishedTo(topics) => Some(topics),
+            _ => None,
+        };
+        Listed { index, id: destination.id(), published_to, delivery }
+    });
+    listed.collect()
 }
 
 fn id(event: &Event, undelivered: &[Listed<'_>]) -> String {
     let mut hash = Sha256::new().chain_update(event.id());
     for listed in undelivered {
         hash.update(listed.id);
+        listed.published_to.into_iter().flatten().for_each(|topic| hash.update(topic));
     }
     hex::encode(hash.finalize())
 }
@@ -205,6 +221,9 @@ impl Serialize for Listed<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("index", &self.index)?;
         map.serialize_entry("id", &self.id)?;
+        if let Some(topics) = self.published_to {
+            map.serialize_entry("published_to", topics)?;
+        }
         self.delivery.serialize_into(&mut map)?;
         map.end()
     }
@@ -246,7 +265,8 @@ impl DeadLetter {
         let mut found = HashSet::new();
         for by_id in [true, false] {
             let undelivered = indexes.iter_mut().zip(destinations);
-            for (unset, Undelivered { index, id, names }) in undelivered.filter(|(index, _)| index.is_none())
+            for (unset, Undelivered { index, id, names, .. }) in
+                undelivered.filter(|(index, _)| index.is_none())
             {
                 let is_same = |index: &usize| {
                     !found.contains(index)
@@ -263,9 +283,14 @@ impl DeadLetter {
             return Err(NoSuchDestination);
         }
         let mut progress = vec![DestinationProgress::Published; planned.len()];
-        for index in indexes {
-            *progress.get_mut(index.ok_or(NoSuchDestination)?).expect("the index of a destination") =
-                DestinationProgress::Pending;
+        for (index, Undelivered { published_to, .. }) in indexes.into_iter().zip(destinations) {
+            let pending = if published_to.is_empty() {
+                DestinationProgress::Pending
+            } else {
+                DestinationProgress::PublishedTo(published_to.clone())
+            };
+            let index = index.ok_or(NoSuchDestination)?;
+            *progress.get_mut(index).expect("the index of a destination") = pending;
         }
         Ok(progress)
     }
@@ -305,7 +330,7 @@ mod tests {
             (vec![transient(), published()], &[AnyFailure, UnlessRedelivered, FewerDestinations]),
         ] {
             for policy in [AnyFailure, UnlessRedelivered, FewerDestinations, Never] {
-                let outcomes: Vec<_> = outcomes.iter().collect();
+                let outcomes: Vec<_> = outcomes.iter().map(|outcome| (outcome, None)).collect();
                 assert_eq!(policy.is_due(&outcomes), due.contains(&policy), "{policy:?} {outcomes:?}");
             }
         }

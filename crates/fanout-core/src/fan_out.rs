@@ -18,7 +18,7 @@ use crate::destination::{
 };
 use crate::reason::{Failure, Reason};
 use crate::retry::RetryPolicy;
-use crate::route::{Plan, To};
+use crate::route::{Outbound, Plan, To};
 use crate::transform::{Branch, Context, ItemReader, Items, Message, OnFailure, Transformed, Tree};
 
 /// Serves all destinations of an event at once.
@@ -31,7 +31,7 @@ pub struct FanOut<P> {
 }
 
 /// A destination and its outcome.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Delivery<'d> {
     /// The destination.
     pub target: Target<'d>,
@@ -79,6 +79,8 @@ pub enum DeliveryOutcome {
         /// A description of the failure.
         detail: Cow<'static, str>,
     },
+    /// Each topic of a destination with `for_each` has an outcome of its own. There is at least one.
+    ForEach(Vec<Delivery<'static>>),
     /// The destination did not accept the text.
     Failed {
         /// The number of attempts; 0 if the deadline was over.
@@ -92,6 +94,7 @@ pub enum DeliveryOutcome {
 #[derive(Clone, Copy, Debug)]
 struct Task<'t> {
     plan: &'t Plan<'t>,
+    progress: Option<&'t [DestinationProgress]>,
     context: &'t Context<'t>,
     xray: Option<&'t str>,
     deadline: Instant,
@@ -140,11 +143,11 @@ impl<P: Publisher> FanOut<P> {
         let context = plan.context(now + deadline.saturating_duration_since(now) / 4 * 3);
         let items = self.reader.clone().map(Items::new);
         let context = Context { items: items.as_ref(), ..context };
-        let task = Task { plan, context: &context, xray, deadline };
+        let task = Task { plan, progress, context: &context, xray, deadline };
         let count = plan.destinations().len();
         let mut outcomes = match progress {
             None => vec![None; count],
-            Some(progress) => progress.iter().copied().map(DeliveryOutcome::of_earlier).collect(),
+            Some(progress) => progress.iter().map(DeliveryOutcome::of_earlier).collect(),
         };
         assert_eq!(outcomes.len(), count, "the progress has an entry for each destination");
         let pending = progress.map(|_| {
@@ -242,6 +245,13 @@ impl<P: Publisher> FanOut<P> {
             task.plan.route().destinations().get(index).expect("a plan has the destinations of its route");
         let outcome = match (&planned.error, &destination.to) {
             (Some(error), _) => error.clone().into(),
+            (None, To::Topic(outbound @ Outbound { for_each: Some(for_each), .. })) => {
+                let topics = task.plan.topics_for_each(outbound, for_each, message.found.as_deref());
+                match topics {
+                    Ok(topics) => self.publish_to_all(topics, task, index, &message.text).await,
+                    Err(error) => error.into(),
+                }
+            }
             (None, To::Topic(_)) => {
                 let topic = planned.target.topic().expect("the target of a topic is a topic");
                 self.publish(topic, &message.text, task.deadline).await
@@ -269,6 +279,30 @@ impl<P: Publisher> FanOut<P> {
             tracing::debug!(kind = service_destination.kind(), reason = %error.reason, source = ?error.source, "not accepted");
         }
         DeliveryOutcome::of(&sent)
+    }
+
+    /// Publishes to the topics of a destination with `for_each`, but for those that its progress has.
+    async fn publish_to_all(
+        &self,
+        topics: Vec<Topic<'static>>,
+        task: Task<'_>,
+        index: usize,
+        text: &str,
+    ) -> DeliveryOutcome {
+        if topics.is_empty() {
+            let (transform, reason) = ("for_each".to_owned(), "the list is empty".to_owned());
+            return DeliveryOutcome::Dropped { transform, reason };
+        }
+        let progress = task.progress.and_then(|progress| progress.get(index));
+        let delivery = async |topic: Topic<'static>| {
+            let outcome = if progress.is_some_and(|progress| progress.has_topic(&topic)) {
+                DeliveryOutcome::AlreadyPublished
+            } else {
+                self.publish(&topic, text, task.deadline).await
+            };
+            Delivery { target: Target::Topic(topic), outcome }
+        };
+        DeliveryOutcome::ForEach(join_all(topics.into_iter().map(delivery)).await)
     }
 
     async fn publish(&self, topic: &Topic<'_>, text: &str, deadline: Instant) -> DeliveryOutcome {
@@ -302,38 +336,52 @@ impl DeliveryOutcome {
     }
 
     /// Returns the outcome that an earlier delivery of the same event has decided.
-    const fn of_earlier(progress: DestinationProgress) -> Option<Self> {
+    const fn of_earlier(progress: &DestinationProgress) -> Option<Self> {
         match progress {
-            DestinationProgress::Pending => None,
+            DestinationProgress::Pending | DestinationProgress::PublishedTo(_) => None,
             DestinationProgress::Published => Some(Self::AlreadyPublished),
             DestinationProgress::Dropped => Some(Self::AlreadyDropped),
         }
     }
 
-    /// Returns the progress that this outcome leaves behind for a later delivery of the same event.
+    /// Returns the progress that this outcome leaves behind for a later delivery of the same event. `earlier` is the progress
+    /// before it.
     #[must_use]
-    pub const fn progress(&self) -> DestinationProgress {
+    pub fn progress(&self, earlier: Option<&DestinationProgress>) -> DestinationProgress {
         match self {
-            Self::Published { .. } | Self::AlreadyPublished => DestinationProgress::Published,
+            Self::ForEach(topics) if !self.is_done() => {
+                let earlier = earlier.cloned().unwrap_or(DestinationProgress::Pending);
+                let done = topics.iter().filter(|delivery| delivery.outcome.is_done());
+                let done = done.filter_map(|delivery| Some(delivery.target.topic()?.key()));
+                DestinationProgress::PublishedTo(done.collect()).merge(earlier)
+            }
+            Self::ForEach(_) | Self::Published { .. } | Self::AlreadyPublished => {
+                DestinationProgress::Published
+            }
             Self::Dropped { .. } | Self::AlreadyDropped => DestinationProgress::Dropped,
             Self::NotTransformed { .. }
             | Self::Unnamed { .. }
             | Self::RequestError { .. }
-            | Self::Failed { .. } => DestinationProgress::Pending,
+            | Self::Failed { .. } => earlier.cloned().unwrap_or(DestinationProgress::Pending),
         }
     }
 
     /// Returns true if nothing is left to do: this or an earlier delivery has served the destination, or has dropped the
     /// text.
     #[must_use]
-    pub const fn is_done(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         self.failure().is_none()
     }
 
     /// Returns why the destination lacks the text, or `None` if nothing is left to do.
     #[must_use]
-    pub const fn failure(&self) -> Option<Reason> {
+    pub fn failure(&self) -> Option<Reason> {
         match self {
+            Self::ForEach(topics) => {
+                let failures = || topics.iter().filter_map(|delivery| delivery.outcome.failure());
+                // The sender retries if a retry can help some topic.
+                failures().find(|reason| reason.is_transient()).or_else(|| failures().next())
+            }
             Self::Published { .. } | Self::AlreadyPublished | Self::AlreadyDropped | Self::Dropped { .. } => {
                 None
             }
@@ -350,10 +398,27 @@ impl DeliveryOutcome {
         matches!(self, Self::AlreadyDropped | Self::Dropped { .. })
     }
 
+    /// Returns true if the text was published since the destination had this progress, to one topic at least.
+    #[must_use]
+    pub fn is_accepted_since(&self, progress: Option<&DestinationProgress>) -> bool {
+        let is_new = |topic: &Topic<'_>| !progress.is_some_and(|progress| progress.has_topic(topic));
+        match self {
+            Self::ForEach(topics) => topics
+                .iter()
+                .any(|delivery| delivery.outcome.is_done() && delivery.target.topic().is_some_and(is_new)),
+            outcome => outcome.is_done() && !outcome.is_dropped(),
+        }
+    }
+
     /// Returns the word for the outcome in the response and the log record.
     #[must_use]
-    pub const fn status(&self) -> &'static str {
+    pub fn status(&self) -> &'static str {
         match self {
+            Self::ForEach(_) => match self.failure() {
+                Some(reason) if reason.is_transient() => "failed",
+                Some(_) => "refused",
+                None => "published",
+            },
             Self::Published { .. } => "published",
             Self::AlreadyPublished => "already_published",
             Self::AlreadyDropped => "already_dropped",
@@ -378,6 +443,16 @@ impl Serialize for Delivery<'_> {
     }
 }
 
+impl<'d> Delivery<'d> {
+    /// Returns the deliveries to the topics of a destination with `for_each`, or else this one.
+    pub fn each(&self) -> impl Iterator<Item = &Delivery<'d>> {
+        match &self.outcome {
+            DeliveryOutcome::ForEach(topics) => topics.iter(),
+            _ => std::slice::from_ref(self).iter(),
+        }
+    }
+}
+
 impl Delivery<'_> {
     /// Writes the delivery as members of a JSON object.
     ///
@@ -391,6 +466,7 @@ impl Delivery<'_> {
         }
         match &self.outcome {
             DeliveryOutcome::AlreadyPublished | DeliveryOutcome::AlreadyDropped => {}
+            DeliveryOutcome::ForEach(topics) => delivery.serialize_entry("topics", topics)?,
             DeliveryOutcome::Published { attempts } | DeliveryOutcome::Failed { attempts, .. } => {
                 delivery.serialize_entry("attempts", attempts)?;
             }
@@ -608,7 +684,7 @@ pub(crate) mod tests {
     #[tokio::test(start_paused = true)]
     #[should_panic(expected = "the progress has an entry for each destination")]
     async fn panics_on_progress_of_another_plan() {
-        serve_after(&[DestinationProgress::Published; 2]).await;
+        serve_after(&[const { DestinationProgress::Published }; 2]).await;
     }
 
     /// Runs `test` in a thread with half of the stack that a thread of tokio has.
@@ -739,6 +815,106 @@ pub(crate) mod tests {
         let outcomes = fan_out.serve(&plan, Some(progress), None, Instant::now() + TIMEOUT).await;
         let published = fan_out.publisher.published().into_iter().map(|(_, topic, _)| topic).collect();
         (outcomes, published)
+    }
+
+    /// Finds the rooms of every person, unless it fails.
+    #[derive(Debug)]
+    struct Rooms(Result<&'static [&'static str], Reason>);
+
+    impl ItemReader for Rooms {
+        fn read<'r>(
+            &'r self,
+            _: &'r crate::transform::lookup::ItemQuery,
+            _: Instant,
+        ) -> BoxFuture<'r, Result<Option<Vec<String>>, Failure>> {
+            let rooms = self.0.map(|rooms| Some(rooms.iter().map(ToString::to_string).collect()));
+            Box::pin(ready(rooms.map_err(Failure::from)))
+        }
+    }
+
+    /// Serves the rooms, and `other`, after this progress. Returns the outcomes, and the topics with the text.
+    async fn serve_rooms(
+        rooms: Result<&'static [&'static str], Reason>,
+        publisher: FakePublisher,
+        progress: Option<&DestinationProgress>,
+    ) -> (DeliveryOutcome, DestinationProgress, Vec<String>) {
+        let file = "
+            [[routes]]
+            topic = 'in'
+            destinations = ['other', { topic = '{each}-subscribe', for_each = '{lookup.rooms}', transforms = [
+                { lookup = { as = 'rooms', set = 'rooms-{cache}' } }, 'uppercase'] }]";
+        let routes =
+            crate::file::read(file, &crate::transform::Transforms::standard(), crate::destination::KINDS)
+                .unwrap();
+        let fan_out = FanOut::new(publisher, RetryPolicy::PUBLISH).with_reader(Arc::new(Rooms(rooms)));
+        let event = event("c", "in", 1);
+        let plan = routes.plan(&event).unwrap().unwrap();
+        let all = progress.map(|progress| [DestinationProgress::Published, progress.clone()]);
+        let served =
+            fan_out.serve(&plan, all.as_ref().map(<[_; 2]>::as_slice), None, Instant::now() + TIMEOUT).await;
+        let outcome = served.into_iter().nth(1).unwrap();
+        let texts = fan_out.publisher.published().into_iter().filter(|(_, topic, _)| topic != "other");
+        let texts = texts.map(|(cache, topic, text)| format!("{cache}/{topic}: {text}")).collect();
+        let reached = outcome.progress(progress);
+        (outcome, reached, texts)
+    }
+
+    fn keys(topics: &[&str]) -> DestinationProgress {
+        DestinationProgress::PublishedTo(topics.iter().map(|topic| Topic::new("c", *topic).key()).collect())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn publishes_to_topic_of_each_entry() {
+        let (outcome, reached, texts) = serve_rooms(Ok(&["a", "b"]), FakePublisher::default(), None).await;
+        assert_eq!(texts, ["c/a-subscribe: HELLO", "c/b-subscribe: HELLO"]);
+        assert_eq!((outcome.status(), reached), ("published", DestinationProgress::Published));
+        let (outcome, reached, texts) = serve_rooms(Ok(&[]), FakePublisher::default(), None).await;
+        assert!(matches!(outcome, DeliveryOutcome::Dropped { reason, .. } if reason == "the list is empty"));
+        assert_eq!((reached, texts.len()), (DestinationProgress::Dropped, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retry_publishes_to_topics_that_lack_the_text_only() {
+        let failing =
+            || FakePublisher::default().fail("b-subscribe", PublishFault::Because(Reason::Unavailable), EVER);
+        let rooms: Result<&[&str], _> = Ok(&["a", "b"]);
+        let (outcome, reached, _) = serve_rooms(rooms, failing(), None).await;
+        assert_eq!((outcome.status(), outcome.failure()), ("failed", Some(Reason::Unavailable)));
+        assert!(outcome.is_accepted_since(None) && !outcome.is_done());
+        assert_eq!(reached, keys(&["a-subscribe"]));
+
+        // A failure before the list is read keeps what is known.
+        let (outcome, after, texts) = serve_rooms(Err(Reason::Unavailable), failing(), Some(&reached)).await;
+        assert_eq!((outcome.status(), after, texts.len()), ("failed", reached.clone(), 0));
+        // The dead letter has that progress, so a second one would be the same.
+        let (outcome, after, texts) = serve_rooms(rooms, failing(), Some(&reached)).await;
+        assert_eq!((after, texts.len()), (reached.clone(), 0));
+        assert!(!outcome.is_accepted_since(Some(&reached)));
+        // Meanwhile the person has entered another room.
+        let rooms: Result<&[&str], _> = Ok(&["a", "b", "new"]);
+        let (outcome, after, texts) = serve_rooms(rooms, failing(), Some(&reached)).await;
+        assert_eq!(
+            (after, texts),
+            (keys(&["a-subscribe", "new-subscribe"]), vec!["c/new-subscribe: HELLO".to_owned()])
+        );
+        assert!(outcome.is_accepted_since(Some(&reached)));
+        let (outcome, after, texts) = serve_rooms(Ok(&["b"]), FakePublisher::default(), Some(&reached)).await;
+        assert_eq!((outcome.status(), after), ("published", DestinationProgress::Published));
+        assert_eq!(texts, ["c/b-subscribe: HELLO"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn transient_failure_of_one_topic_is_that_of_the_destination() {
+        let publisher = FakePublisher::default()
+            .fail("a-subscribe", PublishFault::Because(Reason::PermissionDenied), EVER)
+            .fail("b-subscribe", PublishFault::Because(Reason::TimedOut), EVER);
+        let (outcome, ..) = serve_rooms(Ok(&["a", "b", "d"]), publisher, None).await;
+        assert_eq!((outcome.status(), outcome.failure()), ("failed", Some(Reason::TimedOut)));
+        let target = Target::Topic(Topic::new("c", "{each}-subscribe"));
+        assert_eq!(
+            serde_json::to_string(&Delivery { target, outcome }).unwrap(),
+            r#"{"cache":"c","topic":"{each}-subscribe","status":"failed","reason":"timed_out","topics":[{"cache":"c","topic":"a-subscribe","status":"refused","reason":"permission_denied","attempts":1},{"cache":"c","topic":"b-subscribe","status":"failed","reason":"timed_out","attempts":5},{"cache":"c","topic":"d-subscribe","status":"published","attempts":1}]}"#
+        );
     }
 
     #[test]

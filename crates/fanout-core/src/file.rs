@@ -24,10 +24,12 @@ use toml::de::DeValue;
 
 use crate::destination::ServiceDestination;
 use crate::destination::registry::{self, CACHE_KINDS, KINDS, Kind, REGISTRY};
-use crate::limits::{MAX_DESTINATIONS, MAX_ROUTES, MAX_TRANSFORMS};
+use crate::limits::{MAX_DESTINATIONS, MAX_ROUTES, MAX_TOPICS, MAX_TRANSFORMS};
 use crate::names::CacheName;
-use crate::placeholder::{Field, Scope, SyntaxError, Template, is_literal};
-use crate::route::{Destination, Edge, Inbound, Outbound, Pattern, Route, RouteError, Routes, To, Topics};
+use crate::placeholder::{EACH, Field, Scope, SyntaxError, Template, is_literal};
+use crate::route::{
+    Destination, Edge, ForEach, Inbound, Outbound, Pattern, Route, RouteError, Routes, To, Topics,
+};
 use crate::spanned::{self, CollectFaults, Fault, Given, Span};
 use crate::transform::{Stage, Transforms};
 
@@ -172,7 +174,7 @@ const OTHER_RECEIVERS: [&str; 10] =
 const ROUTE_KEYS: [&str; 5] = ["topic", "cache", "require_token_id", "transforms", "destinations"];
 
 /// The keys of a destination, beside the kinds of service destinations.
-const KEYS: [&str; 4] = ["topic", "cache", "transforms", "extra_transforms"];
+const KEYS: [&str; 6] = ["topic", "cache", "for_each", "max_topics", "transforms", "extra_transforms"];
 
 /// A route: the events that it is for, their transforms, and their destinations.
 #[derive(Deserialize)]
@@ -202,6 +204,13 @@ pub(crate) struct DestinationKeys {
     /// The cache to publish in, which may have placeholders. Default: the cache of the event.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     cache: Option<Spanned<String>>,
+    /// A list, such as `{lookup.rooms}` or `{json.rooms}`: the text is published to a topic for each entry. `topic` and
+    /// `cache` have the entry as `{each}`.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    for_each: Option<Spanned<String>>,
+    /// With `for_each`, the most topics of one event: a longer list is refused. Default: 100.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<u32>", range(min = 1, max = 500)))]
+    max_topics: Option<Spanned<u32>>,
 }
 
 impl Reader<'_> {
@@ -293,13 +302,12 @@ impl Reader<'_> {
             Ok(pattern) => pattern,
             Err(error) => return self.syntax("topic", topic, &error),
         };
-        let reserved = pattern.names().find(|name| Field::named(name).is_some());
+        let reserved = pattern.names().find(|name| *name == EACH || Field::named(name).is_some());
         match reserved {
             None => Some(pattern),
             Some(name) => {
-                let message = format!(
-                    "the capture {{{name}}} has the name of a field of the event; give it another name"
-                );
+                let of = if name == EACH { "the entries of `for_each`" } else { "a field of the event" };
+                let message = format!("the capture {{{name}}} has the name of {of}; give it another name");
                 self.fault(self.inside(topic, pattern.place(name)), message)
             }
         }
@@ -369,7 +377,7 @@ impl Reader<'_> {
         if matches!(given.get_ref(), DeValue::String(_)) {
             let topic = self.kept(spanned::text(given))?;
             let topic = self.template("topic", &topic, captures, Scope::Name)?;
-            let to = To::Topic(Outbound { cache: None, topic });
+            let to = To::Topic(Outbound { cache: None, topic, for_each: None });
             return Some(Destination::new(to, default.unwrap_or_default().to_vec()));
         }
         let span = given.span();
@@ -422,13 +430,10 @@ impl Reader<'_> {
             if let (Some(other), false) = (other, given.contains("topic")) {
                 return self.fault(other.span(), Self::unknown(other.get_ref(), &KEYS));
             }
+            // Known even if its value has a fault.
+            let each: &[&str] = if given.contains("for_each") { &[EACH] } else { &[] };
             let keys: DestinationKeys = self.rest(given, &[&KEYS[..], KINDS, CACHE_KINDS].concat())?;
-            let cache = match &keys.cache {
-                None => Some(None),
-                Some(cache) => self.cache_template(cache, captures).map(Some),
-            };
-            let topic = self.template("topic", &keys.topic, captures, Scope::Name);
-            return Some(To::Topic(Outbound { cache: cache?, topic: topic? }));
+            return self.outbound(&keys, captures, each).map(To::Topic);
         };
         for (other, settings) in kinds {
             let message = format!(
@@ -444,6 +449,45 @@ impl Reader<'_> {
             self.note(value.span(), message);
         }
         self.service_destination(kind, settings, captures).map(To::Service)
+    }
+
+    /// Reads a topic. Its names have the captures, and those of `each`.
+    fn outbound(&mut self, keys: &DestinationKeys, captures: &[&str], each: &[&str]) -> Option<Outbound> {
+        let for_each = self.for_each(keys, captures);
+        let captures = [captures, each].concat();
+        let cache = match &keys.cache {
+            None => Some(None),
+            Some(cache) => self.cache_template(cache, &captures).map(Some),
+        };
+        let topic = self.template("topic", &keys.topic, &captures, Scope::Name);
+        let (cache, topic) = (cache?, topic?);
+        let is_used = || cache.iter().chain([&topic]).flat_map(Template::names).any(|name| name == EACH);
+        if let (Some(list), false) = (&keys.for_each, is_used()) {
+            return self.fault(
+                list.span(),
+                "`for_each` needs `{each}` in `topic` or `cache`: all entries would have the same topic",
+            );
+        }
+        Some(Outbound { cache, topic, for_each: for_each? })
+    }
+
+    /// Reads the list of a destination, which may be left out. The outer `None` means a fault.
+    #[expect(clippy::option_option, reason = "the outer one is for faults, as everywhere in this module")]
+    fn for_each(&mut self, keys: &DestinationKeys, captures: &[&str]) -> Option<Option<ForEach>> {
+        let max_topics = match &keys.max_topics {
+            None => Some(ForEach::DEFAULT_MAX_TOPICS),
+            Some(max) if keys.for_each.is_none() => {
+                self.fault(max.span(), "`max_topics` is for a destination with `for_each`; leave it out")
+            }
+            Some(max) if !(1..=MAX_TOPICS).contains(max.get_ref()) => self
+                .fault(max.span(), format!("`max_topics` is {}; expected 1 to {MAX_TOPICS}", max.get_ref())),
+            Some(max) => Some(usize::try_from(*max.get_ref()).expect("a usize has 32 bits or more")),
+        };
+        let Some(list) = &keys.for_each else { return max_topics.map(|_| None) };
+        match Template::read_list(list.get_ref().as_str(), captures) {
+            Ok(list) => Some(Some(ForEach { list, max_topics: max_topics? })),
+            Err(error) => self.syntax("`for_each`", list, &error),
+        }
     }
 
     fn service_destination(

@@ -7,6 +7,10 @@ pub const MAX_ROUTES: usize = 1_000;
 /// The maximum number of destinations in a file, over all routes.
 pub const MAX_DESTINATIONS: usize = 10_000;
 
+/// The maximum of `max_topics`: how many topics a destination with `for_each` publishes an event to. A look-up returns more
+/// entries than that, so a list that is too long is recognized.
+pub const MAX_TOPICS: u32 = 500;
+
 /// The maximum number of transforms of a destination, transforms inside `json` included. The walks of the fan-out call
 /// themselves once for each. In a debug build this many take less than half of the 2 MiB that a thread of tokio has.
 pub const MAX_TRANSFORMS: usize = 64;

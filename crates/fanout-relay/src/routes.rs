@@ -61,11 +61,12 @@ impl<P: Publisher> RoutesTarget<P> {
         let progress = before.of(&plan);
         let deadline = Instant::now() + ATTEMPT_TIMEOUT;
         let outcomes = self.fan_out.serve(&plan, Some(&progress), None, deadline).await;
-        result(&plan, &outcomes)
+        result(&plan, &outcomes, &progress)
     }
 }
 
-fn result(plan: &Plan<'_>, outcomes: &[DeliveryOutcome]) -> Attempt {
+/// Returns the result of an attempt. `earlier` is the progress before it.
+fn result(plan: &Plan<'_>, outcomes: &[DeliveryOutcome], earlier: &[DestinationProgress]) -> Attempt {
     let destinations = plan.route().destinations();
     let failures: Vec<(String, Reason)> = destinations
         .iter()
@@ -79,10 +80,10 @@ fn result(plan: &Plan<'_>, outcomes: &[DeliveryOutcome]) -> Attempt {
     let error = texts.join("; ");
     // A destination that fails for good does not keep the others from another attempt.
     if failures.iter().any(|(_, reason)| reason.is_transient()) {
-        let progress = destinations
-            .iter()
-            .zip(outcomes)
-            .map(|(destination, outcome)| (destination.id().to_owned(), outcome.progress()));
+        let all = destinations.iter().zip(outcomes.iter().zip(earlier));
+        let progress = all.map(|(destination, (outcome, earlier))| {
+            (destination.id().to_owned(), outcome.progress(Some(earlier)))
+        });
         let progress =
             Progress(progress.filter(|(_, progress)| *progress != DestinationProgress::Pending).collect());
         let progress = serde_json::to_string(&progress).expect("a map with texts as keys is valid JSON");
@@ -101,7 +102,7 @@ impl Progress {
 
     /// Returns the progress of each destination of a plan.
     fn of(&self, plan: &Plan<'_>) -> Vec<DestinationProgress> {
-        let of = |id: &str| self.0.get(id).copied().unwrap_or(DestinationProgress::Pending);
+        let of = |id: &str| self.0.get(id).cloned().unwrap_or(DestinationProgress::Pending);
         plan.route().destinations().iter().map(|destination| of(destination.id())).collect()
     }
 }
@@ -172,6 +173,22 @@ mod tests {
         let message = Spooled { progress, ..text() };
         assert_eq!(target.deliver(&message).await, Attempt::Delivered);
         assert_eq!(fake.0.lock().unwrap().1, ["good: HI", "bad: HI"]);
+    }
+
+    #[tokio::test]
+    async fn retry_publishes_to_topics_of_a_list_that_lack_the_message() {
+        let (fake, text) = (Fake::default(), r#"{"to":["bad","a"]}"#);
+        fake.0.lock().unwrap().0 = vec![Reason::Unavailable];
+        let file = "[[routes]]\ntopic = 't'\ndestinations = [{ topic = '{each}', for_each = '{json.to}' }]";
+        let routes = file::read(file, &Transforms::standard(), &[]).unwrap();
+        let retry = RetryPolicy { max_attempts: 1, ..RetryPolicy::PUBLISH };
+        let target = RoutesTarget::new("f".to_owned(), routes, FanOut::new(fake.clone(), retry));
+        let attempt = target.deliver(&message(Payload::Text(text.to_owned()))).await;
+        let Attempt::Transient { error, progress, .. } = attempt else { panic!("{attempt:?}") };
+        assert_eq!(error, "{each}: unavailable");
+        let message = Spooled { progress, ..message(Payload::Text(text.to_owned())) };
+        assert_eq!(target.deliver(&message).await, Attempt::Delivered);
+        assert_eq!(fake.0.lock().unwrap().1, [format!("a: {text}"), format!("bad: {text}")]);
     }
 
     #[tokio::test]

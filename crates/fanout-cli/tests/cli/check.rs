@@ -400,7 +400,7 @@ destinations = [{ list = { key = "of-{token_id}", max_length = 3 } }, { counter 
 #[tokio::test]
 async fn draws_diagrams_of_recipes() {
     let document = include_str!("../../../../docs/RECIPES.md");
-    for recipe in ["uppercase", "comments", "history", "poll", "publish"] {
+    for recipe in ["uppercase", "comments", "history", "poll", "rooms", "publish"] {
         let path = format!("{}/../../examples/recipes/{recipe}.toml", env!("CARGO_MANIFEST_DIR"));
         let ended = end(fanout(&["check", &path, "--format", "mermaid"])).await.assert_code(0);
         assert!(document.contains(&format!("```mermaid\n{}```", ended.out)), "{recipe}: {}", ended.out);

@@ -5,6 +5,7 @@
 
 pub mod shared;
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
 use std::ops::{Deref, DerefMut};
@@ -14,6 +15,8 @@ use lru::LruCache;
 use momento_webhook::{Event, Verified};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+
+use crate::destination::Topic;
 
 /// The number of handled events that are remembered. An event takes about 170 bytes, and one more for each destination
 /// while a destination is pending: a megabyte at most, unless very many events fail at very many destinations. At 5
@@ -52,11 +55,13 @@ pub enum Progress {
 }
 
 /// How far an event has come with one destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DestinationProgress {
     /// The destination has not accepted the event yet.
     Pending,
+    /// The destination has `for_each`, and these of its topics have accepted the event, by their [keys](Topic::key).
+    PublishedTo(BTreeSet<String>),
     /// The destination has accepted it.
     Published,
     /// A transform dropped it.
@@ -92,8 +97,7 @@ impl DerefMut for Claim {
 impl Progress {
     /// Returns the progress of an event from that of its destinations.
     #[must_use]
-    pub fn of(destinations: impl Iterator<Item = DestinationProgress>) -> Self {
-        let destinations: Vec<_> = destinations.collect();
+    pub fn of(destinations: Vec<DestinationProgress>) -> Self {
         if destinations.iter().all(DestinationProgress::is_done) {
             Self::Done
         } else {
@@ -108,9 +112,7 @@ impl Progress {
             (Self::Done, _) | (_, Self::Done) => Self::Done,
             (Self::New, progress) | (progress, Self::New) => progress,
             (Self::Partial(one), Self::Partial(other)) => {
-                let further =
-                    |(one, other): (DestinationProgress, _)| if one.is_done() { one } else { other };
-                Self::of(one.into_iter().zip(other).map(further))
+                Self::of(one.into_iter().zip(other).map(|(one, other)| one.merge(other)).collect())
             }
         }
     }
@@ -121,8 +123,27 @@ impl DestinationProgress {
     #[must_use]
     pub const fn is_done(&self) -> bool {
         match self {
-            Self::Pending => false,
+            Self::Pending | Self::PublishedTo(_) => false,
             Self::Published | Self::Dropped => true,
+        }
+    }
+
+    /// Returns true if a topic of a destination with `for_each` has accepted the event.
+    #[must_use]
+    pub fn has_topic(&self, topic: &Topic<'_>) -> bool {
+        matches!(self, Self::PublishedTo(topics) if topics.contains(&topic.key()))
+    }
+
+    /// Returns the progress of a destination that deliveries in two places got this far with.
+    #[must_use]
+    pub fn merge(self, other: Self) -> Self {
+        match (self, other) {
+            (one, other) if one.is_done() || other == Self::Pending => one,
+            (Self::PublishedTo(mut one), Self::PublishedTo(other)) => {
+                one.extend(other);
+                Self::PublishedTo(one)
+            }
+            (_, other) => other,
         }
     }
 }
@@ -232,8 +253,14 @@ mod tests {
     fn merges_progress_of_two_places() {
         use DestinationProgress::{Dropped, Pending, Published};
         let partial = |destinations: &[DestinationProgress]| Progress::Partial(destinations.to_vec());
+        let to = |topics: &[&str]| {
+            DestinationProgress::PublishedTo(topics.iter().map(ToString::to_string).collect())
+        };
         for (one, other, merged) in [
             (Progress::New, Progress::New, Progress::New),
+            (partial(&[to(&["a"])]), partial(&[Pending]), partial(&[to(&["a"])])),
+            (partial(&[to(&["a"])]), partial(&[to(&["b"])]), partial(&[to(&["a", "b"])])),
+            (partial(&[to(&["a"])]), partial(&[Published]), Progress::Done),
             (Progress::New, Progress::Done, Progress::Done),
             (Progress::New, partial(&[Pending, Dropped]), partial(&[Pending, Dropped])),
             (partial(&[Pending, Dropped]), Progress::Done, Progress::Done),

@@ -6,7 +6,7 @@
 //! | item | value | time to live |
 //! | --- | --- | --- |
 //! | `KEY` | `claim OWNER` while the first delivery of the event is handled | until its deadline |
-//! | `KEY` | `partial` and a letter for each destination, or `done` | [`KEPT`] |
+//! | `KEY` | `partial` and the progress of each destination, or `done` | [`KEPT`] |
 //! | `KEY/claim` | `OWNER`, while a later delivery serves the pending destinations | until its deadline |
 //!
 //! An environment that crashes leaves its claim behind, which expires. The progress of earlier deliveries is never
@@ -235,25 +235,39 @@ impl Stored {
         if value.starts_with(CLAIM) {
             return Some(Self::Claim);
         }
-        let destinations = value.strip_prefix(PARTIAL)?.bytes().map(|letter| match letter {
-            b'-' => Some(DestinationProgress::Pending),
-            b'p' => Some(DestinationProgress::Published),
-            b'd' => Some(DestinationProgress::Dropped),
-            _ => None,
-        });
-        let destinations = destinations.collect::<Option<Vec<_>>>()?;
+        let (mut destinations, mut letters) = (Vec::new(), value.strip_prefix(PARTIAL)?.chars());
+        while let Some(letter) = letters.next() {
+            destinations.push(match letter {
+                '-' => DestinationProgress::Pending,
+                'p' => DestinationProgress::Published,
+                'd' => DestinationProgress::Dropped,
+                '[' => {
+                    let (keys, rest) = letters.as_str().split_once(']')?;
+                    letters = rest.chars();
+                    DestinationProgress::PublishedTo(keys.split(' ').map(str::to_owned).collect())
+                }
+                _ => return None,
+            });
+        }
         (destinations.len() == count).then_some(Self::Partial(destinations))
     }
 }
 
-/// Returns the value of an item with progress.
+/// Returns the value of an item with progress: a letter for each destination, or the keys of topics in brackets.
 fn text(destinations: &[DestinationProgress]) -> String {
-    let letters = destinations.iter().map(|destination| match destination {
-        DestinationProgress::Pending => '-',
-        DestinationProgress::Published => 'p',
-        DestinationProgress::Dropped => 'd',
-    });
-    PARTIAL.chars().chain(letters).collect()
+    let mut text = PARTIAL.to_owned();
+    for destination in destinations {
+        match destination {
+            DestinationProgress::Pending => text.push('-'),
+            DestinationProgress::PublishedTo(topics) => {
+                let topics: Vec<_> = topics.iter().map(String::as_str).collect();
+                text.extend(["[", &topics.join(" "), "]"]);
+            }
+            DestinationProgress::Published => text.push('p'),
+            DestinationProgress::Dropped => text.push('d'),
+        }
+    }
+    text
 }
 
 /// Returns the key of an event, for its destinations and those that a dead letter lists.
@@ -266,6 +280,11 @@ fn key(event: &Event, plan: &Plan<'_>, dead_letter: Option<&[DestinationProgress
     for (index, progress) in dead_letter.unwrap_or_default().iter().enumerate() {
         if !progress.is_done() {
             hash.update(format!(" {index}"));
+        }
+        if let DestinationProgress::PublishedTo(topics) = progress {
+            for topic in topics {
+                hash.update(format!(" {topic}"));
+            }
         }
     }
     format!("topic-fanout/{}", hex::encode(hash.finalize()))
@@ -286,6 +305,7 @@ mod tests {
     use futures_util::future::{pending, ready};
 
     use super::*;
+    use crate::destination::Topic;
     use crate::names::TopicName;
     use crate::route::{Destination, Routes};
     use crate::testing::{TIMEOUT, event, event_with};
@@ -464,6 +484,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn keeps_topics_of_destination_with_for_each() {
+        let fixture = Fixture::new();
+        let topics = |names: &[&str]| {
+            DestinationProgress::PublishedTo(names.iter().map(|name| Topic::new("c", *name).key()).collect())
+        };
+        let progress = Progress::Partial(vec![topics(&["a", "b"]), Pending]);
+        let held = fixture.held().await;
+        fixture.finish(held, &progress).await;
+        assert_eq!(fixture.held().await.progress, progress);
+        // Dead letters with other topics are others.
+        for names in [&["a"][..], &["a", "b"]] {
+            let dead_letter = [topics(names), Published];
+            let claim = fixture.claim_of(1, Some(&dead_letter)).await;
+            assert!(matches!(claim, Ok(SharedClaim::Held(_))), "{names:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn claim_of_crashed_environment_expires() {
         let fixture = Fixture::new();
         let _crashed = fixture.held().await;
@@ -543,7 +581,7 @@ mod tests {
     async fn item_of_another_program_is_failure() {
         let fixture = Fixture::new();
         let held = fixture.held().await;
-        for value in ["", "partial", "partial p", "partial pp-", "partial p?", "4"] {
+        for value in ["", "partial", "partial p", "partial pp-", "partial p?", "partial p[a", "4"] {
             fixture.store.set(held.item(), value, KEPT).await.unwrap();
             assert_eq!(fixture.claim().await.unwrap_err().reason, Reason::InvalidArgument, "{value:?}");
         }

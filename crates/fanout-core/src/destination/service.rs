@@ -140,7 +140,7 @@ impl ServiceSender for NoService {
 }
 
 impl RequestError {
-    pub(super) fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::Refused { reason: Reason::InvalidArgument, detail: detail.into() }
     }
 

@@ -1,11 +1,14 @@
 //! A topic of Momento.
 
-use crate::reason::Failure;
 use std::borrow::Cow;
 use std::future::Future;
 
+use sha2::{Digest as _, Sha256};
+
+use crate::reason::Failure;
+
 /// A topic in a cache.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Topic<'n> {
     /// The name of the cache.
     pub cache: Cow<'n, str>,
@@ -17,6 +20,17 @@ impl<'n> Topic<'n> {
     /// Returns the topic with these names.
     pub fn new(cache: impl Into<Cow<'n, str>>, topic: impl Into<Cow<'n, str>>) -> Self {
         Self { cache: cache.into(), topic: topic.into() }
+    }
+
+    /// Returns a short hash of both names, by which the progress of an event says where it was published: 16 hexadecimal
+    /// digits.
+    #[must_use]
+    pub fn key(&self) -> String {
+        // No name of a cache has a slash or a control character.
+        let hash = Sha256::new().chain_update(&*self.cache).chain_update([0]).chain_update(&*self.topic);
+        let mut key = hex::encode(hash.finalize());
+        key.truncate(16);
+        key
     }
 
     /// Returns the same topic, borrowed.

@@ -19,6 +19,7 @@
 //! | `json_template` | JSON whose texts are templates |
 
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -39,6 +40,9 @@ use filters::Filter;
 use crate::json::RawJson;
 use crate::suggest::closest;
 
+/// The name of the placeholder for an entry of the list of `for_each`.
+pub const EACH: &str = "each";
+
 /// The maximum size of a name in bytes.
 const MAX_NAME_BYTES: usize = momento_webhook::event::MAX_NAME;
 /// The maximum size in bytes of a value in a request: no service accepts more.
@@ -50,6 +54,19 @@ pub struct Template {
     /// The text as it was written.
     source: String,
     pieces: Vec<Piece>,
+}
+
+/// Error for an event whose value is not a list of names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ListError {
+    /// The event lacks this value.
+    Missing(String),
+    /// The value is not a list.
+    NotAList,
+    /// An entry is not a text or a number, or is empty.
+    Entry,
+    /// The list has more entries than the caller accepts.
+    TooLong,
 }
 
 /// A part of a [`Template`], for a caller that renders it with values other than those of an event.
@@ -185,6 +202,52 @@ impl Template {
         })
     }
 
+    /// Parses a list: one placeholder of a value that can be a list, such as `{lookup.rooms}`.
+    ///
+    /// # Errors
+    /// If the syntax is invalid, or the text is anything else.
+    pub fn read_list(source: impl Into<String>, captures: &[&str]) -> Result<Self, SyntaxError> {
+        let template = Self::read(source, captures, Scope::Request)?;
+        match &*template.pieces {
+            [Piece::Placeholder(one)]
+                if one.filters.is_empty()
+                    && Field::named(&one.name).is_some_and(|field| field.has_members) =>
+            {
+                Ok(template)
+            }
+            _ => Err(SyntaxError::new(
+                0,
+                "is not a list; expected one placeholder without filters, such as `{lookup.rooms}` or `{json.rooms}`",
+            )),
+        }
+    }
+
+    /// Returns the entries of a list that [`read_list`](Self::read_list) has read: at most `max`, none of them empty.
+    pub(crate) fn list<'v>(
+        &'v self,
+        values: &Values<'v>,
+        max: usize,
+    ) -> Result<Vec<Cow<'v, str>>, ListError> {
+        let mut placeholders = self.placeholders();
+        let Placeholder { name, members, path, .. } = placeholders.next().expect("a list is one placeholder");
+        let json = match values.get(name, members) {
+            Some(FieldValue::Json(json)) => json,
+            Some(FieldValue::Text(_)) => return Err(ListError::NotAList),
+            None => return Err(ListError::Missing(missing(name, path, values))),
+        };
+        let entries: Vec<Box<RawValue>> = serde_json::from_str(&json).map_err(|_| ListError::NotAList)?;
+        if entries.len() > max {
+            return Err(ListError::TooLong);
+        }
+        let entry = |entry: Box<RawValue>| match entry.get().as_bytes().first() {
+            Some(b'"') => serde_json::from_str(entry.get()).ok().filter(|text: &String| !text.is_empty()),
+            Some(b'-' | b'0'..=b'9') => Some(entry.get().to_owned()),
+            _ => None,
+        };
+        let entries: Option<Vec<_>> = entries.into_iter().map(|of| entry(of).map(Cow::Owned)).collect();
+        entries.ok_or(ListError::Entry)
+    }
+
     /// Renders a name.
     ///
     /// # Errors
@@ -283,11 +346,17 @@ impl Placeholder {
         }
         match value.map(FieldValue::into_text) {
             Some(text) if may_be_empty || !text.is_empty() => Ok(text),
-            _ if self.name == "json" && RawJson::read(values.text).is_none() => {
-                Err(RenderError::Missing(format!("{}: its text is not JSON", self.path)))
-            }
-            _ => Err(RenderError::Missing(self.path.clone())),
+            _ => Err(RenderError::Missing(missing(&self.name, &self.path, values))),
         }
+    }
+}
+
+/// Describes a value that an event lacks.
+fn missing(name: &str, path: &str, values: &Values<'_>) -> String {
+    if name == "json" && RawJson::read(values.text).is_none() {
+        format!("{path}: its text is not JSON")
+    } else {
+        path.to_owned()
     }
 }
 
@@ -296,6 +365,11 @@ fn check(placeholder: &Placeholder, captures: &[&str], scope: Scope) -> Result<(
     let Placeholder { name, members, path, .. } = placeholder;
     let field = Field::named(name);
     if field.is_none() && !captures.contains(&name.as_str()) {
+        if name == EACH {
+            return Err(format!(
+                "has `{{{name}}}`, which exists only in the `topic` and the `cache` of a destination with `for_each`"
+            ));
+        }
         let fields = FIELDS.iter().filter(|field| field.known <= scope).map(|field| field.name);
         let known: Vec<_> = captures.iter().copied().chain(fields).collect();
         if let Some(meant) = closest(name, known.iter().copied()) {

@@ -2,6 +2,7 @@
 //!
 //! | module | contents |
 //! | --- | --- |
+//! | [`for_each`] | a topic for each entry of a list |
 //! | [`pattern`] | topics with captures: the topics of a pattern, and the texts that can be topics |
 //! | [`check`] | routes that do not work together: ambiguous routes and cycles |
 
@@ -17,13 +18,15 @@ use tokio::time::Instant;
 
 use crate::destination::{RequestError, ServiceDestination, Target, Topic};
 use crate::names::{CacheName, TopicName};
-use crate::placeholder::Values;
+use crate::placeholder::{RenderError, Values};
 use crate::transform::{Context, Stage, Tree};
 
 pub mod check;
+pub mod for_each;
 pub mod pattern;
 
 pub use check::{Edge, RouteError};
+pub use for_each::ForEach;
 pub use pattern::Pattern;
 
 pub use crate::placeholder::Template;
@@ -96,6 +99,8 @@ pub struct Outbound {
     pub cache: Option<Template>,
     /// The name of the topic.
     pub topic: Template,
+    /// The list of which each entry makes a topic; `None` for one topic.
+    pub for_each: Option<ForEach>,
 }
 
 /// Error for an event that would come back to its own topic, again and again.
@@ -106,6 +111,9 @@ pub struct FeedsItself;
 /// The route and the destinations of one event.
 #[derive(Debug)]
 pub struct Plan<'r> {
+    routes: &'r Routes,
+    /// The index of the route.
+    index: usize,
     route: &'r Route,
     event: &'r Event,
     captures: Vec<(&'r str, &'r str)>,
@@ -115,7 +123,7 @@ pub struct Plan<'r> {
 /// One destination of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned<'r> {
-    /// The receiver.
+    /// The receiver. With `for_each`, whose topics are known after the transforms, it has the templates of the route.
     pub target: Target<'r>,
     /// The error of the name that cannot be made of the event. `target` then has the template of the route in place of
     /// the name.
@@ -184,10 +192,8 @@ impl Routes {
     pub fn plan<'r>(&'r self, event: &'r Verified<Event>) -> Result<Option<Plan<'r>>, FeedsItself> {
         let event: &Event = event;
         let Some((index, captures)) = self.find(&event.cache, &event.topic) else { return Ok(None) };
-        let plan = Plan::new(self.route(index), event, captures);
-        let is_own_topic =
-            plan.destinations.iter().any(|destination| destination.is(&event.cache, &event.topic));
-        if is_own_topic || self.takes_back_edge(index, &plan) {
+        let plan = Plan::new(self, index, event, captures);
+        if plan.known_topics().any(|topic| plan.leads_back(topic)) {
             return Err(FeedsItself);
         }
         Ok(Some(plan))
@@ -200,16 +206,14 @@ impl Routes {
         Some((&self.route(index).transforms, captures))
     }
 
-    /// Returns true if a destination leads to a route from which the event would come back.
-    fn takes_back_edge(&self, route: usize, plan: &Plan<'_>) -> bool {
-        let is_back = |planned: &Planned<'_>| {
-            let topic = planned.target.topic().filter(|_| planned.error.is_none());
-            let next = topic.and_then(|topic| self.find(&topic.cache, &topic.topic));
+    /// Returns true if a topic leads to a route from which an event of `route` would come back.
+    fn takes_back_edge(&self, route: usize, topic: &Topic<'_>) -> bool {
+        let is_back = || {
+            let next = self.find(&topic.cache, &topic.topic);
             next.is_some_and(|(next, _)| self.is_back_edge(route, next))
         };
         // Most routes have no back edges, and do not need the search.
-        self.back_edges.get(route).is_some_and(|edges| !edges.is_empty())
-            && plan.destinations.iter().any(is_back)
+        self.back_edges.get(route).is_some_and(|edges| !edges.is_empty()) && is_back()
     }
 
     /// Returns true if events of `route` must not reach `next`.
@@ -332,7 +336,7 @@ impl Destination {
     pub fn verbatim(cache: Option<&CacheName>, topic: &TopicName, chain: Vec<Stage>) -> Self {
         let cache = cache.map(|cache| Template::verbatim(cache.as_str()));
         let topic = Template::verbatim(topic.as_str());
-        Self::new(To::Topic(Outbound { cache, topic }), chain)
+        Self::new(To::Topic(Outbound { cache, topic, for_each: None }), chain)
     }
 
     /// Creates a destination.
@@ -356,8 +360,15 @@ impl Destination {
 /// version.
 fn id(to: &To, chain: &[Stage]) -> String {
     let to = match to {
-        To::Topic(Outbound { cache: None, topic }) => json!({ "topic": topic }),
-        To::Topic(Outbound { cache: Some(cache), topic }) => json!({ "cache": cache, "topic": topic }),
+        To::Topic(Outbound { cache, topic, for_each }) => {
+            let list = for_each.as_ref().map(|for_each| &for_each.list);
+            let max_topics = for_each.as_ref().map(|for_each| for_each.max_topics);
+            let max_topics = max_topics.filter(|max| *max != ForEach::DEFAULT_MAX_TOPICS);
+            let mut to =
+                json!({ "topic": topic, "cache": cache, "for_each": list, "max_topics": max_topics });
+            to.as_object_mut().expect("it is an object").retain(|_, setting| !setting.is_null());
+            to
+        }
         To::Service(service_destination) => {
             json!({ service_destination.kind(): service_destination.settings() })
         }
@@ -382,9 +393,33 @@ impl To {
     #[must_use]
     pub fn templates(&self) -> Vec<&Template> {
         match self {
-            Self::Topic(Outbound { cache, topic }) => std::iter::once(topic).chain(cache).collect(),
+            Self::Topic(Outbound { cache, topic, for_each }) => {
+                let list = for_each.iter().map(|for_each| &for_each.list);
+                std::iter::once(topic).chain(cache).chain(list).collect()
+            }
             Self::Service(service_destination) => service_destination.templates(),
         }
+    }
+}
+
+impl Outbound {
+    /// Returns the topic of an event.
+    ///
+    /// # Errors
+    /// If the event lacks a value of a name, or a name is too long.
+    fn topic<'v>(&'v self, event: &'v Event, values: &Values<'_>) -> Result<Topic<'v>, RenderError> {
+        let cache = match &self.cache {
+            Some(cache) => cache.name(values)?,
+            None => Cow::Borrowed(event.cache.as_str()),
+        };
+        Ok(Topic { cache, topic: self.topic.name(values)? })
+    }
+
+    /// Returns the names as in the file.
+    fn as_written<'e>(&self, event: &'e Event) -> Topic<'e> {
+        let own = Cow::Borrowed(event.cache.as_str());
+        let cache = self.cache.as_ref().map_or(own, |cache| cache.to_string().into());
+        Topic { cache, topic: self.topic.to_string().into() }
     }
 }
 
@@ -406,10 +441,46 @@ impl fmt::Display for To {
 }
 
 impl<'r> Plan<'r> {
-    fn new(route: &'r Route, event: &'r Event, captures: Vec<(&'r str, &'r str)>) -> Self {
+    fn new(routes: &'r Routes, index: usize, event: &'r Event, captures: Vec<(&'r str, &'r str)>) -> Self {
+        let route = routes.route(index);
         let destinations =
             route.destinations.iter().map(|destination| planned(destination, event, &captures));
-        Self { route, event, destinations: destinations.collect(), captures }
+        Self { routes, index, route, event, destinations: destinations.collect(), captures }
+    }
+
+    /// Returns the topics that are known before the transforms.
+    pub fn known_topics(&self) -> impl Iterator<Item = &Topic<'r>> {
+        let both = self.destinations.iter().zip(&self.route.destinations);
+        both.filter_map(|(planned, destination)| match (&planned.target, &destination.to) {
+            (Target::Topic(topic), To::Topic(Outbound { for_each: None, .. })) => {
+                planned.error.is_none().then_some(topic)
+            }
+            _ => None,
+        })
+    }
+
+    /// Returns the topics of a destination with `for_each`, in the order of its list. `found` is what the transforms `lookup`
+    /// have found.
+    ///
+    /// # Errors
+    /// If the list or a topic is invalid, and if a topic leads back to that of the event.
+    pub fn topics_for_each(
+        &self,
+        outbound: &Outbound,
+        for_each: &ForEach,
+        found: Option<&str>,
+    ) -> Result<Vec<Topic<'static>>, RequestError> {
+        let topics = for_each.topics(outbound, Values { found, ..values(self.event, &self.captures) })?;
+        if topics.iter().any(|topic| self.leads_back(topic)) {
+            return Err(for_each.invalid("has a topic that is that of the event, or leads back to it"));
+        }
+        Ok(topics)
+    }
+
+    /// Returns true if the event would come back from a topic.
+    fn leads_back(&self, topic: &Topic<'_>) -> bool {
+        let is_own = topic.cache == self.event.cache && topic.topic == self.event.topic;
+        is_own || self.routes.takes_back_edge(self.index, topic)
     }
 
     /// Returns the route of the event.
@@ -455,11 +526,9 @@ impl<'r> Plan<'r> {
     }
 }
 
-impl Planned<'_> {
-    fn is(&self, cache: &str, topic: &str) -> bool {
-        let is = |target: &Topic<'_>| target.cache == cache && target.topic == topic;
-        self.error.is_none() && self.target.topic().is_some_and(is)
-    }
+/// Returns the values of names: what is known before the transforms.
+fn values<'v>(event: &'v Event, captures: &'v [(&'v str, &'v str)]) -> Values<'v> {
+    Values { event, captures, text: &event.text, language: None, document: None, found: None }
 }
 
 fn planned<'r>(
@@ -467,19 +536,15 @@ fn planned<'r>(
     event: &'r Event,
     captures: &[(&'r str, &'r str)],
 ) -> Planned<'r> {
-    let values = Values { event, captures, text: &event.text, language: None, document: None, found: None };
+    let values = values(event, captures);
     let (target, error) = match &destination.to {
-        To::Topic(Outbound { cache, topic }) => {
-            let own = Cow::Borrowed(event.cache.as_str());
-            let made = cache.as_ref().map_or(Ok(own.clone()), |cache| cache.name(&values));
-            match made.and_then(|cache| Ok((cache, topic.name(&values)?))) {
-                Ok((cache, topic)) => (Target::Topic(Topic { cache, topic }), None),
-                Err(error) => {
-                    let cache = cache.as_ref().map_or(own, |cache| cache.to_string().into());
-                    (Target::Topic(Topic { cache, topic: topic.to_string().into() }), Some(error))
-                }
-            }
-        }
+        To::Topic(outbound) => match outbound.for_each {
+            None => match outbound.topic(event, &values) {
+                Ok(topic) => (Target::Topic(topic), None),
+                Err(error) => (Target::Topic(outbound.as_written(event)), Some(error)),
+            },
+            Some(_) => (Target::Topic(outbound.as_written(event)), None),
+        },
         To::Service(service_destination) => {
             let (name, error) = match service_destination.name().name(&values) {
                 Ok(name) => (name, None),
@@ -516,6 +581,7 @@ pub(crate) mod tests {
             let to = To::Topic(Outbound {
                 cache: (!cache.is_empty()).then(|| Template::new(*cache).unwrap()),
                 topic: Template::new(*topic).unwrap(),
+                for_each: None,
             });
             Destination::new(to, Vec::new())
         };
@@ -557,6 +623,7 @@ pub(crate) mod tests {
                 { item = { cache = "{room}", key = "a", unless_exists = true } },
                 { counter = { key = "a", increment = 2 } },
                 { set = { key = "a", element = "{token_id}" } },
+                { topic = "{each}", for_each = "{json.rooms}", max_topics = 7 },
             ]
         "#;
         let ids: Vec<_> = ids(file).into_iter().map(|id| id.get(..16).unwrap().to_owned()).collect();
@@ -582,6 +649,7 @@ pub(crate) mod tests {
             "f1cbc7802e867e0f",
             "48d1764e30e8705f",
             "c058069ecd7dd348",
+            "b6d5b073a98844a7",
         ];
         assert_eq!(ids, expected);
     }
@@ -619,6 +687,10 @@ pub(crate) mod tests {
             ),
             ("counter = { increment = 1, key = 'k' }", "counter = { key = 'k' }"),
             (
+                "topic = '{each}', for_each = '{json.a}', max_topics = 100",
+                "for_each = '{json.a}', topic = '{each}'",
+            ),
+            (
                 "dynamodb = { table = 'table', key = { a = 1 }, item = {}, unless_exists = true }",
                 "dynamodb = { item = {}, key = { a = 1 }, table = 'table' }",
             ),
@@ -628,6 +700,9 @@ pub(crate) mod tests {
         let differ = [
             "topic = 'a'",
             "topic = 'a', cache = 'b'",
+            "topic = '{each}', for_each = '{json.a}'",
+            "topic = '{each}', for_each = '{json.b}'",
+            "topic = '{each}', for_each = '{json.a}', max_topics = 7",
             "topic = 'a', transforms = ['trim']",
             "topic = 'a', transforms = [{ trim = { on_failure = 'drop' } }]",
             "sqs = { queue = 'https://q/a' }",

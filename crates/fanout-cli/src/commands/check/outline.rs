@@ -8,6 +8,7 @@ use fanout_core::placeholder::Template;
 use fanout_core::route::{Destination, Edge, Inbound, Route, Routes, Topics};
 use fanout_core::spanned::{self, Given};
 use fanout_core::transform::{Branch, Stage, Tree};
+use serde_json::Value;
 
 use super::doubts;
 use crate::output::Quoted;
@@ -136,8 +137,21 @@ impl<'r> Outline<'r> {
                 "{from} can lead to {routes}, and from there back: the function refuses such an event"
             ));
         }
-        let is_required = |missing: &&str| *missing == "token_id" && outlined.route.requires_token_id();
-        let missing = destination.lacking().find(|missing| !is_required(missing));
+        let (mut missing, mut unknown) = (None, None);
+        for name in destination.lacking() {
+            match name.strip_prefix("lookup.").map(|member| destination.lookup(member)) {
+                Some(None) => unknown = unknown.or(Some(name)),
+                Some(Some(true)) => {}
+                None if name == "token_id" && outlined.route.requires_token_id() => {}
+                _ => missing = missing.or(Some(name)),
+            }
+        }
+        if let Some(unknown) = unknown {
+            notes.push(format!(
+                "{from} needs {{{unknown}}}, and none of its transforms is a `lookup` as {:?}",
+                unknown.trim_start_matches("lookup.")
+            ));
+        }
         if let Some(missing) = missing {
             notes.push(format!(
                 "{from} needs {{{missing}}}, which some events lack: this destination refuses them, and the others \
@@ -157,6 +171,18 @@ impl OutlinedRoute<'_> {
 }
 
 impl OutlinedDestination<'_> {
+    /// Returns true if the `lookup` for this member always has a value: a default, or a list, which may be empty. Returns
+    /// `None` without such a `lookup`.
+    fn lookup(&self, member: &str) -> Option<bool> {
+        let settings = self.steps.iter().filter(|step| step.stage.name() == "lookup").map(|step| {
+            let settings = serde_json::from_str::<Value>(step.stage.settings());
+            settings.expect("the settings of a stage are JSON")
+        });
+        let is_named = |settings: &Value| settings["as"].as_str() == member.split('.').next();
+        let settings = settings.rev().find(is_named)?;
+        Some(["default", "list", "set"].iter().any(|key| settings.get(key).is_some()))
+    }
+
     /// Returns the fields that it needs and that an event may lack.
     fn lacking(&self) -> impl Iterator<Item = &str> {
         self.destination.to.templates().into_iter().flat_map(Template::lacking)
@@ -241,6 +267,25 @@ pub(super) mod tests {
 
     fn outlined<T>(text: &str, look: impl Fn(&Outline<'_>) -> T) -> T {
         look(&Outline::new(text, &routes(text)))
+    }
+
+    #[test]
+    fn notes_lookups_that_find_nothing() {
+        let file = "[[routes]]
+topic = 'in'
+transforms = [{ lookup = { as = 'rooms', set = 's' } }, { lookup = { as = 'name', item = 'i' } },
+              { lookup = { as = 'ban', item = 'b', default = 'no' } }]
+destinations = [
+    { topic = 'x-{each}', for_each = '{lookup.rooms}' }, { topic = 'x-{each}', for_each = '{lookup.room}' },
+    { list = { key = 'k', value = '{lookup.name}{lookup.ban}' } }]";
+        let routes = routes(file);
+        let notes = Outline::new(file, &routes).notes();
+        let [unknown, missing] = &notes[..] else { panic!("two notes: {notes:#?}") };
+        assert!(
+            unknown.ends_with("needs {lookup.room}, and none of its transforms is a `lookup` as \"room\""),
+            "{unknown}"
+        );
+        assert!(missing.contains("needs {lookup.name}, which some events lack"), "{missing}");
     }
 
     const TEXT: &str = "

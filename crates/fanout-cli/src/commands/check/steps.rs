@@ -1,5 +1,7 @@
 //! Prints what one event becomes.
 
+use std::collections::HashSet;
+
 use fanout_core::destination::{Target, Topic};
 use fanout_core::fan_out::{Delivery, DeliveryOutcome};
 use fanout_core::reason::Reason;
@@ -69,6 +71,11 @@ pub(super) async fn run(
     let classifies = |one: &Recorded<'_>| one.steps.iter().any(|step| step.stage.classifies());
     if translations == Translations::Pseudolocalize && recorded.iter().any(classifies) {
         output.note("note: `moderate` searched its lists only; with --aws it calls the service as well");
+    }
+    let looks_up = |one: &Recorded<'_>| one.steps.iter().any(|step| step.stage.uses("lookup"));
+    if recorded.iter().any(looks_up) {
+        output
+            .note("note: `lookup` read no cache: values have their `default`, and lists and sets are empty");
     }
     let (failed, all) = (recorded.iter().filter(|one| !one.outcome.is_done()).count(), recorded.len());
     if failed > 0 {
@@ -180,6 +187,10 @@ impl Printer<'_> {
     fn end(&self, planned: &Planned<'_>, recorded: &Recorded<'_>) -> Vec<String> {
         let outcome = &recorded.outcome;
         let mut lines = vec![match (outcome, &recorded.content) {
+            (DeliveryOutcome::ForEach(topics), Some(Content::Text(text))) => {
+                let names: Vec<_> = topics.iter().map(|delivery| target(&delivery.target)).collect();
+                format!("=> would be published to {}: {}", names.join(", "), Quoted(text))
+            }
             (_, Some(Content::Text(text))) => format!("=> would be published: {}", Quoted(text)),
             (_, Some(Content::Request(request))) => format!("=> would be sent to {request}"),
             (DeliveryOutcome::Dropped { transform, reason }, None) => {
@@ -197,15 +208,30 @@ impl Printer<'_> {
             (DeliveryOutcome::Failed { reason, .. }, None) => format!("{} ({reason})", failed(*reason)),
             (other, None) => format!("=> {}", other.status()),
         }];
-        if let (Some(Content::Text(_)), Some(next)) = (&recorded.content, self.next(&planned.target)) {
+        for next in self.next(planned, recorded) {
             let inbound = next.route.inbound().to_string();
             lines.push(format!("   and take the route at line {}, {}, next", next.line, Quoted(&inbound)));
         }
         lines
     }
 
+    /// Returns the routes that a published text would take, each once.
+    fn next(&self, planned: &Planned<'_>, recorded: &Recorded<'_>) -> Vec<&OutlinedRoute<'_>> {
+        let targets: Vec<_> = match (&recorded.outcome, &recorded.content) {
+            (DeliveryOutcome::ForEach(topics), Some(Content::Text(_))) => {
+                topics.iter().map(|delivery| &delivery.target).collect()
+            }
+            (_, Some(Content::Text(_))) => vec![&planned.target],
+            _ => Vec::new(),
+        };
+        let mut next: Vec<_> = targets.into_iter().filter_map(|target| self.next_of(target)).collect();
+        let mut seen = HashSet::new();
+        next.retain(|next| seen.insert(next.index));
+        next
+    }
+
     /// Returns the route that an event of this topic would take.
-    fn next(&self, target: &Target<'_>) -> Option<&OutlinedRoute<'_>> {
+    fn next_of(&self, target: &Target<'_>) -> Option<&OutlinedRoute<'_>> {
         let topic = target.topic()?;
         let (cache, topic) = (topic.cache.to_string(), topic.topic.to_string());
         let event = verified(&Event { cache, topic, ..self.event.clone() }).ok()?;
@@ -219,14 +245,14 @@ impl Printer<'_> {
             let (target, outcome) = (planned.target.clone(), recorded.outcome.clone());
             let mut shown = serde_json::to_value(Delivery { target, outcome })?;
             // Nothing was sent.
-            shown.as_object_mut().map(|members| members.remove("attempts"));
+            without_attempts(&mut shown);
             let steps: Vec<_> = recorded.steps.iter().map(step_as_json).collect();
             let content = match &recorded.content {
                 None => json!({"steps": steps}),
                 Some(Content::Request(request)) => json!({"steps": steps, "sent": request}),
                 Some(Content::Text(text)) => {
-                    let next = self.next(&planned.target).map(|next| next.line);
-                    json!({"steps": steps, "text": text, "next_line": next})
+                    let next: Vec<_> = self.next(planned, recorded).iter().map(|next| next.line).collect();
+                    json!({"steps": steps, "text": text, "next_lines": next})
                 }
             };
             Ok(merged(shown, content))
@@ -242,6 +268,13 @@ impl Printer<'_> {
             "destinations": destinations,
         }))
     }
+}
+
+/// Removes the numbers of attempts from an outcome.
+fn without_attempts(outcome: &mut Value) {
+    let Some(members) = outcome.as_object_mut() else { return };
+    members.remove("attempts");
+    members.get_mut("topics").and_then(Value::as_array_mut).into_iter().flatten().for_each(without_attempts);
 }
 
 /// Says whether the sender of the event would retry.

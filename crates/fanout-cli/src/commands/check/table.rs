@@ -78,7 +78,9 @@ fn rows(outlined: &OutlinedRoute<'_>) -> Vec<[String; 7]> {
         };
         let (to, to_topic) = match &destination.to {
             To::Topic(to) => {
-                (cache(cache_to(inbound, destination), "(same)"), Quoted(&to.topic.to_string()).to_string())
+                let list = to.for_each.iter().map(|for_each| format!(" for each of {}", for_each.list));
+                let topic = format!("{}{}", Quoted(&to.topic.to_string()), list.collect::<String>());
+                (cache(cache_to(inbound, destination), "(same)"), topic)
             }
             To::Service(_) => (String::new(), Printable(&destination.to.to_string()).to_string()),
         };
@@ -135,10 +137,15 @@ fn route_as_json(outline: &Outline<'_>, outlined: &OutlinedRoute<'_>) -> Value {
         let next: Vec<_> = outlined.next.iter().map(|index| outline.line(*index)).collect();
         let transforms: Vec<_> = outlined.steps.iter().map(step_as_json).collect();
         match &outlined.destination.to {
-            To::Topic(to) => json!({
-                "cache": cache_to(inbound, outlined.destination), "topic": to.topic.to_string(),
-                "transforms": transforms, "next_lines": next,
-            }),
+            To::Topic(to) => {
+                let for_each = to.for_each.as_ref();
+                json!({
+                    "cache": cache_to(inbound, outlined.destination), "topic": to.topic.to_string(),
+                    "for_each": for_each.map(|for_each| for_each.list.to_string()),
+                    "max_topics": for_each.map(|for_each| for_each.max_topics),
+                    "transforms": transforms, "next_lines": next,
+                })
+            }
             To::Service(service_destination) => json!({
                 "kind": service_destination.kind(), "name": service_destination.name().to_string(),
                 "transforms": transforms, "next_lines": next,

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fanout_core::destination::Target;
 use fanout_core::permission::{Access, Permission, Resource};
-use fanout_core::route::Routes;
+use fanout_core::route::{Plan, Routes};
 use fanout_identity::profile::{Rule, RuleKind};
 use fanout_identity::{Claims, Grant, Profile, TokensFile};
 use momento_webhook::{Event, Verified};
@@ -166,12 +165,8 @@ impl TokensCheck<'_> {
     fn destinations(&self, cache: &str, topic: &str, token_id: &str) -> Vec<(String, String)> {
         let event = event(cache, topic, token_id);
         let plan = self.routes.and_then(|routes| routes.plan(&event).ok().flatten());
-        let targets = plan.into_iter().flat_map(fanout_core::route::Plan::into_targets);
-        let names = targets.filter_map(|target| match target {
-            Target::Topic(topic) => Some((topic.cache.into_owned(), topic.topic.into_owned())),
-            Target::Service { .. } => None,
-        });
-        names.collect()
+        let topics = plan.iter().flat_map(Plan::known_topics);
+        topics.map(|topic| (topic.cache.to_string(), topic.topic.to_string())).collect()
     }
 
     /// Returns the topics of permissions to publish for which no route has transforms. With them, a `moderated` profile
