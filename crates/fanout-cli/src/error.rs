@@ -19,6 +19,15 @@ impl Error {
     pub fn because(what: impl fmt::Display, cause: &dyn StdError) -> Self {
         Self::Failed(format!("{what}: {}", with_sources(cause)))
     }
+
+    /// Returns what is wrong; empty if the reader of standard output has gone.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Usage(message) | Self::Failed(message) => message,
+            Self::Closed => "",
+        }
+    }
 }
 
 /// Makes a failure of any other error. This type is not an error of the standard library for that reason.

@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, Either, Full, Limited};
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -40,17 +41,18 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// Serves plain HTTP/1.1 on a local port until `shutdown` completes, and then drops the open connections: a client that
 /// keeps its connection open must not delay the shutdown.
 ///
-/// `respond` gets the requests that `guard` accepts, with their bodies. A rejected request gets the reason as JSON: also one
-/// whose body is longer than 64 KiB, or does not arrive within 10 seconds. `port` is the name of the port in the log, such as
-/// `the admin port`.
-pub async fn serve<R>(
+/// `respond` gets the requests that `guard` accepts, with their bodies. The body of its response may be a stream. A rejected
+/// request gets the reason as JSON: also one whose body is longer than 64 KiB, or does not arrive within 10 seconds. `port` is
+/// the name of the port in the log, such as `the admin port`.
+pub async fn serve<R, B>(
     listener: TcpListener,
     guard: Guard,
     port: &'static str,
     shutdown: impl Future<Output = ()>,
     respond: impl Fn(Request<Bytes>) -> R + Clone + Send + 'static,
 ) where
-    R: Future<Output = Response<Full<Bytes>>> + Send,
+    R: Future<Output = Response<B>> + Send,
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let guard = Arc::new(guard);
     let mut connections = JoinSet::new();
@@ -83,9 +85,11 @@ pub async fn serve<R>(
                             busy.store(true, Ordering::Relaxed);
                             let response = respond(request).await;
                             busy.store(false, Ordering::Relaxed);
-                            response
+                            response.map(Either::Left)
                         }
-                        Err((status, error)) => json_response(status, &json!({ "error": error })),
+                        Err((status, error)) => {
+                            json_response(status, &json!({ "error": error })).map(Either::Right)
+                        }
                     };
                     Ok::<_, Infallible>(response)
                 }

@@ -6,6 +6,7 @@
     reason = "a test asserts by panicking"
 )]
 
+mod chat;
 mod check;
 mod crashes;
 mod dev;

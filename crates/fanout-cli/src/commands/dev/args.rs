@@ -56,6 +56,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     pub(super) example: Option<Example>,
 
+    /// The port of the pages of --example; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 0, requires = "example")]
+    pub(super) page_port: u16,
+
     /// Use Amazon Translate instead of `pseudolocalize`, and send requests to queues, buses, tables and state
     /// machines instead of only showing them
     #[arg(long, conflicts_with = "function_url")]

@@ -22,6 +22,13 @@ impl Example {
         }
     }
 
+    /// Returns the text of the profiles of people.
+    pub(super) const fn tokens(self) -> &'static str {
+        match self {
+            Self::Chat => include_str!("../../../../../examples/chat/tokens.toml"),
+        }
+    }
+
     /// Returns the default cache and topic that lines are published to.
     pub(super) const fn inbound(self) -> (&'static str, &'static str) {
         match self {

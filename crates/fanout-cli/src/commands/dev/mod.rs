@@ -5,6 +5,7 @@
 //! | `args` | the flags |
 //! | `setup` | checks the flags and the routes, before anything starts |
 //! | `example` | the built-in routes |
+//! | `chat` | the pages of the example `chat`, and the tokens of its people |
 //! | `graph` | finds the topics that texts pass |
 //! | `function` | runs the function, or names an external one |
 //! | `session` | handles all updates, one after the other |
@@ -15,6 +16,7 @@
 //! | `report` | prints |
 
 mod args;
+mod chat;
 mod example;
 mod function;
 mod graph;
@@ -35,6 +37,8 @@ use tokio::sync::mpsc;
 use topic_fanout::serve::shutdown_signal;
 
 pub(crate) use self::args::Args;
+use self::chat::Chat;
+use self::example::Example;
 use self::function::Function;
 use self::report::{Report, Style};
 use self::session::{Input, Session};
@@ -64,10 +68,19 @@ pub(crate) async fn run(mut args: Args, transforms: &Transforms, output: &mut Ou
     let (sender, updates) = mpsc::unbounded_channel();
     let ended = match Function::start(&setup, &service, sender.clone()).await {
         Ok(function) => {
-            let report = Report { style, output };
-            let running = (&setup, &service, &function);
-            let ended = match Session::new(running, report, input, (sender, updates)) {
-                Ok(session) => session.run(shutdown).await,
+            let ended = match chat(&setup, &service, style, &input).await {
+                Ok(chat) => {
+                    let report = Report { style, output };
+                    let running = (&setup, &service, &function, chat.as_ref());
+                    let ended = match Session::new(running, report, input, (sender, updates)) {
+                        Ok(session) => session.run(shutdown).await,
+                        Err(error) => Err(error),
+                    };
+                    if let Some(chat) = chat {
+                        chat.stop().await;
+                    }
+                    ended
+                }
                 Err(error) => Err(error),
             };
             function.stop().await;
@@ -79,6 +92,16 @@ pub(crate) async fn run(mut args: Args, transforms: &Transforms, output: &mut Ou
         local.shutdown().await;
     }
     ended
+}
+
+/// Starts the pages of the example `chat`, for people who type: in its cache, on a local Momento.
+async fn chat(setup: &Setup, service: &Service, style: Style, input: &Input) -> Result<Option<Chat>, Error> {
+    let cache = setup.example.map(Example::inbound).map(|(cache, _)| cache);
+    let has_pages = cache == Some(&*setup.graph.inbound().cache) && service.is_local();
+    if !has_pages || style != Style::Human || !matches!(input, Input::Typed) {
+        return Ok(None);
+    }
+    Chat::start(setup, service, setup.page_port).await.map(Some)
 }
 
 /// Starts local Momento, or connects to another one. Creates the caches.

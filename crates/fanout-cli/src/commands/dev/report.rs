@@ -5,6 +5,7 @@ use std::time::Duration;
 use fanout_core::destination::ServiceRequest;
 use serde_json::{Value, json};
 
+use super::chat::Chat;
 use super::function::Function;
 use super::graph::{GraphDestination, Receiver, TopicGraph, TopicNode};
 use super::response::DestinationOutcome;
@@ -41,6 +42,7 @@ impl Report<'_> {
         setup: &Setup,
         service: &Service,
         function: &Function,
+        chat: Option<&Chat>,
         is_typed: bool,
     ) -> Result<(), Error> {
         match self.style {
@@ -59,6 +61,9 @@ impl Report<'_> {
             Style::Human => {
                 self.settings(setup, service, function)?;
                 self.topics(setup)?;
+                for (label, text) in chat.map(Chat::lines).unwrap_or_default() {
+                    self.line(&label, format_args!("{text}"))?;
+                }
                 if !function.is_in_process() {
                     self.environment(setup, service)?;
                 }

@@ -18,6 +18,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::chat::Chat;
 use super::function::Function;
 use super::graph::TopicGraph;
 use super::prompt::Prompt;
@@ -54,6 +55,7 @@ pub(super) struct Session<'a> {
     setup: &'a Setup,
     service: &'a Service,
     function: &'a Function,
+    chat: Option<&'a Chat>,
     report: Report<'a>,
     tracker: Tracker,
     input: Input,
@@ -90,7 +92,7 @@ struct SubscriptionState {
 impl<'a> Session<'a> {
     /// Starts all tasks but the typing.
     pub(super) fn new(
-        (setup, service, function): (&'a Setup, &'a Service, &'a Function),
+        (setup, service, function, chat): (&'a Setup, &'a Service, &'a Function, Option<&'a Chat>),
         report: Report<'a>,
         input: Input,
         (sender, updates): (UnboundedSender<Update>, UnboundedReceiver<Update>),
@@ -123,6 +125,7 @@ impl<'a> Session<'a> {
             setup,
             service,
             function,
+            chat,
             tracker: Tracker::new(setup.timeout, function.is_in_process()),
             echo: report.style == Style::Json
                 || matches!(input, Input::Texts(_))
@@ -341,7 +344,7 @@ impl<'a> Session<'a> {
         if self.subscriptions.iter().all(|subscription| subscription.is_open) {
             self.start_deadline = None;
             let is_typed = matches!(self.input, Input::Typed);
-            self.report.ready(self.setup, self.service, self.function, is_typed)?;
+            self.report.ready(self.setup, self.service, self.function, self.chat, is_typed)?;
             for note in self.setup.graph.notes() {
                 self.report.notice(&note)?;
             }

@@ -39,6 +39,9 @@ const INBOUND: (&str, &str) = ("demo", "topic 1");
 pub(super) struct Setup {
     pub(super) graph: TopicGraph,
     pub(super) origin: Origin,
+    pub(super) example: Option<Example>,
+    /// The port of the pages of the example.
+    pub(super) page_port: u16,
     pub(super) routes: Routes,
     pub(super) translations: Translations,
     pub(super) secret: Secret,
@@ -95,6 +98,8 @@ impl Setup {
             graph: TopicGraph::new(&routes, (&cache, &inbound, args.token_id.as_deref()), is_chained)?,
             token_id: args.token_id,
             origin,
+            example: args.example,
+            page_port: args.page_port,
             routes,
             translations,
             secret: given.unwrap_or_else(new_secret),
