@@ -303,7 +303,7 @@ fn new_secret() -> Secret {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use clap::Parser as _;
 
     use super::*;
@@ -314,7 +314,7 @@ mod tests {
         args: Args,
     }
 
-    fn setup(flags: &[&str]) -> Result<Setup, Error> {
+    pub(in super::super) fn setup(flags: &[&str]) -> Result<Setup, Error> {
         // Not a secret from the environment of the tests.
         let secret = if flags.contains(&"--secret") { &[][..] } else { &["--secret", "it's"] };
         let flags = [&["dev"], secret, flags].concat();

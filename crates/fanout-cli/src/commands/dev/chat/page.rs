@@ -75,7 +75,7 @@ impl Pages {
     }
 
     fn events(&self, person: Person) -> Response<Body> {
-        let events = stream::events(Arc::clone(&self.people), person);
+        let events = stream::events(Arc::clone(&self.people), person, stream::SETTLE);
         let mut response = Response::new(BodyExt::boxed_unsync(StreamBody::new(events)));
         set(&mut response, header::CONTENT_TYPE, "text/event-stream");
         set(&mut response, header::CACHE_CONTROL, "no-store");

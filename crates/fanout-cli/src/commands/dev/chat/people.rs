@@ -2,19 +2,23 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use fanout_core::destination::{Publisher as _, Topic};
-use fanout_core::reason::Reason;
+use fanout_core::clock::{Clock as _, SystemClock};
 use fanout_core::retry::RetryPolicy;
 use fanout_core::secret_store::Versioned;
 use fanout_identity::{GatewayContext, file};
-use fanout_momento::{SubscriptionEvent, TokenIssuer};
+use fanout_momento::TokenIssuer;
+use fanout_momento::status::describe_error;
 use http::{Method, Request, Response};
+use momento::topics::configurations::Laptop;
+use momento::{MomentoError, MomentoErrorCode, TopicClient};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tonic::Code;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 use topic_fanout::config::DedupeConfig;
 use topic_fanout::publish::PublishFunction;
 use topic_fanout::request_log::RequestLog;
@@ -25,6 +29,12 @@ use super::super::example::Example;
 use super::super::setup::Setup;
 use crate::error::Error;
 use crate::service::Service;
+
+/// The timeout of a call that a token must not allow.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The time before its expiry at which a token is replaced, in seconds.
+const MARGIN: u64 = 30;
 
 /// Someone who chats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +57,18 @@ pub(in super::super) struct People {
     room: String,
     token: TokenFunction,
     publish: PublishFunction,
+    /// The tokens in use, by the order of [`Person::ALL`]. As with any client, one is used until it expires: the function
+    /// `token` issues a few in a minute.
+    kept: [Mutex<Option<Kept>>; 2],
+}
+
+/// A token in use.
+#[derive(Debug)]
+struct Kept {
+    /// Momento, with the token.
+    service: Service,
+    /// In seconds since the Unix epoch.
+    expires_at: u64,
 }
 
 /// A call that a token must not allow, as it ended.
@@ -62,6 +84,7 @@ pub(in super::super) struct Attempt {
 #[derive(Deserialize)]
 struct TokenBody {
     token: String,
+    expires_at: u64,
 }
 
 impl Person {
@@ -114,6 +137,7 @@ impl People {
             room,
             token: TokenFunction::new(file.clone(), issuer, RequestLog::Off),
             publish: PublishFunction::new(file, Arc::new(keys), None, DedupeConfig::Memory, RequestLog::Off),
+            kept: [Mutex::new(None), Mutex::new(None)],
         }
     }
 
@@ -127,17 +151,37 @@ impl People {
         &self.cache
     }
 
-    /// Returns the service with a new token of a person.
+    /// Returns Momento with the token of a person, which is issued if none is kept.
     ///
     /// # Errors
     /// If the function `token` does not issue one.
     pub(super) async fn service(&self, person: Person) -> Result<Service, Error> {
+        let mut kept = self.kept(person).lock().await;
+        let now = SystemClock.now() / 1_000;
+        if let Some(Kept { service, .. }) = kept.as_ref().filter(|kept| now + MARGIN < kept.expires_at) {
+            return Ok(service.clone());
+        }
         let request = self.request(person, Method::POST, "/token", Bytes::new());
         let response = self.token.handle(request.into()).await;
         let body = String::from_utf8_lossy(response.body());
         let issued: TokenBody = serde_json::from_str(&body)
             .map_err(|_| Error::Failed(format!("no token for {person}: {}", detail(&body))))?;
-        Ok(Service::new(Some(self.service.endpoint()), Some(&issued.token))?)
+        let service = Service::new(Some(self.service.endpoint()), Some(&issued.token))?;
+        *kept = Some(Kept { service: service.clone(), expires_at: issued.expires_at });
+        Ok(service)
+    }
+
+    /// Drops the token of a person, which Momento no longer accepts.
+    pub(super) async fn forget(&self, person: Person) {
+        self.kept(person).lock().await.take();
+    }
+
+    const fn kept(&self, person: Person) -> &Mutex<Option<Kept>> {
+        let [ann, luis] = &self.kept;
+        match person {
+            Person::Ann => ann,
+            Person::Luis => luis,
+        }
     }
 
     /// Publishes a text as a person, by the function `publish`.
@@ -152,36 +196,54 @@ impl People {
         self.publish.handle(self.request(person, Method::GET, &path, Bytes::new()).into()).await
     }
 
-    /// Tries what the token of a person must not allow: to read the texts before moderation, and to write those after it.
+    /// Tries what the token of a person must not allow, with Momento's own SDK: to read the texts before moderation, and to
+    /// write those after it.
     ///
     /// # Errors
     /// If there is no token, or the service does not respond.
     pub(super) async fn attempts(&self, person: Person) -> Result<Vec<Attempt>, Error> {
         let service = self.service(person).await?;
+        let client = TopicClient::builder()
+            .configuration(Laptop::latest())
+            .credential_provider(service.credentials().provider().clone())
+            .build()
+            .map_err(|error| Error::because("the client of Momento cannot be built", &error))?;
         let (raw, own) = self.topics(person);
-        let mut subscription = service.subscribe(&self.cache, &raw, None)?;
-        let subscribed = loop {
-            match subscription.next().await {
-                Ok(SubscriptionEvent::Interrupted { cause, .. }) => {
-                    return Err(Error::Failed(format!("Momento does not respond: {cause}")));
-                }
-                Ok(SubscriptionEvent::Heartbeat) => {}
-                Ok(_) => break None,
-                Err(error) => {
-                    let is_denied = error.status.code() == Code::PermissionDenied;
-                    break Some(refusal(is_denied, &error)?);
-                }
-            }
-        };
-        let published = service.publisher()?.publish(&Topic::new(&*self.cache, &*own), "not moderated").await;
-        let published = match published {
-            Ok(()) => None,
-            Err(failure) => Some(refusal(failure.reason == Reason::PermissionDenied, &failure)?),
-        };
+        let subscribing = async { client.subscribe(&*self.cache, &*raw).await.map(drop) };
+        let subscribed = self.refusal(person, subscribing).await?;
+        let publishing = async { client.publish(&*self.cache, &*own, "not moderated").await.map(drop) };
+        let published = self.refusal(person, publishing).await?;
         Ok(vec![
             Attempt { verb: "subscribe", topic: raw, refusal: subscribed },
             Attempt { verb: "publish", topic: own, refusal: published },
         ])
+    }
+
+    /// Returns why Momento refuses a call; `None` if it does not.
+    ///
+    /// # Errors
+    /// If the call fails for another reason than its permission.
+    async fn refusal(
+        &self,
+        person: Person,
+        call: impl Future<Output = Result<(), MomentoError>>,
+    ) -> Result<Option<String>, Error> {
+        let unclear = |cause: &str| {
+            Error::Failed(format!("Momento does not say whether it allows a call of {person}: {cause}"))
+        };
+        match timeout(ATTEMPT_TIMEOUT, call).await {
+            Ok(Ok(())) => Ok(None),
+            Ok(Err(error)) if error.error_code == MomentoErrorCode::PermissionError => {
+                Ok(Some("permission denied".to_owned()))
+            }
+            Ok(Err(error)) => {
+                if error.error_code == MomentoErrorCode::AuthenticationError {
+                    self.forget(person).await;
+                }
+                Err(unclear(&describe_error(&error)))
+            }
+            Err(_) => Err(unclear("no response")),
+        }
     }
 
     /// Returns a request as API Gateway passes it on: with the claims of a JWT that it has verified.
@@ -194,17 +256,6 @@ impl People {
         request.extensions_mut().insert(GatewayContext { authorizer: Some(authorizer), identity: None });
         request
     }
-}
-
-/// Returns the text of a refusal.
-///
-/// # Errors
-/// If the call failed for another reason.
-fn refusal(is_denied: bool, cause: &dyn fmt::Display) -> Result<String, Error> {
-    if is_denied {
-        return Ok(Reason::PermissionDenied.to_string());
-    }
-    Err(Error::Failed(format!("Momento does not say whether it allows the call: {cause}")))
 }
 
 /// Returns a name as a part of a path.
