@@ -22,7 +22,11 @@ struct Events {
 
 impl Chat {
     async fn start() -> Self {
-        let mut running = start(fanout(&["dev", "--example", "chat"]));
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(flags: &[&str]) -> Self {
+        let mut running = start(fanout(&[&["dev", "--example", "chat"], flags].concat()));
         let line = running.next_line("page ").await.unwrap();
         let url = line.split_whitespace().nth(1).unwrap().trim_end_matches("/ann").to_owned();
         for person in ["ann", "luis"] {
@@ -157,10 +161,35 @@ async fn pages_refuse_what_is_not_theirs() {
 }
 
 #[tokio::test]
+async fn name_of_typed_lines_is_not_that_of_people() {
+    let mut chat = Chat::start_with(&["--token-id", "mo"]).await;
+    let mut ann = chat.events("ann").await;
+    ann.next("history").await;
+    chat.running.type_line("typed").await.unwrap();
+    let typed = ann.message().await;
+    assert_eq!((&typed["from"], &typed["text"]), (&json!("mo"), &json!("typed")));
+    chat.post("/luis/publish", "written").await;
+    let written = ann.message().await;
+    assert_eq!((&written["from"], &written["text"]), (&json!("luis"), &json!("written")));
+}
+
+#[tokio::test]
 async fn has_no_pages_in_another_cache() {
     let args = ["dev", "--example", "chat", "--cache", "other"];
     let ended = end_with(fanout(&args), b"hi\n").await.assert_code(0);
     assert!(!ended.out.contains("page "), "{ended:#?}");
-    let flag = end_with(fanout(&["dev", "--page-port", "0"]), b"").await.assert_code(2);
-    assert!(flag.err.contains("--example"), "{flag:#?}");
+    assert!(ended.err.contains("there are no pages: they are for the cache \"chat\""), "{ended:#?}");
+}
+
+#[tokio::test]
+async fn rejects_port_of_pages_without_pages() {
+    let example = ["dev", "--example", "chat", "--page-port", "0"];
+    for (flags, says) in [
+        (&["dev", "--page-port", "0"][..], "--example"),
+        (&[&example[..], &["--quiet"]].concat(), "cannot be used with '--quiet'"),
+        (&[&example[..], &["--json"]].concat(), "cannot be used with '--json'"),
+        (&[&example[..], &["--send", "hi"]].concat(), "cannot be used with '--send <TEXT>'"),
+    ] {
+        end_with(fanout(flags), b"").await.assert_code(2).assert_err(says);
+    }
 }

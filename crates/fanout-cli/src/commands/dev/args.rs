@@ -36,7 +36,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TOPIC")]
     pub(super) inbound: Option<String>,
 
-    /// The id in the token of the publisher, for routes and transforms that depend on it
+    /// The id in the token of the publisher, for routes and transforms that depend on it. A message that another
+    /// publisher sends with a token keeps the id of that token
     #[arg(long, value_name = "ID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(super) token_id: Option<String>,
 
@@ -57,7 +58,13 @@ pub(crate) struct Args {
     pub(super) example: Option<Example>,
 
     /// The port of the pages of --example; 0 takes a free one
-    #[arg(long, value_name = "PORT", default_value_t = 0, requires = "example")]
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value_t = 0,
+        requires = "example",
+        conflicts_with_all = ["quiet", "json", "send"]
+    )]
     pub(super) page_port: u16,
 
     /// Use Amazon Translate instead of `pseudolocalize`, and send requests to queues, buses, tables and state

@@ -68,7 +68,7 @@ pub(crate) async fn run(mut args: Args, transforms: &Transforms, output: &mut Ou
     let (sender, updates) = mpsc::unbounded_channel();
     let ended = match Function::start(&setup, &service, sender.clone()).await {
         Ok(function) => {
-            let ended = match chat(&setup, &service, style, &input).await {
+            let ended = match chat(&setup, &service, (style, &input), output).await {
                 Ok(chat) => {
                     let report = Report { style, output };
                     let running = (&setup, &service, &function, chat.as_ref());
@@ -94,11 +94,20 @@ pub(crate) async fn run(mut args: Args, transforms: &Transforms, output: &mut Ou
     ended
 }
 
-/// Starts the pages of the example `chat`, for people who type: in its cache, on a local Momento.
-async fn chat(setup: &Setup, service: &Service, style: Style, input: &Input) -> Result<Option<Chat>, Error> {
-    let cache = setup.example.map(Example::inbound).map(|(cache, _)| cache);
-    let has_pages = cache == Some(&*setup.graph.inbound().cache) && service.is_local();
-    if !has_pages || style != Style::Human || !matches!(input, Input::Typed) {
+/// Starts the pages of the example `chat`, for people who type: in its cache, on a local Momento. Says so if there are none.
+async fn chat(
+    setup: &Setup,
+    service: &Service,
+    (style, input): (Style, &Input),
+    output: &mut Output,
+) -> Result<Option<Chat>, Error> {
+    let Some((cache, _)) = setup.example.map(Example::inbound) else { return Ok(None) };
+    if style != Style::Human || !matches!(input, Input::Typed) {
+        return Ok(None);
+    }
+    if cache != setup.graph.inbound().cache || !service.is_local() {
+        let why = format_args!("there are no pages: they are for the cache \"{cache}\" of a local Momento");
+        output.labelled_note("note", why);
         return Ok(None);
     }
     Chat::start(setup, service, setup.page_port).await.map(Some)

@@ -402,7 +402,8 @@ impl<'a> Session<'a> {
             publish_timestamp: now,
             topic_sequence_number: item.number,
             topic_sequence_page: Some(item.page),
-            token_id: token_id.or(item.publisher_id),
+            // A message with a token of its own, such as one of a page, keeps the id of that token.
+            token_id: item.publisher_id.or(token_id),
             text,
         };
         self.to_deliver.send((id, event)).expect("the task runs as long as the session");
