@@ -422,6 +422,32 @@ async fn shows_calls_of_recipe_with_tokens() {
 }
 
 #[tokio::test]
+async fn tokens_of_chat_allow_own_language_only() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/chat");
+    let (tokens, routes) = (format!("{folder}/tokens.toml"), format!("{folder}/fanout.toml"));
+    let claims = File::new("chat-claims.json", r#"{"sub": "ann", "room": "friends", "language": "english"}"#);
+    let args = ["check", &tokens, "--claims", claims.path(), "--routes", &routes];
+    let ended = end(fanout(&args)).await.assert_code(0);
+    let expected = "profile member: token id ann, for 3600 s\n\
+                    allowed  publish    chat/friends-publish\n\
+                    denied   subscribe  chat/friends-publish\n\
+                    denied   publish    chat/friends-subscribe-english\n\
+                    allowed  subscribe  chat/friends-subscribe-english\n\
+                    denied   publish    chat/friends-subscribe-japanese\n\
+                    denied   subscribe  chat/friends-subscribe-japanese\n\
+                    denied   publish    chat/friends-subscribe-spanish\n\
+                    denied   subscribe  chat/friends-subscribe-spanish\n\
+                    denied   every other call\n";
+    assert_eq!((ended.out.as_str(), ended.err.as_str()), (expected, ""));
+    // No name of the provider, no token.
+    for claims in [r#"{"room": "friends", "language": "english"}"#, r#"{"sub": "ann", "room": "friends"}"#] {
+        let claims = File::new("lacking-claims.json", claims);
+        let ended = end(fanout(&["check", &tokens, "--claims", claims.path()])).await;
+        ended.assert_code(1).assert_one_error("no token: ");
+    }
+}
+
+#[tokio::test]
 async fn shows_aws_requests_of_event() {
     let file = File::new("sent.toml", AWS_DESTINATIONS);
     let event = br#"{"cache": "c", "topic": "lobby-publish", "text": "Hi", "topic_sequence_number": 7}"#;
