@@ -3,27 +3,46 @@
 
 const person = location.pathname.split("/")[1];
 const element = (id) => document.getElementById(id);
-/** The ids of the messages that are shown. The history and the subscription can both have a message. */
-const shown = new Set();
+/** The messages that are shown, by their ids. The history and the subscription can both have a message. */
+const shown = new Map();
 
-function show(text) {
-  let message;
+/** Reads a message of the chat. Another publisher can send any text. */
+function read(text) {
   try {
-    message = JSON.parse(text);
+    const { id, from, text: said } = JSON.parse(text);
+    if (typeof said === "string") {
+      return { id, from: String(from ?? ""), said };
+    }
   } catch {
-    message = { from: "", text };
+    // It is shown as it is.
   }
-  if (message.id !== undefined && shown.has(message.id)) {
-    return;
+  return { id: undefined, from: "", said: text };
+}
+
+/** Shows a message that is not shown yet, before another one or at the end. Returns its element. */
+function show(text, before = null) {
+  const { id, from, said } = read(text);
+  if (shown.has(id)) {
+    return shown.get(id);
   }
-  shown.add(message.id);
   const item = document.createElement("li");
-  item.classList.toggle("own", message.from === person);
-  const from = document.createElement("b");
-  from.textContent = message.from;
-  item.append(from, message.text);
-  element("messages").append(item);
-  showLast();
+  item.classList.toggle("own", from === person);
+  const name = document.createElement("b");
+  name.textContent = from;
+  item.append(name, said);
+  if (id !== undefined) {
+    shown.set(id, item);
+  }
+  element("messages").insertBefore(item, before);
+  if (before === null) {
+    showLast();
+  }
+  return item;
+}
+
+/** Shows what is missing of the history, each message before the one that follows it there. */
+function showHistory(messages) {
+  messages.reduceRight((next, text) => show(text, next), null);
 }
 
 function showLast() {
@@ -43,7 +62,7 @@ function listen() {
     element("topics").textContent = `writes to ${hello.publish}, reads ${hello.subscribe}`;
   });
   on("history", ({ messages }) => {
-    messages.forEach(show);
+    showHistory(messages);
     state("connected");
   });
   on("message", ({ text }) => show(text));
@@ -54,9 +73,8 @@ function listen() {
   });
   // The browser connects again by itself.
   events.addEventListener("error", () => {
-    if (events.readyState === EventSource.CONNECTING) {
-      state("connection lost, and trying again");
-    }
+    const isTrying = events.readyState === EventSource.CONNECTING;
+    state(isTrying ? "connection lost, and trying again" : "connection lost: load the page again");
   });
 }
 
