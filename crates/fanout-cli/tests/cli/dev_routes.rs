@@ -51,9 +51,14 @@ async fn chat_example_arrives_in_three_languages() {
         (&ready["translations"], &ready["inbound"]),
         (&json!("pseudolocalize"), &json!("friends-publish"))
     );
-    let spanish = &ready["routes"][0]["destinations"][1];
-    assert_eq!(spanish["topic"], "friends-subscribe-spanish");
+    let destinations = ready["routes"][0]["destinations"].as_array().unwrap();
+    let spanish =
+        destinations.iter().position(|destination| destination["topic"] == "friends-subscribe-spanish");
+    let [spanish, history] = &destinations[spanish.unwrap()..][..2] else { panic!("{ready}") };
     assert_eq!(spanish["transforms"][1], r#"translate {"target":"es"}"#);
+    // The same chain, so that a text is translated once for both.
+    assert_eq!(history["cache_destination"], "list history-{room}-spanish");
+    assert_eq!(history["transforms"], spanish["transforms"]);
     assert_eq!(ended.err, "");
 }
 
