@@ -58,9 +58,10 @@ impl Events {
     /// Returns the data of the next event with this name. Skips others, and comments.
     async fn next(&mut self, name: &str) -> Value {
         loop {
-            while let Some((event, rest)) = self.read.split_once("\n\n") {
-                let data = event.strip_prefix(&format!("event: {name}\ndata: ")).map(str::to_owned);
-                self.read = rest.to_owned();
+            while let Some(end) = self.read.find("\n\n") {
+                let event: String = self.read.drain(..end + 2).collect();
+                let data =
+                    event.trim_end().strip_prefix(&format!("event: {name}\ndata: ")).map(str::to_owned);
                 if let Some(data) = data {
                     return serde_json::from_str(&data).unwrap();
                 }
