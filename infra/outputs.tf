@@ -3,6 +3,26 @@ output "webhook_url" {
   value       = one(concat(aws_lambda_function_url.webhook[*].function_url, [for api in aws_apigatewayv2_api.webhook : var.domain == null ? "${api.api_endpoint}/" : "https://${var.domain.name}/"]))
 }
 
+output "token_url" {
+  description = "Where people ask for tokens."
+  value       = one([for api in aws_apigatewayv2_api.people : "${api.api_endpoint}/token" if var.token != null])
+}
+
+output "publish_url" {
+  description = "Where people publish."
+  value       = one([for api in aws_apigatewayv2_api.people : "${api.api_endpoint}/publish" if var.publish != null])
+}
+
+output "people" {
+  description = "The functions token and publish, by these names: the name of the function, its role and its log group."
+  value       = { for name in keys(local.people) : name => { function_name = aws_lambda_function.people[name].function_name, role_name = aws_iam_role.people[name].name, log_group = aws_cloudwatch_log_group.people[name].name } }
+}
+
+output "people_api_id" {
+  description = "The id of their HTTP API."
+  value       = one(aws_apigatewayv2_api.people[*].id)
+}
+
 output "domain_target" {
   description = "The name and the hosted zone that the DNS record of the domain is an alias for."
   value       = one([for domain in aws_apigatewayv2_domain_name.webhook : { name = domain.domain_name_configuration[0].target_domain_name, zone_id = domain.domain_name_configuration[0].hosted_zone_id }])

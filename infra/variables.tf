@@ -342,6 +342,107 @@ variable "redrive" {
   }
 }
 
+# The functions token and publish
+
+variable "token" {
+  description = "The function token, which issues tokens of Momento by tokens_config, or null for none. Its package is a zip, as that of the webhook; reserved_concurrency is how many invocations may run at once."
+  type = object({
+    package = object({
+      filename = optional(string)
+      bucket   = optional(string)
+      key      = optional(string)
+      version  = optional(string)
+    })
+    reserved_concurrency = optional(number, -1)
+  })
+  default = null
+
+  validation {
+    condition     = var.token == null || try((var.token.package.filename == null) != (var.token.package.bucket == null), false)
+    error_message = "token: give filename, or bucket and key."
+  }
+}
+
+variable "publish" {
+  description = "The function publish, which publishes for people and services by tokens_config, or null for none. Its package is a zip, as that of the webhook; reserved_concurrency is how many invocations may run at once."
+  type = object({
+    package = object({
+      filename = optional(string)
+      bucket   = optional(string)
+      key      = optional(string)
+      version  = optional(string)
+    })
+    reserved_concurrency = optional(number, -1)
+  })
+  default = null
+
+  validation {
+    condition     = var.publish == null || try((var.publish.package.filename == null) != (var.publish.package.bucket == null), false)
+    error_message = "publish: give filename, or bucket and key."
+  }
+}
+
+variable "tokens_config" {
+  description = "With token or publish, where the tokens.toml is: ssm:/name of a parameter, or s3://bucket/key of an object, perhaps with ?versionId= and a version."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.tokens_config == "" || can(regex("^(ssm:/[A-Za-z0-9/_.-]+|s3://[a-z0-9.-]+/[^?#*]+([?]versionId=[^&#]+)?)$", var.tokens_config))
+    error_message = "tokens_config is ssm:/name or s3://bucket/key."
+  }
+}
+
+variable "tokens_api_key" {
+  description = "The key for token and publish, which may issue tokens: secret_arn (perhaps with #member) or parameter (of Systems Manager). Without it, they take momento_api_key."
+  type = object({
+    secret_arn = optional(string)
+    parameter  = optional(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.tokens_api_key == null || try((var.tokens_api_key.secret_arn == null) != (var.tokens_api_key.parameter == null), false)
+    error_message = "tokens_api_key: give secret_arn or parameter."
+  }
+
+  validation {
+    condition     = try(var.tokens_api_key.secret_arn, null) == null || can(regex("^arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[^#:]+-[A-Za-z0-9]{6}(#[^#:]+)?$", var.tokens_api_key.secret_arn))
+    error_message = "secret_arn is the whole ARN of a secret, perhaps with #member."
+  }
+
+  validation {
+    condition     = try(var.tokens_api_key.parameter, null) == null || can(regex("^/[A-Za-z0-9/_.-]+(#[^#:]+)?$", var.tokens_api_key.parameter))
+    error_message = "parameter is a name that begins with a slash, perhaps with #member."
+  }
+}
+
+variable "tokens_authorizer" {
+  description = "Who verifies callers of token and publish: none for the functions, by [jwt] of the tokens.toml; jwt (with issuer and audience) or iam for the HTTP API, with [gateway] in the tokens.toml."
+  type = object({
+    type     = optional(string, "none")
+    issuer   = optional(string)
+    audience = optional(list(string), [])
+  })
+  default = {}
+
+  validation {
+    condition     = contains(["none", "jwt", "iam"], var.tokens_authorizer.type)
+    error_message = "tokens_authorizer: the type is none, jwt or iam."
+  }
+
+  validation {
+    condition     = (var.tokens_authorizer.type == "jwt") == (var.tokens_authorizer.issuer != null) && (var.tokens_authorizer.type == "jwt") == (length(var.tokens_authorizer.audience) > 0)
+    error_message = "tokens_authorizer: jwt needs issuer and audience, and no other type has them."
+  }
+}
+
+variable "people_limits" {
+  description = "How many requests a second, and how many at once, each route of token and publish lets through."
+  type        = object({ rate = number, burst = number })
+  default     = { rate = 200, burst = 400 }
+}
+
 # The function
 
 variable "memory_size" {
@@ -418,13 +519,14 @@ variable "alarm_actions" {
 }
 
 variable "alarm_limits" {
-  description = "When there is an alarm: the age of a dead letter, the time of a response, wrong signatures in 15 minutes, minutes without any genuine message (0 for no such alarm), the percentage of genuine messages that must reach all their destinations."
+  description = "When there is an alarm: the age of a dead letter, the time of a response, wrong signatures in 15 minutes, minutes without any genuine message (0 for no such alarm), the percentage of genuine messages that must reach all their destinations, requests that token or publish refuses in 15 minutes."
   type = object({
     oldest_dead_letter_seconds = optional(number, 86400)
     slow_milliseconds          = optional(number, 2000)
     wrong_signatures           = optional(number, 3)
     silent_minutes             = optional(number, 0)
     objective_percent          = optional(number, 99.9)
+    many_refusals              = optional(number, 100)
   })
   default = {}
 

@@ -15,6 +15,8 @@
                                     that it reports
     cloud.py faulty FUNCTION        publishes a version with a setting that is invalid; prints its number
     cloud.py zip FILE ZIP           makes a zip of an executable
+    cloud.py code TEMPLATE N=F...   sets the folders with the code of functions in a template
+    cloud.py identity FOLDER ISSUER makes the keys of a provider of identities, and prints a JWT of a person
     cloud.py send URL               sends standard input to a queue
     cloud.py receive URL            waits for a message of a queue, deletes it and prints it
     cloud.py count URL              the number of messages in a queue, with those in flight and those that are delayed
@@ -173,6 +175,39 @@ def faulty(function: str) -> str:
     return version
 
 
+def set_code(path: Path, given: list[str]) -> None:
+    from samcli.yamlhelper import yaml_dump, yaml_parse
+
+    template = yaml_parse(path.read_text())
+    for name, _, folder in (one.partition("=") for one in given):
+        template["Resources"][name]["Properties"]["CodeUri"] = folder
+    path.write_text(yaml_dump(template))
+
+
+def identity(folder: Path, issuer: str) -> str:
+    """Makes a key, and the documents that `folder` serves as a provider of identities. Returns a JWT."""
+    import base64
+    import time
+
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+    def encoded(data: bytes) -> str:
+        return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = key.public_key().public_numbers()
+    jwk = {"kty": "RSA", "kid": "e2e", "use": "sig", "alg": "RS256"}
+    jwk |= {name: encoded(number.to_bytes(length, "big")) for name, number, length in (("n", public.n, 256), ("e", public.e, 3))}
+    (folder / "jwks.json").write_text(json.dumps({"keys": [jwk]}))
+    (folder / ".well-known").mkdir()
+    (folder / ".well-known/openid-configuration").write_text(json.dumps({"issuer": issuer, "jwks_uri": f"{issuer}/jwks.json"}))
+    claims = {"iss": issuer, "aud": "chat", "sub": "mo", "room": "friends", "language": "english", "exp": int(time.time()) + 3600}
+    parts = [encoded(json.dumps(one).encode()) for one in ({"alg": "RS256", "typ": "JWT", "kid": "e2e"}, claims)]
+    signature = key.sign(".".join(parts).encode(), padding.PKCS1v15(), hashes.SHA256())
+    return ".".join([*parts, encoded(signature)])
+
+
 def make_zip(executable: Path, path: Path) -> None:
     import zipfile
 
@@ -216,6 +251,10 @@ match sys.argv[1:]:
         print(probe(Path(path), function, version))
     case ["faulty", function]:
         print(faulty(function))
+    case ["code", path, *given]:
+        set_code(Path(path), given)
+    case ["identity", folder, issuer]:
+        print(identity(Path(folder), issuer))
     case ["zip", executable, path]:
         make_zip(Path(executable), Path(path))
     case ["send", url]:

@@ -50,10 +50,10 @@ start_account() {
   wait_until 60 account_is_ready || die "ministack did not start:"$'\n'"$(tail -n 20 "$work/ministack.log")"
 }
 
-# start_momento: local Momento with the cache `demo`. Leaves MOMENTO_ENDPOINT, MOMENTO_API_KEY and momento_admin.
+# start_momento: local Momento with the caches `demo` and `chat`. Leaves MOMENTO_ENDPOINT, MOMENTO_API_KEY and momento_admin.
 start_momento() {
   local announcement momento
-  exec {momento}< <(exec "$1/momento-local" --listen 127.0.0.1:0 --admin 127.0.0.1:0 --cache demo)
+  exec {momento}< <(exec "$1/momento-local" --listen 127.0.0.1:0 --admin 127.0.0.1:0 --cache demo --cache chat)
   pids+=("$!")
   if ! read -r -t 30 announcement <&"$momento" ||
     [[ ! $announcement =~ gRPC\ on\ (http://127\.0\.0\.1:[0-9]+),\ admin\ on\ (http://127\.0\.0\.1:[0-9]+)$ ]]; then
@@ -62,6 +62,38 @@ start_momento() {
   export MOMENTO_ENDPOINT=${BASH_REMATCH[1]} MOMENTO_API_KEY=local
   # shellcheck disable=SC2034 # Scripts that source this file use it.
   momento_admin=${BASH_REMATCH[2]}
+}
+
+# small FUNCTION FOLDER: puts the debug build of a function into a folder, without what only a debugger needs. The link of a release
+# takes a minute or more.
+small() {
+  mkdir -p "$2"
+  strip -o "$2/bootstrap" "${bin:?}/$1"
+}
+
+provider_is_ready() {
+  curl --silent --fail --max-time 5 --output "$work/ready" "$issuer/jwks.json"
+}
+
+# start_provider: a provider of identities. Leaves its address in `issuer`, and the JWT of a person in `proof`.
+start_provider() {
+  local port
+  port=$(free_port)
+  issuer=http://127.0.0.1:$port
+  mkdir "$work/provider"
+  # shellcheck disable=SC2034 # Scripts that source this file use it.
+  proof=$(cloud identity "$work/provider" "$issuer")
+  python3 -m http.server "$port" --bind 127.0.0.1 --directory "$work/provider" >"$work/provider.log" 2>&1 &
+  pids+=("$!")
+  wait_until 30 provider_is_ready || die "the provider of identities did not start:"$'\n'"$(<"$work/provider.log")"
+}
+
+# ask URL [FLAG...]: sends a request to a URL of an API as curl does, and prints the status and the body. All hosts of ministack have
+# one address.
+ask() {
+  local host=${1#https://}
+  host=${host%%/*}
+  curl --silent --max-time 30 --write-out ' %{http_code}' --header "host: ${host%%:*}" "${@:2}" "$AWS_ENDPOINT_URL/${1#https://*/}" 2>&1 || true
 }
 
 # read_into MAP COMMAND...: reads `NAME VALUE` lines of the command into an associative array.

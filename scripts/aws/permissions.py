@@ -1,10 +1,11 @@
-"""Compares the permissions of the function in AWS with the calls that it makes.
+"""Compares the permissions of the functions in AWS with the calls that they make.
 
     permissions.py calls      every call of the AWS SDK in crates/fanout-aws has its permission, and every permission its call
-    permissions.py template   the role of template.yaml has the expected statements, for several sets of parameters; the resources
-                              of the template are valid (cfn-lint); the policies allow the calls that are needed, and no others
-    permissions.py role NAME  a deployed role in the account at AWS_ENDPOINT_URL has the expected statements, which are JSON on
-                              standard input: {"Sid": ["resource"]}
+    permissions.py template   the roles of template.yaml have the expected statements, for several sets of parameters; the resources
+                              of the template are valid (cfn-lint); the policies allow the calls that are needed, and no others;
+                              every setting of a function can be set, and every metric of an alarm exists
+    permissions.py role NAME [FUNCTION]  a deployed role in the account at AWS_ENDPOINT_URL has the expected statements, which are
+                              JSON on standard input: {"Sid": ["resource"]}. FUNCTION is token or publish
 
 Prints `ok ...` or `FAILED ...` for every check; exits 1 if any failed. Run from the root of the project.
 """
@@ -26,6 +27,7 @@ from template import MADE, REGION, STACK, Template, here, listed, plain, transla
 
 PERMISSIONS = json.loads(Path("infra/permissions.json").read_text())
 STATEMENTS = {entry["sid"]: entry for entry in PERMISSIONS["statements"]}
+PEOPLE = ("token", "publish")
 failures = 0
 
 
@@ -88,7 +90,9 @@ def short(service: str) -> str:
 # Statements
 
 
-def check_statements(name: str, statements: list[dict[str, Any]], expected: dict[str, list[str]]) -> None:
+def check_statements(
+    name: str, statements: list[dict[str, Any]], expected: dict[str, list[str]], function: str | None = None
+) -> None:
     problems = []
     sids = [statement.get("Sid") for statement in statements]
     if sorted(sids) != sorted(expected):
@@ -114,6 +118,10 @@ def check_statements(name: str, statements: list[dict[str, Any]], expected: dict
         via = {"StringEquals": {"kms:ViaService": [here(service) for service in entry["via"]]}} if "via" in entry else None
         if statement.get("Condition") != via:
             problems.append(f"{sid}: wanted the condition {via}, got {statement.get('Condition')}")
+    if function is not None:
+        problems += [f"{sid} is not for {function}" for sid in sids if sid not in PERMISSIONS["people"][function]]
+    else:
+        problems += [f"{sid} is for token and publish alone" for sid in sids if sid in PERMISSIONS["people"]["alone"]]
     report(name, problems)
 
 
@@ -141,7 +149,7 @@ ARN = {
 # Sets of parameters, and the statements of the role for each.
 CASES: dict[str, tuple[dict[str, str], dict[str, list[str]]]] = {
     "the least": (
-        {"MomentoApiKey": "k", "OutboundTopics": "a"},
+        {"MomentoApiKey": "k", "OutboundTopics": "a", "Publish": "Enabled", "TokensConfigParameter": "/chat/tokens"},
         OWN | {"ReadSecrets": [MADE.format("MomentoApiKeyMade"), MADE.format("WebhookSigningSecretMade")]},
     ),
     "nothing but the environment": (
@@ -157,6 +165,8 @@ CASES: dict[str, tuple[dict[str, str], dict[str, list[str]]]] = {
             "AlarmEmail": "alarms@example.com",
             "ReservedConcurrency": "5",
             "SilentMinutes": "30",
+            "Token": "Enabled",
+            "TokensConfigParameter": "/chat/tokens",
         },
         OWN,
     ),
@@ -184,6 +194,11 @@ CASES: dict[str, tuple[dict[str, str], dict[str, list[str]]]] = {
             "Redrive": "Enabled",
             "Tracing": "Active",
             "AlarmTopicArn": ARN["sns"],
+            "Token": "Enabled",
+            "Publish": "Enabled",
+            "TokensConfigParameter": "/chat/tokens",
+            "TokensApiKeySecretArn": f"{ARN['secretsmanager'].replace('key-', 'issuer-')}#key",
+            "TokensAuthorizer": "Iam",
         },
         OWN
         | {
@@ -209,6 +224,10 @@ CASES: dict[str, tuple[dict[str, str], dict[str, list[str]]]] = {
             "MomentoApiKeyParameter": "/chat/key",
             "WebhookSigningSecretParameter": "/chat/signing#current",
             "FanoutConfig": '[[routes]]\ntopic = "a:b"\ndestinations = ["c"]',
+            "Token": "Enabled",
+            "Publish": "Enabled",
+            "TokensConfigParameter": "/chat/tokens",
+            "TokensApiKeyParameter": "/chat/issuer#key",
         },
         OWN
         | {
@@ -223,12 +242,52 @@ CASES: dict[str, tuple[dict[str, str], dict[str, list[str]]]] = {
             "MomentoApiKeyParameter": "/chat/key",
             "WebhookSigningSecretParameter": "/chat/signing",
             "FanoutConfigObject": "s3://routes/chat/fanout.toml?versionId=3HL4",
+            "Token": "Enabled",
+            "Publish": "Enabled",
+            "TokensConfigObject": "s3://files/chat/tokens.toml?versionId=3HL4",
+            "TokensAuthorizer": "Jwt",
+            "TokensJwtIssuer": "https://login.example.com/",
+            "TokensJwtAudience": "chat,mobile",
+            "TokenReservedConcurrency": "5",
+            "PublishReservedConcurrency": "50",
         },
         OWN
         | {
             "ReadParameters": [here(f"arn:aws:ssm:REGION:ACCOUNT:parameter/chat/{name}") for name in ("key", "signing")],
             "ReadRoutes": ["arn:aws:s3:::routes/chat/fanout.toml"],
         },
+    ),
+}
+# The statements of the roles of token and publish, where a case has these functions. Those of publish are added to those of token.
+LOGS = {name: here(f"arn:aws:logs:REGION:ACCOUNT:log-group:{STACK}-{name.capitalize()}Log:*") for name in PEOPLE}
+KEY_PARAMETER = here("arn:aws:ssm:REGION:ACCOUNT:parameter/chat/key")
+TOKENS_PARAMETER = here("arn:aws:ssm:REGION:ACCOUNT:parameter/chat/tokens")
+PEOPLE_CASES: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
+    "the least": (
+        {"ReadSecrets": [MADE.format("MomentoApiKeyMade")], "ReadParameters": [TOKENS_PARAMETER]},
+        {},
+    ),
+    "nothing but the environment": ({"ReadParameters": [TOKENS_PARAMETER]}, {}),
+    "everything": (
+        {
+            "Trace": ["*"],
+            "ReadSecrets": [ARN["secretsmanager"].replace("key-", "issuer-")],
+            "ReadParameters": [TOKENS_PARAMETER],
+            "DecryptSecrets": [ARN["kms"]],
+            "DecryptFiles": [ARN["kms"]],
+            "JoinNetwork": ["*"],
+        },
+        {
+            "ReadParameters": [TOKENS_PARAMETER, here("arn:aws:ssm:REGION:ACCOUNT:parameter/chat/routes")],
+            "Translate": ["*"],
+            "Classify": ["*"],
+            "UseTerminologies": [ARN["translate"]],
+        },
+    ),
+    "secrets in parameters": ({"ReadParameters": [TOKENS_PARAMETER, here("arn:aws:ssm:REGION:ACCOUNT:parameter/chat/issuer")]}, {}),
+    "routes in an object": (
+        {"ReadParameters": [KEY_PARAMETER], "ReadTokens": ["arn:aws:s3:::files/chat/tokens.toml"]},
+        {"ReadRoutes": ["arn:aws:s3:::routes/chat/fanout.toml"]},
     ),
 }
 # Sets of parameters that the rules of the template must reject.
@@ -244,7 +303,37 @@ REFUSED: dict[str, dict[str, str]] = {
     "a domain without a certificate": {"MomentoApiKey": "k", "OutboundTopics": "a", "Endpoint": "HttpApi", "DomainName": "a.b"},
     "a domain of a function URL": {"MomentoApiKey": "k", "OutboundTopics": "a", "DomainName": "a.b", "CertificateArn": ARN["acm"]},
     "no secret in the environment": {"MomentoApiKey": "k", "OutboundTopics": "a", "SecretStorage": "Environment"},
+    **{
+        name: {"MomentoApiKey": "k", "OutboundTopics": "a"} | given
+        for name, given in {
+            "token without a file": {"Token": "Enabled"},
+            "publish without a file": {"Publish": "Enabled"},
+            "a tokens.toml without a function": {"TokensConfigParameter": "/a"},
+            "a key for tokens without a function": {"TokensApiKeyParameter": "/a"},
+            "two files": {"Token": "Enabled", "TokensConfigParameter": "/a", "TokensConfigObject": "s3://bucket/key"},
+            "two keys for tokens": {
+                "Token": "Enabled",
+                "TokensConfigParameter": "/a",
+                "TokensApiKeyParameter": "/b",
+                "TokensApiKeySecretArn": ARN["secretsmanager"],
+            },
+            "a JWT authorizer without an issuer": {
+                "Token": "Enabled",
+                "TokensConfigParameter": "/a",
+                "TokensAuthorizer": "Jwt",
+                "TokensJwtAudience": "a",
+            },
+            "a JWT authorizer without an audience": {
+                "Token": "Enabled",
+                "TokensConfigParameter": "/a",
+                "TokensAuthorizer": "Jwt",
+                "TokensJwtIssuer": "https://a",
+            },
+            "an issuer without a JWT authorizer": {"Token": "Enabled", "TokensConfigParameter": "/a", "TokensJwtIssuer": "https://a"},
+        }.items()
+    },
 }
+
 
 def check_template() -> None:
     template = translated()
@@ -271,6 +360,8 @@ def check_template() -> None:
         resources = case.resources()
         [policy] = resources["WebhookRole"]["Properties"]["Policies"]
         check_statements(f"role: {name}", policy["PolicyDocument"]["Statement"], expected)
+        check_people(name, resources, given)
+        check_settings(name, resources)
         check_safety(name, resources)
         check_versions(name, case)
     for name, given in REFUSED.items():
@@ -279,11 +370,129 @@ def check_template() -> None:
         except AssertionError as refusal:
             refusals = [str(refusal)]
         report(f"rules: {name} is refused", [] if refusals else ["it was accepted"])
+    report("statements: each is used where infra/permissions.json says", unused())
+    report("alarms: every metric of a function exists", unknown_metrics(template))
     report("infra/github-role.yaml: it may make every call that CloudFormation makes for the template", undeployable(template))
     check_calls_of_roles(template)
     [body, _] = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     same = body == Path("infra/dashboard.json").read_text()
     report("dashboard: it is infra/dashboard.json", [] if same else ["the texts differ"])
+
+
+def check_people(name: str, resources: dict[str, Any], given: dict[str, str]) -> None:
+    """Checks the functions token and publish: their roles, who may invoke them, and what their routes demand."""
+    problems = []
+    for function in PEOPLE:
+        logical = function.capitalize()
+        if given.get(logical) != "Enabled":
+            problems += [f"{one} exists, and {function} is off" for one in resources if one.startswith(logical)]
+            continue
+        ours, more = PEOPLE_CASES[name]
+        expected = {"WriteLog": [LOGS[function]]} | ours | (more if function == "publish" else {})
+        [policy] = resources[f"{logical}Role"]["Properties"]["Policies"]
+        check_statements(f"role of {function}: {name}", policy["PolicyDocument"]["Statement"], expected, function)
+        permissions = [
+            one["Properties"]
+            for one in resources.values()
+            if one["Type"] == "AWS::Lambda::Permission" and one["Properties"]["FunctionName"] == f"{logical}Function"
+        ]
+        gateway = {
+            "FunctionName": f"{logical}Function",
+            "Action": "lambda:InvokeFunction",
+            "Principal": "apigateway.amazonaws.com",
+            "SourceArn": here("arn:aws:execute-api:REGION:ACCOUNT:PeopleApi/$default/*"),
+        }
+        if permissions != [gateway]:
+            problems.append(f"{function} may be invoked by others than its API: {permissions}")
+    routes = {
+        one["Properties"]["RouteKey"]: one["Properties"]
+        for one in resources.values()
+        if one["Type"] == "AWS::ApiGatewayV2::Route" and one["Properties"]["ApiId"] == "PeopleApi"
+    }
+    proof = {"Jwt": "JWT", "Iam": "AWS_IAM"}.get(given.get("TokensAuthorizer", "None"), "NONE")
+    for key, route in routes.items():
+        # A browser sends no proof with a preflight.
+        wanted = "NONE" if key.startswith("OPTIONS ") else proof
+        if route.get("AuthorizationType", "NONE") != wanted:
+            problems.append(f"{key} has the authorization {route.get('AuthorizationType')}, not {wanted}")
+        if (route.get("AuthorizerId") is not None) != (wanted == "JWT"):
+            problems.append(f"{key} has the authorizer {route.get('AuthorizerId')}")
+        integration = "TokenIntegration" if key.endswith("/token") else "PublishIntegration"
+        if route["Target"] != f"integrations/{integration}":
+            problems.append(f"{key} goes to {route['Target']}")
+    wanted_routes = {
+        "token": {"POST /token", "OPTIONS /token"},
+        "publish": {"POST /publish", "POST /publish/{topic+}", "GET /history/{topic+}", "OPTIONS /{proxy+}"},
+    }
+    expected_routes = set().union(*(wanted_routes[one] for one in PEOPLE if given.get(one.capitalize()) == "Enabled"))
+    if set(routes) != expected_routes:
+        problems.append(f"routes: wanted {sorted(expected_routes)}, got {sorted(routes)}")
+    if (api := resources.get("PeopleApi")) and "CorsConfiguration" in api["Properties"]:
+        problems.append("the API itself answers preflights, and the functions know the allowed pages")
+    report(f"token and publish: {name}", problems)
+
+
+# Settings that Lambda itself makes, or that are for servers outside of it.
+NOT_OF_LAMBDA = {"PORT", "HTTP_IDLE_TIMEOUT_SECONDS", "HTTP_BODY_MEMORY_MIB", "METRICS", "METRICS_ADDRESS", "RUST_LOG", "AWS_LAMBDA_LOG_LEVEL"}
+# OUTBOUND_TOPICS takes more than one as well.
+NOT_SET = NOT_OF_LAMBDA | {"OUTBOUND_TOPIC"}
+
+
+def documented() -> dict[str, set[str]]:
+    """Returns the settings of each function, by the tables of the documents."""
+
+    def rows(path: str, heading: str) -> set[str]:
+        section = Path(path).read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+        firsts = re.findall(r"(?m)^\| (`[^|]*) \|", section)
+        return {name for first in firsts for name in re.findall(r"`([A-Z_]+)`", first)}
+
+    token = rows("docs/TOKENS.md", "Settings")
+    return {"Webhook": rows("docs/REFERENCE.md", "Settings"), "TokenFunction": token, "PublishFunction": token | rows("docs/PUBLISH.md", "Settings")}
+
+
+def check_settings(name: str, resources: dict[str, Any]) -> None:
+    """Checks that the environment of each function has its settings, and no others."""
+    problems = []
+    for logical, settings in documented().items():
+        if logical in resources:
+            has = set(resources[logical]["Properties"]["Environment"]["Variables"]) - {"RESTART"}
+            problems += [f"{logical} lacks {one}" for one in sorted(settings - NOT_SET - has)]
+            problems += [f"{logical} has {one}, which its document lacks" for one in sorted(has - settings)]
+    report(f"settings: {name}", problems)
+
+
+def unused() -> list[str]:
+    """Returns the statements that infra/permissions.json allows a function, and that no case has."""
+    problems = []
+    for function in PEOPLE:
+        cases = [{"WriteLog", *ours, *(more if function == "publish" else {})} for ours, more in PEOPLE_CASES.values()]
+        allowed, used = set(PERMISSIONS["people"][function]), set().union(*cases)
+        problems += [f"{function}: {sid} is allowed, and never used" for sid in sorted(allowed - used)]
+        problems += [f"{function}: {sid} is used, and not allowed" for sid in sorted(used - allowed)]
+    return problems
+
+
+def unknown_metrics(template: dict[str, Any]) -> list[str]:
+    """Returns the metrics of alarms that no log record of their function has."""
+    names = lambda path: set(re.findall(r'"([A-Z][A-Za-z]+)"', Path(path).read_text()))
+    shared = names("src/caller/record.rs")
+    known = {
+        "Webhook": names("src/request_log.rs"),
+        "TokenFunction": shared | names("src/token/record.rs"),
+        "PublishFunction": shared | names("src/publish/record.rs"),
+    }
+    problems, found = [], set()
+    for alarm, one in template["Resources"].items():
+        if one["Type"] != "AWS::CloudWatch::Alarm":
+            continue
+        metrics = [one["Properties"], *(query.get("MetricStat", {}).get("Metric", {}) for query in one["Properties"].get("Metrics", []))]
+        for metric in metrics:
+            if metric.get("Namespace") == "TopicFanout":
+                [function] = [each["Value"]["Ref"] for each in metric["Dimensions"] if each["Name"] == "FunctionName"]
+                found.add(function)
+                if metric["MetricName"] not in known[function]:
+                    problems.append(f"{alarm}: {function} has no metric {metric['MetricName']}")
+    return problems + [f"no alarm of {function} was found" for function in sorted(set(known) - found)]
 
 
 # Permissions of CloudFormation's handlers that only properties need which the template does not set.
@@ -356,6 +565,7 @@ REPOSITORY = {
     "Environment": "production",
     "StackName": STACK,
     "HttpApiId": "a1b2c3",
+    "PeopleApiId": "d4e5f6",
     "DataKeyArn": ARN["kms"],
     "Bucket": "packages",
     "PermissionsBoundaryArn": ARN["iam"],
@@ -378,7 +588,7 @@ def check_calls_of_roles(template: dict[str, Any]) -> None:
     stack = Template(template, given).resources()
     own = {
         name: [one for policy in stack[name]["Properties"]["Policies"] for one in policy["PolicyDocument"]["Statement"]]
-        for name in ("WebhookRole", "DeploymentRole", "TrafficRole")
+        for name in ("WebhookRole", "DeploymentRole", "TrafficRole", "TokenRole", "PublishRole")
     }
     via = {service: {"kms:ViaService": here(f"{service}.REGION.amazonaws.com")} for service in ("secretsmanager", "sqs", "lambda", "ec2")}
     mine, other = f"function:{STACK}-webhook", "function:other"
@@ -411,6 +621,40 @@ def check_calls_of_roles(template: dict[str, Any]) -> None:
                 ("kms:Decrypt", ARN["kms"]),
                 ("sqs:SendMessage", f"{ARN['sqs']}-2"),
                 ("lambda:InvokeFunction", lambda_arn(mine)),
+            ],
+        ),
+        "token": (
+            own["TokenRole"],
+            [
+                ("secretsmanager:GetSecretValue", ARN["secretsmanager"].replace("key-", "issuer-")),
+                ("ssm:GetParameter", TOKENS_PARAMETER),
+                ("logs:PutLogEvents", here(f"arn:aws:logs:REGION:ACCOUNT:log-group:{STACK}-TokenLog:log-stream:1")),
+                ("kms:Decrypt", ARN["kms"], via["lambda"]),
+            ],
+            [
+                ("secretsmanager:GetSecretValue", ARN["secretsmanager"]),
+                ("ssm:GetParameter", here("arn:aws:ssm:REGION:ACCOUNT:parameter/chat/routes")),
+                ("logs:PutLogEvents", here(f"arn:aws:logs:REGION:ACCOUNT:log-group:{STACK}-WebhookLog:log-stream:1")),
+                ("kms:GenerateDataKey", ARN["kms"], via["sqs"]),
+                ("sqs:SendMessage", ARN["sqs"]),
+                ("translate:TranslateText", "*"),
+                ("comprehend:DetectToxicContent", "*"),
+                ("lambda:InvokeFunction", lambda_arn(mine)),
+            ],
+        ),
+        "publish": (
+            own["PublishRole"],
+            [
+                ("ssm:GetParameter", here("arn:aws:ssm:REGION:ACCOUNT:parameter/chat/routes")),
+                ("translate:TranslateText", "*"),
+                ("comprehend:DetectToxicContent", "*"),
+            ],
+            [
+                ("secretsmanager:GetSecretValue", ARN["secretsmanager"]),
+                ("sqs:SendMessage", ARN["sqs"]),
+                ("dynamodb:PutItem", ARN["dynamodb"]),
+                ("states:StartExecution", ARN["states"]),
+                ("lambda:InvokeFunction", lambda_arn(f"function:{STACK}-token")),
             ],
         ),
         "the probe": (
@@ -460,6 +704,9 @@ def check_calls_of_roles(template: dict[str, Any]) -> None:
                 ("iam:PassRole", role, {"iam:PassedToService": "lambda.amazonaws.com"}),
                 ("codedeploy:CreateDeployment", here(f"arn:aws:codedeploy:REGION:ACCOUNT:deploymentgroup:{STACK}-ServerlessDeploymentApplication-1/a")),
                 ("apigateway:PATCH", here("arn:aws:apigateway:REGION::/apis/a1b2c3/routes/1")),
+                ("apigateway:POST", here("arn:aws:apigateway:REGION::/apis/d4e5f6/authorizers")),
+                ("lambda:UpdateFunctionCode", lambda_arn(f"function:{STACK}-token")),
+                ("lambda:UpdateFunctionCode", lambda_arn(f"function:{STACK}-publish")),
                 ("secretsmanager:UpdateSecret", secret, {"aws:ResourceTag/aws:cloudformation:stack-name": STACK}),
             ],
             [
@@ -512,8 +759,10 @@ def check_versions(name: str, case: Template) -> None:
         "AWS::Lambda::EventSourceMapping": "FunctionName",
         "AWS::ApiGatewayV2::Integration": "IntegrationUri",
     }
+    # Token and publish have no versions.
+    others = {f"{logical}Function{attribute}" for logical in ("Token", "Publish") for attribute in ("", ".Arn")}
     for logical, one in resources.items():
-        if one["Type"] in invoked and one["Properties"][invoked[one["Type"]]] != "WebhookAliaslive":
+        if one["Type"] in invoked and one["Properties"][invoked[one["Type"]]] not in {"WebhookAliaslive", *others}:
             problems.append(f"{logical} does not use the alias")
     [version] = [one for one in resources.values() if one["Type"] == "AWS::Lambda::Version"]
     fingerprint = "Values.Fingerprint"
@@ -586,7 +835,7 @@ def about_policy(policy: dict[str, Any], resources: dict[str, Any]) -> list[str]
 # A deployed role
 
 
-def check_role(name: str) -> None:
+def check_role(name: str, function: str | None = None) -> None:
     import boto3
 
     iam = boto3.client("iam")
@@ -596,7 +845,7 @@ def check_role(name: str) -> None:
         statements += listed((json.loads(document) if isinstance(document, str) else document)["Statement"])
     attached = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
     report(f"role {name}: nothing is attached to it", [policy["PolicyArn"] for policy in attached])
-    check_statements(f"role {name}", statements, json.load(sys.stdin))
+    check_statements(f"role {name}", statements, json.load(sys.stdin), function)
 
 
 match sys.argv[1:]:
@@ -606,6 +855,8 @@ match sys.argv[1:]:
         check_template()
     case ["role", name]:
         check_role(name)
+    case ["role", name, ("token" | "publish") as function]:
+        check_role(name, function)
     case _:
         sys.exit(__doc__)
 sys.exit(1 if failures else 0)

@@ -155,8 +155,10 @@ def translated() -> dict[str, Any]:
             return {}
 
     template = yaml_parse(Path("template.yaml").read_text())
-    # A place of the package, as `sam package` sets it.
-    template["Globals"]["Function"]["CodeUri"] = "s3://bucket/webhook.zip"
+    for logical, resource in template["Resources"].items():
+        if resource["Type"] == "AWS::Serverless::Function":
+            # A place of the package, as `sam package` sets it.
+            resource["Properties"]["CodeUri"] = f"s3://bucket/{logical}.zip"
     return json.loads(json.dumps(transform(template, {}, NoManagedPolicies())))
 
 

@@ -18,6 +18,24 @@ variable "package" {
   type        = string
 }
 
+variable "token_package" {
+  description = "The zip of the function token, for people who get tokens by examples/chat/tokens.toml. Empty for none."
+  type        = string
+  default     = ""
+}
+
+variable "publish_package" {
+  description = "The zip of the function publish, for people without an SDK. Empty for none."
+  type        = string
+  default     = ""
+}
+
+variable "jwt" {
+  description = "With either, the provider of identities: the issuer and the audiences of its JWTs."
+  type        = object({ issuer = string, audience = list(string) })
+  default     = null
+}
+
 variable "architecture" {
   description = "What it was built for."
   type        = string
@@ -92,6 +110,19 @@ resource "aws_ssm_parameter" "routes" {
   value = file("${path.module}/../../../examples/chat/fanout.toml")
 }
 
+resource "aws_ssm_parameter" "tokens" {
+  # checkov:skip=CKV2_AWS_34:it has no secret
+  count = local.has_people ? 1 : 0
+
+  name  = "/chat/tokens"
+  type  = "String"
+  value = file("${path.module}/../../../examples/chat/tokens.toml")
+}
+
+locals {
+  has_people = var.token_package != "" || var.publish_package != ""
+}
+
 resource "aws_sns_topic" "alarms" {
   # checkov:skip=CKV_AWS_26:the key of AWS for SNS does not let CloudWatch publish
   name = "chat-alarms"
@@ -124,14 +155,34 @@ module "fanout" {
   allow_translate = true
   endpoint        = var.endpoint
   rollout         = var.rollout
-  # Other routes make another version, which reads them when it starts.
-  restart       = join("-", compact([tostring(aws_ssm_parameter.routes.version), var.restart]))
+  # Other routes make another version, which reads them when it starts. Another tokens.toml restarts token and publish.
+  restart       = join("-", compact([tostring(aws_ssm_parameter.routes.version), local.has_people ? tostring(aws_ssm_parameter.tokens[0].version) : "", var.restart]))
   alarm_actions = [aws_sns_topic.alarms.arn]
+
+  token             = var.token_package == "" ? null : { package = { filename = var.token_package } }
+  publish           = var.publish_package == "" ? null : { package = { filename = var.publish_package } }
+  tokens_config     = local.has_people ? "ssm:${aws_ssm_parameter.tokens[0].name}" : ""
+  tokens_authorizer = { type = local.has_people ? "jwt" : "none", issuer = local.has_people ? one(var.jwt[*].issuer) : null, audience = local.has_people ? flatten(var.jwt[*].audience) : [] }
 }
 
 output "webhook_url" {
   description = "Where webhooks are sent."
   value       = module.fanout.webhook_url
+}
+
+output "token_url" {
+  description = "Where people ask for tokens."
+  value       = module.fanout.token_url
+}
+
+output "publish_url" {
+  description = "Where people publish."
+  value       = module.fanout.publish_url
+}
+
+output "people" {
+  description = "The functions token and publish."
+  value       = module.fanout.people
 }
 
 output "role_name" {
