@@ -4,7 +4,7 @@
     deploying.py --list     prints what runs nowhere, and why
 
 It also checks the names in the commands: parameters of the templates and their values, variables and outputs of the example of
-Terraform, and files.
+Terraform, and files; and that the tables of infra/README.md have the inputs and outputs of the module.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ RUN = [
     ("terraform apply", "scripts/e2e-terraform", "done_by 'terraform apply' apply"),
     ("terraform init", "scripts/e2e-terraform", "terraform init' init"),
     ("terraform output ", "scripts/e2e-terraform", "output -json"),
+    ("curl --request POST --header \"Authorization: Bearer ", "scripts/e2e-aws", "a proof gets a token"),
     ("cargo lambda watch ", "scripts/e2e-lambda-watch", "cargo lambda watch"),
     ("cargo lambda build ", "scripts/e2e-lambda-build", "cargo-lambda lambda build"),
     ("aws ssm put-parameter ", "scripts/aws/cloud.py", "put_parameter"),
@@ -35,6 +36,7 @@ RUN = [
     ("cargo fanout send ", "docs/LOGS.md", "$ fanout send --url "),
     ("cargo fanout topic subscribe ", "README.md", "$ cargo fanout topic subscribe "),
     ("cargo fanout dev ", "README.md", "cargo fanout dev"),
+    ("cargo fanout check tokens.toml", "scripts/e2e-aws", '"$bin/fanout" check'),
 ]
 # Where the environment of a shell is set, or a file is shown.
 SHELL = ("export ", "cat ", "cd ", "cargo build ")
@@ -76,6 +78,20 @@ def parameters(path: str) -> dict[str, set[str]]:
     return found
 
 
+def module_tables() -> list[str]:
+    """Returns the inputs and outputs of the module that infra/README.md has otherwise, or not at all."""
+    readme = Path("infra/README.md").read_text()
+    problems = []
+    for kind, path, heading in (("variable", "infra/variables.tf", "Inputs"), ("output", "infra/outputs.tf", "Outputs")):
+        declared = re.findall(rf'(?m)^{kind} "(\w+)" \{{\n  description += "((?:[^"\\]|\\.)*)"', Path(path).read_text())
+        section = readme.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+        shown = [(row[0], row[-1]) for row in re.findall(r"(?m)^\| `(\w+)` \|(?: .* \|)? (.*) \|$", section)]
+        problems += [f"infra/README.md, {heading}: {name} is not as in {path}" for name, _ in sorted(set(declared) ^ set(shown))]
+        if not declared:
+            problems.append(f"{path}: no {kind} was found")
+    return problems
+
+
 def main() -> int:
     text = Path(DOCUMENT).read_text()
     shown = commands(text)
@@ -87,6 +103,7 @@ def main() -> int:
     problems += [f"no command begins with `{start}`" for start in known if not any(one.startswith(start) for one in shown)]
     problems += [f"{path} does not run `{start}`: it lacks `{says}`" for start, path, says in RUN if says not in Path(path).read_text()]
 
+    problems += module_tables()
     template = parameters("template.yaml")
     role = parameters("infra/github-role.yaml")
     example = Path(EXAMPLE).read_text()
