@@ -88,12 +88,12 @@ start_provider() {
   wait_until 30 provider_is_ready || die "the provider of identities did not start:"$'\n'"$(<"$work/provider.log")"
 }
 
-# ask URL [FLAG...]: sends a request to a URL of an API as curl does, and prints the status and the body. All hosts of ministack have
-# one address.
+# ask URL [FLAG...]: sends a request to a URL of an API as curl does, and prints the body and the status. All hosts of ministack have
+# one address, and it knows an API by the first part of its name.
 ask() {
-  local host=${1#https://}
-  host=${host%%/*}
-  curl --silent --max-time 30 --write-out ' %{http_code}' --header "host: ${host%%:*}" "${@:2}" "$AWS_ENDPOINT_URL/${1#https://*/}" 2>&1 || true
+  local rest=${1#http*://}
+  curl --silent --max-time 30 --write-out ' %{http_code}' --header "host: ${rest%%.*}.execute-api.localhost" "${@:2}" \
+    "$AWS_ENDPOINT_URL/${rest#*/}" 2>&1 || true
 }
 
 # read_into MAP COMMAND...: reads `NAME VALUE` lines of the command into an associative array.
